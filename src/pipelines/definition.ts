@@ -1,0 +1,181 @@
+import { createHash } from "node:crypto";
+import type { CompatibleStageNames } from "../domain/stage-names.ts";
+import type { DurationMs } from "../domain/time.ts";
+
+/** Any value that JSON can hold. */
+export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };
+
+/**
+ * A pipeline as data: normalised (every default filled in, every duration in milliseconds), frozen and serialisable.
+ * YAML and TypeScript end in the same definition. Stages form one chain that begins at `first` and ends where `next` is null.
+ */
+export interface PipelineDefinition {
+  readonly name: string;
+  /** Absent: items come by `wakeful submit` or the API only. */
+  readonly intake?: IntakeDefinition;
+  /** By stage name. Their order means nothing; the chain does. */
+  readonly stages: Readonly<Record<string, StageDefinition>>;
+  /** The stage that a new item enters. */
+  readonly first: string;
+}
+
+export interface StageDefinition {
+  readonly name: string;
+  readonly run: RunDefinition;
+  /** Absent: the stage proves no progress; its process, `timeoutMs` and `maxRunningMs` judge it alone. */
+  readonly heartbeat?: HeartbeatDefinition;
+  /** The age at which a run is stopped. Absent: only `maxRunningMs` bounds it. */
+  readonly timeoutMs?: DurationMs;
+  /** The age at which a run is given up whatever the evidence; greater than `timeoutMs`. */
+  readonly maxRunningMs: DurationMs;
+  /** Attempts of one visit, at least 1. */
+  readonly attempts: number;
+  /** Losses after which the job is held. Absent: a loss spends an attempt. */
+  readonly maxLosses?: number;
+  /** What becomes of the job when its attempts are spent. */
+  readonly onExhausted: "fail" | "hold";
+  readonly retry: RetryDefinition;
+  readonly exitCodes: ExitCodePolicy;
+  /** How many runs may go at once over all workers, under `concurrencyKey`. Absent: the workers' capacity is the only limit. */
+  readonly concurrency?: number;
+  /** The slot that limited runs share; `<pipeline>.<stage>` unless declared. Stages with one key have one limit. */
+  readonly concurrencyKey: string;
+  /** Absent: exit 0 is green. */
+  readonly gate?: GateDefinition;
+  /** How long an unreadable gate is read again before it counts as red. 0: at once. */
+  readonly gatePatienceMs: DurationMs;
+  /** How long one reading of the gate may take; past it, it is unreadable. */
+  readonly gateTimeoutMs: DurationMs;
+  /** How long after its exit was recorded a run may take to be settled before another takes its finalising over. */
+  readonly finalizeGraceMs: DurationMs;
+  /** What happens to processes that outlive a run which ended by itself. */
+  readonly strays: "stop" | "leave";
+  readonly log: { readonly maxBytes: number };
+  /** Added to the allow-listed environment of the command. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Variables whose value is the content of a file, read when the command starts: secrets never stand in a definition. */
+  readonly envFiles: Readonly<Record<string, string>>;
+  /** Relative paths start at the folder of wakeful.yaml. Absent: that folder; `WAKEFUL_WORK_DIR` names the item's directory. */
+  readonly cwd?: string;
+  /** What a worker that cannot renew its session does to the command. */
+  readonly fence: "freeze" | "kill" | "none";
+  /** Higher is claimed first. */
+  readonly priority: number;
+  /** For reports, alerts and the compatible API. */
+  readonly labels: StageLabels;
+  /** The stage that follows, or null at the end of the pipeline. */
+  readonly next: string | null;
+  readonly compatible: CompatibleStageNames;
+}
+
+export type RunDefinition =
+  | { readonly kind: "command"; readonly argv: readonly string[] }
+  | { readonly kind: "handler"; readonly name: string };
+
+export interface HeartbeatDefinition {
+  /** A run whose last sign of progress is older is hung; one without any is hung after twice this since its start. */
+  readonly timeoutMs: DurationMs;
+  /** `file`: the heartbeat files, the API and `ctx.heartbeat()`. `output`: also every growth of its stdout or stderr. */
+  readonly from: "file" | "output";
+}
+
+export interface RetryDefinition {
+  readonly minMs: DurationMs;
+  readonly maxMs: DurationMs;
+  /** Each further delay is this many times the one before, up to `maxMs`; at least 1. */
+  readonly factor: number;
+}
+
+/** What an exit code means; a code stands in at most one list. Codes in none follow the retry contract. */
+export interface ExitCodePolicy {
+  readonly retryOn: readonly number[];
+  readonly failOn: readonly number[];
+  readonly holdOn: readonly number[];
+}
+
+export interface StageLabels {
+  readonly agent?: string;
+  readonly repo?: string;
+}
+
+export type GateDefinition =
+  | FileGateDefinition
+  | { readonly kind: "command"; readonly argv: readonly string[] }
+  | { readonly kind: "all"; readonly gates: readonly GateDefinition[] }
+  | { readonly kind: "any"; readonly gates: readonly GateDefinition[] }
+  | { readonly kind: "not"; readonly gate: GateDefinition };
+
+/** Green when the file is regular, not older than the run's start (unless `anyAge`), large enough and begins as told. */
+export interface FileGateDefinition {
+  readonly kind: "file";
+  /** Inside the item's work directory. */
+  readonly path: string;
+  readonly minBytes?: number;
+  /** Compared with the file's first bytes, as UTF-8. */
+  readonly startsWith?: string;
+  readonly anyAge: boolean;
+}
+
+export interface IntakeDefinition {
+  /** The folder to watch; relative paths start at the folder of wakeful.yaml. */
+  readonly watch: string;
+  /** Globs over file names (no folders): `*`, `?`, `[a-z]`, `{cbz,cbr}`. */
+  readonly match: readonly string[];
+  /** Part of the item key beside the content's hash: another profile makes another item of the same file. */
+  readonly profile: Json;
+  readonly maxBytes: number;
+  /** A file is taken when its size and times have not changed for this long. */
+  readonly minStableMs: DurationMs;
+  /** The file must begin with one of these byte strings, in lower-case hexadecimal. Absent: any content. */
+  readonly signature?: readonly string[];
+  /** A file is taken only when free disk space is at least this many times its size. */
+  readonly diskFreeFactor: number;
+  readonly errorDir: string;
+  readonly archiveDir: string;
+  readonly duplicates: "hold" | "discard" | "use_existing" | "reprocess";
+}
+
+/** JSON with sorted keys and without absent values: equal definitions have equal texts, whatever order they were written in. */
+export function canonicalJson(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(",")}]`;
+  if (value !== null && typeof value === "object") {
+    const entries = Object.entries(value)
+      .filter(([, member]) => member !== undefined)
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([key, member]) => `${JSON.stringify(key)}:${canonicalJson(member)}`);
+    return `{${entries.join(",")}}`;
+  }
+  return JSON.stringify(value);
+}
+
+/** The version of a definition: the SHA-256 of its canonical text, in hexadecimal. Items name the version they run under. */
+export function versionOf(definition: PipelineDefinition): string {
+  return createHash("sha256").update(canonicalJson(definition)).digest("hex");
+}
+
+/** The version of one stage: a worker does not claim a stage whose version differs from its own. */
+export function stageVersionOf(stage: StageDefinition): string {
+  return createHash("sha256").update(canonicalJson(stage)).digest("hex");
+}
+
+/** The stages in the order in which an item visits them. */
+export function stageChain(definition: PipelineDefinition): readonly StageDefinition[] {
+  const chain: StageDefinition[] = [];
+  // Bounded by the number of stages, so that a definition which did not come through validation cannot loop.
+  for (let name: string | null = definition.first; name !== null && chain.length < Object.keys(definition.stages).length; ) {
+    const stage: StageDefinition | undefined = Object.hasOwn(definition.stages, name) ? definition.stages[name] : undefined;
+    if (stage === undefined) break;
+    chain.push(stage);
+    name = stage.next;
+  }
+  return chain;
+}
+
+/** Freezes `value` and everything it holds. */
+export function deepFreeze<T>(value: T): T {
+  if (value !== null && typeof value === "object" && !Object.isFrozen(value)) {
+    Object.freeze(value);
+    for (const member of Object.values(value)) deepFreeze(member);
+  }
+  return value;
+}
