@@ -136,6 +136,9 @@ create table workers (
   last_heard_at bigint not null,
   ended_at bigint,
   claim_seq_received bigint not null default 0,
+  -- The newest claim of this session that was answered: asked again, it answers the same runs and takes nothing.
+  claim_seq_taken bigint not null default 0,
+  claim_id_taken text,
   loop_lag_ms double precision
 );
 create index workers_alive on workers (id) where state in ('live', 'draining');
@@ -150,7 +153,6 @@ create table runs (
   worker_id bigint,
   kind text not null,
   claim_seq bigint not null default 0,
-  claim_id text,
   reserved_at bigint not null,
   started_at bigint,
   exited_at bigint,
@@ -187,7 +189,6 @@ create index runs_of_worker on runs (worker_id, id) where ended_at is null;
 create index runs_due on runs (check_at) where ended_at is null;
 create index runs_holding_slots on runs (slot_key) where slot_key is not null;
 create index runs_local on runs (host_id, pid) where ended_at is null and pid is not null;
-create index runs_of_claim on runs (claim_id) where claim_id is not null and ended_at is null;
 
 create table leases (
   name text primary key,

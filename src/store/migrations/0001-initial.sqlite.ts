@@ -152,6 +152,9 @@ create table workers (
   last_heard_at integer not null,
   ended_at integer,
   claim_seq_received integer not null default 0,
+  -- The newest claim of this session that was answered: asked again, it answers the same runs and takes nothing.
+  claim_seq_taken integer not null default 0,
+  claim_id_taken text,
   loop_lag_ms real
 );
 create index workers_alive on workers (id) where state in ('live', 'draining');
@@ -166,7 +169,6 @@ create table runs (
   worker_id integer,
   kind text not null,
   claim_seq integer not null default 0,
-  claim_id text,
   reserved_at integer not null,
   started_at integer,
   exited_at integer,
@@ -203,7 +205,6 @@ create index runs_of_worker on runs (worker_id, id) where ended_at is null;
 create index runs_due on runs (check_at) where ended_at is null;
 create index runs_holding_slots on runs (slot_key) where slot_key is not null;
 create index runs_local on runs (host_id, pid) where ended_at is null and pid is not null;
-create index runs_of_claim on runs (claim_id) where claim_id is not null and ended_at is null;
 
 create table leases (
   name text primary key,
