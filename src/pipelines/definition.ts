@@ -171,11 +171,4 @@ export function stageChain(definition: PipelineDefinition): readonly StageDefini
   return chain;
 }
 
-/** Freezes `value` and everything it holds. */
-export function deepFreeze<T>(value: T): T {
-  if (value !== null && typeof value === "object" && !Object.isFrozen(value)) {
-    Object.freeze(value);
-    for (const member of Object.values(value)) deepFreeze(member);
-  }
-  return value;
-}
+export { deepFreeze } from "../domain/deep-freeze.ts";

@@ -1,0 +1,79 @@
+import { z } from "zod";
+import { deepFreeze } from "../domain/deep-freeze.ts";
+import type { Config } from "./config.ts";
+import { ConfigError, type Finding, mistakeOf } from "./mistake.ts";
+import { configShape } from "./schema.ts";
+import { findingsOfZod, valueAt } from "./zod-findings.ts";
+
+/** The thresholds and switches that loops read at each tick. */
+export interface LiveValues {
+  readonly reaper: Config["reaper"];
+  readonly leases: Config["leases"];
+  readonly loops: Config["loops"];
+}
+
+/** A change: only what is named changes. Durations are milliseconds, or texts with a unit. */
+export type LivePatch = { readonly [Section in keyof LiveValues]?: PatchOf<LiveValues[Section]> };
+type PatchOf<T> = { readonly [Key in keyof T]?: T[Key] extends readonly unknown[] ? T[Key] : T[Key] extends object ? PatchOf<T[Key]> : T[Key] };
+
+export interface LiveSettingsOptions {
+  /** Relations to what does not change at run time, such as the longest stage timeout; each finding refuses the change. */
+  readonly check?: (values: LiveValues) => readonly Finding[];
+}
+
+const liveSchema = z.strictObject({ reaper: configShape.reaper, leases: configShape.leases, loops: configShape.loops });
+/** The timer of a loop is made once; a change that took no effect would be a lie. */
+const fixedKeys = [["reaper", "intervalMs"]] as const;
+
+/** Holds what may change while the daemon runs. Each tick reads it anew, so that a change needs no restart. */
+export class LiveSettings {
+  #values: LiveValues;
+  readonly #check: (values: LiveValues) => readonly Finding[];
+
+  constructor(initial: LiveValues, options: LiveSettingsOptions = {}) {
+    const { reaper, leases, loops } = initial;
+    this.#values = deepFreeze(structuredClone({ reaper, leases, loops }));
+    this.#check = options.check ?? (() => []);
+  }
+
+  /** The values in force now: one frozen object, so a tick that reads once sees no change half-way. */
+  read(): LiveValues {
+    return this.#values;
+  }
+
+  /**
+   * Takes a change over whole or not at all, and returns the values in force.
+   * @throws {ConfigError} when a key is unknown, a value out of bounds, a relation broken, or a setting fixed at start.
+   */
+  update(patch: LivePatch): LiveValues {
+    const merged = merge(this.#values, patch);
+    const parsed = liveSchema.safeParse(merged);
+    const findings = parsed.success
+      ? [...this.#fixedKeyFindings(parsed.data), ...this.#check(parsed.data)]
+      : findingsOfZod(parsed.error, liveSchema, merged);
+    if (!parsed.success || findings.length > 0) throw new ConfigError(findings.map((finding) => mistakeOf(finding, "settings")));
+    this.#values = deepFreeze(parsed.data);
+    return this.#values;
+  }
+
+  #fixedKeyFindings(next: LiveValues): Finding[] {
+    return fixedKeys.flatMap((path) => {
+      const value = valueAt(next, path);
+      return value === valueAt(this.#values, path) ? [] : [{ path, value, rule: "is fixed while the daemon runs: change the configuration and start it again" }];
+    });
+  }
+}
+
+/** `patch` laid over `base`, map by map; lists and values are replaced. */
+function merge(base: unknown, patch: unknown): unknown {
+  if (!isMap(base) || !isMap(patch)) return patch;
+  const merged = new Map(Object.entries(base));
+  for (const [key, value] of Object.entries(patch)) {
+    if (value !== undefined) merged.set(key, merge(merged.get(key), value));
+  }
+  return Object.fromEntries(merged);
+}
+
+function isMap(value: unknown): value is Readonly<Record<string, unknown>> {
+  return value !== null && typeof value === "object" && !Array.isArray(value);
+}

@@ -1,0 +1,88 @@
+import { WakefulError } from "../domain/errors.ts";
+
+/** The way from the root of a configuration to a value in it. */
+export type KeyPath = readonly (string | number)[];
+
+/** One thing that is wrong with a configuration, before it is known where in a file it stands. */
+export interface Finding {
+  readonly path: KeyPath;
+  /** Point at the key itself rather than at its value: the key is what is wrong. */
+  readonly atKey?: boolean;
+  readonly value: unknown;
+  /** What the value must be, as the end of a sentence that begins with it. */
+  readonly rule: string;
+  /** What the writer probably meant: a known key or value. */
+  readonly hint?: string;
+}
+
+/** One thing that is wrong with a configuration, and where. */
+export interface ConfigMistake {
+  /** The file, `environment`, `flags` or `code`. */
+  readonly source: string;
+  /** Dotted path of the key, or the variable's name. Empty: the whole. */
+  readonly path: string;
+  /** From 1. Absent where the source has no lines. */
+  readonly line?: number;
+  /** From 1. */
+  readonly column?: number;
+  /** The value as written, shortened; secrets are masked. */
+  readonly value: string;
+  /** What the value must be. */
+  readonly rule: string;
+  /** The nearest known key or value. */
+  readonly hint?: string;
+}
+
+/** The configuration cannot be used. Holds every mistake of every source, and the warnings beside them. */
+export class ConfigError extends WakefulError {
+  override readonly name: string = "ConfigError";
+  readonly mistakes: readonly ConfigMistake[];
+  readonly warnings: readonly ConfigMistake[];
+
+  constructor(mistakes: readonly ConfigMistake[], warnings: readonly ConfigMistake[] = [], options: ErrorOptions = {}) {
+    const count = mistakes.length === 1 ? "1 mistake" : `${mistakes.length} mistakes`;
+    super("config_invalid", `The configuration has ${count}:\n${mistakes.map(describeMistake).join("\n")}`, { ...options, details: { mistakes, warnings } });
+    this.mistakes = mistakes;
+    this.warnings = warnings;
+  }
+}
+
+/** One line for people: `wakeful.yaml:12:15 pipelines.comics.stages.prep.next: "ocrr" names no stage of this pipeline; did you mean "ocr"?` */
+export function describeMistake(mistake: ConfigMistake): string {
+  const where = mistake.line === undefined ? mistake.source : `${mistake.source}:${mistake.line}:${mistake.column ?? 1}`;
+  const hint = mistake.hint === undefined ? "" : `; did you mean "${mistake.hint}"?`;
+  return [where, mistake.path === "" ? "" : ` ${mistake.path}:`, mistake.value === "" ? "" : ` ${mistake.value}`, ` ${mistake.rule}`, hint].join("");
+}
+
+/** `["a", "b", 0]` as `a.b[0]`. */
+export function dottedPath(path: KeyPath): string {
+  return path.reduce<string>((text, step) => (typeof step === "number" ? `${text}[${step}]` : text === "" ? step : `${text}.${step}`), "");
+}
+
+const shownLength = 80;
+
+/** A finding where there are no lines; the base of the located one. */
+export function mistakeOf(finding: Finding, source: string): ConfigMistake {
+  return {
+    source,
+    path: dottedPath(finding.path),
+    value: shownValue(finding.value, finding.path),
+    rule: finding.rule,
+    ...(finding.hint === undefined ? {} : { hint: finding.hint }),
+  };
+}
+
+/** The value as JSON on one line, at most 80 letters. Environment values and passwords inside URLs are masked. */
+export function shownValue(value: unknown, path: KeyPath): string {
+  if (value === undefined) return "";
+  if (path.includes("env") && typeof value === "string") return '"***"';
+  let text: string;
+  try {
+    text = JSON.stringify(value, (_, member: unknown) => (typeof member === "function" ? "[function]" : typeof member === "bigint" ? `${member}n` : member)) ?? String(value);
+  } catch (error) {
+    // Only a value that holds itself cannot be written; what it is matters, not how it is written.
+    text = error instanceof TypeError ? "[circular]" : String(error);
+  }
+  const masked = text.replaceAll(/(:\/\/[^:@/\s"]*):[^@/\s"]*@/g, "$1:***@");
+  return masked.length > shownLength ? `${masked.slice(0, shownLength - 1)}…` : masked;
+}

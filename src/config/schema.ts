@@ -1,0 +1,246 @@
+import { z } from "zod";
+import { hours, minutes, seconds } from "../domain/time.ts";
+import { decimal, durationMs, flag, integer, list, oneOf, sizeBytes, text } from "./setting.ts";
+
+/** The loops that have a kill switch of their own. */
+export const loopNames = ["job-reaper", "stopper", "worker-reaper", "reconciler", "intake", "outbox", "scheduler", "retention"] as const;
+export type LoopName = (typeof loopNames)[number];
+
+const days = (n: number): number => hours(24 * n);
+const mebibytes = (n: number): number => n * 2 ** 20;
+const gibibytes = (n: number): number => n * 2 ** 30;
+/** Further than any sensible limit, and far from where milliseconds stop being exact. */
+const longest = days(3650);
+
+/** A variable of the delivery orchestrator, with and without its prefix. */
+const prefixed = (name: string, unit?: "s"): { name: string; unit?: "s" }[] =>
+  [`ORCH_${name}`, name].map((each) => (unit === undefined ? { name: each } : { name: each, unit }));
+
+/**
+ * A group of settings. A group that is absent or empty has all its defaults.
+ * A mistake in one key does not hide those in others: zod reports every key of a closed object.
+ */
+function section<Shape extends z.core.$ZodShape>(shape: Shape, meaning: string) {
+  const closed = z.strictObject(shape);
+  return z.preprocess((input) => input ?? {}, closed).meta({ description: meaning });
+}
+
+const reaper = {
+  enabled: flag({ default: true, meaning: "Whether the reaper judges runs. The lease sweep has its own switch.", aliases: prefixed("REAPER_ENABLED") }),
+  intervalMs: durationMs({
+    default: seconds(1),
+    min: 50,
+    max: minutes(10),
+    meaning: "Time between two ticks of the reaper. Fixed while the daemon runs.",
+    aliases: prefixed("REAPER_INTERVAL_S", "s"),
+  }),
+  deadTicks: integer({
+    default: 2,
+    min: 1,
+    max: 100,
+    unit: "ticks",
+    meaning: "Consecutive looks that must find a process dead before its run is ended.",
+    aliases: prefixed("REAPER_DEAD_TICKS"),
+  }),
+  finalizeGraceMs: durationMs({
+    default: seconds(300),
+    min: 0,
+    max: days(7),
+    meaning: "How long after its recorded exit a run may take to be settled before its finalising is taken over. Must exceed the longest finalisation.",
+    aliases: prefixed("REAPER_FINALIZE_GRACE_S", "s"),
+  }),
+  maxRunningMs: durationMs({
+    default: hours(24),
+    min: 1,
+    max: longest,
+    meaning: "The age at which a run without a limit of its own is ended whatever the evidence. Must exceed the longest stage timeout plus the grace.",
+    aliases: prefixed("REAPER_MAX_RUNNING_S", "s"),
+  }),
+  suspectRecheckMs: durationMs({ default: 250, min: 10, max: minutes(1), meaning: "How soon a process that looked dead once is looked at again." }),
+  startWithinMs: durationMs({
+    default: seconds(30),
+    min: seconds(1),
+    max: hours(1),
+    meaning: "How long a reserved run may stay unnamed by its worker before it counts as never started.",
+  }),
+  adoptWithinMs: durationMs({
+    default: seconds(30),
+    min: seconds(1),
+    max: hours(1),
+    meaning: "How long an orphaned process waits for a supervisor before it is stopped.",
+  }),
+};
+
+const loops = Object.fromEntries(
+  loopNames.map((name) => [name, section({ enabled: flag({ default: true, meaning: `Whether the ${name} loop works; read at each tick.` }) }, `The ${name} loop.`)]),
+) as Record<LoopName, ReturnType<typeof section<{ enabled: z.ZodType<boolean> }>>>;
+
+/** Every setting by section, with its default, bounds and meaning. The one source of validation, documentation and JSON schema. */
+export const configShape = {
+  store: text({
+    default: undefined as string | undefined,
+    meaning: "Where the state is kept: the path of an SQLite file (wakeful.db in dataDir by default), or a postgres:// URL.",
+    aliases: prefixed("DB_PATH").slice(0, 1),
+    isPath: true,
+    rule: (value) =>
+      value === ":memory:"
+        ? "must be a file: a store in memory forgets every job with its daemon"
+        : /^[a-z][a-z0-9+.-]*:\/\//i.test(value) && !/^postgres(ql)?:\/\//.test(value)
+          ? "must be a path or a postgres:// URL"
+          : undefined,
+  }),
+  dataDir: text<string>({ default: "data", isPath: true, meaning: "Directory of work/, runs/ and tokens; made with mode 0700.", aliases: ["DATA_DIR"] }),
+  http: section(
+    {
+      listen: text<string>({
+        default: "127.0.0.1:7070",
+        meaning: "Address and port of the API and the dashboard. Port 0 lets the system choose.",
+        rule: (value) => (parseListen(value) === undefined ? "must be an address and a port (0 to 65535), such as 127.0.0.1:7070 or [::1]:7070" : undefined),
+      }),
+      allowedHosts: list({
+        default: [],
+        meaning: "Host names, beside the listening address and localhost, that requests may be addressed to.",
+      }),
+    },
+    "The API and the dashboard.",
+  ),
+  worker: section(
+    {
+      concurrency: integer({ default: 4, min: 1, max: 10_000, unit: "runs", meaning: "How many runs the daemon's own worker executes at once." }),
+      outstandingMax: integer({
+        default: 200,
+        min: 1,
+        max: 100_000,
+        unit: "runs",
+        meaning: "How many handler runs a worker holds claimed and not yet settled; what may run again after a crash.",
+      }),
+      renewMs: durationMs({ default: seconds(5), min: 10, max: minutes(10), meaning: "How often a worker renews its session." }),
+      selfFenceAfterMs: durationMs({
+        default: seconds(15),
+        min: 30,
+        max: hours(1),
+        meaning: "Time without a confirmed renewal after which a worker freezes its commands. At least three renewals.",
+      }),
+      deadAfterMs: durationMs({
+        default: seconds(30),
+        min: 100,
+        max: hours(2),
+        meaning: "Silence after which a worker that cannot be probed is judged dead. Longer than fencing, stopping and one renewal together.",
+      }),
+      renewTimeoutMs: durationMs({ default: seconds(5), min: 10, max: minutes(10), meaning: "How long one renewal may take." }),
+      fenceKillAfterMs: durationMs({
+        default: minutes(10),
+        min: 100,
+        max: days(1),
+        meaning: "Time without a confirmed renewal after which frozen commands are killed.",
+      }),
+      handlers: text({ default: undefined as string | undefined, isPath: true, meaning: "Module whose exports hold the handlers of stages that name one." }),
+    },
+    "Workers, and what the daemon tells them when they register.",
+  ),
+  heartbeat: section(
+    {
+      timeoutMs: durationMs({
+        default: seconds(600),
+        min: 1,
+        max: days(30),
+        meaning: "Default of a stage's heartbeat.timeout. Below 60 s only with --dev. A run that never beat is hung after twice this.",
+        aliases: [{ name: "JOB_TIMEOUT_SECONDS", unit: "s" }],
+      }),
+    },
+    "Defaults of how stages prove progress.",
+  ),
+  intake: section(
+    {
+      pollMs: durationMs({ default: seconds(1), min: 50, max: hours(1), meaning: "How often watched folders are looked at.", aliases: ["POLL_INTERVAL_MS"] }),
+      maxBytes: sizeBytes({
+        default: mebibytes(500),
+        min: 1,
+        max: gibibytes(1024 * 1024),
+        meaning: "Default of an intake's maxBytes: larger files are rejected.",
+        aliases: [{ name: "MAX_INPUT_SIZE_MB", unit: "MiB" }],
+      }),
+      diskFreeFactor: decimal({
+        default: 2,
+        min: 0,
+        max: 1000,
+        meaning: "Default of an intake's diskFreeFactor: free disk must be this many times the file.",
+        aliases: ["DISK_FREE_FACTOR"],
+      }),
+    },
+    "Defaults of watched folders.",
+  ),
+  reaper: section(reaper, "How runs are judged."),
+  leases: section(
+    {
+      reclaimEnabled: flag({ default: true, meaning: "Whether leases of dead holders are freed.", aliases: prefixed("LEASE_RECLAIM_ENABLED") }),
+      scope: list({
+        default: [],
+        meaning: "Names of the leases that the sweep looks after; empty: all that this daemon granted.",
+        aliases: prefixed("MERGE_GATE_REPOS"),
+      }),
+    },
+    "Named exclusive holds.",
+  ),
+  stop: section(
+    {
+      stopGraceMs: durationMs({ default: seconds(5), min: 0, max: hours(1), meaning: "Time between asking a process to stop (TERM) and killing it." }),
+      killGraceMs: durationMs({ default: seconds(2), min: 0, max: minutes(10), meaning: "Time after KILL in which a process must be gone." }),
+    },
+    "How processes are stopped.",
+  ),
+  recovery: section(
+    {
+      recoverySpreadMs: durationMs({
+        default: seconds(30),
+        min: 0,
+        max: hours(1),
+        meaning: "Time over which the requeues of one event (a host, a session) are spread beyond 100 jobs.",
+      }),
+      adoption: flag({ default: true, meaning: "Whether commands that outlived their supervisor are carried on with. Off: they are stopped and requeued." }),
+    },
+    "What happens after a crash.",
+  ),
+  retention: section(
+    {
+      finishedRowsMs: durationMs({ default: days(30), min: 0, max: longest, meaning: "How long rows of finished items and jobs are kept." }),
+      logsMs: durationMs({ default: days(14), min: 0, max: longest, meaning: "How long output of finished runs is kept." }),
+      workDirsDays: integer({
+        default: 7,
+        min: 0,
+        max: 3650,
+        unit: "days",
+        meaning: "How long work directories of finished items are kept; 0 removes them when the item is done.",
+        aliases: ["KEEP_WORK_DIR_DAYS"],
+      }),
+    },
+    "How long what is finished is kept. Nothing unfinished, held or adopted is ever removed.",
+  ),
+  disk: section(
+    {
+      minFreeBytes: sizeBytes({ default: mebibytes(512), min: 0, max: gibibytes(1024), meaning: "Free space below which no further run is claimed." }),
+      ballastBytes: sizeBytes({ default: mebibytes(16), min: 0, max: gibibytes(16), meaning: "Size of a file that is freed on a full disk, to be able to settle." }),
+    },
+    "What is kept free.",
+  ),
+  log: section(
+    {
+      level: oneOf({ default: "info", values: ["debug", "info", "warn", "error"], meaning: "The least important messages that are written." }),
+      json: flag({ default: false, meaning: "One JSON object per line instead of text for people.", aliases: ["LOG_JSON"] }),
+    },
+    "The daemon's own log.",
+  ),
+  loops: section(loops, "Kill switches of the loops."),
+  dev: flag({ default: false, meaning: "Development: allows limits too short for production. Same as --dev." }),
+};
+
+/** The whole configuration but its pipelines, which have a schema of their own above this module. */
+export const configSchema = z.strictObject(configShape);
+
+/** Host and port of a `listen` text, or `undefined` when it is none. */
+export function parseListen(value: string): { readonly host: string; readonly port: number } | undefined {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^\s:[\]/]+)):([0-9]{1,5})$/.exec(value);
+  const host = match?.[1] ?? match?.[2];
+  const port = Number(match?.[3]);
+  return host === undefined || port > 65_535 ? undefined : { host, port };
+}

@@ -1,0 +1,234 @@
+import { z } from "zod";
+import { durationPattern, formatDuration, formatSize, type Parsed, parseDuration, parseSize, sizePattern } from "../domain/durations.ts";
+
+/** An environment variable that another system named, and the unit of a bare number in it where that differs from the key's. */
+export interface SettingAlias {
+  readonly name: string;
+  readonly unit?: "s" | "days" | "MiB";
+}
+
+/** What the documentation, the environment and the command line need to know of a setting. */
+export interface SettingInfo {
+  readonly type: string;
+  readonly unit: string;
+  readonly default: string;
+  readonly bounds: string;
+  readonly meaning: string;
+  /** What editors are told. */
+  readonly json: Readonly<Record<string, unknown>>;
+  readonly aliases: readonly SettingAlias[];
+  /** Relative values are resolved against where they were written: the file's folder, or the working directory. */
+  readonly isPath: boolean;
+  /** What a text (a variable's, a flag's) says, as the value that the file would hold; not yet validated. */
+  readonly fromText: (text: string, unit?: SettingAlias["unit"]) => unknown;
+}
+
+interface SettingOptions<T> {
+  readonly default: T;
+  readonly meaning: string;
+  readonly aliases?: readonly (string | SettingAlias)[];
+}
+
+interface Kind<T> {
+  readonly type: string;
+  readonly unit?: string;
+  readonly bounds?: string;
+  readonly isPath?: boolean;
+  readonly json: Readonly<Record<string, unknown>>;
+  readonly parse: (input: unknown) => { readonly ok: true; readonly value: T } | { readonly ok: false; readonly rule: string; readonly known?: readonly string[] };
+  readonly show: (value: T) => string;
+  readonly fromText?: SettingInfo["fromText"];
+}
+
+/** The settings by their schema. A registry beside the schemas keeps what only we understand out of the JSON schema. */
+export const settingInfo = z.registry<SettingInfo>();
+
+function setting<T>(kind: Kind<NonNullable<T>>, options: SettingOptions<T>): z.ZodType<T> {
+  const fallback = options.default;
+  const shown = fallback === undefined || fallback === null ? "" : kind.show(fallback as NonNullable<T>);
+  // `optional` comes before the transform: an absent key must reach it to become the default.
+  const schema = z
+    .unknown()
+    .optional()
+    .transform((input, context): T => {
+      // An empty key (`concurrency:`) means its default, as an empty variable does.
+      if (input === undefined || input === null) return fallback;
+      const parsed = kind.parse(input);
+      if (parsed.ok) return parsed.value as T;
+      context.issues.push({ code: "custom", message: parsed.rule, input, ...(parsed.known === undefined ? {} : { params: { known: parsed.known } }) });
+      return z.NEVER;
+    });
+  settingInfo.add(schema, {
+    type: kind.type,
+    unit: kind.unit ?? "",
+    default: shown,
+    bounds: kind.bounds ?? "",
+    meaning: options.meaning,
+    json: { description: options.meaning, ...kind.json, ...(fallback === undefined ? {} : { default: fallback }) },
+    aliases: (options.aliases ?? []).map((alias) => (typeof alias === "string" ? { name: alias } : alias)),
+    isPath: kind.isPath ?? false,
+    fromText: kind.fromText ?? ((text) => text),
+  });
+  return schema as unknown as z.ZodType<T>;
+}
+
+interface Bounds {
+  readonly min: number;
+  readonly max: number;
+}
+
+/** A number in a text, times what its unit is worth; a text that is none stays, and validation says so. */
+function numberFromText(factors: Partial<Record<NonNullable<SettingAlias["unit"]>, number>>): SettingInfo["fromText"] {
+  return (text, unit) => {
+    const number = text.trim() === "" ? Number.NaN : Number(text);
+    if (!Number.isFinite(number)) return text.trim();
+    const scaled = number * (unit === undefined ? 1 : (factors[unit] ?? 1));
+    return Math.abs(scaled - Math.round(scaled)) < 1e-6 ? Math.round(scaled) : scaled;
+  };
+}
+
+function within(parsed: Parsed, { min, max }: Bounds, show: (value: number) => string): Parsed {
+  if (!parsed.ok || (parsed.value >= min && parsed.value <= max)) return parsed;
+  return { ok: false, rule: `must be ${show(min)} to ${show(max)}` };
+}
+
+const wholeNumber = (input: unknown): Parsed =>
+  typeof input === "number" && Number.isSafeInteger(input) ? { ok: true, value: input } : { ok: false, rule: "must be a whole number" };
+
+export function integer(options: SettingOptions<number> & Bounds & { readonly unit?: string }): z.ZodType<number> {
+  const { min, max } = options;
+  return setting<number>(
+    {
+      type: "whole number",
+      unit: options.unit ?? "",
+      bounds: `${min} to ${max}`,
+      json: { type: "integer", minimum: min, maximum: max },
+      parse: (input) => within(wholeNumber(input), options, String),
+      show: String,
+      fromText: numberFromText({ days: 1 }),
+    },
+    options,
+  );
+}
+
+export function decimal(options: SettingOptions<number> & Bounds): z.ZodType<number> {
+  const { min, max } = options;
+  const parse = (input: unknown): Parsed =>
+    typeof input === "number" && Number.isFinite(input) ? { ok: true, value: input } : { ok: false, rule: "must be a number" };
+  return setting<number>(
+    {
+      type: "number",
+      bounds: `${min} to ${max}`,
+      json: { type: "number", minimum: min, maximum: max },
+      parse: (input) => within(parse(input), options, String),
+      show: String,
+      fromText: numberFromText({}),
+    },
+    options,
+  );
+}
+
+/** Milliseconds as a number (the key ends in `Ms`), or a text with its unit. */
+export function durationMs(options: SettingOptions<number> & Bounds): z.ZodType<number> {
+  const { min, max } = options;
+  return setting<number>(
+    {
+      type: "duration",
+      unit: "ms",
+      bounds: `${formatDuration(min)} to ${formatDuration(max)}`,
+      json: { anyOf: [{ type: "integer", minimum: min, maximum: max }, { type: "string", pattern: durationPattern }] },
+      parse: (input) => within(typeof input === "number" ? wholeNumber(input) : parseDuration(input), options, formatDuration),
+      show: (value) => `${value} (${formatDuration(value)})`,
+      fromText: numberFromText({ s: 1000, days: 86_400_000 }),
+    },
+    options,
+  );
+}
+
+/** Bytes as a number (the key ends in `Bytes`), or a text with its unit. */
+export function sizeBytes(options: SettingOptions<number> & Bounds): z.ZodType<number> {
+  const { min, max } = options;
+  return setting<number>(
+    {
+      type: "size",
+      unit: "bytes",
+      bounds: `${formatSize(min)} to ${formatSize(max)}`,
+      json: { anyOf: [{ type: "integer", minimum: min, maximum: max }, { type: "string", pattern: sizePattern }] },
+      parse: (input) => within(parseSize(input), options, formatSize),
+      show: (value) => `${value} (${formatSize(value)})`,
+      fromText: numberFromText({ MiB: 2 ** 20 }),
+    },
+    options,
+  );
+}
+
+const truthTexts: Readonly<Record<string, boolean>> = { true: true, "1": true, yes: true, on: true, false: false, "0": false, no: false, off: false };
+
+export function flag(options: SettingOptions<boolean>): z.ZodType<boolean> {
+  return setting<boolean>(
+    {
+      type: "true or false",
+      json: { type: "boolean" },
+      parse: (input) => (typeof input === "boolean" ? { ok: true, value: input } : { ok: false, rule: "must be true or false" }),
+      show: String,
+      fromText: (text) => truthTexts[text.trim().toLowerCase()] ?? text,
+    },
+    options,
+  );
+}
+
+export function text<T extends string | undefined>(
+  options: SettingOptions<T> & { readonly isPath?: boolean; readonly rule?: (value: string) => string | undefined },
+): z.ZodType<T> {
+  return setting<T>(
+    {
+      type: options.isPath === true ? "path" : "text",
+      isPath: options.isPath ?? false,
+      json: { type: "string", minLength: 1 },
+      parse: (input) => {
+        if (typeof input !== "string" || input === "") return { ok: false, rule: "must be a text that is not empty" };
+        const broken = input.includes("\0") ? "may not hold a NUL" : options.rule?.(input);
+        return broken === undefined ? { ok: true, value: input as NonNullable<T> } : { ok: false, rule: broken };
+      },
+      show: String,
+    },
+    options,
+  );
+}
+
+export function oneOf<const T extends string>(options: SettingOptions<T> & { readonly values: readonly T[] }): z.ZodType<T> {
+  return setting<T>(
+    {
+      type: "one of",
+      bounds: options.values.join(", "),
+      json: { type: "string", enum: [...options.values] },
+      parse: (input) => {
+        const value = options.values.find((candidate) => candidate === input);
+        return value === undefined ? { ok: false, rule: `must be one of ${options.values.join(", ")}`, known: options.values } : { ok: true, value: value as NonNullable<T> };
+      },
+      show: String,
+    },
+    options,
+  );
+}
+
+/** Texts; in a variable or flag separated by commas, trimmed, blanks dropped. */
+export function list(options: SettingOptions<readonly string[]>): z.ZodType<readonly string[]> {
+  return setting<readonly string[]>(
+    {
+      type: "list of texts",
+      json: { type: "array", items: { type: "string", minLength: 1 } },
+      parse: (input) =>
+        Array.isArray(input) && input.every((entry) => typeof entry === "string" && entry.trim() !== "")
+          ? { ok: true, value: input.map((entry: string) => entry.trim()) }
+          : { ok: false, rule: "must be a list of texts" },
+      show: (value) => `[${value.join(", ")}]`,
+      fromText: (value) =>
+        value
+          .split(",")
+          .map((entry) => entry.trim())
+          .filter((entry) => entry !== ""),
+    },
+    options,
+  );
+}

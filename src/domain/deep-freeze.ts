@@ -1,0 +1,8 @@
+/** Freezes `value` and everything it holds, and returns it. What is frozen already is taken to be frozen all through. */
+export function deepFreeze<T>(value: T): T {
+  if (value !== null && typeof value === "object" && !Object.isFrozen(value)) {
+    Object.freeze(value);
+    for (const member of Object.values(value)) deepFreeze(member);
+  }
+  return value;
+}
