@@ -1,0 +1,39 @@
+import { reportFindings } from "./report-findings.ts";
+import { readSources, repositoryRoot } from "./source-tree.ts";
+import { findUntidiness } from "./tidy.ts";
+
+const files = readSources({
+  folders: [
+    "src",
+    "test",
+    "bench",
+    "scripts",
+    "examples",
+    "docs",
+    "deploy",
+    ".ci",
+    "README.md",
+    "CHANGELOG.md",
+    "vitest.config.ts",
+    "package.json",
+  ],
+  endings: [
+    ".ts",
+    ".tsx",
+    ".mts",
+    ".js",
+    ".mjs",
+    ".sh",
+    ".md",
+    ".yaml",
+    ".yml",
+    ".sql",
+    ".css",
+    ".html",
+    ".service",
+    "Dockerfile",
+    "/run",
+    "package.json",
+  ],
+});
+reportFindings("tidy", files.length, findUntidiness(files, { machinePaths: [repositoryRoot] }));

@@ -1,0 +1,129 @@
+/**
+ * The architecture as data: which folder may import which, who may speak to which package, and who may read the world.
+ * `check-architecture.ts` holds the code to it; each rule carries the reason that its message prints.
+ */
+
+/** The folders and top files of `src/` from the composition down to the rules. An import points to its own line or further down. */
+export const layers: readonly { readonly name: string; readonly because: string }[] = [
+  { name: "bin", because: "an executable only wires the process to the layers below, so nothing may depend on it" },
+  { name: "testing.ts", because: "it is a public door: code inside that came in through it would go round in a circle" },
+  { name: "index.ts", because: "it is a public door: code inside that came in through it would go round in a circle" },
+  { name: "main.ts", because: "the composition root is the only file that knows everyone, so nobody may know it" },
+  { name: "cli", because: "a command parses, calls the client and prints; whatever else needs it belongs further down" },
+  { name: "http", because: "routes hold no business rules, so no rule can need a route" },
+  { name: "dashboard", because: "the page speaks to the public API alone" },
+  { name: "loops", because: "loops decide when; what they call must also work when nobody calls it on a timer" },
+  { name: "worker", because: "a worker may live in another process than the daemon, and then it has no loops and no server" },
+  { name: "fleet", because: "machines come and go without regard to the loop or worker that asks for them" },
+  { name: "notify", because: "deliveries leave the outbox as rows; a row needs no knowledge of who wrote it" },
+  { name: "gates", because: "a gate only reads a result; how and when it is asked is the caller's matter" },
+  { name: "processes", because: "stopping and probing processes must work for runs of any worker, also of a dead one" },
+  { name: "observe", because: "observers never write, so they may not reach anything that settles" },
+  { name: "pipelines", because: "a definition is data that must be readable without a store's writers, workers or loops" },
+  { name: "store", because: "the store keeps what it is told and never calls back" },
+  { name: "protocol", because: "wire schemas are shared by both ends, so they may not know either end" },
+  { name: "config", because: "configuration is read before anything exists that it configures" },
+  { name: "telemetry", because: "everyone emits events; a catalogue that knew its emitters would be a circle" },
+  { name: "runtime", because: "clock, entropy and environment are given to everyone and need no one" },
+  { name: "liveness", because: "judging death is pure: facts and an instant in, a verdict out" },
+  { name: "domain", because: "the rules stand on nothing, so that they can be read and tested alone" },
+];
+
+/** Folders that import nothing but each other: no package and no built-in module save assertions. */
+export const pureFolders: readonly string[] = ["domain", "liveness"];
+export const pureBecause = "pure rules take facts as arguments, so that a test or a simulation can state every case";
+export const pureBuiltins: readonly string[] = ["node:assert", "node:assert/strict"];
+
+/** What `src/**` test files may import beside the code: the runner, and the support folder. */
+export const testPackages: readonly string[] = ["vitest", "fast-check"];
+
+/** Packages with one owner. */
+export const ownedPackages: readonly {
+  readonly packages: readonly string[];
+  readonly owners: readonly string[];
+  readonly because: string;
+}[] = [
+  {
+    packages: ["kysely", "pg", "@photostructure/sqlite"],
+    owners: ["store"],
+    because: "SQL lives in one place, where each statement's guard and its two dialects can be read together",
+  },
+  {
+    packages: ["fastify", "@fastify/swagger", "fastify-type-provider-zod"],
+    owners: ["http"],
+    because: "only the API knows that it is served by Fastify",
+  },
+  { packages: ["commander"], owners: ["cli"], because: "arguments are parsed at the edge; what is below gets values" },
+  { packages: ["uuidv7"], owners: ["runtime"], because: "it reads the clock and entropy" },
+  { packages: ["prom-client"], owners: ["telemetry"], because: "metrics subscribe to events; code that counts by itself is counted twice" },
+  { packages: ["pino"], owners: ["telemetry"], because: "logs subscribe to events; a line written elsewhere has no documented keys" },
+];
+
+/** Folders whose members are alternatives behind one port and never know each other. */
+export const siblingFolders: readonly { readonly folders: readonly string[]; readonly because: string }[] = [
+  { folders: ["store/sqlite", "store/postgres"], because: "engines share the port above them; what both need belongs beside the port" },
+];
+/** A folder whose every direct subfolder is such an alternative. */
+export const siblingParents: readonly { readonly parent: string; readonly because: string }[] = [
+  { parent: "fleet/providers", because: "a provider that leans on another cannot be removed or trusted alone" },
+];
+
+/** Layers that know the store's port and never one of its engines. */
+export const portOnly = {
+  layers: ["http", "dashboard", "loops", "fleet", "notify", "gates", "processes", "observe", "pipelines"],
+  engines: ["store/sqlite", "store/postgres"],
+  because: "a loop or route that knows the engine is a second place where the engines can differ",
+};
+
+/** Reading the world: allowed in these layers only. The names are those that `check-architecture.ts` recognises in the syntax tree. */
+export const ambientReads: readonly {
+  readonly names: readonly string[];
+  readonly allowedIn: readonly string[];
+  readonly because: string;
+}[] = [
+  {
+    names: [
+      "Date.now",
+      "new Date()",
+      "Date()",
+      "performance.now",
+      "performance.timeOrigin",
+      "process.hrtime",
+      "process.uptime",
+      "os.uptime",
+    ],
+    allowedIn: ["runtime", "dashboard"],
+    because:
+      "ages are computed from an injected clock, else a test cannot step it and a suspended host miscounts; the page has only its browser's",
+  },
+  {
+    names: ["Math.random", "crypto.randomUUID", "crypto.randomBytes", "crypto.randomInt", "crypto.getRandomValues"],
+    allowedIn: ["runtime"],
+    because: "entropy is injected, else a failing simulation cannot be replayed from its seed",
+  },
+  {
+    names: ["process.env"],
+    allowedIn: ["runtime"],
+    because: "configuration is one frozen object made at start; a variable read elsewhere is documented and checked nowhere",
+  },
+  {
+    names: ["process.exit"],
+    allowedIn: ["cli", "bin"],
+    because: "whoever ends the process skips everybody's cleanup, so only the edge that started it may",
+  },
+];
+
+/** Single exceptions to {@link ambientReads}. An entry that matches nothing fails the check, so that the list never outlives its reasons. */
+export const ambientExceptions: readonly { readonly file: string; readonly name: string; readonly because: string }[] = [];
+
+/**
+ * What loading a public entry point must not drag in, following every import that is neither a type nor dynamic.
+ * Entries are file paths or package names.
+ */
+export const entryLoads: readonly { readonly entry: string; readonly never: readonly string[]; readonly because: string }[] = [
+  {
+    entry: "src/index.ts",
+    never: ["pg", "@photostructure/sqlite", "kysely", "fastify", "commander", "src/main.ts", "src/cli", "src/http", "src/loops"],
+    because: "an application that only enqueues or works should pay for neither a database driver nor the daemon",
+  },
+];

@@ -1,0 +1,41 @@
+import { setTimeout as pause } from "node:timers/promises";
+import { inspect } from "node:util";
+
+export interface UntilOptions {
+  /** Deadline in milliseconds. @defaultValue 10_000 */
+  readonly timeoutMs?: number;
+  /** Pause between two looks in milliseconds. @defaultValue 20 */
+  readonly everyMs?: number;
+  /** What is waited for, for the failure's text: "the run to end". */
+  readonly what?: string;
+}
+
+/**
+ * Looks at a real process or service again and again until `condition` answers something truthy, and resolves to that answer.
+ * A look that throws counts as "not yet". This is the one place of the tests that waits for time to pass; where an event or an
+ * injected clock exists, use that instead.
+ *
+ * @throws Error at the deadline, with what was awaited, the last answer and, as `cause`, the last thing thrown.
+ */
+export async function until<T>(condition: () => T | Promise<T>, options: UntilOptions = {}): Promise<NonNullable<T>> {
+  const { timeoutMs = 10_000, everyMs = 20, what = condition.toString() } = options;
+  const deadline = performance.now() + timeoutMs;
+  let looks = 0;
+  for (;;) {
+    looks += 1;
+    let answer: T | undefined;
+    let thrown: unknown;
+    try {
+      answer = await condition();
+      if (answer !== undefined && answer !== null && answer !== false) return answer;
+    } catch (error) {
+      thrown = error;
+    }
+    // The deadline is checked after the look, so that a condition met in the last moment is never missed.
+    if (performance.now() >= deadline) {
+      const last = thrown === undefined ? `last answer: ${inspect(answer)}` : `last error: ${inspect(thrown, { depth: 1 })}`;
+      throw new Error(`waited ${timeoutMs} ms (${looks} looks) for ${what}; ${last}`, { cause: thrown });
+    }
+    await pause(Math.min(everyMs, Math.max(1, deadline - performance.now())));
+  }
+}
