@@ -32,7 +32,10 @@ export async function makeComics(directory, { count = 4, pages = defaultPageCoun
     const comic = comicAt(index);
     /** @type {Record<string, Uint8Array>} */ const entries = {};
     for (const [pageIndex, page] of pagesOf(comic, pages).entries()) {
-      entries[comic.story.entryName(pageIndex + 1)] = await drawPage(page, { hue: index * 67 + pageIndex * 11, format: comic.story.format });
+      entries[comic.story.entryName(pageIndex + 1)] = await drawPage(page, {
+        hue: index * 67 + pageIndex * 11,
+        format: comic.story.format,
+      });
     }
     // What such archives carry in real life besides pictures.
     entries["ComicInfo.xml"] = new TextEncoder().encode(`<ComicInfo><Title>${comic.story.title}</Title></ComicInfo>\n`);

@@ -55,7 +55,10 @@ export class ItemDirectory {
     const runDir = path.join(this.root, `run-${this.#runs}`);
     mkdirSync(runDir);
     const file = (base: string) => path.join(runDir, base);
-    writeFileSync(file("input.json"), JSON.stringify({ item: { key: "k1", pipeline: "comics" }, input: { file: source, name }, previous: null }));
+    writeFileSync(
+      file("input.json"),
+      JSON.stringify({ item: { key: "k1", pipeline: "comics" }, input: { file: source, name }, previous: null }),
+    );
     const child = spawn(process.execPath, [...nodeArguments, script], {
       cwd: exampleDir,
       stdio: ["ignore", "pipe", "pipe"],

@@ -230,5 +230,10 @@ function suffixAfter(name, prefix) {
  * @returns {string[]}
  */
 export function wordsOf(text) {
-  return text.normalize("NFKC").toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
+  return (
+    text
+      .normalize("NFKC")
+      .toLowerCase()
+      .match(/[\p{L}\p{N}]+/gu) ?? []
+  );
 }

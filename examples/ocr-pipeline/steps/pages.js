@@ -24,7 +24,8 @@ import path from "node:path";
  */
 export async function readManifest(workDir) {
   const manifest = JSON.parse(await readFile(path.join(workDir, "pages.json"), "utf8"));
-  if (manifest?.version !== 1 || !Array.isArray(manifest.pages)) throw new Error("pages.json is not a manifest of this version; run prep again");
+  if (manifest?.version !== 1 || !Array.isArray(manifest.pages))
+    throw new Error("pages.json is not a manifest of this version; run prep again");
   return manifest;
 }
 

@@ -10,7 +10,12 @@ import { getDocument, VerbosityLevel } from "pdfjs-dist/legacy/build/pdf.mjs";
  */
 export async function extractPageTexts(bytes) {
   // The library takes the array over for its own use, so it gets a copy.
-  const task = getDocument({ data: new Uint8Array(bytes), verbosity: VerbosityLevel.ERRORS, isEvalSupported: false, disableFontFace: true });
+  const task = getDocument({
+    data: new Uint8Array(bytes),
+    verbosity: VerbosityLevel.ERRORS,
+    isEvalSupported: false,
+    disableFontFace: true,
+  });
   try {
     const document = await task.promise;
     /** @type {string[]} */ const texts = [];

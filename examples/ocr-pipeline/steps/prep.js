@@ -89,11 +89,14 @@ async function writePage(step, { number, source, bytes }) {
       .toColourspace("srgb")
       .raw()
       .toBuffer({ resolveWithObject: true });
-    grey = await fromRaw(upright).greyscale().normalise().png({ compressionLevel: 6 }).toBuffer();
+    grey = await fromRaw(upright).greyscale().normalise().toColourspace("b-w").png({ compressionLevel: 6 }).toBuffer();
   } catch (error) {
-    throw new BadInputError(`picture ${JSON.stringify(source)} cannot be decoded: ${error instanceof Error ? error.message : String(error)}`, {
-      cause: error,
-    });
+    throw new BadInputError(
+      `picture ${JSON.stringify(source)} cannot be decoded: ${error instanceof Error ? error.message : String(error)}`,
+      {
+        cause: error,
+      },
+    );
   }
   const picture = await fromRaw(upright).jpeg({ quality: 85 }).toBuffer();
   await writeAtomically(step.workPath(`${stem}.png`), grey);

@@ -45,8 +45,7 @@ function publishedName(sourceName, itemKey) {
   const plain = path
     .basename(sourceName.replaceAll("\\", "/"))
     .replace(/\.cbz$/i, "")
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this line removes.
-    .replace(/[\u0000-\u001f\u007f]/g, "_")
+    .replace(/\p{Cc}/gu, "_")
     .replace(/^[-.]+/, "_");
   let name = "";
   for (const character of plain) {

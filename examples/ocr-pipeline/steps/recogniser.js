@@ -7,7 +7,7 @@ const require = createRequire(import.meta.url);
 const tesseractVersion = require("tesseract.js/package.json").version;
 const dataVersion = require("@tesseract.js-data/eng/package.json").version;
 /** Below this confidence (0 to 100) a "word" is nearly always a piece of the drawing. */
-const confidenceMin = 40;
+const confidenceMin = 55;
 
 /** Names everything that decides what is read. Words stored under another name are read again. */
 export const recogniserName = `tesseract.js ${tesseractVersion}, eng ${dataVersion} best_int, psm ${PSM.SPARSE_TEXT}, confidence ${confidenceMin}`;
