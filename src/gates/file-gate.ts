@@ -1,0 +1,46 @@
+import { constants } from "node:fs";
+import { lstat, open, realpath } from "node:fs/promises";
+import { resolve, sep } from "node:path";
+import { messageOf } from "../domain/errors.ts";
+import type { FileGateDefinition } from "../pipelines/definition.ts";
+import { type GateAnswer, type GateSubject, green } from "./gate-answer.ts";
+
+/** Green when the file is regular, inside the work directory, of this run, large enough and begins as told. Reads only its first bytes. */
+export async function readFileGate(gate: FileGateDefinition, subject: GateSubject): Promise<GateAnswer> {
+  const path = resolve(subject.workDir, gate.path);
+  if (!path.startsWith(subject.workDir + sep)) return { kind: "red", reason: `${gate.path} is outside the work directory` };
+  try {
+    const stat = await lstat(path);
+    // A link could point at anything, and would be green for a file that this stage never made.
+    if (!stat.isFile()) return { kind: "red", reason: `${gate.path} is not a regular file` };
+    if (!(await realpath(path)).startsWith((await realpath(subject.workDir)) + sep)) {
+      return { kind: "red", reason: `${gate.path} leads out of the work directory` };
+    }
+    if (!gate.anyAge && stat.ctimeMs < subject.notBeforeMs) return { kind: "red", reason: `${gate.path} is older than this run` };
+    if (gate.minBytes !== undefined && stat.size < gate.minBytes) {
+      return { kind: "red", reason: `${gate.path} has ${stat.size} bytes, at least ${gate.minBytes} are needed` };
+    }
+    if (gate.startsWith !== undefined && !(await beginsWith(path, Buffer.from(gate.startsWith, "utf8")))) {
+      return { kind: "red", reason: `${gate.path} does not begin with ${JSON.stringify(gate.startsWith)}` };
+    }
+    return green;
+  } catch (thrown) {
+    if (isMissing(thrown)) return { kind: "red", reason: `${gate.path} does not exist` };
+    return { kind: "unreadable", error: messageOf(thrown) };
+  }
+}
+
+async function beginsWith(path: string, expected: Buffer): Promise<boolean> {
+  // Without O_NONBLOCK a FIFO swapped in since the lstat would hold the reading for ever.
+  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  try {
+    const { bytesRead, buffer } = await file.read(Buffer.alloc(expected.length), 0, expected.length, 0);
+    return bytesRead === expected.length && buffer.equals(expected);
+  } finally {
+    await file.close();
+  }
+}
+
+function isMissing(thrown: unknown): boolean {
+  return thrown instanceof Error && "code" in thrown && (thrown.code === "ENOENT" || thrown.code === "ENOTDIR");
+}

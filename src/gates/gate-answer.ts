@@ -1,0 +1,21 @@
+/** What a gate says of a stage's result. An error is never green or red: only a definite answer moves anything. */
+export type GateAnswer =
+  | { readonly kind: "green" }
+  | { readonly kind: "red"; readonly reason: string }
+  | { readonly kind: "unreadable"; readonly error: string };
+
+export const green: GateAnswer = { kind: "green" };
+
+/** Where a gate looks, and on whose behalf. */
+export interface GateSubject {
+  /** Absolute path of the item's work directory. */
+  readonly workDir: string;
+  /** Working directory of command gates. */
+  readonly cwd: string;
+  /** Environment of command gates. */
+  readonly env: Readonly<Record<string, string>>;
+  /** File time, in milliseconds, before which a result is an earlier run's. From a file of the same disk, so that one clock stamped both. */
+  readonly notBeforeMs: number;
+  /** How long one reading may take in all; past it, unreadable. */
+  readonly timeoutMs: number;
+}

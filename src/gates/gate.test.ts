@@ -1,0 +1,82 @@
+import { mkdtemp, mkdir, rm, symlink, utimes, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import type { GateDefinition } from "../pipelines/definition.ts";
+import type { GateSubject } from "./gate-answer.ts";
+import { readGate } from "./gate.ts";
+
+let workDir: string;
+const never = new AbortController().signal;
+
+beforeEach(async () => {
+  workDir = await mkdtemp(join(tmpdir(), "wakeful-gate-"));
+});
+afterEach(() => rm(workDir, { recursive: true }));
+
+const subject = (overrides: Partial<GateSubject> = {}): GateSubject => ({
+  workDir,
+  cwd: workDir,
+  env: { PATH: process.env.PATH ?? "" },
+  notBeforeMs: 0,
+  timeoutMs: 10_000,
+  ...overrides,
+});
+const file = (overrides: object = {}): GateDefinition => ({ kind: "file", path: "final.pdf", anyAge: false, ...overrides });
+const command = (script: string): GateDefinition => ({ kind: "command", argv: [process.execPath, "-e", script] });
+const read = (gate: GateDefinition | undefined, overrides: Partial<GateSubject> = {}) => readGate(gate, subject(overrides), never);
+
+test("a stage without a gate is green [B-46]", async () => {
+  expect(await read(undefined)).toEqual({ kind: "green" });
+});
+
+test("a file gate asks for size and first bytes", async () => {
+  await writeFile(join(workDir, "final.pdf"), `%PDF-1.7${" ".repeat(100)}`);
+  expect(await read(file({ minBytes: 100, startsWith: "%PDF-" }))).toEqual({ kind: "green" });
+  expect(await read(file({ minBytes: 1024 }))).toMatchObject({ kind: "red", reason: expect.stringContaining("at least 1024") });
+  expect(await read(file({ startsWith: "GIF8" }))).toMatchObject({ kind: "red" });
+});
+
+test("a result of an earlier run is red, unless any age will do", async () => {
+  await writeFile(join(workDir, "final.pdf"), "x");
+  await utimes(join(workDir, "final.pdf"), 1, 1);
+  const later = Date.now() + 60_000;
+  expect(await read(file(), { notBeforeMs: later })).toMatchObject({ kind: "red", reason: expect.stringContaining("older") });
+  expect(await read(file({ anyAge: true }), { notBeforeMs: later })).toEqual({ kind: "green" });
+});
+
+test("a missing file, a folder, a link and a path that leaves the work directory are red", async () => {
+  expect(await read(file())).toMatchObject({ kind: "red", reason: expect.stringContaining("does not exist") });
+  await mkdir(join(workDir, "folder"));
+  expect(await read(file({ path: "folder" }))).toMatchObject({ kind: "red" });
+  await symlink("/etc/hostname", join(workDir, "link"));
+  expect(await read(file({ path: "link" }))).toMatchObject({ kind: "red" });
+  await symlink("/etc", join(workDir, "etc"));
+  expect(await read(file({ path: "etc/hostname" }))).toMatchObject({ kind: "red" });
+  expect(await read(file({ path: "../x" }))).toMatchObject({ kind: "red" });
+});
+
+test("a command gate is green at 0, red with its words at 1 and unreadable at anything else [B-43]", async () => {
+  expect(await read(command("process.exit(0)"))).toEqual({ kind: "green" });
+  expect(await read(command("console.log('no text on page 3'); process.exit(1)"))).toEqual({ kind: "red", reason: "no text on page 3" });
+  expect(await read(command("process.exit(2)"))).toMatchObject({ kind: "unreadable" });
+  expect(await read(command("process.kill(process.pid, 'SIGKILL')"))).toMatchObject({ kind: "unreadable" });
+  expect(await read({ kind: "command", argv: ["/no/such/program"] })).toMatchObject({ kind: "unreadable" });
+});
+
+test("a command gate past its time limit is unreadable, and what it started is ended", async () => {
+  const answer = await read(command("setInterval(() => {}, 1000)"), { timeoutMs: 200 });
+  expect(answer).toEqual({ kind: "unreadable", error: "no answer within 200 ms" });
+});
+
+test("a gate that cannot be read is never taken for red by all, any or not [B-47]", async () => {
+  await writeFile(join(workDir, "final.pdf"), "x");
+  const unreadable = command("process.exit(9)");
+  const red = command("process.exit(1)");
+  expect(await read({ kind: "all", gates: [file(), unreadable] })).toMatchObject({ kind: "unreadable" });
+  expect(await read({ kind: "all", gates: [unreadable, red] })).toMatchObject({ kind: "red" });
+  expect(await read({ kind: "any", gates: [red, unreadable] })).toMatchObject({ kind: "unreadable" });
+  expect(await read({ kind: "any", gates: [unreadable, file()] })).toEqual({ kind: "green" });
+  expect(await read({ kind: "not", gate: unreadable })).toMatchObject({ kind: "unreadable" });
+  expect(await read({ kind: "not", gate: red })).toEqual({ kind: "green" });
+});

@@ -1,0 +1,49 @@
+import type { GateDefinition } from "../pipelines/definition.ts";
+import { readCommandGate } from "./command-gate.ts";
+import { readFileGate } from "./file-gate.ts";
+import { type GateAnswer, type GateSubject, green } from "./gate-answer.ts";
+
+/**
+ * Reads a gate: evaluates, and changes nothing. A stage without a gate is green (B-46).
+ * `all` is red at the first red and unreadable only when nothing is red; `any` is the mirror of it; `not` leaves unreadable as it is.
+ */
+export async function readGate(gate: GateDefinition | undefined, subject: GateSubject, signal: AbortSignal): Promise<GateAnswer> {
+  if (gate === undefined) return green;
+  switch (gate.kind) {
+    case "file":
+      return readFileGate(gate, subject);
+    case "command":
+      return readCommandGate(gate.argv, subject, signal);
+    case "not": {
+      const answer = await readGate(gate.gate, subject, signal);
+      if (answer.kind === "green") return { kind: "red", reason: "the negated gate is green" };
+      return answer.kind === "red" ? green : answer;
+    }
+    case "all":
+      return readAll(gate.gates, subject, signal);
+    case "any":
+      return readAny(gate.gates, subject, signal);
+  }
+}
+
+async function readAll(gates: readonly GateDefinition[], subject: GateSubject, signal: AbortSignal): Promise<GateAnswer> {
+  let unreadable: GateAnswer | undefined;
+  for (const gate of gates) {
+    const answer = await readGate(gate, subject, signal);
+    if (answer.kind === "red") return answer;
+    if (answer.kind === "unreadable") unreadable ??= answer;
+  }
+  return unreadable ?? green;
+}
+
+async function readAny(gates: readonly GateDefinition[], subject: GateSubject, signal: AbortSignal): Promise<GateAnswer> {
+  const reasons: string[] = [];
+  let unreadable: GateAnswer | undefined;
+  for (const gate of gates) {
+    const answer = await readGate(gate, subject, signal);
+    if (answer.kind === "green") return green;
+    if (answer.kind === "red") reasons.push(answer.reason);
+    else unreadable ??= answer;
+  }
+  return unreadable ?? { kind: "red", reason: reasons.join("; ") };
+}

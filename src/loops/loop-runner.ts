@@ -1,0 +1,211 @@
+import { trace, SpanStatusCode } from "@opentelemetry/api";
+import { messageOf } from "../domain/errors.ts";
+import type { DurationMs, Instant } from "../domain/time.ts";
+import type { Emit } from "../telemetry/events.ts";
+import type { Loop, LoopSnapshot, TickReport } from "./loop.ts";
+
+export interface LoopRunnerDeps {
+  readonly now: () => Instant;
+  readonly monoNow: () => number;
+  readonly random: () => number;
+  readonly emit: Emit;
+}
+
+/** A loop that has not finished a tick for this many of its periods is late, and somebody must know. */
+const latePeriods = 5;
+/** How far a wait may stray from the interval, so that loops of many daemons do not tick in step. */
+const jitter = 0.1;
+
+/**
+ * The one skeleton of all loops: kill switch, jitter, hints, isolation, dry run, snapshot, start and stop.
+ * One failed tick never ends the loop, and a loop never keeps the process alive.
+ */
+export class LoopRunner {
+  readonly loop: Loop;
+  /** Fixed at construction; everything else is read at each tick. */
+  readonly intervalMs: DurationMs;
+  readonly #deps: LoopRunnerDeps;
+  readonly #settings: Readonly<Record<string, unknown>>;
+  #stopping: AbortController | undefined;
+  #running: Promise<void> | undefined;
+  #wake: (() => void) | undefined;
+  #woken = false;
+  #ticking: Promise<TickReport> | undefined;
+  #tickStartedMono: number | undefined;
+  #lateTold = false;
+  #lastRunAt: Instant | null = null;
+  #lastSuccessAt: Instant | null = null;
+  #lastDurationMs: DurationMs | null = null;
+  #lastError: string | null = null;
+  #ticks = 0;
+  #failures = 0;
+  #seen = 0;
+  #settled = 0;
+  #lost = 0;
+
+  constructor(
+    loop: Loop,
+    options: { readonly intervalMs: DurationMs; readonly settings?: Readonly<Record<string, unknown>> },
+    deps: LoopRunnerDeps,
+  ) {
+    this.loop = loop;
+    this.intervalMs = options.intervalMs;
+    this.#settings = options.settings ?? {};
+    this.#deps = deps;
+  }
+
+  /** Starting twice leaves one loop. */
+  start(): void {
+    if (this.#stopping !== undefined) return;
+    this.#stopping = new AbortController();
+    this.#deps.emit("loop.started", {
+      loop: this.loop.name,
+      intervalMs: this.intervalMs,
+      enabled: this.loop.enabled(),
+      settings: this.#settings,
+    });
+    this.#running = this.#run(this.#stopping.signal);
+  }
+
+  get alive(): boolean {
+    return this.#running !== undefined;
+  }
+
+  /** Interrupts the wait and resolves when the running tick has ended, or to `false` after `timeoutMs`. */
+  async stop(timeoutMs: DurationMs = 5000): Promise<boolean> {
+    const running = this.#running;
+    if (this.#stopping === undefined || running === undefined) return true;
+    this.#stopping.abort();
+    this.wake();
+    let timer: NodeJS.Timeout | undefined;
+    const deadline = new Promise<boolean>((resolve) => {
+      timer = setTimeout(() => resolve(false), timeoutMs);
+    });
+    const clean = await Promise.race([running.then(() => true), deadline]);
+    clearTimeout(timer);
+    this.#deps.emit("loop.stopped", { loop: this.loop.name, clean });
+    return clean;
+  }
+
+  /** A hint: tick as soon as may be. Never needed for correctness. */
+  wake(): void {
+    this.#woken = true;
+    this.#wake?.();
+  }
+
+  /** One tick now, whether the loop runs or not; used by `wakeful reap`, tests and start-up. Ticks of one loop never overlap. */
+  async tickOnce(options: { readonly dryRun?: boolean } = {}): Promise<TickReport> {
+    while (this.#ticking !== undefined) await this.#ticking;
+    this.#ticking = this.#tick(options.dryRun ?? false, this.#stopping?.signal ?? new AbortController().signal);
+    try {
+      return await this.#ticking;
+    } finally {
+      this.#ticking = undefined;
+    }
+  }
+
+  snapshot(): LoopSnapshot {
+    return {
+      name: this.loop.name,
+      enabled: this.loop.enabled(),
+      running: this.alive,
+      intervalMs: this.intervalMs,
+      lastRunAt: this.#lastRunAt,
+      lastSuccessAt: this.#lastSuccessAt,
+      lastDurationMs: this.#lastDurationMs,
+      lastError: this.#lastError,
+      ticks: this.#ticks,
+      failures: this.#failures,
+      seen: this.#seen,
+      settled: this.#settled,
+      lost: this.#lost,
+      details: this.loop.details?.() ?? {},
+    };
+  }
+
+  /** Raises an alert when a tick has been under way for too long. Called by whoever watches the loops. */
+  checkLate(): void {
+    const startedMono = this.#tickStartedMono;
+    if (startedMono === undefined) {
+      this.#lateTold = false;
+      return;
+    }
+    const sinceMs = this.#deps.monoNow() - startedMono;
+    if (sinceMs > latePeriods * this.intervalMs && !this.#lateTold) {
+      this.#lateTold = true;
+      this.#deps.emit("loop.late", { loop: this.loop.name, sinceMs });
+    }
+  }
+
+  async #run(signal: AbortSignal): Promise<void> {
+    let waitMs = 0;
+    while (!signal.aborted) {
+      await this.#wait(waitMs);
+      if (signal.aborted) break;
+      this.#woken = false;
+      const report = await this.tickOnce();
+      const interval = this.intervalMs * (1 + (this.#deps.random() - 0.5) * 2 * jitter);
+      waitMs = Math.max(0, Math.min(interval, report.nextInMs ?? interval));
+    }
+    this.#running = undefined;
+    this.#stopping = undefined;
+  }
+
+  async #wait(ms: DurationMs): Promise<void> {
+    if (this.#woken) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      // The loop follows its process and never holds it.
+      timer.unref();
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+    this.#wake = undefined;
+  }
+
+  async #tick(dryRun: boolean, signal: AbortSignal): Promise<TickReport> {
+    const { emit, now, monoNow } = this.#deps;
+    const startedMono = monoNow();
+    this.#tickStartedMono = startedMono;
+    const span = trace.getTracer("wakeful").startSpan(`loop ${this.loop.name}`);
+    let report: TickReport = { seen: 0, settled: 0, lost: 0, failed: 0 };
+    try {
+      if (this.loop.enabled() || dryRun) report = await this.loop.tick({ now: now(), signal, dryRun, emit });
+      this.#lastError = null;
+      this.#lastSuccessAt = now();
+    } catch (thrown) {
+      this.#failures++;
+      this.#lastError = messageOf(thrown);
+      span.setStatus({ code: SpanStatusCode.ERROR, message: this.#lastError });
+      emit("loop.failed", { loop: this.loop.name, message: this.#lastError });
+      report = { ...report, failed: 1 };
+    } finally {
+      const tookMs = monoNow() - startedMono;
+      this.#tickStartedMono = undefined;
+      this.#lastRunAt = now();
+      this.#lastDurationMs = tookMs;
+      this.#ticks++;
+      this.#seen += report.seen;
+      this.#settled += report.settled;
+      this.#lost += report.lost;
+      span.setAttributes({
+        "wakeful.seen": report.seen,
+        "wakeful.settled": report.settled,
+        "wakeful.lost": report.lost,
+        "wakeful.failed": report.failed,
+      });
+      span.end();
+      emit("loop.ticked", {
+        loop: this.loop.name,
+        seen: report.seen,
+        settled: report.settled,
+        lost: report.lost,
+        failed: report.failed,
+        tookMs,
+      });
+    }
+    return report;
+  }
+}
