@@ -84,6 +84,14 @@ export const errorCodes = {
 		true,
 		"Start the daemon with `wakeful up`, or name it with --url.",
 	),
+  run_dir_exists: row(409, 5, false, "The store is older than the run directories: raise its epoch, as a start after a restore does by itself."),
+  wrapper_failed: row(500, 1, true, "Look at the message and the run's stderr log; nothing of the run was executed."),
+	store_locked: row(503, 7, false, "Another process owns the store: talk to it through its API, or stop it first."),
+	store_newer: row(500, 8, false, "Install the version that wrote the store, or restore a backup made before the upgrade."),
+	store_older: row(503, 8, false, "Run `wakeful migrate`, or start the daemon, which migrates."),
+	store_corrupt: row(500, 8, false, "Keep the file, and restore the newest backup."),
+	store_read_only: row(500, 8, false, "Check who owns the store's file and folder, and that the file system is mounted read-write."),
+	disk_full: row(507, 7, true, "Free space on the store's volume and repeat; nothing of the failed write is stored."),
 } as const satisfies Record<string, ErrorCodeRow>;
 
 export type ErrorCode = keyof typeof errorCodes;

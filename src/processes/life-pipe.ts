@@ -1,0 +1,40 @@
+import { execFile } from "node:child_process";
+import { constants } from "node:fs";
+import { open } from "node:fs/promises";
+import { promisify } from "node:util";
+import { runFiles } from "./run-files.ts";
+
+/**
+ * The life pipe `runs/<id>/alive`: a FIFO that wrapper and command hold open, so that a death can be seen without pids
+ * (across pid namespaces, with no pid reuse).
+ *
+ * Who makes it: the wrapper's shell, with one `mkfifo` before it says that it is ready. Node cannot make one; a spawn of our own
+ * would cost several times as much as the shell's fork (Node's is serial with the event loop), and FIFOs prepared in advance
+ * would need a pool with its own leftovers to sweep. The shell opens it for reading *and* writing, which never blocks.
+ */
+export type LifePipeState = "held" | "released" | "unknown";
+
+/**
+ * Looks at a run's life pipe without blocking.
+ *
+ * `held`: something of the run lives. `released`: nobody has it open (a command may have closed it, so this needs a dead or
+ * unprobeable process beside it). `unknown`: there is no pipe, it is no FIFO, or it cannot be opened.
+ */
+export async function probeLifePipe(runDir: string): Promise<LifePipeState> {
+  try {
+    const handle = await open(runFiles(runDir).lifePipe, constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW);
+    try {
+      // A regular file can be opened for writing whoever lives, so only a FIFO counts.
+      return (await handle.stat()).isFIFO() ? "held" : "unknown";
+    } finally {
+      await handle.close();
+    }
+  } catch (error) {
+    return error instanceof Error && "code" in error && error.code === "ENXIO" ? "released" : "unknown";
+  }
+}
+
+/** Makes the FIFO, for runs that have no wrapper. Throws when `mkfifo` fails, also when the pipe exists. */
+export async function makeLifePipe(runDir: string): Promise<void> {
+  await promisify(execFile)("mkfifo", ["-m", "600", runFiles(runDir).lifePipe]);
+}

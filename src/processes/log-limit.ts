@@ -1,0 +1,97 @@
+import { fstatSync, ftruncateSync, readSync, writeSync } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
+
+export interface LimitLogOptions {
+  /** A log whose writers append (O_APPEND). Absent is fine: nothing to do. */
+  readonly path: string;
+  /** The log is shortened when it is longer than this, in bytes; at least 4096. */
+  readonly maxBytes: number;
+  /** How much of the newest output stays, in bytes. Default and greatest value: half of `maxBytes`. */
+  readonly keepBytes?: number;
+}
+
+export interface LimitedLog {
+  readonly truncated: boolean;
+  /** Bytes cut off by this call; what a writer appended in the last instant before the cut is not in the number. */
+  readonly droppedBytes: number;
+  readonly sizeBytes: number;
+}
+
+const lossPattern = /^\[wakeful\] (\d+) bytes of older output were dropped here \(log\.maxBytes is \d+\)\n/;
+const lossLine = (droppedBytes: number, maxBytes: number): string =>
+  `[wakeful] ${droppedBytes} bytes of older output were dropped here (log.maxBytes is ${maxBytes})\n`;
+const lossLineBytesMax = 160;
+
+/** Where the kept part may begin: after the first line end if there is one, else at the start of a UTF-8 character. */
+export function cleanStart(tail: Uint8Array): number {
+  const lineEnd = tail.indexOf(0x0a);
+  if (lineEnd >= 0 && lineEnd < tail.length - 1) return lineEnd + 1;
+  let start = 0;
+  while (start < 3 && start < tail.length && ((tail[start] ?? 0) & 0xc0) === 0x80) start += 1;
+  return start;
+}
+
+/**
+ * Shortens a log "by copy" when it is too long: its newest part is copied to its front behind a line that notes the loss, and the file
+ * is cut after it. The file stays the same file, so writers with O_APPEND go on at its new end without noticing.
+ *
+ * The order keeps the loss small: while the copy is made the writers append behind it, and what they appended is copied too, until
+ * nothing new came; only output of the few microseconds between that look and the cut can be lost. Repeated losses add up in the line.
+ * Throws when the log cannot be read or written.
+ */
+export async function limitLog(options: LimitLogOptions): Promise<LimitedLog> {
+  const { path, maxBytes } = options;
+  const keepBytes = Math.min(options.keepBytes ?? Math.floor(maxBytes / 2), Math.floor(maxBytes / 2));
+  if (!Number.isSafeInteger(maxBytes) || maxBytes < 4096) throw new RangeError(`maxBytes must be an integer of at least 4096, got ${maxBytes}`);
+  if (!Number.isSafeInteger(keepBytes) || keepBytes < 0) throw new RangeError(`keepBytes must not be negative, got ${keepBytes}`);
+  let handle: FileHandle;
+  try {
+    handle = await open(path, "r+");
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return { truncated: false, droppedBytes: 0, sizeBytes: 0 };
+    throw error;
+  }
+  try {
+    const { size } = await handle.stat();
+    if (size <= maxBytes) return { truncated: false, droppedBytes: 0, sizeBytes: size };
+    return await shorten(handle, { size, keepBytes, maxBytes });
+  } finally {
+    await handle.close();
+  }
+}
+
+async function shorten(
+  handle: FileHandle,
+  { size, keepBytes, maxBytes }: { readonly size: number; readonly keepBytes: number; readonly maxBytes: number },
+): Promise<LimitedLog> {
+  const head = Buffer.alloc(Math.min(lossLineBytesMax, size));
+  await handle.read(head, 0, head.length, 0);
+  const earlier = lossPattern.exec(head.toString("latin1"));
+  const earlierLossBytes = Number(earlier?.[1] ?? 0);
+  const earlierLineBytes = earlier?.[0].length ?? 0;
+
+  const tail = Buffer.alloc(keepBytes);
+  const { bytesRead } = await handle.read(tail, 0, keepBytes, size - keepBytes);
+  const kept = tail.subarray(cleanStart(tail.subarray(0, bytesRead)), bytesRead);
+  const droppedBytes = size - earlierLineBytes - kept.length;
+  const front = Buffer.concat([Buffer.from(lossLine(earlierLossBytes + droppedBytes, maxBytes)), kept]);
+  // The front is at most half of the file, so it never reaches the part that it was copied from.
+  await handle.write(front, 0, front.length, 0);
+  return { truncated: true, droppedBytes, sizeBytes: copyRestAndCut(handle.fd, { end: front.length, copiedTo: size }) };
+}
+
+/** Synchronous on purpose: between the last look at the size and the cut there is no other work of this process. */
+function copyRestAndCut(fd: number, from: { readonly end: number; readonly copiedTo: number }): number {
+  let { end, copiedTo } = from;
+  const buffer = Buffer.alloc(64 * 1024);
+  // The copy may not run into what it copies; a writer faster than that loses the difference, as it would a moment later anyhow.
+  while (fstatSync(fd).size > copiedTo && end + buffer.length < copiedTo) {
+    const bytes = readSync(fd, buffer, 0, buffer.length, copiedTo);
+    if (bytes === 0) break;
+    writeSync(fd, buffer, 0, bytes, end);
+    copiedTo += bytes;
+    end += bytes;
+  }
+  ftruncateSync(fd, end);
+  return end;
+}
