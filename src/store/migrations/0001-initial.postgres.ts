@@ -114,6 +114,8 @@ create index jobs_scheduled on jobs (run_at, id) where state = 'scheduled';
 create index jobs_blocked on jobs (stop_by, id) where blocked_by is not null;
 create index jobs_waiting on jobs (state, id) where state in ('held', 'scheduled', 'queued') and (state <> 'queued' or blocked_by is not null or paused is true);
 create index jobs_finished on jobs (finished_at) where finished_at is not null;
+-- Lists of what went wrong stay cheap beside any number of successes.
+create index jobs_ended_badly on jobs (state, id) where state in ('failed', 'cancelled');
 create index jobs_of_visit on jobs (visit_id) where visit_id is not null;
 -- At most one unfinished job per visit, whoever asks.
 create unique index jobs_one_unfinished_per_visit on jobs (visit_id) where visit_id is not null and finished_at is null;
@@ -244,6 +246,7 @@ create table action_logs (
   correlation_id text
 );
 create index action_logs_of_job on action_logs (job_id, id) where job_id is not null;
+create index action_logs_of_run on action_logs (run_id, id) where run_id is not null;
 create index action_logs_of_item on action_logs (item_id, id) where item_id is not null;
 create index action_logs_of_worker on action_logs (worker_id, id) where worker_id is not null;
 create index action_logs_of_lease on action_logs (lease, id) where lease is not null;

@@ -1,0 +1,239 @@
+import type { Spend } from "../domain/budget.ts";
+import { WakefulError } from "../domain/errors.ts";
+import type { ItemId, JobId, OwnerEpoch, RunId, VisitId, WorkerId } from "../domain/ids.ts";
+import type { JobState, RunOutcome, RunState } from "../domain/lifecycles.ts";
+import type { DurationMs, Instant } from "../domain/time.ts";
+import { addMs } from "../domain/time.ts";
+import type { FencedAnswer, Settlement } from "./port/runs.ts";
+
+/** A run and its job as they stand inside the settling transaction: all that the rules of settling look at. */
+export interface RunFacts {
+  readonly runId: RunId;
+  readonly jobId: JobId;
+  readonly attempt: number;
+  readonly state: RunState;
+  readonly ownerEpoch: OwnerEpoch;
+  readonly workerId: WorkerId | null;
+  readonly slotKey: string | null;
+  readonly outcome: RunOutcome | null;
+  readonly reason: string | null;
+  readonly exitCode: number | null;
+  readonly currentRunId: RunId | null;
+  readonly currentEpoch: OwnerEpoch | null;
+  /** Of the visit where there is one, which is where a stage's budget is kept; else of the job. */
+  readonly attempts: number;
+  readonly maxAttempts: number;
+  readonly losses: number;
+  readonly maxLosses: number | null;
+  readonly lastLossAt: Instant | null;
+  readonly itemId: ItemId | null;
+  readonly visitId: VisitId | null;
+  readonly queue: string;
+  readonly agent: string | null;
+  readonly repo: string | null;
+}
+
+/** Every value that the end of a run writes, decided. Engines only differ in how they write it. */
+export interface RunEnd {
+  readonly runId: RunId;
+  readonly jobId: JobId;
+  readonly visitId: VisitId | null;
+  readonly itemId: ItemId | null;
+  readonly outcome: RunOutcome;
+  readonly reason: string;
+  readonly message: string | null;
+  readonly evidence: string | null;
+  /** Null leaves what is on record: an exit code is never invented. */
+  readonly exitCode: number | null;
+  /** Null leaves what is on record. */
+  readonly startedAt: Instant | null;
+  readonly spent: Spend;
+  readonly jobState: Exclude<JobState, "running">;
+  /** When the job may be claimed again; null for a job that may not. */
+  readonly runAt: Instant | null;
+  readonly finishedAt: Instant | null;
+  readonly attempts: number;
+  readonly losses: number;
+  readonly lastLossAt: Instant | null;
+  /** Null leaves what is on record. */
+  readonly error: string | null;
+  readonly output: string | null;
+  /** Set: the job is not claimable and the slot stays taken until the run's process is proved stopped. */
+  readonly stopBy: Instant | null;
+  readonly releasedSlot: string | null;
+  /** Null: the run row is the record, nothing needs explaining. */
+  readonly actor: string | null;
+  readonly alert: { readonly key: string; readonly payload: string } | null;
+}
+
+export type SettlePlan = { readonly kind: "end"; readonly end: RunEnd } | Exclude<FencedAnswer, { readonly kind: "ok" }>;
+
+/** The fence and the budget, in one place for both engines. Pure; `facts` undefined: there is no such run. */
+export function planSettlement(settlement: Settlement, facts: RunFacts | undefined, now: Instant): SettlePlan {
+  if (facts === undefined) return { kind: "gone" };
+  if (facts.state === "ended" && facts.ownerEpoch === settlement.ownerEpoch && facts.outcome === settlement.outcome) return { kind: "already" };
+  const why = fenceBreach(settlement, facts);
+  if (why !== undefined) return lostTo(facts, why);
+  return { kind: "end", end: planEnd(settlement, facts, now) };
+}
+
+/** Why this writer may not write to this run any more; undefined: it may. */
+function fenceBreach(settlement: Settlement, facts: RunFacts): string | undefined {
+  if (facts.state === "ended") return `attempt ${facts.attempt} has ended as ${facts.outcome ?? "unknown"} (${facts.reason ?? "no reason"})`;
+  if (facts.ownerEpoch !== settlement.ownerEpoch) return takenOver(facts.ownerEpoch, settlement.ownerEpoch);
+  if (facts.jobId !== settlement.jobId) return `the run is one of job ${facts.jobId}, not of job ${settlement.jobId}`;
+  if (facts.currentRunId !== facts.runId || facts.currentEpoch !== facts.ownerEpoch) return "its job has moved on to another attempt";
+  return undefined;
+}
+
+/** The text of a fence that another supervisor has raised. */
+export function takenOver(now: OwnerEpoch, held: OwnerEpoch): string {
+  return `another supervisor took the run over (owner epoch ${now}, not ${held})`;
+}
+
+export function lostTo(facts: Pick<RunFacts, "ownerEpoch" | "state" | "workerId">, why: string): Extract<FencedAnswer, { kind: "lost" }> {
+  return { kind: "lost", why, now: { ownerEpoch: facts.ownerEpoch, state: facts.state, workerId: facts.workerId } };
+}
+
+function planEnd(settlement: Settlement, facts: RunFacts, now: Instant): RunEnd {
+  const { spend, then, outcome } = settlement;
+  const exitCode = settlement.exitCode ?? facts.exitCode;
+  if (then.to === "done" && (outcome !== "succeeded" || (exitCode !== null && exitCode !== 0))) {
+    throw new WakefulError("bad_request", `Run ${facts.runId} ended as ${outcome} with exit code ${exitCode ?? "unknown"}: its job cannot be done.`);
+  }
+  // The attempt counts at the start. A run that the store still holds as reserved was not counted, so its start is counted here.
+  const counted = facts.state !== "reserved";
+  const attempts = Math.max(0, facts.attempts + (counted ? 0 : 1) - (spend === "attempt" ? 0 : 1));
+  const jobState = nextJobState(settlement, attempts, facts.maxAttempts, now);
+  const final = jobState === "done" || jobState === "failed" || jobState === "cancelled";
+  const message = settlement.message ?? null;
+  return {
+    runId: facts.runId,
+    jobId: facts.jobId,
+    visitId: facts.visitId,
+    itemId: facts.itemId,
+    outcome,
+    reason: settlement.reason,
+    message,
+    evidence: settlement.evidence ?? null,
+    exitCode: settlement.exitCode ?? null,
+    startedAt: settlement.startedAt ?? null,
+    spent: spend,
+    jobState,
+    runAt: jobState === "queued" || jobState === "scheduled" ? ((then.to === "queued" ? then.runAt : undefined) ?? now) : null,
+    finishedAt: final ? now : null,
+    attempts,
+    losses: facts.losses + (spend === "loss" ? 1 : 0),
+    lastLossAt: spend === "loss" || outcome === "lost" ? now : facts.lastLossAt,
+    error: outcome === "succeeded" ? null : errorText(message ?? settlement.reason, facts.runId),
+    output: then.to === "done" ? (then.output ?? null) : null,
+    stopBy: settlement.stopBy ?? null,
+    releasedSlot: settlement.stopBy === undefined ? facts.slotKey : null,
+    actor: settlement.actor ?? (outcome === "succeeded" ? null : "worker"),
+    alert: jobState === "failed" || jobState === "held" ? jobAlert({ jobState, facts, settlement, attempts, at: now }) : null,
+  };
+}
+
+function nextJobState(settlement: Settlement, attempts: number, maxAttempts: number, now: Instant): RunEnd["jobState"] {
+  const { then } = settlement;
+  if (then.to !== "queued") return then.to;
+  // A retry needs an attempt that is left, whoever asks for it.
+  if (settlement.spend === "attempt" && attempts >= maxAttempts) return "failed";
+  return then.runAt !== undefined && then.runAt > now ? "scheduled" : "queued";
+}
+
+/** Names the run (B-38), because a job's error outlives the run that it came from. */
+function errorText(text: string, runId: RunId): string {
+  return text.includes(`run ${runId}`) ? text : `${text} (run ${runId})`;
+}
+
+interface AlertSource {
+  readonly jobState: "failed" | "held";
+  readonly facts: RunFacts;
+  readonly settlement: Settlement;
+  readonly attempts: number;
+  readonly at: Instant;
+}
+
+/** One outbox entry per cause: its key names the run whose end it tells of. */
+function jobAlert({ jobState, facts, settlement, attempts, at }: AlertSource): NonNullable<RunEnd["alert"]> {
+  return {
+    key: `job.${jobState}:${facts.runId}`,
+    payload: JSON.stringify({
+      alert: `job.${jobState}`,
+      at,
+      jobId: facts.jobId,
+      runId: facts.runId,
+      attempt: facts.attempt,
+      itemId: facts.itemId,
+      queue: facts.queue,
+      agent: facts.agent,
+      repo: facts.repo,
+      outcome: settlement.outcome,
+      reason: settlement.reason,
+      message: settlement.message ?? null,
+      attempts,
+      maxAttempts: facts.maxAttempts,
+    }),
+  };
+}
+
+/** What was tried, kept as evidence of a late result. Outputs and payloads stay out of it. */
+export function lateResult(settlement: Settlement, why: string): string {
+  const { ownerEpoch, outcome, reason, message, exitCode, then } = settlement;
+  return JSON.stringify({ ownerEpoch, outcome, reason, message, exitCode, then: then.to, why });
+}
+
+/** A second loss within this long makes the job wait, so that a job which kills its workers does not do so at full speed. */
+const quickLossMs: DurationMs = 60_000;
+const quickLossDelayMs: DurationMs = 1_000;
+const quickLossDelayMsMax: DurationMs = 60_000;
+/** After this many never-started ends in a row, each further one spends an attempt. */
+export const freeNeverStartedEnds = 3;
+
+export interface LostRun extends RunFacts {
+  /** Never-started ends directly before this run, counted up to {@link freeNeverStartedEnds}. */
+  readonly neverStartedBefore: number;
+}
+
+export interface LossEvent {
+  readonly now: Instant;
+  readonly reason: string;
+  readonly actor: string;
+  /** Undefined: few enough to go back at once. */
+  readonly spread: { readonly from: Instant; readonly overMs: DurationMs } | undefined;
+}
+
+/** The end of a plain job's run whose process died with its session: the job goes back, or ends, by its own counters. */
+export function planLoss(lost: LostRun, event: LossEvent): RunEnd {
+  const started = lost.state !== "reserved";
+  const spend: Spend = started ? (lost.maxLosses === null ? "attempt" : "loss") : lost.neverStartedBefore >= freeNeverStartedEnds ? "attempt" : "nothing";
+  const runAt = Math.max(spreadInstant(lost.jobId, event), started ? afterQuickLoss(lost, event.now) : 0) as Instant;
+  const exhausted = spend === "loss" && lost.maxLosses !== null && lost.losses + 1 >= lost.maxLosses;
+  const outcome = started ? "lost" : "never_started";
+  const settlement: Settlement = {
+    runId: lost.runId,
+    ownerEpoch: lost.ownerEpoch,
+    jobId: lost.jobId,
+    outcome,
+    reason: event.reason,
+    message: started
+      ? `the process of worker ${lost.workerId ?? "?"} that ran attempt ${lost.attempt} is gone`
+      : `worker ${lost.workerId ?? "?"} went before attempt ${lost.attempt} started`,
+    spend,
+    then: exhausted ? { to: "held" } : { to: "queued", runAt },
+    actor: event.actor,
+  };
+  return planEnd(settlement, lost, event.now);
+}
+
+/** The same job always falls on the same place of the spread; neighbours fall far apart. */
+function spreadInstant(jobId: JobId, event: LossEvent): number {
+  if (event.spread === undefined || event.spread.overMs <= 0) return 0;
+  return event.spread.from + ((jobId * 7919) % event.spread.overMs);
+}
+
+function afterQuickLoss(lost: LostRun, now: Instant): number {
+  if (lost.lastLossAt === null || now - lost.lastLossAt >= quickLossMs) return 0;
+  return addMs(now, Math.min(quickLossDelayMsMax, quickLossDelayMs * 2 ** Math.min(lost.losses, 6)));
+}

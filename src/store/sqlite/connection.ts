@@ -1,0 +1,147 @@
+import { type DatabaseSyncInstance, DatabaseSync, type StatementSyncInstance } from "@photostructure/sqlite";
+import { storeClosed } from "../errors.ts";
+import { sqliteFailure } from "./failures.ts";
+
+export type StatementSync = StatementSyncInstance;
+
+/** A prepared statement and whether it answers rows, asked once. */
+export interface PreparedStatement {
+  readonly statement: StatementSync;
+  readonly answersRows: boolean;
+}
+
+export interface SqliteConnectionOptions {
+  /** The file, or `:memory:`. */
+  readonly path: string;
+  /** `full`: a commit survives a power cut. `normal`: it survives the death of the process. Default `full`. */
+  readonly synchronous?: "full" | "normal";
+  /** How long a statement waits for a lock that another process holds. Default 5000. */
+  readonly busyTimeoutMs?: number;
+  readonly readOnly?: boolean;
+}
+
+/** Kysely writes a statement per length of an IN list; beyond this many the least recently used ones go. */
+const cachedStatementsMax = 400;
+
+/**
+ * The one connection of the embedded engine. Whoever wants it to himself for a transaction goes through {@link exclusive}: Kysely's
+ * transactions are asynchronous, and a hot statement between two of their turns would land in the middle of them.
+ */
+export class SqliteConnection {
+  readonly db: DatabaseSyncInstance;
+  /** What error messages call it. */
+  readonly name: string;
+  readonly #statements = new Map<string, PreparedStatement>();
+  readonly #waiting: (() => void)[] = [];
+  #held = false;
+  #closed = false;
+
+  constructor(options: SqliteConnectionOptions) {
+    this.name = options.path;
+    try {
+      this.db = new DatabaseSync(options.path, {
+        timeout: options.busyTimeoutMs ?? 5000,
+        readOnly: options.readOnly ?? false,
+        enableForeignKeyConstraints: true,
+      });
+      if (options.readOnly !== true) {
+        this.db.exec("pragma journal_mode = wal");
+        this.db.exec(`pragma synchronous = ${options.synchronous ?? "full"}`);
+      }
+      this.db.exec("pragma foreign_keys = on");
+      // Reading the schema now makes a file that is no database fail here, and not in the middle of work.
+      this.db.prepare("select count(*) from sqlite_schema").get();
+    } catch (thrown) {
+      throw sqliteFailure(thrown, options.path);
+    }
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** The statement, prepared at its first use: preparing in a loop is slow, and frees memory only when the event loop turns. */
+  prepare(sql: string): StatementSync {
+    return this.prepared(sql).statement;
+  }
+
+  prepared(sql: string): PreparedStatement {
+    if (this.#closed) throw storeClosed();
+    const known = this.#statements.get(sql);
+    if (known !== undefined) {
+      // Moved to the end: a Map iterates in the order of insertion, so its first key is the least recently used.
+      this.#statements.delete(sql);
+      this.#statements.set(sql, known);
+      return known;
+    }
+    const statement = this.db.prepare(sql);
+    const made = { statement, answersRows: statement.columns().length > 0 };
+    this.#statements.set(sql, made);
+    if (this.#statements.size > cachedStatementsMax) {
+      const oldest = this.#statements.keys().next();
+      if (oldest.done !== true) this.#statements.delete(oldest.value);
+    }
+    return made;
+  }
+
+  /** Waits in line for the connection; resolves to nothing when the caller has it, and must {@link release} it. */
+  async acquire(): Promise<void> {
+    if (this.#closed) throw storeClosed();
+    if (this.#held) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    else this.#held = true;
+    if (this.#closed) {
+      this.release();
+      throw storeClosed();
+    }
+  }
+
+  release(): void {
+    const next = this.#waiting.shift();
+    // Handed over while still held, so that nobody who asks in between overtakes the line.
+    if (next === undefined) this.#held = false;
+    else next();
+  }
+
+  /** Runs `body` with the connection to itself, first come, first served. Not re-entrant. */
+  async exclusive<T>(body: () => Promise<T> | T): Promise<T> {
+    await this.acquire();
+    try {
+      return await body();
+    } catch (thrown) {
+      throw sqliteFailure(thrown, this.name);
+    } finally {
+      this.release();
+    }
+  }
+
+  /** A write transaction around synchronous statements; call it inside {@link exclusive}. What `body` throws rolls it back. */
+  immediate<T>(body: () => T): T {
+    const begin = this.prepare("begin immediate");
+    const commit = this.prepare("commit");
+    begin.run();
+    try {
+      const result = body();
+      commit.run();
+      return result;
+    } catch (thrown) {
+      this.rollback();
+      throw sqliteFailure(thrown, this.name);
+    }
+  }
+
+  /** Ends the transaction, if one is open: after a full disk or an I/O error the engine has rolled back by itself. */
+  rollback(): void {
+    if (this.db.isTransaction) this.db.exec("rollback");
+  }
+
+  /** Waits for whoever has the connection, then closes it; everyone behind in line is refused. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    if (this.#held) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    else this.#held = true;
+    this.#closed = true;
+    this.#statements.clear();
+    this.db.close();
+    this.release();
+  }
+}

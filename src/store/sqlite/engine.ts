@@ -1,0 +1,68 @@
+import { Kysely, sql, type Transaction } from "kysely";
+import type { Instant } from "../../domain/time.ts";
+import type { Database } from "../database.ts";
+import type { Engine } from "../engine.ts";
+import type { HintBoard } from "../hint-board.ts";
+import type { StoreHint } from "../store.ts";
+import type { SqliteConnection } from "./connection.ts";
+import { sqliteDialect } from "./dialect.ts";
+import { sqliteFailure } from "./failures.ts";
+import { SqliteRunIds } from "./run-ids.ts";
+
+export interface SqliteEngineOptions {
+  readonly connection: SqliteConnection;
+  readonly hints: HintBoard;
+  readonly now: () => Instant;
+}
+
+/** The embedded engine: one connection, owned by one process. */
+export class SqliteEngine implements Engine {
+  readonly connection: SqliteConnection;
+  readonly runIds: SqliteRunIds;
+  readonly kysely: Kysely<Database>;
+  readonly now: () => Instant;
+  readonly capabilities = { manyWriters: false, notifies: false, blocksEventLoop: true, rowLocks: false } as const;
+  readonly predicates = {
+    claimable: sql<boolean>`jobs.state = 'queued' and jobs.blocked_by is null and jobs.paused = 0`,
+    waiting: sql<boolean>`jobs.state in ('held', 'scheduled', 'queued') and (jobs.state <> 'queued' or jobs.blocked_by is not null or jobs.paused = 1)`,
+  };
+  readonly #hints: HintBoard;
+
+  constructor(options: SqliteEngineOptions) {
+    this.connection = options.connection;
+    this.runIds = new SqliteRunIds(options.connection);
+    this.kysely = new Kysely<Database>({ dialect: sqliteDialect(options.connection) });
+    this.now = options.now;
+    this.#hints = options.hints;
+  }
+
+  async transaction<T>(body: (tx: Transaction<Database>) => Promise<T>): Promise<T> {
+    try {
+      return await this.kysely.transaction().execute(body);
+    } catch (thrown) {
+      throw sqliteFailure(thrown, this.connection.name);
+    }
+  }
+
+  hint(...hints: readonly StoreHint[]): void {
+    this.#hints.post(hints);
+  }
+
+  epochRaised(): void {
+    this.runIds.forget();
+  }
+
+  async sizeBytes(): Promise<number> {
+    const { rows } = await sql<{ bytes: number }>`select page_count * page_size as bytes from pragma_page_count(), pragma_page_size()`.execute(this.kysely);
+    return rows[0]?.bytes ?? 0;
+  }
+
+  async integrityCheck(): Promise<readonly string[]> {
+    const pages = await sql<{ integrity_check: string }>`pragma integrity_check(100)`.execute(this.kysely);
+    const keys = await sql<{ table: string; rowid: number; parent: string }>`pragma foreign_key_check`.execute(this.kysely);
+    return [
+      ...pages.rows.map((row) => row.integrity_check).filter((line) => line !== "ok"),
+      ...keys.rows.map((row) => `row ${row.rowid} of ${row.table} names a row of ${row.parent} that does not exist`),
+    ];
+  }
+}

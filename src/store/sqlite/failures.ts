@@ -1,0 +1,48 @@
+import { isWakefulError, messageOf } from "../../domain/errors.ts";
+import { DiskFullError, StoreCorruptError, StoreReadOnlyError, StoreUnavailableError } from "../errors.ts";
+
+/** Primary result codes of SQLite that mean something to a caller; the extended code carries them in its low byte. */
+const busy = 5;
+const locked = 6;
+const readOnly = 8;
+const ioError = 10;
+const corrupt = 11;
+const full = 13;
+const cannotOpen = 14;
+const notADatabase = 26;
+/** The log of a write that ran out of space, or over a quota, reports as an I/O error of these kinds. */
+const ioErrorsOfWriting = new Set([ioError | (3 << 8), ioError | (4 << 8), ioError | (6 << 8)]);
+const noSpace = new Set([28, 122]);
+
+/** Whatever the driver threw, as an error of ours where a caller can act on it; anything else as it is. */
+export function sqliteFailure(thrown: unknown, store: string): unknown {
+  if (isWakefulError(thrown)) return thrown;
+  const code = numberField(thrown, "errcode");
+  if (code === undefined) return thrown;
+  const extended = numberField(thrown, "sqliteExtendedCode") ?? code;
+  const found = messageOf(thrown);
+  switch (code & 0xff) {
+    case full:
+      return new DiskFullError({ store, cause: thrown });
+    case ioError:
+      if (ioErrorsOfWriting.has(extended) && noSpace.has(numberField(thrown, "systemErrno") ?? 0)) return new DiskFullError({ store, cause: thrown });
+      return new StoreUnavailableError(`Reading or writing ${store} failed: ${found}. Check the disk and the system log.`, { cause: thrown });
+    case corrupt:
+    case notADatabase:
+      return new StoreCorruptError({ store, found, cause: thrown });
+    case readOnly:
+    case cannotOpen:
+      return new StoreReadOnlyError({ store, found, cause: thrown });
+    case busy:
+    case locked:
+      return new StoreUnavailableError(`${store} is busy: another process has been writing to it for too long.`, { cause: thrown });
+    default:
+      return thrown;
+  }
+}
+
+function numberField(thrown: unknown, name: string): number | undefined {
+  if (typeof thrown !== "object" || thrown === null) return undefined;
+  const value: unknown = Reflect.get(thrown, name);
+  return typeof value === "number" ? value : undefined;
+}

@@ -1,0 +1,169 @@
+import { storeClosed } from "../errors.ts";
+import type { StoreHint } from "../store.ts";
+import type { SqliteConnection } from "./connection.ts";
+
+/**
+ * One kind of hot write. `apply` runs inside the transaction and answers each input in order; it must leave nothing behind in memory
+ * that a rollback would make wrong. When a whole group fails, each input is applied again in a transaction of its own.
+ */
+export interface GroupPhase<Input, Output> {
+  apply(inputs: readonly Input[], hints: Set<StoreHint>): readonly Output[];
+  /** How much of a transaction's room this input takes; 1 when absent. */
+  weigh?(input: Input): number;
+}
+
+export interface GroupCommitOptions {
+  readonly connection: SqliteConnection;
+  readonly hint: (hints: Iterable<StoreHint>) => void;
+  /** Runs with the connection held, before the transaction begins. */
+  readonly prepare?: () => void;
+  /** Rows after which a transaction takes no more members: it blocks the event loop while it lasts. Default 1000. */
+  readonly weightMax?: number;
+}
+
+interface Member {
+  readonly input: unknown;
+  readonly weight: number;
+  readonly resolve: (output: never) => void;
+  readonly reject: (reason: unknown) => void;
+}
+
+interface Lane {
+  readonly phase: GroupPhase<unknown, unknown>;
+  waiting: Member[];
+}
+
+interface Taken {
+  readonly lane: Lane;
+  readonly members: readonly Member[];
+  readonly inputs: readonly unknown[];
+}
+
+/**
+ * Concurrent callers share a transaction, one per turn of the event loop: a commit costs a flush of the disk, whoever shares it.
+ * Phases are applied in the order in which they were added. A caller is answered after the commit and never before.
+ */
+export class GroupCommit {
+  readonly #connection: SqliteConnection;
+  readonly #hint: (hints: Iterable<StoreHint>) => void;
+  readonly #prepare: (() => void) | undefined;
+  readonly #weightMax: number;
+  readonly #lanes: Lane[] = [];
+  #scheduled = false;
+  #closed = false;
+  #idle: (() => void) | undefined;
+
+  constructor(options: GroupCommitOptions) {
+    this.#connection = options.connection;
+    this.#hint = options.hint;
+    this.#prepare = options.prepare;
+    this.#weightMax = options.weightMax ?? 1000;
+  }
+
+  /** Answers the way to join a group: one more input of this phase. */
+  addPhase<Input, Output>(phase: GroupPhase<Input, Output>): (input: Input) => Promise<Output> {
+    const lane: Lane = { phase: phase as unknown as GroupPhase<unknown, unknown>, waiting: [] };
+    this.#lanes.push(lane);
+    return (input) => this.#join<Output>(lane, input);
+  }
+
+  /** Refuses new members, and resolves when the last group has been committed. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    if (!this.#scheduled) return;
+    await new Promise<void>((resolve) => {
+      this.#idle = resolve;
+    });
+  }
+
+  #join<Output>(lane: Lane, input: unknown): Promise<Output> {
+    if (this.#closed) return Promise.reject(storeClosed());
+    return new Promise<Output>((resolve, reject) => {
+      lane.waiting.push({ input, weight: lane.phase.weigh?.(input) ?? 1, resolve, reject });
+      this.#schedule();
+    });
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    setImmediate(this.#turn);
+  }
+
+  readonly #turn = (): void => {
+    // A failure of the connection itself reaches the members below; nothing else can reject here.
+    void this.#connection.exclusive(() => this.#commitGroup()).then(this.#afterTurn, this.#refuseWaiting);
+  };
+
+  readonly #afterTurn = (): void => {
+    this.#scheduled = false;
+    if (this.#lanes.some((lane) => lane.waiting.length > 0)) this.#schedule();
+    else this.#idle?.();
+  };
+
+  readonly #refuseWaiting = (reason: unknown): void => {
+    for (const lane of this.#lanes) {
+      for (const member of lane.waiting.splice(0)) member.reject(reason);
+    }
+    this.#afterTurn();
+  };
+
+  #commitGroup(): void {
+    this.#prepare?.();
+    const taken = this.#take();
+    const outputs = this.#applied(taken);
+    if (outputs === undefined) {
+      for (const { lane, members } of taken) {
+        for (const member of members) this.#commitSingly(lane, member);
+      }
+      return;
+    }
+    for (let group = 0; group < taken.length; group += 1) {
+      const members = taken[group]?.members ?? [];
+      for (let index = 0; index < members.length; index += 1) members[index]?.resolve(outputs[group]?.[index] as never);
+    }
+  }
+
+  /** The members of this group, lane by lane. At least one of each lane that has any, so that none starves behind another. */
+  #take(): readonly Taken[] {
+    const taken: Taken[] = [];
+    let room = this.#weightMax;
+    for (const lane of this.#lanes) {
+      const { waiting } = lane;
+      if (waiting.length === 0) continue;
+      let count = 0;
+      do {
+        room -= waiting[count]?.weight ?? 0;
+        count += 1;
+      } while (count < waiting.length && room > 0);
+      const members = count === waiting.length ? waiting : waiting.slice(0, count);
+      lane.waiting = count === waiting.length ? [] : waiting.slice(count);
+      taken.push({ lane, members, inputs: members.map((member) => member.input) });
+    }
+    return taken;
+  }
+
+  /** Undefined: rolled back, and nobody has been answered. */
+  #applied(taken: readonly Taken[]): readonly (readonly unknown[])[] | undefined {
+    const hints = new Set<StoreHint>();
+    try {
+      const outputs = this.#connection.immediate(() => taken.map(({ lane, inputs }) => lane.phase.apply(inputs, hints)));
+      if (hints.size > 0) this.#hint(hints);
+      return outputs;
+    } catch {
+      // One bad member must not fail the others: each is tried alone next, and is told its own error then.
+      return undefined;
+    }
+  }
+
+  #commitSingly(lane: Lane, member: Member): void {
+    const hints = new Set<StoreHint>();
+    try {
+      const [output] = this.#connection.immediate(() => lane.phase.apply([member.input], hints));
+      if (hints.size > 0) this.#hint(hints);
+      member.resolve(output as never);
+    } catch (thrown) {
+      member.reject(thrown);
+    }
+  }
+}
