@@ -6,7 +6,7 @@ import { extractPageTexts } from "./pdf-text.js";
 
 /**
  * Gate of stage `ocr`: the PDF opens, has every page, and the words that were recognised can be extracted from it.
- * Exit 0 is green; 1 is red, with the reason on stdout; 2 is unreadable: the check itself could not be made, which says
+ * Exit 0 is green; 1 is red, with the reason on stdout; 100 is unreadable: the check itself could not be made, which says
  * nothing about the PDF. It changes nothing and may run as often as one likes.
  */
 
@@ -15,7 +15,7 @@ const shareMin = 0.9;
 
 const GREEN = 0;
 const RED = 1;
-const UNREADABLE = 2;
+const UNREADABLE = 100;
 
 const workDir = process.argv[2] ?? process.env["WAKEFUL_WORK_DIR"] ?? "";
 try {
