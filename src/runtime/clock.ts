@@ -1,3 +1,5 @@
+import { readFileSync } from "node:fs";
+
 /**
  * The three clocks a host has. Only this module reads them; everything else is given a {@link HostClock} or an instant.
  */
@@ -8,4 +10,35 @@ export interface HostClock {
   mono(): number;
   /** Milliseconds since boot, suspend included (`/proc/uptime`); `undefined` where the platform has none. */
   boot(): number | undefined;
+}
+
+/** This host's clocks. `boot` reads `/proc/uptime` (10 ms resolution); where it cannot, it answers `undefined` and asks no more. */
+export function systemClock(): HostClock {
+  let bootReadable = true;
+  return {
+    wall: () => Date.now(),
+    // Below 2^53 nanoseconds (104 days of uptime) the division alone would do; splitting keeps the precision beyond.
+    mono: () => {
+      const nanoseconds = process.hrtime.bigint();
+      return Number(nanoseconds / 1_000_000n) + Number(nanoseconds % 1_000_000n) / 1e6;
+    },
+    boot: () => {
+      if (!bootReadable) return undefined;
+      const uptime = readUptimeMs();
+      bootReadable = uptime !== undefined;
+      return uptime;
+    },
+  };
+}
+
+function readUptimeMs(): number | undefined {
+  let text: string;
+  try {
+    text = readFileSync("/proc/uptime", "latin1");
+  } catch {
+    // No procfs on this platform: suspends are told from wall jumps alone, see suspend-watch.ts.
+    return undefined;
+  }
+  const uptimeSeconds = Number.parseFloat(text);
+  return Number.isFinite(uptimeSeconds) ? Math.round(uptimeSeconds * 1000) : undefined;
 }

@@ -1,0 +1,41 @@
+/** Which exit codes mean what, as a stage declares it. A code in no list: 0 succeeds, anything else is retried within the budget. */
+export interface ExitCodePolicy {
+  readonly retryOn?: readonly number[] | undefined;
+  readonly failOn?: readonly number[] | undefined;
+  readonly holdOn?: readonly number[] | undefined;
+}
+
+export type ExitMeaning =
+  | { readonly kind: "success" }
+  | { readonly kind: "retry"; readonly code: number }
+  | { readonly kind: "fail"; readonly code: number }
+  | { readonly kind: "hold"; readonly code: number }
+  /** Killed by a signal that we did not send, as far as a wrapper's status can tell. */
+  | { readonly kind: "signal"; readonly code: number; readonly signal: number };
+
+const firstSignalStatus = 129;
+const lastSignalStatus = 159;
+
+/** The signal that a wrapper's status stands for, or `undefined` when the status is no signal's. A program may exit so by itself. */
+export function signalOf(code: number): number | undefined {
+  return code >= firstSignalStatus && code <= lastSignalStatus ? code - 128 : undefined;
+}
+
+/**
+ * What an exit code means. 0 is success whatever the lists say; of several lists the strictest wins (hold, fail, retry).
+ * 129 to 159 count as a signal unless the policy names the code; a run that we signalled has our reason and does not come here.
+ */
+export function meaningOfExit(code: number, policy: ExitCodePolicy): ExitMeaning {
+  if (code === 0) return { kind: "success" };
+  if (policy.holdOn?.includes(code) === true) return { kind: "hold", code };
+  if (policy.failOn?.includes(code) === true) return { kind: "fail", code };
+  if (policy.retryOn?.includes(code) === true) return { kind: "retry", code };
+  const signal = signalOf(code);
+  return signal !== undefined ? { kind: "signal", code, signal } : { kind: "retry", code };
+}
+
+/** The code for people: "exit code 3", or "signal 9, or exit code 137". */
+export function explainExitCode(code: number): string {
+  const signal = signalOf(code);
+  return signal === undefined ? `exit code ${code}` : `signal ${signal}, or exit code ${code}`;
+}

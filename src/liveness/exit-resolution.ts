@@ -1,0 +1,134 @@
+import { addMs, ageMs, type DurationMs, type Instant } from "../domain/time.ts";
+import { type ExitCodePolicy, explainExitCode, meaningOfExit } from "./exit-policy.ts";
+import type { RunOutcome } from "./outcome-policy.ts";
+
+/**
+ * Where the run's item stands, seen from the stages that its job leaves.
+ * `past` and `unknown_stage` are definite answers; `lookup_failed` is none, and never means "already advanced".
+ */
+export type StagePosition = "pending" | "past" | "unknown_stage" | "no_item" | "lookup_failed";
+
+/**
+ * The position of an item that was found in `stage`. A job may leave several stages; it is pending in each of them.
+ *
+ * @param found - the item's stage (`undefined`: found, but in no stage), or what the lookup threw, or that the job has no item.
+ */
+export function stagePosition(
+  found: { readonly stage: string | undefined } | { readonly error: unknown } | "no_item",
+  leaves: readonly string[],
+): StagePosition {
+  if (found === "no_item") return "no_item";
+  if ("error" in found) return "lookup_failed";
+  if (found.stage === undefined) return "unknown_stage";
+  return leaves.includes(found.stage) ? "pending" : "past";
+}
+
+/** What is known of the stage's gate. `no_branch`: the gate needs a branch and the item has none. */
+export type GateReading =
+  | { readonly kind: "not_read" }
+  | { readonly kind: "none" }
+  | { readonly kind: "green" }
+  | { readonly kind: "red"; readonly reason: string }
+  | { readonly kind: "no_branch" }
+  | { readonly kind: "unreadable"; readonly error: string };
+
+export interface ExitFacts {
+  readonly exitCode: number;
+  readonly policy: ExitCodePolicy;
+  /** The outcome for which we signalled the run, when we did: it stays the reason, not "exit 143". */
+  readonly stoppedFor?: RunOutcome | undefined;
+  readonly position: StagePosition;
+  readonly gate: GateReading;
+  readonly gatePendingAt?: Instant | undefined;
+  /** How long an unreadable gate is read again. 0: an unreadable gate is red at once. */
+  readonly gatePatienceMs: DurationMs;
+  /** How many readings have failed already, for the backoff. */
+  readonly failedReadings?: number | undefined;
+  readonly now: Instant;
+}
+
+/** What follows from an exit on record. */
+export type ExitResolution =
+  /** Close the job as done; with `advance` also move the item on, in the same transaction. */
+  | {
+      readonly kind: "done";
+      readonly advance: boolean;
+      readonly reason: "exit0_gate_green" | "exit0_no_gate" | "exit0_already_advanced" | "exit0_no_item";
+    }
+  /** Anything but a clean success: the retry contract. */
+  | { readonly kind: "retry_contract"; readonly outcome: RunOutcome }
+  /** Read the gate outside the tick, and resolve again. */
+  | { readonly kind: "read_gate" }
+  /** Store `gatePendingAt`, read again at `readAgainAt`. */
+  | {
+      readonly kind: "wait";
+      readonly reason: "gate_unreadable" | "lookup_failed";
+      readonly gatePendingAt: Instant;
+      readonly readAgainAt: Instant;
+    };
+
+const firstReadAgainMs: DurationMs = 1_000;
+const longestReadAgainMs: DurationMs = 60_000;
+
+/** Resolves an exit on record. Only exit code 0 can end as done, and only a definite answer moves anything. */
+export function resolveExit(facts: ExitFacts): ExitResolution {
+  const { exitCode, stoppedFor } = facts;
+  // Whoever was told to stop and answers 0 has stopped well, which is not to say that it had finished.
+  if (stoppedFor !== undefined) return { kind: "retry_contract", outcome: stoppedFor };
+  if (exitCode !== 0) return { kind: "retry_contract", outcome: outcomeOfNonZero(exitCode, facts.policy) };
+  switch (facts.position) {
+    case "no_item":
+      return { kind: "done", advance: false, reason: "exit0_no_item" };
+    case "past":
+    case "unknown_stage":
+      return { kind: "done", advance: false, reason: "exit0_already_advanced" };
+    case "lookup_failed":
+      return again(facts, { reason: "lookup_failed", text: "exit 0, but the item's stage could not be looked up" });
+    case "pending":
+      return resolveByGate(facts);
+  }
+}
+
+function outcomeOfNonZero(code: number, policy: ExitCodePolicy): RunOutcome {
+  const meaning = meaningOfExit(code, policy);
+  const reason = explainExitCode(code);
+  switch (meaning.kind) {
+    case "signal":
+      return { kind: "lost", reason: `killed: ${reason}` };
+    case "fail":
+    case "hold":
+      return { kind: "failed", reason, disposition: meaning.kind };
+    default:
+      return { kind: "failed", reason };
+  }
+}
+
+function resolveByGate(facts: ExitFacts): ExitResolution {
+  const { gate } = facts;
+  switch (gate.kind) {
+    case "not_read":
+      return { kind: "read_gate" };
+    case "none":
+      return { kind: "done", advance: true, reason: "exit0_no_gate" };
+    case "green":
+      return { kind: "done", advance: true, reason: "exit0_gate_green" };
+    case "red":
+      return { kind: "retry_contract", outcome: { kind: "gate_red", reason: `exit 0, but the gate is red: ${gate.reason}` } };
+    case "no_branch":
+      return { kind: "retry_contract", outcome: { kind: "gate_red", reason: "exit 0, but the gate is red: the item has no branch" } };
+    case "unreadable":
+      return again(facts, { reason: "gate_unreadable", text: `exit 0, but the gate could not be read: ${gate.error}` });
+  }
+}
+
+function again(facts: ExitFacts, why: { readonly reason: "gate_unreadable" | "lookup_failed"; readonly text: string }): ExitResolution {
+  const { now, gatePatienceMs } = facts;
+  const gatePendingAt = facts.gatePendingAt ?? now;
+  if (ageMs(gatePendingAt, now) >= gatePatienceMs) {
+    return { kind: "retry_contract", outcome: { kind: "gate_unreadable", reason: why.text } };
+  }
+  const backoffMs = Math.min(longestReadAgainMs, firstReadAgainMs * 2 ** Math.min(16, facts.failedReadings ?? 0));
+  const patienceOverAt = addMs(gatePendingAt, gatePatienceMs);
+  const readAgainAt = Math.min(addMs(now, backoffMs), patienceOverAt) as Instant;
+  return { kind: "wait", reason: why.reason, gatePendingAt, readAgainAt };
+}

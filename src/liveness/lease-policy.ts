@@ -1,0 +1,74 @@
+import { addMs, ageMs, type DurationMs, type Instant } from "../domain/time.ts";
+import type { Proof } from "./evidence.ts";
+
+/** One held lease. The holder is a run or a registered process, never a session. */
+export interface LeaseFacts {
+  readonly name: string;
+  readonly holder: "run" | "process";
+  /** When this holder got it. */
+  readonly grantedAt: Instant;
+  /** When the holder last renewed it; the TTL counts from then. Absent: from the grant. */
+  readonly renewedAt?: Instant | undefined;
+  readonly ttlMs: DurationMs;
+  /** How long any holder may have it, counted from the grant. Absent: no such limit. */
+  readonly maxHoldMs?: DurationMs | undefined;
+  /** When a living holder past its TTL was reported; absent: not yet for this grant. */
+  readonly alertedAt?: Instant | undefined;
+}
+
+export interface LeaseEvidence {
+  /** A run counts as dead when it has ended, or its process is proved dead. */
+  readonly holder: Proof;
+  /** The holder's run is being stopped and not yet proved stopped. */
+  readonly stopping: boolean;
+}
+
+export type LeaseVerdict =
+  | { readonly kind: "keep"; readonly reason: "within_ttl" | "holder_alive" | "being_stopped"; readonly nextCheckAt?: Instant }
+  | { readonly kind: "alert"; readonly reason: "past_ttl"; readonly ageMs: DurationMs; readonly ttlMs: DurationMs }
+  | { readonly kind: "free"; readonly reason: "holder_dead" }
+  | { readonly kind: "free"; readonly reason: "ttl_over"; readonly ageMs: DurationMs; readonly ttlMs: DurationMs }
+  | { readonly kind: "stop_then_free"; readonly reason: "held_too_long"; readonly heldMs: DurationMs; readonly maxHoldMs: DurationMs };
+
+/**
+ * Judges one held lease. Dead holder: free now. Unknown: free at the TTL. Alive: never by TTL, which only alerts (once per grant); at
+ * `maxHoldMs` the holder is stopped, and then free. Nothing is freed while its holder is being stopped.
+ */
+export function judgeLease(lease: LeaseFacts, evidence: LeaseEvidence, now: Instant): LeaseVerdict {
+  if (evidence.stopping) return { kind: "keep", reason: "being_stopped" };
+  if (evidence.holder === "dead") return { kind: "free", reason: "holder_dead" };
+  const renewedAt = lease.renewedAt ?? lease.grantedAt;
+  const sinceRenewalMs = ageMs(renewedAt, now);
+  const ttlOver = sinceRenewalMs >= lease.ttlMs;
+  const ttlAt = addMs(renewedAt, lease.ttlMs);
+  if (evidence.holder === "unknown") {
+    return ttlOver
+      ? { kind: "free", reason: "ttl_over", ageMs: sinceRenewalMs, ttlMs: lease.ttlMs }
+      : { kind: "keep", reason: "within_ttl", nextCheckAt: ttlAt };
+  }
+  const heldMs = ageMs(lease.grantedAt, now);
+  const { maxHoldMs } = lease;
+  if (maxHoldMs !== undefined && heldMs >= maxHoldMs) return { kind: "stop_then_free", reason: "held_too_long", heldMs, maxHoldMs };
+  if (ttlOver && lease.alertedAt === undefined) return { kind: "alert", reason: "past_ttl", ageMs: sinceRenewalMs, ttlMs: lease.ttlMs };
+  const maxHoldAt = maxHoldMs === undefined ? undefined : addMs(lease.grantedAt, maxHoldMs);
+  const nextCheckAt = ttlOver ? maxHoldAt : maxHoldAt === undefined || ttlAt < maxHoldAt ? ttlAt : maxHoldAt;
+  return { kind: "keep", reason: ttlOver ? "holder_alive" : "within_ttl", ...(nextCheckAt === undefined ? {} : { nextCheckAt }) };
+}
+
+const s = (ms: DurationMs): string => `${Number((ms / 1000).toFixed(1))} s`;
+
+/** The verdict for people, with the numbers that led to it. */
+export function explainLease(verdict: LeaseVerdict): string {
+  switch (verdict.kind) {
+    case "keep":
+      if (verdict.reason === "being_stopped") return "its holder is being stopped";
+      return verdict.reason === "holder_alive" ? "its holder is alive" : "within its time";
+    case "alert":
+      return `not renewed for ${s(verdict.ageMs)} (TTL ${s(verdict.ttlMs)}), but its holder is alive`;
+    case "free":
+      if (verdict.reason === "holder_dead") return "its holder is dead";
+      return `not renewed for ${s(verdict.ageMs)} (TTL ${s(verdict.ttlMs)}), and nobody can tell whether its holder lives`;
+    case "stop_then_free":
+      return `held for ${s(verdict.heldMs)} (limit ${s(verdict.maxHoldMs)})`;
+  }
+}

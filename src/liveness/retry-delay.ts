@@ -1,0 +1,48 @@
+import { type DurationMs, minutes, seconds } from "../domain/time.ts";
+
+/** Exponential delay with jitter, in milliseconds. */
+export interface RetryDelay {
+  /** The first delay. 0: never any. Default 1 000. */
+  readonly baseMs: DurationMs;
+  /** The longest delay. Default 300 000. */
+  readonly maxMs: DurationMs;
+}
+
+export const defaultRetryDelay: RetryDelay = { baseMs: seconds(1), maxMs: minutes(5) };
+
+/** A number in [0, 1), from the one place that draws them. */
+export type Random = () => number;
+
+/** The delay before try `n + 1` after `n` failed ones: doubled each time, and between half of that and all of it. */
+export function retryDelayMs(failures: number, delay: RetryDelay, random: Random): DurationMs {
+  // 2^31 times any base is beyond every sensible maximum, and more would overflow.
+  const doublings = Math.min(31, Math.max(0, failures - 1));
+  const full = Math.min(delay.maxMs, delay.baseMs * 2 ** doublings);
+  return Math.round(full / 2 + (full / 2) * random());
+}
+
+const twiceWithinMs = minutes(1);
+
+/** The delay after a loss: none after the first, unless the job was lost within the last minute already. */
+export function lossDelayMs(
+  loss: { readonly lossesBefore: number; readonly sinceLastLossMs: DurationMs | undefined },
+  delay: RetryDelay,
+  random: Random,
+): DurationMs {
+  const lostJustNow = loss.sinceLastLossMs !== undefined && loss.sinceLastLossMs < twiceWithinMs;
+  if (loss.lossesBefore <= 0 && !lostJustNow) return 0;
+  return retryDelayMs(Math.max(1, loss.lossesBefore), delay, random);
+}
+
+const spreadBeyond = 100;
+
+/**
+ * The additional delay of one of `total` jobs that a single event (a host, a session) requeues: none for the first hundred, the others
+ * evenly over `recoverySpreadMs`, so that a lost host does not return as one wave.
+ *
+ * @param index - 0-based position among the jobs of the event.
+ */
+export function spreadDelayMs(of: { readonly index: number; readonly total: number; readonly recoverySpreadMs: DurationMs }): DurationMs {
+  if (of.total <= spreadBeyond || of.index < spreadBeyond) return 0;
+  return Math.round((of.recoverySpreadMs * (of.index - spreadBeyond + 1)) / (of.total - spreadBeyond));
+}

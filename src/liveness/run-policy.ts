@@ -1,0 +1,293 @@
+import type { RunId } from "../domain/ids.ts";
+import { addMs, ageMs, type DurationMs, type Instant } from "../domain/time.ts";
+import { isAlarming, type RunEvidence, type RunFacts, runningAgeMs, trustworthyPart } from "./evidence.ts";
+import { absentTimeoutFor, isHeartbeatStale } from "./heartbeat-policy.ts";
+import { deadTicksNeeded, finalizeGraceOf, gatePatienceOf, maxRunningOf, type RunThresholds } from "./run-thresholds.ts";
+import { isSilent, silentNotBefore, type VantageView } from "./vantage.ts";
+import { deadAfterIn } from "./vantage-mode.ts";
+import type { NeverStarted, RunVerdict } from "./verdict.ts";
+
+/** What a judge remembers of one run between ticks. Losing it only delays a verdict. */
+export interface RunMemory {
+  /** Consecutive dead answers about `process`. */
+  readonly deadStreak: number;
+  /** Which process the streak is about. */
+  readonly process?: string | undefined;
+  /** Since when the run was seen alive without a supervisor. */
+  readonly orphanedSince?: Instant | undefined;
+}
+
+export const emptyRunMemory: RunMemory = { deadStreak: 0 };
+
+/** Drops what is remembered of runs that are no longer among the live ones. */
+export function forgetEnded(memories: Map<RunId, RunMemory>, live: ReadonlySet<RunId>): void {
+  for (const runId of memories.keys()) if (!live.has(runId)) memories.delete(runId);
+}
+
+/** How soon a run is looked at again whose limit passed by the clock while the watcher doubts its own hearing. */
+const doubtRecheckMs: DurationMs = 1_000;
+
+interface Case {
+  readonly run: RunFacts;
+  readonly seen: RunEvidence;
+  readonly memory: RunMemory;
+  readonly thresholds: RunThresholds;
+  readonly vantage: VantageView;
+  readonly now: Instant;
+}
+
+/**
+ * Judges one run that has not ended: the table of tiers, first match wins, timeout and ceiling also while others defer.
+ * Pure. Each call counts as one tick for the streak of dead answers, so call it once per observation and keep the memory it returns.
+ *
+ * The rows, in order: 1x exit on disk, 2 finaliser, 0 other boot or released life pipe, 1s never started, 1 dead process, 1o orphaned,
+ * 1w silent worker, 0h hung, 0t timed out, 3 over age.
+ */
+export function judgeRun(
+  run: RunFacts,
+  evidence: RunEvidence,
+  memory: RunMemory | undefined,
+  thresholds: RunThresholds,
+  vantage: VantageView,
+  now: Instant,
+): { readonly verdict: RunVerdict; readonly memory: RunMemory } {
+  const seen = trustworthyPart(evidence);
+  const remembered = remember(run, seen, memory ?? emptyRunMemory, now);
+  const subject: Case = { run, seen, memory: remembered, thresholds, vantage, now };
+  const byEvidence = judgeByEvidence(subject);
+  const settles = byEvidence !== undefined && !deferring.has(byEvidence.kind);
+  const verdict = settles ? byEvidence : (judgeByAge(subject) ?? byEvidence ?? leaveAlone(subject));
+  return { verdict, memory: remembered };
+}
+
+const deferring: ReadonlySet<RunVerdict["kind"]> = new Set(["suspect", "defer", "orphaned_adopt", "leave_alone"]);
+
+function remember(run: RunFacts, seen: RunEvidence, before: RunMemory, now: Instant): RunMemory {
+  // A recorded exit says more than any pid: it clears the streak.
+  if (run.state === "exited") return emptyRunMemory;
+  const orphanedSince = isOrphaned(run, seen) ? (before.orphanedSince ?? now) : undefined;
+  const { process } = seen;
+  if (process === undefined) return { deadStreak: 0, orphanedSince };
+  const name = `${process.pid}/${process.startTime ?? ""}`;
+  const streakBefore = before.process === name ? before.deadStreak : 0;
+  // An unknown answer moves nothing: it neither counts as a death nor takes one back.
+  const deadStreak = process.life === "dead" ? streakBefore + 1 : process.life === "unknown" ? streakBefore : 0;
+  return { deadStreak, process: name, orphanedSince };
+}
+
+function isOrphaned(run: RunFacts, seen: RunEvidence): boolean {
+  const livesHere = seen.process?.life === "alive" || (seen.lifePipe === "held" && seen.process?.life !== "dead");
+  return run.state === "started" && livesHere && seen.supervisor === "dead";
+}
+
+function judgeByEvidence(subject: Case): RunVerdict | undefined {
+  const { run, seen } = subject;
+  if (run.state === "exited") return judgeFinaliser(subject);
+  if (seen.exitRecord.kind === "exit") return { kind: "record_exit", reason: "exit_on_disk", status: seen.exitRecord.status };
+  if (seen.exitRecord.kind === "nogo") return neverStarted(subject, { reason: "nogo", bySessionDeath: true });
+  return run.state === "reserved" ? judgeReserved(subject) : judgeStarted(subject);
+}
+
+/** Tier 2, and the gate's patience in its place once the gate was unreadable. */
+function judgeFinaliser(subject: Case): RunVerdict | undefined {
+  const { run, seen, thresholds, vantage, now } = subject;
+  // An exit code without its time has no age to judge by, and an exit without a code no outcome: both are left to tier 3.
+  if (run.exitedAt === undefined || run.exitCode === undefined) return undefined;
+  const { exitCode } = run;
+  const limitMs = finalizeGraceOf(run, thresholds);
+  const { silent, silence } = isSilent(vantage, { channel: run.session.channel, lastHeardAt: run.exitedAt, limitMs, now });
+  const finaliserDead = seen.supervisor === "dead" || silent;
+  if (run.gatePendingAt !== undefined) return judgePendingGate(subject, { exitCode, gatePendingAt: run.gatePendingAt, finaliserDead });
+  if (finaliserDead) {
+    const reason = seen.supervisor === "dead" ? "finaliser_dead" : "finalize_grace_over";
+    return { kind: run.hasFinaliseSteps ? "take_over" : "exited_known", reason, exitCode, ageMs: silence.silentMs, limitMs };
+  }
+  const recheckAt = earliest(silentNotBefore(silence, limitMs, now), afterNow(ceilingAt(run, thresholds), now));
+  return { kind: "defer", reason: "finalising", exitCode, ageMs: silence.silentMs, limitMs, recheckAt };
+}
+
+function judgePendingGate(
+  subject: Case,
+  gate: { readonly exitCode: number; readonly gatePendingAt: Instant; readonly finaliserDead: boolean },
+): RunVerdict {
+  const { run, now } = subject;
+  const { exitCode } = gate;
+  const limitMs = gatePatienceOf(run);
+  const ageOfDoubtMs = ageMs(gate.gatePendingAt, now);
+  const known = { kind: "exited_known", exitCode, ageMs: ageOfDoubtMs, limitMs } as const;
+  if (ageOfDoubtMs >= limitMs) return { ...known, reason: "gate_patience_over" };
+  if (gate.finaliserDead && (run.gateReadAgainAt ?? now) <= now) return { ...known, reason: "gate_due" };
+  const patienceOverAt = addMs(gate.gatePendingAt, limitMs);
+  const readAgainAt = run.gateReadAgainAt ?? patienceOverAt;
+  // The reading is the live supervisor's, so a due one is no reason to look every tick.
+  const recheckAt = readAgainAt > now ? earliest(readAgainAt, patienceOverAt) : earliest(addMs(now, doubtRecheckMs), patienceOverAt);
+  return { kind: "defer", reason: "gate_pending", exitCode, ageMs: ageOfDoubtMs, limitMs, recheckAt };
+}
+
+/** Rows 0, 1s, 1 and 1w of a run that has executed nothing: whoever died, nothing was started and nothing is spent. */
+function judgeReserved(subject: Case): RunVerdict | undefined {
+  const { run, seen, memory, thresholds, vantage, now } = subject;
+  if (isOtherBoot(subject)) return neverStarted(subject, { reason: "other_boot", bySessionDeath: true });
+  if (seen.report.kind === "doesNotHold") return neverStarted(subject, { reason: "not_held", bySessionDeath: false });
+  if (seen.supervisor === "dead") return neverStarted(subject, { reason: "session_dead", bySessionDeath: true });
+  const limitMs = thresholds.startWithinMs;
+  const session = sessionSilence(subject);
+  const unnamed = isSilent(vantage, { channel: run.session.channel, lastHeardAt: namedAtOf(subject), limitMs, now });
+  if (unnamed.silent) return neverStarted(subject, { reason: "not_named", bySessionDeath: session.silent, limitMs });
+  if (seen.process?.life === "dead") {
+    const { pid } = seen.process;
+    const of = deadTicksNeeded(thresholds);
+    if (memory.deadStreak >= of) return neverStarted(subject, { reason: "dead_pid", bySessionDeath: true, pid });
+    return suspect(subject, { pid, of });
+  }
+  return session.silent ? neverStarted(subject, { reason: "session_silent", bySessionDeath: true, limitMs: session.limitMs }) : undefined;
+}
+
+function judgeStarted(subject: Case): RunVerdict | undefined {
+  const { run, seen, memory, thresholds, now } = subject;
+  const { process, lifePipe } = seen;
+  if (isOtherBoot(subject)) {
+    const sinceHeardMs = ageMs(run.session.heardAt, now);
+    return { kind: "dead", outcome: "unknown", reason: "other_boot", sinceHeardMs, limitMs: thresholds.deadAfterMs };
+  }
+  if (process?.life === "unknown" && process.unknownBecause === "otherNamespace" && lifePipe === "released") {
+    return { kind: "dead", outcome: "unknown", reason: "life_pipe_released" };
+  }
+  if (process?.life === "dead") {
+    const { pid } = process;
+    const of = deadTicksNeeded(thresholds);
+    if (memory.deadStreak < of) return suspect(subject, { pid, of });
+    // A dead wrapper without a command has executed nothing, unless something that it started holds the pipe.
+    if (process.role === "wrapper" && lifePipe !== "held")
+      return neverStarted(subject, { reason: "wrapper_dead", bySessionDeath: true, pid });
+    return { kind: "dead", outcome: "unknown", reason: "dead_pid", pid, streak: memory.deadStreak, of, lifePipe };
+  }
+  if (memory.orphanedSince !== undefined) return judgeOrphan(subject, memory.orphanedSince);
+  const session = sessionSilence(subject);
+  if (session.silent) {
+    const { silentMs, deafMs } = session.silence;
+    return { kind: "dead", outcome: "unknown", reason: "session_silent", silentMs, deafMs, limitMs: session.limitMs };
+  }
+  return judgeProgress(subject);
+}
+
+function judgeOrphan(subject: Case, orphanedSince: Instant): RunVerdict {
+  const { thresholds, vantage, now } = subject;
+  const limitMs = thresholds.adoptWithinMs;
+  const waited = isSilent(vantage, { channel: "files", lastHeardAt: orphanedSince, limitMs, now });
+  const waitedMs = waited.silence.silentMs;
+  if (waited.silent) return { kind: "stop_then_dead", reason: "not_adopted", waitedMs, limitMs };
+  const recheckAt = silentNotBefore(waited.silence, limitMs, now);
+  return { kind: "orphaned_adopt", reason: "supervisor_dead", waitedMs, limitMs, recheckAt };
+}
+
+/** Row 0h. The heartbeat rule itself lives in one place; it is given the age after vantage. */
+function judgeProgress(subject: Case): RunVerdict | undefined {
+  const { run, vantage, now } = subject;
+  const timeoutMs = run.limits.heartbeatTimeoutMs;
+  const startedAt = startOf(run);
+  if (timeoutMs === undefined) return undefined;
+  // Progress of before the start is another run's.
+  const progressAt = run.lastProgressAt !== undefined && run.lastProgressAt >= startedAt ? run.lastProgressAt : undefined;
+  const limitMs = progressAt === undefined ? absentTimeoutFor(timeoutMs) : timeoutMs;
+  const channel = run.progressChannel ?? run.session.channel;
+  const silence = vantage.silence({ channel, lastHeardAt: progressAt ?? startedAt, limitMs, now });
+  const heartbeat = progressAt === undefined ? { absentFor: silence.silentMs } : { age: silence.silentMs };
+  const stale = isHeartbeatStale(heartbeat, { timeout: timeoutMs, absentTimeout: absentTimeoutFor(timeoutMs) });
+  if (!stale || !silence.earned || vantage.mode === "frozen") return undefined;
+  const reason = progressAt === undefined ? "progress_absent" : "progress_stale";
+  return { kind: "hung", reason, silentMs: silence.silentMs, deafMs: silence.deafMs, limitMs };
+}
+
+/** Rows 0t and 3, which need no evidence but time awake. */
+function judgeByAge(subject: Case): RunVerdict | undefined {
+  const { run, thresholds, now } = subject;
+  if (run.gatePendingAt !== undefined && run.state === "exited" && run.exitedAt !== undefined) return undefined;
+  const ageOfRunMs = runningAgeMs({ ...run, startedAt: startOf(run) }, now);
+  const { timeoutMs } = run.limits;
+  // A run that has exited kept its timeout, or was stopped at it; its finaliser has a limit of its own.
+  if (run.state === "started" && timeoutMs !== undefined && ageOfRunMs > timeoutMs + thresholds.reaperTimeoutSlackMs) {
+    return { kind: "timed_out", reason: "timeout", ageMs: ageOfRunMs, limitMs: timeoutMs };
+  }
+  const ceilingMs = maxRunningOf(run, thresholds);
+  if (ageOfRunMs < ceilingMs) return undefined;
+  if (run.state === "reserved") return neverStarted(subject, { reason: "age_ceiling", bySessionDeath: false, limitMs: ceilingMs });
+  const exit = run.exitCode === undefined ? {} : { exitCode: run.exitCode };
+  return { kind: "over_age", reason: "age_ceiling", ageMs: ageOfRunMs, ceilingMs, ...exit };
+}
+
+function leaveAlone(subject: Case): RunVerdict {
+  const { run, seen, thresholds, now } = subject;
+  const at = nextCheckAt(run, thresholds, namedAtOf(subject));
+  // With an alarm the next look is soon in any case; without one, a limit behind us means that the silence did not count.
+  if (at > now && !isAlarming(seen)) return { kind: "leave_alone", reason: "no_limit_reached", nextCheckAt: at };
+  const soon = addMs(now, doubtRecheckMs);
+  return { kind: "leave_alone", reason: at > now ? "no_limit_reached" : "doubted", nextCheckAt: at > now ? earliest(at, soon) : soon };
+}
+
+function suspect(subject: Case, options: { readonly pid: number; readonly of: number }): RunVerdict {
+  const recheckAt = addMs(subject.now, Math.max(1, subject.thresholds.suspectRecheckMs));
+  return { kind: "suspect", reason: "dead_pid", pid: options.pid, streak: subject.memory.deadStreak, of: options.of, recheckAt };
+}
+
+function neverStarted(subject: Case, why: Omit<NeverStarted, "kind" | "ageMs">): NeverStarted {
+  return { kind: "never_started", ageMs: ageMs(subject.run.reservedAt, subject.now), ...why };
+}
+
+/** Another boot id is positive, yet a cloned machine shows one too; so its session must not have been heard of late. By the clock alone. */
+function isOtherBoot({ run, seen, thresholds, now }: Case): boolean {
+  return seen.process?.life === "otherBoot" && ageMs(run.session.heardAt, now) >= thresholds.deadAfterMs;
+}
+
+/** Row 1w: only where nothing of the run can be probed from here. What is proved alive is never seized by silence. */
+function sessionSilence({ run, seen, thresholds, vantage, now }: Case): ReturnType<typeof isSilent> & { readonly limitMs: DurationMs } {
+  const limitMs = deadAfterIn(vantage.mode, thresholds.deadAfterMs);
+  const { channel, heardAt } = run.session;
+  const answer = isSilent(vantage, { channel, lastHeardAt: heardAt, limitMs, now });
+  const provedAlive = seen.process?.life === "alive" || seen.lifePipe === "held" || seen.supervisor === "alive";
+  return { ...answer, silent: answer.silent && !provedAlive, limitMs };
+}
+
+function namedAtOf({ run, seen }: Pick<Case, "run" | "seen">): Instant {
+  const named = seen.report.kind === "notNamed" ? seen.report.since : seen.report.at;
+  return Math.max(named, run.reservedAt) as Instant;
+}
+
+const startOf = (run: RunFacts): Instant => run.startedAt ?? run.reservedAt;
+const earliest = (...instants: readonly Instant[]): Instant => Math.min(...instants) as Instant;
+const afterNow = (at: Instant, now: Instant): Instant => (at > now ? at : addMs(now, 1));
+const ceilingAt = (run: RunFacts, thresholds: RunThresholds): Instant =>
+  addMs(startOf(run), (run.suspendedMs ?? 0) + maxRunningOf(run, thresholds));
+
+/**
+ * The earliest instant at which any row could match without alarming evidence (`isAlarming`): what `runs.check_at` stores.
+ * It counts on silence from the last signs of life in `run`, so beats need not move it: a look that comes too early moves it forward.
+ * Compute it anew when thresholds shrink.
+ *
+ * @param namedAt - when the session last named a reserved run; default its reservation.
+ */
+export function nextCheckAt(run: RunFacts, thresholds: RunThresholds, namedAt: Instant = run.reservedAt): Instant {
+  const startedAt = startOf(run);
+  const candidates: Instant[] = [];
+  if (run.state === "exited") {
+    if (run.exitedAt === undefined || run.exitCode === undefined) return ceilingAt(run, thresholds);
+    if (run.gatePendingAt !== undefined) {
+      const patienceOverAt = addMs(run.gatePendingAt, gatePatienceOf(run));
+      return earliest(patienceOverAt, run.gateReadAgainAt ?? run.gatePendingAt);
+    }
+    return earliest(addMs(run.exitedAt, finalizeGraceOf(run, thresholds)), ceilingAt(run, thresholds));
+  }
+  candidates.push(ceilingAt(run, thresholds), addMs(run.session.heardAt, thresholds.deadAfterMs));
+  if (run.state === "reserved") return earliest(...candidates, addMs(namedAt, thresholds.startWithinMs));
+  const { heartbeatTimeoutMs, timeoutMs } = run.limits;
+  if (heartbeatTimeoutMs !== undefined) {
+    const seenProgress = run.lastProgressAt !== undefined && run.lastProgressAt >= startedAt;
+    candidates.push(
+      seenProgress ? addMs(run.lastProgressAt, heartbeatTimeoutMs + 1) : addMs(startedAt, absentTimeoutFor(heartbeatTimeoutMs)),
+    );
+  }
+  if (timeoutMs !== undefined) {
+    candidates.push(addMs(startedAt, (run.suspendedMs ?? 0) + timeoutMs + thresholds.reaperTimeoutSlackMs + 1));
+  }
+  return earliest(...candidates);
+}

@@ -1,0 +1,74 @@
+import { type DurationMs, hours, minutes, seconds } from "../domain/time.ts";
+import type { RunFacts } from "./evidence.ts";
+
+/** The numbers by which runs are judged. They are read at each tick; a run's own limits come before them. */
+export interface RunThresholds {
+  /** Consecutive dead answers that prove a death. Values below 1 act as 1. */
+  readonly deadTicks: number;
+  /** How long after its recorded exit a run may be finalised by its supervisor. 0 is legal. */
+  readonly finalizeGraceMs: DurationMs;
+  /** How long a reserved run may go unnamed by the session that claimed it. */
+  readonly startWithinMs: DurationMs;
+  /** How long a living run without a supervisor waits to be adopted. */
+  readonly adoptWithinMs: DurationMs;
+  /** How long a session may be silent. */
+  readonly deadAfterMs: DurationMs;
+  /** How soon a suspect is looked at again. */
+  readonly suspectRecheckMs: DurationMs;
+  /** The ceiling of runs that have none of their own. */
+  readonly maxRunningMs: DurationMs;
+  /** How long the reaper leaves a timeout to the run's own supervisor. */
+  readonly reaperTimeoutSlackMs: DurationMs;
+}
+
+export const defaultRunThresholds: RunThresholds = {
+  deadTicks: 2,
+  finalizeGraceMs: minutes(5),
+  startWithinMs: seconds(30),
+  adoptWithinMs: seconds(30),
+  deadAfterMs: seconds(30),
+  suspectRecheckMs: 250,
+  maxRunningMs: hours(24),
+  reaperTimeoutSlackMs: minutes(1),
+};
+
+export const defaultGatePatienceMs: DurationMs = minutes(10);
+
+/** The number of dead answers that act, never below 1; a fraction is rounded up, for a part of a tick proves nothing. */
+export function deadTicksNeeded(thresholds: Pick<RunThresholds, "deadTicks">): number {
+  return Number.isFinite(thresholds.deadTicks) ? Math.max(1, Math.ceil(thresholds.deadTicks)) : 1;
+}
+
+export const finalizeGraceOf = (run: Pick<RunFacts, "limits">, thresholds: RunThresholds): DurationMs =>
+  run.limits.finalizeGraceMs ?? thresholds.finalizeGraceMs;
+
+export const maxRunningOf = (run: Pick<RunFacts, "limits">, thresholds: RunThresholds): DurationMs =>
+  run.limits.maxRunningMs ?? thresholds.maxRunningMs;
+
+export const gatePatienceOf = (run: Pick<RunFacts, "limits">): DurationMs => run.limits.gatePatienceMs ?? defaultGatePatienceMs;
+
+/** What a stage's longest honest run consists of. All in milliseconds. */
+export interface StageTimes {
+  readonly timeoutMs?: DurationMs | undefined;
+  readonly finaliseMs: DurationMs;
+  readonly finalizeGraceMs: DurationMs;
+  readonly gatePatienceMs: DurationMs;
+}
+
+const slackMs = seconds(60);
+
+/** The ceiling of a stage that sets none: above everything its runs may honestly take, 24 h where the stage has no timeout. */
+export function defaultMaxRunningMs(times: StageTimes): DurationMs {
+  if (times.timeoutMs === undefined) return defaultRunThresholds.maxRunningMs;
+  return times.timeoutMs + times.finaliseMs + times.finalizeGraceMs + times.gatePatienceMs + slackMs;
+}
+
+/** Why `maxRunningMs` is too small for these times, or `undefined` when it is not; a start with a reason is refused. */
+export function maxRunningProblem(maxRunningMs: DurationMs, times: StageTimes): string | undefined {
+  const needed = (times.timeoutMs ?? 0) + times.finaliseMs + times.finalizeGraceMs + times.gatePatienceMs;
+  if (maxRunningMs > needed) return undefined;
+  return (
+    `maxRunningMs (${maxRunningMs}) must be greater than timeout + finalise + finalizeGrace + gate patience (${needed}), ` +
+    "or the ceiling would end runs that are still being finalised."
+  );
+}

@@ -1,0 +1,258 @@
+import type { DurationMs, Instant } from "../domain/time.ts";
+import type { LifePipe } from "./evidence.ts";
+
+/** Nothing is wrong that could be known before `nextCheckAt`. `doubted`: a limit passed by the clock, but the watcher may have been deaf. */
+export interface LeaveAlone {
+  readonly kind: "leave_alone";
+  readonly reason: "no_limit_reached" | "doubted";
+  readonly nextCheckAt: Instant;
+}
+
+export interface Suspect {
+  readonly kind: "suspect";
+  readonly reason: "dead_pid";
+  readonly pid: number;
+  readonly streak: number;
+  readonly of: number;
+  readonly recheckAt: Instant;
+}
+
+export interface RecordExit {
+  readonly kind: "record_exit";
+  readonly reason: "exit_on_disk";
+  readonly status: number;
+}
+
+/** The exit is known and its finaliser, or its gate, still has time. */
+export interface Defer {
+  readonly kind: "defer";
+  readonly reason: "finalising" | "gate_pending";
+  readonly exitCode: number;
+  readonly ageMs: DurationMs;
+  readonly limitMs: DurationMs;
+  readonly recheckAt: Instant;
+}
+
+/** The run executed nothing; it spends nothing. `bySessionDeath` tells deaths of the claimer from a claim that got lost. */
+export interface NeverStarted {
+  readonly kind: "never_started";
+  readonly reason:
+    | "nogo"
+    | "not_held"
+    | "not_named"
+    | "session_dead"
+    | "session_silent"
+    | "dead_pid"
+    | "other_boot"
+    | "wrapper_dead"
+    | "age_ceiling";
+  readonly bySessionDeath: boolean;
+  /** Since the reservation. */
+  readonly ageMs: DurationMs;
+  /** The limit that was reached, where the reason has one. */
+  readonly limitMs?: DurationMs;
+  readonly pid?: number;
+}
+
+export type Dead = { readonly kind: "dead"; readonly outcome: "unknown" } & (
+  | { readonly reason: "dead_pid"; readonly pid: number; readonly streak: number; readonly of: number; readonly lifePipe: LifePipe }
+  | { readonly reason: "other_boot"; readonly sinceHeardMs: DurationMs; readonly limitMs: DurationMs }
+  | { readonly reason: "life_pipe_released" }
+  | { readonly reason: "session_silent"; readonly silentMs: DurationMs; readonly deafMs: DurationMs; readonly limitMs: DurationMs }
+);
+
+/** The finaliser is dead and there are no steps to resume: what follows is decided from the exit code and the gate. */
+export interface ExitedKnown {
+  readonly kind: "exited_known";
+  readonly reason: "finaliser_dead" | "finalize_grace_over" | "gate_due" | "gate_patience_over";
+  readonly exitCode: number;
+  readonly ageMs: DurationMs;
+  readonly limitMs: DurationMs;
+}
+
+/** The finaliser is dead and its steps are to be resumed by another under the next owner epoch. */
+export interface TakeOver {
+  readonly kind: "take_over";
+  readonly reason: "finaliser_dead" | "finalize_grace_over";
+  readonly exitCode: number;
+  readonly ageMs: DurationMs;
+  readonly limitMs: DurationMs;
+}
+
+export interface OrphanedAdopt {
+  readonly kind: "orphaned_adopt";
+  readonly reason: "supervisor_dead";
+  readonly waitedMs: DurationMs;
+  readonly limitMs: DurationMs;
+  readonly recheckAt: Instant;
+}
+
+export interface StopThenDead {
+  readonly kind: "stop_then_dead";
+  readonly reason: "not_adopted";
+  readonly waitedMs: DurationMs;
+  readonly limitMs: DurationMs;
+}
+
+export interface Hung {
+  readonly kind: "hung";
+  readonly reason: "progress_stale" | "progress_absent";
+  /** After vantage: time in which progress could not be heard is left out. */
+  readonly silentMs: DurationMs;
+  readonly deafMs: DurationMs;
+  readonly limitMs: DurationMs;
+}
+
+export interface TimedOut {
+  readonly kind: "timed_out";
+  readonly reason: "timeout";
+  readonly ageMs: DurationMs;
+  readonly limitMs: DurationMs;
+}
+
+/** The ceiling is reached. With `exitCode` the outcome is known, without it is not. */
+export interface OverAge {
+  readonly kind: "over_age";
+  readonly reason: "age_ceiling";
+  readonly ageMs: DurationMs;
+  readonly ceilingMs: DurationMs;
+  readonly exitCode?: number;
+}
+
+/** What was concluded about a run, with the numbers that led to it. `kind` and `reason` are stable: stored, shown and matched on. */
+export type RunVerdict =
+  | LeaveAlone
+  | Suspect
+  | RecordExit
+  | Defer
+  | NeverStarted
+  | Dead
+  | ExitedKnown
+  | TakeOver
+  | OrphanedAdopt
+  | StopThenDead
+  | Hung
+  | TimedOut
+  | OverAge;
+
+/** When the subject of a verdict that changes nothing is to be judged again; `undefined` for verdicts that settle or act. */
+export function checkAgainAt(verdict: RunVerdict): Instant | undefined {
+  switch (verdict.kind) {
+    case "leave_alone":
+      return verdict.nextCheckAt;
+    case "suspect":
+    case "defer":
+    case "orphaned_adopt":
+      return verdict.recheckAt;
+    default:
+      return undefined;
+  }
+}
+
+/** Whether something of the run may still live when the verdict ends it, so that it must be proved stopped before a release. */
+export function mayStillLive(verdict: RunVerdict): boolean {
+  switch (verdict.kind) {
+    case "stop_then_dead":
+    case "hung":
+    case "timed_out":
+      return true;
+    case "over_age":
+      return verdict.exitCode === undefined;
+    case "dead":
+      return verdict.reason === "session_silent" || (verdict.reason === "dead_pid" && verdict.lifePipe === "held");
+    case "never_started":
+      return verdict.reason !== "nogo";
+    default:
+      return false;
+  }
+}
+
+const s = (ms: DurationMs): string => `${Number((ms / 1000).toFixed(ms < 10_000 ? 2 : 0))} s`;
+const deaf = (ms: DurationMs): string => (ms > 0 ? `, not counting ${s(ms)} in which it could not be heard` : "");
+
+/** The verdict in one sentence part for people: no run id, no advice, the numbers that led to it. */
+export function explain(verdict: RunVerdict): string {
+  switch (verdict.kind) {
+    case "leave_alone":
+      return verdict.reason === "doubted"
+        ? "a limit has passed, but the watcher may not have heard the signs of life; looked at again"
+        : "no sign of death, no limit reached";
+    case "suspect":
+      return `pid ${verdict.pid} looks dead (${verdict.streak} of ${verdict.of} looks)`;
+    case "record_exit":
+      return `the exit record on disk says status ${verdict.status}`;
+    case "defer":
+      return verdict.reason === "finalising"
+        ? `exit code ${verdict.exitCode} recorded ${s(verdict.ageMs)} ago, being finalised (grace ${s(verdict.limitMs)})`
+        : `exit code ${verdict.exitCode}, its gate has been unreadable for ${s(verdict.ageMs)} (patience ${s(verdict.limitMs)})`;
+    case "never_started":
+      return `never started: ${explainNeverStarted(verdict)}`;
+    case "dead":
+      return explainDead(verdict);
+    case "exited_known":
+    case "take_over":
+      return `exit code ${verdict.exitCode}, ${explainFinaliser(verdict)}`;
+    case "orphaned_adopt":
+      return `alive without a supervisor, waiting to be adopted for ${s(verdict.waitedMs)} of ${s(verdict.limitMs)}`;
+    case "stop_then_dead":
+      return `alive without a supervisor and not adopted for ${s(verdict.waitedMs)} (limit ${s(verdict.limitMs)})`;
+    case "hung":
+      return verdict.reason === "progress_stale"
+        ? `no progress for ${s(verdict.silentMs)} (heartbeat timeout ${s(verdict.limitMs)}${deaf(verdict.deafMs)})`
+        : `no heartbeat at all in ${s(verdict.silentMs)} since the start (limit ${s(verdict.limitMs)}${deaf(verdict.deafMs)})`;
+    case "timed_out":
+      return `running for ${s(verdict.ageMs)}, timeout ${s(verdict.limitMs)}`;
+    case "over_age":
+      return `running for ${s(verdict.ageMs)}, ceiling ${s(verdict.ceilingMs)}${verdict.exitCode === undefined ? "" : `, exit code ${verdict.exitCode}`}`;
+  }
+}
+
+function explainDead(verdict: Dead): string {
+  switch (verdict.reason) {
+    case "dead_pid":
+      return `dead pid ${verdict.pid} (${verdict.streak} looks${verdict.lifePipe === "held" ? ", strays of it still live" : ""})`;
+    case "other_boot":
+      return `the host was started again; its session was last heard ${s(verdict.sinceHeardMs)} ago`;
+    case "life_pipe_released":
+      return "nothing of the run holds its life pipe any more";
+    case "session_silent":
+      return `worker silent for ${s(verdict.silentMs)} (limit ${s(verdict.limitMs)}${deaf(verdict.deafMs)})`;
+  }
+}
+
+function explainNeverStarted(verdict: NeverStarted): string {
+  const limit = verdict.limitMs === undefined ? "" : ` (limit ${s(verdict.limitMs)})`;
+  switch (verdict.reason) {
+    case "nogo":
+      return "its worker went away before it gave the word";
+    case "not_held":
+      return "its worker does not hold it";
+    case "not_named":
+      return `its worker has not named it${limit}`;
+    case "session_dead":
+      return "its worker is dead";
+    case "session_silent":
+      return `its worker is silent${limit}`;
+    case "dead_pid":
+      return `pid ${verdict.pid} is dead`;
+    case "other_boot":
+      return "its host was started again";
+    case "wrapper_dead":
+      return `its wrapper (pid ${verdict.pid}) died before a command started`;
+    case "age_ceiling":
+      return `reserved for ${s(verdict.ageMs)}${limit}`;
+  }
+}
+
+function explainFinaliser(verdict: ExitedKnown | TakeOver): string {
+  switch (verdict.reason) {
+    case "finaliser_dead":
+      return "its finaliser is dead";
+    case "finalize_grace_over":
+      return `not finalised for ${s(verdict.ageMs)} (grace ${s(verdict.limitMs)})`;
+    case "gate_due":
+      return `its gate has been unreadable for ${s(verdict.ageMs)} and is read again (patience ${s(verdict.limitMs)})`;
+    case "gate_patience_over":
+      return `its gate has been unreadable for ${s(verdict.ageMs)} (patience ${s(verdict.limitMs)} is over)`;
+  }
+}

@@ -1,0 +1,94 @@
+import type { WorkerId } from "../domain/ids.ts";
+import { addMs, ageMs, type DurationMs, type Instant } from "../domain/time.ts";
+import type { Channel, ProcessLife } from "./evidence.ts";
+import { isSilent, silentNotBefore, type VantageView } from "./vantage.ts";
+import { deadAfterIn } from "./vantage-mode.ts";
+
+/** What the store knows about the session of one worker that has not ended. */
+export interface WorkerFacts {
+  readonly workerId: WorkerId;
+  /** When it was last heard, by a renewal, a claim or any other call. */
+  readonly heardAt: Instant;
+  readonly channel: Channel;
+}
+
+/** What one look observed of a worker's process. */
+export interface WorkerEvidence {
+  /** `unknown` for foreign hosts and namespaces, and for a failed probe. */
+  readonly process: { readonly pid: number; readonly life: ProcessLife };
+  /** Two live sessions share the host id but not the boot id: no pid evidence of this host may be used. */
+  readonly hostConflict: boolean;
+}
+
+export interface WorkerThresholds {
+  /** How long a session may be silent. Default 30 000 ms; doubled once while many turned silent together. */
+  readonly deadAfterMs: DurationMs;
+}
+
+export type WorkerVerdict =
+  | {
+      readonly kind: "leave_alone";
+      readonly reason: "heard" | "alive_but_silent" | "doubted";
+      readonly silentMs: DurationMs;
+      readonly nextCheckAt: Instant;
+    }
+  | { readonly kind: "dead"; readonly reason: "process_dead"; readonly pid: number }
+  | { readonly kind: "dead"; readonly reason: "other_boot"; readonly sinceHeardMs: DurationMs; readonly limitMs: DurationMs }
+  | {
+      readonly kind: "dead";
+      readonly reason: "silent";
+      readonly silentMs: DurationMs;
+      readonly deafMs: DurationMs;
+      readonly limitMs: DurationMs;
+    };
+
+const recheckMs: DurationMs = 1_000;
+
+/**
+ * Judges one worker's session. A process proved dead on this host ends it at once, another boot id when the session is silent by the clock
+ * (a clone shows another boot id too), silence alone only after vantage and only where the process cannot be probed: a process that is
+ * proved alive is never seized by silence, it is `alive_but_silent`, and its runs have limits of their own.
+ */
+export function judgeWorker(
+  worker: WorkerFacts,
+  evidence: WorkerEvidence,
+  thresholds: WorkerThresholds,
+  vantage: VantageView,
+  now: Instant,
+): WorkerVerdict {
+  const { pid } = evidence.process;
+  const life = evidence.hostConflict ? "unknown" : evidence.process.life;
+  if (life === "dead") return { kind: "dead", reason: "process_dead", pid };
+  const sinceHeardMs = ageMs(worker.heardAt, now);
+  if (life === "otherBoot" && sinceHeardMs >= thresholds.deadAfterMs) {
+    return { kind: "dead", reason: "other_boot", sinceHeardMs, limitMs: thresholds.deadAfterMs };
+  }
+  const limitMs = deadAfterIn(vantage.mode, thresholds.deadAfterMs);
+  const { silent, silence } = isSilent(vantage, { channel: worker.channel, lastHeardAt: worker.heardAt, limitMs, now });
+  const { silentMs, deafMs } = silence;
+  if (silent && life !== "alive") return { kind: "dead", reason: "silent", silentMs, deafMs, limitMs };
+  if (silent) return { kind: "leave_alone", reason: "alive_but_silent", silentMs, nextCheckAt: addMs(now, recheckMs) };
+  const doubted = silentMs >= limitMs || sinceHeardMs >= limitMs;
+  const nextCheckAt = vantage.mode === "frozen" && doubted ? addMs(now, recheckMs) : silentNotBefore(silence, limitMs, now);
+  return { kind: "leave_alone", reason: doubted ? "doubted" : "heard", silentMs, nextCheckAt };
+}
+
+const s = (ms: DurationMs): string => `${Number((ms / 1000).toFixed(1))} s`;
+
+/** The verdict for people, with the numbers that led to it. */
+export function explainWorker(verdict: WorkerVerdict): string {
+  if (verdict.kind === "leave_alone") {
+    if (verdict.reason === "alive_but_silent") return `its process is alive, yet it has been silent for ${s(verdict.silentMs)}`;
+    return verdict.reason === "heard" ? `heard ${s(verdict.silentMs)} ago` : "silent by the clock, but the watcher may not have heard it";
+  }
+  switch (verdict.reason) {
+    case "process_dead":
+      return `dead pid ${verdict.pid}`;
+    case "other_boot":
+      return `its host was started again; last heard ${s(verdict.sinceHeardMs)} ago`;
+    case "silent": {
+      const deaf = verdict.deafMs > 0 ? `, not counting ${s(verdict.deafMs)} in which it could not be heard` : "";
+      return `silent for ${s(verdict.silentMs)} (limit ${s(verdict.limitMs)}${deaf})`;
+    }
+  }
+}

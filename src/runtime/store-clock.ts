@@ -1,0 +1,87 @@
+import { asInstant, type DurationMs, type Instant } from "../domain/time.ts";
+import type { HostClock } from "./clock.ts";
+
+/** The wall clock moved against the time that passed. Never an age, only an event. */
+export interface ClockStep {
+  /** The store's instant at which the step was noticed. */
+  readonly at: Instant;
+  /** How far the wall moved beyond the elapsed time; negative: it was set back. */
+  readonly byMs: DurationMs;
+  /** Between the two looks, suspend included where the platform counts it. */
+  readonly elapsedMs: DurationMs;
+}
+
+export interface StoreClockOptions {
+  readonly host: HostClock;
+  /** The newest instant in the store; the clock never says less. */
+  readonly newestStoredAt?: Instant | undefined;
+  readonly onStep?: ((step: ClockStep) => void) | undefined;
+  /** Fraction of the elapsed time by which the clock may be corrected towards the wall. Default 0.05, at most 0.5. */
+  readonly slewMax?: number | undefined;
+  /** Smaller moves of the wall are not steps. Default 500 ms. */
+  readonly stepToleranceMs?: DurationMs | undefined;
+}
+
+export interface StoreClock {
+  /** The present instant. Never less than any answer before. */
+  now(): Instant;
+  /** How far this clock is ahead of the wall, negative when it is behind. Large at a start after the wall was set back. */
+  aheadOfWallMs(): DurationMs;
+}
+
+/** Below this, boot and monotonic time differ by their resolutions and not by a suspend. */
+const suspendNoticedMs = 100;
+/** A wall that is disciplined by NTP drifts by at most this fraction; that is no step however rarely one looks. */
+const wallDriftMax = 0.001;
+
+/**
+ * The embedded store's clock: the wall at the start but never below the newest stored instant, then carried by the monotonic clock with
+ * the suspends that `boot` shows, and drawn towards the wall by at most `slewMax` of what elapsed. It neither goes back nor leaps.
+ */
+export function createStoreClock(options: StoreClockOptions): StoreClock {
+  const { host } = options;
+  const slewMax = Math.min(0.5, Math.max(0, options.slewMax ?? 0.05));
+  const stepToleranceMs = options.stepToleranceMs ?? 500;
+  let wall = host.wall();
+  let mono = host.mono();
+  let sleptBefore = sleepOffset(host, mono);
+  let value = Math.max(wall, options.newestStoredAt ?? 0);
+
+  const advance = (): void => {
+    const monoNow = host.mono();
+    const wallNow = host.wall();
+    const offset = sleepOffset(host, monoNow);
+    let elapsedMs = Math.max(0, monoNow - mono);
+    if (offset !== undefined && sleptBefore !== undefined && offset - sleptBefore >= suspendNoticedMs) {
+      elapsedMs += offset - sleptBefore;
+      sleptBefore = offset;
+    }
+    sleptBefore ??= offset;
+    const movedMs = wallNow - wall - elapsedMs;
+    mono = monoNow;
+    wall = wallNow;
+    value += elapsedMs;
+    const correctionMax = slewMax * elapsedMs;
+    value += Math.min(correctionMax, Math.max(-correctionMax, wallNow - value));
+    if (Math.abs(movedMs) > Math.max(stepToleranceMs, wallDriftMax * elapsedMs)) {
+      options.onStep?.({ at: asInstant(Math.floor(value)), byMs: movedMs, elapsedMs });
+    }
+  };
+
+  return {
+    now: () => {
+      advance();
+      return asInstant(Math.floor(value));
+    },
+    aheadOfWallMs: () => {
+      advance();
+      return Math.floor(value) - wall;
+    },
+  };
+}
+
+/** How much more time has passed since boot than the monotonic clock counted: the sum of all suspends, and a constant. */
+function sleepOffset(host: HostClock, mono: number): number | undefined {
+  const boot = host.boot();
+  return boot === undefined ? undefined : boot - mono;
+}
