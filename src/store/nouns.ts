@@ -1,0 +1,54 @@
+import { sql } from "kysely";
+import { createActions } from "./actions.ts";
+import { createDuplicates } from "./duplicates.ts";
+import type { Engine } from "./engine.ts";
+import { storeClosed } from "./errors.ts";
+import type { HintBoard } from "./hint-board.ts";
+import type { HotVerbs } from "./hot.ts";
+import { createItems } from "./items.ts";
+import { createJobs } from "./jobs.ts";
+import { createLeases } from "./leases.ts";
+import { createOutbox } from "./outbox.ts";
+import type { Store } from "./store.ts";
+import { createUpkeep } from "./upkeep.ts";
+import { createWorkers } from "./workers.ts";
+
+export interface StoreParts {
+  readonly engine: Engine;
+  readonly hints: HintBoard;
+  readonly hot: HotVerbs;
+  /** Closes connections and gives locks back, after the last commit. */
+  release(): Promise<void>;
+}
+
+/** The store as its callers see it: the nouns written once, with the hot verbs of the engine in their places. */
+export function assembleStore(parts: StoreParts): Store {
+  const { engine, hints, hot } = parts;
+  const { manyWriters, notifies, blocksEventLoop } = engine.capabilities;
+  let closing: Promise<void> | undefined;
+  return {
+    capabilities: { manyWriters, notifies, blocksEventLoop },
+    jobs: { ...createJobs(engine), ...hot.jobs },
+    runs: hot.runs,
+    items: createItems(engine),
+    workers: { ...createWorkers(engine), ...hot.workers },
+    leases: createLeases(engine),
+    actions: createActions(engine),
+    outbox: createOutbox(engine),
+    duplicates: createDuplicates(engine),
+    upkeep: createUpkeep(engine),
+    now: () => engine.now(),
+    onHint: (listener) => hints.listen(listener),
+    ping: async () => {
+      if (closing !== undefined) throw storeClosed();
+      await sql`select 1`.execute(engine.kysely);
+    },
+    close: async () => {
+      closing ??= hot.close().then(async () => {
+        hints.clear();
+        await parts.release();
+      });
+      await closing;
+    },
+  };
+}

@@ -1,0 +1,58 @@
+import type { Store } from "./store.ts";
+import type { StoreClock } from "./store-clock.ts";
+
+export interface OpenStoreOptions {
+  /** A file's path, `:memory:`, or `postgres://user:password@host/database` (with `?schema=name`, default `wakeful`). */
+  readonly url: string;
+  readonly clock: StoreClock;
+  /** Embedded engine: whether a commit survives a power cut (`full`, the default) or only the death of the process (`normal`). */
+  readonly synchronous?: "full" | "normal";
+  /** Embedded engine: take the lock that makes this process the file's one owner. Default true. */
+  readonly lock?: boolean;
+  /** Server engine: the most connections that ordinary statements use. Default 10. */
+  readonly poolSize?: number;
+}
+
+/**
+ * Opens a store, migrating its schema where it is older than this program. The driver is loaded here, and only the one that the url
+ * asks for.
+ *
+ * @throws {StoreLockedError} `store_locked`: another process owns the file.
+ * @throws {StoreNewerError} `store_newer`: a newer program wrote it; nothing was changed.
+ * @throws {StoreCorruptError} `store_corrupt`; {@link StoreReadOnlyError} `store_read_only`; {@link DiskFullError} `disk_full`.
+ * @throws {StoreUnavailableError} `unavailable`: the server does not answer.
+ */
+export async function openStore(options: OpenStoreOptions): Promise<Store> {
+  const { url, clock } = options;
+  if (isServerUrl(url)) {
+    const { openPostgres } = await import("./postgres/open.ts");
+    return await openPostgres({ url, clock, ...(options.poolSize === undefined ? {} : { poolSize: options.poolSize }) });
+  }
+  const { openSqlite } = await import("./sqlite/open.ts");
+  return await openSqlite({
+    path: url,
+    clock,
+    ...(options.synchronous === undefined ? {} : { synchronous: options.synchronous }),
+    ...(options.lock === undefined ? {} : { lock: options.lock }),
+  });
+}
+
+/**
+ * Opens a store to read it: a file only when no process owns it, and without migrating either engine. Writes reject with
+ * `store_read_only`.
+ *
+ * @throws As {@link openStore}, and {@link StoreOlderError} `store_older`: the schema is older than this program's.
+ */
+export async function openReadOnly(options: { readonly url: string; readonly clock: StoreClock }): Promise<Store> {
+  const { url, clock } = options;
+  if (isServerUrl(url)) {
+    const { openPostgres } = await import("./postgres/open.ts");
+    return await openPostgres({ url, clock, readOnly: true });
+  }
+  const { openSqliteReadOnly } = await import("./sqlite/open.ts");
+  return await openSqliteReadOnly({ path: url, clock });
+}
+
+function isServerUrl(url: string): boolean {
+  return /^postgres(ql)?:\/\//.test(url);
+}

@@ -1,0 +1,99 @@
+import { existsSync } from "node:fs";
+import { CompiledQuery } from "kysely";
+import { StoreLockedError, StoreReadOnlyError } from "../errors.ts";
+import { HintBoard } from "../hint-board.ts";
+import { sqliteMigrations } from "../migrations/sqlite.ts";
+import { checkSchema, migrate, type MigrationTarget } from "../migrator.ts";
+import { newestInstant } from "../newest-instant.ts";
+import { assembleStore } from "../nouns.ts";
+import type { Store } from "../store.ts";
+import type { StoreClock } from "../store-clock.ts";
+import { SqliteConnection } from "./connection.ts";
+import { SqliteEngine } from "./engine.ts";
+import { createHot } from "./hot.ts";
+import { findLockHolder, lockStore } from "./lock.ts";
+
+export interface OpenSqliteOptions {
+  /** The file, or `:memory:`. */
+  readonly path: string;
+  readonly clock: StoreClock;
+  readonly synchronous?: "full" | "normal";
+  readonly lock?: boolean;
+}
+
+/** Opens the embedded store for its one owner: lock, schema, clock. */
+export async function openSqlite(options: OpenSqliteOptions): Promise<Store> {
+  const { path, clock } = options;
+  const inMemory = path === ":memory:";
+  const lock = inMemory || options.lock === false ? undefined : lockStore(path, { now: clock.now() });
+  try {
+    const connection = new SqliteConnection({ path, ...(options.synchronous === undefined ? {} : { synchronous: options.synchronous }) });
+    const hints = new HintBoard();
+    const engine = new SqliteEngine({ connection, hints, now: () => clock.now() });
+    try {
+      await migrate(targetOf(engine), sqliteMigrations);
+      const newest = await newestInstant(engine.kysely);
+      if (newest !== undefined) clock.floor?.(newest);
+    } catch (thrown) {
+      await engine.kysely.destroy();
+      throw thrown;
+    }
+    return assembleStore({
+      engine,
+      hints,
+      hot: createHot(engine),
+      release: async () => {
+        await engine.kysely.destroy();
+        lock?.release();
+      },
+    });
+  } catch (thrown) {
+    lock?.release();
+    throw thrown;
+  }
+}
+
+/** Opens the file for reading alone, when no process owns it: nothing is migrated, and every write is refused as `store_read_only`. */
+export async function openSqliteReadOnly(options: { readonly path: string; readonly clock: StoreClock }): Promise<Store> {
+  const { path, clock } = options;
+  if (!existsSync(path)) throw new StoreReadOnlyError({ store: path, found: "there is no such file" });
+  const { held, holder } = findLockHolder(path);
+  if (held) throw new StoreLockedError({ path, holder });
+  const connection = openForReading(path);
+  const hints = new HintBoard();
+  const engine = new SqliteEngine({ connection, hints, now: () => clock.now() });
+  try {
+    await checkSchema(targetOf(engine), sqliteMigrations);
+  } catch (thrown) {
+    await engine.kysely.destroy();
+    throw thrown;
+  }
+  return assembleStore({ engine, hints, hot: createHot(engine), release: async () => await engine.kysely.destroy() });
+}
+
+function openForReading(path: string): SqliteConnection {
+  try {
+    return new SqliteConnection({ path, readOnly: true });
+  } catch (thrown) {
+    // A reader of a write-ahead log needs its index file beside it, which it cannot make in a folder that it may not write. Without a log
+    // the file is whole by itself, and may be read as one that never changes.
+    if (!(thrown instanceof StoreReadOnlyError) || existsSync(`${path}-wal`)) throw thrown;
+    return new SqliteConnection({ path: `file:${encodeURI(path)}?immutable=1`, readOnly: true });
+  }
+}
+
+/** What the migrator needs of the embedded engine: its write transactions are alone in the file. */
+export function targetOf(engine: SqliteEngine): MigrationTarget {
+  return {
+    kysely: engine.kysely,
+    name: engine.connection.name,
+    now: engine.now,
+    transaction: async (body) => await engine.transaction(body),
+    // The driver's exec takes many statements; the transaction that holds the connection is open on it.
+    runText: async (_tx, text) => engine.connection.db.exec(text),
+    hasHistory: async (db) => {
+      const found = await db.executeQuery<{ n: number }>(CompiledQuery.raw("select count(*) as n from sqlite_schema where type = 'table' and name = 'migrations'"));
+      return (found.rows[0]?.n ?? 0) > 0;
+    },
+  };
+}
