@@ -17,7 +17,7 @@ export interface TidyOptions {
 export const lineLimit = 450;
 
 /** Files that may be longer, each with its reason. An entry that is short again fails, so that the list never outlives its reasons. */
-export const longFiles: Readonly<Record<string, string>> = {};
+const longFiles: Readonly<Record<string, string>> = {};
 
 /** The one place where a test waits for time to pass: it polls a condition of a real process and gives up at a deadline. */
 const waitingAllowedIn = ["test/support/until.ts"];
