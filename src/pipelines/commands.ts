@@ -1,0 +1,256 @@
+import type { ItemId, JobId } from "../domain/ids.ts";
+import { isWakefulError, WakefulError } from "../domain/errors.ts";
+import { addMs, type DurationMs, type Instant } from "../domain/time.ts";
+import type { Emit } from "../telemetry/events.ts";
+import type { ItemRow, StageEntry } from "../store/port/items.ts";
+import type { JobRow, JsonText } from "../store/port/jobs.ts";
+import type { DuplicateRow } from "../store/port/records.ts";
+import type { Store } from "../store/store.ts";
+import { checkedItemKey, itemDirectories } from "./item-key.ts";
+import type { PipelineRegistry } from "./registry.ts";
+
+export interface CommandsOptions {
+  readonly store: Store;
+  readonly registry: PipelineRegistry;
+  readonly emit: Emit;
+  /** Makes the key of an item that was submitted without one. */
+  readonly newKey: () => string;
+  /** Tasks that may be enqueued outside any pipeline: those that handlers declare. */
+  readonly tasks: () => ReadonlySet<string>;
+  /** How long a stopped process may take to be gone: stop grace + kill grace + 10 s. */
+  readonly stopWithinMs: () => DurationMs;
+}
+
+export interface Submission {
+  readonly pipeline: string;
+  readonly key?: string;
+  readonly input?: JsonText;
+  readonly label?: string;
+  readonly repo?: string;
+  readonly branch?: string;
+}
+
+export interface TaskRequest {
+  readonly task: string;
+  readonly payload?: JsonText;
+  readonly enqueueId?: string;
+  readonly delayMs?: DurationMs;
+  readonly priority?: number;
+  readonly maxAttempts?: number;
+  readonly maxLosses?: number;
+  readonly agent?: string;
+  readonly repo?: string;
+}
+
+export type PauseTarget =
+  | { readonly kind: "all" }
+  | { readonly kind: "pipeline"; readonly name: string }
+  | { readonly kind: "queue"; readonly name: string }
+  | { readonly kind: "item"; readonly id: number };
+
+interface Person {
+  /** Who asks, for the action log. */
+  readonly actor: string;
+}
+
+/** What people may ask of items and jobs: the rules between a request and the store's guarded verbs. */
+export class Commands {
+  readonly #options: CommandsOptions;
+
+  constructor(options: CommandsOptions) {
+    this.#options = options;
+  }
+
+  /** Adds an item to its pipeline's first stage. The same key again answers the item that exists. */
+  async submit(submission: Submission & Person): Promise<{ readonly item: ItemRow; readonly created: boolean }> {
+    const { registry, store, emit, newKey } = this.#options;
+    const pipeline = registry.get(submission.pipeline);
+    if (pipeline === undefined) throw this.#unknownPipeline(submission.pipeline);
+    const key = checkedItemKey(submission.key ?? newKey());
+    const first = this.#entry(submission.pipeline, pipeline.definition.first);
+    const { input = "null", label, repo, branch, actor } = submission;
+    const optional = {
+      ...(label === undefined ? {} : { label }),
+      ...(repo === undefined ? {} : { repo }),
+      ...(branch === undefined ? {} : { branch }),
+    };
+    const add = (dir: string) => store.items.add({ pipeline: submission.pipeline, key, dir, input, first, actor, ...optional });
+    const added = await this.#inFreeDirectory(itemDirectories({ key, pipeline: submission.pipeline }), add);
+    const { item, created } = added;
+    if (created) emit("item.added", { itemId: item.id, pipeline: item.pipeline, key: item.key, label: item.label });
+    return added;
+  }
+
+  /** A failed item again where it failed, with a fresh budget. */
+  async retryItem({ id, actor }: { readonly id: ItemId } & Person): Promise<JobId> {
+    const item = await this.#item(id);
+    const jobId = await this.#options.store.items.retry(id, { entry: this.#entry(item.pipeline, item.stage), actor });
+    if (jobId === undefined)
+      throw new WakefulError("conflict", `Item ${id} is ${item.state}; only a failed item without unfinished work can be retried.`, {
+        details: { state: item.state },
+      });
+    return jobId;
+  }
+
+  /** An item again from a stage: its first unless told. */
+  async rerunItem({ id, from, actor }: { readonly id: ItemId; readonly from?: string } & Person): Promise<JobId> {
+    const item = await this.#item(id);
+    const pipeline = this.#options.registry.get(item.pipeline);
+    if (pipeline === undefined) throw this.#unknownPipeline(item.pipeline);
+    const stage = from ?? pipeline.definition.first;
+    const entry = this.#entry(item.pipeline, stage);
+    const jobId = await this.#options.store.items.rerun(id, {
+      entry,
+      uncounted: this.#options.registry.stagesFrom(item.pipeline, stage),
+      actor,
+    });
+    if (jobId === undefined)
+      throw new WakefulError("conflict", `Item ${id} still has unfinished work in stage ${item.stage}: wait for it, or cancel it first.`, {
+        details: { state: item.state, stage: item.stage },
+      });
+    return jobId;
+  }
+
+  /** A finished plain job again as a new one; a job of an item retries its item. */
+  async retryJob({ id, actor }: { readonly id: JobId } & Person): Promise<JobId> {
+    const job = await this.#job(id);
+    if (job.itemId !== null) return this.retryItem({ id: job.itemId, actor });
+    const newJobId = await this.#options.store.jobs.retry(id, { actor });
+    if (newJobId === undefined)
+      throw new WakefulError("conflict", `Job ${id} is ${job.state}; only a finished job can be retried.`, {
+        details: { state: job.state },
+      });
+    this.#options.emit("job.retried", { jobId: id, newJobId, actor });
+    return newJobId;
+  }
+
+  async unhold({ id, force, actor }: { readonly id: JobId; readonly force: boolean } & Person): Promise<void> {
+    const job = await this.#job(id);
+    if (!(await this.#options.store.jobs.unhold(id, { actor, force }))) {
+      throw new WakefulError(
+        "conflict",
+        `Job ${id} is ${job.state}; only a held job can be unheld, or with force one whose last run cannot be stopped.`,
+        { details: { state: job.state } },
+      );
+    }
+    this.#options.emit("job.unheld", { jobId: id, actor });
+  }
+
+  async cancelJob({ id, reason, actor }: { readonly id: JobId; readonly reason: string } & Person): Promise<void> {
+    const job = await this.#job(id);
+    if (!(await this.#options.store.jobs.cancel(id, { actor, reason, stopBy: this.#stopBy() }))) {
+      throw new WakefulError("conflict", `Job ${id} has ended already (${job.state}).`, { details: { state: job.state } });
+    }
+    this.#options.emit("job.cancelled", { jobId: id, actor, reason });
+  }
+
+  async cancelItem({ id, reason, actor }: { readonly id: ItemId; readonly reason: string } & Person): Promise<void> {
+    const item = await this.#item(id);
+    if (!(await this.#options.store.items.cancel(id, { actor, reason, stopBy: this.#stopBy() }))) {
+      throw new WakefulError("conflict", `Item ${id} has ended already (${item.state}).`, { details: { state: item.state } });
+    }
+    this.#options.emit("item.ended", { itemId: id, state: "cancelled", reason });
+  }
+
+  /** Pauses or resumes; answers how many queues (or items) changed. */
+  async setPaused({ target, paused, actor }: { readonly target: PauseTarget; readonly paused: boolean } & Person): Promise<number> {
+    const { store, registry } = this.#options;
+    if (target.kind === "item") {
+      const item = await this.#item(target.id as ItemId);
+      if (await store.items.setPaused(item.id, { paused, actor })) return 1;
+      const wanted = paused ? "paused" : "active";
+      if (item.state === wanted) return 0;
+      throw new WakefulError("conflict", `Item ${item.id} is ${item.state} and can be neither paused nor resumed.`, {
+        details: { state: item.state },
+      });
+    }
+    if (target.kind === "all") return store.upkeep.setQueuePaused({ queues: "all", paused, actor });
+    if (target.kind === "pipeline") {
+      const stages = registry.get(target.name)?.definition.stages;
+      if (stages === undefined) throw this.#unknownPipeline(target.name);
+      return store.upkeep.setQueuePaused({ queues: Object.keys(stages).map((stage) => `${target.name}/${stage}`), paused, actor });
+    }
+    if (!(await this.#knownQueues()).has(target.name))
+      throw new WakefulError("not_found", `There is no queue "${target.name}".`, { details: { queue: target.name } });
+    return store.upkeep.setQueuePaused({ queues: [target.name], paused, actor });
+  }
+
+  /** Enqueues a declared task. Stages are entered through items alone, so their queues are refused. */
+  async enqueueTask(request: TaskRequest): Promise<JobId> {
+    const { store, tasks, emit } = this.#options;
+    const { task, payload, enqueueId, ...group } = request;
+    const declared = tasks();
+    if (!declared.has(task)) {
+      throw new WakefulError("not_found", `No handler declares the task "${task}"; declared are: ${[...declared].join(", ") || "none"}.`, {
+        details: { task },
+      });
+    }
+    const job = { ...(payload === undefined ? {} : { payload }), ...(enqueueId === undefined ? {} : { enqueueId }) };
+    const jobIds = await store.jobs.enqueue({ ...group, queue: task, jobs: [job] });
+    const [jobId] = jobIds;
+    if (jobId === undefined) throw new WakefulError("internal", "The store answered an enqueue without an id.");
+    emit("job.enqueued", { jobIds, queue: task });
+    return jobId;
+  }
+
+  async decideDuplicate({
+    id,
+    decision,
+    actor,
+  }: { readonly id: number; readonly decision: NonNullable<DuplicateRow["decision"]> } & Person): Promise<void> {
+    if (await this.#options.store.duplicates.decide(id, decision, actor)) return;
+    throw new WakefulError("conflict", `Duplicate ${id} does not exist or was decided before.`, { details: { id } });
+  }
+
+  /** Tries the directories in turn: the store's unique index says which is free, so that two submissions at once cannot share one. */
+  async #inFreeDirectory<T>(directories: readonly string[], add: (dir: string) => Promise<T>): Promise<T> {
+    for (const [index, dir] of directories.entries()) {
+      try {
+        return await add(dir);
+      } catch (thrown) {
+        const last = index === directories.length - 1;
+        if (last || !isWakefulError(thrown) || thrown.code !== "conflict") throw thrown;
+      }
+    }
+    throw new WakefulError("bad_request", "The item key and the pipeline's name together are too long for a directory.");
+  }
+
+  #stopBy(): Instant {
+    return addMs(this.#options.store.now(), this.#options.stopWithinMs());
+  }
+
+  #entry(pipeline: string, stage: string): StageEntry {
+    const { registry } = this.#options;
+    const entry = registry.entry(pipeline, stage);
+    if (entry !== undefined) return entry;
+    const known = Object.keys(registry.get(pipeline)?.definition.stages ?? {});
+    if (known.length === 0) throw this.#unknownPipeline(pipeline);
+    throw new WakefulError("bad_request", `Pipeline "${pipeline}" has no stage "${stage}"; it has ${known.join(", ")}.`, {
+      details: { stage, known },
+    });
+  }
+
+  #unknownPipeline(pipeline: string): WakefulError {
+    const known = this.#options.registry.all().map(({ definition }) => definition.name);
+    return new WakefulError("not_found", `There is no pipeline "${pipeline}"; the configuration has ${known.join(", ") || "none"}.`, {
+      details: { pipeline, known },
+    });
+  }
+
+  async #item(id: ItemId): Promise<ItemRow> {
+    const item = await this.#options.store.items.get(id);
+    if (item === undefined) throw new WakefulError("not_found", `There is no item ${id}.`, { details: { itemId: id } });
+    return item;
+  }
+
+  async #job(id: JobId): Promise<JobRow> {
+    const job = await this.#options.store.jobs.get(id);
+    if (job === undefined) throw new WakefulError("not_found", `There is no job ${id}.`, { details: { jobId: id } });
+    return job;
+  }
+
+  async #knownQueues(): Promise<ReadonlySet<string>> {
+    const { registry, tasks } = this.#options;
+    return new Set([...registry.queues().map((queue) => queue.name), ...tasks()]);
+  }
+}

@@ -1,0 +1,62 @@
+import { z } from "zod";
+import { endpoint } from "../endpoint.ts";
+
+/** As the delivery orchestrator's operators know it: names and units are theirs, seconds and snake case included. */
+export const reaperWire = z.object({
+  enabled: z.boolean(),
+  interval: z.number().meta({ description: "Seconds." }),
+  last_run_ts: z.number().nullable().meta({ description: "Epoch seconds." }),
+  reaped_total: z.int(),
+  last_reaped: z.object({ job_id: z.int(), agent: z.string().nullable(), outcome: z.string() }).nullable(),
+  lease_reclaimed_total: z.int(),
+});
+export type ReaperWire = z.output<typeof reaperWire>;
+
+export const queueStatus = endpoint({
+  method: "GET",
+  path: "/queue",
+  tag: "status",
+  summary: "Unfinished jobs by queue and state, and the job-reaper's counters.",
+  access: "admin",
+  answer: z.object({
+    queues: z.array(z.object({ queue: z.string(), paused: z.boolean(), states: z.record(z.string(), z.int()), blocked: z.int() })),
+    totals: z.record(z.string(), z.int()),
+    reaper: reaperWire,
+  }),
+});
+
+export const metrics = endpoint({
+  method: "GET",
+  path: "/metrics",
+  tag: "status",
+  summary: "Metrics in the Prometheus text format.",
+  access: "admin",
+  answer: z.string().meta({ description: "text/plain" }),
+});
+
+export const healthz = endpoint({
+  method: "GET",
+  path: "/healthz",
+  tag: "status",
+  summary: "The process answers.",
+  access: "public",
+  answer: z.object({ status: z.literal("ok") }),
+});
+
+export const readyz = endpoint({
+  method: "GET",
+  path: "/readyz",
+  tag: "status",
+  summary: "Ready to take work (200), or not yet and why (503).",
+  access: "public",
+  answer: z.object({ ready: z.boolean(), reasons: z.array(z.string()) }),
+});
+
+export const openapi = endpoint({
+  method: "GET",
+  path: "/v1/openapi.json",
+  tag: "status",
+  summary: "This API as an OpenAPI 3.1 document.",
+  access: "admin",
+  answer: z.unknown(),
+});
