@@ -1,7 +1,7 @@
 import { dirname, resolve } from "node:path";
 import { type Config, configOf, isPostgresUrl } from "./config.ts";
 import { type ConfigFile, findConfigFiles, readConfigFile } from "./config-file.ts";
-import { ConfigError, type ConfigMistake, dottedPath, type Finding, shownValue } from "./mistake.ts";
+import { ConfigError, type ConfigMistake, dottedPath, type Finding, inFileOrder, shownValue } from "./mistake.ts";
 import { type Environment, type Override, overridesOfEnvironment, overridesOfFlags } from "./overrides.ts";
 import { listedSettings } from "./reference.ts";
 import { brokenRelations, doubtfulSettings } from "./relations.ts";
@@ -52,15 +52,15 @@ export async function readConfig(request: ConfigRequest): Promise<ConfigReading>
   const shape = file.value === null || isMap(file.value) ? [] : [file.locate({ path: [], value: file.value, rule: "must be a map of settings" })];
   return {
     config,
-    mistakes: [
+    mistakes: inFileOrder([
       ...missing,
       ...file.mistakes,
       ...shape,
       ...flags.mistakes,
       ...[...findings, ...(config === undefined ? [] : brokenRelations(config))].map(locate),
-    ],
+    ]),
     warnings: [...environment.warnings, ...(config === undefined ? [] : doubtfulSettings(config).map(locate))],
-    pipelines: { value: pipelines, locate: (finding) => file.locate(finding) },
+    pipelines: { value: pipelines, locate },
   };
 }
 

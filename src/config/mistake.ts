@@ -86,3 +86,8 @@ export function shownValue(value: unknown, path: KeyPath): string {
   const masked = text.replaceAll(/(:\/\/[^:@/\s"]*):[^@/\s"]*@/g, "$1:***@");
   return masked.length > shownLength ? `${masked.slice(0, shownLength - 1)}…` : masked;
 }
+
+/** Mistakes of a file in its order, then those of sources without lines. */
+export function inFileOrder(mistakes: readonly ConfigMistake[]): readonly ConfigMistake[] {
+  return mistakes.toSorted((a, b) => (a.line ?? Number.MAX_SAFE_INTEGER) - (b.line ?? Number.MAX_SAFE_INTEGER) || (a.column ?? 0) - (b.column ?? 0));
+}

@@ -1,6 +1,6 @@
 import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from "yaml";
 import type { ConfigMistake, Finding, KeyPath } from "./mistake.ts";
-import { dottedPath, mistakeOf, shownValue } from "./mistake.ts";
+import { dottedPath, inFileOrder, mistakeOf, shownValue } from "./mistake.ts";
 
 /** A configuration file larger than this is refused unread. */
 export const configFileBytesMax = 1024 * 1024;
@@ -40,7 +40,7 @@ export function readYaml(text: string, name: string): YamlSource {
     const place = nearestPlace(places, finding);
     return { ...mistakeOf(finding, name), ...(place ?? {}) };
   };
-  const source = (value: unknown): YamlSource => ({ name, value, mistakes: mistakes.sort(byPlace), locate });
+  const source = (value: unknown): YamlSource => ({ name, value, mistakes: inFileOrder(mistakes), locate });
 
   const bytes = Buffer.byteLength(text);
   if (bytes > configFileBytesMax) {
@@ -172,8 +172,4 @@ function nearestPlace(places: ReadonlyMap<string, Places>, finding: Finding): Po
     if (above !== undefined) return above.key ?? above.value;
   }
   return undefined;
-}
-
-function byPlace(a: ConfigMistake, b: ConfigMistake): number {
-  return (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0);
 }

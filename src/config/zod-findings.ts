@@ -27,6 +27,7 @@ function findingsOfIssue(issue: z.core.$ZodIssue, schema: z.ZodType, raw: unknow
       });
     }
     case "invalid_type": {
+      if (!issue.message.startsWith("Invalid")) return [{ path, value, rule: value === undefined ? `is missing; it ${issue.message}` : issue.message }];
       const expected = typeNames[issue.expected] ?? issue.expected;
       return [{ path, value, rule: value === undefined ? `is missing; it must be ${expected}` : `must be ${expected}` }];
     }

@@ -1,0 +1,117 @@
+import type { Finding, KeyPath } from "../config/mistake.ts";
+import { renewalsPerHeartbeatTimeout } from "../config/relations.ts";
+import { formatDuration } from "../domain/durations.ts";
+import type { DurationMs } from "../domain/time.ts";
+import { type PipelineDefinition, type StageDefinition, stageChain } from "./definition.ts";
+
+/** What must hold within one pipeline once its values are known one by one. */
+export function pipelineRelations(definition: PipelineDefinition, path: KeyPath): readonly Finding[] {
+  const { intake } = definition;
+  const sameFolder = (["errorDir", "archiveDir"] as const).flatMap((key): Finding[] =>
+    intake !== undefined && trimmedPath(intake[key]) === trimmedPath(intake.watch)
+      ? [{ path: [...path, "intake", key], value: intake[key], rule: "must be another folder than the watched one: its files would be taken in again" }]
+      : [],
+  );
+  return [...sameFolder, ...stageChain(definition).flatMap((stage) => stageRelations(stage, [...path, "stages", stage.name]))];
+}
+
+const trimmedPath = (path: string): string => path.replace(/^\.\//, "").replace(/\/+$/, "");
+
+function stageRelations(stage: StageDefinition, path: KeyPath): Finding[] {
+  const findings: Finding[] = [];
+  const { timeoutMs, maxRunningMs, finalizeGraceMs, gatePatienceMs, retry, exitCodes } = stage;
+  const leastMs = (timeoutMs ?? 0) + finalizeGraceMs + gatePatienceMs;
+  if (timeoutMs !== undefined && maxRunningMs <= leastMs) {
+    findings.push({
+      path: [...path, "maxRunning"],
+      value: formatDuration(maxRunningMs),
+      rule: `must be greater than timeout + finalizeGrace + gate.patience (${formatDuration(leastMs)}): it would end runs that are still within their limits`,
+    });
+  }
+  if (retry.minMs > retry.maxMs) {
+    findings.push({ path: [...path, "retry", "min"], value: formatDuration(retry.minMs), rule: `must not be greater than retry.max (${formatDuration(retry.maxMs)})` });
+  }
+  const owners = new Map<number, string>();
+  for (const [list, codes] of Object.entries(exitCodes) as [string, readonly number[]][]) {
+    for (const [index, code] of codes.entries()) {
+      const owner = owners.get(code);
+      if (owner !== undefined) findings.push({ path: [...path, "exitCodes", list, index], value: code, rule: `stands in ${owner} already: a code means one thing` });
+      owners.set(code, list);
+    }
+  }
+  return findings;
+}
+
+/** What must hold between pipelines: stages that share a key share one limit. */
+export function sharedLimitFindings(definitions: readonly PipelineDefinition[]): readonly Finding[] {
+  const owners = new Map<string, { readonly limit: number | undefined; readonly where: string }>();
+  return definitions.flatMap((definition) =>
+    stageChain(definition).flatMap((stage): Finding[] => {
+      const owner = owners.get(stage.concurrencyKey);
+      if (owner === undefined) owners.set(stage.concurrencyKey, { limit: stage.concurrency, where: `${definition.name}.${stage.name}` });
+      if (owner === undefined || owner.limit === stage.concurrency) return [];
+      const path = ["pipelines", definition.name, "stages", stage.name, stage.concurrency === undefined ? "concurrencyKey" : "concurrency"];
+      const rule = `must be the same as in ${owner.where} (${owner.limit ?? "none"}), which shares the key "${stage.concurrencyKey}"`;
+      return [{ path, value: stage.concurrency ?? stage.concurrencyKey, rule }];
+    }),
+  );
+}
+
+/** The settings of the configuration that stages are measured against. */
+export interface StageLimits {
+  readonly renewMs: DurationMs;
+  readonly reaperMaxRunningMs: DurationMs;
+  readonly reaperFinalizeGraceMs: DurationMs;
+}
+
+/** What must hold between stages and the configuration. Also asked when live settings change. */
+export function limitFindings(definitions: readonly PipelineDefinition[], limits: StageLimits): readonly Finding[] {
+  return [...definitions.flatMap((definition) => heartbeatFindings(definition, limits)), ...ceilingFindings(definitions, limits)];
+}
+
+function heartbeatFindings(definition: PipelineDefinition, { renewMs }: StageLimits): Finding[] {
+  const leastMs = renewalsPerHeartbeatTimeout * renewMs;
+  return stageChain(definition).flatMap(({ name, heartbeat }) =>
+    heartbeat === undefined || heartbeat.timeoutMs >= leastMs
+      ? []
+      : [
+          {
+            path: ["pipelines", definition.name, "stages", name, "heartbeat", "timeout"],
+            value: formatDuration(heartbeat.timeoutMs),
+            rule: `must be at least ${renewalsPerHeartbeatTimeout} x worker.renewMs (${formatDuration(leastMs)}): progress is reported with the renewals`,
+          },
+        ],
+  );
+}
+
+/** The reaper's ceiling against the stage that may run longest; asked again when a live setting changes. */
+export function ceilingFindings(definitions: readonly PipelineDefinition[], limits: Omit<StageLimits, "renewMs">): readonly Finding[] {
+  const timeouts = definitions.flatMap((definition) =>
+    stageChain(definition).flatMap(({ name, timeoutMs }) => (timeoutMs === undefined ? [] : [{ where: `${definition.name}.${name}`, timeoutMs }])),
+  );
+  const longest = timeouts.reduce<(typeof timeouts)[number] | undefined>((most, each) => (most === undefined || each.timeoutMs > most.timeoutMs ? each : most), undefined);
+  if (longest === undefined || limits.reaperMaxRunningMs > longest.timeoutMs + limits.reaperFinalizeGraceMs) return [];
+  return [
+    {
+      path: ["reaper", "maxRunningMs"],
+      value: limits.reaperMaxRunningMs,
+      rule:
+        `must be greater than the longest stage timeout plus reaper.finalizeGraceMs: ${longest.where} may run ${formatDuration(longest.timeoutMs)}, ` +
+        `the grace is ${formatDuration(limits.reaperFinalizeGraceMs)}`,
+    },
+  ];
+}
+
+/** What is allowed but probably not meant. */
+export function doubtfulStages(definitions: readonly PipelineDefinition[]): readonly Finding[] {
+  return definitions.flatMap((definition) =>
+    stageChain(definition)
+      .filter(({ run, heartbeat, timeoutMs }) => run.kind === "command" && heartbeat === undefined && timeoutMs === undefined)
+      .map(({ name, maxRunningMs }) => ({
+        path: ["pipelines", definition.name, "stages", name],
+        atKey: true,
+        value: name,
+        rule: `declares neither heartbeat nor timeout: a hung command is noticed only after ${formatDuration(maxRunningMs)}`,
+      })),
+  );
+}
