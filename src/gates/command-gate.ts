@@ -6,7 +6,7 @@ import { type GateAnswer, type GateSubject, green } from "./gate-answer.ts";
 const reasonChars = 2000;
 
 /**
- * Runs a read-only check. Exit 0 is green, exit 1 red with its output as the reason; any other end (another code, a signal, the time limit,
+ * Runs a read-only check. Exit 0 is green, 1 to 99 red with its output as the reason; any other end (100 and above, a signal, the time limit,
  * a command that cannot be started) is unreadable, because it says nothing of the result.
  */
 export function readCommandGate(argv: readonly string[], subject: GateSubject, signal: AbortSignal): Promise<GateAnswer> {
@@ -37,7 +37,7 @@ export function readCommandGate(argv: readonly string[], subject: GateSubject, s
     child.on("close", (code, killedBy) => {
       const text = said.trim();
       if (code === 0) finish(green);
-      else if (code === 1) finish({ kind: "red", reason: text === "" ? `${argv.join(" ")} said no` : text });
+      else if (code !== null && code < 100) finish({ kind: "red", reason: text === "" ? `${argv.join(" ")} said no` : text });
       else
         finish({
           kind: "unreadable",

@@ -1,0 +1,193 @@
+import { stat } from "node:fs/promises";
+import { messageOf } from "../domain/errors.ts";
+import type { HostId } from "../domain/ids.ts";
+import type { Instant } from "../domain/time.ts";
+import { readGate } from "../gates/gate.ts";
+import type { GateAnswer } from "../gates/gate-answer.ts";
+import { type ExitResolution, type GateReading, resolveExit, type StagePosition } from "../liveness/exit-resolution.ts";
+import type { RunOutcome } from "../liveness/outcome-policy.ts";
+import type { StageDefinition } from "../pipelines/definition.ts";
+import type { PipelineRegistry } from "../pipelines/registry.ts";
+import { commandEnvironment } from "../processes/environment.ts";
+import { runFiles } from "../processes/run-files.ts";
+import type { ItemsStore } from "../store/port/items.ts";
+import type { LiveRun, Settlement } from "../store/port/runs.ts";
+import { type DataPaths, itemDirOf, runDirOf } from "./run-paths.ts";
+import { readRunOutput } from "./run-output.ts";
+import { settlementOfFailure, settlementOfSuccess, type SettlingContext } from "./settling.ts";
+
+export interface FinaliserDeps {
+  readonly registry: PipelineRegistry;
+  readonly items: Pick<ItemsStore, "get">;
+  readonly paths: DataPaths;
+  readonly hostId: HostId;
+  /** Folder of wakeful.yaml, where relative paths of stages start. */
+  readonly baseDir: string;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly random: () => number;
+  readonly now: () => Instant;
+  /** How many gates may be read at once; the others wait their turn. */
+  readonly gatesAtOnce: number;
+}
+
+/** What became of finalising a run whose exit is on record. */
+export type Finalised =
+  | { readonly kind: "settle"; readonly settlement: Settlement }
+  /** The gate, or the item, could not be read: again at `readAgainAt`, and `gate_pending_at` is to be stored. */
+  | { readonly kind: "wait"; readonly readAgainAt: Instant; readonly why: string };
+
+/**
+ * Turns an exit on record into a settlement: output, position of the item, gate. Read-only, so it may be done again by whoever takes over;
+ * used alike by a run's own supervisor and by the job-reaper.
+ */
+export class Finaliser {
+  readonly #deps: FinaliserDeps;
+  readonly #failedReadings = new Map<number, number>();
+  #reading = 0;
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(deps: FinaliserDeps) {
+    this.#deps = deps;
+  }
+
+  /**
+   * @param run - exited, with its exit code.
+   * @param stoppedFor - the outcome for which we signalled it, when we did: it stays the reason.
+   */
+  async finalise(
+    run: LiveRun,
+    options: { readonly actor: string; readonly signal: AbortSignal; readonly evidence?: unknown; readonly stoppedFor?: RunOutcome },
+  ): Promise<Finalised> {
+    const { registry, now, random } = this.#deps;
+    const exitCode = run.exitCode ?? 0;
+    const stage = registry.stageOfQueue(run.queue)?.stage;
+    const context: SettlingContext = { registry, random, now: now(), actor: options.actor };
+    const details = { exitCode, evidence: { ...asObject(options.evidence), exitCode } };
+    const output =
+      exitCode === 0 && run.kind === "command" ? await readRunOutput(runDirOf(this.#deps.paths, run.id)) : { kind: "none" as const };
+    if (output.kind === "bad") {
+      const outcome: RunOutcome = { kind: "bad_output", reason: `bad_output: ${output.why}` };
+      return { kind: "settle", settlement: settlementOfFailure(run, outcome, { ...details, reason: "bad_output" }, context) };
+    }
+    const facts = {
+      exitCode,
+      policy: stage?.exitCodes ?? {},
+      stoppedFor: options.stoppedFor,
+      position: positionOf(run, stage),
+      gatePendingAt: run.gatePendingAt ?? undefined,
+      gatePatienceMs: stage?.gatePatienceMs ?? 0,
+      failedReadings: this.#failedReadings.get(run.id) ?? 0,
+    };
+    let gate: GateReading = stage?.gate === undefined ? { kind: "none" } : { kind: "not_read" };
+    let resolution: ExitResolution = resolveExit({ ...facts, gate, now: context.now });
+    if (resolution.kind === "read_gate" && stage !== undefined) {
+      gate = await this.#readGate(run, stage, options.signal);
+      resolution = resolveExit({ ...facts, gate, now: now() });
+    }
+    const settling = { ...context, now: now() };
+    switch (resolution.kind) {
+      case "done":
+        this.#failedReadings.delete(run.id);
+        return {
+          kind: "settle",
+          settlement: this.#success(
+            run,
+            { advance: resolution.advance, reason: resolution.reason, output: output.kind === "json" ? output.text : undefined },
+            details,
+            settling,
+          ),
+        };
+      case "retry_contract": {
+        this.#failedReadings.delete(run.id);
+        const { outcome } = resolution;
+        const settlement = settlementOfFailure(run, outcome, { ...details, reason: reasonCode(outcome) }, settling);
+        return { kind: "settle", settlement };
+      }
+      case "wait":
+        this.#failedReadings.set(run.id, facts.failedReadings + 1);
+        return { kind: "wait", readAgainAt: resolution.readAgainAt, why: gate.kind === "unreadable" ? gate.error : resolution.reason };
+      case "read_gate":
+        throw new Error(`The gate of run ${run.id} was asked for after it had been read.`);
+    }
+  }
+
+  #success(
+    run: LiveRun,
+    success: { readonly advance: boolean; readonly reason: string; readonly output: string | undefined },
+    details: { readonly exitCode: number; readonly evidence: unknown },
+    context: SettlingContext,
+  ): Settlement {
+    const { output, reason } = success;
+    if (!success.advance || run.pipeline === null || run.itemStage === null) {
+      return settlementOfSuccess(run, { advance: undefined, output, details: { ...details, reason } }, context);
+    }
+    const advance = this.#deps.registry.advanceFrom(run.pipeline, run.itemStage);
+    if (advance === undefined) {
+      const outcome: RunOutcome = {
+        kind: "failed",
+        disposition: "hold",
+        reason: `stage_vanished: what follows stage ${run.itemStage} of ${run.pipeline} is not declared any more`,
+      };
+      return settlementOfFailure(run, outcome, { ...details, reason: "stage_vanished" }, context);
+    }
+    return settlementOfSuccess(run, { advance, output, details: { ...details, reason } }, context);
+  }
+
+  async #readGate(run: LiveRun, stage: StageDefinition, signal: AbortSignal): Promise<GateAnswer> {
+    await this.#turn();
+    try {
+      const { paths, baseDir, hostId, environment, items } = this.#deps;
+      const item = run.itemId === null ? undefined : await items.get(run.itemId);
+      if (item === undefined) return { kind: "unreadable", error: "its item could not be read" };
+      const runDir = runDirOf(paths, run.id);
+      const workDir = itemDirOf(paths, item.dir);
+      const started = await stat(runFiles(runDir).started).catch(() => undefined);
+      const env = commandEnvironment({
+        workerEnv: environment,
+        stageEnv: stage.env,
+        hostId,
+        runId: run.id,
+        jobId: run.jobId,
+        attempt: run.attempt,
+        runDir,
+        workDir,
+        itemKey: item.key,
+        stage: stage.name,
+      });
+      return await readGate(
+        stage.gate,
+        { workDir, cwd: stage.cwd ?? baseDir, env, notBeforeMs: started?.mtimeMs ?? 0, timeoutMs: stage.gateTimeoutMs },
+        signal,
+      );
+    } catch (thrown) {
+      return { kind: "unreadable", error: messageOf(thrown) };
+    } finally {
+      this.#reading--;
+      this.#waiting.shift()?.();
+    }
+  }
+
+  async #turn(): Promise<void> {
+    while (this.#reading >= this.#deps.gatesAtOnce) {
+      await new Promise<void>((resolve) => {
+        this.#waiting.push(resolve);
+      });
+    }
+    this.#reading++;
+  }
+}
+
+/** The stable code of an outcome: its kind, which the message explains. */
+export const reasonCode = (outcome: RunOutcome): string =>
+  outcome.kind === "failed" || outcome.kind === "lost" ? "exit_code" : outcome.kind;
+
+function positionOf(run: LiveRun, stage: StageDefinition | undefined): StagePosition {
+  if (run.itemId === null) return "no_item";
+  if (run.itemStage === null) return "lookup_failed";
+  if (stage === undefined) return run.itemVisitId === run.visitId ? "pending" : "past";
+  return run.itemVisitId === run.visitId && run.itemStage === stage.name ? "pending" : "past";
+}
+
+function asObject(value: unknown): object {
+  return typeof value === "object" && value !== null ? value : {};
+}

@@ -1,0 +1,109 @@
+import { asInstant, type Instant } from "../domain/time.ts";
+import type { RunOutcome as StoredOutcome } from "../domain/lifecycles.ts";
+import { changeAfter, type JobBudget, type RunOutcome } from "../liveness/outcome-policy.ts";
+import { defaultRetryDelay, type Random, type RetryDelay } from "../liveness/retry-delay.ts";
+import type { PipelineRegistry } from "../pipelines/registry.ts";
+import type { Advance, AfterRun, LiveRun, Settlement } from "../store/port/runs.ts";
+
+/** What the settlement of a run's end needs besides the run itself. */
+export interface SettlingContext {
+  readonly registry: PipelineRegistry;
+  readonly random: Random;
+  readonly now: Instant;
+  /** Who settles, for the action log. */
+  readonly actor: string;
+}
+
+export interface EndDetails {
+  /** Stable code; for a success the resolution's reason. */
+  readonly reason: string;
+  readonly evidence?: unknown;
+  readonly exitCode?: number;
+  /** Its process may still live: the job stays blocked until the stopper has proof, or until then. */
+  readonly stopBy?: Instant;
+  /** Extra delay of one of many jobs that a single event requeues, in milliseconds. */
+  readonly spreadMs?: number;
+  /** Consecutive ends of the job as never started by the death of its session. */
+  readonly neverStartedDeaths?: number;
+}
+
+const storedOutcome: Record<RunOutcome["kind"], StoredOutcome> = {
+  succeeded: "succeeded",
+  released: "released",
+  never_started: "never_started",
+  failed: "failed",
+  bad_output: "failed",
+  gate_red: "gate_red",
+  gate_unreadable: "gate_red",
+  hung: "hung",
+  timed_out: "timed_out",
+  over_age: "timed_out",
+  lost: "lost",
+  collateral: "lost",
+  cancelled: "cancelled",
+};
+
+/** The settlement of a run that did not succeed: the retry contract applied to its job's budget. */
+export function settlementOfFailure(run: LiveRun, outcome: RunOutcome, details: EndDetails, context: SettlingContext): Settlement {
+  const stage = context.registry.stageOfQueue(run.queue)?.stage;
+  const budget: JobBudget = {
+    attempts: run.attempts,
+    maxAttempts: run.maxAttempts,
+    losses: run.losses,
+    maxLosses: run.maxLosses ?? undefined,
+    neverStartedDeaths: details.neverStartedDeaths,
+    onExhausted: stage?.onExhausted ?? "fail",
+  };
+  const delay: RetryDelay = stage === undefined ? defaultRetryDelay : { baseMs: stage.retry.minMs, maxMs: stage.retry.maxMs };
+  const change = changeAfter(outcome, {
+    runId: run.id,
+    counted: run.state !== "reserved",
+    budget,
+    delay,
+    lastLostAt: run.lastLossAt ?? undefined,
+    now: context.now,
+    random: context.random,
+  });
+  const delayMs = change.delayMs + (details.spreadMs ?? 0);
+  const then: AfterRun =
+    change.to === "queued" && delayMs > 0
+      ? { to: "queued", runAt: asInstant(context.now + delayMs) }
+      : { to: change.to === "done" ? "failed" : change.to };
+  return {
+    ...fenceOf(run),
+    outcome: storedOutcome[outcome.kind],
+    reason: details.reason,
+    message: change.error ?? outcome.reason,
+    spend: change.spent,
+    then,
+    actor: context.actor,
+    ...(details.evidence === undefined ? {} : { evidence: JSON.stringify(details.evidence) }),
+    ...(details.exitCode === undefined ? {} : { exitCode: details.exitCode }),
+    ...(details.stopBy === undefined ? {} : { stopBy: details.stopBy }),
+  };
+}
+
+/** The settlement of a clean success: done and, where its stage is still pending, the advance in the same transaction. */
+export function settlementOfSuccess(
+  run: LiveRun,
+  options: { readonly advance: Advance | undefined; readonly output: string | undefined; readonly details: EndDetails },
+  context: SettlingContext,
+): Settlement {
+  const { advance, output, details } = options;
+  return {
+    ...fenceOf(run),
+    outcome: "succeeded",
+    reason: details.reason,
+    spend: "attempt",
+    then: { to: "done", ...(output === undefined ? {} : { output }), ...(advance === undefined ? {} : { advance }) },
+    actor: context.actor,
+    ...(details.exitCode === undefined ? {} : { exitCode: details.exitCode }),
+    ...(details.evidence === undefined ? {} : { evidence: JSON.stringify(details.evidence) }),
+  };
+}
+
+const fenceOf = (run: LiveRun): Pick<Settlement, "runId" | "ownerEpoch" | "jobId"> => ({
+  runId: run.id,
+  ownerEpoch: run.ownerEpoch,
+  jobId: run.jobId,
+});
