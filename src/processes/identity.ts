@@ -46,7 +46,8 @@ function lifeFromAfar(identity: ProcessIdentity, host: HostIdentity): ProcessLif
   if (identity.hostId !== host.hostId) return { kind: "unknown", why: "foreign_host" };
   if (identity.bootId !== host.bootId) return { kind: "otherBoot" };
   if (identity.pidNamespace !== host.pidNamespace) return { kind: "unknown", why: "foreign_namespace" };
-  if (!Number.isInteger(identity.pid) || identity.pid <= 0 || identity.startTime === "") return { kind: "unknown", why: "invalid_identity" };
+  if (!Number.isInteger(identity.pid) || identity.pid <= 0 || identity.startTime === "")
+    return { kind: "unknown", why: "invalid_identity" };
   return undefined;
 }
 

@@ -42,7 +42,8 @@ export function cleanStart(tail: Uint8Array): number {
 export async function limitLog(options: LimitLogOptions): Promise<LimitedLog> {
   const { path, maxBytes } = options;
   const keepBytes = Math.min(options.keepBytes ?? Math.floor(maxBytes / 2), Math.floor(maxBytes / 2));
-  if (!Number.isSafeInteger(maxBytes) || maxBytes < 4096) throw new RangeError(`maxBytes must be an integer of at least 4096, got ${maxBytes}`);
+  if (!Number.isSafeInteger(maxBytes) || maxBytes < 4096)
+    throw new RangeError(`maxBytes must be an integer of at least 4096, got ${maxBytes}`);
   if (!Number.isSafeInteger(keepBytes) || keepBytes < 0) throw new RangeError(`keepBytes must not be negative, got ${keepBytes}`);
   let handle: FileHandle;
   try {

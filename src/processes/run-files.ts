@@ -36,7 +36,8 @@ export const runFiles = (runDir: string): RunFiles => ({
 });
 
 /** `runs/<id>` below the data directory's `runs`. */
-export const runDirectory = ({ runsDir, runId }: { readonly runsDir: string; readonly runId: RunId }): string => join(runsDir, String(runId));
+export const runDirectory = ({ runsDir, runId }: { readonly runsDir: string; readonly runId: RunId }): string =>
+  join(runsDir, String(runId));
 
 /** The first `maxBytes` of a file, or `undefined` when there is none. Records are short; what is longer was not written by us. */
 export async function readStart(path: string, maxBytes: number): Promise<{ text: string; mtimeMs: number } | undefined> {
@@ -80,10 +81,12 @@ async function readIdentity(path: string, runId: RunId): Promise<ProcessIdentity
 }
 
 /** The wrapper's identity; `undefined` when there is no whole record of this run. Throws when the disk cannot be read. */
-export const readStarted = ({ runDir, runId }: OfRun): Promise<ProcessIdentity | undefined> => readIdentity(runFiles(runDir).started, runId);
+export const readStarted = ({ runDir, runId }: OfRun): Promise<ProcessIdentity | undefined> =>
+  readIdentity(runFiles(runDir).started, runId);
 
 /**
  * The command's own identity, which replaces the wrapper's once it is there. `undefined`: the command was not started (yet).
  * Every judge reads it before it probes.
  */
-export const readCommand = ({ runDir, runId }: OfRun): Promise<ProcessIdentity | undefined> => readIdentity(runFiles(runDir).command, runId);
+export const readCommand = ({ runDir, runId }: OfRun): Promise<ProcessIdentity | undefined> =>
+  readIdentity(runFiles(runDir).command, runId);

@@ -41,5 +41,7 @@ export const ownMarker = (env: Environment): RunMarker | undefined => parseMarke
 /** `env` without the marker and the other variables of a run, for that re-execution (changing `process.env` is not enough: /proc shows the original). */
 export function cleanEnvironment(env: Environment): Record<string, string> {
   const names = new Set<string>(runVariables);
-  return Object.fromEntries(Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined && !names.has(entry[0])));
+  return Object.fromEntries(
+    Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined && !names.has(entry[0])),
+  );
 }

@@ -12,10 +12,12 @@
  * - Shell variables bear the prefix `_wkf_`: assigning to a name that the command's environment holds would change it for the command.
  * - The command is waited for in the *foreground*, as a child in a session of its own. A background child (`&`) would start with
  *   SIGINT and SIGQUIT ignored, and a shell cannot undo that. In the foreground the shell waits across signals by itself:
- *   with `trap :` a signal's action is postponed to the end of the command. Never `trap ''`, which the command would inherit.
+ *   with a trap that does next to nothing, a signal's action is postponed to the end of the command. Never `trap ''`, which the
+ *   command would inherit. Before `go` a signal interrupts `read`, in dash with the status of an end of file: hence the flag.
  * - setsid(1) forks only when it leads a process group; a shell's child does not, so the command keeps the pid that it recorded.
  * - `1<>` opens the preallocated record without truncating it. sync(1) with a file is fsync; where it takes none it syncs everything.
- * - After the start the wrapper's own stderr goes nowhere: bash would print "Killed" and this whole text into the command's log.
+ * - After `go` the wrapper's own stderr goes nowhere: a shell prints "Killed", bash with this whole text, into what would be the
+ *   command's log. The command's shell takes the log from descriptor 5 (dash applies the redirections of a command to itself, too).
  * - An empty `command` file after the child's end means that nothing was executed (the disk was full): `nogo`, unspent.
  */
 const identityText = `
@@ -35,7 +37,9 @@ _wkf_identity() {
 `;
 
 /** What becomes the command: parameters 1 to 10 as above, then the command. */
-export const commandText = `${identityText}
+export const commandText = `
+exec 2>&5 5>&-
+${identityText}
 _wkf_identity > "$1/command" || exit 125
 [ -z "$8" ] || ulimit -v "$8" || exit 126
 [ -z "$9" ] || ulimit -t "$9" || exit 126
@@ -47,7 +51,7 @@ exec "$@" < "$_wkf_dir/input.json"
 `;
 
 export const wrapperText = `
-trap : HUP INT QUIT TERM USR1 USR2 ALRM PIPE
+trap '_wkf_signalled=1' HUP INT QUIT TERM USR1 USR2 ALRM PIPE
 ${identityText}
 _wkf_nice=$6 _wkf_niceness=$7 _wkf_memory=$8 _wkf_cpu=$9 _wkf_files=\${10}
 _wkf_shell=\${11} _wkf_text=\${12} _wkf_setsid=\${13} _wkf_mkfifo=\${14} _wkf_sync=\${15} _wkf_mv=\${16}
@@ -63,8 +67,9 @@ _wkf_identity > "$_wkf_dir/started" || exit 1
 printf 'ready\\n' >&3
 _wkf_go=
 while :; do
+  _wkf_signalled=
   read -r _wkf_go <&3 && break
-  [ $? -gt 128 ] || break
+  [ -n "$_wkf_signalled" ] || break
 done
 exec 3>&-
 if [ "$_wkf_go" != go ]; then
@@ -75,9 +80,9 @@ set -- "$_wkf_shell" -c "$_wkf_text" wakeful "$_wkf_dir" "$_wkf_run" "$_wkf_boot
   "$_wkf_nice" "$_wkf_niceness" "$_wkf_memory" "$_wkf_cpu" "$_wkf_files" "$@"
 [ -z "$_wkf_setsid" ] || set -- "$_wkf_setsid" "$@"
 exec 5>&2 2>/dev/null
-"$@" 2>&5 5>&-
+"$@"
 _wkf_status=$?
-[ -s "$_wkf_dir/command" ] || _wkf_status=nogo
+{ [ -f "$_wkf_dir/command" ] && [ -s "$_wkf_dir/command" ]; } || _wkf_status=nogo
 _wkf_record "$_wkf_status"
 exit 0
 `;

@@ -121,22 +121,25 @@ export async function spawnWrapper(options: SpawnWrapperOptions): Promise<Starte
   const logs = await prepareFiles(runDir, options.input);
 
   const programs = [tools.shell, commandText, tools.setsid ?? "", tools.mkfifo, tools.sync, tools.mv];
-  const identity = [runDir, String(runId), host.bootId, host.pidNamespace, host.hostId];
+  const place = [runDir, String(runId), host.bootId, host.pidNamespace, host.hostId];
   let child: ChildProcess;
+  let failure: Promise<Error>;
+  let exited: Promise<WrapperEnd>;
   try {
-    child = spawn(tools.shell, ["-c", wrapperText, "wakeful", ...identity, ...limits, ...programs, ...argv], {
+    child = spawn(tools.shell, ["-c", wrapperText, "wakeful", ...place, ...limits, ...programs, ...argv], {
       cwd,
       env,
       detached: true,
       stdio: ["ignore", logs[0].fd, logs[1].fd, "pipe"],
     });
+    // Listened to before anything is awaited: the events of a failed start come in the very next tick.
+    failure = new Promise((resolve) => child.once("error", resolve));
+    exited = endOf(child);
   } catch (error) {
     throw new WrapperStartError(`Cannot start a wrapper with ${tools.shell}: ${messageOf(error)}`, { cause: error, details: { runDir } });
   } finally {
     await Promise.all(logs.map((log) => log.close()));
   }
-  const failure = new Promise<Error>((resolve) => child.once("error", resolve));
-  const exited = endOf(child);
   const control = child.stdio[3] as Socket;
   // The wrapper may be killed at any time; that is seen in its end and its records, not in a broken socket.
   control.on("error", () => control.destroy());
@@ -145,8 +148,8 @@ export async function spawnWrapper(options: SpawnWrapperOptions): Promise<Starte
   try {
     if (child.pid === undefined) throw await failure;
     await waitUntilReady(control, exited, readyTimeoutMs);
-    const started = await readStarted({ runDir, runId });
-    if (started === undefined) throw new Error("it left no whole record of itself");
+    const identity = await readStarted({ runDir, runId });
+    if (identity === undefined) throw new Error("it left no whole record of itself");
     // From here on the wrapper stands alone: neither it nor its socket keeps this process from ending.
     control.unref();
     let settled = false;
@@ -155,7 +158,7 @@ export async function spawnWrapper(options: SpawnWrapperOptions): Promise<Starte
       settled = true;
       control.end(message);
     };
-    return { identity: started, go: () => finish("go\n"), abandon: () => finish(""), exited };
+    return { identity, go: () => finish("go\n"), abandon: () => finish(""), exited };
   } catch (error) {
     // Closing the socket is what tells a wrapper that may still come up that nobody will say `go`.
     control.destroy();
