@@ -49,9 +49,13 @@ export interface JobAlert {
 
 /** Exactly one alert for a job that failed or is held (B-39): put it in the transaction of the flip, so only its winner does. */
 export async function putJobAlert(tx: Kysely<Database>, now: Instant, alert: JobAlert): Promise<void> {
-  await putOutboxEntry(tx, now, {
+  await putOutboxEntry(tx, now, jobAlertEntry(alert, now));
+}
+
+export function jobAlertEntry(alert: JobAlert, now: Instant): NewOutboxEntry {
+  return {
     kind: "alert",
     key: `job.${alert.state}:${alert.jobId}:${alert.runId ?? 0}`,
     payload: JSON.stringify({ event: `job.${alert.state}`, at: now, ...alert }),
-  });
+  };
 }

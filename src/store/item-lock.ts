@@ -1,0 +1,33 @@
+import type { Kysely } from "kysely";
+import type { ItemId, JobId } from "../domain/ids.ts";
+import type { Database, RowOf } from "./database.ts";
+import { type Engine, lockRows } from "./engine.ts";
+
+export interface LockedItem {
+  readonly item: RowOf<"items">;
+  readonly visit: RowOf<"visits"> | undefined;
+}
+
+/**
+ * An item and its visit, locked in the order in which a settler takes them (visit, then item). Between the look at which visit it is and
+ * the lock the item may have moved on; then it is looked at again.
+ */
+export async function lockItem(engine: Engine, tx: Kysely<Database>, id: ItemId): Promise<LockedItem | undefined> {
+  for (;;) {
+    const seen = await tx.selectFrom("items").select("visit_id").where("id", "=", id).executeTakeFirst();
+    if (seen === undefined) return undefined;
+    const visit =
+      seen.visit_id === null
+        ? undefined
+        : await lockRows(engine, tx.selectFrom("visits").selectAll().where("id", "=", seen.visit_id)).executeTakeFirst();
+    const item = await lockRows(engine, tx.selectFrom("items").selectAll().where("id", "=", id)).executeTakeFirst();
+    if (item === undefined) return undefined;
+    if (item.visit_id === seen.visit_id) return { item, visit };
+  }
+}
+
+/** The item's job that has not ended; held ones count. An item is in one visit at a time, so there is at most one. */
+export async function unfinishedJobOf(tx: Kysely<Database>, itemId: ItemId): Promise<JobId | undefined> {
+  const row = await tx.selectFrom("jobs").select("id").where("item_id", "=", itemId).where("finished_at", "is", null).executeTakeFirst();
+  return row?.id;
+}

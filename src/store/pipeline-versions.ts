@@ -1,0 +1,39 @@
+import type { Engine } from "./engine.ts";
+import type { ItemsStore } from "./port/items.ts";
+
+/** Versions of pipelines by content hash; one of each pipeline is the current one. */
+export function createPipelineVersions(engine: Engine): Pick<ItemsStore, "putPipeline" | "getPipeline" | "listPipelines"> {
+  const { kysely } = engine;
+  return {
+    putPipeline: async ({ pipeline, hash, definition }) => {
+      await engine.transaction(async (tx) => {
+        // First the old one steps down: at most one row of a pipeline may be current at any instant.
+        await tx
+          .updateTable("pipeline_versions")
+          .set({ current: false })
+          .where("pipeline", "=", pipeline)
+          .where("hash", "<>", hash)
+          .where("current", "is", true)
+          .execute();
+        await tx
+          .insertInto("pipeline_versions")
+          .values({ pipeline, hash, definition, put_at: engine.now(), current: true })
+          .onConflict((conflict) => conflict.columns(["pipeline", "hash"]).doUpdateSet({ current: true }))
+          .execute();
+      });
+      engine.hint("items");
+    },
+    getPipeline: async (pipeline, hash) => {
+      const query = kysely.selectFrom("pipeline_versions").select(["hash", "definition"]).where("pipeline", "=", pipeline);
+      return await (hash === undefined ? query.where("current", "is", true) : query.where("hash", "=", hash)).executeTakeFirst();
+    },
+    listPipelines: async () => {
+      const versions = await kysely.selectFrom("pipeline_versions").select(["pipeline", "hash"]).where("current", "is", true).orderBy("pipeline").execute();
+      const queues = await kysely.selectFrom("queues").select(["name", "paused"]).execute();
+      return versions.map(({ pipeline, hash }) => {
+        const own = queues.filter((queue) => queue.name.startsWith(`${pipeline}/`));
+        return { pipeline, hash, paused: own.length > 0 && own.every((queue) => Boolean(queue.paused)) };
+      });
+    },
+  };
+}

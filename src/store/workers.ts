@@ -1,0 +1,97 @@
+import { sql } from "kysely";
+import type { WorkerId } from "../domain/ids.ts";
+import { sourcesOf, type WorkerState, workerLifecycle } from "../domain/lifecycles.ts";
+import { appendActions } from "./action-log.ts";
+import type { Engine } from "./engine.ts";
+import type { WorkersStore } from "./port/workers.ts";
+import { workerRow } from "./rows/worker-row.ts";
+
+/** The states of a session that is heard from: also the predicate of the index `workers_alive`. */
+const alive: readonly WorkerState[] = ["live", "draining"];
+
+export function createWorkers(engine: Engine): Omit<WorkersStore, "renew"> {
+  const { kysely } = engine;
+
+  /** One guarded flip of a session's state; answers whether this call won. */
+  const flip = async (id: WorkerId, to: WorkerState, verb: string): Promise<boolean> => {
+    const now = engine.now();
+    const result = await kysely
+      .updateTable("workers")
+      .set({ state: to, ...(to === "draining" ? {} : { ended_at: now }) })
+      .where("id", "=", id)
+      .where("state", "in", sourcesOf(workerLifecycle, verb, to))
+      .executeTakeFirst();
+    const won = result.numUpdatedRows > 0n;
+    if (won) engine.hint("workers");
+    return won;
+  };
+
+  return {
+    register: async (worker) => {
+      const now = engine.now();
+      const { process } = worker;
+      const row = await kysely
+        .insertInto("workers")
+        .values({
+          name: worker.name,
+          kind: worker.kind,
+          state: "live",
+          host_id: process.hostId,
+          boot_id: process.bootId,
+          pid_namespace: process.pidNamespace,
+          pid: process.pid,
+          start_time: process.startTime,
+          concurrency: worker.concurrency,
+          queues: JSON.stringify(worker.queues),
+          registered_at: now,
+          last_heard_at: now,
+        })
+        .returning("id")
+        .executeTakeFirstOrThrow();
+      engine.hint("workers");
+      return row.id;
+    },
+    drain: async (id) => await flip(id, "draining", "drain"),
+    leave: async (id) => await flip(id, "stopped", "leave"),
+    bury: async (id, verdict) => {
+      const won = await engine.transaction(async (tx) => {
+        const now = engine.now();
+        const result = await tx
+          .updateTable("workers")
+          .set({ state: "dead", ended_at: now })
+          .where("id", "=", id)
+          .where("state", "in", sourcesOf(workerLifecycle, "bury", "dead"))
+          .executeTakeFirst();
+        if (result.numUpdatedRows === 0n) return false;
+        await appendActions(tx, now, [{ action: "worker.buried", ...verdict, workerId: id }]);
+        return true;
+      });
+      if (won) engine.hint("workers");
+      return won;
+    },
+    get: async (id) => {
+      const row = await kysely.selectFrom("workers").selectAll().where("id", "=", id).executeTakeFirst();
+      return row === undefined ? undefined : workerRow(row);
+    },
+    listAlive: async () => {
+      const rows = await kysely.selectFrom("workers").selectAll().where("state", "in", alive).orderBy("id").execute();
+      return rows.map(workerRow);
+    },
+    list: async (options) => {
+      let query = kysely.selectFrom("workers").selectAll().orderBy("id", "desc").limit(options.limit);
+      if (options.states !== undefined) query = query.where("state", "in", options.states);
+      return (await query.execute()).map(workerRow);
+    },
+    listHostConflicts: async () => {
+      const rows = await kysely
+        .selectFrom("workers")
+        .select("host_id")
+        .where("state", "in", alive)
+        .groupBy("host_id")
+        .having(sql<number>`count(distinct boot_id)`, ">", 1)
+        .orderBy("host_id")
+        .execute();
+      return rows.map((row) => row.host_id);
+    },
+  };
+}
