@@ -116,8 +116,7 @@ export function changeAfter(outcome: RunOutcome, input: JobChangeInput): JobChan
   const { budget } = input;
   const before = counts(budget);
   const spent = spends(outcome, budget);
-  const uncounted = input.counted ? Math.max(0, before.attempts - 1) : before.attempts;
-  const attempts = spent === "attempt" ? Math.max(before.attempts, uncounted + 1) : uncounted;
+  const attempts = attemptsAfter(before.attempts, { counted: input.counted, spent });
   const losses = before.losses + (spent === "loss" ? 1 : 0);
   const end = { spent, attempts, losses, advance: false, delayMs: 0, error: errorText(outcome.reason, input.runId) } as const;
   if (outcome.kind === "cancelled") return { ...end, to: "cancelled", alert: false };
@@ -148,6 +147,12 @@ function delayAfter(outcome: RunOutcome, input: JobChangeInput, attempts: number
     default:
       return retryDelayMs(attempts, delay, random);
   }
+}
+
+/** A run counts from its start on: what it does not spend is given back, what it spends without a start is added. */
+function attemptsAfter(attempts: number, run: { readonly counted: boolean; readonly spent: Spend }): number {
+  if (run.spent === "attempt") return run.counted ? attempts : attempts + 1;
+  return run.counted ? Math.max(0, attempts - 1) : attempts;
 }
 
 /** Missing counts are 0; so are counts that no store of ours writes. */

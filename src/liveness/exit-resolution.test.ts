@@ -1,0 +1,111 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { at } from "../../test/support/judged-run.ts";
+import { explainExitCode, meaningOfExit } from "./exit-policy.ts";
+import { type ExitFacts, type GateReading, resolveExit, stagePosition } from "./exit-resolution.ts";
+
+const exit = (facts: Partial<ExitFacts>) =>
+  resolveExit({ exitCode: 0, policy: {}, position: "pending", gate: { kind: "green" }, gatePatienceMs: 600_000, now: at(600), ...facts });
+
+describe("exit 0", () => {
+  test("with the stage already past, or unknown, the job is done and nothing advances [B-41]", () => {
+    for (const position of ["past", "unknown_stage"] as const) {
+      expect(exit({ position, gate: { kind: "not_read" } })).toEqual({ kind: "done", advance: false, reason: "exit0_already_advanced" });
+    }
+  });
+
+  test("a failed lookup is never 'already advanced': it is looked up again, and gives out as red [B-G2, B-60]", () => {
+    const position = stagePosition({ error: new Error("database is locked") }, ["architecture"]);
+    expect(exit({ position })).toEqual({ kind: "wait", reason: "lookup_failed", gatePendingAt: at(600), readAgainAt: at(601) });
+    expect(exit({ position, gatePendingAt: at(0) })).toMatchObject({ kind: "retry_contract", outcome: { kind: "gate_unreadable" } });
+  });
+
+  test("an agent's stages are all that it leaves [B-42]", () => {
+    const deployer = ["testing", "deploy-staging"];
+    expect(deployer.map((stage) => stagePosition({ stage }, deployer))).toEqual(["pending", "pending"]);
+    expect(stagePosition({ stage: "development" }, ["architecture"])).toBe("past");
+    expect(stagePosition({ stage: undefined }, deployer)).toBe("unknown_stage");
+  });
+
+  test("with the stage pending the gate is asked for first [B-43]", () => {
+    expect(exit({ gate: { kind: "not_read" } })).toEqual({ kind: "read_gate" });
+  });
+
+  test("a red gate is an outcome for the retry contract, never an advance [B-44]", () => {
+    expect(exit({ gate: { kind: "red", reason: "no tests" } })).toEqual({
+      kind: "retry_contract",
+      outcome: { kind: "gate_red", reason: "exit 0, but the gate is red: no tests" },
+    });
+  });
+
+  test("no branch is red [B-45]", () => {
+    expect(exit({ gate: { kind: "no_branch" } })).toMatchObject({ kind: "retry_contract", outcome: { kind: "gate_red" } });
+  });
+
+  test("a stage without a gate is green [B-46]", () => {
+    expect(exit({ gate: { kind: "none" } })).toEqual({ kind: "done", advance: true, reason: "exit0_no_gate" });
+  });
+
+  test("a gate that throws is red at once with patience 0 [B-47]", () => {
+    const outcome = exit({ gate: { kind: "unreadable", error: "boom" }, gatePatienceMs: 0 });
+    expect(outcome).toMatchObject({
+      kind: "retry_contract",
+      outcome: { kind: "gate_unreadable", reason: expect.stringContaining("boom") },
+    });
+  });
+
+  test("an unreadable gate is read again with backoff until its patience is over", () => {
+    const gate = { kind: "unreadable", error: "timeout" } as const;
+    expect(exit({ gate })).toEqual({ kind: "wait", reason: "gate_unreadable", gatePendingAt: at(600), readAgainAt: at(601) });
+    expect(exit({ gate, gatePendingAt: at(500), failedReadings: 4 })).toMatchObject({ gatePendingAt: at(500), readAgainAt: at(616) });
+    expect(exit({ gate, gatePendingAt: at(10), failedReadings: 9 })).toMatchObject({ readAgainAt: at(610) });
+    expect(exit({ gate, gatePendingAt: at(0) })).toMatchObject({ kind: "retry_contract", outcome: { kind: "gate_unreadable" } });
+  });
+
+  test("a green gate is done and advance in one [B-48]", () => {
+    expect(exit({})).toEqual({ kind: "done", advance: true, reason: "exit0_gate_green" });
+  });
+
+  test("a job without an item closes by its exit code", () => {
+    expect(exit({ position: "no_item", gate: { kind: "not_read" } })).toMatchObject({ kind: "done", advance: false });
+    expect(exit({ position: "no_item", exitCode: 2 })).toMatchObject({ kind: "retry_contract", outcome: { kind: "failed" } });
+  });
+
+  test("a run that we stopped keeps our reason, whatever it exited with", () => {
+    const stoppedFor = { kind: "timed_out", reason: "running for 660 s" } as const;
+    for (const exitCode of [0, 1, 143]) expect(exit({ exitCode, stoppedFor })).toEqual({ kind: "retry_contract", outcome: stoppedFor });
+  });
+});
+
+test("a non-zero exit never yields done, whatever else is known [B-40]", () => {
+  const gates = fc.constantFrom<GateReading>({ kind: "none" }, { kind: "green" }, { kind: "not_read" }, { kind: "no_branch" });
+  const positions = fc.constantFrom("pending", "past", "unknown_stage", "no_item", "lookup_failed" as const);
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 255 }), gates, positions, (exitCode, gate, position) => {
+      expect(exit({ exitCode, gate, position }).kind).toBe("retry_contract");
+    }),
+  );
+});
+
+describe("exit codes", () => {
+  test("129 to 159 are signals unless the policy names the code", () => {
+    expect([1, 128, 129, 137, 159, 160].map((code) => meaningOfExit(code, {}).kind)).toEqual([
+      "retry",
+      "retry",
+      "signal",
+      "signal",
+      "signal",
+      "retry",
+    ]);
+    expect(meaningOfExit(137, { retryOn: [137] }).kind).toBe("retry");
+    expect(meaningOfExit(137, { failOn: [137] }).kind).toBe("fail");
+    expect(exit({ exitCode: 137 })).toMatchObject({ outcome: { kind: "lost", reason: "killed: signal 9, or exit code 137" } });
+    expect(explainExitCode(3)).toBe("exit code 3");
+  });
+
+  test("the strictest list wins, and 0 succeeds whatever they say", () => {
+    const all = { retryOn: [0, 3], failOn: [0, 3], holdOn: [0, 3] };
+    expect([0, 3].map((code) => meaningOfExit(code, all).kind)).toEqual(["success", "hold"]);
+    expect(exit({ exitCode: 3, policy: { failOn: [3] } })).toMatchObject({ outcome: { kind: "failed", disposition: "fail" } });
+  });
+});

@@ -1,0 +1,94 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { FakeClock } from "../../test/support/fake-clock.ts";
+import { asInstant } from "../domain/time.ts";
+import { systemClock } from "./clock.ts";
+import { type ClockStep, createStoreClock } from "./store-clock.ts";
+
+const start = Date.UTC(2026, 0, 1);
+
+function disciplined(options: { newestStoredAt?: number; boot?: boolean } = {}) {
+  const host = new FakeClock(options.boot === false ? { bootMs: undefined } : {});
+  const steps: ClockStep[] = [];
+  const newestStoredAt = options.newestStoredAt === undefined ? undefined : asInstant(options.newestStoredAt);
+  return { host, steps, clock: createStoreClock({ host, newestStoredAt, onStep: (step) => steps.push(step) }) };
+}
+
+describe("the store's clock", () => {
+  test("starts at the wall and goes on with time", () => {
+    const { host, clock, steps } = disciplined();
+    host.advance(1234);
+    expect(clock.now()).toBe(start + 1234);
+    expect(steps).toEqual([]);
+  });
+
+  test("never starts below the newest stored instant, and comes back to the wall by 5 % of what elapses", () => {
+    const { host, clock } = disciplined({ newestStoredAt: start + 10_000 });
+    expect(clock.now()).toBe(start + 10_000);
+    expect(clock.aheadOfWallMs()).toBe(10_000);
+    host.advance(100_000);
+    expect(clock.now()).toBe(start + 10_000 + 95_000);
+    host.advance(200_000);
+    expect(clock.now()).toBe(start + 300_000);
+  });
+
+  test("a step of the wall is an event and never an age, either way", () => {
+    for (const byMs of [3_600_000, -3_600_000]) {
+      const { host, clock, steps } = disciplined();
+      host.stepWall(byMs);
+      host.advance(1000);
+      expect(clock.now() - start).toBe(byMs > 0 ? 1050 : 950);
+      expect(steps).toEqual([{ at: clock.now(), byMs, elapsedMs: 1000 }]);
+    }
+  });
+
+  test("a suspend counts as time where the platform shows it, and is no step", () => {
+    const { host, clock, steps } = disciplined();
+    host.suspend(3_600_000);
+    expect(clock.now()).toBe(start + 3_600_000);
+    expect(steps).toEqual([]);
+  });
+
+  test("without a boot clock a suspend looks like a step, and ages do not leap with it", () => {
+    const { host, clock, steps } = disciplined({ boot: false });
+    host.advance(1000);
+    host.suspend(3_600_000);
+    expect(clock.now()).toBe(start + 1050);
+    expect(steps).toMatchObject([{ byMs: 3_600_000 }]);
+  });
+
+  test("it never goes back and never leaps: what it adds is what elapsed, give or take 5 %", () => {
+    const move = fc.oneof(
+      fc.record({ kind: fc.constant("advance" as const), ms: fc.integer({ min: 0, max: 100_000 }) }),
+      fc.record({ kind: fc.constant("suspend" as const), ms: fc.integer({ min: 100, max: 10_000_000 }) }),
+      fc.record({ kind: fc.constant("step" as const), ms: fc.integer({ min: -100_000_000, max: 100_000_000 }) }),
+    );
+    fc.assert(
+      fc.property(fc.array(move, { maxLength: 60 }), fc.integer({ min: -10_000_000, max: 10_000_000 }), (moves, aheadMs) => {
+        const { host, clock } = disciplined({ newestStoredAt: start + aheadMs });
+        let before = clock.now();
+        expect(before).toBeGreaterThanOrEqual(start + aheadMs);
+        for (const { kind, ms } of moves) {
+          if (kind === "advance") host.advance(ms);
+          else if (kind === "suspend") host.suspend(ms);
+          else host.stepWall(ms);
+          const elapsedMs = kind === "step" ? 0 : ms;
+          const now = clock.now();
+          expect(now).toBeGreaterThanOrEqual(before + Math.floor(elapsedMs * 0.95) - 1);
+          expect(now).toBeLessThanOrEqual(before + Math.ceil(elapsedMs * 1.05) + 1);
+          before = now;
+        }
+      }),
+    );
+  });
+
+  test("this host's own clocks carry it", () => {
+    const host = systemClock();
+    const clock = createStoreClock({ host });
+    const [first, mono, boot] = [clock.now(), host.mono(), host.boot()];
+    expect(Math.abs(first - host.wall())).toBeLessThan(5_000);
+    expect(host.mono()).toBeGreaterThanOrEqual(mono);
+    if (boot !== undefined) expect(host.boot()).toBeGreaterThanOrEqual(boot);
+    expect(clock.now()).toBeGreaterThanOrEqual(first);
+  });
+});
