@@ -19,8 +19,12 @@ export interface Engine {
    * but through `tx`. Rows are locked in the order slots, jobs, runs, visits, items, leases; those who do otherwise skip what is locked.
    */
   transaction<T>(body: (tx: Transaction<Database>) => Promise<T>): Promise<T>;
+  /** Reads of one instant: all statements of `body` see the same committed state. */
+  snapshot<T>(body: (tx: Transaction<Database>) => Promise<T>): Promise<T>;
   /** To be called after the commit. Cheap: many hints of one turn reach each listener once. */
   hint(...hints: readonly StoreHint[]): void;
+  /** Makes run ids begin in the range of `epoch`, from the commit of `tx` on. */
+  moveRunIds(tx: Transaction<Database>, epoch: number): Promise<void>;
   /** Tells the engine, after the commit, that the store epoch rose, so that no id of the old one is given out any more. */
   epochRaised(): void;
   sizeBytes(): Promise<number>;

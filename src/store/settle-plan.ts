@@ -4,6 +4,7 @@ import type { ItemId, JobId, OwnerEpoch, RunId, VisitId, WorkerId } from "../dom
 import type { JobState, RunOutcome, RunState } from "../domain/lifecycles.ts";
 import type { DurationMs, Instant } from "../domain/time.ts";
 import { addMs } from "../domain/time.ts";
+import type { JobAlert } from "./outbox-entries.ts";
 import type { FencedAnswer, Settlement } from "./port/runs.ts";
 
 /** A run and its job as they stand inside the settling transaction: all that the rules of settling look at. */
@@ -63,7 +64,7 @@ export interface RunEnd {
   readonly releasedSlot: string | null;
   /** Null: the run row is the record, nothing needs explaining. */
   readonly actor: string | null;
-  readonly alert: { readonly key: string; readonly payload: string } | null;
+  readonly alert: JobAlert | null;
 }
 
 export type SettlePlan = { readonly kind: "end"; readonly end: RunEnd } | Exclude<FencedAnswer, { readonly kind: "ok" }>;
@@ -130,7 +131,7 @@ function planEnd(settlement: Settlement, facts: RunFacts, now: Instant): RunEnd 
     stopBy: settlement.stopBy ?? null,
     releasedSlot: settlement.stopBy === undefined ? facts.slotKey : null,
     actor: settlement.actor ?? (outcome === "succeeded" ? null : "worker"),
-    alert: jobState === "failed" || jobState === "held" ? jobAlert({ jobState, facts, settlement, attempts, at: now }) : null,
+    alert: jobState === "failed" || jobState === "held" ? alertOf(jobState, facts, settlement) : null,
   };
 }
 
@@ -147,35 +148,9 @@ function errorText(text: string, runId: RunId): string {
   return text.includes(`run ${runId}`) ? text : `${text} (run ${runId})`;
 }
 
-interface AlertSource {
-  readonly jobState: "failed" | "held";
-  readonly facts: RunFacts;
-  readonly settlement: Settlement;
-  readonly attempts: number;
-  readonly at: Instant;
-}
-
-/** One outbox entry per cause: its key names the run whose end it tells of. */
-function jobAlert({ jobState, facts, settlement, attempts, at }: AlertSource): NonNullable<RunEnd["alert"]> {
-  return {
-    key: `job.${jobState}:${facts.runId}`,
-    payload: JSON.stringify({
-      alert: `job.${jobState}`,
-      at,
-      jobId: facts.jobId,
-      runId: facts.runId,
-      attempt: facts.attempt,
-      itemId: facts.itemId,
-      queue: facts.queue,
-      agent: facts.agent,
-      repo: facts.repo,
-      outcome: settlement.outcome,
-      reason: settlement.reason,
-      message: settlement.message ?? null,
-      attempts,
-      maxAttempts: facts.maxAttempts,
-    }),
-  };
+function alertOf(state: JobAlert["state"], facts: RunFacts, settlement: Settlement): JobAlert {
+  const { jobId, runId, queue, itemId, agent, repo } = facts;
+  return { jobId, runId, state, queue, itemId, agent, repo, reason: settlement.reason, message: settlement.message ?? null };
 }
 
 /** What was tried, kept as evidence of a late result. Outputs and payloads stay out of it. */

@@ -24,10 +24,14 @@ export function workerRow(row: WorkerColumns): WorkerRow {
 }
 
 /** What a judge needs of the worker that looks after a run. */
-export function supervisorRow(row: WorkerColumns): SupervisorRow {
+export function supervisorRow(
+  row: IdentityColumns & Pick<WorkerColumns, "id" | "state" | "last_heard_at" | "claim_seq_received">,
+): SupervisorRow {
   return { workerId: row.id, state: row.state, process: identityOf(row), lastHeardAt: row.last_heard_at, claimSeqReceived: row.claim_seq_received };
 }
 
-function identityOf(row: WorkerColumns): SupervisorRow["process"] {
+type IdentityColumns = Pick<WorkerColumns, "host_id" | "boot_id" | "pid_namespace" | "pid" | "start_time">;
+
+function identityOf(row: IdentityColumns): SupervisorRow["process"] {
   return { hostId: row.host_id, bootId: row.boot_id, pidNamespace: row.pid_namespace, pid: row.pid, startTime: row.start_time };
 }

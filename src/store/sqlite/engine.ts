@@ -44,8 +44,16 @@ export class SqliteEngine implements Engine {
     }
   }
 
+  async snapshot<T>(body: (tx: Transaction<Database>) => Promise<T>): Promise<T> {
+    return await this.transaction(body);
+  }
+
   hint(...hints: readonly StoreHint[]): void {
     this.#hints.post(hints);
+  }
+
+  async moveRunIds(): Promise<void> {
+    // The next block is set aside above the start of the epoch that it then reads.
   }
 
   epochRaised(): void {

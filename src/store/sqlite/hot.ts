@@ -1,0 +1,113 @@
+import { firstChecks } from "../claim-rules.ts";
+import { checkClaim } from "../claim-rules.ts";
+import type { HotVerbs } from "../hot.ts";
+import type { FencedAnswer } from "../port/runs.ts";
+import { createRunReads } from "../run-reads.ts";
+import { createRunVerbs } from "../run-verbs.ts";
+import { type RunEndWriter, settleItems } from "../settle-items.ts";
+import { freeNeverStartedEnds, type LostRun, planLoss } from "../settle-plan.ts";
+import type { StoreHint } from "../store.ts";
+import type { Instant } from "../../domain/time.ts";
+import { ClaimPhase } from "./claim.ts";
+import { checkEnqueueGroup, EnqueuePhase } from "./enqueue.ts";
+import type { SqliteEngine } from "./engine.ts";
+import { GroupCommit, type GroupPhase } from "./group-commit.ts";
+import { SqliteRunBeats } from "./run-beats.ts";
+import { SqliteRunEnds } from "./run-ends.ts";
+import { SettlePhase } from "./settle.ts";
+
+/** Ids set aside before a group: two claims of the largest size, each applied twice when the group fails. */
+const runIdsPerGroup = 4000;
+/** Most runs that one transaction ends for dead sessions: it blocks the event loop while it lasts. */
+const lostPageMax = 500;
+/** Runs lost by one event beyond which their jobs do not all come back at once. */
+const spreadBeyond = 100;
+
+type SyncVerb = (now: Instant, hints: Set<StoreHint>) => unknown;
+
+/** A small write that only shares the turn's transaction. */
+class VerbPhase implements GroupPhase<SyncVerb, unknown> {
+  readonly #now: () => Instant;
+
+  constructor(now: () => Instant) {
+    this.#now = now;
+  }
+
+  apply(verbs: readonly SyncVerb[], hints: Set<StoreHint>): readonly unknown[] {
+    const now = this.#now();
+    return verbs.map((verb) => verb(now, hints));
+  }
+}
+
+/** The hot verbs of the embedded engine: one transaction per turn of the event loop, in the order insert, settle, other verbs, claim. */
+export function createHot(engine: SqliteEngine): HotVerbs {
+  const { connection, runIds, now } = engine;
+  const ends = new SqliteRunEnds(connection);
+  const beats = new SqliteRunBeats({ connection, ends });
+  const settling = new SettlePhase({ connection, ends, now });
+  const group = new GroupCommit({ connection, hint: (hints) => engine.hint(...hints), prepare: () => runIds.reserve(runIdsPerGroup) });
+  const enqueue = group.addPhase(new EnqueuePhase({ connection, now }));
+  const settle = group.addPhase(settling);
+  const joinVerb = group.addPhase(new VerbPhase(now));
+  const verb = async <T>(body: (now: Instant, hints: Set<StoreHint>) => T): Promise<T> => (await joinVerb(body)) as T;
+  const claim = group.addPhase(
+    new ClaimPhase({ connection, runIds, now, checks: firstChecks, onSpecial: ({ runId }) => settling.special.add(runId) }),
+  );
+  // Kysely's transaction is open on the one connection, so that these land in it.
+  const writer: RunEndWriter = {
+    facts: async (_tx, runId) => ends.facts(runId),
+    write: async (_tx, end, facts, at) => ends.write(end, facts, at, new Set()),
+    recordLate: async (_tx, late) => ends.recordLate(late),
+  };
+
+  return {
+    jobs: {
+      enqueue: async (jobs) => {
+        checkEnqueueGroup(jobs);
+        return await enqueue(jobs);
+      },
+      promoteDue: async (limit) => await verb((at, hints) => beats.promoteDue(limit, at, hints)),
+    },
+    runs: {
+      ...createRunReads(engine.kysely),
+      ...createRunVerbs(engine),
+      claim: async (request) => {
+        checkClaim(request);
+        return request.max === 0 || request.queues.length === 0 ? [] : await claim(request);
+      },
+      start: async (runs) => await verb((at, hints) => runs.map((run) => beats.start(run, at, hints))),
+      settle: async (settlements) => {
+        if (settlements.length === 0) return [];
+        const answers = await settle(settlements);
+        const withItem = settlements.filter((_, index) => answers[index]?.kind === "with_item");
+        if (withItem.length === 0) return answers as readonly FencedAnswer[];
+        const rest = (await settleItems(engine, writer, withItem)).values();
+        for (const { runId } of withItem) settling.special.delete(runId);
+        return answers.map((answer) => (answer.kind === "with_item" ? (rest.next().value as FencedAnswer) : answer));
+      },
+      beat: async (runs) => (runs.length === 0 ? [] : await verb(() => beats.beat(runs))),
+      moveChecks: async (checks) => {
+        if (checks.length > 0) await verb(() => beats.moveChecks(checks));
+      },
+      settleLostPage: async (page) => {
+        const limit = Math.min(page.limit, lostPageMax);
+        return await verb((at, hints) => {
+          // One row more than the page tells whether there is another page, and enough to tell a small event from a large one.
+          const lost = ends.lost<LostRun>({ workerIds: page.workerIds, limit: Math.max(limit, spreadBeyond) + 1, neverStartedEnds: freeNeverStartedEnds });
+          const spread = lost.length > spreadBeyond ? { from: page.spreadFrom, overMs: page.spreadMs } : undefined;
+          const settled = lost.slice(0, limit);
+          for (const run of settled) {
+            settling.special.delete(run.runId);
+            ends.write(planLoss(run, { now: at, reason: page.reason, actor: page.actor, spread }), run, at, hints);
+          }
+          return { settled: settled.length, more: lost.length > limit };
+        });
+      },
+    },
+    workers: {
+      renew: async (renewal) => await verb((at) => beats.renew(renewal, at)),
+    },
+    close: async () => await group.close(),
+  };
+}
+

@@ -1,0 +1,103 @@
+import type { RunId } from "../../domain/ids.ts";
+import type { WorkerState } from "../../domain/lifecycles.ts";
+import type { Instant } from "../../domain/time.ts";
+import { type NotHeldRow, noSuchSession, startAnswer, whyNotHeld } from "../held-runs.ts";
+import type { JobsStore } from "../port/jobs.ts";
+import type { FencedAnswer, RunsStore, StartRun } from "../port/runs.ts";
+import type { WorkersStore } from "../port/workers.ts";
+import { processColumns } from "../rows/run-row.ts";
+import type { StoreHint } from "../store.ts";
+import type { SqliteConnection } from "./connection.ts";
+import type { SqliteRunEnds } from "./run-ends.ts";
+
+const startRun = `
+  update runs set state = 'started', started_at = ?, check_at = ?, timeout_ms = ?, heartbeat_timeout_ms = ?, max_running_ms = ?,
+    host_id = ?, boot_id = ?, pid_namespace = ?, pid = ?, start_time = ?, wrapper_pid = ?, wrapper_start_time = ?
+  where id = ? and owner_epoch = ? and state = 'reserved'`;
+const countAttempt = "update jobs set attempts = attempts + 1 where id = (select job_id from runs where id = ?) returning visit_id, item_id";
+const countVisitAttempt = "update visits set attempts = attempts + 1 where id = ?";
+const noteStateFile = `
+  insert into outbox (kind, key, payload, due_at, created_at) values ('state-file', ?1, json_object('itemId', ?1), ?2, ?2)
+  on conflict (kind, key) do update set payload = excluded.payload, revision = revision + 1,
+    attempts = case when due_at is null then 0 else attempts end, due_at = coalesce(due_at, excluded.due_at)`;
+
+/** `max`: beats of one run may overtake each other. Nothing that this statement changes is indexed. */
+const beatRun = `
+  update runs set progress_at = max(coalesce(progress_at, 0), ?), progress = coalesce(?, progress) where id = ? and ended_at is null`;
+
+const moveCheck = "update runs set check_at = ? where id = ? and owner_epoch = ? and ended_at is null";
+
+const renewSession = `
+  update workers set last_heard_at = max(last_heard_at, ?), claim_seq_received = max(claim_seq_received, ?), loop_lag_ms = coalesce(?, loop_lag_ms)
+  where id = ? and state in ('live', 'draining')`;
+const notHeld = `
+  select e.value as runId, r.state as state, r.owner_epoch as ownerEpoch, r.outcome as outcome, r.reason as reason, r.worker_id as workerId
+  from json_each(?) e left join runs r on r.id = e.value where r.ended_at is not null or r.worker_id is not ?`;
+
+const promoteDue = `
+  update jobs set state = 'queued' where id in (
+    select id from jobs indexed by jobs_scheduled where state = 'scheduled' and run_at <= ? order by run_at, id limit ?)`;
+const nextDue = "select run_at as dueAt from jobs indexed by jobs_scheduled where state = 'scheduled' order by run_at, id limit 1";
+
+/** The small hot writes of the embedded engine. Synchronous: they share the transaction of the turn. */
+export class SqliteRunBeats {
+  readonly #connection: SqliteConnection;
+  readonly #ends: SqliteRunEnds;
+
+  constructor(options: { readonly connection: SqliteConnection; readonly ends: SqliteRunEnds }) {
+    this.#connection = options.connection;
+    this.#ends = options.ends;
+  }
+
+  start(run: StartRun, now: Instant, hints: Set<StoreHint>): FencedAnswer {
+    const { limits, wrapper = null } = run;
+    const { changes } = this.#connection
+      .prepare(startRun)
+      .run(
+        run.startedAt,
+        run.checkAt,
+        limits.timeoutMs ?? null,
+        limits.heartbeatTimeoutMs ?? null,
+        limits.maxRunningMs,
+        ...Object.values(processColumns(wrapper)),
+        wrapper?.pid ?? null,
+        wrapper?.startTime ?? null,
+        run.runId,
+        run.ownerEpoch,
+      );
+    if (changes === 0) return startAnswer(run, this.#ends.facts(run.runId));
+    const job = this.#connection.prepare(countAttempt).get(run.runId) as { visit_id: number | null; item_id: number | null } | undefined;
+    if (job !== undefined && job.visit_id !== null) this.#connection.prepare(countVisitAttempt).run(job.visit_id);
+    if (job !== undefined && job.item_id !== null) {
+      this.#connection.prepare(noteStateFile).run(job.item_id, now);
+      hints.add("outbox");
+    }
+    return { kind: "ok" };
+  }
+
+  beat(beats: Parameters<RunsStore["beat"]>[0]): readonly RunId[] {
+    const statement = this.#connection.prepare(beatRun);
+    return beats.filter(({ runId, at, progress }) => statement.run(at, progress ?? null, runId).changes === 0).map(({ runId }) => runId);
+  }
+
+  moveChecks(checks: Parameters<RunsStore["moveChecks"]>[0]): void {
+    const statement = this.#connection.prepare(moveCheck);
+    for (const { runId, ownerEpoch, checkAt } of checks) statement.run(checkAt, runId, ownerEpoch);
+  }
+
+  renew(renewal: Parameters<WorkersStore["renew"]>[0], now: Instant): Awaited<ReturnType<WorkersStore["renew"]>> {
+    const { workerId, held } = renewal;
+    this.#connection.prepare(renewSession).run(now, renewal.claimSeqReceived, renewal.loopLagMs ?? null, workerId);
+    const worker = this.#connection.prepare("select state from workers where id = ?").get(workerId) as { state: WorkerState } | undefined;
+    if (worker === undefined) throw noSuchSession(workerId);
+    const rows = held.length === 0 ? [] : (this.#connection.prepare(notHeld).all(JSON.stringify(held), workerId) as NotHeldRow[]);
+    return { state: worker.state, lost: rows.map((row) => ({ runId: row.runId, why: whyNotHeld(row) })) };
+  }
+
+  promoteDue(limit: number, now: Instant, hints: Set<StoreHint>): Awaited<ReturnType<JobsStore["promoteDue"]>> {
+    const moved = Number(this.#connection.prepare(promoteDue).run(now, limit).changes);
+    if (moved > 0) hints.add("jobs");
+    const next = this.#connection.prepare(nextDue).get() as { dueAt: Instant } | undefined;
+    return { moved, nextDueAt: next?.dueAt };
+  }
+}
