@@ -74,7 +74,9 @@ async function importModule(path: string): Promise<ConfigFile> {
     return { value, mistakes: [], locate: (finding) => mistakeOf(finding, name) };
   } catch (error) {
     const isUnknownExtension = error instanceof Error && "code" in error && error.code === "ERR_UNKNOWN_FILE_EXTENSION";
-    const cure = isUnknownExtension ? "this Node.js reads no TypeScript: use 22.18 or newer, start with --import tsx, or write wakeful.config.js" : messageOf(error);
+    const cure = isUnknownExtension
+      ? "this Node.js reads no TypeScript: use 22.18 or newer, start with --import tsx, or write wakeful.config.js"
+      : messageOf(error);
     return unreadable(name, `cannot be imported: ${cure}`);
   }
 }

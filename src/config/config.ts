@@ -46,7 +46,10 @@ export function configOf(settings: Settings, { baseDir, file }: ConfigPlace): Co
     dataDir,
     store: settings.store === undefined ? resolve(dataDir, storeFile) : absoluteStore(settings.store, baseDir),
     http: { ...settings.http, listen },
-    worker: { ...settings.worker, handlers: settings.worker.handlers === undefined ? undefined : resolve(baseDir, settings.worker.handlers) },
+    worker: {
+      ...settings.worker,
+      handlers: settings.worker.handlers === undefined ? undefined : resolve(baseDir, settings.worker.handlers),
+    },
     baseDir,
     file,
   });

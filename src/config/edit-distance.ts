@@ -27,7 +27,11 @@ export function nearestWord(word: string, known: Iterable<string>): string | und
   for (const candidate of known) {
     if (candidate.length > longestWord) continue;
     const distance = editDistance(word.toLowerCase(), candidate.toLowerCase());
-    if (distance <= Math.max(2, Math.floor(candidate.length / 3)) && distance < candidate.length && (nearest === undefined || distance < nearest.distance)) {
+    if (
+      distance <= Math.max(2, Math.floor(candidate.length / 3)) &&
+      distance < candidate.length &&
+      (nearest === undefined || distance < nearest.distance)
+    ) {
       nearest = { word: candidate, distance };
     }
   }

@@ -14,7 +14,9 @@ export interface LiveValues {
 
 /** A change: only what is named changes. Durations are milliseconds, or texts with a unit. */
 export type LivePatch = { readonly [Section in keyof LiveValues]?: PatchOf<LiveValues[Section]> };
-type PatchOf<T> = { readonly [Key in keyof T]?: T[Key] extends readonly unknown[] ? T[Key] : T[Key] extends object ? PatchOf<T[Key]> : T[Key] };
+type PatchOf<T> = {
+  readonly [Key in keyof T]?: T[Key] extends readonly unknown[] ? T[Key] : T[Key] extends object ? PatchOf<T[Key]> : T[Key];
+};
 
 export interface LiveSettingsOptions {
   /** Relations to what does not change at run time, such as the longest stage timeout; each finding refuses the change. */
@@ -59,7 +61,9 @@ export class LiveSettings {
   #fixedKeyFindings(next: LiveValues): Finding[] {
     return fixedKeys.flatMap((path) => {
       const value = valueAt(next, path);
-      return value === valueAt(this.#values, path) ? [] : [{ path, value, rule: "is fixed while the daemon runs: change the configuration and start it again" }];
+      return value === valueAt(this.#values, path)
+        ? []
+        : [{ path, value, rule: "is fixed while the daemon runs: change the configuration and start it again" }];
     });
   }
 }

@@ -49,7 +49,8 @@ export async function readConfig(request: ConfigRequest): Promise<ConfigReading>
   const parsed = configSchema.safeParse(merged);
   const config = parsed.success ? configOf(parsed.data, { baseDir, file: path }) : undefined;
   const findings = parsed.success ? [] : findingsOfZod(parsed.error, configSchema, merged);
-  const shape = file.value === null || isMap(file.value) ? [] : [file.locate({ path: [], value: file.value, rule: "must be a map of settings" })];
+  const shape =
+    file.value === null || isMap(file.value) ? [] : [file.locate({ path: [], value: file.value, rule: "must be a map of settings" })];
   return {
     config,
     mistakes: inFileOrder([
@@ -68,7 +69,9 @@ export async function readConfig(request: ConfigRequest): Promise<ConfigReading>
  * The configuration without its pipelines.
  * @throws {ConfigError} with every mistake at once.
  */
-export async function loadConfig(request: ConfigRequest): Promise<{ readonly config: Config; readonly warnings: readonly ConfigMistake[] }> {
+export async function loadConfig(
+  request: ConfigRequest,
+): Promise<{ readonly config: Config; readonly warnings: readonly ConfigMistake[] }> {
   const { config, mistakes, warnings } = await readConfig(request);
   if (config === undefined || mistakes.length > 0) throw new ConfigError(mistakes, warnings);
   return { config, warnings };
@@ -77,7 +80,12 @@ export async function loadConfig(request: ConfigRequest): Promise<{ readonly con
 const noFile: ConfigFile = {
   value: null,
   mistakes: [],
-  locate: (finding) => ({ source: "defaults", path: dottedPath(finding.path), value: shownValue(finding.value, finding.path), rule: finding.rule }),
+  locate: (finding) => ({
+    source: "defaults",
+    path: dottedPath(finding.path),
+    value: shownValue(finding.value, finding.path),
+    rule: finding.rule,
+  }),
 };
 
 interface OpenedFile {
@@ -92,7 +100,16 @@ async function openFile({ cwd, env, file }: ConfigRequest): Promise<OpenedFile> 
   const [path, other] = candidates;
   if (path === undefined) return { file: noFile, path: undefined, mistakes: [] };
   const ambiguous: ConfigMistake[] =
-    other === undefined ? [] : [{ source: cwd, path: "", value: "", rule: `holds several configuration files (${candidates.join(", ")}); name one with --config` }];
+    other === undefined
+      ? []
+      : [
+          {
+            source: cwd,
+            path: "",
+            value: "",
+            rule: `holds several configuration files (${candidates.join(", ")}); name one with --config`,
+          },
+        ];
   return { file: await readConfigFile(path), path, mistakes: ambiguous };
 }
 
@@ -105,7 +122,8 @@ function withOverrides(settings: Readonly<Record<string, unknown>>, overrides: r
   const merged: Record<string, unknown> = { ...settings };
   for (const { path, value } of overrides) {
     const info = listedSettings.find((listed) => listed.path === path)?.info;
-    const isRelativePath = info?.isPath === true && typeof value === "string" && value !== ":memory:" && !isPostgresUrl(value) && !value.includes("://");
+    const isRelativePath =
+      info?.isPath === true && typeof value === "string" && value !== ":memory:" && !isPostgresUrl(value) && !value.includes("://");
     setAt(merged, path, isRelativePath ? resolve(cwd, value) : value);
   }
   return merged;

@@ -41,7 +41,10 @@ export class ConfigError extends WakefulError {
 
   constructor(mistakes: readonly ConfigMistake[], warnings: readonly ConfigMistake[] = [], options: ErrorOptions = {}) {
     const count = mistakes.length === 1 ? "1 mistake" : `${mistakes.length} mistakes`;
-    super("config_invalid", `The configuration has ${count}:\n${mistakes.map(describeMistake).join("\n")}`, { ...options, details: { mistakes, warnings } });
+    super("config_invalid", `The configuration has ${count}:\n${mistakes.map(describeMistake).join("\n")}`, {
+      ...options,
+      details: { mistakes, warnings },
+    });
     this.mistakes = mistakes;
     this.warnings = warnings;
   }
@@ -51,7 +54,13 @@ export class ConfigError extends WakefulError {
 export function describeMistake(mistake: ConfigMistake): string {
   const where = mistake.line === undefined ? mistake.source : `${mistake.source}:${mistake.line}:${mistake.column ?? 1}`;
   const hint = mistake.hint === undefined ? "" : `; did you mean "${mistake.hint}"?`;
-  return [where, mistake.path === "" ? "" : ` ${mistake.path}:`, mistake.value === "" ? "" : ` ${mistake.value}`, ` ${mistake.rule}`, hint].join("");
+  return [
+    where,
+    mistake.path === "" ? "" : ` ${mistake.path}:`,
+    mistake.value === "" ? "" : ` ${mistake.value}`,
+    ` ${mistake.rule}`,
+    hint,
+  ].join("");
 }
 
 /** `["a", "b", 0]` as `a.b[0]`. */
@@ -75,10 +84,13 @@ export function mistakeOf(finding: Finding, source: string): ConfigMistake {
 /** The value as JSON on one line, at most 80 letters. Environment values and passwords inside URLs are masked. */
 export function shownValue(value: unknown, path: KeyPath): string {
   if (value === undefined) return "";
-  if (path.includes("env") && typeof value === "string") return '"***"';
+  if (path[0] === "pipelines" && path[4] === "env") return '"***"';
   let text: string;
   try {
-    text = JSON.stringify(value, (_, member: unknown) => (typeof member === "function" ? "[function]" : typeof member === "bigint" ? `${member}n` : member)) ?? String(value);
+    text =
+      JSON.stringify(value, (_, member: unknown) =>
+        typeof member === "function" ? "[function]" : typeof member === "bigint" ? `${member}n` : member,
+      ) ?? String(value);
   } catch (error) {
     // Only a value that holds itself cannot be written; what it is matters, not how it is written.
     text = error instanceof TypeError ? "[circular]" : String(error);
@@ -89,5 +101,7 @@ export function shownValue(value: unknown, path: KeyPath): string {
 
 /** Mistakes of a file in its order, then those of sources without lines. */
 export function inFileOrder(mistakes: readonly ConfigMistake[]): readonly ConfigMistake[] {
-  return mistakes.toSorted((a, b) => (a.line ?? Number.MAX_SAFE_INTEGER) - (b.line ?? Number.MAX_SAFE_INTEGER) || (a.column ?? 0) - (b.column ?? 0));
+  return mistakes.toSorted(
+    (a, b) => (a.line ?? Number.MAX_SAFE_INTEGER) - (b.line ?? Number.MAX_SAFE_INTEGER) || (a.column ?? 0) - (b.column ?? 0),
+  );
 }

@@ -40,13 +40,20 @@ export function overridesOfEnvironment(env: Environment): Overrides {
   for (const { path, variable, info } of listedSettings) {
     const given = [{ name: variable }, ...info.aliases].flatMap((alias) => {
       const text = env[alias.name];
-      return text === undefined || text.trim() === "" ? [] : [{ name: alias.name, text, value: info.fromText(text, "unit" in alias ? alias.unit : undefined) }];
+      return text === undefined || text.trim() === ""
+        ? []
+        : [{ name: alias.name, text, value: info.fromText(text, "unit" in alias ? alias.unit : undefined) }];
     });
     const [winner, ...others] = given;
     if (winner === undefined) continue;
     values.push({ path, value: winner.value, source: "environment", name: winner.name, given: winner.text });
     for (const other of others.filter(({ value }) => JSON.stringify(value) !== JSON.stringify(winner.value))) {
-      warnings.push({ source: "environment", path: other.name, value: shownValue(other.text, []), rule: `is not used: ${winner.name} says otherwise and comes first` });
+      warnings.push({
+        source: "environment",
+        path: other.name,
+        value: shownValue(other.text, []),
+        rule: `is not used: ${winner.name} says otherwise and comes first`,
+      });
     }
   }
   return { values, mistakes: [], warnings: [...warnings, ...misspelledVariables(env)] };
@@ -56,7 +63,10 @@ function misspelledVariables(env: Environment): ConfigMistake[] {
   const known = listedSettings.map(({ variable }) => variable);
   return Object.keys(env).flatMap((name) => {
     if (!name.startsWith("WAKEFUL_") || otherVariables.has(name) || known.includes(name)) return [];
-    const hint = nearestWord(name.slice("WAKEFUL_".length), known.map((variable) => variable.slice("WAKEFUL_".length)));
+    const hint = nearestWord(
+      name.slice("WAKEFUL_".length),
+      known.map((variable) => variable.slice("WAKEFUL_".length)),
+    );
     if (hint === undefined) return [];
     return [{ source: "environment", path: name, value: "", rule: "sets nothing", hint: `WAKEFUL_${hint}` }];
   });
@@ -70,11 +80,26 @@ export function overridesOfFlags(flags: Readonly<Record<string, unknown>>): Over
     if (given === undefined || given === "") continue;
     const setting = listedSettings.find((listed) => listed.key === key);
     if (setting === undefined) {
-      const hint = nearestWord(key, listedSettings.map((listed) => listed.key));
-      mistakes.push({ source: "flags", path: key, value: shownValue(given, []), rule: "is not a setting", ...(hint === undefined ? {} : { hint }) });
+      const hint = nearestWord(
+        key,
+        listedSettings.map((listed) => listed.key),
+      );
+      mistakes.push({
+        source: "flags",
+        path: key,
+        value: shownValue(given, []),
+        rule: "is not a setting",
+        ...(hint === undefined ? {} : { hint }),
+      });
       continue;
     }
-    values.push({ path: setting.path, value: typeof given === "string" ? setting.info.fromText(given) : given, source: "flags", name: key, given });
+    values.push({
+      path: setting.path,
+      value: typeof given === "string" ? setting.info.fromText(given) : given,
+      source: "flags",
+      name: key,
+      given,
+    });
   }
   return { values, mistakes, warnings: [] };
 }

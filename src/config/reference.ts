@@ -24,7 +24,12 @@ function listSettings(schema: unknown, path: readonly string[]): ListedSetting[]
 
 /** `worker.renewMs` is `WAKEFUL_WORKER_RENEW_MS`. */
 function variableOf(path: readonly string[]): string {
-  const words = path.map((step) => step.replaceAll(/([a-z])([A-Z])/g, "$1_$2").replaceAll("-", "_").toUpperCase());
+  const words = path.map((step) =>
+    step
+      .replaceAll(/([a-z])([A-Z])/g, "$1_$2")
+      .replaceAll("-", "_")
+      .toUpperCase(),
+  );
   return `WAKEFUL_${words.join("_")}`;
 }
 

@@ -60,7 +60,11 @@ export function doubtfulSettings(config: Pick<Config, "http" | "reaper">): Findi
   const findings: Finding[] = [];
   const { host } = config.http.listen;
   if (!loopback.has(host) && !host.startsWith("127.")) {
-    findings.push({ path: ["http", "listen"], value: host, rule: "lets other machines reach the API and the dashboard; only tokens protect them, so put TLS in front" });
+    findings.push({
+      path: ["http", "listen"],
+      value: host,
+      rule: "lets other machines reach the API and the dashboard; only tokens protect them, so put TLS in front",
+    });
   }
   if (!config.reaper.enabled) {
     findings.push({ path: ["reaper", "enabled"], value: false, rule: "leaves runs of dead processes in running until it is true again" });

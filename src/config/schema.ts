@@ -26,7 +26,11 @@ function section<Shape extends z.core.$ZodShape>(shape: Shape, meaning: string) 
 }
 
 const reaper = {
-  enabled: flag({ default: true, meaning: "Whether the reaper judges runs. The lease sweep has its own switch.", aliases: prefixed("REAPER_ENABLED") }),
+  enabled: flag({
+    default: true,
+    meaning: "Whether the reaper judges runs. The lease sweep has its own switch.",
+    aliases: prefixed("REAPER_ENABLED"),
+  }),
   intervalMs: durationMs({
     default: seconds(1),
     min: 50,
@@ -46,17 +50,24 @@ const reaper = {
     default: seconds(300),
     min: 0,
     max: days(7),
-    meaning: "How long after its recorded exit a run may take to be settled before its finalising is taken over. Must exceed the longest finalisation.",
+    meaning:
+      "How long after its recorded exit a run may take to be settled before its finalising is taken over. Must exceed the longest finalisation.",
     aliases: prefixed("REAPER_FINALIZE_GRACE_S", "s"),
   }),
   maxRunningMs: durationMs({
     default: hours(24),
     min: 1,
     max: longest,
-    meaning: "The age at which a run without a limit of its own is ended whatever the evidence. Must exceed the longest stage timeout plus the grace.",
+    meaning:
+      "The age at which a run without a limit of its own is ended whatever the evidence. Must exceed the longest stage timeout plus the grace.",
     aliases: prefixed("REAPER_MAX_RUNNING_S", "s"),
   }),
-  suspectRecheckMs: durationMs({ default: 250, min: 10, max: minutes(1), meaning: "How soon a process that looked dead once is looked at again." }),
+  suspectRecheckMs: durationMs({
+    default: 250,
+    min: 10,
+    max: minutes(1),
+    meaning: "How soon a process that looked dead once is looked at again.",
+  }),
   startWithinMs: durationMs({
     default: seconds(30),
     min: seconds(1),
@@ -72,7 +83,10 @@ const reaper = {
 };
 
 const loops = Object.fromEntries(
-  loopNames.map((name) => [name, section({ enabled: flag({ default: true, meaning: `Whether the ${name} loop works; read at each tick.` }) }, `The ${name} loop.`)]),
+  loopNames.map((name) => [
+    name,
+    section({ enabled: flag({ default: true, meaning: `Whether the ${name} loop works; read at each tick.` }) }, `The ${name} loop.`),
+  ]),
 ) as Record<LoopName, ReturnType<typeof section<{ enabled: z.ZodType<boolean> }>>>;
 
 /** Every setting by section, with its default, bounds and meaning. The one source of validation, documentation and JSON schema. */
@@ -89,13 +103,19 @@ export const configShape = {
           ? "must be a path or a postgres:// URL"
           : undefined,
   }),
-  dataDir: text<string>({ default: "data", isPath: true, meaning: "Directory of work/, runs/ and tokens; made with mode 0700.", aliases: ["DATA_DIR"] }),
+  dataDir: text<string>({
+    default: "data",
+    isPath: true,
+    meaning: "Directory of work/, runs/ and tokens; made with mode 0700.",
+    aliases: ["DATA_DIR"],
+  }),
   http: section(
     {
       listen: text<string>({
         default: "127.0.0.1:7070",
         meaning: "Address and port of the API and the dashboard. Port 0 lets the system choose.",
-        rule: (value) => (parseListen(value) === undefined ? "must be an address and a port (0 to 65535), such as 127.0.0.1:7070 or [::1]:7070" : undefined),
+        rule: (value) =>
+          parseListen(value) === undefined ? "must be an address and a port (0 to 65535), such as 127.0.0.1:7070 or [::1]:7070" : undefined,
       }),
       allowedHosts: list({
         default: [],
@@ -106,7 +126,13 @@ export const configShape = {
   ),
   worker: section(
     {
-      concurrency: integer({ default: 4, min: 1, max: 10_000, unit: "runs", meaning: "How many runs the daemon's own worker executes at once." }),
+      concurrency: integer({
+        default: 4,
+        min: 1,
+        max: 10_000,
+        unit: "runs",
+        meaning: "How many runs the daemon's own worker executes at once.",
+      }),
       outstandingMax: integer({
         default: 200,
         min: 1,
@@ -125,7 +151,8 @@ export const configShape = {
         default: seconds(30),
         min: 100,
         max: hours(2),
-        meaning: "Silence after which a worker that cannot be probed is judged dead. Longer than fencing, stopping and one renewal together.",
+        meaning:
+          "Silence after which a worker that cannot be probed is judged dead. Longer than fencing, stopping and one renewal together.",
       }),
       renewTimeoutMs: durationMs({ default: seconds(5), min: 10, max: minutes(10), meaning: "How long one renewal may take." }),
       fenceKillAfterMs: durationMs({
@@ -134,7 +161,11 @@ export const configShape = {
         max: days(1),
         meaning: "Time without a confirmed renewal after which frozen commands are killed.",
       }),
-      handlers: text({ default: undefined as string | undefined, isPath: true, meaning: "Module whose exports hold the handlers of stages that name one." }),
+      handlers: text({
+        default: undefined as string | undefined,
+        isPath: true,
+        meaning: "Module whose exports hold the handlers of stages that name one.",
+      }),
     },
     "Workers, and what the daemon tells them when they register.",
   ),
@@ -152,7 +183,13 @@ export const configShape = {
   ),
   intake: section(
     {
-      pollMs: durationMs({ default: seconds(1), min: 50, max: hours(1), meaning: "How often watched folders are looked at.", aliases: ["POLL_INTERVAL_MS"] }),
+      pollMs: durationMs({
+        default: seconds(1),
+        min: 50,
+        max: hours(1),
+        meaning: "How often watched folders are looked at.",
+        aliases: ["POLL_INTERVAL_MS"],
+      }),
       maxBytes: sizeBytes({
         default: mebibytes(500),
         min: 1,
@@ -173,7 +210,11 @@ export const configShape = {
   reaper: section(reaper, "How runs are judged."),
   leases: section(
     {
-      reclaimEnabled: flag({ default: true, meaning: "Whether leases of dead holders are freed.", aliases: prefixed("LEASE_RECLAIM_ENABLED") }),
+      reclaimEnabled: flag({
+        default: true,
+        meaning: "Whether leases of dead holders are freed.",
+        aliases: prefixed("LEASE_RECLAIM_ENABLED"),
+      }),
       scope: list({
         default: [],
         meaning: "Names of the leases that the sweep looks after; empty: all that this daemon granted.",
@@ -184,8 +225,18 @@ export const configShape = {
   ),
   stop: section(
     {
-      stopGraceMs: durationMs({ default: seconds(5), min: 0, max: hours(1), meaning: "Time between asking a process to stop (TERM) and killing it." }),
-      killGraceMs: durationMs({ default: seconds(2), min: 0, max: minutes(10), meaning: "Time after KILL in which a process must be gone." }),
+      stopGraceMs: durationMs({
+        default: seconds(5),
+        min: 0,
+        max: hours(1),
+        meaning: "Time between asking a process to stop (TERM) and killing it.",
+      }),
+      killGraceMs: durationMs({
+        default: seconds(2),
+        min: 0,
+        max: minutes(10),
+        meaning: "Time after KILL in which a process must be gone.",
+      }),
     },
     "How processes are stopped.",
   ),
@@ -197,13 +248,21 @@ export const configShape = {
         max: hours(1),
         meaning: "Time over which the requeues of one event (a host, a session) are spread beyond 100 jobs.",
       }),
-      adoption: flag({ default: true, meaning: "Whether commands that outlived their supervisor are carried on with. Off: they are stopped and requeued." }),
+      adoption: flag({
+        default: true,
+        meaning: "Whether commands that outlived their supervisor are carried on with. Off: they are stopped and requeued.",
+      }),
     },
     "What happens after a crash.",
   ),
   retention: section(
     {
-      finishedRowsMs: durationMs({ default: days(30), min: 0, max: longest, meaning: "How long rows of finished items and jobs are kept." }),
+      finishedRowsMs: durationMs({
+        default: days(30),
+        min: 0,
+        max: longest,
+        meaning: "How long rows of finished items and jobs are kept.",
+      }),
       logsMs: durationMs({ default: days(14), min: 0, max: longest, meaning: "How long output of finished runs is kept." }),
       workDirsDays: integer({
         default: 7,
@@ -218,14 +277,28 @@ export const configShape = {
   ),
   disk: section(
     {
-      minFreeBytes: sizeBytes({ default: mebibytes(512), min: 0, max: gibibytes(1024), meaning: "Free space below which no further run is claimed." }),
-      ballastBytes: sizeBytes({ default: mebibytes(16), min: 0, max: gibibytes(16), meaning: "Size of a file that is freed on a full disk, to be able to settle." }),
+      minFreeBytes: sizeBytes({
+        default: mebibytes(512),
+        min: 0,
+        max: gibibytes(1024),
+        meaning: "Free space below which no further run is claimed.",
+      }),
+      ballastBytes: sizeBytes({
+        default: mebibytes(16),
+        min: 0,
+        max: gibibytes(16),
+        meaning: "Size of a file that is freed on a full disk, to be able to settle.",
+      }),
     },
     "What is kept free.",
   ),
   log: section(
     {
-      level: oneOf({ default: "info", values: ["debug", "info", "warn", "error"], meaning: "The least important messages that are written." }),
+      level: oneOf({
+        default: "info",
+        values: ["debug", "info", "warn", "error"],
+        meaning: "The least important messages that are written.",
+      }),
       json: flag({ default: false, meaning: "One JSON object per line instead of text for people.", aliases: ["LOG_JSON"] }),
     },
     "The daemon's own log.",

@@ -35,7 +35,9 @@ interface Kind<T> {
   readonly bounds?: string;
   readonly isPath?: boolean;
   readonly json: Readonly<Record<string, unknown>>;
-  readonly parse: (input: unknown) => { readonly ok: true; readonly value: T } | { readonly ok: false; readonly rule: string; readonly known?: readonly string[] };
+  readonly parse: (
+    input: unknown,
+  ) => { readonly ok: true; readonly value: T } | { readonly ok: false; readonly rule: string; readonly known?: readonly string[] };
   readonly show: (value: T) => string;
   readonly fromText?: SettingInfo["fromText"];
 }
@@ -55,7 +57,12 @@ function setting<T>(kind: Kind<NonNullable<T>>, options: SettingOptions<T>): z.Z
       if (input === undefined || input === null) return fallback;
       const parsed = kind.parse(input);
       if (parsed.ok) return parsed.value as T;
-      context.issues.push({ code: "custom", message: parsed.rule, input, ...(parsed.known === undefined ? {} : { params: { known: parsed.known } }) });
+      context.issues.push({
+        code: "custom",
+        message: parsed.rule,
+        input,
+        ...(parsed.known === undefined ? {} : { params: { known: parsed.known } }),
+      });
       return z.NEVER;
     });
   settingInfo.add(schema, {
@@ -136,7 +143,12 @@ export function durationMs(options: SettingOptions<number> & Bounds): z.ZodType<
       type: "duration",
       unit: "ms",
       bounds: `${formatDuration(min)} to ${formatDuration(max)}`,
-      json: { anyOf: [{ type: "integer", minimum: min, maximum: max }, { type: "string", pattern: durationPattern }] },
+      json: {
+        anyOf: [
+          { type: "integer", minimum: min, maximum: max },
+          { type: "string", pattern: durationPattern },
+        ],
+      },
       parse: (input) => within(typeof input === "number" ? wholeNumber(input) : parseDuration(input), options, formatDuration),
       show: (value) => `${value} (${formatDuration(value)})`,
       fromText: numberFromText({ s: 1000, days: 86_400_000 }),
@@ -153,7 +165,12 @@ export function sizeBytes(options: SettingOptions<number> & Bounds): z.ZodType<n
       type: "size",
       unit: "bytes",
       bounds: `${formatSize(min)} to ${formatSize(max)}`,
-      json: { anyOf: [{ type: "integer", minimum: min, maximum: max }, { type: "string", pattern: sizePattern }] },
+      json: {
+        anyOf: [
+          { type: "integer", minimum: min, maximum: max },
+          { type: "string", pattern: sizePattern },
+        ],
+      },
       parse: (input) => within(parseSize(input), options, formatSize),
       show: (value) => `${value} (${formatSize(value)})`,
       fromText: numberFromText({ MiB: 2 ** 20 }),
@@ -162,7 +179,16 @@ export function sizeBytes(options: SettingOptions<number> & Bounds): z.ZodType<n
   );
 }
 
-const truthTexts: Readonly<Record<string, boolean>> = { true: true, "1": true, yes: true, on: true, false: false, "0": false, no: false, off: false };
+const truthTexts: Readonly<Record<string, boolean>> = {
+  true: true,
+  "1": true,
+  yes: true,
+  on: true,
+  false: false,
+  "0": false,
+  no: false,
+  off: false,
+};
 
 export function flag(options: SettingOptions<boolean>): z.ZodType<boolean> {
   return setting<boolean>(
@@ -204,7 +230,9 @@ export function oneOf<const T extends string>(options: SettingOptions<T> & { rea
       json: { type: "string", enum: [...options.values] },
       parse: (input) => {
         const value = options.values.find((candidate) => candidate === input);
-        return value === undefined ? { ok: false, rule: `must be one of ${options.values.join(", ")}`, known: options.values } : { ok: true, value: value as NonNullable<T> };
+        return value === undefined
+          ? { ok: false, rule: `must be one of ${options.values.join(", ")}`, known: options.values }
+          : { ok: true, value: value as NonNullable<T> };
       },
       show: String,
     },

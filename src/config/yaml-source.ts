@@ -95,26 +95,38 @@ class Converter {
     this.#values += 1;
     if (this.#values > valuesMax || depth > depthMax) {
       this.#stopped = true;
-      this.#refuse(path, position, "", this.#values > valuesMax ? `expands to more than ${valuesMax} values` : `is nested deeper than ${depthMax} levels`);
+      this.#refuse(
+        path,
+        position,
+        "",
+        this.#values > valuesMax ? `expands to more than ${valuesMax} values` : `is nested deeper than ${depthMax} levels`,
+      );
       return null;
     }
-    if (isAlias(node)) return this.#alias(node.source, path, depth, position, key);
+    return this.#valueOf(node, path, depth, position);
+  }
+
+  /** The value of a node whose place is noted: an alias's own place, not that of what it stands for. */
+  #valueOf(node: unknown, path: KeyPath, depth: number, position: Position): unknown {
+    if (isAlias(node)) return this.#alias(node.source, path, depth, position);
     if (isNode(node) && node.anchor !== undefined) this.#anchors.set(node.anchor, node);
     if (isScalar(node)) return this.#scalar(node.value, path, position);
     if (!isMap(node) && !isSeq(node)) return null;
     this.#open.add(node);
-    const value = isMap(node) ? this.#map(node.items, path, depth) : node.items.map((item, index) => this.convert(item, [...path, index], depth + 1));
+    const value = isMap(node)
+      ? this.#map(node.items, path, depth)
+      : node.items.map((item, index) => this.convert(item, [...path, index], depth + 1));
     this.#open.delete(node);
     return value;
   }
 
-  #alias(anchor: string, path: KeyPath, depth: number, position: Position, key: Position | undefined): unknown {
+  #alias(anchor: string, path: KeyPath, depth: number, position: Position): unknown {
     const target = this.#anchors.get(anchor);
     if (target === undefined || this.#open.has(target)) {
       this.#refuse(path, position, `*${anchor}`, target === undefined ? "names no anchor above it" : "holds itself");
       return null;
     }
-    return this.convert(target, path, depth, key);
+    return this.#valueOf(target, path, depth, position);
   }
 
   #scalar(value: unknown, path: KeyPath, position: Position): unknown {
@@ -142,7 +154,12 @@ class Converter {
       }
       if (entries.has(key)) {
         const first = this.#options.places.get(keyOf(keyPath))?.key;
-        this.#refuse(keyPath, position, JSON.stringify(key), `stands twice in this map${first === undefined ? "" : `, first in line ${first.line}`}`);
+        this.#refuse(
+          keyPath,
+          position,
+          JSON.stringify(key),
+          `stands twice in this map${first === undefined ? "" : `, first in line ${first.line}`}`,
+        );
         continue;
       }
       entries.set(key, this.convert(item.value, keyPath, depth + 1, position));

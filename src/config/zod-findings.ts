@@ -2,7 +2,15 @@ import { z } from "zod";
 import { nearestWord } from "./edit-distance.ts";
 import type { Finding, KeyPath } from "./mistake.ts";
 
-const typeNames: Readonly<Record<string, string>> = { object: "a map", record: "a map", array: "a list", string: "a text", boolean: "true or false", number: "a number", int: "a whole number" };
+const typeNames: Readonly<Record<string, string>> = {
+  object: "a map",
+  record: "a map",
+  array: "a list",
+  string: "a text",
+  boolean: "true or false",
+  number: "a number",
+  int: "a whole number",
+};
 
 /** What zod found, in our words: one finding per wrong value and one per unknown key, with the nearest known one. */
 export function findingsOfZod(error: z.ZodError, schema: z.ZodType, raw: unknown): Finding[] {
@@ -27,7 +35,8 @@ function findingsOfIssue(issue: z.core.$ZodIssue, schema: z.ZodType, raw: unknow
       });
     }
     case "invalid_type": {
-      if (!issue.message.startsWith("Invalid")) return [{ path, value, rule: value === undefined ? `is missing; it ${issue.message}` : issue.message }];
+      if (!issue.message.startsWith("Invalid"))
+        return [{ path, value, rule: value === undefined ? `is missing; it ${issue.message}` : issue.message }];
       const expected = typeNames[issue.expected] ?? issue.expected;
       return [{ path, value, rule: value === undefined ? `is missing; it must be ${expected}` : `must be ${expected}` }];
     }
@@ -63,7 +72,12 @@ export function valueAt(root: unknown, path: KeyPath): unknown {
 export function objectSchemaOf(schema: unknown): z.ZodObject | undefined {
   if (schema instanceof z.ZodObject) return schema;
   if (schema instanceof z.ZodPipe) return objectSchemaOf(schema.out) ?? objectSchemaOf(schema.in);
-  if (schema instanceof z.ZodOptional || schema instanceof z.ZodNullable || schema instanceof z.ZodDefault || schema instanceof z.ZodPrefault) {
+  if (
+    schema instanceof z.ZodOptional ||
+    schema instanceof z.ZodNullable ||
+    schema instanceof z.ZodDefault ||
+    schema instanceof z.ZodPrefault
+  ) {
     return objectSchemaOf(schema.unwrap());
   }
   return schema instanceof z.ZodLazy ? objectSchemaOf(schema.unwrap()) : undefined;

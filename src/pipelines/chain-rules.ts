@@ -62,7 +62,16 @@ function sharedNames(names: readonly string[], at: (...steps: string[]) => KeyPa
     const { running } = compatibleStageNames(name);
     const owner = owners.get(running);
     if (owner === undefined) owners.set(running, name);
-    return owner === undefined ? [] : [{ path: at(name), atKey: true, value: name, rule: `shares ${running} and its heartbeat file with the stage "${owner}": rename one` }];
+    return owner === undefined
+      ? []
+      : [
+          {
+            path: at(name),
+            atKey: true,
+            value: name,
+            rule: `shares ${running} and its heartbeat file with the stage "${owner}": rename one`,
+          },
+        ];
   });
 }
 
@@ -83,21 +92,37 @@ function wayFindings(chain: RawChain, path: KeyPath, unknown: readonly Finding[]
   const inCircle = cycles.map((cycle): Finding => {
     const last = cycle.at(-1) ?? "";
     // `next` is followed always, so no budget of attempts would ever end the lap: only a chain with an end terminates.
-    return { path: [...path, "stages", last, "next"], value: nextOf.get(last), rule: `leads in a circle (${[...cycle, cycle[0]].join(" -> ")}): an item would never end` };
+    return {
+      path: [...path, "stages", last, "next"],
+      value: nextOf.get(last),
+      rule: `leads in a circle (${[...cycle, cycle[0]].join(" -> ")}): an item would never end`,
+    };
   });
   const findings: Finding[] = [...unknown, ...inCircle];
   const first = firstStageOf(chain);
   if (first === undefined) {
-    if (chain.first === undefined) findings.push({ path: [...path, "stages"], atKey: true, value: undefined, rule: "has no first stage: every stage is some other's `next`" });
+    if (chain.first === undefined)
+      findings.push({
+        path: [...path, "stages"],
+        atKey: true,
+        value: undefined,
+        rule: "has no first stage: every stage is some other's `next`",
+      });
     return findings;
   }
   const reached = new Set<string>();
-  for (let name: string | undefined = first; name !== undefined && nextOf.has(name) && !reached.has(name); name = nextOf.get(name)) reached.add(name);
+  for (let name: string | undefined = first; name !== undefined && nextOf.has(name) && !reached.has(name); name = nextOf.get(name))
+    reached.add(name);
   const inCycle = new Set(cycles.flat());
   for (const name of nextOf.keys()) {
     // A misspelt `next` leaves its target unreached: one mistake, told once.
     if (unknown.length > 0 || reached.has(name) || inCycle.has(name)) continue;
-    findings.push({ path: [...path, "stages", name], atKey: true, value: name, rule: `is reached by nobody: no way from "${first}" leads here, so name it in a \`next\`` });
+    findings.push({
+      path: [...path, "stages", name],
+      atKey: true,
+      value: name,
+      rule: `is reached by nobody: no way from "${first}" leads here, so name it in a \`next\``,
+    });
   }
   return findings;
 }

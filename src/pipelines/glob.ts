@@ -27,7 +27,8 @@ export function parseGlob(text: string): ParsedGlob {
     if (typeof tokens === "string") return { ok: false, rule: tokens };
     compiled.push({ text: alternative, tokens });
   }
-  const matches = (name: string): boolean => compiled.some(({ text: each, tokens }) => each.startsWith(".") === name.startsWith(".") && matchTokens(tokens, [...name]));
+  const matches = (name: string): boolean =>
+    compiled.some(({ text: each, tokens }) => each.startsWith(".") === name.startsWith(".") && matchTokens(tokens, [...name]));
   return { ok: true, glob: { matches } };
 }
 

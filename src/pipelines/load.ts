@@ -34,9 +34,16 @@ export async function readConfiguration(request: ConfigRequest): Promise<Configu
   const { raw, handlers, findings: moduleFindings } = rawPipelines(reading.pipelines.value);
   const stages = stageNamesOf(raw);
   const overrides = stageOverrides(request.env, stages);
-  const { definitions, findings } = validatePipelines(raw, { defaults: defaultsOf(reading.config), overrideOf: (stage) => overrides.values.get(stage) ?? {} });
+  const { definitions, findings } = validatePipelines(raw, {
+    defaults: defaultsOf(reading.config),
+    overrideOf: (stage) => overrides.values.get(stage) ?? {},
+  });
   const relations = reading.config === undefined ? [] : limitFindings(definitions, limitsOf(reading.config));
-  const mistakes = [...reading.mistakes, ...overrides.mistakes, ...[...moduleFindings, ...findings, ...relations].map(reading.pipelines.locate)];
+  const mistakes = [
+    ...reading.mistakes,
+    ...overrides.mistakes,
+    ...[...moduleFindings, ...findings, ...relations].map(reading.pipelines.locate),
+  ];
   const warnings = [...reading.warnings, ...overrides.warnings, ...doubtfulStages(definitions).map(reading.pipelines.locate)];
   const { config } = reading;
   if (config === undefined || mistakes.length > 0) return { configuration: undefined, mistakes: inFileOrder(mistakes), warnings };
@@ -91,7 +98,8 @@ function rawPipelines(value: unknown): RawPipelines {
     raw.set(pipeline.name, pipeline.input);
     for (const [name, run] of pipeline.handlers) {
       const known = handlers.get(name);
-      if (known !== undefined && known !== run) findings.push({ path: ["pipelines", pipeline.name], value: name, rule: "is the name of two different handlers" });
+      if (known !== undefined && known !== run)
+        findings.push({ path: ["pipelines", pipeline.name], value: name, rule: "is the name of two different handlers" });
       handlers.set(name, run);
     }
   }
@@ -123,7 +131,12 @@ function stageOverrides(env: Environment, stages: readonly string[]): StageOverr
       if (text === "") return undefined;
       const value = /^[0-9]{1,9}$/.test(text) ? Number(text) : Number.NaN;
       if (value >= 1 && value <= max) return value;
-      mistakes.push({ source: "environment", path: variable, value: shownValue(text, []), rule: `must be a whole number from 1 to ${max}` });
+      mistakes.push({
+        source: "environment",
+        path: variable,
+        value: shownValue(text, []),
+        rule: `must be a whole number from 1 to ${max}`,
+      });
       return undefined;
     };
     const attempts = read(attemptsVariable, overrideMax.attempts);
@@ -135,7 +148,13 @@ function stageOverrides(env: Environment, stages: readonly string[]): StageOverr
     .filter((name) => name.startsWith("MAX_ATTEMPTS_") && !known.has(name))
     .map((name): ConfigMistake => {
       const hint = nearestWord(name, known);
-      return { source: "environment", path: name, value: "", rule: "sets nothing: no stage has that name", ...(hint === undefined ? {} : { hint }) };
+      return {
+        source: "environment",
+        path: name,
+        value: "",
+        rule: "sets nothing: no stage has that name",
+        ...(hint === undefined ? {} : { hint }),
+      };
     });
   return { values, mistakes, warnings };
 }

@@ -44,7 +44,9 @@ export function normalisePipeline(parsed: ParsedPipeline, { name, first, default
   return deepFreeze({
     name,
     ...(parsed.intake === undefined ? {} : { intake: intakeOf(parsed.intake, defaults) }),
-    stages: Object.fromEntries(Object.entries(parsed.stages).map(([stage, input]) => [stage, stageOf(input, { pipeline: name, name: stage, defaults })])),
+    stages: Object.fromEntries(
+      Object.entries(parsed.stages).map(([stage, input]) => [stage, stageOf(input, { pipeline: name, name: stage, defaults })]),
+    ),
     first,
   });
 }
@@ -67,7 +69,8 @@ function stageOf(input: ParsedStage, { pipeline, name, defaults }: StageOptions)
       : { heartbeat: { timeoutMs: input.heartbeat.timeout ?? defaults.heartbeatTimeoutMs, from: input.heartbeat.from ?? "file" } }),
     ...(input.timeout === undefined ? {} : { timeoutMs: input.timeout }),
     maxRunningMs:
-      input.maxRunning ?? (input.timeout === undefined ? defaults.maxRunningMs : input.timeout + finalizeGraceMs + gatePatienceMs + reaperSlackMs),
+      input.maxRunning ??
+      (input.timeout === undefined ? defaults.maxRunningMs : input.timeout + finalizeGraceMs + gatePatienceMs + reaperSlackMs),
     attempts: input.attempts ?? defaultStageMaxAttempts,
     ...(input.maxLosses === undefined ? {} : { maxLosses: input.maxLosses }),
     onExhausted: input.onExhausted ?? "fail",

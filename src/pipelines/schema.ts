@@ -21,24 +21,42 @@ interface Range {
 function duration(meaning: string, { min, max }: Range) {
   const schema = z.unknown().transform((input, context): number => {
     const parsed = parseDuration(input);
-    const rule = parsed.ok ? (parsed.value < min || parsed.value > max ? `must be ${formatDuration(min)} to ${formatDuration(max)}` : undefined) : parsed.rule;
+    const rule = parsed.ok
+      ? parsed.value < min || parsed.value > max
+        ? `must be ${formatDuration(min)} to ${formatDuration(max)}`
+        : undefined
+      : parsed.rule;
     if (rule === undefined && parsed.ok) return parsed.value;
     context.issues.push({ code: "custom", message: rule ?? "", input });
     return z.NEVER;
   });
-  inputJson.add(schema, { type: "string", pattern: durationPattern, description: `${meaning} ${formatDuration(min)} to ${formatDuration(max)}.` });
+  inputJson.add(schema, {
+    type: "string",
+    pattern: durationPattern,
+    description: `${meaning} ${formatDuration(min)} to ${formatDuration(max)}.`,
+  });
   return schema;
 }
 
 function size(meaning: string, { min, max }: Range) {
   const schema = z.unknown().transform((input, context): number => {
     const parsed = parseSize(input);
-    const rule = parsed.ok ? (parsed.value < min || parsed.value > max ? `must be ${formatSize(min)} to ${formatSize(max)}` : undefined) : parsed.rule;
+    const rule = parsed.ok
+      ? parsed.value < min || parsed.value > max
+        ? `must be ${formatSize(min)} to ${formatSize(max)}`
+        : undefined
+      : parsed.rule;
     if (rule === undefined && parsed.ok) return parsed.value;
     context.issues.push({ code: "custom", message: rule ?? "", input });
     return z.NEVER;
   });
-  inputJson.add(schema, { anyOf: [{ type: "integer", minimum: min, maximum: max }, { type: "string", pattern: sizePattern }], description: meaning });
+  inputJson.add(schema, {
+    anyOf: [
+      { type: "integer", minimum: min, maximum: max },
+      { type: "string", pattern: sizePattern },
+    ],
+    description: meaning,
+  });
   return schema;
 }
 
@@ -58,14 +76,23 @@ const plainText = (rule = "must be a text that is not empty; numbers and yes/no 
     .refine((value) => !value.includes("\0"), { error: "may not hold a NUL" });
 
 const argv = z
-  .array(z.string({ error: "must be a text: put numbers and yes/no words in quotes" }).refine((word) => !word.includes("\0"), { error: "may not hold a NUL" }), {
-    error: "must be a list of words, such as [node, steps/prep.js]: no shell is in between",
-  })
+  .array(
+    z
+      .string({ error: "must be a text: put numbers and yes/no words in quotes" })
+      .refine((word) => !word.includes("\0"), { error: "may not hold a NUL" }),
+    {
+      error: "must be a list of words, such as [node, steps/prep.js]: no shell is in between",
+    },
+  )
   .min(1, { error: "must name a program" })
   .max(1000, { error: "has more than 1000 words" })
   .refine((words) => words[0] !== "", { error: "must begin with a program" });
 
-const notYet = (what: string) => z.unknown().optional().meta({ description: `${what} Not available yet.` });
+const notYet = (what: string) =>
+  z
+    .unknown()
+    .optional()
+    .meta({ description: `${what} Not available yet.` });
 
 /** Refuses an object that has none or several of `keys`. Unknown keys are reported by themselves, before this is asked. */
 function exactlyOne(value: Readonly<Record<string, unknown>>, keys: readonly string[], context: z.core.ParsePayload): void {
@@ -110,8 +137,13 @@ export interface ParsedGate {
   readonly not?: ParsedGate | undefined;
 }
 
-const gate: z.ZodType<ParsedGate> = z.lazy(() => z.strictObject(gateShape).check(checkGate)).meta({ id: "gate", description: "A read-only check of what a stage made." });
-const gates = z.array(gate, { error: "must be a list of gates" }).min(1, { error: "must name at least one gate" }).max(100, { error: "has more than 100 gates" });
+const gate: z.ZodType<ParsedGate> = z
+  .lazy(() => z.strictObject(gateShape).check(checkGate))
+  .meta({ id: "gate", description: "A read-only check of what a stage made." });
+const gates = z
+  .array(gate, { error: "must be a list of gates" })
+  .min(1, { error: "must name at least one gate" })
+  .max(100, { error: "has more than 100 gates" });
 const gateKinds = ["file", "command", "all", "any", "not"] as const;
 const fileKeys = ["minBytes", "startsWith", "anyAge"] as const;
 
@@ -145,13 +177,18 @@ export function staysInside(path: string): boolean {
   return !/^([/\\]|[A-Za-z]:)/.test(path) && !path.split(/[/\\]/).includes("..");
 }
 
-const exitCodeList = z.array(whole({ min: 1, max: 255 }, "An exit code."), { error: "must be a list of exit codes from 1 to 255" }).max(255).optional();
+const exitCodeList = z
+  .array(whole({ min: 1, max: 255 }, "An exit code."), { error: "must be a list of exit codes from 1 to 255" })
+  .max(255)
+  .optional();
 
 const variableName = /^[A-Za-z_][A-Za-z0-9_]*$/;
 const environment = z
   .record(
     z.string(),
-    z.union([plainValue(), z.strictObject({ file: plainText() })], { error: "must be a text, or { file: path }: put numbers and yes/no words in quotes" }),
+    z.union([plainValue(), z.strictObject({ file: plainText() })], {
+      error: "must be a text, or { file: path }: put numbers and yes/no words in quotes",
+    }),
   )
   .check((context) => {
     for (const name of Object.keys(context.value)) {
@@ -165,15 +202,24 @@ const environment = z
   });
 
 function plainValue() {
-  return z.string().max(32_768).refine((value) => !value.includes("\0"), { error: "may not hold a NUL" });
+  return z
+    .string()
+    .max(32_768)
+    .refine((value) => !value.includes("\0"), { error: "may not hold a NUL" });
 }
 
 const stageShape = {
   run,
   heartbeat: z
     .strictObject({
-      timeout: duration("A run without progress for longer is hung; twice this for one that never beat.", { min: second, max: 30 * day }).optional(),
-      from: z.enum(["file", "output"]).optional().meta({ description: "What counts as progress: heartbeat files and calls, or also output." }),
+      timeout: duration("A run without progress for longer is hung; twice this for one that never beat.", {
+        min: second,
+        max: 30 * day,
+      }).optional(),
+      from: z
+        .enum(["file", "output"])
+        .optional()
+        .meta({ description: "What counts as progress: heartbeat files and calls, or also output." }),
     })
     .optional()
     .meta({ description: "How the stage proves progress. Declared, even empty, it makes silence count." }),
@@ -222,7 +268,11 @@ const stageShape = {
     .strictObject({ agent: plainText().max(200).optional(), repo: plainText().max(200).optional() })
     .optional()
     .meta({ description: "Names for reports and alerts." }),
-  next: z.string({ error: "must be the name of a stage" }).nullable().optional().meta({ description: "The stage that follows; none ends the pipeline." }),
+  next: z
+    .string({ error: "must be the name of a stage" })
+    .nullable()
+    .optional()
+    .meta({ description: "The stage that follows; none ends the pipeline." }),
 };
 
 const folder = (meaning: string) => plainText().optional().meta({ description: meaning });
@@ -252,7 +302,10 @@ const intakeShape = {
   diskFreeFactor: real({ min: 0, max: 1000 }, "Free disk must be this many times the file.").optional(),
   errorDir: folder("Where rejected files go; error beside the watched folder by default."),
   archiveDir: folder("Where finished files go; archive beside the watched folder by default."),
-  duplicates: z.enum(["hold", "discard", "use_existing", "reprocess"]).optional().meta({ description: "What happens to a file that is known already." }),
+  duplicates: z
+    .enum(["hold", "discard", "use_existing", "reprocess"])
+    .optional()
+    .meta({ description: "What happens to a file that is known already." }),
 };
 
 export const stageSchema = z.strictObject(stageShape);
@@ -262,7 +315,9 @@ export const pipelineSchema = z.strictObject({
   stages: z.record(z.string().meta({ pattern: namePattern }), stageSchema).meta({ description: "The stages by name." }),
 });
 /** What stands under `pipelines`. */
-export const pipelinesSchema = z.record(z.string().meta({ pattern: namePattern }), pipelineSchema).meta({ description: "The pipelines by name." });
+export const pipelinesSchema = z
+  .record(z.string().meta({ pattern: namePattern }), pipelineSchema)
+  .meta({ description: "The pipelines by name." });
 
 export type ParsedPipeline = z.output<typeof pipelineSchema>;
 export type ParsedStage = z.output<typeof stageSchema>;

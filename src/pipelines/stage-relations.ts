@@ -9,7 +9,13 @@ export function pipelineRelations(definition: PipelineDefinition, path: KeyPath)
   const { intake } = definition;
   const sameFolder = (["errorDir", "archiveDir"] as const).flatMap((key): Finding[] =>
     intake !== undefined && trimmedPath(intake[key]) === trimmedPath(intake.watch)
-      ? [{ path: [...path, "intake", key], value: intake[key], rule: "must be another folder than the watched one: its files would be taken in again" }]
+      ? [
+          {
+            path: [...path, "intake", key],
+            value: intake[key],
+            rule: "must be another folder than the watched one: its files would be taken in again",
+          },
+        ]
       : [],
   );
   return [...sameFolder, ...stageChain(definition).flatMap((stage) => stageRelations(stage, [...path, "stages", stage.name]))];
@@ -29,13 +35,22 @@ function stageRelations(stage: StageDefinition, path: KeyPath): Finding[] {
     });
   }
   if (retry.minMs > retry.maxMs) {
-    findings.push({ path: [...path, "retry", "min"], value: formatDuration(retry.minMs), rule: `must not be greater than retry.max (${formatDuration(retry.maxMs)})` });
+    findings.push({
+      path: [...path, "retry", "min"],
+      value: formatDuration(retry.minMs),
+      rule: `must not be greater than retry.max (${formatDuration(retry.maxMs)})`,
+    });
   }
   const owners = new Map<number, string>();
   for (const [list, codes] of Object.entries(exitCodes) as [string, readonly number[]][]) {
     for (const [index, code] of codes.entries()) {
       const owner = owners.get(code);
-      if (owner !== undefined) findings.push({ path: [...path, "exitCodes", list, index], value: code, rule: `stands in ${owner} already: a code means one thing` });
+      if (owner !== undefined)
+        findings.push({
+          path: [...path, "exitCodes", list, index],
+          value: code,
+          rule: `stands in ${owner} already: a code means one thing`,
+        });
       owners.set(code, list);
     }
   }
@@ -87,9 +102,14 @@ function heartbeatFindings(definition: PipelineDefinition, { renewMs }: StageLim
 /** The reaper's ceiling against the stage that may run longest; asked again when a live setting changes. */
 export function ceilingFindings(definitions: readonly PipelineDefinition[], limits: Omit<StageLimits, "renewMs">): readonly Finding[] {
   const timeouts = definitions.flatMap((definition) =>
-    stageChain(definition).flatMap(({ name, timeoutMs }) => (timeoutMs === undefined ? [] : [{ where: `${definition.name}.${name}`, timeoutMs }])),
+    stageChain(definition).flatMap(({ name, timeoutMs }) =>
+      timeoutMs === undefined ? [] : [{ where: `${definition.name}.${name}`, timeoutMs }],
+    ),
   );
-  const longest = timeouts.reduce<(typeof timeouts)[number] | undefined>((most, each) => (most === undefined || each.timeoutMs > most.timeoutMs ? each : most), undefined);
+  const longest = timeouts.reduce<(typeof timeouts)[number] | undefined>(
+    (most, each) => (most === undefined || each.timeoutMs > most.timeoutMs ? each : most),
+    undefined,
+  );
   if (longest === undefined || limits.reaperMaxRunningMs > longest.timeoutMs + limits.reaperFinalizeGraceMs) return [];
   return [
     {

@@ -45,15 +45,17 @@ export function handler(run: StageHandler | string, options: { readonly name?: s
 export function definePipeline<const Stage extends string>(name: string, input: PipelineInput<Stage>): DefinedPipeline {
   const handlers = new Map<string, StageHandler>();
   const findings: Finding[] = [];
-  const stages: unknown = input.stages;
-  const plain = isMap(stages) ? { ...input, stages: plainStages(stages) } : input;
+  const given: unknown = input;
+  const plain = isMap(given) && isMap(given["stages"]) ? { ...given, stages: plainStages(given["stages"]) } : given;
   const judged = validatePipeline(name, plain, { defaults: builtInDefaults });
   findings.push(...judged.findings);
   if (judged.definition === undefined || findings.length > 0) throw new ConfigError(findings.map((finding) => mistakeOf(finding, "code")));
   return Object.freeze({ name, definition: judged.definition, handlers, input: plain });
 
   function plainStages(declared: Readonly<Record<string, unknown>>): Record<string, unknown> {
-    return Object.fromEntries(Object.entries(declared).map(([stage, each]) => [stage, isMap(each) ? { ...each, run: plainRun(each["run"], stage) } : each]));
+    return Object.fromEntries(
+      Object.entries(declared).map(([stage, each]) => [stage, isMap(each) ? { ...each, run: plainRun(each["run"], stage) } : each]),
+    );
   }
 
   function plainRun(run: unknown, stage: string): unknown {
@@ -62,7 +64,11 @@ export function definePipeline<const Stage extends string>(name: string, input: 
     const handlerName = typeof chosen === "string" ? chosen : `${name}.${stage}`;
     const known = handlers.get(handlerName);
     if (known !== undefined && known !== given) {
-      findings.push({ path: ["pipelines", name, "stages", stage, "run", "handler"], value: handlerName, rule: "names two different functions: give each its own name" });
+      findings.push({
+        path: ["pipelines", name, "stages", stage, "run", "handler"],
+        value: handlerName,
+        rule: "names two different functions: give each its own name",
+      });
     }
     handlers.set(handlerName, given as StageHandler);
     return { ...rest, handler: handlerName };

@@ -29,7 +29,8 @@ export interface ValidatedPipelines {
 export function validatePipelines(raw: unknown, options: ValidateOptions): ValidatedPipelines {
   const path: KeyPath = ["pipelines"];
   if (raw === undefined || raw === null) return { definitions: [], findings: [] };
-  if (typeof raw !== "object" || Array.isArray(raw)) return { definitions: [], findings: [{ path, value: raw, rule: "must be a map of pipelines by name" }] };
+  if (typeof raw !== "object" || Array.isArray(raw))
+    return { definitions: [], findings: [{ path, value: raw, rule: "must be a map of pipelines by name" }] };
   const judged = Object.entries(raw).map(([name, pipeline]) => validatePipeline(name, pipeline, options));
   const definitions = judged.flatMap(({ definition }) => (definition === undefined ? [] : [definition]));
   return { definitions, findings: [...judged.flatMap(({ findings }) => findings), ...sharedLimitFindings(definitions)] };
@@ -49,8 +50,12 @@ export function validatePipeline(name: string, raw: unknown, { defaults, overrid
 
   const chain = readChain(raw);
   const parsed = pipelineSchema.safeParse(raw);
-  const structure = parsed.success ? [] : findingsOfZod(parsed.error, pipelineSchema, raw).map((finding) => ({ ...finding, path: [...path, ...finding.path] }));
-  const stagesAreMissing = structure.some((finding) => finding.path.length === path.length || (finding.path.length === path.length + 1 && finding.path.at(-1) === "stages"));
+  const structure = parsed.success
+    ? []
+    : findingsOfZod(parsed.error, pipelineSchema, raw).map((finding) => ({ ...finding, path: [...path, ...finding.path] }));
+  const stagesAreMissing = structure.some(
+    (finding) => finding.path.length === path.length || (finding.path.length === path.length + 1 && finding.path.at(-1) === "stages"),
+  );
   const findings = [...nameFinding(name, path), ...structure, ...(stagesAreMissing ? [] : chainFindings(chain, path))];
   const first = firstStageOf(chain);
   if (!parsed.success || first === undefined || findings.length > 0) return { definition: undefined, findings };
@@ -62,5 +67,8 @@ export function validatePipeline(name: string, raw: unknown, { defaults, overrid
 
 function withOverrides(parsed: ParsedPipeline, overrideOf: ValidateOptions["overrideOf"]): ParsedPipeline {
   if (overrideOf === undefined) return parsed;
-  return { ...parsed, stages: Object.fromEntries(Object.entries(parsed.stages).map(([stage, input]) => [stage, { ...input, ...overrideOf(stage) }])) };
+  return {
+    ...parsed,
+    stages: Object.fromEntries(Object.entries(parsed.stages).map(([stage, input]) => [stage, { ...input, ...overrideOf(stage) }])),
+  };
 }

@@ -11,11 +11,18 @@ export interface PipelinesReading {
 }
 
 /** The pipelines of a YAML text, and everything that is wrong with them, with line and column. Its other sections are not looked at. Never throws. */
-export function readPipelinesYaml(text: string, name = "wakeful.yaml", options: ValidateOptions = { defaults: builtInDefaults }): PipelinesReading {
+export function readPipelinesYaml(
+  text: string,
+  name = "wakeful.yaml",
+  options: ValidateOptions = { defaults: builtInDefaults },
+): PipelinesReading {
   const source = readYaml(text, name);
   const root = source.value;
   if (root !== null && (typeof root !== "object" || Array.isArray(root))) {
-    return { definitions: [], mistakes: [...source.mistakes, mistakeOf({ path: [], value: root, rule: "must be a map of settings" }, name)] };
+    return {
+      definitions: [],
+      mistakes: [...source.mistakes, mistakeOf({ path: [], value: root, rule: "must be a map of settings" }, name)],
+    };
   }
   const raw = root !== null && "pipelines" in root ? root.pipelines : undefined;
   const { definitions, findings } = validatePipelines(raw, options);
