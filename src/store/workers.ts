@@ -8,6 +8,7 @@ import { workerRow } from "./rows/worker-row.ts";
 
 /** The states of a session that is heard from: also the predicate of the index `workers_alive`. */
 const alive: readonly WorkerState[] = ["live", "draining"];
+const ended: readonly WorkerState[] = ["stopped", "dead"];
 
 export function createWorkers(engine: Engine): Omit<WorkersStore, "renew"> {
   const { kysely } = engine;
@@ -82,11 +83,25 @@ export function createWorkers(engine: Engine): Omit<WorkersStore, "renew"> {
       if (options.states !== undefined) query = query.where("state", "in", options.states);
       return (await query.execute()).map(workerRow);
     },
-    listHostConflicts: async () => {
+    listEndedHolding: async (limit) => {
+      const rows = await kysely
+        .selectFrom("workers")
+        .select("id")
+        .where("state", "in", ended)
+        .where(({ exists, selectFrom }) =>
+          exists(selectFrom("runs").select("runs.id").whereRef("runs.worker_id", "=", "workers.id").where("runs.ended_at", "is", null)),
+        )
+        .orderBy("id")
+        .limit(limit)
+        .execute();
+      return rows.map((row) => row.id);
+    },
+    listHostConflicts: async (heardSince) => {
       const rows = await kysely
         .selectFrom("workers")
         .select("host_id")
         .where("state", "in", alive)
+        .where("last_heard_at", ">=", heardSince)
         .groupBy("host_id")
         .having(sql<number>`count(distinct boot_id)`, ">", 1)
         .orderBy("host_id")

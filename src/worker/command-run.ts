@@ -1,7 +1,7 @@
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { isWakefulError, messageOf } from "../domain/errors.ts";
-import type { OwnerEpoch, RunId, WorkerId } from "../domain/ids.ts";
+import type { JobId, OwnerEpoch, RunId, WorkerId } from "../domain/ids.ts";
 import { addMs, asInstant, type Instant } from "../domain/time.ts";
 import type { RunOutcome } from "../liveness/outcome-policy.ts";
 import type { StageDefinition } from "../pipelines/definition.ts";
@@ -20,9 +20,9 @@ import type { Store } from "../store/store.ts";
 import type { Emit } from "../telemetry/events.ts";
 import { stageInput } from "./command-input.ts";
 import type { Finaliser } from "./finaliser.ts";
-import { readSecrets } from "./secrets.ts";
-import { settlementOfFailure, type SettlingContext } from "./settling.ts";
 import { type DataPaths, itemDirOf, runDirOf } from "./run-paths.ts";
+import { readSecrets } from "./secrets.ts";
+import { type SettlingContext, settlementOfFailure } from "./settling.ts";
 
 export interface CommandRunDeps {
   readonly store: Pick<Store, "runs" | "items" | "upkeep" | "now">;
@@ -42,6 +42,8 @@ export interface CommandRunDeps {
   readonly stopGraceMs: () => number;
   readonly killGraceMs: () => number;
   readonly url: () => string | undefined;
+  /** The present session. */
+  readonly workerId: () => WorkerId;
   readonly tokenOf: (runId: RunId) => string | undefined;
   /** Sessions of this host: never signalled, nor what is below them. */
   readonly shielded: () => readonly ProcessIdentity[];
@@ -61,6 +63,7 @@ export const limitsOf = (stage: Pick<StageDefinition, "timeoutMs" | "heartbeat" 
  */
 export class CommandRun {
   readonly runId: RunId;
+  readonly jobId: JobId;
   readonly queue: string;
   readonly stage: StageDefinition;
   readonly ownerEpoch: OwnerEpoch;
@@ -68,7 +71,6 @@ export class CommandRun {
   readonly startedAt: Instant;
   readonly over: Promise<void>;
   readonly #deps: CommandRunDeps;
-  readonly #jobId: ClaimedRun["jobId"];
   #mode: "preparing" | "running" | "finalising" | "over" = "preparing";
   #finish: () => void = () => undefined;
   #watch: RunWatch | undefined;
@@ -96,7 +98,7 @@ export class CommandRun {
     this.#deps = deps;
     this.runId = run.runId;
     this.queue = run.queue;
-    this.#jobId = run.jobId;
+    this.jobId = run.jobId;
     this.ownerEpoch = run.ownerEpoch;
     this.stage = stage;
     this.workDir = workDir;
@@ -195,7 +197,7 @@ export class CommandRun {
   }
 
   async #start(claimed: ClaimedRun, item: Awaited<ReturnType<Store["items"]["get"]>>): Promise<void> {
-    const { store, paths, host, tools, environment, baseDir, emit, firstCheckAt, url, tokenOf } = this.#deps;
+    const { store, host, tools, environment, baseDir, emit, firstCheckAt, url, tokenOf } = this.#deps;
     const { stage, runId, workDir } = this;
     if (stage.run.kind !== "command") throw new Error(`Stage ${stage.name} is not run by a command.`);
     if (workDir !== undefined) {
@@ -251,7 +253,7 @@ export class CommandRun {
       jobId: claimed.jobId,
       queue: claimed.queue,
       attempt: claimed.attempt,
-      workerId: 0 as WorkerId,
+      workerId: this.#deps.workerId(),
       pid: wrapper.identity.pid,
     });
   }
@@ -348,7 +350,7 @@ export class CommandRun {
       this.#end();
       return;
     }
-    emit("run.exited", { runId: this.runId, jobId: this.#jobId, queue: this.queue, exitCode: status, source: "exit record" });
+    emit("run.exited", { runId: this.runId, jobId: this.jobId, queue: this.queue, exitCode: status, source: "exit record" });
     await this.#stopStrays();
     await this.#finalise(status);
   }
@@ -372,7 +374,7 @@ export class CommandRun {
     const strays = findStrays(this.#tree());
     if (strays.length === 0) return;
     const { emit, clock, stopGraceMs, killGraceMs } = this.#deps;
-    emit("run.strays_stopped", { runId: this.runId, jobId: this.#jobId, queue: this.queue, pids: strays.map((stray) => stray.pid) });
+    emit("run.strays_stopped", { runId: this.runId, jobId: this.jobId, queue: this.queue, pids: strays.map((stray) => stray.pid) });
     await stopTree({
       ...this.#tree(),
       seen: strays,
@@ -398,7 +400,7 @@ export class CommandRun {
         return;
       }
       await store.runs.recordGatePending({ runId: this.runId, ownerEpoch: this.ownerEpoch, checkAt: addMs(result.readAgainAt, 60_000) });
-      emit("run.deferred", { runId: this.runId, jobId: this.#jobId, queue: this.queue, reason: result.why });
+      emit("run.deferred", { runId: this.runId, jobId: this.jobId, queue: this.queue, reason: result.why });
       this.#gateTimer = setTimeout(() => void this.#finalise(status), Math.max(0, result.readAgainAt - store.now())).unref();
     } catch (thrown) {
       // Recorded as exited, so nothing is lost: tried again soon, and by the job-reaper past its grace.
@@ -416,7 +418,7 @@ export class CommandRun {
     const { store, emit } = this.#deps;
     const [answer] = await store.runs.settle([settlement]);
     this.#end();
-    const ref = { runId: this.runId, jobId: this.#jobId, queue: this.queue };
+    const ref = { runId: this.runId, jobId: this.jobId, queue: this.queue };
     if (answer?.kind === "ok") {
       const { outcome, reason, message = "", then, actor = "worker" } = settlement;
       emit("run.ended", { ...ref, outcome, reason, message, jobState: then.to, actor });

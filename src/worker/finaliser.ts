@@ -12,9 +12,9 @@ import { commandEnvironment } from "../processes/environment.ts";
 import { runFiles } from "../processes/run-files.ts";
 import type { ItemsStore } from "../store/port/items.ts";
 import type { LiveRun, Settlement } from "../store/port/runs.ts";
-import { type DataPaths, itemDirOf, runDirOf } from "./run-paths.ts";
 import { readRunOutput } from "./run-output.ts";
-import { settlementOfFailure, settlementOfSuccess, type SettlingContext } from "./settling.ts";
+import { type DataPaths, itemDirOf, runDirOf } from "./run-paths.ts";
+import { type SettlingContext, settlementOfFailure, settlementOfSuccess } from "./settling.ts";
 
 export interface FinaliserDeps {
   readonly registry: PipelineRegistry;

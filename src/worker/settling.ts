@@ -1,5 +1,5 @@
-import { asInstant, type Instant } from "../domain/time.ts";
 import type { RunOutcome as StoredOutcome } from "../domain/lifecycles.ts";
+import { asInstant, type Instant } from "../domain/time.ts";
 import { changeAfter, type JobBudget, type RunOutcome } from "../liveness/outcome-policy.ts";
 import { defaultRetryDelay, type Random, type RetryDelay } from "../liveness/retry-delay.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";

@@ -1,0 +1,111 @@
+import { messageOf } from "../domain/errors.ts";
+import { addMs } from "../domain/time.ts";
+import { explainLease, judgeLease, type LeaseEvidence } from "../liveness/lease-policy.ts";
+import type { ProcessProbe } from "../processes/identity.ts";
+import type { HeldLease } from "../store/port/leases.ts";
+import type { LiveRun } from "../store/port/runs.ts";
+import type { Store } from "../store/store.ts";
+import type { TickContext } from "./loop.ts";
+
+export interface LeaseSweepDeps {
+  readonly store: Pick<Store, "leases" | "runs">;
+  readonly probe: ProcessProbe;
+  /** Read each tick: the switch of its own, and the names in scope (empty: all). */
+  readonly settings: () => { readonly reclaimEnabled: boolean; readonly scope: readonly string[] };
+  /** Ends a holder's run that keeps its lease beyond every limit: flip first, the stopper follows. */
+  readonly endRun: (run: LiveRun, message: string) => Promise<boolean>;
+}
+
+const pageSize = 500;
+
+/** The second pass of the job-reaper's tick: frees what dead holders keep. Never throws; one lease's failure does not stop the others. */
+export class LeaseSweep {
+  readonly #deps: LeaseSweepDeps;
+  #reclaimedTotal = 0;
+
+  constructor(deps: LeaseSweepDeps) {
+    this.#deps = deps;
+  }
+
+  get reclaimedTotal(): number {
+    return this.#reclaimedTotal;
+  }
+
+  /** Returns the number reclaimed; 0 with the switch off, which touches nothing. */
+  async sweep(context: TickContext): Promise<number> {
+    const { reclaimEnabled, scope } = this.#deps.settings();
+    if (!reclaimEnabled) return 0;
+    let reclaimed = 0;
+    try {
+      const held = await this.#deps.store.leases.listHeld({ limit: pageSize, ...(scope.length === 0 ? {} : { scope }) });
+      for (const lease of held) {
+        try {
+          if (await this.#judge(lease, context)) reclaimed++;
+        } catch (thrown) {
+          context.emit("loop.subject_failed", { loop: "lease-sweep", subject: `lease ${lease.name}`, message: messageOf(thrown) });
+        }
+      }
+      if (!context.dryRun) await this.#deps.store.leases.tidyWaiters();
+    } catch (thrown) {
+      context.emit("loop.failed", { loop: "lease-sweep", message: messageOf(thrown) });
+    }
+    this.#reclaimedTotal += reclaimed;
+    return reclaimed;
+  }
+
+  async #judge(lease: HeldLease, context: TickContext): Promise<boolean> {
+    const { store, endRun } = this.#deps;
+    const facts = {
+      name: lease.name,
+      holder: lease.holder.kind,
+      grantedAt: lease.grantedAt,
+      renewedAt: addMs(lease.expiresAt, -lease.ttlMs),
+      ttlMs: lease.ttlMs,
+      maxHoldMs: lease.maxHoldMs,
+      alertedAt: lease.alertedAt ?? undefined,
+    };
+    const verdict = judgeLease(facts, this.#observe(lease), context.now);
+    if (verdict.kind === "keep" || context.dryRun) return false;
+    const message = explainLease(verdict);
+    const { name, fencing } = lease;
+    switch (verdict.kind) {
+      case "free": {
+        const won = await store.leases.release({ name, fencing, actor: "lease-sweep", reason: message });
+        if (won) context.emit("lease.reclaimed", { lease: name, fencing, reason: message });
+        return won;
+      }
+      case "alert":
+        if (await store.leases.markAlerted({ name, fencing })) {
+          context.emit("lease.overdue", { lease: name, fencing, heldMs: context.now - lease.grantedAt });
+        }
+        return false;
+      case "stop_then_free": {
+        if (lease.holder.kind !== "run") {
+          if (await store.leases.markAlerted({ name, fencing }))
+            context.emit("lease.overdue", { lease: name, fencing, heldMs: verdict.heldMs });
+          return false;
+        }
+        const [run] = await store.runs.listLive([lease.holder.runId]);
+        if (run !== undefined) await endRun(run, `its lease ${name} was ${message}`);
+        return false;
+      }
+    }
+  }
+
+  #observe(lease: HeldLease): LeaseEvidence {
+    const { probe } = this.#deps;
+    if (lease.holder.kind === "process") {
+      const life = probe.observe(lease.holder.process).kind;
+      return { holder: life === "alive" || life === "dead" ? life : "unknown", stopping: false };
+    }
+    const { run } = lease;
+    // Its row is gone: retention removes only what has ended.
+    if (run === null) return { holder: "dead", stopping: false };
+    if (run.blocked) return { holder: "unknown", stopping: true };
+    if (run.state === "ended") return { holder: "dead", stopping: false };
+    const identity = run.process ?? run.supervisor?.process;
+    if (identity === undefined || identity === null) return { holder: "unknown", stopping: false };
+    const life = probe.observe(identity).kind;
+    return { holder: life === "alive" || life === "dead" ? life : "unknown", stopping: false };
+  }
+}

@@ -1,0 +1,116 @@
+import { messageOf } from "../domain/errors.ts";
+import { addMs, type DurationMs, type Instant } from "../domain/time.ts";
+import type { Deliverer } from "../notify/deliverer.ts";
+import type { OutboxRow, OutboxStore } from "../store/port/records.ts";
+import type { Loop, TickContext, TickReport } from "./loop.ts";
+
+export interface OutboxDeps {
+  readonly outbox: Pick<OutboxStore, "due" | "done" | "failed">;
+  readonly deliverers: readonly Deliverer[];
+  readonly random: () => number;
+  readonly enabled: () => boolean;
+  /** Deliveries at once. Default 8. */
+  readonly concurrency?: number;
+  /** Entries looked at in one tick. Default 200. */
+  readonly pageSize?: number;
+  /** How long one delivery may take before the tick goes on without it and it counts as failed. Default 10 s. */
+  readonly deliveryTimeoutMs?: DurationMs;
+}
+
+/** After this many failed deliveries an entry is given up, and that is told. */
+export const deliveriesMax = 10;
+const firstDelayMs: DurationMs = 1_000;
+const longestDelayMs: DurationMs = 5 * 60_000;
+
+/** How long until an entry that has failed `failures` times is tried again: doubling, with half of it left to chance. */
+export function redeliveryDelayMs(failures: number, random: () => number): DurationMs {
+  const delayMs = Math.min(longestDelayMs, firstDelayMs * 2 ** Math.min(20, Math.max(0, failures - 1)));
+  return Math.round(delayMs / 2 + (delayMs / 2) * random());
+}
+
+/**
+ * Carries what was written with a flip out of the store: at least once, backed off, given up after ten attempts with an event.
+ * Deliveries are apart from each other: one that fails, throws or never answers holds up neither its fellows nor the next tick.
+ */
+export function createOutboxLoop(deps: OutboxDeps): Loop {
+  const { outbox, random, concurrency = 8, pageSize = 200, deliveryTimeoutMs = 10_000 } = deps;
+  const deliverers = new Map(deps.deliverers.map((deliverer) => [deliverer.kind, deliverer]));
+  /** Deliveries that have not answered, also those that a tick has given up waiting for: never two of one entry at once. */
+  const underway = new Set<number>();
+  let deadLetters = 0;
+
+  const deliver = async (entry: OutboxRow, context: TickContext): Promise<"delivered" | "failed"> => {
+    try {
+      const deliverer = deliverers.get(entry.kind);
+      if (deliverer === undefined) throw new Error(`nothing delivers entries of kind ${entry.kind}`);
+      underway.add(entry.id);
+      const limit = AbortSignal.any([context.signal, AbortSignal.timeout(deliveryTimeoutMs)]);
+      const delivery = deliverer.deliver(entry, limit).finally(() => underway.delete(entry.id));
+      await untilAborted(delivery, limit, deliveryTimeoutMs);
+      await outbox.done({ id: entry.id, revision: entry.revision });
+      return "delivered";
+    } catch (thrown) {
+      // Stopping is nobody's failure: the entry is due as before.
+      if (context.signal.aborted) return "failed";
+      await fail(entry, messageOf(thrown), context);
+      return "failed";
+    }
+  };
+
+  const fail = async (entry: OutboxRow, error: string, { now, emit }: TickContext): Promise<void> => {
+    const failures = entry.attempts + 1;
+    const dead = failures >= deliveriesMax;
+    const dueAt: Instant = addMs(now, redeliveryDelayMs(failures, random));
+    await outbox.failed({ id: entry.id, error, dueAt, dead });
+    if (!dead) return;
+    deadLetters += 1;
+    emit("outbox.dead_lettered", { id: entry.id, kind: entry.kind, key: entry.key, error });
+  };
+
+  return {
+    name: "outbox",
+    enabled: deps.enabled,
+    details: () => ({ dead_letters: deadLetters, underway: underway.size }),
+    tick: async (context): Promise<TickReport> => {
+      const due = await outbox.due(pageSize);
+      const ready = due.filter((entry) => !underway.has(entry.id));
+      if (context.dryRun) {
+        return { seen: due.length, settled: 0, lost: 0, failed: 0, would: ready.map((entry) => `deliver ${entry.kind} ${entry.key}`) };
+      }
+      let delivered = 0;
+      let failed = 0;
+      const waiting = [...ready];
+      const lane = async (): Promise<void> => {
+        for (let entry = waiting.shift(); entry !== undefined && !context.signal.aborted; entry = waiting.shift()) {
+          try {
+            if ((await deliver(entry, context)) === "delivered") delivered += 1;
+            else failed += 1;
+          } catch (thrown) {
+            // The store itself refused the entry's bookkeeping: the entry stays due, the others go on.
+            failed += 1;
+            context.emit("loop.subject_failed", { loop: "outbox", subject: `${entry.kind} ${entry.key}`, message: messageOf(thrown) });
+          }
+        }
+      };
+      await Promise.all(Array.from({ length: Math.min(concurrency, ready.length) }, lane));
+      // A full page means that there is more; one of failures alone would only be read again.
+      const more = due.length === pageSize && delivered > 0;
+      return { seen: due.length, settled: delivered, lost: 0, failed, ...(more ? { nextInMs: 0 } : {}) };
+    },
+  };
+}
+
+/** The delivery's answer, or a rejection once `signal` is aborted; the delivery itself may go on and is then answered by nobody. */
+async function untilAborted(delivery: Promise<void>, signal: AbortSignal, timeoutMs: DurationMs): Promise<void> {
+  let onAbort: (() => void) | undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    onAbort = () => reject(new Error(`no answer within ${timeoutMs} ms`));
+    signal.addEventListener("abort", onAbort, { once: true });
+    if (signal.aborted) onAbort();
+  });
+  try {
+    await Promise.race([delivery, aborted]);
+  } finally {
+    if (onAbort !== undefined) signal.removeEventListener("abort", onAbort);
+  }
+}

@@ -1,0 +1,41 @@
+import type { DurationMs } from "../domain/time.ts";
+import type { JobsStore } from "../store/port/jobs.ts";
+import type { Store } from "../store/store.ts";
+import type { Loop } from "./loop.ts";
+
+export interface SchedulerDeps {
+  readonly jobs: Pick<JobsStore, "promoteDue">;
+  /** The store's clock. */
+  readonly now: Store["now"];
+  readonly enabled: () => boolean;
+  /** Jobs moved by one statement. Default 1000. */
+  readonly pageSize?: number;
+  /** Statements of one tick; what is left is moved by the next, which follows at once. Default 20. */
+  readonly pagesMax?: number;
+}
+
+/** The scheduler looks at least this often, whatever it believes to be due next. */
+export const schedulerIntervalMs: DurationMs = 60_000;
+
+/** Makes delayed and backed-off jobs claimable when their time has come. Woken by the hint `scheduled`, else by the next due time. */
+export function createSchedulerLoop(deps: SchedulerDeps): Loop {
+  const { jobs, now, pageSize = 1000, pagesMax = 20 } = deps;
+  return {
+    name: "scheduler",
+    enabled: deps.enabled,
+    tick: async ({ dryRun, signal }) => {
+      if (dryRun) return { seen: 0, settled: 0, lost: 0, failed: 0, would: ["make every due job claimable"] };
+      let moved = 0;
+      for (let page = 0; page < pagesMax && !signal.aborted; page++) {
+        const answer = await jobs.promoteDue(pageSize);
+        moved += answer.moved;
+        if (answer.moved < pageSize) {
+          const nextInMs =
+            answer.nextDueAt === undefined ? schedulerIntervalMs : Math.min(schedulerIntervalMs, Math.max(0, answer.nextDueAt - now()));
+          return { seen: moved, settled: moved, lost: 0, failed: 0, nextInMs };
+        }
+      }
+      return { seen: moved, settled: moved, lost: 0, failed: 0, nextInMs: 0 };
+    },
+  };
+}

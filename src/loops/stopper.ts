@@ -1,0 +1,195 @@
+import { messageOf } from "../domain/errors.ts";
+import type { JobId } from "../domain/ids.ts";
+import type { DurationMs, Instant } from "../domain/time.ts";
+import type { HostIdentity, ProcessIdentity, ProcessProbe } from "../processes/identity.ts";
+import type { ProcessTable } from "../processes/process-table.ts";
+import { readCommand } from "../processes/run-files.ts";
+import { stopTree } from "../processes/stop-tree.ts";
+import type { BlockedJob } from "../store/port/runs.ts";
+import type { Store } from "../store/store.ts";
+import { type DataPaths, runDirOf } from "../worker/run-paths.ts";
+import type { Loop, TickContext, TickReport } from "./loop.ts";
+import type { PresenceBook } from "./presence-book.ts";
+
+export interface StopperDeps {
+  readonly store: Pick<Store, "runs" | "now">;
+  readonly probe: ProcessProbe;
+  readonly table: ProcessTable;
+  readonly host: HostIdentity;
+  readonly paths: DataPaths;
+  readonly presence: PresenceBook;
+  readonly clock: { mono(): number };
+  readonly settings: () => {
+    readonly enabled: boolean;
+    readonly stopGraceMs: DurationMs;
+    readonly killGraceMs: DurationMs;
+    readonly fenceKillAfterMs: DurationMs;
+  };
+  /** Sessions of this host: never signalled, nor what is below them. */
+  readonly shielded: () => readonly ProcessIdentity[];
+}
+
+const pageSize = 200;
+const atOnce = 50;
+/** How soon a survivor is tried again. */
+const againMs: DurationMs = 5000;
+
+/**
+ * Ends the processes of runs that have ended or were taken, and gives their jobs back only with proof.
+ * Stopping takes seconds, so it goes on beside the ticks; the block in the store is what survives a crash half-way.
+ */
+export class Stopper implements Loop {
+  readonly name = "stopper";
+  readonly #deps: StopperDeps;
+  readonly #stopping = new Map<JobId, Promise<void>>();
+  readonly #retryAt = new Map<JobId, Instant>();
+  readonly #toldUnstoppable = new Set<JobId>();
+  #stoppedTotal = 0;
+
+  constructor(deps: StopperDeps) {
+    this.#deps = deps;
+  }
+
+  enabled(): boolean {
+    return this.#deps.settings().enabled;
+  }
+
+  details(): Readonly<Record<string, unknown>> {
+    return { stoppedTotal: this.#stoppedTotal, stopping: this.#stopping.size };
+  }
+
+  async idle(): Promise<void> {
+    while (this.#stopping.size > 0) await Promise.all(this.#stopping.values());
+  }
+
+  async tick(context: TickContext): Promise<TickReport> {
+    const blocked = await this.#deps.store.runs.listBlocked({ limit: pageSize });
+    const present = new Set(blocked.map((job) => job.jobId));
+    for (const jobId of [...this.#retryAt.keys()]) if (!present.has(jobId)) this.#retryAt.delete(jobId);
+    for (const jobId of [...this.#toldUnstoppable]) if (!present.has(jobId)) this.#toldUnstoppable.delete(jobId);
+    const would: string[] = [];
+    for (const job of blocked) {
+      if (this.#stopping.has(job.jobId) || this.#stopping.size >= atOnce || (this.#retryAt.get(job.jobId) ?? 0) > context.now) continue;
+      if (context.dryRun) {
+        would.push(`job ${job.jobId}: stop attempt ${job.run.attempt}`);
+        continue;
+      }
+      const work = this.#stop(job, context)
+        .catch((thrown: unknown) => {
+          context.emit("loop.subject_failed", { loop: this.name, subject: `job ${job.jobId}`, message: messageOf(thrown) });
+          this.#retryAt.set(job.jobId, (context.now + againMs) as Instant);
+        })
+        .finally(() => this.#stopping.delete(job.jobId));
+      this.#stopping.set(job.jobId, work);
+    }
+    return { seen: blocked.length, settled: 0, lost: 0, failed: 0, ...(context.dryRun ? { would } : {}) };
+  }
+
+  async #stop(job: BlockedJob, context: TickContext): Promise<void> {
+    const { run } = job;
+    if (run.kind === "handler") {
+      await this.#awaitHandlerHost(job, context);
+      return;
+    }
+    const process = run.process ?? run.wrapper;
+    if (process === null) {
+      await this.#release(job, "it never had a process", 0, context);
+      return;
+    }
+    const life = this.#deps.probe.observe(process);
+    if (life.kind === "otherBoot") {
+      await this.#release(job, "its host was started again since", 0, context);
+      return;
+    }
+    if (life.kind === "unknown") {
+      await this.#awaitFence(job, context);
+      return;
+    }
+    await this.#stopTree(job, context);
+  }
+
+  async #stopTree(job: BlockedJob, context: TickContext): Promise<void> {
+    const { run } = job;
+    const { host, table, clock, paths, shielded, settings } = this.#deps;
+    const { stopGraceMs, killGraceMs } = settings();
+    const runDir = runDirOf(paths, run.id);
+    const command = (await readCommand({ runDir, runId: run.id })) ?? run.process ?? undefined;
+    const wrapper = run.wrapper ?? undefined;
+    const isWrapper =
+      command !== undefined && wrapper !== undefined && command.pid === wrapper.pid && command.startTime === wrapper.startTime;
+    const result = await stopTree({
+      runId: run.id,
+      host,
+      table,
+      clock,
+      runDir,
+      stopGraceMs,
+      killGraceMs,
+      shielded: shielded(),
+      signal: context.signal,
+      ...(command === undefined || isWrapper ? {} : { command }),
+      ...(wrapper === undefined ? {} : { wrapper }),
+    });
+    if (result.stopped) {
+      const { gone, tookMs, lifePipe } = result.proof;
+      await this.#release(job, `${gone.length} processes gone after ${Math.round(tookMs)} ms, life pipe ${lifePipe}`, tookMs, context);
+      return;
+    }
+    this.#retryAt.set(job.jobId, (this.#deps.store.now() + againMs) as Instant);
+    this.#tellUnstoppable(
+      job,
+      result.survivors.map((survivor) => survivor.pid),
+      context,
+    );
+  }
+
+  /** A handler ends with its slot or with its host: the host says that it holds the run no more, or is dead. */
+  async #awaitHandlerHost(job: BlockedJob, context: TickContext): Promise<void> {
+    const { presence, probe } = this.#deps;
+    const { supervisor, run } = job;
+    if (supervisor === null) {
+      await this.#release(job, "its session is unknown to the store", 0, context);
+      return;
+    }
+    const life = probe.observe(supervisor.process).kind;
+    if (life === "dead" || life === "otherBoot") await this.#release(job, `its host, pid ${supervisor.process.pid}, is dead`, 0, context);
+    else if (presence.hasLetGo(supervisor.workerId, run.id, run.endedAt ?? run.reservedAt))
+      await this.#release(job, "its host has let go of it", 0, context);
+    else this.#tellUnstoppable(job, [supervisor.process.pid], context);
+  }
+
+  /** Nothing can be probed from here: past the bound of its own fence it has certainly stopped. */
+  async #awaitFence(job: BlockedJob, context: TickContext): Promise<void> {
+    const { settings, store } = this.#deps;
+    const fencedAt = job.stopBy + settings().fenceKillAfterMs;
+    if (store.now() < fencedAt) return;
+    await this.#release(job, "its host cannot be probed and its fence has passed", 0, context);
+    const details = { jobId: job.jobId, runId: job.run.id };
+    context.emit("alert.raised", {
+      cause: `fence:${job.run.id}`,
+      title: `Attempt ${job.run.attempt} of job ${job.jobId} was given up behind its fence`,
+      details,
+    });
+  }
+
+  #tellUnstoppable(job: BlockedJob, survivors: readonly number[], context: TickContext): void {
+    if (this.#deps.store.now() < job.stopBy || this.#toldUnstoppable.has(job.jobId)) return;
+    this.#toldUnstoppable.add(job.jobId);
+    const ref = { runId: job.run.id, jobId: job.jobId, queue: "" };
+    context.emit("run.unstoppable", { ...ref, survivors });
+    context.emit("alert.raised", {
+      cause: `unstoppable:${job.run.id}`,
+      title: `Attempt ${job.run.attempt} of job ${job.jobId} cannot be stopped; look at its processes, then \`wakeful unhold --force ${job.jobId}\``,
+      details: { jobId: job.jobId, runId: job.run.id, survivors },
+    });
+  }
+
+  async #release(job: BlockedJob, proof: string, tookMs: DurationMs, context: TickContext): Promise<void> {
+    const [cleared] = await this.#deps.store.runs.clearBlocks([{ jobId: job.jobId, runId: job.run.id, proof, actor: this.name }]);
+    this.#retryAt.delete(job.jobId);
+    this.#toldUnstoppable.delete(job.jobId);
+    if (cleared !== true) return;
+    this.#stoppedTotal++;
+    context.emit("run.stopped", { runId: job.run.id, jobId: job.jobId, queue: "", proof, tookMs });
+  }
+}

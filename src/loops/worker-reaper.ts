@@ -1,0 +1,208 @@
+import { messageOf } from "../domain/errors.ts";
+import type { HostId, RunId, WorkerId } from "../domain/ids.ts";
+import { addMs, asInstant, type DurationMs, type Instant } from "../domain/time.ts";
+import type { RunOutcome } from "../liveness/outcome-policy.ts";
+import { spreadDelayMs } from "../liveness/retry-delay.ts";
+import { countTurnedSilent } from "../liveness/vantage-mode.ts";
+import { explainWorker, judgeWorker, type WorkerVerdict } from "../liveness/worker-policy.ts";
+import type { PipelineRegistry } from "../pipelines/registry.ts";
+import type { HostIdentity, ProcessProbe } from "../processes/identity.ts";
+import type { LiveRun } from "../store/port/runs.ts";
+import type { WorkerRow } from "../store/port/workers.ts";
+import type { Store } from "../store/store.ts";
+import { settlementOfFailure } from "../worker/settling.ts";
+import type { Loop, TickContext, TickReport } from "./loop.ts";
+import type { PresenceBook } from "./presence-book.ts";
+import type { Watcher } from "./watcher.ts";
+
+export interface WorkerReaperDeps {
+  readonly store: Pick<Store, "runs" | "workers" | "now">;
+  readonly probe: ProcessProbe;
+  readonly host: HostIdentity;
+  readonly registry: PipelineRegistry;
+  readonly watcher: Watcher;
+  readonly presence: PresenceBook;
+  readonly random: () => number;
+  readonly settings: () => { readonly enabled: boolean; readonly deadAfterMs: DurationMs; readonly recoverySpreadMs: DurationMs };
+  /** Runs that the job-reaper should look at now: commands that outlived their session. */
+  readonly wakeJobReaper: () => void;
+}
+
+/** A page is one transaction of a few milliseconds, so that the event loop stays free between two. */
+const pageSize = 500;
+/** Pages per tick; what is left comes with the next tick, at once. */
+const pagesPerTick = 40;
+
+/** Judges sessions: what is proved dead, or silent beyond every doubt, is buried, and what it held goes back. */
+export class WorkerReaper implements Loop {
+  readonly name = "worker-reaper";
+  readonly #deps: WorkerReaperDeps;
+  readonly #buriedSilent: { readonly lastHeardAt: Instant; readonly provedDead: false }[] = [];
+  #buriedTotal = 0;
+
+  constructor(deps: WorkerReaperDeps) {
+    this.#deps = deps;
+  }
+
+  enabled(): boolean {
+    return this.#deps.settings().enabled;
+  }
+
+  details(): Readonly<Record<string, unknown>> {
+    return { buriedTotal: this.#buriedTotal };
+  }
+
+  async tick(context: TickContext): Promise<TickReport> {
+    const { store } = this.#deps;
+    const { deadAfterMs } = this.#deps.settings();
+    const alive = await store.workers.listAlive();
+    const conflicts = new Set(await store.workers.listHostConflicts(addMs(context.now, -deadAfterMs)));
+    this.#observeScope(alive, conflicts, context.now);
+    const lives = this.#deps.probe.observeMany(alive.map((worker) => worker.process));
+    const would: string[] = [];
+    let buried = 0;
+    let lost = 0;
+    for (const [at, worker] of alive.entries()) {
+      const life = lives[at];
+      const verdict = judgeWorker(
+        { workerId: worker.id, heardAt: worker.lastHeardAt, channel: "throughMe" },
+        { process: { pid: worker.process.pid, life: life?.kind ?? "unknown" }, hostConflict: conflicts.has(worker.process.hostId) },
+        { deadAfterMs },
+        this.#deps.watcher.view("workers"),
+        context.now,
+      );
+      if (verdict.kind !== "dead") continue;
+      if (context.dryRun) {
+        would.push(`worker ${worker.id}: ${explainWorker(verdict)}`);
+        continue;
+      }
+      if (await this.#bury(worker, verdict, context)) buried++;
+      else lost++;
+    }
+    if (context.dryRun) return { seen: alive.length, settled: 0, lost: 0, failed: 0, would };
+    const given = await this.#giveBack(context);
+    return { seen: alive.length, settled: buried + given.settled, lost, failed: given.failed, ...(given.more ? { nextInMs: 0 } : {}) };
+  }
+
+  #observeScope(alive: readonly WorkerRow[], conflicts: ReadonlySet<HostId>, now: Instant): void {
+    const { watcher, probe } = this.#deps;
+    const { deadAfterMs } = this.#deps.settings();
+    const subjects = alive
+      .filter((worker) => now - worker.lastHeardAt >= deadAfterMs)
+      .map((worker) => ({
+        lastHeardAt: worker.lastHeardAt,
+        provedDead: !conflicts.has(worker.process.hostId) && ["dead", "otherBoot"].includes(probe.observe(worker.process).kind),
+      }));
+    while (this.#buriedSilent[0] !== undefined && now - this.#buriedSilent[0].lastHeardAt > 2 * deadAfterMs) this.#buriedSilent.shift();
+    const turnedSilent = countTurnedSilent([...subjects, ...this.#buriedSilent], { limitMs: deadAfterMs, now });
+    watcher.observe({ scope: "workers", total: alive.length, turnedSilent, canary: "unknown", now });
+  }
+
+  async #bury(worker: WorkerRow, verdict: Extract<WorkerVerdict, { kind: "dead" }>, context: TickContext): Promise<boolean> {
+    const message = explainWorker(verdict);
+    const evidence = JSON.stringify({ verdict, lastHeardAt: worker.lastHeardAt, process: worker.process, judgedAt: context.now });
+    const won = await this.#deps.store.workers.bury(worker.id, { reason: verdict.reason, message, evidence, actor: this.name });
+    if (!won) return false;
+    this.#buriedTotal++;
+    this.#deps.presence.forget(worker.id);
+    if (verdict.reason === "silent") this.#buriedSilent.push({ lastHeardAt: worker.lastHeardAt, provedDead: false });
+    context.emit("worker.buried", { workerId: worker.id, reason: verdict.reason, message });
+    return true;
+  }
+
+  /** What ended sessions held. Starts from the store, so that a crash between a burial and this loses nothing. */
+  async #giveBack(context: TickContext): Promise<{ readonly settled: number; readonly failed: number; readonly more: boolean }> {
+    const { store } = this.#deps;
+    const ended = await store.workers.listEndedHolding(pageSize);
+    if (ended.length === 0) return { settled: 0, failed: 0, more: false };
+    let settled = 0;
+    let pages = 0;
+    let more = true;
+    const { recoverySpreadMs } = this.#deps.settings();
+    while (more && pages < pagesPerTick && !context.signal.aborted) {
+      const page = await store.runs.settleLostPage({
+        workerIds: ended,
+        limit: pageSize,
+        reason: "session_dead",
+        actor: this.name,
+        spreadMs: recoverySpreadMs,
+        spreadFrom: context.now,
+      });
+      settled += page.settled;
+      more = page.more;
+      pages++;
+      // The next page waits for its turn: timers, requests and beats come first.
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    const others = more ? { settled: 0, failed: 0 } : await this.#giveBackOthers(ended, context);
+    return { settled: settled + others.settled, failed: others.failed, more };
+  }
+
+  /** Runs that the set-based page leaves: of items, which have a pipeline's policy, and of commands, which may live on. */
+  async #giveBackOthers(
+    workerIds: readonly WorkerId[],
+    context: TickContext,
+  ): Promise<{ readonly settled: number; readonly failed: number }> {
+    const { store } = this.#deps;
+    let after: { readonly workerId: WorkerId; readonly runId: RunId } | undefined;
+    let settled = 0;
+    let failed = 0;
+    let index = 0;
+    for (;;) {
+      const runs: readonly LiveRun[] = await store.runs.listOfWorkers({
+        workerIds,
+        limit: pageSize,
+        ...(after === undefined ? {} : { after }),
+      });
+      const commands = runs.filter((run) => run.kind === "command" && (run.checkAt === null || run.checkAt > context.now));
+      if (commands.length > 0) {
+        await store.runs.moveChecks(commands.map((run) => ({ runId: run.id, ownerEpoch: run.ownerEpoch, checkAt: context.now })));
+        this.#deps.wakeJobReaper();
+      }
+      for (const run of runs.filter((each) => each.kind === "handler")) {
+        try {
+          if (await this.#settleLost(run, { index: index++, total: runs.length }, context)) settled++;
+        } catch (thrown) {
+          failed++;
+          context.emit("loop.subject_failed", { loop: this.name, subject: `job ${run.jobId}`, message: messageOf(thrown) });
+        }
+      }
+      const last = runs.at(-1);
+      if (runs.length < pageSize || last === undefined || last.workerId === null) return { settled, failed };
+      after = { workerId: last.workerId, runId: last.id };
+    }
+  }
+
+  async #settleLost(run: LiveRun, at: { readonly index: number; readonly total: number }, context: TickContext): Promise<boolean> {
+    const { store, registry, random } = this.#deps;
+    const { recoverySpreadMs } = this.#deps.settings();
+    const pid = run.supervisor?.process.pid;
+    const outcome: RunOutcome =
+      run.state === "reserved"
+        ? { kind: "never_started", reason: "never started: its worker is dead", bySessionDeath: true }
+        : { kind: "lost", reason: `its worker is dead${pid === undefined ? "" : ` (pid ${pid})`}` };
+    const settlement = settlementOfFailure(
+      run,
+      outcome,
+      {
+        reason: "session_dead",
+        evidence: { judgedAt: context.now, worker: run.supervisor, startedAt: run.startedAt },
+        spreadMs: spreadDelayMs({ ...at, recoverySpreadMs }),
+      },
+      { registry, random, now: asInstant(context.now), actor: this.name },
+    );
+    const [answer] = await store.runs.settle([settlement]);
+    if (answer?.kind !== "ok") return false;
+    const ref = { runId: run.id, jobId: run.jobId, queue: run.queue };
+    const message = settlement.message ?? outcome.reason;
+    context.emit("run.ended", {
+      ...ref,
+      outcome: settlement.outcome,
+      reason: settlement.reason,
+      message,
+      jobState: settlement.then.to,
+      actor: this.name,
+    });
+    return true;
+  }
+}

@@ -1,0 +1,277 @@
+import { lstat } from "node:fs/promises";
+import { join } from "node:path";
+import { isWakefulError, messageOf } from "../domain/errors.ts";
+import type { OwnerEpoch, RunId, WorkerId } from "../domain/ids.ts";
+import type { DurationMs, Instant } from "../domain/time.ts";
+import { HeartbeatWatch, type WatchedFile } from "../observe/heartbeat-watch.ts";
+import { readProgress } from "../observe/progress-file.ts";
+import type { PipelineRegistry } from "../pipelines/registry.ts";
+import { limitLog } from "../processes/log-limit.ts";
+import { runFiles } from "../processes/run-files.ts";
+import type { LiveRun } from "../store/port/runs.ts";
+import { CommandRun, type CommandRunDeps, limitsOf } from "./command-run.ts";
+
+export interface CommandWorkerOptions {
+  readonly deps: CommandRunDeps;
+  readonly registry: PipelineRegistry;
+  /** Commands at once. At least 1. */
+  readonly concurrency: number;
+  /** How often jobs are asked for without a hint, and files are looked at. */
+  readonly pollMs: DurationMs;
+  readonly newClaimId: () => string;
+  readonly wallNow: () => number;
+  /** False while free disk is below the limit: nothing new is claimed. */
+  readonly mayClaim: () => boolean;
+}
+
+interface Held {
+  readonly run: CommandRun;
+  readonly beats: HeartbeatWatch | undefined;
+  progressMtimeMs: number;
+}
+
+/** The daemon's own worker of commands: claims up to its concurrency, looks after each run, and leaves them alive when it goes. */
+export class CommandWorker {
+  readonly #options: CommandWorkerOptions;
+  readonly #queues: readonly { readonly name: string; readonly limits: ReturnType<typeof limitsOf> }[];
+  readonly #held = new Map<RunId, Held>();
+  /** Claimed and being prepared. */
+  readonly #preparing = new Set<RunId>();
+  #workerId: WorkerId | undefined;
+  #claimSeq = 0;
+  #claimSeqReceived = 0;
+  #claiming = false;
+  #claimAgain = false;
+  #poll: NodeJS.Timeout | undefined;
+  #looking = false;
+  #stopListening: (() => void) | undefined;
+  #mode: "stopped" | "running" | "draining" = "stopped";
+
+  constructor(options: CommandWorkerOptions) {
+    this.#options = options;
+    this.#queues = options.registry
+      .queues()
+      .filter((queue) => queue.kind === "command")
+      .flatMap((queue) => {
+        const stage = options.registry.stageOfQueue(queue.name)?.stage;
+        return stage === undefined ? [] : [{ name: queue.name, limits: limitsOf(stage) }];
+      });
+  }
+
+  get queues(): readonly string[] {
+    return this.#queues.map((queue) => queue.name);
+  }
+
+  get concurrency(): number {
+    return this.#options.concurrency;
+  }
+
+  get claimSeqReceived(): number {
+    return this.#claimSeqReceived;
+  }
+
+  held(): readonly RunId[] {
+    return [...this.#held.keys(), ...this.#preparing];
+  }
+
+  start(workerId: WorkerId, onHint: (listener: () => void) => () => void): void {
+    this.#workerId = workerId;
+    this.#mode = "running";
+    this.#stopListening = onHint(() => void this.claim());
+    this.#poll = setInterval(() => {
+      void this.claim();
+      void this.#look();
+    }, this.#options.pollMs);
+    this.#poll.unref();
+    void this.claim();
+  }
+
+  /** A new session after the old one was buried; runs of the old one are lost. */
+  changeSession(workerId: WorkerId): void {
+    this.#workerId = workerId;
+  }
+
+  /** The store says that a run is not ours any more. Its processes are the stopper's, or its new supervisor's. */
+  lose(runId: RunId): void {
+    this.#held.get(runId)?.run.leave();
+  }
+
+  /** Goes on with a run whose supervisor is proved dead. Resolves to false when somebody else was first. */
+  async adopt(live: LiveRun, why: string): Promise<boolean> {
+    const { deps, registry } = this.#options;
+    const workerId = this.#workerId;
+    const stage = registry.stageOfQueue(live.queue)?.stage;
+    if (workerId === undefined || stage === undefined || this.#held.has(live.id)) return false;
+    const limits = live.limits;
+    const ownerEpoch: OwnerEpoch | undefined = await deps.store.runs.takeOver({
+      runId: live.id,
+      ownerEpoch: live.ownerEpoch,
+      workerId,
+      actor: "worker",
+      reason: why,
+      checkAt: deps.firstCheckAt(live.startedAt ?? live.reservedAt, limits) as Instant,
+    });
+    if (ownerEpoch === undefined) return false;
+    const run = await CommandRun.attach(deps, live, ownerEpoch, stage);
+    this.#hold(run);
+    deps.emit("run.adopted", { runId: live.id, jobId: live.jobId, queue: live.queue, workerId, evidence: why });
+    return true;
+  }
+
+  /** Stops claiming. Resolves when every held run is over. */
+  async drain(): Promise<void> {
+    this.#mode = "draining";
+    this.#stopListening?.();
+    while (this.#held.size > 0 || this.#preparing.size > 0 || this.#claiming) {
+      await Promise.race([...[...this.#held.values()].map(({ run }) => run.over), new Promise((resolve) => setTimeout(resolve, 50))]);
+    }
+    clearInterval(this.#poll);
+  }
+
+  /** Stops claiming and looking; the commands live on and are adopted by the next daemon. */
+  async leave(): Promise<void> {
+    this.#mode = "stopped";
+    this.#stopListening?.();
+    clearInterval(this.#poll);
+    // What is being prepared either commits its start or is withdrawn; both take milliseconds.
+    const deadline = this.#options.deps.clock.mono() + 3000;
+    while ((this.#preparing.size > 0 || this.#claiming) && this.#options.deps.clock.mono() < deadline) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    for (const { run } of this.#held.values()) run.leave();
+  }
+
+  /** Ends every held command for a person's interrupt: flipped first, then stopped by the stopper. */
+  async stopAll(): Promise<void> {
+    this.#mode = "stopped";
+    this.#stopListening?.();
+    clearInterval(this.#poll);
+    await Promise.allSettled(
+      [...this.#held.values()].map(({ run }) => run.settleAs({ kind: "released", reason: "stopped by a person (SIGINT)" }, "interrupted")),
+    );
+  }
+
+  async claim(): Promise<void> {
+    if (this.#claiming) {
+      this.#claimAgain = true;
+      return;
+    }
+    const free = this.#options.concurrency - this.#held.size - this.#preparing.size;
+    if (this.#mode !== "running" || this.#workerId === undefined || free <= 0 || this.#queues.length === 0 || !this.#options.mayClaim())
+      return;
+    this.#claiming = true;
+    try {
+      const claimSeq = ++this.#claimSeq;
+      const runs = await this.#options.deps.store.runs.claim({
+        claimId: this.#options.newClaimId(),
+        workerId: this.#workerId,
+        claimSeq,
+        queues: this.#queues,
+        max: free,
+        startNow: 0,
+      });
+      this.#claimSeqReceived = claimSeq;
+      for (const claimed of runs) {
+        const stage = this.#options.registry.stageOfQueue(claimed.queue)?.stage;
+        // Undeclared since the claim: the job-reaper ends it unspent, because nobody names it as held.
+        if (stage === undefined) continue;
+        this.#preparing.add(claimed.runId);
+        void this.#begin(claimed, stage);
+      }
+    } catch (thrown) {
+      const code = isWakefulError(thrown) ? thrown.code : "claim_failed";
+      this.#options.deps.emit("store.degraded", { code, message: messageOf(thrown) });
+    } finally {
+      this.#claiming = false;
+    }
+    if (this.#claimAgain) {
+      this.#claimAgain = false;
+      await this.claim();
+    }
+  }
+
+  async #begin(claimed: Parameters<typeof CommandRun.begin>[1], stage: Parameters<typeof CommandRun.begin>[2]): Promise<void> {
+    const run = await CommandRun.begin(this.#options.deps, claimed, stage);
+    this.#preparing.delete(claimed.runId);
+    this.#hold(run);
+  }
+
+  #hold(run: CommandRun): void {
+    this.#held.set(run.runId, { run, beats: watchOf(run), progressMtimeMs: 0 });
+    void run.over.then(() => {
+      this.#held.delete(run.runId);
+      void this.claim();
+    });
+  }
+
+  /** Once a second: records, heartbeat and progress files, log sizes of the runs that are at work. */
+  async #look(): Promise<void> {
+    if (this.#looking) return;
+    this.#looking = true;
+    try {
+      const { deps, wallNow } = this.#options;
+      const beats: { runId: RunId; at: Instant; progress?: string }[] = [];
+      for (const held of this.#held.values()) {
+        const { run } = held;
+        if (!run.running) continue;
+        run.check();
+        run.rememberMembers();
+        const now = deps.store.now();
+        const beatAt = await held.beats?.look({ now, wallNow: wallNow(), startedAt: run.startedAt });
+        const progress = await this.#progressOf(held);
+        if (progress !== undefined)
+          deps.emit("run.progressed", { runId: run.runId, jobId: run.jobId, queue: run.queue, progress: JSON.parse(progress) });
+        if (beatAt !== undefined || progress !== undefined)
+          beats.push({ runId: run.runId, at: beatAt ?? now, ...(progress === undefined ? {} : { progress }) });
+        await this.#limitLogs(run);
+      }
+      if (beats.length > 0) {
+        for (const runId of await deps.store.runs.beat(beats)) this.lose(runId);
+      }
+    } catch (thrown) {
+      this.#options.deps.emit("loop.subject_failed", { loop: "worker", subject: "files of runs", message: messageOf(thrown) });
+    } finally {
+      this.#looking = false;
+    }
+  }
+
+  async #progressOf(held: Held): Promise<string | undefined> {
+    const path = runFiles(held.run.runDir).progress;
+    const stat = await lstat(path).catch(() => undefined);
+    if (stat === undefined || stat.mtimeMs === held.progressMtimeMs) return undefined;
+    held.progressMtimeMs = stat.mtimeMs;
+    return readProgress(path);
+  }
+
+  async #limitLogs(run: CommandRun): Promise<void> {
+    const files = runFiles(run.runDir);
+    const { maxBytes } = run.stage.log;
+    for (const path of [files.stdoutLog, files.stderrLog]) {
+      const stat = await lstat(path).catch(() => undefined);
+      if (stat === undefined || stat.size <= maxBytes) continue;
+      const limited = await limitLog({ path, maxBytes });
+      if (limited.truncated) {
+        this.#options.deps.emit("log.truncated", {
+          runId: run.runId,
+          jobId: run.jobId,
+          queue: run.queue,
+          file: path,
+          lostBytes: limited.droppedBytes,
+        });
+      }
+    }
+  }
+}
+
+/** The files in which a run's stage shows progress; undefined where it is not asked for. */
+function watchOf(run: CommandRun): HeartbeatWatch | undefined {
+  if (run.stage.heartbeat === undefined) return undefined;
+  const files = runFiles(run.runDir);
+  const watched: WatchedFile[] = [
+    { path: files.heartbeat, by: "mtime" },
+    { path: files.progress, by: "mtime" },
+  ];
+  if (run.workDir !== undefined) watched.push({ path: join(run.workDir, run.stage.compatible.heartbeatFile), by: "mtime" });
+  if (run.stage.heartbeat.from === "output") watched.push({ path: files.stdoutLog, by: "size" }, { path: files.stderrLog, by: "size" });
+  return new HeartbeatWatch(watched);
+}
