@@ -6,7 +6,7 @@ import { type ConfigMistake, type Finding, mistakeOf } from "./mistake.ts";
 import { configFileBytesMax, readYaml } from "./yaml-source.ts";
 
 /** Names that are looked for, in the working directory only: a daemon that searched the folders above would start with a stranger's file. */
-export const configFileNames = ["wakeful.yaml", "wakeful.yml", "wakeful.config.ts", "wakeful.config.js", "wakeful.config.mjs"] as const;
+const configFileNames = ["wakeful.yaml", "wakeful.yml", "wakeful.config.ts", "wakeful.config.js", "wakeful.config.mjs"] as const;
 const moduleExtensions: ReadonlySet<string> = new Set([".ts", ".mts", ".js", ".mjs"]);
 
 /** A configuration as its file holds it: raw data, and where each value stands. */

@@ -1,7 +1,8 @@
 import { isAbsolute, resolve } from "node:path";
 import type { z } from "zod";
 import { deepFreeze } from "../domain/deep-freeze.ts";
-import { type configSchema, parseListen } from "./schema.ts";
+import { parseListen } from "./listen-address.ts";
+import type { configSchema } from "./schema.ts";
 
 type Settings = z.output<typeof configSchema>;
 

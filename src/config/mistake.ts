@@ -90,7 +90,7 @@ export function shownValue(value: unknown, path: KeyPath): string {
     text =
       JSON.stringify(value, (_, member: unknown) =>
         typeof member === "function" ? "[function]" : typeof member === "bigint" ? `${member}n` : member,
-      ) ?? String(value);
+      ) ?? typeof value;
   } catch (error) {
     // Only a value that holds itself cannot be written; what it is matters, not how it is written.
     text = error instanceof TypeError ? "[circular]" : String(error);

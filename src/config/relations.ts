@@ -4,7 +4,7 @@ import type { Config } from "./config.ts";
 import type { Finding } from "./mistake.ts";
 
 /** Below this a heartbeat timeout is a test's, not a production's. */
-export const heartbeatTimeoutMsMin = seconds(60);
+const heartbeatTimeoutMsMin = seconds(60);
 /** Progress reaches the store with the worker's renewals, so fewer than this within a timeout would read as silence. */
 export const renewalsPerHeartbeatTimeout = 3;
 const renewalsBeforeFencing = 3;

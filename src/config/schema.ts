@@ -1,5 +1,7 @@
 import { z } from "zod";
 import { hours, minutes, seconds } from "../domain/time.ts";
+import { parseListen } from "./listen-address.ts";
+import { section } from "./section.ts";
 import { decimal, durationMs, flag, integer, list, oneOf, sizeBytes, text } from "./setting.ts";
 
 /** The loops that have a kill switch of their own. */
@@ -15,15 +17,6 @@ const longest = days(3650);
 /** A variable of the delivery orchestrator, with and without its prefix. */
 const prefixed = (name: string, unit?: "s"): { name: string; unit?: "s" }[] =>
   [`ORCH_${name}`, name].map((each) => (unit === undefined ? { name: each } : { name: each, unit }));
-
-/**
- * A group of settings. A group that is absent or empty has all its defaults.
- * A mistake in one key does not hide those in others: zod reports every key of a closed object.
- */
-function section<Shape extends z.core.$ZodShape>(shape: Shape, meaning: string) {
-  const closed = z.strictObject(shape);
-  return z.preprocess((input) => input ?? {}, closed).meta({ description: meaning });
-}
 
 const reaper = {
   enabled: flag({
@@ -309,11 +302,3 @@ export const configShape = {
 
 /** The whole configuration but its pipelines, which have a schema of their own above this module. */
 export const configSchema = z.strictObject(configShape);
-
-/** Host and port of a `listen` text, or `undefined` when it is none. */
-export function parseListen(value: string): { readonly host: string; readonly port: number } | undefined {
-  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^\s:[\]/]+)):([0-9]{1,5})$/.exec(value);
-  const host = match?.[1] ?? match?.[2];
-  const port = Number(match?.[3]);
-  return host === undefined || port > 65_535 ? undefined : { host, port };
-}

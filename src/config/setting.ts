@@ -47,7 +47,7 @@ export const settingInfo = z.registry<SettingInfo>();
 
 function setting<T>(kind: Kind<NonNullable<T>>, options: SettingOptions<T>): z.ZodType<T> {
   const fallback = options.default;
-  const shown = fallback === undefined || fallback === null ? "" : kind.show(fallback as NonNullable<T>);
+  const shown = fallback === undefined || fallback === null ? "" : kind.show(fallback);
   // `optional` comes before the transform: an absent key must reach it to become the default.
   const schema = z
     .unknown()
@@ -56,7 +56,7 @@ function setting<T>(kind: Kind<NonNullable<T>>, options: SettingOptions<T>): z.Z
       // An empty key (`concurrency:`) means its default, as an empty variable does.
       if (input === undefined || input === null) return fallback;
       const parsed = kind.parse(input);
-      if (parsed.ok) return parsed.value as T;
+      if (parsed.ok) return parsed.value;
       context.issues.push({
         code: "custom",
         message: parsed.rule,
@@ -76,7 +76,7 @@ function setting<T>(kind: Kind<NonNullable<T>>, options: SettingOptions<T>): z.Z
     isPath: kind.isPath ?? false,
     fromText: kind.fromText ?? ((text) => text),
   });
-  return schema as unknown as z.ZodType<T>;
+  return schema;
 }
 
 interface Bounds {
@@ -232,7 +232,7 @@ export function oneOf<const T extends string>(options: SettingOptions<T> & { rea
         const value = options.values.find((candidate) => candidate === input);
         return value === undefined
           ? { ok: false, rule: `must be one of ${options.values.join(", ")}`, known: options.values }
-          : { ok: true, value: value as NonNullable<T> };
+          : { ok: true, value };
       },
       show: String,
     },

@@ -38,7 +38,7 @@ export function readYaml(text: string, name: string): YamlSource {
   const mistakes: ConfigMistake[] = [];
   const locate = (finding: Finding): ConfigMistake => {
     const place = nearestPlace(places, finding);
-    return { ...mistakeOf(finding, name), ...(place ?? {}) };
+    return { ...mistakeOf(finding, name), ...place };
   };
   const source = (value: unknown): YamlSource => ({ name, value, mistakes: inFileOrder(mistakes), locate });
 

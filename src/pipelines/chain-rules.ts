@@ -6,7 +6,7 @@ import { namePattern, nameRule } from "./schema.ts";
 const nameExpression = new RegExp(namePattern);
 
 /** Whether a pipeline or stage may be called `name`. Names of an object's own machinery would answer lookups in any record. */
-export function isAllowedName(name: string): boolean {
+function isAllowedName(name: string): boolean {
   return nameExpression.test(name) && !(name in Object.prototype);
 }
 

@@ -28,7 +28,7 @@ export function parseGlob(text: string): ParsedGlob {
     compiled.push({ text: alternative, tokens });
   }
   const matches = (name: string): boolean =>
-    compiled.some(({ text: each, tokens }) => each.startsWith(".") === name.startsWith(".") && matchTokens(tokens, [...name]));
+    compiled.some(({ text: each, tokens }) => each.startsWith(".") === name.startsWith(".") && matchTokens(tokens, Array.from(name)));
   return { ok: true, glob: { matches } };
 }
 
@@ -60,7 +60,7 @@ function expandBraces(text: string): readonly string[] | string {
 }
 
 function tokenise(text: string): readonly Token[] | string {
-  const letters = [...text];
+  const letters = Array.from(text);
   const tokens: Token[] = [];
   for (let index = 0; index < letters.length; index++) {
     const letter = letters[index] ?? "";

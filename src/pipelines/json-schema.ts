@@ -1,7 +1,8 @@
 import { z } from "zod";
 import { configShape } from "../config/schema.ts";
 import { settingInfo } from "../config/setting.ts";
-import { inputJson, pipelinesSchema } from "./schema.ts";
+import { pipelinesSchema } from "./schema.ts";
+import { inputJson } from "./value-schemas.ts";
 
 /** The JSON schema of wakeful.yaml, for editors. It says what may be written; relations between values are checked at start. */
 export function wakefulJsonSchema(): Record<string, unknown> {

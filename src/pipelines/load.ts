@@ -1,12 +1,12 @@
-import { type ConfigReading, type ConfigRequest, readConfig } from "../config/load.ts";
 import type { Config } from "../config/config.ts";
 import { nearestWord } from "../config/edit-distance.ts";
+import { type ConfigReading, type ConfigRequest, readConfig } from "../config/load.ts";
 import { ConfigError, type ConfigMistake, type Finding, inFileOrder, shownValue } from "../config/mistake.ts";
 import type { Environment } from "../config/overrides.ts";
 import { compatibleStageNames } from "../domain/stage-names.ts";
+import { readChain } from "./chain-rules.ts";
 import type { PipelineDefinition } from "./definition.ts";
 import type { StageHandler } from "./handler.ts";
-import { readChain } from "./chain-rules.ts";
 import { builtInDefaults, type PipelineDefaults } from "./normalise.ts";
 import { doubtfulStages, limitFindings } from "./stage-relations.ts";
 import { isDefinedPipeline } from "./typescript.ts";
@@ -42,9 +42,13 @@ export async function readConfiguration(request: ConfigRequest): Promise<Configu
   const mistakes = [
     ...reading.mistakes,
     ...overrides.mistakes,
-    ...[...moduleFindings, ...findings, ...relations].map(reading.pipelines.locate),
+    ...[...moduleFindings, ...findings, ...relations].map((finding) => reading.pipelines.locate(finding)),
   ];
-  const warnings = [...reading.warnings, ...overrides.warnings, ...doubtfulStages(definitions).map(reading.pipelines.locate)];
+  const warnings = [
+    ...reading.warnings,
+    ...overrides.warnings,
+    ...doubtfulStages(definitions).map((finding) => reading.pipelines.locate(finding)),
+  ];
   const { config } = reading;
   if (config === undefined || mistakes.length > 0) return { configuration: undefined, mistakes: inFileOrder(mistakes), warnings };
   return { configuration: Object.freeze({ config, pipelines: Object.freeze(definitions), handlers, warnings }), mistakes: [], warnings };

@@ -1,10 +1,11 @@
 import { posix } from "node:path";
-import { deepFreeze } from "../domain/deep-freeze.ts";
 import { defaultStageMaxAttempts } from "../domain/budget.ts";
+import { deepFreeze } from "../domain/deep-freeze.ts";
 import { compatibleStageNames } from "../domain/stage-names.ts";
 import { type DurationMs, minutes, seconds } from "../domain/time.ts";
 import type { GateDefinition, IntakeDefinition, Json, PipelineDefinition, RunDefinition, StageDefinition } from "./definition.ts";
-import type { ParsedGate, ParsedIntake, ParsedPipeline, ParsedStage } from "./schema.ts";
+import type { ParsedGate } from "./gate-schema.ts";
+import type { ParsedIntake, ParsedPipeline, ParsedStage } from "./schema.ts";
 
 /** What a definition takes from the configuration where it says nothing itself. */
 export interface PipelineDefaults {
@@ -99,7 +100,7 @@ function stageOf(input: ParsedStage, { pipeline, name, defaults }: StageOptions)
 }
 
 /** One end may be declared without the other: the default of the other then gives way. */
-export function retryOf({ min, max, factor }: NonNullable<ParsedStage["retry"]>): StageDefinition["retry"] {
+function retryOf({ min, max, factor }: NonNullable<ParsedStage["retry"]>): StageDefinition["retry"] {
   return {
     minMs: min ?? Math.min(retryDefault.minMs, max ?? retryDefault.minMs),
     maxMs: max ?? Math.max(retryDefault.maxMs, min ?? retryDefault.maxMs),

@@ -1,7 +1,7 @@
 import { ConfigError, type Finding, mistakeOf } from "../config/mistake.ts";
-import type { Json, PipelineDefinition } from "./definition.ts";
+import type { PipelineDefinition } from "./definition.ts";
 import type { StageHandler } from "./handler.ts";
-import type { CommandRun, HandlerRun, PipelineInput, StageInput } from "./input.ts";
+import type { CommandRun, HandlerRun, PipelineInput } from "./input.ts";
 import { builtInDefaults } from "./normalise.ts";
 import { validatePipeline } from "./validate.ts";
 
@@ -83,5 +83,3 @@ export function isDefinedPipeline(value: unknown): value is DefinedPipeline {
 function isMap(value: unknown): value is Readonly<Record<string, unknown>> {
   return value !== null && typeof value === "object" && !Array.isArray(value);
 }
-
-export type { CommandRun, HandlerRun, Json, PipelineInput, StageInput };

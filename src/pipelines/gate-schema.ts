@@ -1,0 +1,68 @@
+import { z } from "zod";
+import { argv, duration, exactlyOne, notYet, plainText, refuseLater, size } from "./value-schemas.ts";
+
+/** A gate after validation: sizes are bytes. */
+export interface ParsedGate {
+  readonly file?: string | undefined;
+  readonly minBytes?: number | undefined;
+  readonly startsWith?: string | undefined;
+  readonly anyAge?: boolean | undefined;
+  readonly command?: readonly string[] | undefined;
+  readonly all?: readonly ParsedGate[] | undefined;
+  readonly any?: readonly ParsedGate[] | undefined;
+  readonly not?: ParsedGate | undefined;
+}
+
+const gate: z.ZodType<ParsedGate> = z
+  .lazy(() => z.strictObject(gateShape).check(checkGate))
+  .meta({ id: "gate", description: "A read-only check of what a stage made." });
+const gates = z
+  .array(gate, { error: "must be a list of gates" })
+  .min(1, { error: "must name at least one gate" })
+  .max(100, { error: "has more than 100 gates" });
+const gateKinds = ["file", "command", "all", "any", "not"] as const;
+const fileKeys = ["minBytes", "startsWith", "anyAge"] as const;
+
+const gateShape = {
+  file: plainText()
+    .refine(staysInside, { error: "must stay inside the work directory: relative and without .." })
+    .optional()
+    .meta({ description: "A file inside the item's work directory." }),
+  minBytes: size("Least size of the file.", { min: 0, max: 2 ** 50 }).optional(),
+  startsWith: plainText().optional().meta({ description: "First bytes of the file, as UTF-8." }),
+  anyAge: z.boolean({ error: "must be true or false" }).optional().meta({ description: "Also count a file that is older than the run." }),
+  command: argv.optional().meta({ description: "A command whose exit 0 is green." }),
+  all: gates.optional().meta({ description: "Green when every one is." }),
+  any: gates.optional().meta({ description: "Green when one is." }),
+  not: gate.optional().meta({ description: "Green when it is red." }),
+  handler: notYet("A handler as a gate."),
+  http: notYet("A service as a gate."),
+};
+
+function checkGate(context: z.core.ParsePayload<Readonly<Record<string, unknown>>>): void {
+  const value = context.value;
+  refuseLater(value, ["handler", "http"], "use a command gate", context);
+  if (value["handler"] === undefined && value["http"] === undefined) exactlyOne(value, gateKinds, context);
+  for (const key of fileKeys.filter((each) => value["file"] === undefined && value[each] !== undefined)) {
+    context.issues.push({ code: "custom", message: "goes with a file gate only", input: value[key], path: [key] });
+  }
+}
+
+/** Whether a relative path cannot leave the folder it starts in. Backslashes count as separators: they are on Windows. */
+function staysInside(path: string): boolean {
+  return !/^([/\\]|[A-Za-z]:)/.test(path) && !path.split(/[/\\]/).includes("..");
+}
+
+const second = 1000;
+const day = 86_400_000;
+
+/** The gate of a stage: what belongs to the reading as a whole stands beside it, not in its parts. */
+export const rootGate = z.lazy(() =>
+  z
+    .strictObject({
+      ...gateShape,
+      patience: duration("How long an unreadable gate is read again before it counts as red.", { min: 0, max: 30 * day }).optional(),
+      timeout: duration("How long one reading may take.", { min: second, max: day }).optional(),
+    })
+    .check(checkGate),
+);
