@@ -4,42 +4,34 @@ import { type ErrorCode, errorCodes } from "./error-codes.ts";
  * The base of every error that a caller can act on. Match on `code`, never on text and never by `instanceof` across packages.
  */
 export class WakefulError extends Error {
-	override readonly name: string = "WakefulError";
-	/** Stable: part of the HTTP and CLI contract, listed in docs/errors.md. */
-	readonly code: ErrorCode;
-	/** Whether the same call may succeed later without a change by the caller. */
-	readonly retryable: boolean;
-	/** Facts for programs: ids, limits, positions. Never payloads or secrets. */
-	readonly details: Readonly<Record<string, unknown>>;
+  override readonly name: string = "WakefulError";
+  /** Stable: part of the HTTP and CLI contract, listed in docs/errors.md. */
+  readonly code: ErrorCode;
+  /** Whether the same call may succeed later without a change by the caller. */
+  readonly retryable: boolean;
+  /** Facts for programs: ids, limits, positions. Never payloads or secrets. */
+  readonly details: Readonly<Record<string, unknown>>;
 
-	constructor(
-		code: ErrorCode,
-		message: string,
-		options: ErrorOptions & {
-			details?: Readonly<Record<string, unknown>>;
-		} = {},
-	) {
-		super(
-			message,
-			options.cause === undefined ? undefined : { cause: options.cause },
-		);
-		this.code = code;
-		this.retryable = errorCodes[code].retryable;
-		this.details = options.details ?? {};
-	}
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: ErrorOptions & {
+      details?: Readonly<Record<string, unknown>>;
+    } = {},
+  ) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.retryable = errorCodes[code].retryable;
+    this.details = options.details ?? {};
+  }
 }
 
 /** Whether `value` is an error of ours, also when another copy of the package made it. */
 export function isWakefulError(value: unknown): value is WakefulError {
-	return (
-		value instanceof Error &&
-		"code" in value &&
-		typeof value.code === "string" &&
-		Object.hasOwn(errorCodes, value.code)
-	);
+  return value instanceof Error && "code" in value && typeof value.code === "string" && Object.hasOwn(errorCodes, value.code);
 }
 
 /** The text of anything that was thrown, for evidence and logs. */
 export function messageOf(thrown: unknown): string {
-	return thrown instanceof Error ? thrown.message : String(thrown);
+  return thrown instanceof Error ? thrown.message : String(thrown);
 }

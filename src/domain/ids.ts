@@ -30,5 +30,4 @@ export const firstOwnerEpoch: OwnerEpoch = asOwnerEpoch(1);
 const idsPerStoreEpoch = 2 ** 40;
 
 /** The id below which no run id or lease fence of this store epoch lies, so that none is ever issued twice after a restore. */
-export const firstIdOfEpoch = (storeEpoch: number): number =>
-	storeEpoch * idsPerStoreEpoch;
+export const firstIdOfEpoch = (storeEpoch: number): number => storeEpoch * idsPerStoreEpoch;

@@ -10,12 +10,10 @@ export type DurationMs = number;
 export const asInstant = (epochMs: number): Instant => epochMs as Instant;
 
 /** `instant` moved by `ms`, which may be negative. */
-export const addMs = (instant: Instant, ms: DurationMs): Instant =>
-	(instant + ms) as Instant;
+export const addMs = (instant: Instant, ms: DurationMs): Instant => (instant + ms) as Instant;
 
 /** Milliseconds from `earlier` to `later`; never negative, because a clock that stepped back proves no age. */
-export const ageMs = (earlier: Instant, later: Instant): DurationMs =>
-	Math.max(0, later - earlier);
+export const ageMs = (earlier: Instant, later: Instant): DurationMs => Math.max(0, later - earlier);
 
 export const seconds = (n: number): DurationMs => n * 1000;
 export const minutes = (n: number): DurationMs => n * 60_000;

@@ -1,6 +1,6 @@
-import type { Advance } from "../store/port/runs.ts";
 import type { StageEntry } from "../store/port/items.ts";
 import type { QueueSpec } from "../store/port/jobs.ts";
+import type { Advance } from "../store/port/runs.ts";
 import { deepFreeze, type PipelineDefinition, type StageDefinition, stageChain, versionOf } from "./definition.ts";
 
 export interface RegisteredPipeline {

@@ -1,6 +1,6 @@
 import type { HostId, ItemId, JobId, RunId, WorkerId } from "../domain/ids.ts";
-import type { DurationMs, Instant } from "../domain/time.ts";
 import type { RunOutcome } from "../domain/lifecycles.ts";
+import type { DurationMs, Instant } from "../domain/time.ts";
 
 /**
  * The catalogue of what happens: code emits these and nothing else; logs, metrics and the live stream subscribe.
@@ -35,7 +35,13 @@ export interface WakefulEvents {
   "run.progressed": RunRef & { readonly progress: unknown };
   "run.exited": RunRef & { readonly exitCode: number; readonly source: string };
   /** A run ended; for plain handler successes these are sampled into counts, see `runs.settled`. */
-  "run.ended": RunRef & { readonly outcome: RunOutcome; readonly reason: string; readonly message: string; readonly jobState: string; readonly actor: string };
+  "run.ended": RunRef & {
+    readonly outcome: RunOutcome;
+    readonly reason: string;
+    readonly message: string;
+    readonly jobState: string;
+    readonly actor: string;
+  };
   /** Plain successes of one group commit: one event for all, because one each would cost as much as settling them. */
   "runs.settled": { readonly count: number };
   "run.suspected": RunRef & { readonly streak: number; readonly of: number; readonly pid: number | null };
@@ -60,19 +66,36 @@ export interface WakefulEvents {
   "worker.left": { readonly workerId: WorkerId };
   "worker.buried": { readonly workerId: WorkerId; readonly reason: string; readonly message: string };
   "worker.fenced": { readonly workerId: WorkerId; readonly reason: string };
-  "handler_host.exited": { readonly pid: number; readonly code: number | null; readonly signal: string | null; readonly restartInMs: DurationMs };
+  "handler_host.exited": {
+    readonly pid: number;
+    readonly code: number | null;
+    readonly signal: string | null;
+    readonly restartInMs: DurationMs;
+  };
 
   "lease.granted": { readonly lease: string; readonly fencing: number };
   "lease.released": { readonly lease: string; readonly fencing: number };
   "lease.reclaimed": { readonly lease: string; readonly fencing: number; readonly reason: string };
   "lease.overdue": { readonly lease: string; readonly fencing: number; readonly heldMs: DurationMs };
 
-  "loop.started": { readonly loop: string; readonly intervalMs: DurationMs; readonly enabled: boolean; readonly settings: Readonly<Record<string, unknown>> };
+  "loop.started": {
+    readonly loop: string;
+    readonly intervalMs: DurationMs;
+    readonly enabled: boolean;
+    readonly settings: Readonly<Record<string, unknown>>;
+  };
   "loop.stopped": { readonly loop: string; readonly clean: boolean };
   "loop.failed": { readonly loop: string; readonly message: string };
   "loop.subject_failed": { readonly loop: string; readonly subject: string; readonly message: string };
   "loop.late": { readonly loop: string; readonly sinceMs: DurationMs };
-  "loop.ticked": { readonly loop: string; readonly seen: number; readonly settled: number; readonly lost: number; readonly failed: number; readonly tookMs: DurationMs };
+  "loop.ticked": {
+    readonly loop: string;
+    readonly seen: number;
+    readonly settled: number;
+    readonly lost: number;
+    readonly failed: number;
+    readonly tookMs: DurationMs;
+  };
   "outbox.dead_lettered": { readonly id: number; readonly kind: string; readonly key: string; readonly error: string };
   "disk.low": { readonly path: string; readonly freeBytes: number; readonly needBytes: number };
   "disk.recovered": { readonly path: string; readonly freeBytes: number };
@@ -95,12 +118,21 @@ export type EventLevel = "error" | "warn" | "info" | "debug";
 export const eventCatalogue: { readonly [Name in EventName]: { readonly level: EventLevel; readonly meaning: string } } = {
   "daemon.started": { level: "info", meaning: "The daemon is up: lock held, schema current, loops running." },
   "daemon.stopped": { level: "info", meaning: "The daemon has stopped in order." },
-  "store.epoch_raised": { level: "warn", meaning: "Ids continue in a new range, because the store was restored or a run folder existed already." },
-  "store.degraded": { level: "error", meaning: "The store refuses writes (full disk, lost connection); nothing is judged by silence meanwhile." },
+  "store.epoch_raised": {
+    level: "warn",
+    meaning: "Ids continue in a new range, because the store was restored or a run folder existed already.",
+  },
+  "store.degraded": {
+    level: "error",
+    meaning: "The store refuses writes (full disk, lost connection); nothing is judged by silence meanwhile.",
+  },
   "store.recovered": { level: "warn", meaning: "The store takes writes again." },
   "clock.stepped": { level: "warn", meaning: "The wall clock moved against the monotonic one; ages are not affected." },
   "host.suspended": { level: "warn", meaning: "The machine slept; its time asleep counts towards no limit." },
-  "host.conflict_found": { level: "error", meaning: "Two live sessions share a host id but not a boot id: a cloned machine. No pid evidence of either is used." },
+  "host.conflict_found": {
+    level: "error",
+    meaning: "Two live sessions share a host id but not a boot id: a cloned machine. No pid evidence of either is used.",
+  },
   "vantage.changed": { level: "warn", meaning: "The watcher trusts its own hearing more or less than before." },
   "vantage.unstable": { level: "error", meaning: "The watcher was deaf too often to be trusted with silence." },
   "item.added": { level: "info", meaning: "An item entered a pipeline." },
@@ -153,6 +185,8 @@ export const eventCatalogue: { readonly [Name in EventName]: { readonly level: E
 };
 
 /** One emitted event, as subscribers get it. */
-export type EmittedEvent = { readonly [Name in EventName]: { readonly name: Name; readonly at: Instant; readonly data: WakefulEvents[Name] } }[EventName];
+export type EmittedEvent = {
+  readonly [Name in EventName]: { readonly name: Name; readonly at: Instant; readonly data: WakefulEvents[Name] };
+}[EventName];
 
 export type Emit = <Name extends EventName>(name: Name, data: WakefulEvents[Name]) => void;

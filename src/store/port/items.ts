@@ -5,160 +5,140 @@ import type { JobRow, JsonText } from "./jobs.ts";
 import type { Advance, RunRow } from "./runs.ts";
 
 export interface ItemRow {
-	readonly id: ItemId;
-	readonly pipeline: string;
-	readonly pipelineVersion: string;
-	/** Unique in its pipeline; never begins with `-` or `.`, never leaves its directory. */
-	readonly key: string;
-	/** Relative to the data directory's `work/`; unique in the store. */
-	readonly dir: string;
-	readonly state: ItemState;
-	readonly stage: string;
-	readonly visitId: VisitId;
-	readonly input: JsonText;
-	/** The name people know it by: the source file's. */
-	readonly label: string | null;
-	readonly repo: string | null;
-	readonly branch: string | null;
-	readonly error: string | null;
-	readonly createdAt: Instant;
-	readonly updatedAt: Instant;
-	readonly finishedAt: Instant | null;
+  readonly id: ItemId;
+  readonly pipeline: string;
+  readonly pipelineVersion: string;
+  /** Unique in its pipeline; never begins with `-` or `.`, never leaves its directory. */
+  readonly key: string;
+  /** Relative to the data directory's `work/`; unique in the store. */
+  readonly dir: string;
+  readonly state: ItemState;
+  readonly stage: string;
+  readonly visitId: VisitId;
+  readonly input: JsonText;
+  /** The name people know it by: the source file's. */
+  readonly label: string | null;
+  readonly repo: string | null;
+  readonly branch: string | null;
+  readonly error: string | null;
+  readonly createdAt: Instant;
+  readonly updatedAt: Instant;
+  readonly finishedAt: Instant | null;
 }
 
 export interface VisitRow {
-	readonly id: VisitId;
-	readonly itemId: ItemId;
-	readonly stage: string;
-	/** Number of the visit within its item, from 1. */
-	readonly number: number;
-	readonly state: VisitState;
-	/** False once a rerun from an earlier stage replaced it. */
-	readonly counts: boolean;
-	readonly attempts: number;
-	readonly maxAttempts: number;
-	readonly losses: number;
-	readonly maxLosses: number | null;
-	readonly openedAt: Instant;
-	readonly closedAt: Instant | null;
-	readonly output: JsonText | null;
+  readonly id: VisitId;
+  readonly itemId: ItemId;
+  readonly stage: string;
+  /** Number of the visit within its item, from 1. */
+  readonly number: number;
+  readonly state: VisitState;
+  /** False once a rerun from an earlier stage replaced it. */
+  readonly counts: boolean;
+  readonly attempts: number;
+  readonly maxAttempts: number;
+  readonly losses: number;
+  readonly maxLosses: number | null;
+  readonly openedAt: Instant;
+  readonly closedAt: Instant | null;
+  readonly output: JsonText | null;
 }
 
 export type StageEntry = Extract<Advance, { kind: "next" }>;
 
 export interface NewItem {
-	readonly pipeline: string;
-	readonly key: string;
-	readonly dir: string;
-	readonly input: JsonText;
-	readonly label?: string;
-	readonly repo?: string;
-	readonly branch?: string;
-	readonly first: StageEntry;
-	readonly actor: string;
+  readonly pipeline: string;
+  readonly key: string;
+  readonly dir: string;
+  readonly input: JsonText;
+  readonly label?: string;
+  readonly repo?: string;
+  readonly branch?: string;
+  readonly first: StageEntry;
+  readonly actor: string;
 }
 
 /** An active item whose visit has no unfinished job. */
 export interface StrandedItem {
-	readonly item: ItemRow;
-	readonly visit: VisitRow;
-	readonly lastJob: JobRow | undefined;
-	readonly lastRun: RunRow | undefined;
+  readonly item: ItemRow;
+  readonly visit: VisitRow;
+  readonly lastJob: JobRow | undefined;
+  readonly lastRun: RunRow | undefined;
 }
 
 export interface ItemsStore {
-	/** Stores a pipeline version by its content hash; idempotent. The newest put is the current one. */
-	putPipeline(version: {
-		readonly pipeline: string;
-		readonly hash: string;
-		readonly definition: JsonText;
-	}): Promise<void>;
-	getPipeline(
-		pipeline: string,
-		hash?: string,
-	): Promise<
-		{ readonly hash: string; readonly definition: JsonText } | undefined
-	>;
-	listPipelines(): Promise<
-		readonly {
-			readonly pipeline: string;
-			readonly hash: string;
-			readonly paused: boolean;
-		}[]
-	>;
-	/** Item, first visit and first job in one transaction. The same (pipeline, key) again answers the one that exists, `created: false`. */
-	add(
-		item: NewItem,
-	): Promise<{ readonly item: ItemRow; readonly created: boolean }>;
-	get(id: ItemId): Promise<ItemRow | undefined>;
-	byKey(pipeline: string, key: string): Promise<ItemRow | undefined>;
-	list(options: {
-		readonly pipeline?: string;
-		readonly states?: readonly ItemState[];
-		readonly before?: ItemId;
-		readonly limit: number;
-	}): Promise<readonly ItemRow[]>;
-	visits(id: ItemId): Promise<readonly VisitRow[]>;
-	jobs(id: ItemId): Promise<readonly JobRow[]>;
-	/** A new visit of `entry.stage`; the visits of it and of later stages (`uncounted`) no longer count. Refused (undefined) while a job is unfinished. */
-	rerun(
-		id: ItemId,
-		options: {
-			readonly entry: StageEntry;
-			readonly uncounted: readonly string[];
-			readonly actor: string;
-		},
-	): Promise<JobId | undefined>;
-	/** A failed item again: same visit, new job, fresh budget. */
-	retry(
-		id: ItemId,
-		options: { readonly entry: StageEntry; readonly actor: string },
-	): Promise<JobId | undefined>;
-	cancel(
-		id: ItemId,
-		options: {
-			readonly actor: string;
-			readonly reason: string;
-			readonly stopBy: Instant;
-		},
-	): Promise<boolean>;
-	/** active <-> paused; its queued job becomes unclaimable, running work ends by itself. */
-	setPaused(
-		id: ItemId,
-		options: { readonly paused: boolean; readonly actor: string },
-	): Promise<boolean>;
-	listStranded(options: {
-		readonly limit: number;
-		readonly after?: ItemId;
-	}): Promise<readonly StrandedItem[]>;
-	/** Enqueues a job for an open visit that has none, within the visit's remaining budget. Guarded: false when the visit has an unfinished job or moved on. */
-	redrive(
-		id: ItemId,
-		options: {
-			readonly visitId: VisitId;
-			readonly entry: StageEntry;
-			readonly actor: string;
-			readonly reason: string;
-		},
-	): Promise<boolean>;
-	/** Moves an item past an open visit whose last job is done (reconciler). Guarded the same way. */
-	advance(
-		id: ItemId,
-		options: {
-			readonly visitId: VisitId;
-			readonly advance: Advance;
-			readonly actor: string;
-			readonly reason: string;
-		},
-	): Promise<boolean>;
-	/** Ends an active item whose last job failed or was cancelled. */
-	end(
-		id: ItemId,
-		options: {
-			readonly visitId: VisitId;
-			readonly state: "failed" | "cancelled";
-			readonly actor: string;
-			readonly reason: string;
-		},
-	): Promise<boolean>;
+  /** Stores a pipeline version by its content hash; idempotent. The newest put is the current one. */
+  putPipeline(version: { readonly pipeline: string; readonly hash: string; readonly definition: JsonText }): Promise<void>;
+  getPipeline(pipeline: string, hash?: string): Promise<{ readonly hash: string; readonly definition: JsonText } | undefined>;
+  listPipelines(): Promise<
+    readonly {
+      readonly pipeline: string;
+      readonly hash: string;
+      readonly paused: boolean;
+    }[]
+  >;
+  /** Item, first visit and first job in one transaction. The same (pipeline, key) again answers the one that exists, `created: false`. */
+  add(item: NewItem): Promise<{ readonly item: ItemRow; readonly created: boolean }>;
+  get(id: ItemId): Promise<ItemRow | undefined>;
+  byKey(pipeline: string, key: string): Promise<ItemRow | undefined>;
+  list(options: {
+    readonly pipeline?: string;
+    readonly states?: readonly ItemState[];
+    readonly before?: ItemId;
+    readonly limit: number;
+  }): Promise<readonly ItemRow[]>;
+  visits(id: ItemId): Promise<readonly VisitRow[]>;
+  jobs(id: ItemId): Promise<readonly JobRow[]>;
+  /** A new visit of `entry.stage`; the visits of it and of later stages (`uncounted`) no longer count. Refused (undefined) while a job is unfinished. */
+  rerun(
+    id: ItemId,
+    options: {
+      readonly entry: StageEntry;
+      readonly uncounted: readonly string[];
+      readonly actor: string;
+    },
+  ): Promise<JobId | undefined>;
+  /** A failed item again: same visit, new job, fresh budget. */
+  retry(id: ItemId, options: { readonly entry: StageEntry; readonly actor: string }): Promise<JobId | undefined>;
+  cancel(
+    id: ItemId,
+    options: {
+      readonly actor: string;
+      readonly reason: string;
+      readonly stopBy: Instant;
+    },
+  ): Promise<boolean>;
+  /** active <-> paused; its queued job becomes unclaimable, running work ends by itself. */
+  setPaused(id: ItemId, options: { readonly paused: boolean; readonly actor: string }): Promise<boolean>;
+  listStranded(options: { readonly limit: number; readonly after?: ItemId }): Promise<readonly StrandedItem[]>;
+  /** Enqueues a job for an open visit that has none, within the visit's remaining budget. Guarded: false when the visit has an unfinished job or moved on. */
+  redrive(
+    id: ItemId,
+    options: {
+      readonly visitId: VisitId;
+      readonly entry: StageEntry;
+      readonly actor: string;
+      readonly reason: string;
+    },
+  ): Promise<boolean>;
+  /** Moves an item past an open visit whose last job is done (reconciler). Guarded the same way. */
+  advance(
+    id: ItemId,
+    options: {
+      readonly visitId: VisitId;
+      readonly advance: Advance;
+      readonly actor: string;
+      readonly reason: string;
+    },
+  ): Promise<boolean>;
+  /** Ends an active item whose last job failed or was cancelled. */
+  end(
+    id: ItemId,
+    options: {
+      readonly visitId: VisitId;
+      readonly state: "failed" | "cancelled";
+      readonly actor: string;
+      readonly reason: string;
+    },
+  ): Promise<boolean>;
 }

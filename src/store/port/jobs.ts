@@ -7,101 +7,93 @@ export type JsonText = string;
 
 /** A kind of work that workers claim by name: `pipeline/stage` for a stage, the task's name for a plain job. */
 export interface QueueSpec {
-	readonly name: string;
-	/** Commands wait for a guarded start; handlers may be claimed as started. */
-	readonly kind: "command" | "handler";
-	/** Name and capacity of the concurrency limit its runs hold a slot of; absent: unlimited. */
-	readonly slot?: { readonly key: string; readonly capacity: number };
+  readonly name: string;
+  /** Commands wait for a guarded start; handlers may be claimed as started. */
+  readonly kind: "command" | "handler";
+  /** Name and capacity of the concurrency limit its runs hold a slot of; absent: unlimited. */
+  readonly slot?: { readonly key: string; readonly capacity: number };
 }
 
 /** What every job of one enqueue call has in common, so that a batch sends only what differs. */
 export interface EnqueueGroup {
-	readonly queue: string;
-	/** Lower goes first. Default 0. Bounds: -32768 to 32767. */
-	readonly priority?: number;
-	/** When the job becomes claimable. Absent: now. A delay, compared with the store's clock. */
-	readonly delayMs?: DurationMs;
-	/** At least 1. Default 2 (B-36). */
-	readonly maxAttempts?: number;
-	/** Absent: a loss spends an attempt. */
-	readonly maxLosses?: number;
-	readonly agent?: string;
-	readonly repo?: string;
-	readonly jobs: readonly NewJob[];
+  readonly queue: string;
+  /** Lower goes first. Default 0. Bounds: -32768 to 32767. */
+  readonly priority?: number;
+  /** When the job becomes claimable. Absent: now. A delay, compared with the store's clock. */
+  readonly delayMs?: DurationMs;
+  /** At least 1. Default 2 (B-36). */
+  readonly maxAttempts?: number;
+  /** Absent: a loss spends an attempt. */
+  readonly maxLosses?: number;
+  readonly agent?: string;
+  readonly repo?: string;
+  readonly jobs: readonly NewJob[];
 }
 
 export interface NewJob {
-	/** Input for the work. Default `null`. */
-	readonly payload?: JsonText;
-	/** Caller-made id: the same id enqueued again returns the row it made the first time. */
-	readonly enqueueId?: string;
+  /** Input for the work. Default `null`. */
+  readonly payload?: JsonText;
+  /** Caller-made id: the same id enqueued again returns the row it made the first time. */
+  readonly enqueueId?: string;
 }
 
 export interface JobRow {
-	readonly id: JobId;
-	readonly queue: string;
-	readonly state: JobState;
-	readonly priority: number;
-	/** While scheduled: when it becomes queued. */
-	readonly runAt: Instant;
-	readonly createdAt: Instant;
-	readonly finishedAt: Instant | null;
-	readonly attempts: number;
-	readonly maxAttempts: number;
-	readonly losses: number;
-	readonly maxLosses: number | null;
-	/** Number of runs so far; the newest run's `attempt`. */
-	readonly runCount: number;
-	readonly currentRunId: RunId | null;
-	/** The run that is still being stopped; until it is proved stopped the job is not claimable. */
-	readonly blockedBy: RunId | null;
-	readonly stopBy: Instant | null;
-	readonly paused: boolean;
-	readonly itemId: ItemId | null;
-	readonly visitId: VisitId | null;
-	readonly agent: string | null;
-	readonly repo: string | null;
-	readonly payload: JsonText | null;
-	readonly output: JsonText | null;
-	/** Reason and run id of the last failure (B-38). */
-	readonly error: string | null;
+  readonly id: JobId;
+  readonly queue: string;
+  readonly state: JobState;
+  readonly priority: number;
+  /** While scheduled: when it becomes queued. */
+  readonly runAt: Instant;
+  readonly createdAt: Instant;
+  readonly finishedAt: Instant | null;
+  readonly attempts: number;
+  readonly maxAttempts: number;
+  readonly losses: number;
+  readonly maxLosses: number | null;
+  /** Number of runs so far; the newest run's `attempt`. */
+  readonly runCount: number;
+  readonly currentRunId: RunId | null;
+  /** The run that is still being stopped; until it is proved stopped the job is not claimable. */
+  readonly blockedBy: RunId | null;
+  readonly stopBy: Instant | null;
+  readonly paused: boolean;
+  readonly itemId: ItemId | null;
+  readonly visitId: VisitId | null;
+  readonly agent: string | null;
+  readonly repo: string | null;
+  readonly payload: JsonText | null;
+  readonly output: JsonText | null;
+  /** Reason and run id of the last failure (B-38). */
+  readonly error: string | null;
 }
 
 export interface JobsStore {
-	/**
-	 * Makes queues known (idempotent; a changed slot capacity takes effect at once). Every queue must be known before it is enqueued to or claimed from.
-	 */
-	ensureQueues(queues: readonly QueueSpec[]): Promise<void>;
-	/** Inserts jobs in the current group commit. Resolves after the commit with ids in the order given. */
-	enqueue(group: EnqueueGroup): Promise<readonly JobId[]>;
-	get(id: JobId): Promise<JobRow | undefined>;
-	/** Moves due scheduled jobs to queued. Answers how many moved and when the next is due. */
-	promoteDue(
-		limit: number,
-	): Promise<{
-		readonly moved: number;
-		readonly nextDueAt: Instant | undefined;
-	}>;
-	/**
-	 * Ends an unfinished job for a person. A running job's run ends as `cancelled`, the job is final at once and blocked until its process is proved stopped.
-	 * Its visit becomes `returned` and its item `cancelled`. Resolves to `false` when the job was final already.
-	 */
-	cancel(
-		id: JobId,
-		options: {
-			readonly actor: string;
-			readonly reason: string;
-			readonly stopBy: Instant;
-		},
-	): Promise<boolean>;
-	/** held -> queued with one attempt more. `force` also clears a block (for a run that cannot be stopped). */
-	unhold(
-		id: JobId,
-		options: { readonly actor: string; readonly force: boolean },
-	): Promise<boolean>;
-	/** A finished plain job (no item) again: a new job with a fresh budget and the same payload. Undefined: no such finished plain job. */
-	retry(
-		id: JobId,
-		options: { readonly actor: string },
-	): Promise<JobId | undefined>;
+  /**
+   * Makes queues known (idempotent; a changed slot capacity takes effect at once). Every queue must be known before it is enqueued to or claimed from.
+   */
+  ensureQueues(queues: readonly QueueSpec[]): Promise<void>;
+  /** Inserts jobs in the current group commit. Resolves after the commit with ids in the order given. */
+  enqueue(group: EnqueueGroup): Promise<readonly JobId[]>;
+  get(id: JobId): Promise<JobRow | undefined>;
+  /** Moves due scheduled jobs to queued. Answers how many moved and when the next is due. */
+  promoteDue(limit: number): Promise<{
+    readonly moved: number;
+    readonly nextDueAt: Instant | undefined;
+  }>;
+  /**
+   * Ends an unfinished job for a person. A running job's run ends as `cancelled`, the job is final at once and blocked until its process is proved stopped.
+   * Its visit becomes `returned` and its item `cancelled`. Resolves to `false` when the job was final already.
+   */
+  cancel(
+    id: JobId,
+    options: {
+      readonly actor: string;
+      readonly reason: string;
+      readonly stopBy: Instant;
+    },
+  ): Promise<boolean>;
+  /** held -> queued with one attempt more. `force` also clears a block (for a run that cannot be stopped). */
+  unhold(id: JobId, options: { readonly actor: string; readonly force: boolean }): Promise<boolean>;
+  /** A finished plain job (no item) again: a new job with a fresh budget and the same payload. Undefined: no such finished plain job. */
+  retry(id: JobId, options: { readonly actor: string }): Promise<JobId | undefined>;
 }

@@ -4,106 +4,84 @@ import type { JsonText } from "./jobs.ts";
 
 /** One line of the append-only record of changes that need explaining. */
 export interface ActionRow {
-	readonly id: number;
-	readonly at: Instant;
-	/** `noun.past`, as in the event catalogue. */
-	readonly action: string;
-	readonly actor: string;
-	readonly reason: string | null;
-	readonly message: string | null;
-	readonly evidence: JsonText | null;
-	readonly jobId: JobId | null;
-	readonly runId: RunId | null;
-	readonly itemId: ItemId | null;
-	readonly workerId: WorkerId | null;
-	readonly lease: string | null;
-	readonly correlationId: string | null;
+  readonly id: number;
+  readonly at: Instant;
+  /** `noun.past`, as in the event catalogue. */
+  readonly action: string;
+  readonly actor: string;
+  readonly reason: string | null;
+  readonly message: string | null;
+  readonly evidence: JsonText | null;
+  readonly jobId: JobId | null;
+  readonly runId: RunId | null;
+  readonly itemId: ItemId | null;
+  readonly workerId: WorkerId | null;
+  readonly lease: string | null;
+  readonly correlationId: string | null;
 }
 
-export type NewAction = Pick<ActionRow, "action" | "actor"> &
-	Partial<Omit<ActionRow, "id" | "at" | "action" | "actor">>;
+export type NewAction = Pick<ActionRow, "action" | "actor"> & Partial<Omit<ActionRow, "id" | "at" | "action" | "actor">>;
 
 export interface ActionsStore {
-	append(actions: readonly NewAction[]): Promise<void>;
-	list(options: {
-		readonly jobId?: JobId;
-		readonly runId?: RunId;
-		readonly itemId?: ItemId;
-		readonly workerId?: WorkerId;
-		readonly lease?: string;
-		readonly before?: number;
-		readonly after?: number;
-		readonly limit: number;
-	}): Promise<readonly ActionRow[]>;
+  append(actions: readonly NewAction[]): Promise<void>;
+  list(options: {
+    readonly jobId?: JobId;
+    readonly runId?: RunId;
+    readonly itemId?: ItemId;
+    readonly workerId?: WorkerId;
+    readonly lease?: string;
+    readonly before?: number;
+    readonly after?: number;
+    readonly limit: number;
+  }): Promise<readonly ActionRow[]>;
 }
 
 /** A notification, state file or event that must leave the store at least once. */
 export interface OutboxRow {
-	readonly id: number;
-	/** `state-file`: key is the item id, newest wins. `alert`: key is the cause, one entry per cause. */
-	readonly kind: "state-file" | "alert";
-	readonly key: string;
-	readonly payload: JsonText;
-	readonly attempts: number;
-	readonly dueAt: Instant;
-	readonly createdAt: Instant;
-	/** Raised each time the same key is written again: a delivery completes only the revision that it read. */
-	readonly revision: number;
-	readonly lastError: string | null;
+  readonly id: number;
+  /** `state-file`: key is the item id, newest wins. `alert`: key is the cause, one entry per cause. */
+  readonly kind: "state-file" | "alert";
+  readonly key: string;
+  readonly payload: JsonText;
+  readonly attempts: number;
+  readonly dueAt: Instant;
+  readonly createdAt: Instant;
+  /** Raised each time the same key is written again: a delivery completes only the revision that it read. */
+  readonly revision: number;
+  readonly lastError: string | null;
 }
 
 export interface OutboxStore {
-	put(entry: {
-		readonly kind: OutboxRow["kind"];
-		readonly key: string;
-		readonly payload: JsonText;
-	}): Promise<void>;
-	due(limit: number): Promise<readonly OutboxRow[]>;
-	/** Delivered: the entry goes, unless a newer revision was written meanwhile. */
-	done(entry: {
-		readonly id: number;
-		readonly revision: number;
-	}): Promise<void>;
-	failed(entry: {
-		readonly id: number;
-		readonly error: string;
-		readonly dueAt: Instant;
-		readonly dead: boolean;
-	}): Promise<void>;
-	listDead(limit: number): Promise<readonly OutboxRow[]>;
-	depth(): Promise<number>;
+  put(entry: { readonly kind: OutboxRow["kind"]; readonly key: string; readonly payload: JsonText }): Promise<void>;
+  due(limit: number): Promise<readonly OutboxRow[]>;
+  /** Delivered: the entry goes, unless a newer revision was written meanwhile. */
+  done(entry: { readonly id: number; readonly revision: number }): Promise<void>;
+  failed(entry: { readonly id: number; readonly error: string; readonly dueAt: Instant; readonly dead: boolean }): Promise<void>;
+  listDead(limit: number): Promise<readonly OutboxRow[]>;
+  depth(): Promise<number>;
 }
 
 /** A file that is already an item, kept until a decision is made. */
 export interface DuplicateRow {
-	readonly id: number;
-	readonly pipeline: string;
-	readonly key: string;
-	readonly existingItemId: ItemId;
-	readonly fileName: string;
-	/** Where the file is kept. */
-	readonly path: string;
-	readonly sizeBytes: number;
-	readonly detectedAt: Instant;
-	readonly decision: "use_existing" | "discard" | "reprocess" | null;
-	readonly decidedAt: Instant | null;
-	readonly doneAt: Instant | null;
+  readonly id: number;
+  readonly pipeline: string;
+  readonly key: string;
+  readonly existingItemId: ItemId;
+  readonly fileName: string;
+  /** Where the file is kept. */
+  readonly path: string;
+  readonly sizeBytes: number;
+  readonly detectedAt: Instant;
+  readonly decision: "use_existing" | "discard" | "reprocess" | null;
+  readonly decidedAt: Instant | null;
+  readonly doneAt: Instant | null;
 }
 
 export interface DuplicatesStore {
-	add(
-		duplicate: Pick<
-			DuplicateRow,
-			"pipeline" | "key" | "existingItemId" | "fileName" | "path" | "sizeBytes"
-		>,
-	): Promise<number>;
-	decide(
-		id: number,
-		decision: NonNullable<DuplicateRow["decision"]>,
-		actor: string,
-	): Promise<boolean>;
-	/** Decided, not carried out yet. */
-	listDecided(): Promise<readonly DuplicateRow[]>;
-	finish(id: number): Promise<boolean>;
-	list(limit: number): Promise<readonly DuplicateRow[]>;
+  add(duplicate: Pick<DuplicateRow, "pipeline" | "key" | "existingItemId" | "fileName" | "path" | "sizeBytes">): Promise<number>;
+  decide(id: number, decision: NonNullable<DuplicateRow["decision"]>, actor: string): Promise<boolean>;
+  /** Decided, not carried out yet. */
+  listDecided(): Promise<readonly DuplicateRow[]>;
+  finish(id: number): Promise<boolean>;
+  list(limit: number): Promise<readonly DuplicateRow[]>;
 }

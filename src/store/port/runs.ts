@@ -1,309 +1,276 @@
-import type {
-	HostId,
-	ItemId,
-	JobId,
-	OwnerEpoch,
-	RunId,
-	VisitId,
-	WorkerId,
-} from "../../domain/ids.ts";
-import type { RunOutcome, RunState } from "../../domain/lifecycles.ts";
 import type { Spend } from "../../domain/budget.ts";
+import type { HostId, ItemId, JobId, OwnerEpoch, RunId, VisitId, WorkerId } from "../../domain/ids.ts";
+import type { RunOutcome, RunState } from "../../domain/lifecycles.ts";
 import type { DurationMs, Instant } from "../../domain/time.ts";
 import type { JsonText } from "./jobs.ts";
 
 /** `null` fields: a handler run, whose process is the one that hosts it (its worker's). */
 export interface StoredProcess {
-	readonly hostId: HostId;
-	readonly bootId: string;
-	readonly pidNamespace: string;
-	readonly pid: number;
-	/** Field 22 of /proc/PID/stat, as text. */
-	readonly startTime: string;
+  readonly hostId: HostId;
+  readonly bootId: string;
+  readonly pidNamespace: string;
+  readonly pid: number;
+  /** Field 22 of /proc/PID/stat, as text. */
+  readonly startTime: string;
 }
 
 /** The limits a run starts with; they stay its own whatever the configuration becomes. */
 export interface RunLimits {
-	/** 0t; absent: no limit of its own. */
-	readonly timeoutMs?: DurationMs;
-	/** 0h; absent: progress is not asked for. */
-	readonly heartbeatTimeoutMs?: DurationMs;
-	/** 3. */
-	readonly maxRunningMs: DurationMs;
+  /** 0t; absent: no limit of its own. */
+  readonly timeoutMs?: DurationMs;
+  /** 0h; absent: progress is not asked for. */
+  readonly heartbeatTimeoutMs?: DurationMs;
+  /** 3. */
+  readonly maxRunningMs: DurationMs;
 }
 
 /** The fence: which attempt, and which of its supervisors. */
 export interface Fence {
-	readonly runId: RunId;
-	readonly ownerEpoch: OwnerEpoch;
+  readonly runId: RunId;
+  readonly ownerEpoch: OwnerEpoch;
 }
 
 export interface ClaimRequest {
-	/** Caller-made: the same claim id answers the same runs and takes nothing more. */
-	readonly claimId: string;
-	readonly workerId: WorkerId;
-	/** Rises by one per claim of this worker; lets the store know which claims the worker has received. */
-	readonly claimSeq: number;
-	readonly queues: readonly {
-		readonly name: string;
-		readonly limits: RunLimits;
-	}[];
-	/** Most runs to take in all. 0 to 1000. */
-	readonly max: number;
-	/** Of handler queues: how many are claimed as started, in order; the rest are reserved. Commands are always reserved. */
-	readonly startNow: number;
+  /** Caller-made: the same claim id answers the same runs and takes nothing more. */
+  readonly claimId: string;
+  readonly workerId: WorkerId;
+  /** Rises by one per claim of this worker; lets the store know which claims the worker has received. */
+  readonly claimSeq: number;
+  readonly queues: readonly {
+    readonly name: string;
+    readonly limits: RunLimits;
+  }[];
+  /** Most runs to take in all. 0 to 1000. */
+  readonly max: number;
+  /** Of handler queues: how many are claimed as started, in order; the rest are reserved. Commands are always reserved. */
+  readonly startNow: number;
 }
 
 export interface ClaimedRun {
-	readonly runId: RunId;
-	readonly ownerEpoch: OwnerEpoch;
-	readonly jobId: JobId;
-	readonly queue: string;
-	/** Number of this run within its job, from 1, for people. */
-	readonly attempt: number;
-	readonly started: boolean;
-	readonly payload: JsonText | null;
-	readonly itemId: ItemId | null;
-	readonly visitId: VisitId | null;
+  readonly runId: RunId;
+  readonly ownerEpoch: OwnerEpoch;
+  readonly jobId: JobId;
+  readonly queue: string;
+  /** Number of this run within its job, from 1, for people. */
+  readonly attempt: number;
+  readonly started: boolean;
+  readonly payload: JsonText | null;
+  readonly itemId: ItemId | null;
+  readonly visitId: VisitId | null;
 }
 
 export interface RunRow {
-	readonly id: RunId;
-	readonly jobId: JobId;
-	readonly attempt: number;
-	readonly state: RunState;
-	readonly ownerEpoch: OwnerEpoch;
-	/** The supervisor's session. */
-	readonly workerId: WorkerId | null;
-	readonly kind: "command" | "handler";
-	readonly claimSeq: number;
-	readonly reservedAt: Instant;
-	readonly startedAt: Instant | null;
-	readonly exitedAt: Instant | null;
-	readonly endedAt: Instant | null;
-	/** The earliest instant at which a judge has anything to say; indexed while the run lives. */
-	readonly checkAt: Instant | null;
-	/** The command's own process once known, its wrapper's before; null for handler runs. */
-	readonly process: StoredProcess | null;
-	readonly wrapper: StoredProcess | null;
-	readonly limits: RunLimits;
-	readonly progressAt: Instant | null;
-	readonly progress: JsonText | null;
-	readonly exitCode: number | null;
-	readonly gatePendingAt: Instant | null;
-	readonly slotKey: string | null;
-	readonly outcome: RunOutcome | null;
-	readonly reason: string | null;
-	readonly message: string | null;
-	readonly evidence: JsonText | null;
-	readonly spent: Spend | null;
-	/** Awake time lost to recorded suspends of its host since the start, in milliseconds. */
-	readonly suspendedMs: DurationMs;
+  readonly id: RunId;
+  readonly jobId: JobId;
+  readonly attempt: number;
+  readonly state: RunState;
+  readonly ownerEpoch: OwnerEpoch;
+  /** The supervisor's session. */
+  readonly workerId: WorkerId | null;
+  readonly kind: "command" | "handler";
+  readonly claimSeq: number;
+  readonly reservedAt: Instant;
+  readonly startedAt: Instant | null;
+  readonly exitedAt: Instant | null;
+  readonly endedAt: Instant | null;
+  /** The earliest instant at which a judge has anything to say; indexed while the run lives. */
+  readonly checkAt: Instant | null;
+  /** The command's own process once known, its wrapper's before; null for handler runs. */
+  readonly process: StoredProcess | null;
+  readonly wrapper: StoredProcess | null;
+  readonly limits: RunLimits;
+  readonly progressAt: Instant | null;
+  readonly progress: JsonText | null;
+  readonly exitCode: number | null;
+  readonly gatePendingAt: Instant | null;
+  readonly slotKey: string | null;
+  readonly outcome: RunOutcome | null;
+  readonly reason: string | null;
+  readonly message: string | null;
+  readonly evidence: JsonText | null;
+  readonly spent: Spend | null;
+  /** Awake time lost to recorded suspends of its host since the start, in milliseconds. */
+  readonly suspendedMs: DurationMs;
 }
 
 /** A live run with what a judge and a settler need of its job, queue, item and supervisor; one row, no second query. */
 export interface LiveRun extends RunRow {
-	readonly queue: string;
-	readonly attempts: number;
-	readonly maxAttempts: number;
-	readonly losses: number;
-	readonly maxLosses: number | null;
-	readonly lastLossAt: Instant | null;
-	readonly itemId: ItemId | null;
-	readonly visitId: VisitId | null;
-	/** The stage its item is in now, null without an item; compare with the queue's stage to see whether it is past. */
-	readonly itemStage: string | null;
-	readonly itemVisitId: VisitId | null;
-	readonly pipeline: string | null;
-	readonly pipelineVersion: string | null;
-	readonly agent: string | null;
-	readonly repo: string | null;
-	readonly supervisor: SupervisorRow | null;
+  readonly queue: string;
+  readonly attempts: number;
+  readonly maxAttempts: number;
+  readonly losses: number;
+  readonly maxLosses: number | null;
+  readonly lastLossAt: Instant | null;
+  readonly itemId: ItemId | null;
+  readonly visitId: VisitId | null;
+  /** The stage its item is in now, null without an item; compare with the queue's stage to see whether it is past. */
+  readonly itemStage: string | null;
+  readonly itemVisitId: VisitId | null;
+  readonly pipeline: string | null;
+  readonly pipelineVersion: string | null;
+  readonly agent: string | null;
+  readonly repo: string | null;
+  readonly supervisor: SupervisorRow | null;
 }
 
 export interface SupervisorRow {
-	readonly workerId: WorkerId;
-	readonly state: "live" | "draining" | "stopped" | "dead";
-	readonly process: StoredProcess;
-	readonly lastHeardAt: Instant;
-	/** The highest claim the worker said it has received. */
-	readonly claimSeqReceived: number;
+  readonly workerId: WorkerId;
+  readonly state: "live" | "draining" | "stopped" | "dead";
+  readonly process: StoredProcess;
+  readonly lastHeardAt: Instant;
+  /** The highest claim the worker said it has received. */
+  readonly claimSeqReceived: number;
 }
 
 /** What is written when a run ends, in one transaction: the flip and all that follows from it in the store. */
 export interface Settlement extends Fence {
-	readonly jobId: JobId;
-	readonly outcome: RunOutcome;
-	/** Stable code of the reason, such as `dead_pid` or `exit_code`. */
-	readonly reason: string;
-	/** The reason for people, with its numbers; also the job's error when the outcome is not a success. */
-	readonly message?: string;
-	readonly evidence?: JsonText;
-	readonly exitCode?: number;
-	/** Start of a run that the store still holds as reserved: its start is folded into its end. */
-	readonly startedAt?: Instant;
-	readonly spend: Spend;
-	readonly then: AfterRun;
-	/** Set when its process may still live: the job is not claimable, its slot and leases stay taken, until {@link RunsStore.clearBlocks}. */
-	readonly stopBy?: Instant;
-	/** Which loop or worker settles; for the action log. Absent for plain successes, which need no explaining. */
-	readonly actor?: string;
+  readonly jobId: JobId;
+  readonly outcome: RunOutcome;
+  /** Stable code of the reason, such as `dead_pid` or `exit_code`. */
+  readonly reason: string;
+  /** The reason for people, with its numbers; also the job's error when the outcome is not a success. */
+  readonly message?: string;
+  readonly evidence?: JsonText;
+  readonly exitCode?: number;
+  /** Start of a run that the store still holds as reserved: its start is folded into its end. */
+  readonly startedAt?: Instant;
+  readonly spend: Spend;
+  readonly then: AfterRun;
+  /** Set when its process may still live: the job is not claimable, its slot and leases stay taken, until {@link RunsStore.clearBlocks}. */
+  readonly stopBy?: Instant;
+  /** Which loop or worker settles; for the action log. Absent for plain successes, which need no explaining. */
+  readonly actor?: string;
 }
 
 export type AfterRun =
-	| {
-			readonly to: "done";
-			readonly output?: JsonText;
-			readonly advance?: Advance;
-	  }
-	/** `runAt` in the future: scheduled, else queued. */
-	| { readonly to: "queued"; readonly runAt?: Instant }
-	| { readonly to: "failed" }
-	| { readonly to: "held" }
-	| { readonly to: "cancelled" };
+  | {
+      readonly to: "done";
+      readonly output?: JsonText;
+      readonly advance?: Advance;
+    }
+  /** `runAt` in the future: scheduled, else queued. */
+  | { readonly to: "queued"; readonly runAt?: Instant }
+  | { readonly to: "failed" }
+  | { readonly to: "held" }
+  | { readonly to: "cancelled" };
 
 /** How an item moves on when its visit passes. */
 export type Advance =
-	| { readonly kind: "finish" }
-	| {
-			readonly kind: "next";
-			readonly stage: string;
-			readonly queue: string;
-			readonly maxAttempts: number;
-			readonly maxLosses: number | null;
-			readonly priority: number;
-			readonly agent: string | null;
-			/** The newest version of the pipeline, which the item moves to as it enters the stage. */
-			readonly pipelineVersion: string;
-	  };
+  | { readonly kind: "finish" }
+  | {
+      readonly kind: "next";
+      readonly stage: string;
+      readonly queue: string;
+      readonly maxAttempts: number;
+      readonly maxLosses: number | null;
+      readonly priority: number;
+      readonly agent: string | null;
+      /** The newest version of the pipeline, which the item moves to as it enters the stage. */
+      readonly pipelineVersion: string;
+    };
 
 export type FencedAnswer =
-	/** Written, and by this call. */
-	| { readonly kind: "ok" }
-	/** This run ended before with the same fence and outcome; nothing was changed. */
-	| { readonly kind: "already" }
-	/** Another supervisor has the run, or it has ended otherwise, or its job has moved on; nothing was changed but a late-result event. */
-	| {
-			readonly kind: "lost";
-			readonly why: string;
-			readonly now: {
-				readonly ownerEpoch: OwnerEpoch;
-				readonly state: RunState;
-				readonly workerId: WorkerId | null;
-			};
-	  }
-	| { readonly kind: "gone" };
+  /** Written, and by this call. */
+  | { readonly kind: "ok" }
+  /** This run ended before with the same fence and outcome; nothing was changed. */
+  | { readonly kind: "already" }
+  /** Another supervisor has the run, or it has ended otherwise, or its job has moved on; nothing was changed but a late-result event. */
+  | {
+      readonly kind: "lost";
+      readonly why: string;
+      readonly now: {
+        readonly ownerEpoch: OwnerEpoch;
+        readonly state: RunState;
+        readonly workerId: WorkerId | null;
+      };
+    }
+  | { readonly kind: "gone" };
 
 export interface StartRun extends Fence {
-	readonly startedAt: Instant;
-	/** The wrapper's identity; absent for handlers. */
-	readonly wrapper?: StoredProcess;
-	readonly limits: RunLimits;
-	readonly checkAt: Instant;
+  readonly startedAt: Instant;
+  /** The wrapper's identity; absent for handlers. */
+  readonly wrapper?: StoredProcess;
+  readonly limits: RunLimits;
+  readonly checkAt: Instant;
 }
 
 export interface RunsStore {
-	/** Takes jobs in (priority, id) order within each queue, the queues merged. One group commit with other callers. */
-	claim(request: ClaimRequest): Promise<readonly ClaimedRun[]>;
-	/** reserved -> started; counts the attempt on job and visit. Commands must have its answer before they let the command go. */
-	start(runs: readonly StartRun[]): Promise<readonly FencedAnswer[]>;
-	/** The command's own process replaces its wrapper's identity. */
-	recordProcess(
-		run: Fence & { readonly process: StoredProcess },
-	): Promise<FencedAnswer>;
-	/** started -> exited (B-16: before anything else is done with the exit). */
-	recordExit(
-		run: Fence & { readonly exitCode: number; readonly checkAt: Instant },
-	): Promise<FencedAnswer>;
-	/** The first failed gate reading of this exit. */
-	recordGatePending(
-		run: Fence & { readonly checkAt: Instant },
-	): Promise<FencedAnswer>;
-	/** Ends runs. Plain successes take the all-plain batch form; joins the current group commit. Answers in the order given. */
-	settle(settlements: readonly Settlement[]): Promise<readonly FencedAnswer[]>;
-	/** New supervisor, owner epoch + 1, if the epoch is the old one and the run has not ended. Answers the new epoch, or undefined. */
-	takeOver(
-		run: Fence & {
-			readonly workerId: WorkerId;
-			readonly actor: string;
-			readonly reason: string;
-			readonly checkAt: Instant;
-		},
-	): Promise<OwnerEpoch | undefined>;
-	/** Progress of runs, by the run's own token (no owner epoch: a take-over does not change it). Answers the runs that are not alive any more. */
-	beat(
-		beats: readonly {
-			readonly runId: RunId;
-			readonly at: Instant;
-			readonly progress?: JsonText;
-		}[],
-	): Promise<readonly RunId[]>;
-	/** Moves `check_at` of runs that a judge left alone. Guarded by the epoch; late ones change nothing. */
-	moveChecks(
-		checks: readonly (Fence & { readonly checkAt: Instant })[],
-	): Promise<void>;
-	/** Live runs due at `now`, oldest check first. */
-	listDue(options: {
-		readonly now: Instant;
-		readonly limit: number;
-	}): Promise<readonly LiveRun[]>;
-	/** Live runs of these sessions, in (session, id) order after the cursor: what a dead process held. */
-	listOfWorkers(options: {
-		readonly workerIds: readonly WorkerId[];
-		readonly after?: { readonly workerId: WorkerId; readonly runId: RunId };
-		readonly limit: number;
-	}): Promise<readonly LiveRun[]>;
-	/** Live command runs whose process is on this host: what is probed each tick, by distinct process. */
-	listLocalProcesses(
-		hostId: HostId,
-	): Promise<
-		readonly { readonly runId: RunId; readonly process: StoredProcess }[]
-	>;
-	listLive(ids: readonly RunId[]): Promise<readonly LiveRun[]>;
-	/** All live runs of one page, by id: `wakeful ls`, B-13, start-up adoption. */
-	listAllLive(options: {
-		readonly after?: RunId;
-		readonly limit: number;
-		readonly hostId?: HostId;
-	}): Promise<readonly LiveRun[]>;
-	get(id: RunId): Promise<RunRow | undefined>;
-	ofJob(jobId: JobId): Promise<readonly RunRow[]>;
-	/** Ends every live run of dead sessions in one set-based page: the job goes back (or ends) by its own counters. For plain jobs only; others are settled singly. */
-	settleLostPage(options: {
-		readonly workerIds: readonly WorkerId[];
-		readonly limit: number;
-		readonly reason: string;
-		readonly actor: string;
-		/** New runs are spread over this long when more than 100 jobs are lost by one event. */
-		readonly spreadMs: DurationMs;
-		readonly spreadFrom: Instant;
-	}): Promise<{ readonly settled: number; readonly more: boolean }>;
-	/** Jobs whose last run's process must still be proved stopped, of this host (or whose host cannot be probed, past `stopBy`). */
-	listBlocked(options: {
-		readonly limit: number;
-		readonly after?: JobId;
-	}): Promise<readonly BlockedJob[]>;
-	/** The proof: unblocks the job and gives its slot back. */
-	clearBlocks(
-		blocks: readonly {
-			readonly jobId: JobId;
-			readonly runId: RunId;
-			readonly proof: string;
-			readonly actor: string;
-		}[],
-	): Promise<readonly boolean[]>;
-	/** Adds a recorded suspend of a host to its live runs, which are judged by awake time. */
-	addSuspend(options: {
-		readonly hostId: HostId;
-		readonly ms: DurationMs;
-	}): Promise<void>;
+  /** Takes jobs in (priority, id) order within each queue, the queues merged. One group commit with other callers. */
+  claim(request: ClaimRequest): Promise<readonly ClaimedRun[]>;
+  /** reserved -> started; counts the attempt on job and visit. Commands must have its answer before they let the command go. */
+  start(runs: readonly StartRun[]): Promise<readonly FencedAnswer[]>;
+  /** The command's own process replaces its wrapper's identity. */
+  recordProcess(run: Fence & { readonly process: StoredProcess }): Promise<FencedAnswer>;
+  /** started -> exited (B-16: before anything else is done with the exit). */
+  recordExit(run: Fence & { readonly exitCode: number; readonly checkAt: Instant }): Promise<FencedAnswer>;
+  /** The first failed gate reading of this exit. */
+  recordGatePending(run: Fence & { readonly checkAt: Instant }): Promise<FencedAnswer>;
+  /** Ends runs. Plain successes take the all-plain batch form; joins the current group commit. Answers in the order given. */
+  settle(settlements: readonly Settlement[]): Promise<readonly FencedAnswer[]>;
+  /** New supervisor, owner epoch + 1, if the epoch is the old one and the run has not ended. Answers the new epoch, or undefined. */
+  takeOver(
+    run: Fence & {
+      readonly workerId: WorkerId;
+      readonly actor: string;
+      readonly reason: string;
+      readonly checkAt: Instant;
+    },
+  ): Promise<OwnerEpoch | undefined>;
+  /** Progress of runs, by the run's own token (no owner epoch: a take-over does not change it). Answers the runs that are not alive any more. */
+  beat(
+    beats: readonly {
+      readonly runId: RunId;
+      readonly at: Instant;
+      readonly progress?: JsonText;
+    }[],
+  ): Promise<readonly RunId[]>;
+  /** Moves `check_at` of runs that a judge left alone. Guarded by the epoch; late ones change nothing. */
+  moveChecks(checks: readonly (Fence & { readonly checkAt: Instant })[]): Promise<void>;
+  /** Live runs due at `now`, oldest check first. */
+  listDue(options: { readonly now: Instant; readonly limit: number }): Promise<readonly LiveRun[]>;
+  /** Live runs of these sessions, in (session, id) order after the cursor: what a dead process held. */
+  listOfWorkers(options: {
+    readonly workerIds: readonly WorkerId[];
+    readonly after?: { readonly workerId: WorkerId; readonly runId: RunId };
+    readonly limit: number;
+  }): Promise<readonly LiveRun[]>;
+  /** Live command runs whose process is on this host: what is probed each tick, by distinct process. */
+  listLocalProcesses(hostId: HostId): Promise<readonly { readonly runId: RunId; readonly process: StoredProcess }[]>;
+  listLive(ids: readonly RunId[]): Promise<readonly LiveRun[]>;
+  /** All live runs of one page, by id: `wakeful ls`, B-13, start-up adoption. */
+  listAllLive(options: { readonly after?: RunId; readonly limit: number; readonly hostId?: HostId }): Promise<readonly LiveRun[]>;
+  get(id: RunId): Promise<RunRow | undefined>;
+  ofJob(jobId: JobId): Promise<readonly RunRow[]>;
+  /** Ends every live run of dead sessions in one set-based page: the job goes back (or ends) by its own counters. For plain jobs only; others are settled singly. */
+  settleLostPage(options: {
+    readonly workerIds: readonly WorkerId[];
+    readonly limit: number;
+    readonly reason: string;
+    readonly actor: string;
+    /** New runs are spread over this long when more than 100 jobs are lost by one event. */
+    readonly spreadMs: DurationMs;
+    readonly spreadFrom: Instant;
+  }): Promise<{ readonly settled: number; readonly more: boolean }>;
+  /** Jobs whose last run's process must still be proved stopped, of this host (or whose host cannot be probed, past `stopBy`). */
+  listBlocked(options: { readonly limit: number; readonly after?: JobId }): Promise<readonly BlockedJob[]>;
+  /** The proof: unblocks the job and gives its slot back. */
+  clearBlocks(
+    blocks: readonly {
+      readonly jobId: JobId;
+      readonly runId: RunId;
+      readonly proof: string;
+      readonly actor: string;
+    }[],
+  ): Promise<readonly boolean[]>;
+  /** Adds a recorded suspend of a host to its live runs, which are judged by awake time. */
+  addSuspend(options: { readonly hostId: HostId; readonly ms: DurationMs }): Promise<void>;
 }
 
 export interface BlockedJob {
-	readonly jobId: JobId;
-	readonly stopBy: Instant;
-	readonly run: RunRow;
-	readonly supervisor: SupervisorRow | null;
-	readonly itemId: ItemId | null;
-	readonly visitId: VisitId | null;
+  readonly jobId: JobId;
+  readonly stopBy: Instant;
+  readonly run: RunRow;
+  readonly supervisor: SupervisorRow | null;
+  readonly itemId: ItemId | null;
+  readonly visitId: VisitId | null;
 }

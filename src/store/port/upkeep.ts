@@ -1,76 +1,68 @@
 import type { HostId, JobId } from "../../domain/ids.ts";
-import type { DurationMs, Instant } from "../../domain/time.ts";
 import type { JobState } from "../../domain/lifecycles.ts";
+import type { DurationMs, Instant } from "../../domain/time.ts";
 import type { JobRow } from "./jobs.ts";
 
 export interface QueueCounts {
-	readonly queue: string;
-	readonly paused: boolean;
-	readonly states: Readonly<Partial<Record<JobState, number>>>;
-	readonly blocked: number;
+  readonly queue: string;
+  readonly paused: boolean;
+  readonly states: Readonly<Partial<Record<JobState, number>>>;
+  readonly blocked: number;
 }
 
 export interface SlotRow {
-	readonly key: string;
-	readonly capacity: number;
-	readonly used: number;
+  readonly key: string;
+  readonly capacity: number;
+  readonly used: number;
 }
 
 export interface InvariantBreach {
-	readonly rule: string;
-	readonly subject: string;
-	readonly found: string;
+  readonly rule: string;
+  readonly subject: string;
+  readonly found: string;
 }
 
 export interface UpkeepStore {
-	/** Unfinished jobs by queue and state. Costs grow with what is unfinished, not with history. */
-	counts(): Promise<readonly QueueCounts[]>;
-	listJobs(options: {
-		readonly states?: readonly JobState[];
-		readonly queue?: string;
-		readonly before?: JobId;
-		readonly limit: number;
-	}): Promise<readonly JobRow[]>;
-	slots(): Promise<readonly SlotRow[]>;
-	/** Sets each slot's use to the runs that hold it; answers the keys that were wrong. */
-	recountSlots(): Promise<readonly string[]>;
-	setQueuePaused(options: {
-		readonly queues: readonly string[] | "all";
-		readonly paused: boolean;
-		readonly actor: string;
-	}): Promise<number>;
-	pausedQueues(): Promise<readonly string[]>;
-	/** Deletes finished jobs with their runs, finished items with their visits, ended workers and old action rows, a bounded page at a time. Never of anything unfinished or blocked. */
-	prune(options: {
-		readonly finishedBefore: Instant;
-		readonly limit: number;
-	}): Promise<{
-		readonly jobs: number;
-		readonly items: readonly { readonly dir: string }[];
-		readonly runs: readonly number[];
-		readonly more: boolean;
-	}>;
-	/** Every promise of the schema that can be checked by reading: for `doctor`, crash tests and support. Empty: all hold. */
-	checkInvariants(): Promise<readonly InvariantBreach[]>;
-	integrityCheck(): Promise<readonly string[]>;
-	recordHost(host: {
-		readonly hostId: HostId;
-		readonly bootId: string;
-	}): Promise<{ readonly previousBootId: string | null }>;
-	setting(name: string): Promise<string | undefined>;
-	putSetting(name: string, value: string): Promise<void>;
-	/** Newest instant stored anywhere that matters for the clock. */
-	newestInstant(): Promise<Instant | undefined>;
-	storeEpoch(): Promise<number>;
-	/** Adds one to the store's start counter and answers it. `behind`: the file's counter is ahead of the store's (a restore), so the epoch was raised. */
-	recordStart(
-		fileStartSeq: number | undefined,
-	): Promise<{ readonly startSeq: number; readonly epochRaised: boolean }>;
-	raiseEpoch(reason: string): Promise<number>;
-	sizeBytes(): Promise<number>;
+  /** Unfinished jobs by queue and state. Costs grow with what is unfinished, not with history. */
+  counts(): Promise<readonly QueueCounts[]>;
+  listJobs(options: {
+    readonly states?: readonly JobState[];
+    readonly queue?: string;
+    readonly before?: JobId;
+    readonly limit: number;
+  }): Promise<readonly JobRow[]>;
+  slots(): Promise<readonly SlotRow[]>;
+  /** Sets each slot's use to the runs that hold it; answers the keys that were wrong. */
+  recountSlots(): Promise<readonly string[]>;
+  setQueuePaused(options: {
+    readonly queues: readonly string[] | "all";
+    readonly paused: boolean;
+    readonly actor: string;
+  }): Promise<number>;
+  pausedQueues(): Promise<readonly string[]>;
+  /** Deletes finished jobs with their runs, finished items with their visits, ended workers and old action rows, a bounded page at a time. Never of anything unfinished or blocked. */
+  prune(options: { readonly finishedBefore: Instant; readonly limit: number }): Promise<{
+    readonly jobs: number;
+    readonly items: readonly { readonly dir: string }[];
+    readonly runs: readonly number[];
+    readonly more: boolean;
+  }>;
+  /** Every promise of the schema that can be checked by reading: for `doctor`, crash tests and support. Empty: all hold. */
+  checkInvariants(): Promise<readonly InvariantBreach[]>;
+  integrityCheck(): Promise<readonly string[]>;
+  recordHost(host: { readonly hostId: HostId; readonly bootId: string }): Promise<{ readonly previousBootId: string | null }>;
+  setting(name: string): Promise<string | undefined>;
+  putSetting(name: string, value: string): Promise<void>;
+  /** Newest instant stored anywhere that matters for the clock. */
+  newestInstant(): Promise<Instant | undefined>;
+  storeEpoch(): Promise<number>;
+  /** Adds one to the store's start counter and answers it. `behind`: the file's counter is ahead of the store's (a restore), so the epoch was raised. */
+  recordStart(fileStartSeq: number | undefined): Promise<{ readonly startSeq: number; readonly epochRaised: boolean }>;
+  raiseEpoch(reason: string): Promise<number>;
+  sizeBytes(): Promise<number>;
 }
 
 /** Times within which the store waits for the world. */
 export interface StoreTimeouts {
-	readonly busyMs: DurationMs;
+  readonly busyMs: DurationMs;
 }

@@ -4,63 +4,65 @@ import type { Instant } from "../../domain/time.ts";
 import type { StoredProcess } from "./runs.ts";
 
 export interface WorkerRow {
-	readonly id: WorkerId;
-	readonly name: string;
-	/** `command`: inside the daemon; `handler`: the handler host or an application; `run`: one `wakeful run`. */
-	readonly kind: "command" | "handler" | "run";
-	readonly state: WorkerState;
-	readonly process: StoredProcess;
-	readonly registeredAt: Instant;
-	readonly lastHeardAt: Instant;
-	readonly endedAt: Instant | null;
-	readonly concurrency: number;
-	readonly claimSeqReceived: number;
-	/** Event-loop lag the presence thread reported last. */
-	readonly loopLagMs: number | null;
-	readonly queues: readonly string[];
+  readonly id: WorkerId;
+  readonly name: string;
+  /** `command`: inside the daemon; `handler`: the handler host or an application; `run`: one `wakeful run`. */
+  readonly kind: "command" | "handler" | "run";
+  readonly state: WorkerState;
+  readonly process: StoredProcess;
+  readonly registeredAt: Instant;
+  readonly lastHeardAt: Instant;
+  readonly endedAt: Instant | null;
+  readonly concurrency: number;
+  readonly claimSeqReceived: number;
+  /** Event-loop lag the presence thread reported last. */
+  readonly loopLagMs: number | null;
+  readonly queues: readonly string[];
 }
 
 export interface WorkersStore {
-	register(worker: {
-		readonly name: string;
-		readonly kind: WorkerRow["kind"];
-		readonly process: StoredProcess;
-		readonly concurrency: number;
-		readonly queues: readonly string[];
-	}): Promise<WorkerId>;
-	/**
-	 * Presence. `held`: every run the worker holds. Answers its own state and, of the held runs, those that are not its any more.
-	 * A dead session stays dead: the worker must stop its runs and register again.
-	 */
-	renew(renewal: {
-		readonly workerId: WorkerId;
-		readonly held: readonly RunId[];
-		readonly claimSeqReceived: number;
-		readonly loopLagMs?: number;
-	}): Promise<{
-		readonly state: WorkerState;
-		readonly lost: readonly { readonly runId: RunId; readonly why: string }[];
-	}>;
-	drain(id: WorkerId): Promise<boolean>;
-	/** live|draining -> stopped. Its unexited command runs stay for adoption. */
-	leave(id: WorkerId): Promise<boolean>;
-	/** live|draining -> dead, by the worker-reaper; answers whether this call won. */
-	bury(
-		id: WorkerId,
-		verdict: {
-			readonly reason: string;
-			readonly message: string;
-			readonly evidence: string;
-			readonly actor: string;
-		},
-	): Promise<boolean>;
-	get(id: WorkerId): Promise<WorkerRow | undefined>;
-	listAlive(): Promise<readonly WorkerRow[]>;
-	/** Live sessions silent since before `heardBefore`, by index on state only: the time a beat changes is never indexed. */
-	list(options: {
-		readonly states?: readonly WorkerState[];
-		readonly limit: number;
-	}): Promise<readonly WorkerRow[]>;
-	/** Live sessions of one host id with differing boot ids: a cloned machine. */
-	listHostConflicts(): Promise<readonly HostId[]>;
+  register(worker: {
+    readonly name: string;
+    readonly kind: WorkerRow["kind"];
+    readonly process: StoredProcess;
+    readonly concurrency: number;
+    readonly queues: readonly string[];
+  }): Promise<WorkerId>;
+  /**
+   * Presence. `held`: every run the worker holds. Answers its own state and, of the held runs, those that are not its any more.
+   * A dead session stays dead: the worker must stop its runs and register again.
+   */
+  renew(renewal: {
+    readonly workerId: WorkerId;
+    readonly held: readonly RunId[];
+    readonly claimSeqReceived: number;
+    readonly loopLagMs?: number;
+  }): Promise<{
+    readonly state: WorkerState;
+    readonly lost: readonly { readonly runId: RunId; readonly why: string }[];
+  }>;
+  drain(id: WorkerId): Promise<boolean>;
+  /** live|draining -> stopped. Its unexited command runs stay for adoption. */
+  leave(id: WorkerId): Promise<boolean>;
+  /** live|draining -> dead, by the worker-reaper; answers whether this call won. */
+  bury(
+    id: WorkerId,
+    verdict: {
+      readonly reason: string;
+      readonly message: string;
+      readonly evidence: string;
+      readonly actor: string;
+    },
+  ): Promise<boolean>;
+  get(id: WorkerId): Promise<WorkerRow | undefined>;
+  listAlive(): Promise<readonly WorkerRow[]>;
+  /** Newest first. */
+  list(options: { readonly states?: readonly WorkerState[]; readonly limit: number }): Promise<readonly WorkerRow[]>;
+  /** Dead or stopped sessions that still hold live runs, oldest first: what a crash between a burial and its settlements leaves. */
+  listEndedHolding(limit: number): Promise<readonly WorkerId[]>;
+  /**
+   * Hosts of which live sessions with differing boot ids were both heard since then: cloned machines.
+   * A session that is merely left over from before a reboot is not heard any more, and no conflict.
+   */
+  listHostConflicts(heardSince: Instant): Promise<readonly HostId[]>;
 }
