@@ -117,7 +117,9 @@ export function isAlarming(evidence: RunEvidence): boolean {
     evidence.exitRecord.kind === "nogo" ||
     evidence.supervisor === "dead" ||
     evidence.report.kind === "doesNotHold" ||
-    (process !== undefined && process.life !== "alive" && process.unknownBecause !== "foreignHost")
+    process?.life === "dead" ||
+    process?.life === "otherBoot" ||
+    (process?.life === "unknown" && process.unknownBecause !== "foreignHost")
   );
 }
 

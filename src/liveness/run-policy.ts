@@ -2,6 +2,7 @@ import type { RunId } from "../domain/ids.ts";
 import { addMs, ageMs, type DurationMs, type Instant } from "../domain/time.ts";
 import { isAlarming, type RunEvidence, type RunFacts, runningAgeMs, trustworthyPart } from "./evidence.ts";
 import { absentTimeoutFor, isHeartbeatStale } from "./heartbeat-policy.ts";
+import { ceilingAt, earliest, latest, nextCheckAt, progressOf, startOf, wholeExit } from "./run-check-time.ts";
 import { deadTicksNeeded, finalizeGraceOf, gatePatienceOf, maxRunningOf, type RunThresholds } from "./run-thresholds.ts";
 import { isSilent, silentNotBefore, type VantageView } from "./vantage.ts";
 import { deadAfterIn } from "./vantage-mode.ts";
@@ -91,24 +92,26 @@ function judgeByEvidence(subject: Case): RunVerdict | undefined {
 /** Tier 2, and the gate's patience in its place once the gate was unreadable. */
 function judgeFinaliser(subject: Case): RunVerdict | undefined {
   const { run, seen, thresholds, vantage, now } = subject;
-  // An exit code without its time has no age to judge by, and an exit without a code no outcome: both are left to tier 3.
-  if (run.exitedAt === undefined || run.exitCode === undefined) return undefined;
-  const { exitCode } = run;
+  const exit = wholeExit(run);
+  if (exit === undefined) return undefined;
+  const { exitCode, exitedAt } = exit;
   const limitMs = finalizeGraceOf(run, thresholds);
-  const { silent, silence } = isSilent(vantage, { channel: run.session.channel, lastHeardAt: run.exitedAt, limitMs, now });
-  const finaliserDead = seen.supervisor === "dead" || silent;
-  if (run.gatePendingAt !== undefined) return judgePendingGate(subject, { exitCode, gatePendingAt: run.gatePendingAt, finaliserDead });
-  if (finaliserDead) {
-    const reason = seen.supervisor === "dead" ? "finaliser_dead" : "finalize_grace_over";
-    return { kind: run.hasFinaliseSteps ? "take_over" : "exited_known", reason, exitCode, ageMs: silence.silentMs, limitMs };
+  const { silent, silence } = isSilent(vantage, { channel: run.session.channel, lastHeardAt: exitedAt, limitMs, now });
+  const provedDead = seen.supervisor === "dead";
+  const finaliserDeadAt = provedDead || silent ? now : silentNotBefore(silence, limitMs, now);
+  if (run.gatePendingAt !== undefined) return judgePendingGate(subject, { exitCode, gatePendingAt: run.gatePendingAt, finaliserDeadAt });
+  if (finaliserDeadAt > now) {
+    const ceiling = ceilingAt(run, thresholds);
+    const recheckAt = ceiling > now ? earliest(finaliserDeadAt, ceiling) : finaliserDeadAt;
+    return { kind: "defer", reason: "finalising", exitCode, ageMs: silence.silentMs, limitMs, recheckAt };
   }
-  const recheckAt = earliest(silentNotBefore(silence, limitMs, now), afterNow(ceilingAt(run, thresholds), now));
-  return { kind: "defer", reason: "finalising", exitCode, ageMs: silence.silentMs, limitMs, recheckAt };
+  const reason = provedDead ? "finaliser_dead" : "finalize_grace_over";
+  return { kind: run.hasFinaliseSteps ? "take_over" : "exited_known", reason, exitCode, ageMs: silence.silentMs, limitMs };
 }
 
 function judgePendingGate(
   subject: Case,
-  gate: { readonly exitCode: number; readonly gatePendingAt: Instant; readonly finaliserDead: boolean },
+  gate: { readonly exitCode: number; readonly gatePendingAt: Instant; readonly finaliserDeadAt: Instant },
 ): RunVerdict {
   const { run, now } = subject;
   const { exitCode } = gate;
@@ -116,11 +119,10 @@ function judgePendingGate(
   const ageOfDoubtMs = ageMs(gate.gatePendingAt, now);
   const known = { kind: "exited_known", exitCode, ageMs: ageOfDoubtMs, limitMs } as const;
   if (ageOfDoubtMs >= limitMs) return { ...known, reason: "gate_patience_over" };
-  if (gate.finaliserDead && (run.gateReadAgainAt ?? now) <= now) return { ...known, reason: "gate_due" };
-  const patienceOverAt = addMs(gate.gatePendingAt, limitMs);
-  const readAgainAt = run.gateReadAgainAt ?? patienceOverAt;
-  // The reading is the live supervisor's, so a due one is no reason to look every tick.
-  const recheckAt = readAgainAt > now ? earliest(readAgainAt, patienceOverAt) : earliest(addMs(now, doubtRecheckMs), patienceOverAt);
+  // As long as its finaliser may live the readings are its own; afterwards they are ours, each when it is due.
+  const oursAt = latest(gate.finaliserDeadAt, run.gateReadAgainAt ?? now);
+  if (oursAt <= now) return { ...known, reason: "gate_due" };
+  const recheckAt = earliest(oursAt, addMs(gate.gatePendingAt, limitMs));
   return { kind: "defer", reason: "gate_pending", exitCode, ageMs: ageOfDoubtMs, limitMs, recheckAt };
 }
 
@@ -187,8 +189,7 @@ function judgeProgress(subject: Case): RunVerdict | undefined {
   const timeoutMs = run.limits.heartbeatTimeoutMs;
   const startedAt = startOf(run);
   if (timeoutMs === undefined) return undefined;
-  // Progress of before the start is another run's.
-  const progressAt = run.lastProgressAt !== undefined && run.lastProgressAt >= startedAt ? run.lastProgressAt : undefined;
+  const progressAt = progressOf(run);
   const limitMs = progressAt === undefined ? absentTimeoutFor(timeoutMs) : timeoutMs;
   const channel = run.progressChannel ?? run.session.channel;
   const silence = vantage.silence({ channel, lastHeardAt: progressAt ?? startedAt, limitMs, now });
@@ -202,7 +203,8 @@ function judgeProgress(subject: Case): RunVerdict | undefined {
 /** Rows 0t and 3, which need no evidence but time awake. */
 function judgeByAge(subject: Case): RunVerdict | undefined {
   const { run, thresholds, now } = subject;
-  if (run.gatePendingAt !== undefined && run.state === "exited" && run.exitedAt !== undefined) return undefined;
+  // Once the gate was unreadable its patience stands in place of the ceiling, and is a limit as well.
+  if (run.gatePendingAt !== undefined && wholeExit(run) !== undefined) return undefined;
   const ageOfRunMs = runningAgeMs({ ...run, startedAt: startOf(run) }, now);
   const { timeoutMs } = run.limits;
   // A run that has exited kept its timeout, or was stopped at it; its finaliser has a limit of its own.
@@ -250,44 +252,5 @@ function sessionSilence({ run, seen, thresholds, vantage, now }: Case): ReturnTy
 
 function namedAtOf({ run, seen }: Pick<Case, "run" | "seen">): Instant {
   const named = seen.report.kind === "notNamed" ? seen.report.since : seen.report.at;
-  return Math.max(named, run.reservedAt) as Instant;
-}
-
-const startOf = (run: RunFacts): Instant => run.startedAt ?? run.reservedAt;
-const earliest = (...instants: readonly Instant[]): Instant => Math.min(...instants) as Instant;
-const afterNow = (at: Instant, now: Instant): Instant => (at > now ? at : addMs(now, 1));
-const ceilingAt = (run: RunFacts, thresholds: RunThresholds): Instant =>
-  addMs(startOf(run), (run.suspendedMs ?? 0) + maxRunningOf(run, thresholds));
-
-/**
- * The earliest instant at which any row could match without alarming evidence (`isAlarming`): what `runs.check_at` stores.
- * It counts on silence from the last signs of life in `run`, so beats need not move it: a look that comes too early moves it forward.
- * Compute it anew when thresholds shrink.
- *
- * @param namedAt - when the session last named a reserved run; default its reservation.
- */
-export function nextCheckAt(run: RunFacts, thresholds: RunThresholds, namedAt: Instant = run.reservedAt): Instant {
-  const startedAt = startOf(run);
-  const candidates: Instant[] = [];
-  if (run.state === "exited") {
-    if (run.exitedAt === undefined || run.exitCode === undefined) return ceilingAt(run, thresholds);
-    if (run.gatePendingAt !== undefined) {
-      const patienceOverAt = addMs(run.gatePendingAt, gatePatienceOf(run));
-      return earliest(patienceOverAt, run.gateReadAgainAt ?? run.gatePendingAt);
-    }
-    return earliest(addMs(run.exitedAt, finalizeGraceOf(run, thresholds)), ceilingAt(run, thresholds));
-  }
-  candidates.push(ceilingAt(run, thresholds), addMs(run.session.heardAt, thresholds.deadAfterMs));
-  if (run.state === "reserved") return earliest(...candidates, addMs(namedAt, thresholds.startWithinMs));
-  const { heartbeatTimeoutMs, timeoutMs } = run.limits;
-  if (heartbeatTimeoutMs !== undefined) {
-    const seenProgress = run.lastProgressAt !== undefined && run.lastProgressAt >= startedAt;
-    candidates.push(
-      seenProgress ? addMs(run.lastProgressAt, heartbeatTimeoutMs + 1) : addMs(startedAt, absentTimeoutFor(heartbeatTimeoutMs)),
-    );
-  }
-  if (timeoutMs !== undefined) {
-    candidates.push(addMs(startedAt, (run.suspendedMs ?? 0) + timeoutMs + thresholds.reaperTimeoutSlackMs + 1));
-  }
-  return earliest(...candidates);
+  return latest(named, run.reservedAt);
 }

@@ -239,7 +239,11 @@ export function isSilent(view: VantageView, query: SilenceQuery & { readonly str
   return { silent: view.mode !== "frozen" && silence.earned && reached, silence };
 }
 
-/** The earliest instant at which a silence that does not count yet could count. Always after `now`. */
+/** How soon a silence is looked at again that counts for nothing only because its scope is frozen. */
+const frozenRecheckMs: DurationMs = 1_000;
+
+/** The earliest instant at which a silence that does not count yet is worth another look. Always after `now`. */
 export function silentNotBefore(silence: Silence, limitMs: DurationMs, now: Instant): Instant {
-  return addMs(now, Math.max(1, limitMs - silence.silentMs, silence.earnedInMs));
+  const missingMs = Math.max(limitMs - silence.silentMs, silence.earnedInMs);
+  return addMs(now, missingMs > 0 ? missingMs : frozenRecheckMs);
 }

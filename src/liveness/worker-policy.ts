@@ -42,6 +42,7 @@ export type WorkerVerdict =
       readonly limitMs: DurationMs;
     };
 
+/** How soon a silent worker with a living process is looked at again. */
 const recheckMs: DurationMs = 1_000;
 
 /**
@@ -69,8 +70,7 @@ export function judgeWorker(
   if (silent && life !== "alive") return { kind: "dead", reason: "silent", silentMs, deafMs, limitMs };
   if (silent) return { kind: "leave_alone", reason: "alive_but_silent", silentMs, nextCheckAt: addMs(now, recheckMs) };
   const doubted = silentMs >= limitMs || sinceHeardMs >= limitMs;
-  const nextCheckAt = vantage.mode === "frozen" && doubted ? addMs(now, recheckMs) : silentNotBefore(silence, limitMs, now);
-  return { kind: "leave_alone", reason: doubted ? "doubted" : "heard", silentMs, nextCheckAt };
+  return { kind: "leave_alone", reason: doubted ? "doubted" : "heard", silentMs, nextCheckAt: silentNotBefore(silence, limitMs, now) };
 }
 
 const s = (ms: DurationMs): string => `${Number((ms / 1000).toFixed(1))} s`;

@@ -1,0 +1,56 @@
+import { addMs, type Instant } from "../domain/time.ts";
+import type { RunFacts } from "./evidence.ts";
+import { absentTimeoutFor } from "./heartbeat-policy.ts";
+import { finalizeGraceOf, gatePatienceOf, maxRunningOf, type RunThresholds } from "./run-thresholds.ts";
+
+export const earliest = (...instants: readonly Instant[]): Instant => Math.min(...instants) as Instant;
+export const latest = (...instants: readonly Instant[]): Instant => Math.max(...instants) as Instant;
+
+/** What a run's age counts from. A start that is not known is replaced by the reservation, lest the run have no limit at all. */
+export const startOf = (run: RunFacts): Instant => run.startedAt ?? run.reservedAt;
+
+/** When the run reaches its ceiling, if its host is suspended no more. */
+export const ceilingAt = (run: RunFacts, thresholds: RunThresholds): Instant =>
+  addMs(startOf(run), (run.suspendedMs ?? 0) + maxRunningOf(run, thresholds));
+
+/** An exit code without its time has no age to judge by, and an exit without a code no outcome: both are left to tier 3. */
+export function wholeExit(run: RunFacts): { readonly exitCode: number; readonly exitedAt: Instant } | undefined {
+  const { state, exitCode, exitedAt } = run;
+  return state === "exited" && exitCode !== undefined && exitedAt !== undefined ? { exitCode, exitedAt } : undefined;
+}
+
+/** When the run last made progress of its own; what lies before its start is another run's. */
+export const progressOf = (run: RunFacts): Instant | undefined =>
+  run.lastProgressAt !== undefined && run.lastProgressAt >= startOf(run) ? run.lastProgressAt : undefined;
+
+/**
+ * The earliest instant at which any row could match without alarming evidence (`isAlarming`): what `runs.check_at` stores.
+ * It counts on silence from the last signs of life in `run`, so beats need not move it: a look that comes too early moves it forward.
+ * Compute it anew when thresholds shrink.
+ *
+ * @param namedAt - when the session last named a reserved run; default its reservation.
+ */
+export function nextCheckAt(run: RunFacts, thresholds: RunThresholds, namedAt: Instant = run.reservedAt): Instant {
+  const startedAt = startOf(run);
+  if (run.state === "exited") {
+    const exit = wholeExit(run);
+    if (exit === undefined) return ceilingAt(run, thresholds);
+    if (run.gatePendingAt !== undefined) {
+      const patienceOverAt = addMs(run.gatePendingAt, gatePatienceOf(run));
+      return earliest(patienceOverAt, run.gateReadAgainAt ?? exit.exitedAt);
+    }
+    return earliest(addMs(exit.exitedAt, finalizeGraceOf(run, thresholds)), ceilingAt(run, thresholds));
+  }
+  const candidates = [ceilingAt(run, thresholds), addMs(run.session.heardAt, thresholds.deadAfterMs)];
+  if (run.state === "reserved") return earliest(...candidates, addMs(namedAt, thresholds.startWithinMs));
+  const { heartbeatTimeoutMs, timeoutMs } = run.limits;
+  if (heartbeatTimeoutMs !== undefined) {
+    const progressAt = progressOf(run);
+    const absentAt = addMs(startedAt, absentTimeoutFor(heartbeatTimeoutMs));
+    candidates.push(progressAt === undefined ? absentAt : addMs(progressAt, heartbeatTimeoutMs + 1));
+  }
+  if (timeoutMs !== undefined) {
+    candidates.push(addMs(startedAt, (run.suspendedMs ?? 0) + timeoutMs + thresholds.reaperTimeoutSlackMs + 1));
+  }
+  return earliest(...candidates);
+}
