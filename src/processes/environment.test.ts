@@ -63,9 +63,7 @@ test("a stage may not name the run, nor use a name that a shell would drop", () 
     { "": "1" },
     { A: "x\0y" },
   ]) {
-    expect(() => commandEnvironment({ ...base, stageEnv: stageEnv as Record<string, string> })).toThrow(
-      expect.objectContaining({ code: "bad_request" }),
-    );
+    expect(() => commandEnvironment({ ...base, stageEnv })).toThrow(expect.objectContaining({ code: "bad_request" }));
   }
 });
 

@@ -110,13 +110,13 @@ test("a real child is alive, then a zombie or gone", async () => {
   onTestFinished(() => void child.kill("SIGKILL"));
   const sight = table.look(child.pid ?? 0);
   if (sight.kind !== "seen") throw new Error("the child is not to be seen");
-  const process_ = { ...here, pid: sight.row.pid, startTime: sight.row.startTime };
-  expect(probe.observe(process_)).toEqual({ kind: "alive" });
+  const childIdentity = { ...here, pid: sight.row.pid, startTime: sight.row.startTime };
+  expect(probe.observe(childIdentity)).toEqual({ kind: "alive" });
   const ended = once(child, "exit");
   child.kill("SIGKILL");
-  await until(() => probe.observe(process_).kind === "dead");
+  await until(() => probe.observe(childIdentity).kind === "dead");
   await ended;
-  expect(probe.observe(process_)).toEqual({ kind: "dead", why: "no_such_process" });
+  expect(probe.observe(childIdentity)).toEqual({ kind: "dead", why: "no_such_process" });
 });
 
 test("a process name may hold blanks, parentheses and line ends", () => {

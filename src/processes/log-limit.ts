@@ -81,14 +81,16 @@ async function shorten(
   return { truncated: true, droppedBytes, sizeBytes: copyRestAndCut(handle.fd, { end: front.length, copiedTo: size }) };
 }
 
+const copyRoundsMax = 256;
+
 /** Synchronous on purpose: between the last look at the size and the cut there is no other work of this process. */
 function copyRestAndCut(fd: number, from: { readonly end: number; readonly copiedTo: number }): number {
   let { end, copiedTo } = from;
-  const buffer = Buffer.alloc(64 * 1024);
-  // The copy may not run into what it copies; a writer faster than that loses the difference, as it would a moment later anyhow.
-  while (fstatSync(fd).size > copiedTo && end + buffer.length < copiedTo) {
+  // No more at a time than lies between the two, so that the copy never runs into what it copies.
+  const buffer = Buffer.alloc(Math.min(64 * 1024, copiedTo - end));
+  // Bounded, for a writer that is faster than this copy: it loses what it wrote beyond, as it would a moment later anyhow.
+  for (let round = 0; round < copyRoundsMax && fstatSync(fd).size > copiedTo; round += 1) {
     const bytes = readSync(fd, buffer, 0, buffer.length, copiedTo);
-    if (bytes === 0) break;
     writeSync(fd, buffer, 0, bytes, end);
     copiedTo += bytes;
     end += bytes;

@@ -6,7 +6,8 @@
  * 9 CPU seconds, 10 open files; then of the wrapper alone 11 shell, 12 the command's text, 13 setsid, 14 mkfifo, 15 sync, 16 mv;
  * then the command. Empty means "not asked for". Programs are absolute paths, because PATH is the command's.
  *
- * Descriptors: 1 and 2 are the O_APPEND logs, 3 the control socket of the starter, 4 the life pipe.
+ * Descriptors: 1 and 2 are the O_APPEND logs, 3 the control socket of the starter, 4 the life pipe. Once it holds the life pipe and has
+ * written `started`, the wrapper sends the same line on 3, which saves its starter a look at the disk; then it reads `go` from there.
  *
  * Choices:
  * - Shell variables bear the prefix `_wkf_`: assigning to a name that the command's environment holds would change it for the command.
@@ -64,7 +65,7 @@ _wkf_record() {
 "$_wkf_mkfifo" -m 600 "$_wkf_dir/alive"
 [ ! -p "$_wkf_dir/alive" ] || exec 4<> "$_wkf_dir/alive"
 _wkf_identity > "$_wkf_dir/started" || exit 1
-printf 'ready\\n' >&3
+_wkf_identity >&3
 _wkf_go=
 while :; do
   _wkf_signalled=

@@ -1,12 +1,15 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { readFile, stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { type CommandRun, commandRun, shellNames, toolsOf } from "../../test/support/command-run.ts";
 import { makeFifo } from "../../test/support/fifo.ts";
 import { until } from "../../test/support/until.ts";
 import { asRunId } from "../domain/ids.ts";
+import { readExitRecord } from "./exit-record.ts";
 import { probeLifePipe } from "./life-pipe.ts";
-import { readStarted, runFiles } from "./run-files.ts";
+import { readCommand, readStarted, runFiles } from "./run-files.ts";
 import { spawnWrapper } from "./wrapper.ts";
 
 const stdoutOf = async (run: CommandRun): Promise<string> => await readFile(runFiles(run.runDir).stdoutLog, "utf8");
@@ -216,4 +219,50 @@ test("a command that no process can be given is refused before anything is made"
     await expect(commandRun({ tools, argv })).rejects.toMatchObject({ code: "bad_request" });
   }
   await expect(commandRun({ tools, argv: ["true"], limits: { nice: 40 } })).rejects.toMatchObject({ code: "bad_request" });
+});
+
+describe("a wrapper whose starter is killed", () => {
+  /** A starter of its own process: it starts the wrapper, says go if told so, and waits to be killed. */
+  async function starter(run: CommandRun, { go }: { readonly go: boolean }) {
+    const source = `
+      const { spawnWrapper } = await import(${JSON.stringify(new URL("./wrapper.ts", import.meta.url).href)});
+      const wrapper = await spawnWrapper(JSON.parse(process.argv[1]));
+      ${go ? "wrapper.go();" : ""}
+      process.stdout.write("ready");
+      setInterval(() => {}, 1000);`;
+    const runDir = join(run.workDir, String(run.runId));
+    const { runId, host, workDir: cwd } = run;
+    const tools = await toolsOf("dash");
+    const args = JSON.stringify({ runDir, runId, host, tools, argv: ["sleep", "60"], env: { PATH: "/usr/bin:/bin" }, cwd, input: "{}" });
+    const child = spawn(process.execPath, ["--import", "tsx", "--input-type=module", "-e", source, args], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    onTestFinished(() => void child.kill("SIGKILL"));
+    await once(child.stdout, "data");
+    return { child, runDir };
+  }
+
+  test("before go runs nothing and records nogo; after go its command goes on", async () => {
+    const tools = await toolsOf("dash");
+    if (tools === undefined) return;
+    const run = await commandRun({ tools, argv: ["true"] });
+    const before = await starter(run, { go: false });
+    before.child.kill("SIGKILL");
+    await until(async () => (await readExitRecord({ runDir: before.runDir, runId: run.runId })).kind === "nogo", { what: "nogo" });
+
+    const other = await commandRun({ tools, argv: ["true"] });
+    const after = await starter(other, { go: true });
+    const command = await until(() => readCommand({ runDir: after.runDir, runId: other.runId }));
+    after.child.kill("SIGKILL");
+    await once(after.child, "exit");
+    expect(await probeLifePipe(after.runDir)).toBe("held");
+    expect(other.tree.table.look(command.pid)).toMatchObject({ kind: "seen", row: { startTime: command.startTime } });
+    other.tree.table.signal(command.pid, "SIGTERM");
+    const record = await until(async () => {
+      const found = await readExitRecord({ runDir: after.runDir, runId: other.runId });
+      return found.kind === "exit" ? found : undefined;
+    });
+    expect(record.status).toBe(143);
+    await until(async () => (await probeLifePipe(after.runDir)) === "released");
+  });
 });

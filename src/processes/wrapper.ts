@@ -8,7 +8,7 @@ import { type CommandLimits, checkCommand, limitParameters } from "./command-lim
 import { RunDirectoryExistsError, WrapperStartError } from "./errors.ts";
 import { blankExitRecord } from "./exit-record.ts";
 import type { HostIdentity, ProcessIdentity } from "./identity.ts";
-import { readStarted, runFiles } from "./run-files.ts";
+import { parseIdentityRecord, runFiles } from "./run-files.ts";
 import { commandText, wrapperText } from "./wrapper-text.ts";
 import type { WrapperTools } from "./wrapper-tools.ts";
 
@@ -77,15 +77,24 @@ async function prepareFiles(runDir: string, input: string): Promise<readonly [Fi
   }
 }
 
-/** Resolves when the wrapper says that it is ready; rejects when it ends, or says nothing in time. */
-function waitUntilReady(control: Socket, exited: Promise<WrapperEnd>, timeoutMs: DurationMs): Promise<void> {
-  return new Promise((resolve, reject) => {
+/** Resolves to the line with which the wrapper says that it is ready; rejects when it ends, or says nothing in time. */
+function readyLine(control: Socket, exited: Promise<WrapperEnd>, timeoutMs: DurationMs): Promise<string> {
+  const line = new Promise<string>((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error(`it was not ready within ${timeoutMs} ms`)), timeoutMs);
-    control.once("data", () => resolve());
-    void exited.then((end) => reject(new Error(`it ended early with ${end.signal ?? `exit code ${end.exitCode}`}`)));
     control.once("close", () => clearTimeout(timer));
-    control.once("data", () => clearTimeout(timer));
+    let text = "";
+    control.setEncoding("latin1");
+    control.on("data", (chunk: string) => {
+      text += chunk;
+      if (!text.includes("\n")) return;
+      clearTimeout(timer);
+      resolve(text);
+    });
   });
+  const early = exited.then((end): never => {
+    throw new Error(`it ended early with ${end.signal ?? `exit code ${end.exitCode}`}`);
+  });
+  return Promise.race([line, early]);
 }
 
 /** Whatever the shell said before the command could say anything. */
@@ -125,6 +134,7 @@ export async function spawnWrapper(options: SpawnWrapperOptions): Promise<Starte
   let child: ChildProcess;
   let failure: Promise<Error>;
   let exited: Promise<WrapperEnd>;
+  let logsClosed: Promise<unknown>;
   try {
     child = spawn(tools.shell, ["-c", wrapperText, "wakeful", ...place, ...limits, ...programs, ...argv], {
       cwd,
@@ -138,7 +148,7 @@ export async function spawnWrapper(options: SpawnWrapperOptions): Promise<Starte
   } catch (error) {
     throw new WrapperStartError(`Cannot start a wrapper with ${tools.shell}: ${messageOf(error)}`, { cause: error, details: { runDir } });
   } finally {
-    await Promise.all(logs.map((log) => log.close()));
+    logsClosed = Promise.all(logs.map((log) => log.close()));
   }
   const control = child.stdio[3] as Socket;
   // The wrapper may be killed at any time; that is seen in its end and its records, not in a broken socket.
@@ -147,9 +157,9 @@ export async function spawnWrapper(options: SpawnWrapperOptions): Promise<Starte
 
   try {
     if (child.pid === undefined) throw await failure;
-    await waitUntilReady(control, exited, readyTimeoutMs);
-    const identity = await readStarted({ runDir, runId });
-    if (identity === undefined) throw new Error("it left no whole record of itself");
+    const [ready] = await Promise.all([readyLine(control, exited, readyTimeoutMs), logsClosed]);
+    const identity = parseIdentityRecord(ready, runId);
+    if (identity === undefined) throw new Error("it did not say who it is");
     // From here on the wrapper stands alone: neither it nor its socket keeps this process from ending.
     control.unref();
     let settled = false;

@@ -93,7 +93,7 @@ export async function commandRun(options: CommandRunOptions): Promise<CommandRun
     await until(
       async () => {
         const command = await readCommand({ runDir, runId });
-        const left = [...livingMembers({ ...tree, command, endedAgoMs: 0 }).map((row) => row.pid)];
+        const left = livingMembers({ ...tree, command, endedAgoMs: 0 }).map((row) => row.pid);
         const wrapperRow = table.look(wrapper.identity.pid);
         if (wrapperRow.kind === "seen" && wrapperRow.row.startTime === wrapper.identity.startTime && wrapperRow.row.state !== "Z") {
           left.push(wrapper.identity.pid);
