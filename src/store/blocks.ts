@@ -10,12 +10,12 @@ export async function releaseSlot(tx: Kysely<Database>, runId: RunId): Promise<v
   const run = await tx.selectFrom("runs").select("slot_key").where("id", "=", runId).executeTakeFirst();
   const slotKey = run?.slot_key ?? null;
   if (slotKey === null) return;
-  const taken = await tx.updateTable("runs").set({ slot_key: null }).where("id", "=", runId).where("slot_key", "=", slotKey).executeTakeFirst();
+  const taken = await tx
+    .updateTable("runs")
+    .set({ slot_key: null })
+    .where("id", "=", runId)
+    .where("slot_key", "=", slotKey)
+    .executeTakeFirst();
   if (taken.numUpdatedRows === 0n) return;
-  await tx
-    .updateTable("slots")
-    .set({ used: sql<number>`used - 1` })
-    .where("key", "=", slotKey)
-    .where("used", ">", 0)
-    .execute();
+  await tx.updateTable("slots").set({ used: sql<number>`used - 1` }).where("key", "=", slotKey).where("used", ">", 0).execute();
 }

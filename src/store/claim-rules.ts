@@ -31,7 +31,9 @@ export const claimMax = 1000;
 
 /** Refuses a claim that no transaction should see. */
 export function checkClaim({ max, startNow, queues }: ClaimRequest): void {
-  if (!Number.isInteger(max) || max < 0 || max > claimMax) throw new WakefulError("bad_request", `A claim takes 0 to ${claimMax} runs; ${max} were asked for.`);
+  if (!Number.isInteger(max) || max < 0 || max > claimMax)
+    throw new WakefulError("bad_request", `A claim takes 0 to ${claimMax} runs; ${max} were asked for.`);
   if (!Number.isInteger(startNow) || startNow < 0) throw new WakefulError("bad_request", `startNow must be 0 or more; it is ${startNow}.`);
-  if (queues.length > 1 && new Set(queues.map(({ name }) => name)).size < queues.length) throw new WakefulError("bad_request", "A claim names each queue once.");
+  if (queues.length > 1 && new Set(queues.map(({ name }) => name)).size < queues.length)
+    throw new WakefulError("bad_request", "A claim names each queue once.");
 }

@@ -36,7 +36,9 @@ export function createDuplicates(engine: Engine): DuplicatesStore {
           .returning(["existing_item_id", "file_name"])
           .executeTakeFirst();
         if (row === undefined) return false;
-        await appendActions(tx, now, [{ action: "duplicate.decided", actor, reason: decision, message: row.file_name, itemId: row.existing_item_id }]);
+        await appendActions(tx, now, [
+          { action: "duplicate.decided", actor, reason: decision, message: row.file_name, itemId: row.existing_item_id },
+        ]);
         return true;
       });
       if (won) engine.hint("items");

@@ -15,9 +15,13 @@ export class StoreLockedError extends WakefulError {
 export class StoreNewerError extends WakefulError {
   constructor(options: { readonly store: string; readonly found: number; readonly known: number }) {
     const { store, found, known } = options;
-    super("store_newer", `${store} has schema ${found}, and this program knows up to ${known}. Install the newer version, or restore a backup made before the upgrade.`, {
-      details: { store, found, known },
-    });
+    super(
+      "store_newer",
+      `${store} has schema ${found}, and this program knows up to ${known}. Install the newer version, or restore a backup made before the upgrade.`,
+      {
+        details: { store, found, known },
+      },
+    );
   }
 }
 
@@ -25,9 +29,13 @@ export class StoreNewerError extends WakefulError {
 export class StoreOlderError extends WakefulError {
   constructor(options: { readonly store: string; readonly found: number; readonly known: number }) {
     const { store, found, known } = options;
-    super("store_older", `${store} has schema ${found}, and this program needs ${known}. Run \`wakeful migrate\`, or start the daemon, which migrates.`, {
-      details: { store, found, known },
-    });
+    super(
+      "store_older",
+      `${store} has schema ${found}, and this program needs ${known}. Run \`wakeful migrate\`, or start the daemon, which migrates.`,
+      {
+        details: { store, found, known },
+      },
+    );
   }
 }
 
@@ -47,20 +55,28 @@ export class StoreCorruptError extends WakefulError {
 export class StoreReadOnlyError extends WakefulError {
   constructor(options: { readonly store: string; readonly found: string; readonly cause?: unknown }) {
     const { store, found, cause } = options;
-    super("store_read_only", `${store} cannot be written: ${found}. Check that its folder exists, who owns it, and that the file system is mounted read-write.`, {
-      cause,
-      details: { store },
-    });
+    super(
+      "store_read_only",
+      `${store} cannot be written: ${found}. Check that its folder exists, who owns it, and that the file system is mounted read-write.`,
+      {
+        cause,
+        details: { store },
+      },
+    );
   }
 }
 
 /** No space is left for the store. The transaction was rolled back; nothing of it is stored. */
 export class DiskFullError extends WakefulError {
   constructor(options: { readonly store: string; readonly cause?: unknown }) {
-    super("disk_full", `No space is left for ${options.store}; the write was rolled back. Free space on its volume: the store goes on by itself.`, {
-      cause: options.cause,
-      details: { store: options.store },
-    });
+    super(
+      "disk_full",
+      `No space is left for ${options.store}; the write was rolled back. Free space on its volume: the store goes on by itself.`,
+      {
+        cause: options.cause,
+        details: { store: options.store },
+      },
+    );
   }
 }
 
@@ -74,9 +90,13 @@ export class StoreUnavailableError extends WakefulError {
 /** A queue that nobody has made known with `ensureQueues`. */
 export class UnknownQueueError extends WakefulError {
   constructor(queue: string) {
-    super("not_found", `The queue ${JSON.stringify(queue)} is not known to the store: declare its stage or task, and start the daemon with that configuration.`, {
-      details: { queue },
-    });
+    super(
+      "not_found",
+      `The queue ${JSON.stringify(queue)} is not known to the store: declare its stage or task, and start the daemon with that configuration.`,
+      {
+        details: { queue },
+      },
+    );
   }
 }
 

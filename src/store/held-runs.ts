@@ -18,7 +18,9 @@ export interface NotHeldRow {
 export function whyNotHeld(row: NotHeldRow): string {
   if (row.state === null) return "there is no such run";
   if (row.state === "ended") return endedAs(row);
-  return row.workerId === null ? "nobody supervises the run now" : `worker ${row.workerId} supervises the run now (owner epoch ${row.ownerEpoch ?? "unknown"})`;
+  return row.workerId === null
+    ? "nobody supervises the run now"
+    : `worker ${row.workerId} supervises the run now (owner epoch ${row.ownerEpoch ?? "unknown"})`;
 }
 
 export function endedAs(run: Pick<NotHeldRow, "outcome" | "reason">): string {

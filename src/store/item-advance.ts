@@ -149,7 +149,10 @@ export async function queueIdOf(tx: Kysely<Database>, name: string): Promise<num
 }
 
 /** The run of this item that is still being stopped, if any. */
-export async function blockOfItem(tx: Kysely<Database>, itemId: ItemId): Promise<{ readonly runId: RunId; readonly stopBy: Instant } | undefined> {
+export async function blockOfItem(
+  tx: Kysely<Database>,
+  itemId: ItemId,
+): Promise<{ readonly runId: RunId; readonly stopBy: Instant } | undefined> {
   const row = await tx
     .selectFrom("jobs")
     .select(["blocked_by", "stop_by"])
@@ -180,7 +183,10 @@ export async function cancelItem(tx: Kysely<Database>, options: EndItem): Promis
   return await endItem(tx, { ...options, visit: "returned", item: "cancelled" });
 }
 
-async function endItem(tx: Kysely<Database>, options: EndItem & { readonly visit: "failed" | "returned"; readonly item: "failed" | "cancelled" }): Promise<boolean> {
+async function endItem(
+  tx: Kysely<Database>,
+  options: EndItem & { readonly visit: "failed" | "returned"; readonly item: "failed" | "cancelled" },
+): Promise<boolean> {
   const { itemId, visitId, now } = options;
   const visit = await tx
     .updateTable("visits")

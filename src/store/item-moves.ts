@@ -64,7 +64,9 @@ export function createItemMoves(engine: Engine): Moves {
         });
         await tx.updateTable("items").set({ updated_at: now }).where("id", "=", id).execute();
         await putStateFile(tx, now, id);
-        await appendActions(tx, now, [{ action: "item.redriven", actor, reason, message: `job ${jobId} for stage ${entry.stage}`, itemId: id, jobId }]);
+        await appendActions(tx, now, [
+          { action: "item.redriven", actor, reason, message: `job ${jobId} for stage ${entry.stage}`, itemId: id, jobId },
+        ]);
         return true;
       }),
     advance: async (id, { visitId, advance, actor, reason }) =>
@@ -72,10 +74,17 @@ export function createItemMoves(engine: Engine): Moves {
         const locked = await lockItem(engine, tx, id);
         if (locked?.visit?.id !== visitId || locked.visit.state !== "open" || locked.item.finished_at !== null) return false;
         if ((await unfinishedJobOf(tx, id)) !== undefined) return false;
-        const last = await tx.selectFrom("jobs").select(["state", "output"]).where("visit_id", "=", visitId).orderBy("id", "desc").limit(1).executeTakeFirst();
+        const last = await tx
+          .selectFrom("jobs")
+          .select(["state", "output"])
+          .where("visit_id", "=", visitId)
+          .orderBy("id", "desc")
+          .limit(1)
+          .executeTakeFirst();
         if (last?.state !== "done") return false;
         if (!(await advanceItem(tx, { itemId: id, visitId, advance, output: last.output, now }))) return false;
-        const message = advance.kind === "finish" ? `passed its last stage, ${locked.item.stage}` : `from ${locked.item.stage} to ${advance.stage}`;
+        const message =
+          advance.kind === "finish" ? `passed its last stage, ${locked.item.stage}` : `from ${locked.item.stage} to ${advance.stage}`;
         await appendActions(tx, now, [{ action: "item.advanced", actor, reason, message, itemId: id }]);
         return true;
       }),
@@ -83,7 +92,13 @@ export function createItemMoves(engine: Engine): Moves {
       await move(async (tx, now) => {
         const locked = await lockItem(engine, tx, id);
         if (locked?.visit?.id !== visitId || locked.item.state !== "active" || (await unfinishedJobOf(tx, id)) !== undefined) return false;
-        const last = await tx.selectFrom("jobs").select(["state", "error"]).where("visit_id", "=", visitId).orderBy("id", "desc").limit(1).executeTakeFirst();
+        const last = await tx
+          .selectFrom("jobs")
+          .select(["state", "error"])
+          .where("visit_id", "=", visitId)
+          .orderBy("id", "desc")
+          .limit(1)
+          .executeTakeFirst();
         if (last?.state !== state) return false;
         const ending = { itemId: id, visitId, error: last.error ?? reason, now };
         if (!(await (state === "failed" ? failItem(tx, ending) : cancelItem(tx, ending)))) return false;
@@ -117,7 +132,9 @@ async function rerun(engine: Engine, tx: Transaction<Database>, options: Options
     await tx.updateTable("items").set({ state: "active", finished_at: null }).where("id", "=", id).execute();
   }
   const { jobId } = await enterStage(tx, { itemId: id, entry, now });
-  await appendActions(tx, now, [{ action: "item.rerun", actor, reason: `was ${item.state}`, message: `from stage ${entry.stage}`, itemId: id, jobId }]);
+  await appendActions(tx, now, [
+    { action: "item.rerun", actor, reason: `was ${item.state}`, message: `from stage ${entry.stage}`, itemId: id, jobId },
+  ]);
   return jobId;
 }
 
@@ -160,7 +177,13 @@ async function cancel(engine: Engine, tx: Transaction<Database>, options: Option
     if (await cancelJob(engine, tx, { jobId, actor, reason, stopBy, now })) return true;
   }
   const locked = await lockItem(engine, tx, id);
-  if (locked === undefined || locked.visit === undefined || locked.item.finished_at !== null || (await unfinishedJobOf(tx, id)) !== undefined) return false;
+  if (
+    locked === undefined ||
+    locked.visit === undefined ||
+    locked.item.finished_at !== null ||
+    (await unfinishedJobOf(tx, id)) !== undefined
+  )
+    return false;
   const error = `cancelled: ${reason}`;
   if (!(await cancelItem(tx, { itemId: id, visitId: locked.visit.id, error, now }))) return false;
   await appendActions(tx, now, [{ action: "item.ended", actor, reason, message: error, itemId: id }]);

@@ -86,9 +86,13 @@ async function addItem(engine: Engine, item: NewItem): Promise<{ readonly row: R
     if (inserted === undefined) {
       const row = await find();
       if (row !== undefined) return { row, created: false };
-      throw new WakefulError("conflict", `The directory ${JSON.stringify(item.dir)} belongs to another item: give ${item.pipeline} ${item.key} one of its own.`, {
-        details: { pipeline: item.pipeline, key: item.key, dir: item.dir },
-      });
+      throw new WakefulError(
+        "conflict",
+        `The directory ${JSON.stringify(item.dir)} belongs to another item: give ${item.pipeline} ${item.key} one of its own.`,
+        {
+          details: { pipeline: item.pipeline, key: item.key, dir: item.dir },
+        },
+      );
     }
     const { jobId } = await enterStage(tx, { itemId: inserted.id, entry: first, now });
     await appendActions(tx, now, [{ action: "item.added", actor, message: item.label ?? null, itemId: inserted.id, jobId }]);
@@ -98,7 +102,10 @@ async function addItem(engine: Engine, item: NewItem): Promise<{ readonly row: R
   });
 }
 
-async function listStranded(engine: Engine, options: { readonly limit: number; readonly after?: ItemId }): Promise<readonly StrandedItem[]> {
+async function listStranded(
+  engine: Engine,
+  options: { readonly limit: number; readonly after?: ItemId },
+): Promise<readonly StrandedItem[]> {
   const { kysely } = engine;
   const items = await kysely
     .selectFrom("items")
@@ -108,7 +115,9 @@ async function listStranded(engine: Engine, options: { readonly limit: number; r
     .where("id", ">", options.after ?? (0 as ItemId))
     .where((eb) =>
       eb.not(
-        eb.exists(eb.selectFrom("jobs").select("jobs.id").whereRef("jobs.visit_id", "=", "items.visit_id").where("jobs.finished_at", "is", null)),
+        eb.exists(
+          eb.selectFrom("jobs").select("jobs.id").whereRef("jobs.visit_id", "=", "items.visit_id").where("jobs.finished_at", "is", null),
+        ),
       ),
     )
     .orderBy("id")

@@ -20,7 +20,9 @@ export function createJobs(engine: Engine): Omit<JobsStore, "enqueue" | "promote
     ensureQueues: async (queues) => {
       if (queues.length === 0) return;
       // In the order of their keys, as every writer takes them, so that two programs that start at once cannot block each other.
-      const slots = [...new Map(queues.flatMap((queue) => (queue.slot === undefined ? [] : [[queue.slot.key, queue.slot.capacity] as const])))].sort();
+      const slots = [
+        ...new Map(queues.flatMap((queue) => (queue.slot === undefined ? [] : [[queue.slot.key, queue.slot.capacity] as const]))),
+      ].sort();
       const byName = [...queues].sort((a, b) => (a.name < b.name ? -1 : 1));
       await engine.transaction(async (tx) => {
         for (const [key, capacity] of slots) {
@@ -88,7 +90,11 @@ export function createJobs(engine: Engine): Omit<JobsStore, "enqueue" | "promote
   };
 }
 
-async function unhold(engine: Engine, tx: Kysely<Database>, options: { readonly id: JobId; readonly actor: string; readonly force: boolean }): Promise<boolean> {
+async function unhold(
+  engine: Engine,
+  tx: Kysely<Database>,
+  options: { readonly id: JobId; readonly actor: string; readonly force: boolean },
+): Promise<boolean> {
   const { id, actor, force } = options;
   const now = engine.now();
   const job = await lockRows(engine, tx.selectFrom("jobs").selectAll().where("id", "=", id)).executeTakeFirst();
@@ -108,11 +114,7 @@ async function unhold(engine: Engine, tx: Kysely<Database>, options: { readonly 
     await releaseSlot(tx, job.blocked_by);
   }
   if (unheld && job.visit_id !== null) {
-    await tx
-      .updateTable("visits")
-      .set({ max_attempts: sql<number>`max_attempts + 1` })
-      .where("id", "=", job.visit_id)
-      .execute();
+    await tx.updateTable("visits").set({ max_attempts: sql<number>`max_attempts + 1` }).where("id", "=", job.visit_id).execute();
   }
   await appendActions(tx, now, [
     {

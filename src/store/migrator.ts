@@ -54,9 +54,13 @@ export async function migrate(target: MigrationTarget, migrations: readonly Migr
  *
  * @throws {StoreNewerError | StoreOlderError}
  */
-export async function checkSchema(target: Pick<MigrationTarget, "kysely" | "name" | "hasHistory">, migrations: readonly Migration[]): Promise<void> {
+export async function checkSchema(
+  target: Pick<MigrationTarget, "kysely" | "name" | "hasHistory">,
+  migrations: readonly Migration[],
+): Promise<void> {
   const found = (await target.hasHistory(target.kysely)) ? await schemaNumber(target.kysely) : 0;
-  if (pendingAfter(target.name, found, migrations).length > 0) throw new StoreOlderError({ store: target.name, found, known: newestOf(migrations) });
+  if (pendingAfter(target.name, found, migrations).length > 0)
+    throw new StoreOlderError({ store: target.name, found, known: newestOf(migrations) });
 }
 
 function pendingAfter(store: string, found: number, migrations: readonly Migration[]): readonly Migration[] {
@@ -70,9 +74,6 @@ function newestOf(migrations: readonly Migration[]): number {
 }
 
 async function schemaNumber(db: Kysely<Database>): Promise<number> {
-  const row = await db
-    .selectFrom("migrations")
-    .select(sql<number | null>`max(number)`.as("newest"))
-    .executeTakeFirst();
+  const row = await db.selectFrom("migrations").select(sql<number | null>`max(number)`.as("newest")).executeTakeFirst();
   return row?.newest ?? 0;
 }

@@ -38,10 +38,7 @@ export function createOutbox(engine: Engine): OutboxStore {
       return rows.map(outboxRow);
     },
     depth: async () => {
-      const row = await kysely
-        .selectFrom("outbox")
-        .select(sql<number>`count(*)`.as("n"))
-        .executeTakeFirstOrThrow();
+      const row = await kysely.selectFrom("outbox").select(sql<number>`count(*)`.as("n")).executeTakeFirstOrThrow();
       return row.n;
     },
   };

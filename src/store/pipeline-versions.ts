@@ -28,7 +28,12 @@ export function createPipelineVersions(engine: Engine): Pick<ItemsStore, "putPip
       return await (hash === undefined ? query.where("current", "is", true) : query.where("hash", "=", hash)).executeTakeFirst();
     },
     listPipelines: async () => {
-      const versions = await kysely.selectFrom("pipeline_versions").select(["pipeline", "hash"]).where("current", "is", true).orderBy("pipeline").execute();
+      const versions = await kysely
+        .selectFrom("pipeline_versions")
+        .select(["pipeline", "hash"])
+        .where("current", "is", true)
+        .orderBy("pipeline")
+        .execute();
       const queues = await kysely.selectFrom("queues").select(["name", "paused"]).execute();
       return versions.map(({ pipeline, hash }) => {
         const own = queues.filter((queue) => queue.name.startsWith(`${pipeline}/`));

@@ -7,7 +7,10 @@ import { processOf, runRow } from "./rows/run-row.ts";
 import { supervisorRow } from "./rows/worker-row.ts";
 
 /** What the loops and `wakeful ls` read of runs. */
-export type RunReads = Pick<RunsStore, "listDue" | "listOfWorkers" | "listLocalProcesses" | "listLive" | "listAllLive" | "get" | "ofJob" | "listBlocked">;
+export type RunReads = Pick<
+  RunsStore,
+  "listDue" | "listOfWorkers" | "listLocalProcesses" | "listLive" | "listAllLive" | "get" | "ofJob" | "listBlocked"
+>;
 
 /** Supervisor columns beside a run's own, under names of their own. */
 interface SupervisorColumns {
@@ -58,7 +61,10 @@ export function createRunReads(kysely: Kysely<Database>): RunReads {
   };
   return {
     listDue: async ({ now, limit }) =>
-      await live(sql`select * from runs where ended_at is null and check_at <= ${now} order by check_at limit ${limit}`, sql`r.check_at, r.id`),
+      await live(
+        sql`select * from runs where ended_at is null and check_at <= ${now} order by check_at limit ${limit}`,
+        sql`r.check_at, r.id`,
+      ),
     listOfWorkers: async ({ workerIds, after, limit }) => {
       const runs: LiveRun[] = [];
       // Session by session, each a range of the index: one statement over all of them would be sorted as a whole first.
@@ -73,7 +79,9 @@ export function createRunReads(kysely: Kysely<Database>): RunReads {
     },
     listLocalProcesses: async (hostId) => {
       const { rows } = await sql<RowOf<"runs">>`
-        select id, host_id, boot_id, pid_namespace, pid, start_time from runs where host_id = ${hostId} and ended_at is null and pid is not null`.execute(kysely);
+        select id, host_id, boot_id, pid_namespace, pid, start_time from runs where host_id = ${hostId} and ended_at is null and pid is not null`.execute(
+        kysely,
+      );
       return rows.flatMap((row) => {
         const process = processOf(row);
         return process === null ? [] : [{ runId: row.id, process }];
@@ -105,7 +113,12 @@ export function createRunReads(kysely: Kysely<Database>): RunReads {
 }
 
 type BlockedRow = RowOf<"runs"> &
-  SupervisorColumns & { readonly blocked_job_id: JobId; readonly stop_by: Instant; readonly item_id: ItemId | null; readonly visit_id: VisitId | null };
+  SupervisorColumns & {
+    readonly blocked_job_id: JobId;
+    readonly stop_by: Instant;
+    readonly item_id: ItemId | null;
+    readonly visit_id: VisitId | null;
+  };
 
 async function listBlocked(kysely: Kysely<Database>, limit: number, after: JobId | undefined): Promise<readonly BlockedJob[]> {
   // Few jobs are blocked at any time: all of them are in the partial index, and a page of them is sorted by key.

@@ -14,7 +14,10 @@ export interface RunEndWriter {
   /** Locks the run's job where the engine has row locks. */
   facts(tx: Transaction<Database>, runId: RunId): Promise<RunFacts | undefined>;
   write(tx: Transaction<Database>, end: RunEnd, facts: RunFacts, now: Instant): Promise<void>;
-  recordLate(tx: Transaction<Database>, late: { readonly at: Instant; readonly actor: string; readonly reason: string; readonly tried: string; readonly run: RunFacts }): Promise<void>;
+  recordLate(
+    tx: Transaction<Database>,
+    late: { readonly at: Instant; readonly actor: string; readonly reason: string; readonly tried: string; readonly run: RunFacts },
+  ): Promise<void>;
 }
 
 /** Most settlements of one transaction: each is a dozen statements. */
@@ -27,7 +30,11 @@ const membersMax = 50;
  *
  * @throws What the first failed member threw, after the others were committed.
  */
-export async function settleItems(engine: Engine, writer: RunEndWriter, settlements: readonly Settlement[]): Promise<readonly FencedAnswer[]> {
+export async function settleItems(
+  engine: Engine,
+  writer: RunEndWriter,
+  settlements: readonly Settlement[],
+): Promise<readonly FencedAnswer[]> {
   const answers: (FencedAnswer | { readonly thrown: unknown })[] = [];
   const hints = new Set<StoreHint>();
   for (let from = 0; from < settlements.length; from += membersMax) {
@@ -78,7 +85,13 @@ async function settleOne(
   const plan = planSettlement(settlement, facts, now);
   if (facts === undefined || plan.kind !== "end") {
     if (facts !== undefined && plan.kind === "lost") {
-      await writer.recordLate(tx, { at: now, actor: settlement.actor ?? "worker", reason: settlement.reason, tried: lateResult(settlement, plan.why), run: facts });
+      await writer.recordLate(tx, {
+        at: now,
+        actor: settlement.actor ?? "worker",
+        reason: settlement.reason,
+        tried: lateResult(settlement, plan.why),
+        run: facts,
+      });
     }
     return plan.kind === "end" ? { kind: "gone" } : plan;
   }

@@ -288,6 +288,6 @@ create table hosts (
   seen_at bigint not null
 );
 
--- Run ids and lease fences: the epoch is added by setting the sequence forward when it rises.
-create sequence run_ids cache 1000;
+-- Run ids; when the store epoch rises the sequence is set forward. Without a cache: a session would go on giving out ids of the old epoch.
+create sequence run_ids;
 `;

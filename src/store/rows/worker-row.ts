@@ -27,7 +27,13 @@ export function workerRow(row: WorkerColumns): WorkerRow {
 export function supervisorRow(
   row: IdentityColumns & Pick<WorkerColumns, "id" | "state" | "last_heard_at" | "claim_seq_received">,
 ): SupervisorRow {
-  return { workerId: row.id, state: row.state, process: identityOf(row), lastHeardAt: row.last_heard_at, claimSeqReceived: row.claim_seq_received };
+  return {
+    workerId: row.id,
+    state: row.state,
+    process: identityOf(row),
+    lastHeardAt: row.last_heard_at,
+    claimSeqReceived: row.claim_seq_received,
+  };
 }
 
 type IdentityColumns = Pick<WorkerColumns, "host_id" | "boot_id" | "pid_namespace" | "pid" | "start_time">;

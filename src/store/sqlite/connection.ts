@@ -31,6 +31,7 @@ export class SqliteConnection {
   readonly db: DatabaseSyncInstance;
   /** What error messages call it. */
   readonly name: string;
+  readonly readOnly: boolean;
   readonly #statements = new Map<string, PreparedStatement>();
   readonly #waiting: (() => void)[] = [];
   #held = false;
@@ -38,13 +39,14 @@ export class SqliteConnection {
 
   constructor(options: SqliteConnectionOptions) {
     this.name = options.path;
+    this.readOnly = options.readOnly ?? false;
     try {
       this.db = new DatabaseSync(options.path, {
         timeout: options.busyTimeoutMs ?? 5000,
-        readOnly: options.readOnly ?? false,
+        readOnly: this.readOnly,
         enableForeignKeyConstraints: true,
       });
-      if (options.readOnly !== true) {
+      if (!this.readOnly) {
         this.db.exec("pragma journal_mode = wal");
         this.db.exec(`pragma synchronous = ${options.synchronous ?? "full"}`);
       }

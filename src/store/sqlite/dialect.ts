@@ -52,7 +52,7 @@ class OneConnectionDriver implements Driver {
 
   /** IMMEDIATE: a transaction that began by reading cannot become a writing one when another process has written meanwhile. */
   async beginTransaction(connection: DatabaseConnection): Promise<void> {
-    await connection.executeQuery(CompiledQuery.raw("begin immediate"));
+    await connection.executeQuery(CompiledQuery.raw(this.#connection.readOnly ? "begin" : "begin immediate"));
   }
 
   async commitTransaction(connection: DatabaseConnection): Promise<void> {

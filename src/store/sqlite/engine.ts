@@ -61,7 +61,9 @@ export class SqliteEngine implements Engine {
   }
 
   async sizeBytes(): Promise<number> {
-    const { rows } = await sql<{ bytes: number }>`select page_count * page_size as bytes from pragma_page_count(), pragma_page_size()`.execute(this.kysely);
+    const { rows } = await sql<{
+      bytes: number;
+    }>`select page_count * page_size as bytes from pragma_page_count(), pragma_page_size()`.execute(this.kysely);
     return rows[0]?.bytes ?? 0;
   }
 

@@ -25,8 +25,11 @@ export function sqliteFailure(thrown: unknown, store: string): unknown {
     case full:
       return new DiskFullError({ store, cause: thrown });
     case ioError:
-      if (ioErrorsOfWriting.has(extended) && noSpace.has(numberField(thrown, "systemErrno") ?? 0)) return new DiskFullError({ store, cause: thrown });
-      return new StoreUnavailableError(`Reading or writing ${store} failed: ${found}. Check the disk and the system log.`, { cause: thrown });
+      if (ioErrorsOfWriting.has(extended) && noSpace.has(numberField(thrown, "systemErrno") ?? 0))
+        return new DiskFullError({ store, cause: thrown });
+      return new StoreUnavailableError(`Reading or writing ${store} failed: ${found}. Check the disk and the system log.`, {
+        cause: thrown,
+      });
     case corrupt:
     case notADatabase:
       return new StoreCorruptError({ store, found, cause: thrown });

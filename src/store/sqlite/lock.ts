@@ -30,7 +30,9 @@ export function lockStore(path: string, options: { readonly now: Instant }): Sto
     throw isBusy(thrown) ? new StoreLockedError({ path, holder: readHolder(path) }) : sqliteFailure(thrown, lockPathOf(path));
   }
   try {
-    writeFileSync(holderPathOf(path), `${JSON.stringify({ pid: process.pid, startedAt: new Date(options.now).toISOString() })}\n`, { mode: 0o600 });
+    writeFileSync(holderPathOf(path), `${JSON.stringify({ pid: process.pid, startedAt: new Date(options.now).toISOString() })}\n`, {
+      mode: 0o600,
+    });
   } catch (thrown) {
     db.close();
     throw sqliteFailure(thrown, holderPathOf(path));

@@ -92,7 +92,9 @@ export function targetOf(engine: SqliteEngine): MigrationTarget {
     // The driver's exec takes many statements; the transaction that holds the connection is open on it.
     runText: async (_tx, text) => engine.connection.db.exec(text),
     hasHistory: async (db) => {
-      const found = await db.executeQuery<{ n: number }>(CompiledQuery.raw("select count(*) as n from sqlite_schema where type = 'table' and name = 'migrations'"));
+      const found = await db.executeQuery<{ n: number }>(
+        CompiledQuery.raw("select count(*) as n from sqlite_schema where type = 'table' and name = 'migrations'"),
+      );
       return (found.rows[0]?.n ?? 0) > 0;
     },
   };

@@ -37,7 +37,8 @@ export class SqliteRunIds {
 
   /** The first of `count` contiguous ids. A transaction that is rolled back leaves a gap, nothing worse. */
   take(count: number): number {
-    if (this.#end - this.#next < count) throw new RangeError(`${count} run ids are wanted and ${this.#end - this.#next} are set aside: call reserve first`);
+    if (this.#end - this.#next < count)
+      throw new RangeError(`${count} run ids are wanted and ${this.#end - this.#next} are set aside: call reserve first`);
     const first = this.#next;
     this.#next += count;
     return first;

@@ -1,0 +1,88 @@
+import { Kysely, PostgresDialect, sql, type Transaction } from "kysely";
+import { firstIdOfEpoch } from "../../domain/ids.ts";
+import type { Instant } from "../../domain/time.ts";
+import type { Database } from "../database.ts";
+import type { Engine } from "../engine.ts";
+import type { HintBoard } from "../hint-board.ts";
+import type { StoreHint } from "../store.ts";
+import type { PostgresTarget } from "./client-config.ts";
+import { mayRunAgain, postgresFailure } from "./failures.ts";
+import type { HintChannel } from "./hint-channel.ts";
+import { StatementPool } from "./pool.ts";
+
+/** How often a transaction is begun in all before its deadlock or lock timeout is the caller's. */
+const triesMax = 4;
+
+export interface PostgresEngineOptions {
+  readonly target: PostgresTarget;
+  readonly hints: HintBoard;
+  readonly now: () => Instant;
+  readonly poolSize: number;
+}
+
+/** The server engine: ordinary statements on a pool; hot lanes open connections of their own with `target.config`. */
+export class PostgresEngine implements Engine {
+  readonly target: PostgresTarget;
+  readonly kysely: Kysely<Database>;
+  readonly now: () => Instant;
+  readonly capabilities = { manyWriters: true, notifies: true, blocksEventLoop: false, rowLocks: true } as const;
+  readonly predicates = {
+    claimable: sql<boolean>`jobs.state = 'queued' and jobs.blocked_by is null and jobs.paused is false`,
+    waiting: sql<boolean>`jobs.state in ('held', 'scheduled', 'queued') and (jobs.state <> 'queued' or jobs.blocked_by is not null or jobs.paused is true)`,
+  };
+  readonly #hints: HintBoard;
+  #channel: HintChannel | undefined;
+
+  constructor(options: PostgresEngineOptions) {
+    this.target = options.target;
+    const pool = new StatementPool({ config: options.target.config, store: options.target.name, size: options.poolSize });
+    this.kysely = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
+    this.now = options.now;
+    this.#hints = options.hints;
+  }
+
+  /** From now on hints go to other processes too. */
+  useChannel(channel: HintChannel): void {
+    this.#channel = channel;
+  }
+
+  async transaction<T>(body: (tx: Transaction<Database>) => Promise<T>): Promise<T> {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await this.kysely.transaction().execute(body);
+      } catch (thrown) {
+        if (tries >= triesMax || !mayRunAgain(thrown)) throw postgresFailure(thrown, this.target.name);
+      }
+    }
+  }
+
+  async snapshot<T>(body: (tx: Transaction<Database>) => Promise<T>): Promise<T> {
+    return await this.kysely.transaction().setIsolationLevel("repeatable read").setAccessMode("read only").execute(body);
+  }
+
+  hint(...hints: readonly StoreHint[]): void {
+    this.#hints.post(hints);
+    this.#channel?.send(hints);
+  }
+
+  async moveRunIds(tx: Transaction<Database>, epoch: number): Promise<void> {
+    await sql`select setval('run_ids', ${firstIdOfEpoch(epoch) + 1}::bigint, false)`.execute(tx);
+  }
+
+  epochRaised(): void {
+    // The sequence has no cache: every session's next id is of the new epoch.
+  }
+
+  async sizeBytes(): Promise<number> {
+    const { rows } = await sql<{ bytes: number }>`select coalesce(sum(pg_total_relation_size(oid)), 0)::bigint as bytes
+      from pg_class where relnamespace = to_regnamespace(${this.target.schema}) and relkind = 'r'`.execute(this.kysely);
+    return rows[0]?.bytes ?? 0;
+  }
+
+  async integrityCheck(): Promise<readonly string[]> {
+    const { rows } = await sql<{ name: string }>`select indexrelid::regclass::text as name
+      from pg_index join pg_class on pg_class.oid = indrelid
+      where relnamespace = to_regnamespace(${this.target.schema}) and not indisvalid`.execute(this.kysely);
+    return rows.map((row) => `index ${row.name} is not valid: REINDEX it`);
+  }
+}

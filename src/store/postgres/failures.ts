@@ -1,0 +1,53 @@
+import { isWakefulError, messageOf } from "../../domain/errors.ts";
+import { DiskFullError, StoreReadOnlyError, StoreUnavailableError } from "../errors.ts";
+
+/** A transaction that ended with one of these did nothing, and may do well when it is begun again. */
+const transient = new Set([
+  "40001", // serialization_failure
+  "40P01", // deadlock_detected
+  "55P03", // lock_not_available: somebody held a row for longer than lock_timeout
+]);
+/** Two transactions made the same row at once: begun again, the second one finds it. */
+const uniqueViolation = "23505";
+const diskFull = new Set(["53100"]);
+const readOnly = new Set(["25006"]);
+/** Classes of "not now": connection, resources, operator intervention (restart, failover, timeouts), system error. */
+const unavailableClasses = new Set(["08", "53", "57", "58"]);
+
+/** The SQLSTATE of what the driver threw, or the code of a socket's error. */
+export function codeOf(thrown: unknown): string | undefined {
+  if (typeof thrown !== "object" || thrown === null) return undefined;
+  const code: unknown = Reflect.get(thrown, "code");
+  return typeof code === "string" ? code : undefined;
+}
+
+/** Whether a transaction that failed with this is worth beginning again at once. */
+export function mayRunAgain(thrown: unknown): boolean {
+  const cause = isWakefulError(thrown) ? thrown.cause : thrown;
+  const code = codeOf(cause);
+  return code !== undefined && (transient.has(code) || code === uniqueViolation);
+}
+
+/** Whatever the driver threw, as an error of ours where a caller can act on it; anything else as it is. */
+export function postgresFailure(thrown: unknown, store: string): unknown {
+  if (isWakefulError(thrown)) return thrown;
+  const code = codeOf(thrown);
+  const found = messageOf(thrown);
+  if (code !== undefined && diskFull.has(code)) return new DiskFullError({ store, cause: thrown });
+  if (code !== undefined && readOnly.has(code)) return new StoreReadOnlyError({ store, found, cause: thrown });
+  if (isUnavailable(code, found)) {
+    return new StoreUnavailableError(`${store} does not answer: ${found}. It is tried again by itself.`, {
+      cause: thrown,
+      details: { store },
+    });
+  }
+  return thrown;
+}
+
+function isUnavailable(code: string | undefined, message: string): boolean {
+  if (code !== undefined) return transient.has(code) || unavailableClasses.has(code.slice(0, 2)) || /^E[A-Z]{4,}$/.test(code);
+  // The driver's own errors about a lost or unreachable server have no code.
+  return /connection terminated|connection timeout|timeout exceeded when trying to connect|Client has encountered a connection error/i.test(
+    message,
+  );
+}

@@ -1,0 +1,110 @@
+import { CompiledQuery, sql } from "kysely";
+import pg from "pg";
+import { HintBoard } from "../hint-board.ts";
+import { postgresMigrations } from "../migrations/postgres.ts";
+import { checkSchema, migrate, type MigrationTarget } from "../migrator.ts";
+import { newestInstant } from "../newest-instant.ts";
+import { assembleStore } from "../nouns.ts";
+import type { Store } from "../store.ts";
+import type { StoreClock } from "../store-clock.ts";
+import { postgresTarget } from "./client-config.ts";
+import { PostgresEngine } from "./engine.ts";
+import { HintChannel } from "./hint-channel.ts";
+import { createHot } from "./hot.ts";
+import { ServerClock } from "./server-clock.ts";
+import { followServerIdentity } from "./server-identity.ts";
+
+export interface OpenPostgresOptions {
+  readonly url: string;
+  readonly clock: StoreClock;
+  readonly poolSize?: number;
+  readonly readOnly?: boolean;
+}
+
+export async function openPostgres(options: OpenPostgresOptions): Promise<Store> {
+  const { clock } = options;
+  const readOnly = options.readOnly === true;
+  const target = postgresTarget({ url: options.url, readOnly });
+  const hints = new HintBoard();
+  const { mono } = clock;
+  const serverClock =
+    mono === undefined ? undefined : new ServerClock({ mono: () => mono.call(clock), sample: async () => await serverNow(engine) });
+  const engine: PostgresEngine = new PostgresEngine({
+    target,
+    hints,
+    poolSize: options.poolSize ?? 10,
+    now: serverClock === undefined ? () => clock.now() : () => serverClock.now(),
+  });
+  const channel = new HintChannel({
+    config: target.config,
+    channel: `wakeful_${target.schema}`,
+    heard: (heard) => hints.post(heard),
+    reconnected: async () => {
+      if (!readOnly) await followServerIdentity(engine);
+    },
+  });
+  try {
+    await serverClock?.start();
+    if (readOnly) {
+      await checkSchema(targetOf(engine), postgresMigrations);
+    } else {
+      await migrate(targetOf(engine), postgresMigrations);
+      await followServerIdentity(engine);
+      const newest = await newestInstant(engine.kysely);
+      if (newest !== undefined) clock.floor?.(newest);
+    }
+    await channel.open();
+    engine.useChannel(channel);
+  } catch (thrown) {
+    serverClock?.stop();
+    await channel.close();
+    await engine.kysely.destroy();
+    throw thrown;
+  }
+  return assembleStore({
+    engine,
+    hints,
+    hot: createHot(engine),
+    release: async () => {
+      serverClock?.stop();
+      await channel.close();
+      await engine.kysely.destroy();
+    },
+  });
+}
+
+async function serverNow(engine: PostgresEngine): Promise<number> {
+  const { rows } = await sql<{ now: number }>`select (extract(epoch from clock_timestamp()) * 1000)::double precision as now`.execute(
+    engine.kysely,
+  );
+  const now = rows[0]?.now;
+  if (now === undefined) throw new Error("the server did not answer its time");
+  return now;
+}
+
+/** What the migrator needs of the server engine: an advisory lock stands for "nobody else migrates", and its schema is made there. */
+export function targetOf(engine: PostgresEngine): MigrationTarget {
+  const { schema, name } = engine.target;
+  return {
+    kysely: engine.kysely,
+    name,
+    now: engine.now,
+    transaction: async (body) =>
+      await engine.transaction(async (tx) => {
+        // Waiting for another program's migration is not a lock that somebody forgot.
+        await tx.executeQuery(CompiledQuery.raw("set local lock_timeout = 0; set local statement_timeout = 0"));
+        await sql`select pg_advisory_xact_lock(hashtext(${`wakeful migrations of ${schema}`}))`.execute(tx);
+        const { rows } = await sql<{ exists: boolean }>`select to_regnamespace(${schema}) is not null as exists`.execute(tx);
+        // Asked first: making a schema needs a right that a role may lack whose schema was made for it.
+        if (rows[0]?.exists !== true) await tx.executeQuery(CompiledQuery.raw(`create schema ${pg.escapeIdentifier(schema)}`));
+        return await body(tx);
+      }),
+    runText: async (tx, text) => {
+      await tx.executeQuery(CompiledQuery.raw(text));
+    },
+    hasHistory: async (db) => {
+      const { rows } = await sql<{ found: boolean }>`select to_regclass('migrations') is not null as found`.execute(db);
+      return rows[0]?.found === true;
+    },
+  };
+}

@@ -1,0 +1,67 @@
+import type { PostgresPool, PostgresPoolClient, PostgresQueryResult } from "kysely";
+import pg from "pg";
+import { storeClosed } from "../errors.ts";
+import { postgresFailure } from "./failures.ts";
+
+/** Kysely writes a statement per length of an IN list: beyond this many, new ones go unnamed and are planned each time. */
+const namedStatementsMax = 400;
+
+/** The pool that Kysely's statements use: they are prepared once per connection, and their errors are the store's. */
+export class StatementPool implements PostgresPool {
+  readonly #pool: pg.Pool;
+  readonly #store: string;
+  readonly #clients = new WeakMap<pg.PoolClient, PostgresPoolClient>();
+  readonly #names = new Map<string, string>();
+  #closed = false;
+
+  constructor(options: { readonly config: pg.ClientConfig; readonly store: string; readonly size: number }) {
+    this.#store = options.store;
+    this.#pool = new pg.Pool({ ...options.config, max: options.size, idleTimeoutMillis: 30_000 });
+    // An idle connection that the server ended is an event, which would end the process unheard. The pool has dropped it by now;
+    // the next statement opens another, and fails itself if it cannot.
+    this.#pool.on("error", () => undefined);
+  }
+
+  async connect(): Promise<PostgresPoolClient> {
+    if (this.#closed) throw storeClosed();
+    try {
+      const client = await this.#pool.connect();
+      const known = this.#clients.get(client);
+      if (known !== undefined) return known;
+      const made = this.#wrap(client);
+      this.#clients.set(client, made);
+      return made;
+    } catch (thrown) {
+      throw postgresFailure(thrown, this.#store);
+    }
+  }
+
+  async end(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.#pool.end();
+  }
+
+  #wrap(client: pg.PoolClient): PostgresPoolClient {
+    const query = async (text: string, values: readonly unknown[]): Promise<PostgresQueryResult<unknown>> => {
+      try {
+        // Without values the text goes as it is, so that a migration may hold many statements.
+        const result =
+          values.length === 0 ? await client.query(text) : await client.query({ ...this.#named(text), text, values: [...values] });
+        return result as unknown as PostgresQueryResult<unknown>;
+      } catch (thrown) {
+        throw postgresFailure(thrown, this.#store);
+      }
+    };
+    return { query: query as PostgresPoolClient["query"], release: () => client.release() };
+  }
+
+  #named(text: string): { readonly name?: string } {
+    const known = this.#names.get(text);
+    if (known !== undefined) return { name: known };
+    if (this.#names.size >= namedStatementsMax) return {};
+    const name = `w${this.#names.size}`;
+    this.#names.set(text, name);
+    return { name };
+  }
+}
