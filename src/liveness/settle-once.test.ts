@@ -27,6 +27,8 @@ interface ModelRun {
   supervisorAlive: boolean;
   disk: ExitRecord;
   settles: number;
+  /** The owner epoch of whoever settled it. */
+  settledBy?: number;
 }
 
 /** What a supervisor holds in its hand: it may be long outdated when it arrives. */
@@ -92,6 +94,7 @@ class World {
     assert.equal(this.job.state, "running");
     run.state = "ended";
     run.settles += 1;
+    run.settledBy = token.epoch;
     this.job = { state: change.to, attempts: change.attempts, losses: change.losses };
     if (change.advance && this.stage === "pending") {
       this.stage = "past";
@@ -232,7 +235,11 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 );
 
 function check(world: World): void {
-  for (const run of world.runs) expect(run.settles).toBeLessThanOrEqual(1);
+  for (const run of world.runs) {
+    expect(run.settles).toBeLessThanOrEqual(1);
+    // Who was taken over has no say any more, however late it hears of it.
+    if (run.settledBy !== undefined) expect(run.settledBy).toBe(run.epoch);
+  }
   expect(world.advances).toBeLessThanOrEqual(1);
   expect(world.runs.filter((run) => run.state !== "ended").length).toBe(world.job.state === "running" ? 1 : 0);
   if (world.job.state === "done") expect(world.runs.at(-1)?.disk).toEqual({ kind: "exit", status: 0 });
