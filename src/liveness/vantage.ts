@@ -232,11 +232,10 @@ export function viewOf(vantage: Vantage, scope: string): VantageView {
   return { mode: vantage.scopes[scope]?.mode ?? "normal", silence: (query) => silenceOf(vantage, query) };
 }
 
-/** Whether a subject is silent for the limit: at least `limitMs`, or more than it when `strictly`. Never while the scope is frozen. */
-export function isSilent(view: VantageView, query: SilenceQuery & { readonly strictly?: boolean }): { silent: boolean; silence: Silence } {
+/** Whether a subject has been silent for `limitMs` or longer, as far as that counts. Never while the scope is frozen. */
+export function isSilent(view: VantageView, query: SilenceQuery): { readonly silent: boolean; readonly silence: Silence } {
   const silence = view.silence(query);
-  const reached = query.strictly === true ? silence.silentMs > query.limitMs : silence.silentMs >= query.limitMs;
-  return { silent: view.mode !== "frozen" && silence.earned && reached, silence };
+  return { silent: view.mode !== "frozen" && silence.earned && silence.silentMs >= query.limitMs, silence };
 }
 
 /** How soon a silence is looked at again that counts for nothing only because its scope is frozen. */
