@@ -1,5 +1,5 @@
 import { mkdir, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { isWakefulError, messageOf } from "../domain/errors.ts";
 import type { JobId, OwnerEpoch, RunId, WorkerId } from "../domain/ids.ts";
 import { addMs, asInstant, type Instant } from "../domain/time.ts";
@@ -223,7 +223,16 @@ export class CommandRun {
       ...(token === undefined ? {} : { token }),
     });
     const input = await stageInput(store.items, claimed, item);
-    const wrapper = await spawnWrapper({ runDir, runId, host, tools, argv: stage.run.argv, env, cwd: stage.cwd ?? baseDir, input });
+    const wrapper = await spawnWrapper({
+      runDir,
+      runId,
+      host,
+      tools,
+      argv: stage.run.argv,
+      env,
+      cwd: resolve(baseDir, stage.cwd ?? "."),
+      input,
+    });
     const startedAt = store.now();
     const limits = limitsOf(stage);
     const [answer] = await this.#committed(wrapper, () =>

@@ -1,4 +1,5 @@
 import { stat } from "node:fs/promises";
+import { resolve } from "node:path";
 import { messageOf } from "../domain/errors.ts";
 import type { HostId } from "../domain/ids.ts";
 import type { Instant } from "../domain/time.ts";
@@ -156,7 +157,7 @@ export class Finaliser {
       });
       return await readGate(
         stage.gate,
-        { workDir, cwd: stage.cwd ?? baseDir, env, notBeforeMs: started?.mtimeMs ?? 0, timeoutMs: stage.gateTimeoutMs },
+        { workDir, cwd: resolve(baseDir, stage.cwd ?? "."), env, notBeforeMs: started?.mtimeMs ?? 0, timeoutMs: stage.gateTimeoutMs },
         signal,
       );
     } catch (thrown) {

@@ -1,0 +1,77 @@
+import { open, rm, stat, statfs } from "node:fs/promises";
+import { join } from "node:path";
+import { messageOf } from "../domain/errors.ts";
+import type { Emit } from "../telemetry/events.ts";
+
+export interface DiskWatchOptions {
+  readonly dataDir: string;
+  readonly minFreeBytes: number;
+  readonly ballastBytes: number;
+  readonly emit: Emit;
+  /** Free bytes of the data directory's file system; injected in tests. */
+  readonly freeBytes?: (path: string) => Promise<number>;
+}
+
+const ballastName = "ballast";
+
+/** Keeps room to settle: nothing new is claimed below the limit, and a file of ballast is freed when the disk is full. */
+export class DiskWatch {
+  readonly #options: DiskWatchOptions;
+  #low = false;
+
+  constructor(options: DiskWatchOptions) {
+    this.#options = options;
+  }
+
+  get low(): boolean {
+    return this.#low;
+  }
+
+  async look(): Promise<void> {
+    const { dataDir, minFreeBytes, emit, freeBytes = freeBytesOf } = this.#options;
+    try {
+      const free = await freeBytes(dataDir);
+      const low = free < minFreeBytes;
+      if (low && !this.#low) emit("disk.low", { path: dataDir, freeBytes: free, needBytes: minFreeBytes });
+      if (!low && this.#low) emit("disk.recovered", { path: dataDir, freeBytes: free });
+      this.#low = low;
+      if (!low) await this.#layBallast(free);
+    } catch (thrown) {
+      emit("store.degraded", { code: "statfs_failed", message: messageOf(thrown) });
+    }
+  }
+
+  /** The disk is full: frees the ballast, so that what has ended can still be written down. Answers whether there was any. */
+  async freeBallast(): Promise<boolean> {
+    const path = join(this.#options.dataDir, ballastName);
+    this.#low = true;
+    const had = await stat(path).then(
+      (found) => found.size > 0,
+      () => false,
+    );
+    await rm(path, { force: true });
+    return had;
+  }
+
+  /** Written in full, not sparse: only blocks that are taken can be given back. */
+  async #layBallast(free: number): Promise<void> {
+    const { dataDir, ballastBytes, minFreeBytes } = this.#options;
+    if (ballastBytes === 0 || free < minFreeBytes + 2 * ballastBytes) return;
+    const path = join(dataDir, ballastName);
+    const there = await stat(path).catch(() => undefined);
+    if (there?.size === ballastBytes) return;
+    const file = await open(path, "w", 0o600);
+    try {
+      // Not zeros, which some file systems store as nothing.
+      const block = Buffer.alloc(Math.min(ballastBytes, 1_048_576), "wakeful ");
+      for (let left = ballastBytes; left > 0; left -= block.length) await file.write(block, 0, Math.min(left, block.length));
+    } finally {
+      await file.close();
+    }
+  }
+}
+
+async function freeBytesOf(path: string): Promise<number> {
+  const fs = await statfs(path);
+  return fs.bavail * fs.bsize;
+}

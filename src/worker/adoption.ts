@@ -1,0 +1,157 @@
+import { readdir } from "node:fs/promises";
+import { messageOf } from "../domain/errors.ts";
+import type { RunId } from "../domain/ids.ts";
+import type { DurationMs } from "../domain/time.ts";
+import { addMs } from "../domain/time.ts";
+import type { RunOutcome } from "../liveness/outcome-policy.ts";
+import { readExitRecord } from "../processes/exit-record.ts";
+import type { HostIdentity, ProcessIdentity, ProcessProbe } from "../processes/identity.ts";
+import { probeLifePipe } from "../processes/life-pipe.ts";
+import type { ProcessTable } from "../processes/process-table.ts";
+import { readCommand, readStarted, runIdOfDirectory } from "../processes/run-files.ts";
+import { stopTree } from "../processes/stop-tree.ts";
+import type { LiveRun } from "../store/port/runs.ts";
+import type { Store } from "../store/store.ts";
+import type { Emit } from "../telemetry/events.ts";
+import { type DataPaths, runDirOf } from "./run-paths.ts";
+import { type SettlingContext, settlementOfFailure } from "./settling.ts";
+
+export interface AdoptionDeps {
+  readonly store: Pick<Store, "runs" | "now">;
+  readonly probe: ProcessProbe;
+  readonly table: ProcessTable;
+  readonly host: HostIdentity;
+  readonly paths: DataPaths;
+  readonly clock: { mono(): number };
+  readonly settling: Omit<SettlingContext, "now" | "actor">;
+  readonly emit: Emit;
+  readonly enabled: boolean;
+  readonly adopt: (run: LiveRun, why: string) => Promise<boolean>;
+  readonly stopGraceMs: DurationMs;
+  readonly killGraceMs: DurationMs;
+  readonly shielded: () => readonly ProcessIdentity[];
+}
+
+export interface AdoptionReport {
+  readonly adopted: number;
+  readonly requeued: number;
+  readonly stopped: number;
+}
+
+const pageSize = 500;
+
+/**
+ * Start-up: adopt or requeue the command runs of this host whose supervisor is proved dead. An exit on disk, or a process or life pipe that
+ * lives, is taken over; what is proved dead ends as lost; what cannot be proved is left to the job-reaper. Runs of living supervisors and of
+ * other hosts are not touched. Last, processes of runs that the store does not hold (a restored store) are stopped.
+ */
+export async function adoptOrRequeue(deps: AdoptionDeps): Promise<AdoptionReport> {
+  let adopted = 0;
+  let requeued = 0;
+  let after: RunId | undefined;
+  for (;;) {
+    const page: readonly LiveRun[] = await deps.store.runs.listAllLive({
+      limit: pageSize,
+      hostId: deps.host.hostId,
+      ...(after === undefined ? {} : { after }),
+    });
+    for (const run of page) {
+      if (run.kind !== "command" || run.state === "reserved" || !supervisorIsDead(run, deps.probe)) continue;
+      try {
+        const what = await adoptOrRequeueOne(run, deps);
+        if (what === "adopted") adopted++;
+        if (what === "requeued") requeued++;
+      } catch (thrown) {
+        // The job-reaper judges it like any other run.
+        deps.emit("loop.subject_failed", { loop: "adoption", subject: `job ${run.jobId}`, message: messageOf(thrown) });
+      }
+    }
+    after = page.at(-1)?.id;
+    if (page.length < pageSize) break;
+  }
+  return { adopted, requeued, stopped: await stopUnknown(deps) };
+}
+
+function supervisorIsDead(run: LiveRun, probe: ProcessProbe): boolean {
+  const { supervisor } = run;
+  if (supervisor === null || supervisor.state === "dead" || supervisor.state === "stopped") return true;
+  const life = probe.observe(supervisor.process).kind;
+  return life === "dead" || life === "otherBoot";
+}
+
+async function adoptOrRequeueOne(run: LiveRun, deps: AdoptionDeps): Promise<"adopted" | "requeued" | "left"> {
+  const runDir = runDirOf(deps.paths, run.id);
+  const record = await readExitRecord({ runDir, runId: run.id });
+  if (run.state === "exited" || record.kind === "exit") {
+    // Outcome known, whatever became of everything else (1x before adoption and requeue).
+    return (await deps.adopt(run, "its exit is on record, its supervisor is dead")) ? "adopted" : "left";
+  }
+  const command = (await readCommand({ runDir, runId: run.id })) ?? run.process;
+  const life = command === null ? { kind: "unknown" as const } : deps.probe.observe(command);
+  const pipe = await probeLifePipe(runDir);
+  const lives = life.kind === "alive" || (pipe === "held" && life.kind !== "dead");
+  if (lives && deps.enabled) {
+    const why =
+      life.kind === "alive" ? `pid ${command?.pid} is alive, its supervisor is dead` : "its life pipe is held, its supervisor is dead";
+    return (await deps.adopt(run, why)) ? "adopted" : "left";
+  }
+  if (!lives && life.kind !== "dead" && life.kind !== "otherBoot") return "left";
+  const nogo = record.kind === "nogo";
+  const outcome: RunOutcome = nogo
+    ? { kind: "never_started", reason: "never started: its supervisor died before it gave the word", bySessionDeath: true }
+    : { kind: "lost", reason: lives ? "its supervisor died, and adoption is off" : `its supervisor and pid ${command?.pid} are dead` };
+  const now = deps.store.now();
+  const mayLive = lives || pipe === "held";
+  const settlement = settlementOfFailure(
+    run,
+    outcome,
+    {
+      reason: nogo ? "nogo" : "supervisor_dead",
+      evidence: { process: command, life: life.kind, lifePipe: pipe, exitRecord: record.kind, supervisor: run.supervisor },
+      ...(mayLive ? { stopBy: addMs(now, deps.stopGraceMs + deps.killGraceMs + 10_000) } : {}),
+    },
+    { ...deps.settling, now, actor: "adoption" },
+  );
+  const [answer] = await deps.store.runs.settle([settlement]);
+  if (answer?.kind !== "ok") return "left";
+  const { message = outcome.reason, reason, then } = settlement;
+  deps.emit("run.ended", {
+    runId: run.id,
+    jobId: run.jobId,
+    queue: run.queue,
+    outcome: settlement.outcome,
+    reason,
+    message,
+    jobState: then.to,
+    actor: "adoption",
+  });
+  return "requeued";
+}
+
+/** Stops what `runs/` shows to live but the store has never heard of, or has ended: newer than a restored store. */
+async function stopUnknown(deps: AdoptionDeps): Promise<number> {
+  const names = await readdir(deps.paths.runsDir);
+  const found = names.map(runIdOfDirectory).filter((id): id is RunId => id !== undefined);
+  let stopped = 0;
+  for (const runId of found) {
+    const runDir = runDirOf(deps.paths, runId);
+    // Cheap and sure for the thousands of folders of ended runs: nothing holds their pipes.
+    if ((await probeLifePipe(runDir)) !== "held" || (await deps.store.runs.get(runId)) !== undefined) continue;
+    const command = await readCommand({ runDir, runId });
+    const wrapper = await readStarted({ runDir, runId });
+    const result = await stopTree({
+      runId,
+      host: deps.host,
+      table: deps.table,
+      clock: deps.clock,
+      runDir,
+      stopGraceMs: deps.stopGraceMs,
+      killGraceMs: deps.killGraceMs,
+      shielded: deps.shielded(),
+      ...(command === undefined ? {} : { command }),
+      ...(wrapper === undefined ? {} : { wrapper }),
+    });
+    if (result.stopped) stopped++;
+  }
+  return stopped;
+}
