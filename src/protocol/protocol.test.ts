@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { asRunId } from "../domain/ids.ts";
 import { WakefulError } from "../domain/errors.ts";
@@ -92,6 +91,6 @@ test("a daemon that is not there is told as daemon_unreachable", async () => {
   await expect(client.call(api.healthz, {})).rejects.toMatchObject({ code: "daemon_unreachable", retryable: true });
 });
 
-test("docs/errors.md is the table of codes", () => {
-  expect(readFileSync(new URL("../../docs/errors.md", import.meta.url), "utf8")).toBe(errorsDocument());
+test("docs/errors.md is the table of codes; `vitest run src/protocol -u` writes it again", async () => {
+  await expect(errorsDocument()).toMatchFileSnapshot("../../docs/errors.md");
 });

@@ -1,0 +1,126 @@
+import fastifySwagger from "@fastify/swagger";
+import Fastify, { type FastifyInstance } from "fastify";
+import { jsonSchemaTransform, serializerCompiler, validatorCompiler } from "fastify-type-provider-zod";
+import { WakefulError } from "../domain/errors.ts";
+import { api } from "../protocol/api/index.ts";
+import { envelopeOf } from "../protocol/error-envelope.ts";
+import { type AccessRules, checkAccess } from "./access.ts";
+import { EventHistory } from "./event-history.ts";
+import { mountStream } from "./mount.ts";
+import { requestErrorOf } from "./request-errors.ts";
+import { commandRoutes } from "./routes/commands.ts";
+import { eventRoutes } from "./routes/events.ts";
+import { leaseRoutes, pipelineRoutes, workerRoutes } from "./routes/fleet.ts";
+import { itemRoutes } from "./routes/items.ts";
+import { jobRoutes } from "./routes/jobs.ts";
+import { loopRoutes } from "./routes/loops.ts";
+import { recordRoutes } from "./routes/records.ts";
+import { runRoutes } from "./routes/runs.ts";
+import { statusRoutes } from "./routes/status.ts";
+import type { DaemonServices } from "./services.ts";
+
+export interface AppOptions {
+  readonly services: DaemonServices;
+  /** `in-process`: whoever can call it has the data directory already (the command line reading a store without its daemon). */
+  readonly access: AccessRules | "in-process";
+  /** Begins every correlation id, so that ids of different starts differ. */
+  readonly correlationPrefix: string;
+  /** Events kept for streams that resume. Default 2000. */
+  readonly eventsKept?: number;
+}
+
+export const bodyLimitBytes = 1024 * 1024;
+/** How long a request may take to arrive whole; a client that sends a byte a minute holds nothing open. */
+const requestTimeoutMs = 30_000;
+
+/** The API without a listener: routes, access, errors, OpenAPI. */
+export async function buildApp({ services, access, correlationPrefix, eventsKept = 2000 }: AppOptions): Promise<FastifyInstance> {
+  let requests = 0;
+  const app = Fastify({
+    bodyLimit: bodyLimitBytes,
+    forceCloseConnections: true,
+    requestTimeout: requestTimeoutMs,
+    genReqId: () => `${correlationPrefix}-${++requests}`,
+    routerOptions: { maxParamLength: 1000 },
+  });
+  app.setValidatorCompiler(validatorCompiler);
+  app.setSerializerCompiler(serializerCompiler);
+  acceptJsonOnly(app);
+
+  app.addHook("onRequest", async (request, reply) => {
+    reply.headers({ "x-content-type-options": "nosniff", "cache-control": "no-store", "x-correlation-id": request.id });
+    if (access !== "in-process") checkAccess(request, { rules: access, access: request.routeOptions.config?.access ?? "admin" });
+  });
+  app.addHook("onResponse", async (request, reply) => {
+    services.metrics.observeRequest({
+      method: request.method,
+      route: request.routeOptions.url ?? "unknown",
+      status: reply.statusCode,
+      durationMs: reply.elapsedTime,
+    });
+  });
+  app.setNotFoundHandler((request) => {
+    throw new WakefulError(
+      "not_found",
+      `There is no ${request.method} ${request.url.split("?")[0] ?? ""}; /v1/openapi.json lists what there is.`,
+    );
+  });
+  app.setErrorHandler((thrown, request, reply) => {
+    const known = requestErrorOf(thrown, { bodyLimitBytes });
+    if (known === undefined || known.code === "internal") {
+      const text = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
+      services.events.emit("defect.found", {
+        where: `${request.method} ${request.routeOptions.url ?? "unknown"}`,
+        message: `${request.id}: ${text}`,
+      });
+    }
+    const { status, body } = envelopeOf(known ?? thrown, request.id);
+    return reply.code(status).type("application/json; charset=utf-8").send(JSON.stringify(body));
+  });
+
+  await app.register(fastifySwagger, {
+    openapi: {
+      openapi: "3.1.0",
+      info: { title: "Wakeful", version: services.daemon.version, description: "Errors have the shape and codes of docs/errors.md." },
+      components: { securitySchemes: { token: { type: "http", scheme: "bearer" } } },
+      security: [{ token: [] }],
+    },
+    transform: jsonSchemaTransform,
+  });
+  // Inside a plugin, so that the document, which collects routes as they are added, is there before them.
+  await app.register(async (scope) => mountRoutes(scope, { services, eventsKept }));
+  await app.ready();
+  return app;
+}
+
+function mountRoutes(
+  app: FastifyInstance,
+  { services, eventsKept }: { readonly services: DaemonServices; readonly eventsKept: number },
+): void {
+  const history = new EventHistory({ bus: services.events, startSeq: services.daemon.startSeq, capacity: eventsKept });
+  app.addHook("onClose", async () => history.close());
+  itemRoutes(app, services);
+  jobRoutes(app, services);
+  runRoutes(app, services);
+  workerRoutes(app, services);
+  pipelineRoutes(app, services);
+  leaseRoutes(app, services);
+  loopRoutes(app, services);
+  commandRoutes(app, services);
+  recordRoutes(app, services);
+  eventRoutes(app, history);
+  statusRoutes(app, services);
+  mountStream(app, api.openapi, async (_call, _request, reply) => {
+    await reply.send(app.swagger());
+  });
+}
+
+/** Bodies are JSON or absent; keys that would reach into prototypes are refused. */
+function acceptJsonOnly(app: FastifyInstance): void {
+  const parse = app.getDefaultJsonParser("error", "error");
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser("application/json", { parseAs: "string" }, (request, body, done) => {
+    if (body === "") done(null, {});
+    else parse(request, body as string, done);
+  });
+}

@@ -1,0 +1,75 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import type { Access, AnswerOf, CheckedCall, Endpoint } from "../protocol/endpoint.ts";
+
+declare module "fastify" {
+  interface FastifyContextConfig {
+    access?: Access;
+  }
+}
+
+/** Answers may be the store's own frozen rows. */
+type Frozen<T> = T extends (infer Member)[]
+  ? readonly Frozen<Member>[]
+  : T extends object
+    ? { readonly [Key in keyof T]: Frozen<T[Key]> }
+    : T;
+
+export interface Caller {
+  /** For the action log. */
+  readonly actor: string;
+  readonly correlationId: string;
+}
+
+/** The answer of commands that have nothing more to say. */
+export const doneAnswer = { done: true } as const;
+
+/** Serves one endpoint: its parts are checked before `handle` gets them, its answer is held to the schema. */
+export function mount<E extends Endpoint>(
+  app: FastifyInstance,
+  endpoint: E,
+  handle: (call: CheckedCall<E>, caller: Caller, reply: FastifyReply) => Promise<Frozen<AnswerOf<E>>>,
+): void {
+  app.route({
+    ...routeOf(endpoint),
+    schema: { ...schemaOf(endpoint), response: { 200: endpoint.answer } },
+    handler: (request, reply) => handle(callOf<E>(request), callerOf(request), reply),
+  });
+}
+
+/** Serves an endpoint whose answer is no JSON: `handle` sends it by itself. */
+export function mountStream<E extends Endpoint>(
+  app: FastifyInstance,
+  endpoint: E,
+  handle: (call: CheckedCall<E>, request: FastifyRequest, reply: FastifyReply) => Promise<void> | void,
+): void {
+  app.route({
+    ...routeOf(endpoint),
+    schema: schemaOf(endpoint),
+    handler: async (request, reply) => {
+      await handle(callOf<E>(request), request, reply);
+      return reply;
+    },
+  });
+}
+
+const routeOf = ({ method, path, access }: Endpoint) => ({ method, url: path, config: { access } });
+
+const schemaOf = ({ tag, summary, access, params, query, body }: Endpoint) => ({
+  tags: [tag],
+  summary,
+  ...(access === "public" ? { security: [] } : {}),
+  ...(params === undefined ? {} : { params }),
+  ...(query === undefined ? {} : { querystring: query }),
+  ...(body === undefined ? {} : { body }),
+});
+
+/** Fastify has run the endpoint's own schemas over these parts before the handler; its types cannot say so for a generic endpoint. */
+function callOf<E extends Endpoint>(request: FastifyRequest): CheckedCall<E> {
+  return { params: request.params, query: request.query, body: request.body } as CheckedCall<E>;
+}
+
+function callerOf(request: FastifyRequest): Caller {
+  const named = request.headers["x-wakeful-actor"];
+  const actor = typeof named === "string" && /^[\w.:@-]{1,64}$/.test(named) ? named : "api";
+  return { actor, correlationId: request.id };
+}

@@ -1,0 +1,83 @@
+import type { FastifyInstance } from "fastify";
+import { asHostId, asRunId } from "../../domain/ids.ts";
+import { WakefulError } from "../../domain/errors.ts";
+import { addMs } from "../../domain/time.ts";
+import { api } from "../../protocol/api/index.ts";
+import { defaultPageLimit } from "../../protocol/wire.ts";
+import { stageChain } from "../../pipelines/definition.ts";
+import { doneAnswer, mount } from "../mount.ts";
+import type { DaemonServices } from "../services.ts";
+import { definitionView } from "../views.ts";
+
+export function workerRoutes(app: FastifyInstance, { store }: DaemonServices): void {
+  mount(app, api.listWorkers, async ({ query }) => ({
+    workers: await store.workers.list({ states: query.state ?? ["live", "draining"], limit: query.limit ?? defaultPageLimit }),
+  }));
+  mount(app, api.listSlots, async () => ({ slots: await store.upkeep.slots() }));
+}
+
+export function pipelineRoutes(app: FastifyInstance, { store, registry }: DaemonServices): void {
+  mount(app, api.listPipelines, async () => {
+    const stored = await store.items.listPipelines();
+    const loaded = registry.all().map(({ definition, version }) => ({
+      name: definition.name,
+      version,
+      paused: stored.find(({ pipeline }) => pipeline === definition.name)?.paused ?? false,
+      stages: stageChain(definition).map((stage) => stage.name),
+      loaded: true,
+    }));
+    const gone = stored
+      .filter(({ pipeline }) => registry.get(pipeline) === undefined)
+      .map(({ pipeline, hash, paused }) => ({ name: pipeline, version: hash, paused, stages: [], loaded: false }));
+    return { pipelines: [...loaded, ...gone] };
+  });
+
+  mount(app, api.getPipeline, async ({ params }) => {
+    const pipeline = registry.get(params.name);
+    if (pipeline === undefined)
+      throw new WakefulError("not_found", `There is no pipeline "${params.name}" in the configuration.`, {
+        details: { pipeline: params.name },
+      });
+    return { name: params.name, version: pipeline.version, definition: definitionView(pipeline.definition) };
+  });
+}
+
+export function leaseRoutes(app: FastifyInstance, { store }: DaemonServices): void {
+  mount(app, api.listLeases, async ({ query }) => ({ leases: await store.leases.list({ limit: query.limit ?? defaultPageLimit }) }));
+
+  mount(app, api.acquireLease, async ({ params, body }) => {
+    const { ticket, holder, ttlMs, maxHoldMs, waitMs = 0 } = body;
+    if (maxHoldMs < ttlMs) throw new WakefulError("bad_request", "maxHoldMs must not be less than ttlMs.");
+    return store.leases.acquire({
+      name: params.name,
+      ticket,
+      holder:
+        holder.kind === "run"
+          ? { kind: "run", runId: asRunId(holder.runId) }
+          : { kind: "process", process: { ...holder.process, hostId: asHostId(holder.process.hostId) } },
+      ttlMs,
+      maxHoldMs,
+      timeoutAt: addMs(store.now(), waitMs),
+    });
+  });
+
+  const lost = (name: string, fencing: number): WakefulError =>
+    new WakefulError("conflict", `Lease "${name}" is not held under fencing number ${fencing} any more.`, {
+      details: { lease: name, fencing },
+    });
+
+  mount(app, api.renewLease, async ({ params: { name }, body: { fencing } }) => {
+    if (!(await store.leases.renew({ name, fencing }))) throw lost(name, fencing);
+    return doneAnswer;
+  });
+
+  mount(app, api.releaseLease, async ({ params: { name }, body: { fencing, reason = "released" } }, { actor }) => {
+    if (!(await store.leases.release({ name, fencing, actor, reason }))) throw lost(name, fencing);
+    return doneAnswer;
+  });
+
+  mount(app, api.abandonLease, async ({ body }) => {
+    await store.leases.abandon(body.ticket);
+    return doneAnswer;
+  });
+}

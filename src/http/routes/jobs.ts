@@ -1,0 +1,59 @@
+import type { FastifyInstance } from "fastify";
+import { asJobId } from "../../domain/ids.ts";
+import { WakefulError } from "../../domain/errors.ts";
+import { api } from "../../protocol/api/index.ts";
+import { defaultPageLimit } from "../../protocol/wire.ts";
+import { doneAnswer, mount } from "../mount.ts";
+import { runningJobs } from "../running-jobs.ts";
+import type { DaemonServices } from "../services.ts";
+import { jobView, runView } from "../views.ts";
+
+export function jobRoutes(app: FastifyInstance, { store, commands }: DaemonServices): void {
+  mount(app, api.listJobs, async ({ query }) => {
+    const { queue, state, before, limit = defaultPageLimit } = query;
+    const jobs = await store.upkeep.listJobs({
+      limit,
+      ...(queue === undefined ? {} : { queue }),
+      ...(state === undefined ? {} : { states: state }),
+      ...(before === undefined ? {} : { before: asJobId(before) }),
+    });
+    return { jobs: jobs.map(jobView) };
+  });
+
+  mount(app, api.listRunningJobs, async () => ({ jobs: await runningJobs(store) }));
+
+  mount(app, api.getJob, async ({ params }) => {
+    const id = asJobId(params.id);
+    const job = await store.jobs.get(id);
+    if (job === undefined) throw new WakefulError("not_found", `There is no job ${id}.`, { details: { jobId: id } });
+    return { job: jobView(job), runs: (await store.runs.ofJob(id)).map(runView) };
+  });
+
+  mount(app, api.enqueueJob, async ({ body }) => {
+    const { task, payload, enqueueId, delayMs, priority, maxAttempts, maxLosses, agent, repo } = body;
+    const jobId = await commands.enqueueTask({
+      task,
+      ...(payload === undefined ? {} : { payload: JSON.stringify(payload) }),
+      ...(enqueueId === undefined ? {} : { enqueueId }),
+      ...(delayMs === undefined ? {} : { delayMs }),
+      ...(priority === undefined ? {} : { priority }),
+      ...(maxAttempts === undefined ? {} : { maxAttempts }),
+      ...(maxLosses === undefined ? {} : { maxLosses }),
+      ...(agent === undefined ? {} : { agent }),
+      ...(repo === undefined ? {} : { repo }),
+    });
+    return { jobId };
+  });
+
+  mount(app, api.retryJob, async ({ params }, { actor }) => ({ jobId: await commands.retryJob({ id: asJobId(params.id), actor }) }));
+
+  mount(app, api.unholdJob, async ({ params, body }, { actor }) => {
+    await commands.unhold({ id: asJobId(params.id), force: body?.force ?? false, actor });
+    return doneAnswer;
+  });
+
+  mount(app, api.cancelJob, async ({ params, body }, { actor }) => {
+    await commands.cancelJob({ id: asJobId(params.id), reason: body?.reason ?? "cancelled by a person", actor });
+    return doneAnswer;
+  });
+}

@@ -1,0 +1,37 @@
+import type { FastifyInstance } from "fastify";
+import { asItemId, asJobId, asRunId, asWorkerId } from "../../domain/ids.ts";
+import { api } from "../../protocol/api/index.ts";
+import { defaultPageLimit } from "../../protocol/wire.ts";
+import { mount } from "../mount.ts";
+import type { DaemonServices } from "../services.ts";
+import { actionView } from "../views.ts";
+import { factsOfItem, factsOfJob, factsOfRun } from "../why/gather.ts";
+import { tellStory } from "../why/story.ts";
+
+export function recordRoutes(app: FastifyInstance, services: DaemonServices): void {
+  const { store } = services;
+
+  mount(app, api.listActions, async ({ query }) => {
+    const { job, run, item, worker, lease, before, after, limit = defaultPageLimit } = query;
+    const actions = await store.actions.list({
+      limit,
+      ...(job === undefined ? {} : { jobId: asJobId(job) }),
+      ...(run === undefined ? {} : { runId: asRunId(run) }),
+      ...(item === undefined ? {} : { itemId: asItemId(item) }),
+      ...(worker === undefined ? {} : { workerId: asWorkerId(worker) }),
+      ...(lease === undefined ? {} : { lease }),
+      ...(before === undefined ? {} : { before }),
+      ...(after === undefined ? {} : { after }),
+    });
+    return { actions: actions.map(actionView) };
+  });
+
+  mount(app, api.listDuplicates, async ({ query }) => ({ duplicates: await store.duplicates.list(query.limit ?? defaultPageLimit) }));
+
+  mount(app, api.why, async ({ query: { job, item, run } }) => {
+    if (job !== undefined) return tellStory(await factsOfJob(asJobId(job), services));
+    if (item !== undefined) return tellStory(await factsOfItem(asItemId(item), services));
+    // The schema lets nothing but exactly one of the three through.
+    return tellStory(await factsOfRun(asRunId(run ?? 0), services));
+  });
+}

@@ -1,0 +1,67 @@
+import { Readable } from "node:stream";
+import { setTimeout as delay } from "node:timers/promises";
+import type { FastifyInstance } from "fastify";
+import { asRunId, type RunId } from "../../domain/ids.ts";
+import { WakefulError } from "../../domain/errors.ts";
+import { api } from "../../protocol/api/index.ts";
+import { defaultPageLimit } from "../../protocol/wire.ts";
+import { runDirectory, runFiles } from "../../processes/run-files.ts";
+import type { RunRow } from "../../store/port/runs.ts";
+import { readLog } from "../log-reader.ts";
+import { mount, mountStream } from "../mount.ts";
+import type { DaemonServices } from "../services.ts";
+import { liveRunView, runView } from "../views.ts";
+
+/** How often a followed log is looked at: often enough to read along, seldom enough to cost nothing. */
+const followMs = 250;
+
+export function runRoutes(app: FastifyInstance, { store, runsDir, events }: DaemonServices): void {
+  const existing = async (id: RunId): Promise<RunRow> => {
+    const run = await store.runs.get(id);
+    if (run === undefined) throw new WakefulError("not_found", `There is no run ${id}.`, { details: { runId: id } });
+    return run;
+  };
+
+  mount(app, api.listRuns, async ({ query }) => {
+    const { after, limit = defaultPageLimit } = query;
+    const runs = await store.runs.listAllLive({ limit, ...(after === undefined ? {} : { after: asRunId(after) }) });
+    return { runs: runs.map(liveRunView) };
+  });
+
+  mount(app, api.getRun, async ({ params }) => ({ run: runView(await existing(asRunId(params.id))) }));
+
+  mountStream(app, api.runLogs, async ({ params, query }, _request, reply) => {
+    const runId = asRunId(params.id);
+    await existing(runId);
+    const files = runFiles(runDirectory({ runsDir, runId }));
+    const { stream = "stdout", follow = false, raw = false, tailBytes } = query;
+    const closed = new AbortController();
+    reply.raw.once("close", () => closed.abort());
+    const text = readLog({
+      path: stream === "stdout" ? files.stdoutLog : files.stderrLog,
+      raw,
+      ...(tailBytes === undefined ? {} : { tailBytes }),
+      goesOn: async () => follow && !closed.signal.aborted && (await store.runs.get(runId))?.endedAt === null,
+      // Whoever followed has gone away: the reader is told so by `goesOn`, and there is nobody to tell of the broken wait.
+      pause: () => delay(followMs, undefined, { signal: closed.signal, ref: false }).catch(() => undefined),
+    });
+    await reply.type("text/plain; charset=utf-8").send(Readable.from(text, { objectMode: false }));
+  });
+
+  const beat = async (runId: RunId, progress?: unknown): Promise<{ alive: true }> => {
+    const run = await existing(runId);
+    const lost = await store.runs.beat([
+      { runId, at: store.now(), ...(progress === undefined ? {} : { progress: JSON.stringify(progress) }) },
+    ]);
+    if (lost.includes(runId))
+      throw new WakefulError("conflict", `Run ${runId} has ended: stop.`, { details: { runId, outcome: run.outcome } });
+    if (progress !== undefined) {
+      const job = await store.jobs.get(run.jobId);
+      if (job !== undefined) events.emit("run.progressed", { runId, jobId: run.jobId, queue: job.queue, progress });
+    }
+    return { alive: true };
+  };
+
+  mount(app, api.beatRun, async ({ params }) => beat(asRunId(params.id)));
+  mount(app, api.progressRun, async ({ params, body }) => beat(asRunId(params.id), body.progress));
+}

@@ -1,0 +1,50 @@
+import type { FastifyInstance } from "fastify";
+import { api } from "../../protocol/api/index.ts";
+import { reaperWire, type ReaperWire } from "../../protocol/api/status.ts";
+import type { LoopSnapshot } from "../../loops/loop.ts";
+import { mount, mountStream } from "../mount.ts";
+import type { DaemonServices } from "../services.ts";
+
+export function statusRoutes(app: FastifyInstance, { store, loops, readiness, metrics, daemon }: DaemonServices): void {
+  mount(app, api.queueStatus, async () => {
+    const queues = await store.upkeep.counts();
+    const totals: Record<string, number> = {};
+    for (const { states } of queues) {
+      for (const [state, count] of Object.entries(states)) totals[state] = (totals[state] ?? 0) + count;
+    }
+    return {
+      queues: queues.map((queue) => ({ ...queue, states: Object.fromEntries(Object.entries(queue.states)) })),
+      totals,
+      reaper: reaperView(loops.snapshots().find(({ name }) => name === "job-reaper")),
+    };
+  });
+
+  mountStream(app, api.metrics, async (_call, _request, reply) => {
+    await reply.type(metrics.contentType).send(await metrics.text());
+  });
+
+  mount(app, api.healthz, async () => ({ status: "ok" as const }));
+
+  mountStream(app, api.readyz, async (_call, _request, reply) => {
+    const { ready, reasons } = readiness();
+    await reply.code(ready ? 200 : 503).send({ ready, reasons });
+  });
+
+  mount(app, api.getDaemon, async () => {
+    const { version, pid, startedAt, dataDir, store: storeText } = daemon;
+    return { version, pid, startedAt, now: store.now(), dataDir, store: storeText };
+  });
+}
+
+/** The reaper's snapshot under the names its operators know; counters that a fresh process has not begun are zero (B-62). */
+export function reaperView(snapshot: LoopSnapshot | undefined): ReaperWire {
+  const { reaped_total = 0, last_reaped = null, lease_reclaimed_total = 0 } = snapshot?.details ?? {};
+  return reaperWire.parse({
+    enabled: snapshot?.enabled ?? false,
+    interval: (snapshot?.intervalMs ?? 0) / 1000,
+    last_run_ts: snapshot?.lastRunAt == null ? null : snapshot.lastRunAt / 1000,
+    reaped_total,
+    last_reaped,
+    lease_reclaimed_total,
+  });
+}

@@ -1,0 +1,105 @@
+import { chmod, unlink } from "node:fs/promises";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { messageOf, WakefulError } from "../domain/errors.ts";
+import { buildApp } from "./app.ts";
+import type { DaemonServices } from "./services.ts";
+import type { Tokens } from "./tokens.ts";
+
+export interface ServerOptions {
+  readonly services: DaemonServices;
+  readonly tokens: Tokens;
+  /** Port 0 lets the system choose. */
+  readonly listen: { readonly host: string; readonly port: number };
+  /** From the configuration; the listening host is added. */
+  readonly allowedHosts: readonly string[];
+  /** Begins every correlation id; a few random letters per start. */
+  readonly correlationPrefix: string;
+  readonly eventsKept?: number;
+}
+
+export interface RunningServer {
+  /** Such as `http://127.0.0.1:7070`. */
+  readonly url: string;
+  /** Null where the path of the data directory is too long for a socket. */
+  readonly socketPath: string | null;
+  /** Ends open streams and frees address and socket. */
+  close(): Promise<void>;
+}
+
+/** The daemon's Unix socket inside its data directory. */
+export const socketPathOf = (dataDir: string): string => join(dataDir, "wakeful.sock");
+
+/** What the kernel takes as a socket's path, its final zero not counted; the shortest of the platforms. */
+const socketPathBytesMax = 103;
+
+/**
+ * Serves the API on TCP and on the Unix socket (0600) of the data directory. Whoever calls holds the store's lock, so that a socket
+ * file found here is a dead daemon's.
+ * @throws {WakefulError} `unavailable` when the address is taken or may not be listened on.
+ */
+export async function startServer({
+  services,
+  tokens,
+  listen,
+  allowedHosts,
+  correlationPrefix,
+  eventsKept,
+}: ServerOptions): Promise<RunningServer> {
+  const bracketed = listen.host.includes(":") ? `[${listen.host}]` : listen.host;
+  const app = await buildApp({
+    services,
+    access: { tokens, allowedHosts: [bracketed, ...allowedHosts] },
+    correlationPrefix,
+    ...(eventsKept === undefined ? {} : { eventsKept }),
+  });
+  const local = createServer({ requestTimeout: app.server.requestTimeout }, (request, response) => app.routing(request, response));
+  try {
+    await app.listen(listen);
+  } catch (cause) {
+    await app.close();
+    throw new WakefulError(
+      "unavailable",
+      `Cannot listen on ${bracketed}:${listen.port}: ${messageOf(cause)}. Is another daemon running, or is http.listen wrong?`,
+      { cause },
+    );
+  }
+  const socketPath = socketPathOf(services.daemon.dataDir);
+  const fits = Buffer.byteLength(socketPath) <= socketPathBytesMax;
+  try {
+    if (fits) await listenOnSocket(local, socketPath);
+  } catch (thrown) {
+    await app.close();
+    throw thrown;
+  }
+  return {
+    url: `http://${bracketed}:${(app.server.address() as AddressInfo).port}`,
+    socketPath: fits ? socketPath : null,
+    async close() {
+      if (fits) await closeServer(local);
+      await app.close();
+    },
+  };
+}
+
+async function listenOnSocket(server: Server, path: string): Promise<void> {
+  await unlink(path).catch((thrown: unknown) => {
+    if (!(thrown instanceof Error && "code" in thrown && thrown.code === "ENOENT")) throw thrown;
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(path, () => {
+      server.off("error", reject);
+      resolve();
+    });
+  });
+  await chmod(path, 0o600);
+}
+
+function closeServer(server: Server): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.close((error) => (error === undefined ? resolve() : reject(error)));
+    server.closeAllConnections();
+  });
+}

@@ -1,0 +1,43 @@
+import type { Commands } from "../pipelines/commands.ts";
+import type { PipelineRegistry } from "../pipelines/registry.ts";
+import type { LoopName, LoopSnapshot, TickReport } from "../loops/loop.ts";
+import type { Store } from "../store/store.ts";
+import type { EventBus } from "../telemetry/event-bus.ts";
+import type { Instant } from "../domain/time.ts";
+
+/** What the API needs of the daemon. The composition root fills it; the server knows none of those who do the work. */
+export interface DaemonServices {
+  readonly store: Store;
+  readonly events: EventBus;
+  readonly registry: PipelineRegistry;
+  readonly commands: Commands;
+  readonly loops: {
+    snapshots(): readonly LoopSnapshot[];
+    /** One tick now. Undefined: this daemon has no such loop. */
+    runOnce(name: LoopName, options: { readonly dryRun: boolean }): Promise<TickReport | undefined>;
+  };
+  /** Whether new work is taken, and what is in the way. */
+  readiness(): { readonly ready: boolean; readonly reasons: readonly string[] };
+  readonly metrics: {
+    readonly contentType: string;
+    text(): Promise<string>;
+    observeRequest(request: {
+      readonly method: string;
+      readonly route: string;
+      readonly status: number;
+      readonly durationMs: number;
+    }): void;
+  };
+  readonly daemon: {
+    readonly version: string;
+    readonly pid: number;
+    readonly startedAt: Instant;
+    /** Tells this start from others: event numbers are only compared within one. */
+    readonly startSeq: number;
+    readonly dataDir: string;
+    /** Where the store is, without passwords. */
+    readonly store: string;
+  };
+  /** Holds `<run id>/stdout.log` and `stderr.log`. */
+  readonly runsDir: string;
+}

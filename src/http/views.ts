@@ -1,0 +1,36 @@
+import type { ItemRow, VisitRow } from "../store/port/items.ts";
+import type { JobRow, JsonText } from "../store/port/jobs.ts";
+import type { ActionRow } from "../store/port/records.ts";
+import type { LiveRun, RunRow } from "../store/port/runs.ts";
+import type { PipelineDefinition } from "../pipelines/definition.ts";
+
+/** Rows as the wire shows them: JSON texts become values. Everything else has the same name on both sides. */
+
+export const jobView = (row: JobRow) => ({ ...row, payload: valueOf(row.payload), output: valueOf(row.output) });
+export const runView = (row: RunRow) => ({ ...row, progress: valueOf(row.progress), evidence: valueOf(row.evidence) });
+export const liveRunView = (row: LiveRun) => ({ ...runView(row), ...pick(row) });
+export const itemView = (row: ItemRow) => ({ ...row, input: valueOf(row.input) });
+export const visitView = (row: VisitRow) => ({ ...row, output: valueOf(row.output) });
+export const actionView = (row: ActionRow) => ({ ...row, evidence: valueOf(row.evidence) });
+
+const pick = ({ queue, attempts, maxAttempts, itemId, agent, repo }: LiveRun) => ({ queue, attempts, maxAttempts, itemId, agent, repo });
+
+/** A definition without the values of its environment: they are no secrets by rule, but by habit some are. */
+export function definitionView(definition: PipelineDefinition): PipelineDefinition {
+  const stages = Object.entries(definition.stages).map(([name, stage]) => [
+    name,
+    { ...stage, env: Object.fromEntries(Object.keys(stage.env).map((key) => [key, "***"])) },
+  ]);
+  return { ...definition, stages: Object.fromEntries(stages) };
+}
+
+/** The value of a stored JSON text; a text that is none (a run may have written anything) is shown as the text it is. */
+export function valueOf(text: JsonText | null): unknown {
+  if (text === null) return null;
+  try {
+    return JSON.parse(text);
+  } catch {
+    // Shown as it is: hiding it would hide what went wrong.
+    return text;
+  }
+}

@@ -1,0 +1,55 @@
+import type { WorkerId } from "../../domain/ids.ts";
+import type { Instant } from "../../domain/time.ts";
+import type { ItemRow, VisitRow } from "../../store/port/items.ts";
+import type { JobRow } from "../../store/port/jobs.ts";
+import type { ActionRow } from "../../store/port/records.ts";
+import type { RunRow } from "../../store/port/runs.ts";
+import type { WorkerRow } from "../../store/port/workers.ts";
+import type { DurationMs } from "../../domain/time.ts";
+
+/** All that a story is told from; gathering it reads, telling it is pure. */
+export interface StoryFacts {
+  readonly now: Instant;
+  readonly subject:
+    | { readonly kind: "job" | "item"; readonly id: number }
+    | { readonly kind: "run"; readonly id: number; readonly attempt: number; readonly jobId: number };
+  readonly item: ItemRow | undefined;
+  readonly visits: readonly VisitRow[];
+  /** Oldest first. */
+  readonly jobs: readonly JobFacts[];
+  readonly workers: ReadonlyMap<WorkerId, WorkerRow>;
+  /** Oldest first. */
+  readonly actions: readonly ActionRow[];
+  /** Why the daemon takes no new work now; empty when it does. */
+  readonly notReady: readonly string[];
+}
+
+export interface JobFacts {
+  readonly job: JobRow;
+  /** Oldest first. */
+  readonly runs: readonly RunRow[];
+  /** Absent for a job that has ended: it waits for nothing. */
+  readonly waiting: WaitingFacts | undefined;
+  /** How long an unreadable gate of its stage is read again. */
+  readonly gatePatienceMs: DurationMs | undefined;
+}
+
+export interface WaitingFacts {
+  readonly queuePaused: boolean;
+  /** Live workers that claim from its queue. */
+  readonly servedBy: readonly WorkerRow[];
+  readonly slot:
+    | { readonly key: string; readonly capacity: number; readonly used: number; readonly holders: readonly SlotHolder[] }
+    | undefined;
+  /** Jobs of its queue that are claimed before it. */
+  readonly ahead: number;
+  /** Whether `ahead` is all of them, or as many as were counted. */
+  readonly aheadIsExact: boolean;
+}
+
+export interface SlotHolder {
+  readonly jobId: number;
+  readonly attempt: number;
+  /** Its run has ended and its process is still being stopped. */
+  readonly stopping: boolean;
+}

@@ -1,0 +1,130 @@
+import type { ItemId, JobId, RunId, WorkerId } from "../../domain/ids.ts";
+import { WakefulError } from "../../domain/errors.ts";
+import type { JobRow } from "../../store/port/jobs.ts";
+import type { ActionRow } from "../../store/port/records.ts";
+import type { LiveRun, RunRow } from "../../store/port/runs.ts";
+import type { Store } from "../../store/store.ts";
+import type { WorkerRow } from "../../store/port/workers.ts";
+import type { DaemonServices } from "../services.ts";
+import type { JobFacts, SlotHolder, StoryFacts, WaitingFacts } from "./facts.ts";
+
+type Sources = Pick<DaemonServices, "store" | "registry" | "readiness">;
+
+/** As much as is looked at to name who is ahead, or who holds the slots; beyond it the story says "at least". */
+const lookMax = 1000;
+const actionsMax = 500;
+
+export async function factsOfJob(id: JobId, sources: Sources): Promise<StoryFacts> {
+  const job = await sources.store.jobs.get(id);
+  if (job === undefined) throw new WakefulError("not_found", `There is no job ${id}.`, { details: { jobId: id } });
+  return gather(
+    { subject: { kind: "job", id }, jobs: [job], itemId: job.itemId, actions: await newestActions(sources.store, { jobId: id }) },
+    sources,
+  );
+}
+
+export async function factsOfRun(id: RunId, sources: Sources): Promise<StoryFacts> {
+  const { store } = sources;
+  const run = await store.runs.get(id);
+  const job = run === undefined ? undefined : await store.jobs.get(run.jobId);
+  if (run === undefined || job === undefined) throw new WakefulError("not_found", `There is no run ${id}.`, { details: { runId: id } });
+  const actions = (await newestActions(store, { jobId: job.id })).filter((action) => action.runId === id);
+  return gather({ subject: { kind: "run", id, attempt: run.attempt, jobId: job.id }, jobs: [job], itemId: job.itemId, actions }, sources);
+}
+
+export async function factsOfItem(id: ItemId, sources: Sources): Promise<StoryFacts> {
+  const jobs = await sources.store.items.jobs(id);
+  return gather(
+    {
+      subject: { kind: "item", id },
+      jobs: jobs.toSorted((a, b) => a.id - b.id),
+      itemId: id,
+      actions: await newestActions(sources.store, { itemId: id }),
+    },
+    sources,
+  );
+}
+
+interface Gathered {
+  readonly subject: StoryFacts["subject"];
+  readonly jobs: readonly JobRow[];
+  readonly itemId: ItemId | null;
+  readonly actions: readonly ActionRow[];
+}
+
+async function gather({ subject, jobs, itemId, actions }: Gathered, sources: Sources): Promise<StoryFacts> {
+  const { store, readiness } = sources;
+  const item = itemId === null ? undefined : await store.items.get(itemId);
+  if (subject.kind === "item" && item === undefined)
+    throw new WakefulError("not_found", `There is no item ${subject.id}.`, { details: { itemId: subject.id } });
+  const jobFacts: JobFacts[] = [];
+  for (const job of jobs) jobFacts.push(await factsOf(job, sources));
+  return {
+    now: store.now(),
+    subject,
+    item,
+    visits: item === undefined || subject.kind !== "item" ? [] : await store.items.visits(item.id),
+    jobs: jobFacts,
+    workers: await workersOf(
+      jobFacts.flatMap(({ runs }) => runs),
+      store,
+    ),
+    actions,
+    notReady: readiness().reasons,
+  };
+}
+
+async function factsOf(job: JobRow, { store, registry }: Sources): Promise<JobFacts> {
+  const runs = (await store.runs.ofJob(job.id)).toSorted((a, b) => a.attempt - b.attempt);
+  return {
+    job,
+    runs,
+    waiting: job.state === "queued" ? await waitingOf(job, { store, registry }) : undefined,
+    gatePatienceMs: registry.stageOfQueue(job.queue)?.stage.gatePatienceMs,
+  };
+}
+
+async function waitingOf(job: JobRow, { store, registry }: Pick<Sources, "store" | "registry">): Promise<WaitingFacts> {
+  const stage = registry.stageOfQueue(job.queue)?.stage;
+  const slotKey = stage?.concurrency === undefined ? undefined : stage.concurrencyKey;
+  const [paused, alive, slots, queuedJobs] = await Promise.all([
+    store.upkeep.pausedQueues(),
+    store.workers.listAlive(),
+    store.upkeep.slots(),
+    store.upkeep.listJobs({ states: ["queued"], queue: job.queue, limit: lookMax }),
+  ]);
+  const slot = slots.find(({ key }) => key === slotKey);
+  const goesFirst = (other: JobRow): boolean =>
+    other.id !== job.id &&
+    other.blockedBy === null &&
+    !other.paused &&
+    (other.priority < job.priority || (other.priority === job.priority && other.id < job.id));
+  return {
+    queuePaused: paused.includes(job.queue),
+    servedBy: alive.filter((worker) => worker.state === "live" && worker.queues.includes(job.queue)),
+    slot: slot === undefined ? undefined : { ...slot, holders: slot.used < slot.capacity ? [] : await holdersOf(slot.key, store) },
+    ahead: queuedJobs.filter(goesFirst).length,
+    aheadIsExact: queuedJobs.length < lookMax,
+  };
+}
+
+/** Live runs that hold a slot, and ended ones whose process is still being stopped. */
+async function holdersOf(key: string, store: Store): Promise<readonly SlotHolder[]> {
+  const [live, stopping] = await Promise.all([store.runs.listAllLive({ limit: lookMax }), store.runs.listBlocked({ limit: lookMax })]);
+  const holds = (run: RunRow | LiveRun): boolean => run.slotKey === key;
+  return [
+    ...live.filter(holds).map(({ jobId, attempt }) => ({ jobId, attempt, stopping: false })),
+    ...stopping.filter(({ run }) => holds(run)).map(({ jobId, run }) => ({ jobId, attempt: run.attempt, stopping: true })),
+  ];
+}
+
+async function workersOf(runs: readonly RunRow[], store: Store): Promise<ReadonlyMap<WorkerId, WorkerRow>> {
+  const ids = new Set(runs.flatMap(({ workerId }) => (workerId === null ? [] : [workerId])));
+  const rows = await Promise.all([...ids].map((id) => store.workers.get(id)));
+  return new Map(rows.flatMap((row) => (row === undefined ? [] : [[row.id, row] as const])));
+}
+
+/** Oldest first, of the newest there are. */
+async function newestActions(store: Store, of: { readonly jobId?: JobId; readonly itemId?: ItemId }): Promise<readonly ActionRow[]> {
+  return (await store.actions.list({ ...of, limit: actionsMax })).toSorted((a, b) => a.id - b.id);
+}

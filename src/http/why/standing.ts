@@ -1,0 +1,169 @@
+import type { StoryLine } from "../../protocol/api/records.ts";
+import { addMs, type Instant } from "../../domain/time.ts";
+import type { JobRow } from "../../store/port/jobs.ts";
+import type { RunRow } from "../../store/port/runs.ts";
+import type { JobFacts, StoryFacts, WaitingFacts } from "./facts.ts";
+import { outcomeText } from "./run-lines.ts";
+import { spanText, whenText } from "./spans.ts";
+
+/** How a job stands: what it does or waits for, and what comes next without anybody's doing. */
+export function standingOf(facts: JobFacts, story: StoryFacts): readonly StoryLine[] {
+  const { job } = facts;
+  switch (job.state) {
+    case "scheduled":
+      return scheduled(facts, story);
+    case "queued":
+      return queued(facts, story);
+    case "running":
+      return running(facts, story);
+    case "held":
+      return [
+        now(`It is kept for a person${job.error === null ? "" : `: ${job.error}`}.`),
+        ...blocked(facts, story),
+        next(
+          `Nothing happens by itself. \`wakeful unhold job:${job.id}\` grants one more attempt, \`wakeful cancel job:${job.id}\` ends it.`,
+        ),
+      ];
+    default:
+      return [...blocked(facts, story), ...finished(job)];
+  }
+}
+
+const now = (text: string, at: Instant | null = null): StoryLine => ({ at, tense: "now", text });
+const next = (text: string, at: Instant | null = null): StoryLine => ({ at, tense: "next", text });
+
+function scheduled({ job, runs }: JobFacts, { now: at }: StoryFacts): StoryLine[] {
+  const last = runs.at(-1);
+  const why =
+    last?.outcome == null
+      ? "it was enqueued with a delay"
+      : `backing off after attempt ${last.attempt} (${outcomeText[last.outcome]}, ${last.reason ?? "no reason on record"})`;
+  return [
+    now(`It is scheduled until ${whenText(job.runAt, at)}: ${why}.`, job.runAt),
+    next(`Then attempt ${job.runCount + 1} is queued; ${leftText(job)}.`, job.runAt),
+  ];
+}
+
+function queued(facts: JobFacts, story: StoryFacts): StoryLine[] {
+  const { job, waiting } = facts;
+  const reasons = [
+    ...blocked(facts, story),
+    ...pauses(facts, story),
+    ...story.notReady.map((reason) => now(`The daemon takes no new work: ${reason}.`)),
+    ...shortages(facts),
+  ];
+  const behind =
+    waiting === undefined || waiting.ahead === 0
+      ? []
+      : [
+          now(
+            `${waiting.aheadIsExact ? "" : "At least "}${count(waiting.ahead, "job")} of its queue ${waiting.ahead === 1 ? "goes" : "go"} first.`,
+          ),
+        ];
+  const free = reasons.length + behind.length === 0 ? [now("Nothing is in its way: the next free worker takes it.")] : [];
+  return [...reasons, ...behind, ...free, next(`When it is claimed, attempt ${job.runCount + 1} begins; ${leftText(job)}.`)];
+}
+
+/** A run that was taken from its holder and is not proved stopped: nobody else gets its job, slot or leases before. */
+function blocked({ job, runs }: JobFacts, { now: at }: StoryFacts): StoryLine[] {
+  if (job.blockedBy === null || job.stopBy === null) return [];
+  const run = runs.find(({ id }) => id === job.blockedBy);
+  const attempt = run === undefined ? "an earlier attempt" : `attempt ${run.attempt}`;
+  if (job.stopBy > at) return [now(`It waits for ${attempt} to be proved stopped, at the latest ${whenText(job.stopBy, at)}.`, job.stopBy)];
+  return [
+    now(
+      `It waits for ${attempt}, whose process should have been stopped by ${whenText(job.stopBy, at)} and is not proved to be. ` +
+        `End the process by hand, or \`wakeful unhold job:${job.id} --force\` when you know that it does no harm.`,
+      job.stopBy,
+    ),
+  ];
+}
+
+function pauses({ job, waiting }: JobFacts, { item }: StoryFacts): StoryLine[] {
+  const lines: StoryLine[] = [];
+  if (item?.state === "paused") lines.push(now(`Its item is paused; \`wakeful resume item:${item.id}\` lets it go on.`));
+  else if (job.paused) lines.push(now("It is paused."));
+  if (waiting?.queuePaused === true)
+    lines.push(now(`Its queue ${job.queue} is paused; \`wakeful resume queue:${job.queue}\` lets it go on.`));
+  return lines;
+}
+
+function shortages({ job, waiting }: JobFacts): StoryLine[] {
+  if (waiting === undefined) return [];
+  const lines: StoryLine[] = [];
+  if (waiting.servedBy.length === 0) lines.push(now(`No live worker serves the queue ${job.queue}.`));
+  if (waiting.slot !== undefined && waiting.slot.used >= waiting.slot.capacity) lines.push(now(slotText(waiting.slot)));
+  return lines;
+}
+
+function slotText({ key, capacity, holders }: NonNullable<WaitingFacts["slot"]>): string {
+  const named = holders
+    .slice(0, 5)
+    .map(({ jobId, attempt, stopping }) => `attempt ${attempt} of job:${jobId}${stopping ? " (being stopped)" : ""}`);
+  const more = holders.length > 5 ? ` and ${holders.length - 5} more` : "";
+  const taken = capacity === 1 ? `The one slot of ${key} is taken` : `All ${capacity} slots of ${key} are taken`;
+  return named.length === 0 ? `${taken}.` : `${taken}, by ${named.join(", ")}${more}.`;
+}
+
+function running(facts: JobFacts, story: StoryFacts): StoryLine[] {
+  const { job, runs } = facts;
+  const run = runs.find(({ id }) => id === job.currentRunId);
+  if (run === undefined) return [now("It is running.")];
+  if (run.state === "reserved")
+    return [
+      now(`Attempt ${run.attempt} is claimed and about to start.`),
+      next(`If its worker never starts it, it is queued again and nothing is spent.`),
+    ];
+  if (run.state === "exited") return exited(run, facts, story);
+  return [
+    now(`Attempt ${run.attempt} is at work${run.startedAt === null ? "" : ` for ${spanText(Math.max(0, story.now - run.startedAt))}`}.`),
+    ...limitLines(run, story),
+    next(`If it fails, ${leftText(job)}.`),
+  ];
+}
+
+function exited(run: RunRow, { gatePatienceMs }: JobFacts, { now: at }: StoryFacts): StoryLine[] {
+  const lines = [now(`Attempt ${run.attempt} has exited with code ${run.exitCode ?? "unknown"}; its result is being finalised.`)];
+  if (run.gatePendingAt === null) return lines;
+  const until = gatePatienceMs === undefined ? undefined : addMs(run.gatePendingAt, gatePatienceMs);
+  return [
+    ...lines,
+    now(`Its gate cannot be read since ${whenText(run.gatePendingAt, at)}; it is read again.`),
+    ...(until === undefined ? [] : [next(`Unreadable until ${whenText(until, at)}, it counts as red.`, until)]),
+  ];
+}
+
+/** When silence or age would end it: the numbers that the judge compares. */
+function limitLines({ attempt, limits, progressAt, startedAt }: RunRow, { now: at }: StoryFacts): StoryLine[] {
+  if (startedAt === null) return [];
+  const lines: StoryLine[] = [];
+  const { heartbeatTimeoutMs, timeoutMs, maxRunningMs } = limits;
+  if (heartbeatTimeoutMs !== undefined) {
+    const limit = progressAt === null ? addMs(startedAt, 2 * heartbeatTimeoutMs) : addMs(progressAt, heartbeatTimeoutMs);
+    const silence =
+      progressAt === null ? "has shown no progress yet" : `last showed progress ${spanText(Math.max(0, at - progressAt))} ago`;
+    lines.push(next(`Attempt ${attempt} ${silence}; silent until ${whenText(limit, at)}, it counts as hung.`, limit));
+  }
+  const [limitMs, what] = timeoutMs === undefined ? [maxRunningMs, "given up"] : [timeoutMs, "stopped as timed out"];
+  const end = addMs(startedAt, limitMs);
+  lines.push(next(`Not done by ${whenText(end, at)}, it is ${what}.`, end));
+  return lines;
+}
+
+function finished(job: JobRow): StoryLine[] {
+  if (job.state === "done") return [now("It is done.")];
+  const again = job.itemId === null ? `\`wakeful retry job:${job.id}\`` : `\`wakeful retry item:${job.itemId}\``;
+  const why = job.error === null ? "" : `: ${job.error}`;
+  return [
+    now(job.state === "failed" ? `It has failed${why}.` : `It was cancelled${why}.`),
+    next(`Nothing happens by itself. ${again} gives it a fresh budget.`),
+  ];
+}
+
+function leftText({ attempts, maxAttempts, losses, maxLosses }: JobRow): string {
+  const left = Math.max(0, maxAttempts - attempts);
+  const lost = maxLosses === null ? "" : `, ${Math.max(0, maxLosses - losses)} of ${maxLosses} losses`;
+  return `${left} of ${count(maxAttempts, "attempt")}${lost} left`;
+}
+
+const count = (n: number, word: string): string => `${n} ${word}${n === 1 ? "" : "s"}`;

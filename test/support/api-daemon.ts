@@ -1,0 +1,166 @@
+import type { FastifyInstance } from "fastify";
+import { onTestFinished } from "vitest";
+import { asHostId, type WorkerId } from "../../src/domain/ids.ts";
+import { compatibleStageNames } from "../../src/domain/stage-names.ts";
+import { addMs, asInstant } from "../../src/domain/time.ts";
+import { buildApp } from "../../src/http/app.ts";
+import type { DaemonServices } from "../../src/http/services.ts";
+import { Tokens } from "../../src/http/tokens.ts";
+import { type LoopSnapshot, nothingSeen } from "../../src/loops/loop.ts";
+import { Commands } from "../../src/pipelines/commands.ts";
+import type { PipelineDefinition, StageDefinition } from "../../src/pipelines/definition.ts";
+import { PipelineRegistry } from "../../src/pipelines/registry.ts";
+import type { ClaimedRun } from "../../src/store/port/runs.ts";
+import { openStore } from "../../src/store/open-store.ts";
+import { EventBus } from "../../src/telemetry/event-bus.ts";
+import { tempDir } from "./temp-dir.ts";
+
+export const adminToken = "admin-token-of-the-test-0123456789abcdefghij";
+
+/** A stage as a definition's normalisation would make it. */
+export function stageOf(name: string, options: Partial<StageDefinition> = {}): StageDefinition {
+  return {
+    name,
+    run: { kind: "command", argv: ["true"] },
+    maxRunningMs: 86_400_000,
+    attempts: 3,
+    onExhausted: "fail",
+    retry: { minMs: 1000, maxMs: 60_000, factor: 2 },
+    exitCodes: { retryOn: [], failOn: [], holdOn: [] },
+    concurrencyKey: `comics.${name}`,
+    gatePatienceMs: 600_000,
+    gateTimeoutMs: 30_000,
+    finalizeGraceMs: 300_000,
+    strays: "stop",
+    log: { maxBytes: 1_000_000 },
+    env: {},
+    envFiles: {},
+    fence: "freeze",
+    priority: 0,
+    labels: {},
+    next: null,
+    compatible: compatibleStageNames(name),
+    ...options,
+  };
+}
+
+export const comics: PipelineDefinition = {
+  name: "comics",
+  first: "prep",
+  stages: { prep: stageOf("prep", { concurrency: 1, next: "ocr" }), ocr: stageOf("ocr", { env: { API_KEY: "hunter2" } }) },
+};
+
+export interface ApiDaemon {
+  readonly app: FastifyInstance;
+  readonly services: DaemonServices;
+  readonly tokens: Tokens;
+  /** Moves the store's clock. */
+  advance(ms: number): void;
+  worker(queues?: readonly string[]): Promise<WorkerId>;
+  claim(workerId: WorkerId, queues: readonly string[]): Promise<readonly ClaimedRun[]>;
+  /** A request with the admin token, answered with status and parsed body. */
+  request(
+    method: "GET" | "POST",
+    url: string,
+    options?: { readonly body?: unknown; readonly headers?: Record<string, string> },
+  ): Promise<{ status: number; body: any; text: string }>;
+}
+
+export interface ApiDaemonOptions {
+  readonly snapshots?: readonly LoopSnapshot[];
+  readonly eventsKept?: number;
+  readonly reasons?: string[];
+  readonly change?: (services: DaemonServices) => DaemonServices;
+}
+
+/** The API over a real store in memory, without loops and workers: a test plays those by hand. */
+export async function apiDaemon(options: ApiDaemonOptions = {}): Promise<ApiDaemon> {
+  let now = asInstant(Date.UTC(2026, 0, 1));
+  const dataDir = tempDir("api");
+  const store = await openStore({ url: ":memory:", clock: { now: () => now } });
+  const registry = new PipelineRegistry([comics, { ...comics, name: "books" }]);
+  await store.jobs.ensureQueues([...registry.queues(), { name: "mail", kind: "handler" }]);
+  for (const { definition, version } of registry.all())
+    await store.items.putPipeline({ pipeline: definition.name, hash: version, definition: JSON.stringify(definition) });
+  const events = new EventBus(
+    () => now,
+    (thrown) => {
+      throw thrown;
+    },
+  );
+  let made = 0;
+  const commands = new Commands({
+    store,
+    registry,
+    emit: events.emit,
+    newKey: () => `made-${++made}`,
+    tasks: () => new Set(["mail"]),
+    stopWithinMs: () => 17_000,
+  });
+  const plain: DaemonServices = {
+    store,
+    events,
+    registry,
+    commands,
+    loops: {
+      snapshots: () => options.snapshots ?? [],
+      runOnce: async (_name, { dryRun }) => ({ ...nothingSeen, ...(dryRun ? { would: ["end run 1"] } : {}) }),
+    },
+    readiness: () => ({ ready: (options.reasons ?? []).length === 0, reasons: options.reasons ?? [] }),
+    metrics: { contentType: "text/plain", text: async () => "wakeful_up 1\n", observeRequest: () => undefined },
+    daemon: { version: "0.1.0", pid: 4711, startedAt: now, startSeq: 3, dataDir, store: ":memory:" },
+    runsDir: `${dataDir}/runs`,
+  };
+  const services = options.change?.(plain) ?? plain;
+  const tokens = new Tokens({ admin: adminToken, runSecret: Buffer.alloc(32, 1) });
+  const app = await buildApp({
+    services,
+    access: { tokens, allowedHosts: ["wakeful.example"] },
+    correlationPrefix: "test",
+    ...(options.eventsKept === undefined ? {} : { eventsKept: options.eventsKept }),
+  });
+  onTestFinished(async () => {
+    await app.close();
+    await store.close();
+  });
+  let claims = 0;
+  return {
+    app,
+    services,
+    tokens,
+    advance: (ms) => {
+      now = addMs(now, ms);
+    },
+    worker: (queues = ["comics/prep", "comics/ocr", "mail"]) =>
+      store.workers.register({
+        name: "w1",
+        kind: "command",
+        process: { hostId: asHostId("host-one"), bootId: "boot", pidNamespace: "ns", pid: 77, startTime: "5" },
+        concurrency: 4,
+        queues,
+      }),
+    claim: (workerId, queues) =>
+      store.runs.claim({
+        claimId: `c${++claims}`,
+        workerId,
+        claimSeq: claims,
+        queues: queues.map((name) => ({ name, limits: { maxRunningMs: 86_400_000, heartbeatTimeoutMs: 600_000 } })),
+        max: 10,
+        startNow: 10,
+      }),
+    async request(method, url, { body, headers = {} } = {}) {
+      const answer = await app.inject({
+        method,
+        url,
+        headers: {
+          authorization: `Bearer ${adminToken}`,
+          ...(method === "POST" ? { "content-type": "application/json" } : {}),
+          ...headers,
+        },
+        ...(body === undefined ? {} : { payload: typeof body === "string" ? body : JSON.stringify(body) }),
+      });
+      const json = String(answer.headers["content-type"]).startsWith("application/json");
+      return { status: answer.statusCode, body: json ? answer.json() : undefined, text: answer.body };
+    },
+  };
+}
