@@ -31,14 +31,20 @@ export class PostgresEngine implements Engine {
     waiting: sql<boolean>`jobs.state in ('held', 'scheduled', 'queued') and (jobs.state <> 'queued' or jobs.blocked_by is not null or jobs.paused is true)`,
   };
   readonly #hints: HintBoard;
+  readonly #pool: StatementPool;
   #channel: HintChannel | undefined;
 
   constructor(options: PostgresEngineOptions) {
     this.target = options.target;
-    const pool = new StatementPool({ config: options.target.config, store: options.target.name, size: options.poolSize });
-    this.kysely = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
+    this.#pool = new StatementPool({ config: options.target.config, store: options.target.name, size: options.poolSize });
+    this.kysely = new Kysely<Database>({ dialect: new PostgresDialect({ pool: this.#pool }) });
     this.now = options.now;
     this.#hints = options.hints;
+  }
+
+  /** Kysely itself stays usable, so that later calls get the store's own answer: closed. */
+  async close(): Promise<void> {
+    await this.#pool.end();
   }
 
   /** From now on hints go to other processes too. */

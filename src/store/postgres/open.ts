@@ -58,7 +58,7 @@ export async function openPostgres(options: OpenPostgresOptions): Promise<Store>
   } catch (thrown) {
     serverClock?.stop();
     await channel.close();
-    await engine.kysely.destroy();
+    await engine.close();
     throw thrown;
   }
   return assembleStore({
@@ -68,7 +68,7 @@ export async function openPostgres(options: OpenPostgresOptions): Promise<Store>
     release: async () => {
       serverClock?.stop();
       await channel.close();
-      await engine.kysely.destroy();
+      await engine.close();
     },
   });
 }

@@ -35,7 +35,7 @@ export async function openSqlite(options: OpenSqliteOptions): Promise<Store> {
       const newest = await newestInstant(engine.kysely);
       if (newest !== undefined) clock.floor?.(newest);
     } catch (thrown) {
-      await engine.kysely.destroy();
+      await connection.close();
       throw thrown;
     }
     return assembleStore({
@@ -43,7 +43,7 @@ export async function openSqlite(options: OpenSqliteOptions): Promise<Store> {
       hints,
       hot: createHot(engine),
       release: async () => {
-        await engine.kysely.destroy();
+        await connection.close();
         lock?.release();
       },
     });
@@ -65,10 +65,10 @@ export async function openSqliteReadOnly(options: { readonly path: string; reado
   try {
     await checkSchema(targetOf(engine), sqliteMigrations);
   } catch (thrown) {
-    await engine.kysely.destroy();
+    await connection.close();
     throw thrown;
   }
-  return assembleStore({ engine, hints, hot: createHot(engine), release: async () => await engine.kysely.destroy() });
+  return assembleStore({ engine, hints, hot: createHot(engine), release: async () => await connection.close() });
 }
 
 function openForReading(path: string): SqliteConnection {

@@ -1,0 +1,80 @@
+import { expect, test } from "vitest";
+import {
+  itemLifecycle,
+  jobLifecycle,
+  type Lifecycle,
+  leaseLifecycle,
+  runLifecycle,
+  runOutcomes,
+  statesOf,
+  visitLifecycle,
+  workerLifecycle,
+} from "../../src/domain/lifecycles.ts";
+import { describeStores, type TestStore } from "../support/stores.ts";
+
+const tables = [
+  ["jobs", "job_states", jobLifecycle],
+  ["runs", "run_states", runLifecycle],
+  ["items", "item_states", itemLifecycle],
+  ["visits", "visit_states", visitLifecycle],
+  ["workers", "worker_states", workerLifecycle],
+  ["leases", "lease_states", leaseLifecycle],
+] as const satisfies readonly (readonly [string, string, Lifecycle<string>])[];
+
+describeStores((open, engine) => {
+  test("the schema allows exactly the states of the lifecycle tables", async () => {
+    const opened = await open();
+    for (const [table, stateTable, lifecycle] of tables) {
+      expect(await allowedStates(opened, engine, { table, stateTable, column: "state" }), table).toEqual(
+        [...statesOf<string>(lifecycle)].sort(),
+      );
+    }
+    expect(await allowedStates(opened, engine, { table: "runs", stateTable: "run_outcomes", column: "outcome" })).toEqual(
+      [...runOutcomes].sort(),
+    );
+  });
+
+  test("a fresh database gets its schema, and opening it again changes nothing [B-70]", async () => {
+    const { openAgain, query } = await open();
+    const before = await query("select number, name, applied_at from migrations");
+    expect(before).toHaveLength(1);
+    await openAgain();
+    expect(await query("select number, name, applied_at from migrations")).toEqual(before);
+  });
+
+  test("a database that a newer program has migrated is refused and left as it is", async () => {
+    const { store, openAgain, query } = await open();
+    await store.close();
+    await query("insert into migrations (number, name, applied_at) values (999, 'from-the-future', 0) returning number");
+    await expect(openAgain()).rejects.toMatchObject({ code: "store_newer", details: { found: 999 } });
+    expect(await query("select count(*) as n from migrations")).toMatchObject([{ n: expect.anything() }]);
+  });
+
+  test("a closed store refuses calls as unavailable", async () => {
+    const { store } = await open();
+    await store.close();
+    await expect(store.ping()).rejects.toMatchObject({ code: "unavailable", retryable: true });
+    await expect(store.upkeep.counts()).rejects.toMatchObject({ code: "unavailable" });
+    await expect(store.close()).resolves.toBeUndefined();
+  });
+});
+
+/** What the engine lets stand in a column of states: rows of a small table here, a CHECK constraint there. */
+async function allowedStates(
+  { query }: TestStore,
+  engine: "sqlite" | "postgres",
+  column: { readonly table: string; readonly stateTable: string; readonly column: string },
+): Promise<readonly string[]> {
+  if (engine === "sqlite") {
+    const keys = await query(
+      `select "from" as source from pragma_foreign_key_list('${column.table}') where "table" = '${column.stateTable}'`,
+    );
+    expect(keys, `${column.table}.${column.column} names ${column.stateTable}`).toEqual([{ source: column.column }]);
+    return (await query(`select state from ${column.stateTable} order by state`)).map((row) => String(row.state));
+  }
+  const checks = await query(
+    `select pg_get_constraintdef(oid) as text from pg_constraint where conrelid = '${column.table}'::regclass and contype = 'c' and conname = '${column.table}_${column.column}_check'`,
+  );
+  expect(checks).toHaveLength(1);
+  return [...String(checks[0]?.text).matchAll(/'([a-z_]+)'/g)].map((match) => String(match[1])).sort();
+}

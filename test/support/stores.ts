@@ -1,0 +1,81 @@
+import { join } from "node:path";
+import { DatabaseSync } from "@photostructure/sqlite";
+import pg from "pg";
+import { describe, onTestFinished } from "vitest";
+import { addMs, asInstant, type DurationMs, type Instant } from "../../src/domain/time.ts";
+import { type OpenStoreOptions, openStore } from "../../src/store/open-store.ts";
+import type { Store } from "../../src/store/store.ts";
+import { createDatabase } from "./postgres.ts";
+import { tempDir } from "./temp-dir.ts";
+
+/** The store's clock as a test moves it. */
+export class StoreTestClock {
+  #now: Instant = asInstant(Date.UTC(2026, 0, 1));
+
+  now(): Instant {
+    return this.#now;
+  }
+
+  advance(ms: DurationMs): Instant {
+    this.#now = addMs(this.#now, ms);
+    return this.#now;
+  }
+}
+
+export interface TestStore {
+  readonly store: Store;
+  readonly clock: StoreTestClock;
+  readonly url: string;
+  /** Another opening of the same database, as another daemon has it: on the embedded engine without the lock. */
+  openAgain(options?: Partial<OpenStoreOptions>): Promise<Store>;
+  /** Rows as the engine answers them, behind the store's back and on a connection of its own. */
+  query(text: string): Promise<readonly Record<string, unknown>[]>;
+}
+
+/** Opens an empty store of the test's own, closed and removed when the test ends. */
+export type OpenTestStore = () => Promise<TestStore>;
+
+const engines: Readonly<Record<"sqlite" | "postgres", OpenTestStore>> = { sqlite: openOnSqlite, postgres: openOnPostgres };
+
+/** Declares the same tests for each engine. */
+export function describeStores(suite: (open: OpenTestStore, engine: "sqlite" | "postgres") => void): void {
+  describe("SQLite", () => suite(engines.sqlite, "sqlite"));
+  describe("PostgreSQL", () => suite(engines.postgres, "postgres"));
+}
+
+async function openOnSqlite(): Promise<TestStore> {
+  const path = join(tempDir("store"), "wakeful.db");
+  return await openTestStore(path, async (text) => {
+    const db = new DatabaseSync(path);
+    try {
+      return db.prepare(text).all() as Record<string, unknown>[];
+    } finally {
+      db.close();
+    }
+  });
+}
+
+async function openOnPostgres(): Promise<TestStore> {
+  const database = await createDatabase();
+  onTestFinished(() => database.drop());
+  return await openTestStore(database.url, async (text) => {
+    const client = new pg.Client({ connectionString: database.url, options: "-c search_path=wakeful" });
+    await client.connect();
+    try {
+      return (await client.query<Record<string, unknown>>(text)).rows;
+    } finally {
+      await client.end();
+    }
+  });
+}
+
+async function openTestStore(url: string, query: TestStore["query"]): Promise<TestStore> {
+  const clock = new StoreTestClock();
+  const openAgain = async (options: Partial<OpenStoreOptions> = {}): Promise<Store> => {
+    // A crash of the machine is not what these tests are about; a sync per commit would only make them slow.
+    const store = await openStore({ url, clock, synchronous: "normal", lock: false, ...options });
+    onTestFinished(() => store.close());
+    return store;
+  };
+  return { store: await openAgain({ lock: true }), clock, url, openAgain, query };
+}
