@@ -124,8 +124,6 @@ export interface WorkersTable {
   last_heard_at: Instant;
   ended_at: Maybe<Instant>;
   claim_seq_received: WithDefault<number>;
-  claim_seq_taken: WithDefault<number>;
-  claim_id_taken: Maybe<string>;
   loop_lag_ms: Maybe<number>;
 }
 

@@ -154,9 +154,6 @@ create table workers (
   last_heard_at integer not null,
   ended_at integer,
   claim_seq_received integer not null default 0,
-  -- The newest claim of this session that was answered: asked again, it answers the same runs and takes nothing.
-  claim_seq_taken integer not null default 0,
-  claim_id_taken text,
   loop_lag_ms real
 );
 create index workers_alive on workers (id) where state in ('live', 'draining');
@@ -201,8 +198,8 @@ create table runs (
   check ((outcome is null) = (state <> 'ended'))
 );
 create unique index runs_of_job on runs (job_id, attempt);
--- What a session holds: read when its process is dead, and by each renewal.
-create index runs_of_worker on runs (worker_id, id) where ended_at is null;
+-- What a session holds: read when its process is dead, and to know a claim that is asked again.
+create index runs_of_worker on runs (worker_id, claim_seq, id) where ended_at is null;
 -- What the job-reaper reads: the due, never all. Beats do not touch check_at.
 create index runs_due on runs (check_at) where ended_at is null;
 create index runs_holding_slots on runs (slot_key) where slot_key is not null;

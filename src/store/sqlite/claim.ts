@@ -9,7 +9,9 @@ import type { SqliteConnection } from "./connection.ts";
 import type { GroupPhase } from "./group-commit.ts";
 import type { SqliteRunIds } from "./run-ids.ts";
 
-const sessionRow = "select state, claim_seq_taken, claim_id_taken from workers where id = ?";
+const sessionRow = "select state from workers where id = ?";
+/** Claims are numbered by their session: a live run of this number means that it was answered before. */
+const askedBefore = "select 1 from runs indexed by runs_of_worker where worker_id = ? and claim_seq = ? and ended_at is null limit 1";
 const queueRow = `
   select q.id, q.kind, q.slot_key, q.paused, s.capacity - s.used as free
   from queues q left join slots s on s.key = q.slot_key where q.name = ?`;
@@ -45,7 +47,6 @@ const noteStateFiles = `
   on conflict (kind, key) do update set payload = excluded.payload, revision = revision + 1,
     attempts = case when due_at is null then 0 else attempts end, due_at = coalesce(due_at, excluded.due_at)`;
 const takeSlots = "update slots set used = used + ? where key = ?";
-const rememberClaim = "update workers set claim_seq_taken = max(claim_seq_taken, ?), claim_id_taken = ? where id = ?";
 
 const runsOfClaim = `
   select json_group_array(json_array(r.id, r.owner_epoch, r.job_id, q.name, r.attempt, r.started_at is not null, j.payload, j.item_id, j.visit_id)) as runs
@@ -95,21 +96,18 @@ export class ClaimPhase implements GroupPhase<ClaimRequest, readonly ClaimedRun[
   }
 
   #claim(request: ClaimRequest, now: Instant, hints: Set<StoreHint>): readonly ClaimedRun[] {
-    const session = this.#connection.prepare(sessionRow).get(request.workerId) as
-      | { state: string; claim_seq_taken: number; claim_id_taken: string | null }
-      | undefined;
+    const session = this.#connection.prepare(sessionRow).get(request.workerId) as { state: string } | undefined;
     if (session?.state !== "live") {
       hints.add("workers");
       return [];
     }
-    if (session.claim_id_taken === request.claimId || session.claim_seq_taken > request.claimSeq) return this.#runsOfClaim(request);
+    if (this.#connection.prepare(askedBefore).get(request.workerId, request.claimSeq) !== undefined) return this.#runsOfClaim(request);
     const queues = request.queues.map(({ name }) => this.#queue(name));
     const free = new Map<string, number>();
     for (const { slot_key, free: room } of queues) if (slot_key !== null) free.set(slot_key, room ?? 0);
     const merged = mergeClaim({ picks: queues.map((queue) => this.#pick(queue, request.max)), free, max: request.max, startNow: request.startNow });
     if (merged.parts.length === 0) return [];
     for (const [key, count] of merged.slots) this.#connection.prepare(takeSlots).run(count, key);
-    this.#connection.prepare(rememberClaim).run(request.claimSeq, request.claimId, request.workerId);
     const runs: ClaimedRun[] = [];
     for (const part of merged.parts) {
       this.#take({ part, queue: queues[part.queue] as QueueRow, named: request.queues[part.queue] as ClaimRequest["queues"][number], request, now, runs, hints });
