@@ -6,7 +6,8 @@ import type { Store } from "../store/store.ts";
  */
 export interface WorkerBackend {
   readonly workers: Pick<Store["workers"], "register" | "renew" | "drain" | "leave">;
-  readonly runs: Pick<Store["runs"], "claim" | "start" | "recordExit" | "settle" | "beat">;
+  readonly runs: Pick<Store["runs"], "claim" | "start" | "recordExit" | "recordGatePending" | "settle" | "beat" | "listLive">;
+  readonly items: Pick<Store["items"], "get" | "visits">;
   /** Instants of the store's clock. */
   now(): number;
   /** Calls back when there may be jobs to claim. A hint: the worker polls as well. Returns the way to stop. */
@@ -18,6 +19,7 @@ export function directBackend(store: Store): WorkerBackend {
   return {
     workers: store.workers,
     runs: store.runs,
+    items: store.items,
     now: () => store.now(),
     onJobs: (listener) =>
       store.onHint((hint) => {

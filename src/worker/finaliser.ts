@@ -64,8 +64,7 @@ export class Finaliser {
     const stage = registry.stageOfQueue(run.queue)?.stage;
     const context: SettlingContext = { registry, random, now: now(), actor: options.actor };
     const details = { exitCode, evidence: { ...asObject(options.evidence), exitCode } };
-    const output =
-      exitCode === 0 && run.kind === "command" ? await readRunOutput(runDirOf(this.#deps.paths, run.id)) : { kind: "none" as const };
+    const output = exitCode === 0 ? await readRunOutput(runDirOf(this.#deps.paths, run.id)) : { kind: "none" as const };
     if (output.kind === "bad") {
       const outcome: RunOutcome = { kind: "bad_output", reason: `bad_output: ${output.why}` };
       return { kind: "settle", settlement: settlementOfFailure(run, outcome, { ...details, reason: "bad_output" }, context) };

@@ -1,5 +1,6 @@
 import type { ItemId, JobId, RunId } from "../domain/ids.ts";
-import type { ClaimedRun } from "../store/port/runs.ts";
+import type { ClaimedRun, StartRun } from "../store/port/runs.ts";
+import type { HandlerEnd } from "./run-end.ts";
 
 /** What a handler is given to do. */
 export interface HandlerJob<Payload = unknown> {
@@ -38,20 +39,47 @@ export function isPermanent(thrown: unknown): boolean {
   return thrown instanceof Error && "wakefulPermanent" in thrown && thrown.wakefulPermanent === true;
 }
 
+/** Most characters of a failure's message that are kept. */
+const failureTextMax = 8_192;
+
+/** What a handler threw, as text. User code may throw anything, also what cannot be turned into a text. */
+export function failureText(thrown: unknown): string {
+  let text: string;
+  try {
+    text = String(thrown instanceof Error ? (thrown.message as unknown) : thrown);
+  } catch {
+    // An object without a prototype, or a getter that throws: there is nothing to read.
+    text = "something that has no text was thrown";
+  }
+  return text.length > failureTextMax ? `${text.slice(0, failureTextMax)}... (${text.length} characters)` : text;
+}
+
+/** Where handlers' reports go. Neither may throw: they are called from user code. */
 export interface RunReports {
+  /** `progress` as JSON. */
   beat(runId: RunId, progress: string | undefined): void;
   log(runId: RunId, line: string): void;
 }
+
+/** Most characters of a progress value as JSON; a longer one is replaced by a note of its size. */
+const progressTextMax = 16_384;
 
 /** The context and the bookkeeping of one run, in one object: an allocation more per job is measurable. */
 export class ActiveRun implements HandlerContext, HandlerJob<unknown> {
   readonly claimed: ClaimedRun;
   readonly startedAt: number;
+  /** Of a run that was claimed as reserved. */
+  start: StartRun | undefined;
+  /** Set when the run is no longer ours to settle: its end is dropped. */
+  lost = false;
+  /** Set when it was asked to stop: what counts as its end when the handler throws in answer. */
+  stopAs: HandlerEnd | undefined;
+  /** Until its timeout, then until the end of the grace in which it must have stopped. */
+  timer: NodeJS.Timeout | undefined;
   readonly #reports: RunReports;
   #controller: AbortController | undefined;
   #abortReason: unknown;
-  /** Set when the run is no longer ours to settle: its end is dropped. */
-  lost = false;
+  #payload: unknown;
 
   constructor(claimed: ClaimedRun, startedAt: number, reports: RunReports) {
     this.claimed = claimed;
@@ -75,7 +103,9 @@ export class ActiveRun implements HandlerContext, HandlerJob<unknown> {
     return this.claimed.itemId;
   }
   get payload(): unknown {
-    return this.claimed.payload === null ? null : JSON.parse(this.claimed.payload);
+    // Parsed at first use, and the same object at each further one.
+    if (this.#payload === undefined) this.#payload = this.claimed.payload === null ? null : (JSON.parse(this.claimed.payload) as unknown);
+    return this.#payload;
   }
 
   // A getter, because an AbortController for every job would cost a quarter of the throughput.
@@ -87,25 +117,32 @@ export class ActiveRun implements HandlerContext, HandlerJob<unknown> {
     return this.#controller.signal;
   }
 
-  get aborted(): boolean {
-    return this.#abortReason !== undefined;
-  }
-
   abort(reason: Error): void {
     if (this.#abortReason !== undefined) return;
     this.#abortReason = reason;
     this.#controller?.abort(reason);
   }
 
-  heartbeat(): void {
-    this.#reports.beat(this.claimed.runId, undefined);
+  // Getters too, so that a handler may take them out of the context and nothing is bound for those that never ask.
+  get heartbeat(): () => void {
+    return () => this.#reports.beat(this.claimed.runId, undefined);
   }
 
-  progress(value: unknown): void {
-    this.#reports.beat(this.claimed.runId, JSON.stringify(value) ?? "null");
+  get progress(): (value: unknown) => void {
+    return (value) => this.#reports.beat(this.claimed.runId, progressText(value));
   }
 
-  log(line: string): void {
-    this.#reports.log(this.claimed.runId, line);
+  get log(): (line: string) => void {
+    return (line) => this.#reports.log(this.claimed.runId, line);
+  }
+}
+
+function progressText(value: unknown): string {
+  try {
+    const text = JSON.stringify(value) ?? "null";
+    return text.length > progressTextMax ? JSON.stringify(`(${text.length} characters)`) : text;
+  } catch {
+    // A cycle or a bigint: a report must not fail the work that it reports.
+    return JSON.stringify("(not JSON)");
   }
 }

@@ -4,9 +4,12 @@ import { asInstant, type DurationMs } from "../domain/time.ts";
 import type { ClaimedRun, FencedAnswer, RunLimits, Settlement, StartRun } from "../store/port/runs.ts";
 import type { Emit } from "../telemetry/events.ts";
 import type { WorkerBackend } from "./backend.ts";
-import { ActiveRun, type Handler, isPermanent, type RunReports } from "./handler-context.ts";
+import { ClaimLane, claimMax } from "./claim-lane.ts";
+import { ActiveRun, type Handler, type RunReports } from "./handler-context.ts";
+import { endAfterRequest, endOfOutput, endOfThrown, isThenable } from "./handler-end.ts";
 import { OutstandingLimit } from "./intake-rate.ts";
 import type { EndedRun, HandlerEnd, SettleDecision } from "./run-end.ts";
+import { SettleLane } from "./settle-lane.ts";
 
 export interface HandlerQueue {
   readonly name: string;
@@ -15,7 +18,7 @@ export interface HandlerQueue {
 }
 
 export interface HandlerWorkerOptions {
-  readonly backend: WorkerBackend;
+  readonly backend: Pick<WorkerBackend, "runs" | "now" | "onJobs">;
   readonly queues: readonly HandlerQueue[];
   /** Handlers at work at once. At least 1. */
   readonly concurrency: number;
@@ -30,7 +33,16 @@ export interface HandlerWorkerOptions {
   /** Unique in the store. */
   readonly newClaimId: () => string;
   readonly firstCheckAt: (startedAt: number, limits: RunLimits) => number;
+  /** How long a handler has to end after it was asked to stop. */
+  readonly stopGraceMs: () => DurationMs;
+  /** A handler has not: its slot is lost until the process ends. The worker takes no more and has handed back what had not started. */
+  readonly onStuck: (runId: RunId) => void;
+  /** First delay before a failed write is tried again. Default 100. */
+  readonly retryMs?: DurationMs;
 }
+
+/** Node's timers end here; longer timeouts are the judge's alone. */
+const timerMsMax = 2 ** 31 - 1;
 
 /**
  * Takes handler jobs and runs them.
@@ -43,57 +55,72 @@ export interface HandlerWorkerOptions {
 export class HandlerWorker {
   readonly #options: HandlerWorkerOptions;
   readonly #queues: ReadonlyMap<string, HandlerQueue>;
-  readonly #claimable: readonly { readonly name: string; readonly limits: RunLimits }[];
   readonly #limit: OutstandingLimit;
+  readonly #lane: SettleLane;
+  readonly #claims: ClaimLane;
   readonly #active = new Map<RunId, ActiveRun>();
+  /** Asked to stop and did not: each keeps its slot until the process ends. */
+  readonly #stuck = new Map<RunId, ActiveRun>();
+  /** Ended, and their settlement is being worked out. */
+  readonly #deciding = new Set<RunId>();
   #waiting: ClaimedRun[] = [];
   #waitingHead = 0;
-  #ended: Settlement[] = [];
   #starts: StartRun[] = [];
   /** Claimed and not yet handed to a settle. */
   #outstanding = 0;
-  #claiming = false;
-  #claimSeq = 0;
-  #claimSeqReceived = 0;
-  /** The last claim found less than it asked for: wait for a hint or the poll. */
-  #dry = false;
   #turnPlanned = false;
+  #flushPlanned = false;
   #mode: "running" | "draining" | "stopped" = "stopped";
   #workerId: WorkerId | undefined;
   #poll: NodeJS.Timeout | undefined;
   #stopListening: (() => void) | undefined;
   #idleWaiters: (() => void)[] = [];
-  #settling = 0;
 
   constructor(options: HandlerWorkerOptions) {
     this.#options = options;
     this.#queues = new Map(options.queues.map((queue) => [queue.name, queue]));
-    this.#claimable = options.queues.map(({ name, limits }) => ({ name, limits }));
     this.#limit = new OutstandingLimit({ concurrency: options.concurrency, max: options.outstandingMax, monoNow: options.monoNow() });
+    this.#claims = new ClaimLane({
+      claim: (request) => options.backend.runs.claim(request),
+      queues: options.queues.map(({ name, limits }) => ({ name, limits })),
+      newClaimId: options.newClaimId,
+      emit: options.emit,
+      onClaimed: (runs) => this.#take(runs),
+      onFailed: () => this.#planTurn(),
+    });
+    this.#lane = new SettleLane({
+      settle: (batch) => options.backend.runs.settle(batch),
+      emit: options.emit,
+      onSettled: (count) => {
+        this.#limit.ended(count, options.monoNow());
+        this.#planTurn();
+      },
+      ...(options.retryMs === undefined ? {} : { retryMs: options.retryMs }),
+    });
   }
 
   start(workerId: WorkerId): void {
+    if (this.#workerId !== undefined) throw new Error("A worker starts once; a further session needs a worker of its own.");
     this.#workerId = workerId;
     this.#mode = "running";
-    this.#stopListening = this.#options.backend.onJobs(() => {
-      this.#dry = false;
-      this.#planTurn();
-    });
-    this.#poll = setInterval(() => {
-      this.#dry = false;
-      this.#planTurn();
-    }, this.#options.pollMs);
+    this.#stopListening = this.#options.backend.onJobs(() => this.#lookAgain());
+    this.#poll = setInterval(() => this.#lookAgain(), this.#options.pollMs);
     this.#poll.unref();
     this.#planTurn();
   }
 
   get claimSeqReceived(): number {
-    return this.#claimSeqReceived;
+    return this.#claims.seqReceived;
   }
 
-  /** The runs that this worker holds, for its renewal: active and waiting. */
+  /** Claimed and not yet durably settled. */
+  get outstanding(): number {
+    return this.#outstanding + this.#lane.failing;
+  }
+
+  /** The runs that this worker holds, for its renewal: waiting, active, and ended until the store has taken their end. */
   held(): readonly RunId[] {
-    const held = [...this.#active.keys()];
+    const held = [...this.#active.keys(), ...this.#stuck.keys(), ...this.#deciding, ...this.#lane.unsettled()];
     for (let at = this.#waitingHead; at < this.#waiting.length; at++) {
       const claimed = this.#waiting[at];
       if (claimed !== undefined) held.push(claimed.runId);
@@ -105,92 +132,88 @@ export class HandlerWorker {
   lose(runId: RunId, why: string): void {
     const run = this.#active.get(runId);
     if (run !== undefined) {
+      if (run.lost) return;
       run.lost = true;
-      run.abort(new Error(`Run ${runId} was lost: ${why}.`));
+      this.#askToStop(run, new Error(`Run ${runId} was lost: ${why}.`));
       return;
     }
     const at = this.#waiting.findIndex((claimed, index) => index >= this.#waitingHead && claimed.runId === runId);
     if (at !== -1) {
       this.#waiting.splice(at, 1);
       this.#outstanding--;
+      this.#planTurn();
     }
   }
 
-  active(runId: RunId): ActiveRun | undefined {
-    return this.#active.get(runId);
+  /** Ends claiming and hands back what has not started. Active handlers go on; await {@link drain} for their end. */
+  retire(reason: string): void {
+    if (this.#mode !== "running") return;
+    this.#mode = "draining";
+    clearInterval(this.#poll);
+    this.#stopListening?.();
+    this.#stopListening = undefined;
+    this.#releaseWaiting(reason);
   }
 
-  activeRuns(): IterableIterator<ActiveRun> {
-    return this.#active.values();
-  }
-
-  /** Ends claiming and hands back what has not started. Resolves when the active runs have ended and everything is settled. */
+  /** Retires. Resolves when the active runs have ended and everything is settled; those that ignore a request to stop are not waited for. */
   async drain(): Promise<void> {
-    if (this.#mode === "running") {
-      this.#mode = "draining";
-      this.#stopClaiming();
-      this.#releaseWaiting("the worker is draining");
+    this.retire("the worker is draining");
+    while (!this.#isIdle()) {
+      await new Promise<void>((resolve) => {
+        this.#idleWaiters.push(resolve);
+        this.#planTurn();
+      });
     }
-    await this.#idle();
     this.#mode = "stopped";
   }
 
   /**
-   * Like {@link drain}, but asks active handlers to abort; those that have not ended after `graceMs` are handed back all the same.
-   * Resolves to the runs whose handlers are still busy: their process must not live on.
+   * Like {@link drain}, but asks active handlers to abort; what they throw in answer spends nothing.
+   * Resolves to the runs whose handlers are still busy after `graceMs`. They are not settled: their jobs may be handed on only when this
+   * process is gone, which whoever sees that must write.
    */
   async abort(graceMs: DurationMs): Promise<readonly RunId[]> {
     const drained = this.drain();
-    for (const run of this.#active.values()) run.abort(new Error("The worker is shutting down."));
+    for (const run of this.#active.values()) {
+      run.stopAs ??= { kind: "released", reason: "the worker shut down" };
+      run.abort(new Error("The worker is shutting down."));
+    }
     let timer: NodeJS.Timeout | undefined;
     const grace = new Promise<void>((resolve) => {
       timer = setTimeout(resolve, graceMs);
     });
     await Promise.race([drained, grace]);
     clearTimeout(timer);
-    const busy = [...this.#active.values()];
-    for (const run of busy) {
-      this.#active.delete(run.runId);
-      this.#conclude(run, { kind: "released", reason: "the worker shut down before the handler ended" });
-    }
+    for (const run of this.#active.values()) this.#leak(run);
+    this.#planTurn();
     await drained;
-    return busy.map((run) => run.runId);
+    return [...this.#stuck.keys()];
   }
 
-  #stopClaiming(): void {
-    clearInterval(this.#poll);
-    this.#stopListening?.();
-    this.#stopListening = undefined;
+  #lookAgain(): void {
+    this.#claims.lookAgain();
+    this.#planTurn();
   }
 
   #releaseWaiting(reason: string): void {
-    for (let at = this.#waitingHead; at < this.#waiting.length; at++) {
-      const claimed = this.#waiting[at];
-      if (claimed === undefined) continue;
-      this.#outstanding--;
-      this.#pushSettlement({
-        runId: claimed.runId,
-        ownerEpoch: claimed.ownerEpoch,
-        jobId: claimed.jobId,
+    const waiting = this.#waiting.slice(this.#waitingHead);
+    this.#waiting = [];
+    this.#waitingHead = 0;
+    for (const { runId, ownerEpoch, jobId, queue } of waiting) {
+      const end = {
         outcome: "released",
         reason: "released",
         message: reason,
         spend: "nothing",
         then: { to: "queued" },
         actor: "worker",
-      });
+      } as const;
+      this.#pushSettlement({ runId, ownerEpoch, jobId, ...end }, queue);
     }
-    this.#waiting = [];
-    this.#waitingHead = 0;
   }
 
-  async #idle(): Promise<void> {
-    if (this.#active.size === 0 && this.#settling === 0 && this.#ended.length === 0 && !this.#claiming && this.#outstanding === 0) return;
-    await new Promise<void>((resolve) => {
-      this.#idleWaiters.push(resolve);
-      this.#planTurn();
-    });
-    await this.#idle();
+  #isIdle(): boolean {
+    return this.#active.size === 0 && this.#deciding.size === 0 && this.#outstanding === 0 && !this.#claims.busy && this.#lane.idle;
   }
 
   #planTurn(): void {
@@ -203,7 +226,7 @@ export class HandlerWorker {
     this.#turnPlanned = false;
     this.#beginWaiting();
     // While handlers still end within this microtask chain, one flush for all of them is enough: it comes with the next macrotask.
-    if (this.#active.size > 0 && this.#ended.length > 0 && this.#ended.length < this.#options.outstandingMax / 2) {
+    if (this.#active.size > 0 && this.#lane.waiting > 0 && this.#lane.waiting < this.#options.outstandingMax / 2) {
       if (!this.#flushPlanned) {
         this.#flushPlanned = true;
         setImmediate(this.#flush);
@@ -213,18 +236,11 @@ export class HandlerWorker {
     this.#flush();
   };
 
-  #flushPlanned = false;
-
   /** Hands the ended runs to the store together with the next claim, so that both share one commit. */
   readonly #flush = (): void => {
     this.#flushPlanned = false;
     if (this.#starts.length > 0) this.#writeStarts();
-    if (this.#ended.length > 0) {
-      const batch = this.#ended;
-      this.#ended = [];
-      this.#settling++;
-      void this.#settle(batch, 0);
-    }
+    this.#lane.flush();
     this.#claim();
     if (this.#idleWaiters.length > 0) {
       const waiters = this.#idleWaiters;
@@ -234,7 +250,8 @@ export class HandlerWorker {
   };
 
   #beginWaiting(): void {
-    while (this.#mode === "running" && this.#active.size < this.#options.concurrency && this.#waitingHead < this.#waiting.length) {
+    const free = this.#options.concurrency - this.#stuck.size;
+    while (this.#mode === "running" && this.#active.size < free && this.#waitingHead < this.#waiting.length) {
       const claimed = this.#waiting[this.#waitingHead++];
       if (claimed !== undefined) this.#begin(claimed);
     }
@@ -252,103 +269,144 @@ export class HandlerWorker {
       this.#end(run, { kind: "threw", message: `This worker has no handler for ${claimed.queue}.`, permanent: false });
       return;
     }
+    const { limits } = queue;
     if (!claimed.started) {
-      this.#starts.push({
+      run.start = {
         runId: claimed.runId,
         ownerEpoch: claimed.ownerEpoch,
         startedAt: asInstant(run.startedAt),
-        limits: queue.limits,
-        checkAt: asInstant(this.#options.firstCheckAt(run.startedAt, queue.limits)),
-      });
+        limits,
+        checkAt: asInstant(this.#options.firstCheckAt(run.startedAt, limits)),
+      };
+      this.#starts.push(run.start);
+    }
+    if (limits.timeoutMs !== undefined && limits.timeoutMs <= timerMsMax) {
+      run.timer = setTimeout(() => this.#timeOut(run), limits.timeoutMs).unref();
     }
     try {
       const result = queue.handler(run as never, run);
-      if (result instanceof Promise) {
-        result.then(
-          (output) => this.#returned(run, output),
-          (thrown: unknown) => this.#end(run, { kind: "threw", message: messageOf(thrown), permanent: isPermanent(thrown) }),
+      if (isThenable(result)) {
+        Promise.resolve(result).then(
+          (output) => this.#end(run, endOfOutput(output)),
+          (thrown: unknown) => this.#end(run, endOfThrown(thrown)),
         );
       } else {
-        this.#returned(run, result);
+        this.#end(run, endOfOutput(result));
       }
     } catch (thrown) {
-      this.#end(run, { kind: "threw", message: messageOf(thrown), permanent: isPermanent(thrown) });
+      this.#end(run, endOfThrown(thrown));
     }
   }
 
-  #returned(run: ActiveRun, output: unknown): void {
-    if (output === undefined || output === null) {
-      this.#end(run, { kind: "returned", output: undefined });
-      return;
+  #timeOut(run: ActiveRun): void {
+    const { startedAt, runId } = run;
+    run.stopAs = { kind: "timed_out", afterMs: Math.max(0, this.#options.backend.now() - startedAt) };
+    this.#askToStop(run, new Error(`Run ${runId} ran into its timeout.`));
+  }
+
+  #askToStop(run: ActiveRun, reason: Error): void {
+    run.abort(reason);
+    clearTimeout(run.timer);
+    run.timer = setTimeout(() => this.#giveUp(run), this.#options.stopGraceMs()).unref();
+  }
+
+  /** Its handler does not stop. What is ours to write is written now, and the job waits until this process is proved gone. */
+  #giveUp(run: ActiveRun): void {
+    if (!this.#active.has(run.runId)) return;
+    const { stopAs, lost } = run;
+    if (!lost && stopAs !== undefined) {
+      this.#active.delete(run.runId);
+      this.#stuck.set(run.runId, run);
+      run.lost = true;
+      this.#conclude(run, stopAs, true);
+    } else {
+      this.#leak(run);
     }
-    let text: string;
-    try {
-      text = JSON.stringify(output);
-    } catch (thrown) {
-      this.#end(run, { kind: "threw", message: `bad_output: the output is not JSON: ${messageOf(thrown)}`, permanent: false });
-      return;
-    }
-    if (text !== undefined && text.length > maxOutputChars) {
-      this.#end(run, {
-        kind: "threw",
-        message: `bad_output: the output has ${text.length} characters; at most ${maxOutputChars} are kept`,
-        permanent: false,
-      });
-      return;
-    }
-    this.#end(run, { kind: "returned", output: text });
+    this.retire("the worker has a handler that does not stop");
+    this.#options.onStuck(run.runId);
+    this.#planTurn();
+  }
+
+  #leak(run: ActiveRun): void {
+    clearTimeout(run.timer);
+    this.#active.delete(run.runId);
+    this.#stuck.set(run.runId, run);
+    this.#outstanding--;
   }
 
   #end(run: ActiveRun, end: HandlerEnd): void {
-    // Handed back already by an abort that did not wait for it.
-    if (!this.#active.delete(run.runId)) return;
+    if (!this.#active.delete(run.runId)) {
+      // Given up before: its slot is free again, and its end was written or is not ours to write.
+      this.#stuck.delete(run.runId);
+      return;
+    }
+    if (run.timer !== undefined) clearTimeout(run.timer);
     if (run.lost) {
       // The store has ended the run or given it to another: nothing of it may be written.
       this.#outstanding--;
       this.#planTurn();
       return;
     }
-    this.#conclude(run, end);
+    this.#conclude(run, run.stopAs === undefined ? end : endAfterRequest(run.stopAs, end), false);
   }
 
-  #conclude(run: ActiveRun, end: HandlerEnd): void {
-    const { claimed } = run;
-    this.#outstanding--;
-    const startAt = this.#starts.findIndex((start) => start.runId === claimed.runId);
-    // Its start was never written: folded into its settlement.
-    if (startAt !== -1) this.#starts.splice(startAt, 1);
+  #conclude(run: ActiveRun, end: HandlerEnd, stillRunning: boolean): void {
+    const { claimed, start } = run;
+    // Not sent yet: it is folded into its settlement.
+    const unsent = start === undefined ? -1 : this.#starts.indexOf(start);
+    if (unsent !== -1) this.#starts.splice(unsent, 1);
     const ended: EndedRun = {
       runId: claimed.runId,
       ownerEpoch: claimed.ownerEpoch,
       jobId: claimed.jobId,
       queue: claimed.queue,
       startedAt: asInstant(run.startedAt),
-      startUnwritten: startAt !== -1,
+      start,
+      stillRunning,
       end,
     };
-    const decision = this.#options.decide(ended);
-    if (decision instanceof Promise) {
-      this.#settling++;
-      decision.then(
-        (settlement) => {
-          this.#settling--;
-          if (settlement !== undefined) this.#pushSettlement(settlement);
-          this.#planTurn();
-        },
-        (thrown: unknown) => {
-          this.#settling--;
-          // The run stays in the store as it was; the job-reaper judges it like that of a dead worker.
-          this.#options.emit("defect.found", { where: "handler-worker.decide", message: messageOf(thrown) });
-          this.#planTurn();
-        },
-      );
-    } else {
-      this.#pushSettlement(decision);
-    }
+    this.#decide(ended, 0);
   }
 
-  #pushSettlement(settlement: Settlement): void {
-    this.#ended.push(settlement);
+  #decide(ended: EndedRun, tries: number): void {
+    let decision: ReturnType<SettleDecision>;
+    try {
+      decision = this.#options.decide(ended);
+    } catch (thrown) {
+      this.#decideLater(ended, tries, thrown);
+      return;
+    }
+    if (!(decision instanceof Promise)) {
+      this.#pushSettlement(decision, ended.queue);
+      return;
+    }
+    this.#deciding.add(ended.runId);
+    decision.then(
+      (settlement) => {
+        this.#deciding.delete(ended.runId);
+        if (settlement !== undefined) {
+          this.#pushSettlement(settlement, ended.queue);
+          return;
+        }
+        this.#outstanding--;
+        this.#planTurn();
+      },
+      (thrown: unknown) => this.#decideLater(ended, tries, thrown),
+    );
+  }
+
+  /** The end of a run is never forgotten: while this session lives nobody else would write it. */
+  #decideLater(ended: EndedRun, tries: number, thrown: unknown): void {
+    this.#deciding.add(ended.runId);
+    this.#options.emit("store.degraded", { code: "settle_failed", message: `run ${ended.runId}: ${messageOf(thrown)}` });
+    const delayMs = Math.min(10_000, (this.#options.retryMs ?? 100) * 2 ** Math.min(20, tries));
+    setTimeout(() => this.#decide(ended, tries + 1), delayMs).unref();
+  }
+
+  #pushSettlement(settlement: Settlement, queue: string): void {
+    this.#outstanding--;
+    this.#deciding.delete(settlement.runId);
+    this.#lane.push(settlement, queue);
     this.#planTurn();
   }
 
@@ -363,89 +421,28 @@ export class HandlerWorker {
         }
       },
       (thrown: unknown) => {
-        // Not waited for: its settle folds the start in, and a run that never settles is the job-reaper's.
+        // Not waited for: the settlement of each brings its start along.
         this.#options.emit("store.degraded", { code: "start_failed", message: messageOf(thrown) });
       },
     );
   }
 
-  async #settle(batch: readonly Settlement[], tries: number): Promise<void> {
-    try {
-      const answers = await this.#options.backend.runs.settle(batch);
-      let successes = 0;
-      for (let at = 0; at < answers.length; at++) {
-        const answer = answers[at];
-        const settlement = batch[at];
-        if (answer === undefined || settlement === undefined) continue;
-        if (answer.kind === "lost") {
-          this.#options.emit("run.late_result", {
-            runId: settlement.runId,
-            jobId: settlement.jobId,
-            queue: "",
-            tried: settlement.outcome,
-            why: answer.why,
-          });
-        } else if (settlement.outcome === "succeeded") {
-          successes++;
-        }
-      }
-      if (successes > 0) this.#options.emit("runs.settled", { count: successes });
-      this.#limit.ended(batch.length, this.#options.monoNow());
-      this.#settling--;
-    } catch (thrown) {
-      // Results are kept until the store takes them; settling is idempotent, so an unclear failure may be repeated.
-      this.#options.emit("store.degraded", { code: "settle_failed", message: messageOf(thrown) });
-      setTimeout(() => void this.#settle(batch, tries + 1), Math.min(10_000, 100 * 2 ** tries)).unref();
-      return;
-    }
-    this.#planTurn();
-  }
-
   #claim(): void {
-    if (this.#mode !== "running" || this.#claiming || this.#dry || this.#workerId === undefined) return;
+    if (this.#mode !== "running" || !this.#claims.ready || this.#workerId === undefined) return;
     const limit = this.#limit.value;
-    const free = limit - this.#outstanding;
+    const free = Math.min(claimMax, limit - this.outstanding);
     const nothingWaits = this.#waitingHead === this.#waiting.length;
     if (free <= 0 || (!nothingWaits && free < limit / 4)) return;
-    this.#claiming = true;
-    this.#claimSeq++;
-    const request = {
-      claimId: this.#options.newClaimId(),
-      workerId: this.#workerId,
-      claimSeq: this.#claimSeq,
-      queues: this.#claimable,
-      max: free,
-      startNow: Math.max(0, this.#options.concurrency - this.#active.size),
-    };
-    this.#options.backend.runs.claim(request).then(
-      (runs) => {
-        this.#claiming = false;
-        this.#claimSeqReceived = request.claimSeq;
-        this.#dry = runs.length < request.max;
-        this.#outstanding += runs.length;
-        if (this.#mode === "running") {
-          for (const run of runs) this.#waiting.push(run);
-        } else {
-          this.#waiting = [...runs];
-          this.#waitingHead = 0;
-          this.#releaseWaiting("the worker is draining");
-        }
-        this.#planTurn();
-      },
-      (thrown: unknown) => {
-        this.#claiming = false;
-        // The poll asks again; asking at once would only press on a store in trouble.
-        this.#dry = true;
-        this.#options.emit("store.degraded", { code: "claim_failed", message: messageOf(thrown) });
-        this.#planTurn();
-      },
-    );
+    const startNow = nothingWaits ? Math.max(0, this.#options.concurrency - this.#active.size - this.#stuck.size) : 0;
+    this.#claims.claim(this.#workerId, { max: free, startNow });
+  }
+
+  #take(runs: readonly ClaimedRun[]): void {
+    this.#outstanding += runs.length;
+    for (const run of runs) this.#waiting.push(run);
+    if (this.#mode !== "running") this.#releaseWaiting("the worker is draining");
+    this.#planTurn();
   }
 }
 
-/** Most characters of a handler's output as JSON: 1 MiB. */
-const maxOutputChars = 1_048_576;
-
-function answerText(answer: FencedAnswer): string {
-  return answer.kind === "lost" ? answer.why : "it no longer exists";
-}
+const answerText = (answer: FencedAnswer): string => (answer.kind === "lost" ? answer.why : "it no longer exists");

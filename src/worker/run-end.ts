@@ -1,13 +1,16 @@
 import type { JobId, OwnerEpoch, RunId } from "../domain/ids.ts";
 import type { Instant } from "../domain/time.ts";
-import type { Settlement } from "../store/port/runs.ts";
+import type { Settlement, StartRun } from "../store/port/runs.ts";
 
 /** How a handler's run ended, as its worker saw it. */
 export type HandlerEnd =
   | { readonly kind: "returned"; readonly output: string | undefined }
   | { readonly kind: "threw"; readonly message: string; readonly permanent: boolean }
+  /** It returned what cannot be kept. */
+  | { readonly kind: "bad_output"; readonly why: string }
   /** The worker stopped before it ended: handed back, unspent. */
   | { readonly kind: "released"; readonly reason: string }
+  /** Past its stage's timeout it was asked to stop; what it said after that does not count. */
   | { readonly kind: "timed_out"; readonly afterMs: number };
 
 export interface EndedRun {
@@ -16,14 +19,16 @@ export interface EndedRun {
   readonly jobId: JobId;
   readonly queue: string;
   readonly startedAt: Instant;
-  /** The store may still hold it as reserved: its start is folded into its end. */
-  readonly startUnwritten: boolean;
+  /** Set when it was claimed as reserved: the store may not have its start yet, which is folded into its end. */
+  readonly start: StartRun | undefined;
+  /** Its handler ignores that it was asked to stop: the job must not be claimed before the process is proved gone. */
+  readonly stillRunning: boolean;
   readonly end: HandlerEnd;
 }
 
 /**
- * Makes the settlement of an ended handler run. Undefined: the run is not ours any more, or settling it went its own way (a gate).
- * May be answered at once, which the hot path depends on, or later.
+ * Makes the settlement of an ended handler run. Undefined: the run is not ours any more, or whoever takes it over will settle it.
+ * May be answered at once, which the hot path depends on, or later. A rejection is tried again, so it must be repeatable.
  */
 export type SettleDecision = (ended: EndedRun) => Settlement | Promise<Settlement | undefined>;
 
@@ -39,6 +44,6 @@ export function plainSuccess(ended: EndedRun, output: string | undefined): Settl
     reason: "returned",
     spend: "attempt",
     then: output === undefined ? done : { to: "done", output },
-    ...(ended.startUnwritten ? { startedAt: ended.startedAt } : undefined),
+    ...(ended.start === undefined ? undefined : { startedAt: ended.startedAt }),
   };
 }
