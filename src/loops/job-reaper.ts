@@ -68,10 +68,11 @@ export class JobReaper implements Loop {
 
   details(): Readonly<Record<string, unknown>> {
     return {
-      jobScanEnabled: this.#deps.settings().enabled,
-      reapedTotal: this.#reapedTotal,
-      lastReaped: this.#lastReaped,
-      leaseReclaimedTotal: this.#deps.leaseSweep.reclaimedTotal,
+      // Names of the wire that its operators know.
+      job_scan_enabled: this.#deps.settings().enabled,
+      reaped_total: this.#reapedTotal,
+      last_reaped: this.#lastReaped,
+      lease_reclaimed_total: this.#deps.leaseSweep.reclaimedTotal,
       suspects: this.#memories.size,
     };
   }

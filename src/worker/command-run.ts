@@ -35,6 +35,7 @@ export interface CommandRunDeps {
   readonly table: ProcessTable;
   readonly tools: WrapperTools;
   readonly clock: { mono(): number };
+  readonly wallNow: () => number;
   readonly emit: Emit;
   readonly firstCheckAt: (startedAt: number, limits: RunLimits) => number;
   /** How long the stopper may take before a block needs a person: stop grace + kill grace + 10 s. */
@@ -327,7 +328,7 @@ export class CommandRun {
     const { runId, runDir } = this;
     const record = await readExitRecord({ runDir, runId });
     if (record.kind === "exit") {
-      await this.#exited(record.status);
+      await this.#exited(record.status, record.writtenAtHostMs);
       return;
     }
     if (record.kind === "nogo") {
@@ -342,7 +343,7 @@ export class CommandRun {
     else this.#end();
   }
 
-  async #exited(status: number): Promise<void> {
+  async #exited(status: number, writtenAtHostMs: number): Promise<void> {
     if (this.#mode !== "running") return;
     this.#mode = "finalising";
     clearTimeout(this.#timeout);
@@ -360,7 +361,7 @@ export class CommandRun {
       return;
     }
     emit("run.exited", { runId: this.runId, jobId: this.jobId, queue: this.queue, exitCode: status, source: "exit record" });
-    await this.#stopStrays();
+    await this.#stopStrays(writtenAtHostMs);
     await this.#finalise(status);
   }
 
@@ -377,10 +378,12 @@ export class CommandRun {
     };
   }
 
-  async #stopStrays(): Promise<void> {
+  async #stopStrays(writtenAtHostMs: number): Promise<void> {
     if (this.stage.strays === "leave") return;
     this.#command ??= await readCommand({ runDir: this.runDir, runId: this.runId });
-    const strays = findStrays(this.#tree());
+    // Both times are of this host's wall clock; the age only tells old processes from new ones.
+    const tree = { ...this.#tree(), endedAgoMs: Math.max(0, this.#deps.wallNow() - writtenAtHostMs) };
+    const strays = findStrays(tree);
     if (strays.length === 0) return;
     const { emit, clock, stopGraceMs, killGraceMs } = this.#deps;
     emit("run.strays_stopped", { runId: this.runId, jobId: this.jobId, queue: this.queue, pids: strays.map((stray) => stray.pid) });

@@ -19,7 +19,6 @@ export interface CommandWorkerOptions {
   /** How often jobs are asked for without a hint, and files are looked at. */
   readonly pollMs: DurationMs;
   readonly newClaimId: () => string;
-  readonly wallNow: () => number;
   /** False while free disk is below the limit: nothing new is claimed. */
   readonly mayClaim: () => boolean;
 }
@@ -209,7 +208,7 @@ export class CommandWorker {
     if (this.#looking) return;
     this.#looking = true;
     try {
-      const { deps, wallNow } = this.#options;
+      const { deps } = this.#options;
       const beats: { runId: RunId; at: Instant; progress?: string }[] = [];
       for (const held of this.#held.values()) {
         const { run } = held;
@@ -217,7 +216,7 @@ export class CommandWorker {
         run.check();
         run.rememberMembers();
         const now = deps.store.now();
-        const beatAt = await held.beats?.look({ now, wallNow: wallNow(), startedAt: run.startedAt });
+        const beatAt = await held.beats?.look({ now, wallNow: deps.wallNow(), startedAt: run.startedAt });
         const progress = await this.#progressOf(held);
         if (progress !== undefined)
           deps.emit("run.progressed", { runId: run.runId, jobId: run.jobId, queue: run.queue, progress: JSON.parse(progress) });

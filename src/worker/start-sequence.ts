@@ -1,0 +1,42 @@
+import { open, readFile, rename } from "node:fs/promises";
+import { join } from "node:path";
+import { WakefulError } from "../domain/errors.ts";
+import type { UpkeepStore } from "../store/port/upkeep.ts";
+
+/**
+ * Counts this start in the store and then in `dataDir/start`. A store that is behind the file, or has starts but no file beside it, was
+ * restored: its epoch rises, so that no run id is ever issued twice.
+ */
+export async function countStart(
+  dataDir: string,
+  upkeep: Pick<UpkeepStore, "recordStart">,
+): Promise<{ readonly startSeq: number; readonly epochRaised: boolean }> {
+  const path = join(dataDir, "start");
+  const counted = await upkeep.recordStart(await readStart(path));
+  const draft = `${path}.new`;
+  const file = await open(draft, "w", 0o600);
+  try {
+    await file.writeFile(`${counted.startSeq}\n`);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(draft, path);
+  return counted;
+}
+
+async function readStart(path: string): Promise<number | undefined> {
+  const text = await readFile(path, "utf8").catch((thrown: unknown) => {
+    if (thrown instanceof Error && "code" in thrown && thrown.code === "ENOENT") return undefined;
+    throw thrown;
+  });
+  if (text === undefined) return undefined;
+  const value = Number(text.trim());
+  if (!/^\d{1,15}\n?$/.test(text)) {
+    throw new WakefulError(
+      "config_invalid",
+      `${path} does not hold a number. It tells a restored store from the newest one; remove it to have the next start count as a restore.`,
+    );
+  }
+  return value;
+}
