@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { FakeClock } from "../../test/support/fake-clock.ts";
+import { FakeClock } from "./fake-clock.ts";
 import { asInstant } from "../domain/time.ts";
 import { systemClock } from "./clock.ts";
 import { type ClockStep, createStoreClock } from "./store-clock.ts";
@@ -80,6 +80,37 @@ describe("the store's clock", () => {
         }
       }),
     );
+  });
+
+  test("a store that is opened later raises it to its newest instant, and never lowers it", () => {
+    const { clock } = disciplined();
+    clock.floor(asInstant(start + 5_000));
+    expect(clock.now()).toBe(start + 5_000);
+    clock.floor(asInstant(start));
+    expect(clock.now()).toBe(start + 5_000);
+  });
+
+  test("a suspend that a step of the wall hides is still counted, within a second", () => {
+    const { host, clock } = disciplined();
+    host.suspend(60_000);
+    host.stepWall(-60_000);
+    host.advance(1_000);
+    expect(clock.now()).toBeGreaterThanOrEqual(start + 61_000 * 0.95 - 1);
+  });
+
+  test("the file of the boot clock is not read for every answer", () => {
+    const { host, clock } = disciplined();
+    let looks = 0;
+    const boot = host.boot.bind(host);
+    host.boot = () => {
+      looks++;
+      return boot();
+    };
+    for (let each = 0; each < 1000; each++) {
+      host.advance(1);
+      clock.now();
+    }
+    expect(looks).toBeLessThanOrEqual(2);
   });
 
   test("this host's own clocks carry it", () => {

@@ -27,12 +27,22 @@ export interface StoreClock {
   now(): Instant;
   /** How far this clock is ahead of the wall, negative when it is behind. Large at a start after the wall was set back. */
   aheadOfWallMs(): DurationMs;
+  /** Told the newest instant that a store holds when it is opened: from then on no answer is less. */
+  floor(newest: Instant): void;
+  /** The host's monotonic milliseconds, by which a server engine carries its server's time on between two looks at it. */
+  mono(): number;
 }
 
 /** Below this, boot and monotonic time differ by their resolutions and not by a suspend. */
 const suspendNoticedMs = 100;
 /** A wall that is disciplined by NTP drifts by at most this fraction; that is no step however rarely one looks. */
 const wallDriftMax = 0.001;
+/**
+ * A suspend moves the wall against the monotonic clock, so the boot clock, a file that costs a hundred times as much to read as the others,
+ * is only looked at when the wall has moved by this much, and now and then in case somebody set it back at that very moment.
+ */
+const wallMovedMs = 20;
+const bootLookMs = 1000;
 
 /**
  * The embedded store's clock: the wall at the start but never below the newest stored instant, then carried by the monotonic clock with
@@ -45,12 +55,19 @@ export function createStoreClock(options: StoreClockOptions): StoreClock {
   let wall = host.wall();
   let mono = host.mono();
   let sleptBefore = sleepOffset(host, mono);
+  let lookedAt = mono;
+  let wallOffsetLooked = wall - mono;
   let value = Math.max(wall, options.newestStoredAt ?? 0);
 
   const advance = (): void => {
     const monoNow = host.mono();
     const wallNow = host.wall();
-    const offset = sleepOffset(host, monoNow);
+    let offset = sleptBefore;
+    if (monoNow - lookedAt >= bootLookMs || Math.abs(wallNow - monoNow - wallOffsetLooked) >= wallMovedMs) {
+      offset = sleepOffset(host, monoNow);
+      lookedAt = monoNow;
+      wallOffsetLooked = wallNow - monoNow;
+    }
     let elapsedMs = Math.max(0, monoNow - mono);
     if (offset !== undefined && sleptBefore !== undefined && offset - sleptBefore >= suspendNoticedMs) {
       elapsedMs += offset - sleptBefore;
@@ -77,6 +94,11 @@ export function createStoreClock(options: StoreClockOptions): StoreClock {
       advance();
       return Math.floor(value) - wall;
     },
+    floor: (newest) => {
+      advance();
+      value = Math.max(value, newest);
+    },
+    mono: () => host.mono(),
   };
 }
 

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { FakeClock } from "../../test/support/fake-clock.ts";
+import { FakeClock } from "./fake-clock.ts";
 import { deafMsOf, findClockEvents, sampleOf } from "./suspend-watch.ts";
 
 function between(happen: (host: FakeClock) => void, options: { boot?: boolean } = {}) {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { HostClock } from "../../src/runtime/clock.ts";
+import type { HostClock } from "./clock.ts";
 
 export interface FakeClockOptions {
   /** Wall time at the start, epoch milliseconds. @defaultValue 2026-01-01T00:00:00Z */
