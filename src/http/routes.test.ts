@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import { apiDaemon } from "../../test/support/api-daemon.ts";
 import { asInstant } from "../domain/time.ts";
 import { firstOwnerEpoch } from "../domain/ids.ts";
+import type { LoopSnapshot } from "../loops/loop.ts";
 import { api } from "../protocol/api/index.ts";
 
 test("an item is submitted once per key, and told with its visit and job", async () => {
@@ -108,19 +109,17 @@ test("GET /queue shows the reaper under the names its operators know, and zeros 
     last_reaped: null,
     lease_reclaimed_total: 0,
   });
-  const snapshot = {
-    ...{
-      name: "job-reaper",
-      enabled: true,
-      running: false,
-      intervalMs: 1000,
-      lastRunAt: asInstant(1_767_225_600_500),
-      lastSuccessAt: null,
-      lastDurationMs: 3,
-    },
+  const snapshot: LoopSnapshot = {
+    name: "job-reaper",
+    enabled: true,
+    running: false,
+    intervalMs: 1000,
+    lastRunAt: asInstant(1_767_225_600_500),
+    lastSuccessAt: null,
+    lastDurationMs: 3,
     ...{ lastError: null, ticks: 9, failures: 0, seen: 1, settled: 1, lost: 0 },
     details: { reaped_total: 2, last_reaped: { job_id: 7, agent: "dev", outcome: "requeued" }, lease_reclaimed_total: 1 },
-  } as const;
+  };
   const { request, services } = await apiDaemon({ snapshots: [snapshot] });
   await services.store.jobs.enqueue({ queue: "mail", jobs: [{}, {}] });
   const { body } = await request("GET", "/queue");

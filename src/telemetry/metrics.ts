@@ -1,0 +1,186 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import type { EventBus } from "./event-bus.ts";
+import type { EmittedEvent } from "./events.ts";
+
+/** What is looked up when metrics are asked for, rather than counted. Absent ones are left out. */
+export interface MetricSources {
+  readonly queues: () => Promise<
+    readonly {
+      readonly queue: string;
+      readonly paused: boolean;
+      readonly states: Readonly<Record<string, number>>;
+      readonly blocked: number;
+    }[]
+  >;
+  readonly slots?: () => Promise<readonly { readonly key: string; readonly capacity: number; readonly used: number }[]>;
+  readonly outboxDepth?: () => Promise<number>;
+  readonly storeBytes?: () => Promise<number>;
+  readonly loops: () => readonly LoopNumbers[];
+}
+
+export interface LoopNumbers {
+  readonly name: string;
+  readonly enabled: boolean;
+  readonly lastRunAt: number | null;
+  readonly lastSuccessAt: number | null;
+  readonly lastDurationMs: number | null;
+  readonly ticks: number;
+  readonly failures: number;
+  readonly seen: number;
+  readonly settled: number;
+  readonly lost: number;
+}
+
+export interface MetricsOptions {
+  readonly events: EventBus;
+  readonly sources: MetricSources;
+  readonly version: string;
+  /** The process's own memory, event loop and garbage collection. Default true. */
+  readonly processMetrics?: boolean;
+}
+
+export interface Metrics {
+  readonly contentType: string;
+  /** The Prometheus text. */
+  text(): Promise<string>;
+  observeRequest(request: { readonly method: string; readonly route: string; readonly status: number; readonly durationMs: number }): void;
+  close(): void;
+}
+
+/** Counts events as they come and looks the rest up when asked. Labels are bounded: queues, loops, outcomes and routes, never ids. */
+export function createMetrics({ events, sources, version, processMetrics = true }: MetricsOptions): Metrics {
+  const registry = new Registry();
+  if (processMetrics) collectDefaultMetrics({ register: registry });
+  new Gauge({ name: "wakeful_info", help: "1; the version stands in the label.", labelNames: ["version"], registers: [registry] }).set(
+    { version },
+    1,
+  );
+  const requests = new Histogram({
+    name: "wakeful_http_request_seconds",
+    help: "Time to answer a request.",
+    labelNames: ["method", "route", "status"],
+    buckets: [0.005, 0.02, 0.1, 0.5, 2, 10],
+    registers: [registry],
+  });
+  const count = eventCounters(registry);
+  const stop = events.subscribe(count);
+  lookedUp(registry, sources);
+  return {
+    contentType: registry.contentType,
+    text: () => registry.metrics(),
+    observeRequest: ({ method, route, status, durationMs }) =>
+      requests.observe({ method, route, status: String(status) }, durationMs / 1000),
+    close: () => {
+      stop();
+      registry.clear();
+    },
+  };
+}
+
+function eventCounters(registry: Registry): (event: EmittedEvent) => void {
+  const counter = (name: string, help: string, labelNames: string[] = []) => new Counter({ name, help, labelNames, registers: [registry] });
+  const ended = counter("wakeful_runs_ended_total", "Runs that ended, by outcome and reason. Plain successes have the reason `settled`.", [
+    "outcome",
+    "reason",
+  ]);
+  const enqueued = counter("wakeful_jobs_enqueued_total", "Jobs added through the API.");
+  const started = counter("wakeful_runs_started_total", "Runs whose process is at work; handler runs are seen when they end.");
+  const recoveries = counter("wakeful_recoveries_total", "What was healed, by kind.", ["kind"]);
+  const alerts = counter("wakeful_alerts_total", "Alerts raised, by cause.", ["cause"]);
+  const logged = counter("wakeful_events_total", "Events by name.", ["name"]);
+  return ({ name, data }) => {
+    logged.inc({ name });
+    const kind = recoveryKinds[name];
+    if (kind !== undefined) recoveries.inc({ kind });
+    switch (name) {
+      case "run.ended":
+        ended.inc({ outcome: data.outcome, reason: data.reason });
+        break;
+      case "runs.settled":
+        ended.inc({ outcome: "succeeded", reason: "settled" }, data.count);
+        break;
+      case "run.started":
+        started.inc();
+        break;
+      case "job.enqueued":
+        enqueued.inc(data.jobIds.length);
+        break;
+      case "alert.raised":
+        alerts.inc({ cause: data.cause });
+        break;
+      default:
+        break;
+    }
+  };
+}
+
+/** Events that mean that something was healed. */
+const recoveryKinds: Partial<Record<EmittedEvent["name"], string>> = {
+  "run.reaped": "run_reaped",
+  "run.adopted": "run_adopted",
+  "run.taken_over": "finaliser_taken_over",
+  "run.strays_stopped": "strays_stopped",
+  "worker.buried": "worker_buried",
+  "lease.reclaimed": "lease_reclaimed",
+  "item.redriven": "item_redriven",
+  "handler_host.exited": "handler_host_restarted",
+  "store.recovered": "store_recovered",
+  "disk.recovered": "disk_recovered",
+};
+
+function lookedUp(registry: Registry, sources: MetricSources): void {
+  const gauge = (name: string, help: string, labelNames: string[], collect: (gauge: Gauge<string>) => Promise<void> | void) =>
+    new Gauge({
+      name,
+      help,
+      labelNames,
+      registers: [registry],
+      async collect() {
+        // What is gone must not stay at its last value.
+        this.reset();
+        await collect(this);
+      },
+    });
+  gauge("wakeful_jobs", "Unfinished jobs by queue and state.", ["queue", "state"], async (jobs) => {
+    for (const { queue, states, blocked } of await sources.queues()) {
+      for (const [state, value] of Object.entries(states)) jobs.set({ queue, state }, value);
+      jobs.set({ queue, state: "blocked" }, blocked);
+    }
+  });
+  gauge("wakeful_queue_paused", "1 while a queue is paused.", ["queue"], async (paused) => {
+    for (const queue of await sources.queues()) paused.set({ queue: queue.queue }, queue.paused ? 1 : 0);
+  });
+  const { slots, outboxDepth, storeBytes } = sources;
+  if (slots !== undefined) {
+    gauge("wakeful_slots_used", "Concurrency slots in use.", ["key"], async (used) => {
+      for (const slot of await slots()) used.set({ key: slot.key }, slot.used);
+    });
+    gauge("wakeful_slots_capacity", "Concurrency slots there are.", ["key"], async (capacity) => {
+      for (const slot of await slots()) capacity.set({ key: slot.key }, slot.capacity);
+    });
+  }
+  if (outboxDepth !== undefined)
+    gauge("wakeful_outbox_depth", "Deliveries that wait.", [], async (depth) => depth.set(await outboxDepth()));
+  if (storeBytes !== undefined) gauge("wakeful_store_bytes", "Size of the store.", [], async (size) => size.set(await storeBytes()));
+  const loopGauge = (name: string, help: string, valueOf: (loop: LoopNumbers) => number | null) =>
+    gauge(name, help, ["loop"], (loops) => {
+      for (const loop of sources.loops()) {
+        const value = valueOf(loop);
+        if (value !== null) loops.set({ loop: loop.name }, value);
+      }
+    });
+  const inSeconds = (ms: number | null): number | null => (ms === null ? null : ms / 1000);
+  loopGauge("wakeful_loop_enabled", "1 unless the loop's kill switch is off.", ({ enabled }) => (enabled ? 1 : 0));
+  loopGauge("wakeful_loop_last_run_timestamp_seconds", "When a loop's last tick ended, failed or not.", ({ lastRunAt }) =>
+    inSeconds(lastRunAt),
+  );
+  loopGauge("wakeful_loop_last_success_timestamp_seconds", "When a loop's last good tick ended.", ({ lastSuccessAt }) =>
+    inSeconds(lastSuccessAt),
+  );
+  loopGauge("wakeful_loop_last_duration_seconds", "How long a loop's last tick took.", ({ lastDurationMs }) => inSeconds(lastDurationMs));
+  loopGauge("wakeful_loop_ticks", "Ticks since the process began.", ({ ticks }) => ticks);
+  loopGauge("wakeful_loop_failures", "Failed ticks since the process began.", ({ failures }) => failures);
+  loopGauge("wakeful_loop_seen", "Subjects looked at since the process began.", ({ seen }) => seen);
+  loopGauge("wakeful_loop_settled", "Flips won since the process began.", ({ settled }) => settled);
+  loopGauge("wakeful_loop_lost", "Flips that another actor won, since the process began.", ({ lost }) => lost);
+}
