@@ -85,6 +85,11 @@ export class CommandWorker {
     void this.claim();
   }
 
+  /** Under which session runs are adopted before claiming begins. */
+  useSession(workerId: WorkerId): void {
+    this.#workerId = workerId;
+  }
+
   /** A new session after the old one was buried; runs of the old one are lost. */
   changeSession(workerId: WorkerId): void {
     this.#workerId = workerId;

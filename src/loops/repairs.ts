@@ -1,0 +1,248 @@
+import type { Config } from "../config/config.ts";
+import type { LiveSettings } from "../config/live-settings.ts";
+import { messageOf } from "../domain/errors.ts";
+import { addMs, type DurationMs, type Instant } from "../domain/time.ts";
+import { defaultRunThresholds } from "../liveness/run-thresholds.ts";
+import { type Vantage, wakeVantage } from "../liveness/vantage.ts";
+import { alertsFile, createAlertDeliverer } from "../notify/alerts.ts";
+import { SourceKeeper } from "../notify/source-file.ts";
+import { createStateFileDeliverer } from "../notify/state-file.ts";
+import type { PipelineRegistry } from "../pipelines/registry.ts";
+import type { HostIdentity, ProcessIdentity, ProcessProbe } from "../processes/identity.ts";
+import type { ProcessTable } from "../processes/process-table.ts";
+import type { HostClock } from "../runtime/clock.ts";
+import type { LiveRun } from "../store/port/runs.ts";
+import type { Store } from "../store/store.ts";
+import type { Emit } from "../telemetry/events.ts";
+import type { Finaliser } from "../worker/finaliser.ts";
+import type { DataPaths } from "../worker/run-paths.ts";
+import { settlementOfFailure } from "../worker/settling.ts";
+import { ClockWatch } from "./clock-watch.ts";
+import { DiskWatch } from "./disk-watch.ts";
+import { createIntakeLoop } from "./intake.ts";
+import { JobReaper } from "./job-reaper.ts";
+import { LeaseSweep } from "./lease-sweep.ts";
+import type { Loop } from "./loop.ts";
+import { LoopRunner } from "./loop-runner.ts";
+import { LoopSet } from "./loop-set.ts";
+import { createOutboxLoop } from "./outbox.ts";
+import { PresenceBook } from "./presence-book.ts";
+import { createReconcilerLoop } from "./reconciler.ts";
+import { createRetentionLoop } from "./retention.ts";
+import { RunObserver } from "./run-evidence.ts";
+import { createSchedulerLoop, schedulerIntervalMs } from "./scheduler.ts";
+import { Stopper } from "./stopper.ts";
+import { Watcher } from "./watcher.ts";
+import { WorkerReaper } from "./worker-reaper.ts";
+
+export interface RepairsDeps {
+  readonly store: Store;
+  readonly config: Config;
+  readonly live: LiveSettings;
+  readonly registry: PipelineRegistry;
+  readonly finaliser: Finaliser;
+  readonly host: HostIdentity;
+  readonly probe: ProcessProbe;
+  readonly table: ProcessTable;
+  readonly paths: DataPaths;
+  readonly clock: HostClock;
+  readonly emit: Emit;
+  readonly random: () => number;
+  readonly shielded: () => readonly ProcessIdentity[];
+  /** The newest instant at which the previous daemon is known to have lived. */
+  readonly lastAliveAt: Instant | undefined;
+  readonly adopt: (run: LiveRun, why: string) => Promise<boolean>;
+}
+
+/** All loops of a daemon with what they share: presence, vantage, clocks and disk. */
+export interface Repairs {
+  readonly loops: LoopSet;
+  readonly presence: PresenceBook;
+  readonly disk: DiskWatch;
+  readonly watcher: Watcher;
+  start(): void;
+  /** Stops what is blocked now and resolves when it is proved stopped, or after `timeoutMs`. */
+  stopBlocked(timeoutMs: DurationMs): Promise<void>;
+  stop(): Promise<void>;
+}
+
+const vantageSetting = "vantage";
+const watchPeriodMs: DurationMs = 1000;
+/** How often the vantage is written down for the next daemon, when it has changed. */
+const vantageKeepMs: DurationMs = 10_000;
+const loopStopMs: DurationMs = 5000;
+
+export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
+  const { store, config, live, registry, finaliser, host, probe, table, paths, clock, emit, random, shielded } = deps;
+  const now = store.now();
+  const previous = parseVantage(await store.upkeep.setting(vantageSetting), emit);
+  const watcher = new Watcher(
+    wakeVantage({ previous, lastAliveAt: deps.lastAliveAt, now, settings: { reannounceMs: 2 * config.worker.renewMs } }),
+    emit,
+  );
+  const presence = new PresenceBook();
+  const disk = new DiskWatch({
+    dataDir: config.dataDir,
+    minFreeBytes: config.disk.minFreeBytes,
+    ballastBytes: config.disk.ballastBytes,
+    emit,
+  });
+  const clockWatch = new ClockWatch({ host: clock, hostId: host.hostId, store, watcher, emit, periodMs: watchPeriodMs });
+  const enabled = (name: Loop["name"]) => (): boolean => live.read().loops[name].enabled;
+  const stopWithinMs = config.stop.stopGraceMs + config.stop.killGraceMs + 10_000;
+
+  const endRun = async (run: LiveRun, message: string): Promise<boolean> => {
+    const at = store.now();
+    const details = { reason: "lease_held_too_long", stopBy: addMs(at, stopWithinMs), evidence: { judgedAt: at, message } };
+    const context = { registry, random, now: at, actor: "lease-sweep" };
+    const [answer] = await store.runs.settle([settlementOfFailure(run, { kind: "timed_out", reason: message }, details, context)]);
+    return answer?.kind === "ok";
+  };
+  const leaseSweep = new LeaseSweep({ store, probe, settings: () => live.read().leases, endRun });
+  const jobReaper = new JobReaper({
+    store,
+    observer: new RunObserver({ probe, host, paths, presence, registry }),
+    probe,
+    hostId: host.hostId,
+    watcher,
+    registry,
+    finaliser,
+    leaseSweep,
+    random,
+    settings: () => {
+      const { reaper, loops } = live.read();
+      const thresholds = { ...defaultRunThresholds, ...reaper, deadAfterMs: config.worker.deadAfterMs };
+      return { enabled: reaper.enabled && loops["job-reaper"].enabled, thresholds, adoption: config.recovery.adoption, stopWithinMs };
+    },
+    adopt: deps.adopt,
+  });
+  const stopper = new Stopper({
+    store,
+    probe,
+    table,
+    host,
+    paths,
+    presence,
+    clock,
+    settings: () => ({ enabled: enabled("stopper")(), ...config.stop, fenceKillAfterMs: config.worker.fenceKillAfterMs }),
+    shielded,
+  });
+  const workerReaper = new WorkerReaper({
+    store,
+    probe,
+    host,
+    registry,
+    watcher,
+    presence,
+    random,
+    settings: () => ({
+      enabled: enabled("worker-reaper")(),
+      deadAfterMs: config.worker.deadAfterMs,
+      recoverySpreadMs: config.recovery.recoverySpreadMs,
+    }),
+    wakeJobReaper: () => loops.wake("job-reaper"),
+  });
+  const sources = new SourceKeeper({ registry, workDir: paths.workDir, baseDir: config.baseDir });
+  const outbox = createOutboxLoop({
+    outbox: store.outbox,
+    deliverers: [
+      createStateFileDeliverer({ store, registry, workDir: paths.workDir, sources }),
+      createAlertDeliverer({ emit, file: alertsFile(config.dataDir), now: () => store.now() }),
+    ],
+    random,
+    enabled: enabled("outbox"),
+  });
+  const intake = createIntakeLoop({ store, registry, config, paths, emit, enabled: enabled("intake") });
+  const runnerDeps = { now: () => store.now(), monoNow: () => clock.mono(), random, emit };
+  const { reaper, leases } = live.read();
+  const reaperSettings = {
+    jobScan: reaper.enabled,
+    deadTicks: reaper.deadTicks,
+    maxRunningMs: reaper.maxRunningMs,
+    finalizeGraceMs: reaper.finalizeGraceMs,
+    leaseReclaim: leases.reclaimEnabled,
+  };
+  const loops = new LoopSet([
+    new LoopRunner(jobReaper, { intervalMs: reaper.intervalMs, settings: reaperSettings }, runnerDeps),
+    new LoopRunner(stopper, { intervalMs: 1000 }, runnerDeps),
+    new LoopRunner(workerReaper, { intervalMs: 1000 }, runnerDeps),
+    new LoopRunner(
+      createReconcilerLoop({ store, registry, finaliser, enabled: enabled("reconciler") }),
+      { intervalMs: 10_000 },
+      runnerDeps,
+    ),
+    new LoopRunner(intake, { intervalMs: config.intake.pollMs }, runnerDeps),
+    new LoopRunner(outbox, { intervalMs: 1000 }, runnerDeps),
+    new LoopRunner(
+      createSchedulerLoop({ jobs: store.jobs, now: () => store.now(), enabled: enabled("scheduler") }),
+      { intervalMs: schedulerIntervalMs },
+      runnerDeps,
+    ),
+    new LoopRunner(
+      createRetentionLoop({ store, config, paths, emit, enabled: enabled("retention"), sources }),
+      { intervalMs: 3_600_000 },
+      runnerDeps,
+    ),
+  ]);
+
+  let timer: NodeJS.Timeout | undefined;
+  let keptVantage = "";
+  let keptAtMono = clock.mono();
+  const keepVantage = async (): Promise<void> => {
+    const text = JSON.stringify(watcher.vantage);
+    if (text === keptVantage) return;
+    await store.upkeep.putSetting(vantageSetting, text);
+    keptVantage = text;
+  };
+  const watch = async (): Promise<void> => {
+    try {
+      await clockWatch.look();
+      await disk.look();
+      loops.checkLate();
+      if (clock.mono() - keptAtMono < vantageKeepMs) return;
+      keptAtMono = clock.mono();
+      await keepVantage();
+    } catch (thrown) {
+      emit("store.degraded", { code: "watch_failed", message: messageOf(thrown) });
+    }
+  };
+  return {
+    loops,
+    presence,
+    disk,
+    watcher,
+    start: () => {
+      void watch();
+      timer = setInterval(() => void watch(), watchPeriodMs);
+      timer.unref();
+      loops.start(store);
+    },
+    stopBlocked: async (timeoutMs) => {
+      await loops.runOnce("stopper", { dryRun: false });
+      let limit: NodeJS.Timeout | undefined;
+      await Promise.race([
+        stopper.idle(),
+        new Promise((resolve) => {
+          limit = setTimeout(resolve, timeoutMs);
+        }),
+      ]);
+      clearTimeout(limit);
+    },
+    stop: async () => {
+      clearInterval(timer);
+      await loops.stop(loopStopMs);
+      await keepVantage();
+    },
+  };
+}
+
+/** A vantage that cannot be read is no reason not to start: the watcher then only remembers less of its own deafness. */
+function parseVantage(text: string | undefined, emit: Emit): Vantage | undefined {
+  if (text === undefined) return undefined;
+  try {
+    return JSON.parse(text) as Vantage;
+  } catch (thrown) {
+    emit("defect.found", { where: "vantage", message: messageOf(thrown) });
+    return undefined;
+  }
+}

@@ -1,0 +1,323 @@
+import { mkdir, rm } from "node:fs/promises";
+import { basename } from "node:path";
+import type { Config } from "./config/config.ts";
+import { LiveSettings } from "./config/live-settings.ts";
+import { isWakefulError, messageOf, WakefulError } from "./domain/errors.ts";
+import type { RunId, WorkerId } from "./domain/ids.ts";
+import { asInstant, type Instant } from "./domain/time.ts";
+import { version } from "./domain/version.ts";
+import { type RunningServer, startServer } from "./http/server.ts";
+import { openTokens } from "./http/tokens.ts";
+import { createRepairs } from "./loops/repairs.ts";
+import { Commands } from "./pipelines/commands.ts";
+import { canonicalJson } from "./pipelines/definition.ts";
+import { type Configuration, limitsOf as configLimits } from "./pipelines/load.ts";
+import { PipelineRegistry } from "./pipelines/registry.ts";
+import { ceilingFindings } from "./pipelines/stage-relations.ts";
+import { readHostIdentity } from "./processes/host-identity.ts";
+import { createProcessProbe, type HostIdentity, type ProcessIdentity } from "./processes/identity.ts";
+import { systemProcessTable } from "./processes/process-table.ts";
+import { findWrapperTools } from "./processes/wrapper-tools.ts";
+import { type HostClock, systemClock } from "./runtime/clock.ts";
+import { newClientId, newHostId, random, randomBytes } from "./runtime/entropy.ts";
+import { createFlooredClock } from "./runtime/floored-clock.ts";
+import { openStore } from "./store/open-store.ts";
+import { EventBus } from "./telemetry/event-bus.ts";
+import { logSubscriber } from "./telemetry/log-subscriber.ts";
+import { createMetrics } from "./telemetry/metrics.ts";
+import { type AdoptionReport, adoptOrRequeue } from "./worker/adoption.ts";
+import type { CommandRunDeps } from "./worker/command-run.ts";
+import { CommandWorker } from "./worker/command-worker.ts";
+import { Finaliser } from "./worker/finaliser.ts";
+import { dataPaths } from "./worker/run-paths.ts";
+import { Session } from "./worker/session.ts";
+import { countStart } from "./worker/start-sequence.ts";
+
+export interface DaemonOptions {
+  readonly configuration: Configuration;
+  /** The environment that commands take their allowed variables from. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  /** Where log lines go. Default: standard output. */
+  readonly writeLog?: (line: string) => void;
+  /** Replaced by tests of the whole daemon alone. */
+  readonly clock?: HostClock;
+}
+
+/**
+ * How a daemon ends. `leave`: commands live on and are adopted by the next start. `drain`: waits for them. `interrupt`: stops them,
+ * unspent.
+ */
+export type StopMode = "leave" | "drain" | "interrupt";
+
+export interface Daemon {
+  /** Such as `http://127.0.0.1:7070`. */
+  readonly url: string;
+  readonly socketPath: string | null;
+  readonly adoption: AdoptionReport;
+  readonly startSeq: number;
+  stop(mode: StopMode): Promise<void>;
+}
+
+/**
+ * Starts the daemon: lock, schema, API, adoption, loops, claims, in this order. Resolves when it takes work.
+ * Throws typed errors (`store_locked`, `store_newer`, `config_invalid`, `unavailable`, ...) and leaves nothing running then.
+ */
+export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
+  const undo: (() => Promise<unknown> | unknown)[] = [];
+  try {
+    return await start(options, undo);
+  } catch (thrown) {
+    for (const step of undo.reverse()) await Promise.resolve(step()).catch(() => undefined);
+    throw thrown;
+  }
+}
+
+async function start(
+  { configuration, environment, writeLog, clock = systemClock() }: DaemonOptions,
+  undo: (() => Promise<unknown> | unknown)[],
+): Promise<Daemon> {
+  const { config, pipelines } = configuration;
+  const paths = dataPaths(config.dataDir);
+  await makeDataDirectory(config.dataDir, [paths.runsDir, paths.workDir]);
+  const host = await readHostIdentity({ stateDir: config.dataDir, randomId: newHostId });
+  const table = systemProcessTable();
+  const probe = createProcessProbe({ host, table });
+  const self = ownIdentity(host, table);
+  const tools = await findWrapperTools({ path: environment.PATH ?? "/usr/local/bin:/usr/bin:/bin" });
+
+  let bus: EventBus | undefined;
+  const storeClock = createFlooredClock({ host: clock, onStep: (step) => bus?.emit("clock.stepped", { byMs: step.byMs }) });
+  const store = await openStore({ url: config.store, clock: storeClock });
+  undo.push(() => store.close());
+  bus = new EventBus(
+    () => store.now(),
+    (thrown) => process.stderr.write(`a subscriber of events failed: ${messageOf(thrown)}\n`),
+  );
+  const { emit } = bus;
+  bus.subscribe(logSubscriber({ level: config.log.level, json: config.log.json, ...(writeLog === undefined ? {} : { write: writeLog }) }));
+  const { startSeq, epochRaised } = await countStart(config.dataDir, store.upkeep);
+  if (epochRaised)
+    emit("store.epoch_raised", { epoch: await store.upkeep.storeEpoch(), reason: "the store is older than its data directory: restored" });
+  await store.upkeep.recordHost({ hostId: host.hostId, bootId: host.bootId });
+
+  const registry = new PipelineRegistry(pipelines);
+  for (const { definition, version: hash } of registry.all()) {
+    await store.items.putPipeline({ pipeline: definition.name, hash, definition: canonicalJson(definition) });
+  }
+  await store.jobs.ensureQueues(registry.queues());
+
+  const live = new LiveSettings(config, { check: ({ reaper }) => ceilingFindings(pipelines, configLimits({ ...config, reaper })) });
+  const stopWithinMs = (): number => config.stop.stopGraceMs + config.stop.killGraceMs + 10_000;
+  const tokens = await openTokens({ dataDir: config.dataDir, randomBytes });
+  const settling = { registry, random };
+  const finaliser = new Finaliser({
+    registry,
+    items: store.items,
+    paths,
+    hostId: host.hostId,
+    baseDir: config.baseDir,
+    environment,
+    random,
+    now: () => store.now(),
+    gatesAtOnce: 4,
+  });
+  let server: RunningServer | undefined;
+  let session: Session | undefined;
+  const shielded = (): readonly ProcessIdentity[] => [self];
+  const runDeps: CommandRunDeps = {
+    store,
+    settling,
+    finaliser,
+    paths,
+    baseDir: config.baseDir,
+    environment,
+    host,
+    table,
+    tools,
+    clock,
+    wallNow: () => clock.wall(),
+    emit,
+    firstCheckAt,
+    stopWithinMs,
+    stopGraceMs: () => config.stop.stopGraceMs,
+    killGraceMs: () => config.stop.killGraceMs,
+    url: () => server?.url,
+    tokenOf: (runId: RunId) => tokens.ofRun(runId),
+    workerId: () => session?.workerId ?? (0 as WorkerId),
+    shielded,
+  };
+  const repairs = await createRepairs({
+    store,
+    config,
+    live,
+    registry,
+    finaliser,
+    host,
+    probe,
+    table,
+    paths,
+    clock,
+    emit,
+    random,
+    shielded,
+    lastAliveAt: await store.upkeep.newestInstant(),
+    adopt: async (run, why) => worker.adopt(run, why),
+  });
+  const worker = new CommandWorker({
+    deps: runDeps,
+    registry,
+    concurrency: config.worker.concurrency,
+    pollMs: 1000,
+    newClaimId: newClientId,
+    mayClaim: () => !repairs.disk.low,
+  });
+
+  const commands = new Commands({ store, registry, emit, newKey: newClientId, tasks: () => new Set(), stopWithinMs });
+  const metrics = createMetrics({
+    events: bus,
+    version,
+    sources: {
+      queues: () => store.upkeep.counts(),
+      slots: () => store.upkeep.slots(),
+      outboxDepth: () => store.outbox.depth(),
+      storeBytes: () => store.upkeep.sizeBytes(),
+      loops: () => repairs.loops.snapshots(),
+    },
+  });
+  undo.push(() => metrics.close());
+  let ready = false;
+  server = await startServer({
+    services: {
+      store,
+      events: bus,
+      registry,
+      commands,
+      loops: { snapshots: () => repairs.loops.snapshots(), runOnce: (name, how) => repairs.loops.runOnce(name, how) },
+      readiness: () => readinessOf(ready, repairs.disk.low),
+      metrics,
+      daemon: {
+        version,
+        pid: process.pid,
+        startedAt: store.now(),
+        startSeq,
+        dataDir: config.dataDir,
+        store: withoutPassword(config.store),
+      },
+      runsDir: paths.runsDir,
+    },
+    tokens,
+    listen: config.http.listen,
+    allowedHosts: config.http.allowedHosts,
+    correlationPrefix: randomBytes(4).toString("hex"),
+  });
+  undo.push(() => server?.close());
+
+  session = await Session.open({
+    workers: store.workers,
+    name: `commands@${basename(config.dataDir)}`,
+    kind: "command",
+    process: self,
+    concurrency: worker.concurrency,
+    queues: worker.queues,
+    renewMs: config.worker.renewMs,
+    held: () => worker.held(),
+    claimSeqReceived: () => worker.claimSeqReceived,
+    onLost: (runId) => worker.lose(runId),
+    onNewSession: (workerId) => worker.changeSession(workerId),
+    onRenewed: ({ workerId, ...heard }) => repairs.presence.heard(workerId, { at: store.now(), ...heard }),
+    emit,
+  });
+  undo.push(() => session?.close());
+  worker.useSession(session.workerId);
+
+  const adoption = await adoptOrRequeue({
+    store,
+    probe,
+    table,
+    host,
+    paths,
+    clock,
+    settling,
+    emit,
+    enabled: config.recovery.adoption,
+    adopt: (run, why) => worker.adopt(run, why),
+    stopGraceMs: config.stop.stopGraceMs,
+    killGraceMs: config.stop.killGraceMs,
+    shielded,
+  });
+  // The reaper starts only now: what could be adopted has been.
+  repairs.start();
+  undo.push(() => repairs.stop());
+  worker.start(session.workerId, (listener) => store.onHint((hint) => (hint === "jobs" ? listener() : undefined)));
+  undo.push(() => worker.leave());
+  ready = true;
+  emit("daemon.started", { startSeq, pid: process.pid, version, listen: server.url });
+
+  const { url, socketPath } = server;
+  return {
+    url,
+    socketPath,
+    adoption,
+    startSeq,
+    stop: async (mode) => {
+      ready = false;
+      await session?.drain();
+      if (mode === "drain") await worker.drain();
+      else if (mode === "interrupt") {
+        await worker.stopAll();
+        await repairs.stopBlocked(stopWithinMs());
+      } else await worker.leave();
+      await repairs.stop();
+      await session?.close();
+      await server?.close();
+      emit("daemon.stopped", { reason: mode });
+      metrics.close();
+      await store.close();
+    },
+  };
+}
+
+/** When a started run is first looked at: the earliest of its own limits. Silence of its session is the worker-reaper's. */
+function firstCheckAt(
+  startedAt: number,
+  limits: { readonly timeoutMs?: number; readonly heartbeatTimeoutMs?: number; readonly maxRunningMs: number },
+): Instant {
+  const candidates = [startedAt + limits.maxRunningMs];
+  if (limits.timeoutMs !== undefined) candidates.push(startedAt + limits.timeoutMs + 60_001);
+  if (limits.heartbeatTimeoutMs !== undefined) candidates.push(startedAt + 2 * limits.heartbeatTimeoutMs);
+  return asInstant(Math.min(...candidates));
+}
+
+async function makeDataDirectory(dataDir: string, inside: readonly string[]): Promise<void> {
+  try {
+    for (const path of [dataDir, ...inside]) await mkdir(path, { recursive: true, mode: 0o700 });
+    const trial = `${dataDir}/.writable`;
+    await mkdir(trial, { recursive: true });
+    await rm(trial, { recursive: true });
+  } catch (cause) {
+    if (isWakefulError(cause)) throw cause;
+    throw new WakefulError(
+      "store_read_only",
+      `The data directory ${dataDir} cannot be written: ${messageOf(cause)}. Mount it writable, or name another with --data-dir.`,
+      {
+        cause,
+        details: { dataDir },
+      },
+    );
+  }
+}
+
+function ownIdentity(host: HostIdentity, table: ReturnType<typeof systemProcessTable>): ProcessIdentity {
+  const sight = table.look(process.pid);
+  if (sight.kind !== "seen") throw new WakefulError("internal", "This process cannot see itself in the process table; is /proc mounted?");
+  return { ...host, pid: process.pid, startTime: sight.row.startTime };
+}
+
+function readinessOf(started: boolean, diskLow: boolean): { readonly ready: boolean; readonly reasons: readonly string[] } {
+  const reasons = [...(started ? [] : ["starting or stopping"]), ...(diskLow ? ["free disk is below disk.minFreeBytes"] : [])];
+  return { ready: reasons.length === 0, reasons };
+}
+
+function withoutPassword(store: Config["store"]): string {
+  return store.replace(/^(postgres(?:ql)?:\/\/[^:@/]*):[^@]*@/, "$1:***@");
+}
