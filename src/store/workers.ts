@@ -103,7 +103,7 @@ export function createWorkers(engine: Engine): Omit<WorkersStore, "renew"> {
         .where("state", "in", alive)
         .where("last_heard_at", ">=", heardSince)
         .groupBy("host_id")
-        .having(sql<number>`count(distinct boot_id)`, ">", 1)
+        .having(sql<boolean>`count(distinct boot_id) > 1`)
         .orderBy("host_id")
         .execute();
       return rows.map((row) => row.host_id);

@@ -1,0 +1,111 @@
+import { expect, test } from "vitest";
+import { asHostId, asWorkerId } from "../../src/domain/ids.ts";
+import { seconds } from "../../src/domain/time.ts";
+import { addItem, claimOne, declareQueues, failure, processOn, registerWorker, startRun } from "../support/store-rows.ts";
+import { describeStores } from "../support/stores.ts";
+
+const verdict = { reason: "dead_pid", message: "its process is gone", evidence: '{"probe":"dead"}', actor: "worker-reaper" };
+
+describeStores((open) => {
+  test("a session begins live, with all that was told of it", async () => {
+    const { store } = await open();
+    const id = await store.workers.register({
+      name: "alpha",
+      kind: "handler",
+      process: processOn("host-a", 7),
+      concurrency: 3,
+      queues: ["t", "p/ocr"],
+    });
+    expect(await store.workers.get(id)).toEqual({
+      id,
+      name: "alpha",
+      kind: "handler",
+      state: "live",
+      process: processOn("host-a", 7),
+      registeredAt: store.now(),
+      lastHeardAt: store.now(),
+      endedAt: null,
+      concurrency: 3,
+      claimSeqReceived: 0,
+      loopLagMs: null,
+      queues: ["t", "p/ocr"],
+    });
+    expect(await store.workers.get(asWorkerId(999))).toBeUndefined();
+  });
+
+  test("live -> draining -> stopped, each once", async () => {
+    const { store, clock } = await open();
+    const id = await registerWorker(store);
+    expect(await store.workers.drain(id)).toBe(true);
+    expect(await store.workers.drain(id)).toBe(false);
+    clock.advance(seconds(1));
+    expect(await store.workers.leave(id)).toBe(true);
+    expect(await store.workers.leave(id)).toBe(false);
+    expect(await store.workers.get(id)).toMatchObject({ state: "stopped", endedAt: store.now() });
+    expect(await store.workers.bury(id, verdict)).toBe(false);
+  });
+
+  test("a dead session is buried by whoever is first, and stays dead with its evidence", async () => {
+    const { store } = await open();
+    const id = await registerWorker(store);
+    const answers = await Promise.all([store.workers.bury(id, verdict), store.workers.bury(id, verdict)]);
+    expect(answers.sort()).toEqual([false, true]);
+    expect(await store.workers.leave(id)).toBe(false);
+    const renewed = await store.workers.renew({ workerId: id, held: [], claimSeqReceived: 0 });
+    expect(renewed.state).toBe("dead");
+    expect(await store.actions.list({ workerId: id, limit: 10 })).toMatchObject([{ action: "worker.buried", ...verdict }]);
+  });
+
+  test("lists tell the living from the ended", async () => {
+    const { store } = await open();
+    const [live, draining, stopped] = [
+      await registerWorker(store, "a"),
+      await registerWorker(store, "b"),
+      await registerWorker(store, "c"),
+    ];
+    await store.workers.drain(draining);
+    await store.workers.leave(stopped);
+    expect((await store.workers.listAlive()).map((worker) => worker.id)).toEqual([live, draining]);
+    expect((await store.workers.list({ states: ["stopped"], limit: 10 })).map((worker) => worker.id)).toEqual([stopped]);
+    expect(await store.workers.list({ limit: 2 })).toHaveLength(2);
+  });
+
+  test("heard sessions of one host id with two boot ids are a conflict; ended and silent ones are not", async () => {
+    const { store, clock } = await open();
+    const before = await registerWorker(store, "a", processOn("host-a"));
+    await registerWorker(store, "b", processOn("host-b"));
+    const start = store.now();
+    expect(await store.workers.listHostConflicts(start)).toEqual([]);
+    clock.advance(seconds(10));
+    const clone = await registerWorker(store, "c", { ...processOn("host-a"), bootId: "another-boot" });
+    expect(await store.workers.listHostConflicts(start)).toEqual([asHostId("host-a")]);
+    expect(await store.workers.listHostConflicts(store.now()), "the first is left over from before a reboot").toEqual([]);
+    await store.workers.renew({ workerId: before, held: [], claimSeqReceived: 0 });
+    expect(await store.workers.listHostConflicts(store.now())).toEqual([asHostId("host-a")]);
+    await store.workers.leave(clone);
+    expect(await store.workers.listHostConflicts(start)).toEqual([]);
+  });
+
+  test("an ended session that still holds live runs is found again after a crash", async () => {
+    const { store } = await open();
+    await declareQueues(store);
+    await addItem(store);
+    const id = await registerWorker(store);
+    const idle = await registerWorker(store, "idle");
+    const run = await claimOne(store, { workerId: id });
+    await store.workers.bury(id, verdict);
+    await store.workers.bury(idle, verdict);
+    expect(await store.workers.listEndedHolding(10)).toEqual([id]);
+    await startRun(store, run);
+    await store.runs.settle([failure(run)]);
+    expect(await store.workers.listEndedHolding(10)).toEqual([]);
+  });
+
+  test("the last boot of a host is remembered", async () => {
+    const { store } = await open();
+    const hostId = asHostId("host-a");
+    expect(await store.upkeep.recordHost({ hostId, bootId: "one" })).toEqual({ previousBootId: null });
+    expect(await store.upkeep.recordHost({ hostId, bootId: "two" })).toEqual({ previousBootId: "one" });
+    expect(await store.upkeep.recordHost({ hostId, bootId: "two" })).toEqual({ previousBootId: "two" });
+  });
+});
