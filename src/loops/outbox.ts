@@ -2,6 +2,7 @@ import { messageOf } from "../domain/errors.ts";
 import { addMs, type DurationMs, type Instant } from "../domain/time.ts";
 import type { Deliverer } from "../notify/deliverer.ts";
 import type { OutboxRow, OutboxStore } from "../store/port/records.ts";
+import { inLanes } from "./lanes.ts";
 import type { Loop, TickContext, TickReport } from "./loop.ts";
 
 export interface OutboxDeps {
@@ -79,20 +80,16 @@ export function createOutboxLoop(deps: OutboxDeps): Loop {
       }
       let delivered = 0;
       let failed = 0;
-      const waiting = [...ready];
-      const lane = async (): Promise<void> => {
-        for (let entry = waiting.shift(); entry !== undefined && !context.signal.aborted; entry = waiting.shift()) {
-          try {
-            if ((await deliver(entry, context)) === "delivered") delivered += 1;
-            else failed += 1;
-          } catch (thrown) {
-            // The store itself refused the entry's bookkeeping: the entry stays due, the others go on.
-            failed += 1;
-            context.emit("loop.subject_failed", { loop: "outbox", subject: `${entry.kind} ${entry.key}`, message: messageOf(thrown) });
-          }
+      await inLanes(ready, { count: concurrency, signal: context.signal }, async (entry) => {
+        try {
+          if ((await deliver(entry, context)) === "delivered") delivered += 1;
+          else failed += 1;
+        } catch (thrown) {
+          // The store itself refused the entry's bookkeeping: the entry stays due, the others go on.
+          failed += 1;
+          context.emit("loop.subject_failed", { loop: "outbox", subject: `${entry.kind} ${entry.key}`, message: messageOf(thrown) });
         }
-      };
-      await Promise.all(Array.from({ length: Math.min(concurrency, ready.length) }, lane));
+      });
       // A full page means that there is more; one of failures alone would only be read again.
       const more = due.length === pageSize && delivered > 0;
       return { seen: due.length, settled: delivered, lost: 0, failed, ...(more ? { nextInMs: 0 } : {}) };

@@ -1,0 +1,52 @@
+import { constants } from "node:fs";
+import { open, statfs } from "node:fs/promises";
+import type { IntakeDefinition } from "../pipelines/definition.ts";
+import type { FoundFile } from "./intake-folder.ts";
+
+/** Whether a file may come in. Low disk is the machine's trouble and not the file's, so it waits and is never refused for it. */
+export type IntakeAnswer =
+  | { readonly kind: "take" }
+  | { readonly kind: "reject"; readonly counter: "input_rejected_size" | "input_rejected_signature"; readonly reason: string }
+  | { readonly kind: "wait"; readonly reason: string; readonly freeBytes: number; readonly needBytes: number };
+
+/** Size, first bytes and free disk, in this order: the cheapest and most certain refusal first. */
+export async function checkFile(file: FoundFile, intake: IntakeDefinition, freeBytesOf: () => Promise<number>): Promise<IntakeAnswer> {
+  if (file.sizeBytes > intake.maxBytes) {
+    return {
+      kind: "reject",
+      counter: "input_rejected_size",
+      reason: `it has ${file.sizeBytes} bytes, at most ${intake.maxBytes} are taken`,
+    };
+  }
+  if (intake.signature !== undefined) {
+    const begins = await firstBytes(file.path, Math.max(...intake.signature.map((hex) => hex.length / 2)));
+    if (!intake.signature.some((hex) => begins.startsWith(hex))) {
+      return {
+        kind: "reject",
+        counter: "input_rejected_signature",
+        reason: `it begins with ${begins === "" ? "nothing" : begins}, and only ${intake.signature.join(" or ")} is taken`,
+      };
+    }
+  }
+  const needBytes = Math.ceil(file.sizeBytes * intake.diskFreeFactor);
+  const freeBytes = await freeBytesOf();
+  if (freeBytes >= needBytes) return { kind: "take" };
+  return { kind: "wait", reason: `${freeBytes} bytes of disk are free, ${needBytes} are needed`, freeBytes, needBytes };
+}
+
+/** What is free for unprivileged programs on the disk of `path`. */
+export async function freeDiskBytes(path: string): Promise<number> {
+  const { bavail, bsize } = await statfs(path);
+  return bavail * bsize;
+}
+
+async function firstBytes(path: Buffer, count: number): Promise<string> {
+  // Something else may have been put in the file's place since it was listed; a FIFO must not hold the loop, a link not lead it away.
+  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  try {
+    const { bytesRead, buffer } = await file.read(Buffer.alloc(count), 0, count, 0);
+    return buffer.toString("hex", 0, bytesRead);
+  } finally {
+    await file.close();
+  }
+}

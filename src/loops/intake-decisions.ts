@@ -1,0 +1,116 @@
+import { readdir, rename, rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { DurationMs, Instant } from "../domain/time.ts";
+import { hasCode, readSmallFile } from "../notify/atomic-file.ts";
+import type { DuplicateRow } from "../store/port/records.ts";
+import type { Store } from "../store/store.ts";
+import type { DataPaths } from "../worker/run-paths.ts";
+
+type Decision = NonNullable<DuplicateRow["decision"]>;
+
+/** What the compatible `hold/duplicates/<key>/decision.json` says, in our words. */
+const actions: ReadonlyMap<unknown, Decision> = new Map<unknown, Decision>([
+  ["USE_EXISTING_RESULT", "use_existing"],
+  ["DISCARD", "discard"],
+  ["FORCE_REPROCESS", "reprocess"],
+]);
+
+const decisionBytesMax = 65_536;
+/** Keys looked at in one tick. */
+const keysMax = 500;
+const undecidedMax = 10_000;
+/** A program that does not write in one go gets this long to finish. */
+const tornPatienceMs: DurationMs = 5_000;
+
+export interface DecisionFilesOptions {
+  readonly store: Pick<Store, "duplicates" | "outbox">;
+  readonly paths: DataPaths;
+}
+
+/** Decisions that other programs leave as files beside the held duplicates. */
+export class DecisionFiles {
+  readonly #options: DecisionFilesOptions;
+  readonly #tornSince = new Map<string, Instant>();
+  #turn = 0;
+
+  constructor(options: DecisionFilesOptions) {
+    this.#options = options;
+  }
+
+  /** Records every readable decision in the store and removes its file; answers how many duplicates were decided. */
+  async read(now: Instant): Promise<number> {
+    let decided = 0;
+    for (const key of await this.#keys()) decided += await this.#readOne(key, now);
+    return decided;
+  }
+
+  async #readOne(key: string, now: Instant): Promise<number> {
+    const path = join(this.#options.paths.dataDir, "hold", "duplicates", key, "decision.json");
+    const found = await readSmallFile(path, decisionBytesMax);
+    if (found.kind === "absent") {
+      this.#tornSince.delete(key);
+      return 0;
+    }
+    const decision = found.kind === "text" ? decisionIn(found.text) : undefined;
+    if (decision === undefined) {
+      await this.#setAside({ key, path, why: found.kind === "odd" ? found.why : "it names no action that is known", now });
+      return 0;
+    }
+    this.#tornSince.delete(key);
+    const { duplicates } = this.#options.store;
+    const waiting = (await duplicates.list(undecidedMax)).filter((row) => row.key === key && row.decision === null);
+    let decided = 0;
+    for (const row of waiting) if (await duplicates.decide(row.id, decision, "decision.json")) decided += 1;
+    await rm(path, { force: true });
+    return decided;
+  }
+
+  async #setAside({
+    key,
+    path,
+    why,
+    now,
+  }: {
+    readonly key: string;
+    readonly path: string;
+    readonly why: string;
+    readonly now: Instant;
+  }): Promise<void> {
+    const since = this.#tornSince.get(key) ?? now;
+    this.#tornSince.set(key, since);
+    if (now - since < tornPatienceMs) return;
+    this.#tornSince.delete(key);
+    await rm(`${path}.invalid`, { recursive: true, force: true });
+    await rename(path, `${path}.invalid`);
+    const title = `The decision about duplicate ${key} cannot be read (${why}); it is kept as decision.json.invalid and the duplicate still waits`;
+    await this.#options.store.outbox.put({
+      kind: "alert",
+      key: `intake.decision_invalid:${key}`,
+      payload: JSON.stringify({ title, path, known: [...actions.keys()] }),
+    });
+  }
+
+  async #keys(): Promise<readonly string[]> {
+    try {
+      const entries = await readdir(join(this.#options.paths.dataDir, "hold", "duplicates"), { withFileTypes: true });
+      const keys = entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
+      if (keys.length <= keysMax) return keys;
+      const start = this.#turn % keys.length;
+      this.#turn = start + keysMax;
+      return [...keys.slice(start), ...keys.slice(0, start)].slice(0, keysMax);
+    } catch (thrown) {
+      if (hasCode(thrown, "ENOENT")) return [];
+      throw thrown;
+    }
+  }
+}
+
+function decisionIn(text: string): Decision | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === "object" && value !== null && "action" in value ? actions.get(value.action) : undefined;
+  } catch {
+    // Half written, or no JSON; the caller waits a little before it says so.
+    return undefined;
+  }
+}

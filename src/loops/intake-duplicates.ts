@@ -1,0 +1,171 @@
+import { mkdir, readdir, rm, rmdir } from "node:fs/promises";
+import { basename, dirname, join, resolve, sep } from "node:path";
+import type { Instant } from "../domain/time.ts";
+import { hasCode, writeAtomically } from "../notify/atomic-file.ts";
+import { freePathIn, lstatOrUndefined, moveToFree } from "../notify/file-moves.ts";
+import { safeFileName } from "../notify/file-name.ts";
+import { forgetKeptSource, inputFolder } from "../notify/source-file.ts";
+import { compatibleTime } from "../notify/state-file.ts";
+import { intakeInputOf } from "../notify/state-projection.ts";
+import type { PipelineRegistry } from "../pipelines/registry.ts";
+import type { ItemRow } from "../store/port/items.ts";
+import type { DuplicateRow } from "../store/port/records.ts";
+import type { Store } from "../store/store.ts";
+import { type DataPaths, itemDirOf } from "../worker/run-paths.ts";
+import { moveOnce, type Staged, type Staging } from "./intake-staging.ts";
+
+export interface DuplicatesOptions {
+  readonly store: Pick<Store, "items" | "duplicates">;
+  readonly registry: PipelineRegistry;
+  readonly paths: DataPaths;
+  readonly baseDir: string;
+  readonly staging: Staging;
+}
+
+type HeldFile = Extract<Staged, { kind: "duplicate" }>["duplicate"];
+
+/** `done`: carried out. `waiting`: its item is still at work, and a rerun has to wait for its end. */
+type CarriedOut = "done" | "waiting";
+
+/** Files that are items already: kept, told of in the compatible form, and dealt with once somebody decided. */
+export class DuplicateDecisions {
+  readonly #options: DuplicatesOptions;
+
+  constructor(options: DuplicatesOptions) {
+    this.#options = options;
+  }
+
+  /** Tells programs that know the compatible form of a held file: `status.json` beside it, and a report. */
+  async announce(held: HeldFile, now: Instant): Promise<void> {
+    const { registry, store } = this.#options;
+    const existing = await store.items.get(held.existingItemId);
+    await writeAtomically(
+      join(dirname(held.path), "status.json"),
+      `${JSON.stringify({ jobKey: held.key, state: "DUPLICATE_PENDING", updatedAt: compatibleTime(now) }, null, 2)}\n`,
+    );
+    const report = {
+      jobKey: held.key,
+      detectedAt: compatibleTime(now),
+      incoming: { fileName: held.fileName, path: held.path, sizeBytes: held.sizeBytes },
+      existing: { itemId: held.existingItemId, state: existing?.state ?? null, inputName: existing?.label ?? null },
+      profile: registry.get(held.pipeline)?.definition.intake?.profile ?? {},
+      actions: ["USE_EXISTING_RESULT", "DISCARD", "FORCE_REPROCESS"],
+    };
+    await mkdir(dirname(this.#reportPath(held.key)), { recursive: true, mode: 0o700 });
+    await writeAtomically(this.#reportPath(held.key), `${JSON.stringify(report, null, 2)}\n`);
+  }
+
+  /** Carries a decision out. Every step looks whether it was done before, so a crash at any line is made good by doing it again. */
+  async carryOut(row: DuplicateRow): Promise<CarriedOut> {
+    if (!row.path.startsWith(join(this.#options.paths.dataDir, "hold", "duplicates") + sep)) {
+      throw new Error(`duplicate ${row.id} lies outside the hold folder: ${row.path}`);
+    }
+    const carried = await this.#carryOut(row);
+    if (carried === "waiting") return carried;
+    await this.#tidy(row);
+    await this.#options.store.duplicates.finish(row.id);
+    return carried;
+  }
+
+  async #carryOut(row: DuplicateRow): Promise<CarriedOut> {
+    switch (row.decision) {
+      case "discard":
+        await rm(row.path, { force: true });
+        return "done";
+      case "use_existing":
+        await this.#archive(row);
+        return "done";
+      case "reprocess":
+        return await this.#reprocess(row);
+      case null:
+        return "waiting";
+    }
+  }
+
+  async #archive(row: DuplicateRow): Promise<void> {
+    if ((await lstatOrUndefined(row.path)) === undefined) return;
+    const intake = this.#options.registry.get(row.pipeline)?.definition.intake;
+    if (intake === undefined)
+      throw new Error(`the pipeline ${row.pipeline} has no intake any more, so ${row.path} has no archive to go to`);
+    const dir = resolve(this.#options.baseDir, intake.archiveDir);
+    await mkdir(dir, { recursive: true });
+    const to = await freePathIn({ from: row.path, dir, name: safeFileName(row.fileName) });
+    if (!(await moveToFree({ from: row.path, to }))) throw new Error(`another file took the place ${to}; it is tried again`);
+  }
+
+  /**
+   * Runs the item again from its first stage, with the new file as its input. The file goes first; a visit of
+   * the first stage that was opened after the decision says that the rerun has happened.
+   */
+  async #reprocess(row: DuplicateRow): Promise<CarriedOut> {
+    const { store, registry } = this.#options;
+    const held = (await lstatOrUndefined(row.path)) !== undefined;
+    const item = await store.items.get(row.existingItemId);
+    if (item === undefined) {
+      // Retention removed what it was a duplicate of, so it is simply new.
+      if (held)
+        await this.#options.staging.begin({
+          pipeline: row.pipeline,
+          label: row.fileName,
+          path: Buffer.from(row.path),
+          fingerprint: `duplicate ${row.id}`,
+        });
+      return "done";
+    }
+    const first = registry.get(row.pipeline)?.definition.first;
+    const entry = first === undefined ? undefined : registry.entry(row.pipeline, first);
+    if (first === undefined || entry === undefined)
+      throw new Error(`the pipeline ${row.pipeline} is not declared any more, so its item ${item.id} cannot run again`);
+    if (await this.#ranAgain(item, { first, since: row.decidedAt ?? row.detectedAt })) {
+      // Still held: another duplicate of the same content, decided together with this one, has brought the file and the rerun.
+      if (held) await this.#archive(row);
+      return "done";
+    }
+    if (item.finishedAt === null) return "waiting";
+    if (held) await this.#replaceInput(item, row);
+    const uncounted = registry.stagesFrom(row.pipeline, first);
+    const jobId = await store.items.rerun(item.id, { entry, uncounted, actor: "intake" });
+    return jobId === undefined ? "waiting" : "done";
+  }
+
+  async #ranAgain(item: ItemRow, { first, since }: { readonly first: string; readonly since: Instant }): Promise<boolean> {
+    const visits = await this.#options.store.items.visits(item.id);
+    return visits.some((visit) => visit.stage === first && visit.number > 1 && visit.openedAt >= since);
+  }
+
+  async #replaceInput(item: ItemRow, row: DuplicateRow): Promise<void> {
+    const itemDir = itemDirOf(this.#options.paths, item.dir);
+    const inputDir = join(itemDir, inputFolder);
+    const known = intakeInputOf(item)?.file;
+    // An item that was submitted by hand reads its input from elsewhere; then the file is only kept beside its work.
+    const to = known !== undefined && dirname(known) === inputDir ? known : join(inputDir, safeFileName(row.fileName));
+    // The new file has to be given back to its owner when the item ends, like the one before.
+    await forgetKeptSource(itemDir);
+    await moveOnce({ from: row.path, to });
+  }
+
+  /** Removes what was only there for this decision: once nothing is held under the key, its folder and its report. */
+  async #tidy(row: DuplicateRow): Promise<void> {
+    const dir = dirname(row.path);
+    let left: readonly string[];
+    try {
+      left = await readdir(dir);
+    } catch (thrown) {
+      if (hasCode(thrown, "ENOENT")) return;
+      throw thrown;
+    }
+    if (left.some((name) => name !== "status.json" && name !== basename(row.path))) return;
+    await rm(join(dir, "status.json"), { force: true });
+    await rm(this.#reportPath(row.key), { force: true });
+    try {
+      await rmdir(dir);
+    } catch (thrown) {
+      // Another duplicate of the key, or a decision, has just arrived.
+      if (!hasCode(thrown, "ENOTEMPTY", "EEXIST", "ENOENT")) throw thrown;
+    }
+  }
+
+  #reportPath(key: string): string {
+    return join(this.#options.paths.dataDir, "reports", "duplicates", `${key}.json`);
+  }
+}

@@ -1,0 +1,31 @@
+import { mkdir } from "node:fs/promises";
+import { writeAtomically } from "../notify/atomic-file.ts";
+import { freePathIn, moveToFree } from "../notify/file-moves.ts";
+import { safeFileName } from "../notify/file-name.ts";
+import { reasonPath } from "../notify/source-file.ts";
+import type { FoundFile } from "./intake-folder.ts";
+
+export interface Rejection {
+  readonly file: FoundFile;
+  readonly errorDir: string;
+  readonly pipeline: string;
+  readonly code: string;
+  readonly reason: string;
+  /** Wall time for people. */
+  readonly at: string;
+}
+
+/**
+ * Moves a refused file to the error folder, with the reason beside it. The reason is written first: after a crash between the two the
+ * next look finds the file where it was and writes the same reason again.
+ */
+export async function rejectFile({ file, errorDir, pipeline, code, reason, at }: Rejection): Promise<string> {
+  await mkdir(errorDir, { recursive: true });
+  const to = await freePathIn({ from: file.path, dir: errorDir, name: safeFileName(file.label) });
+  await writeAtomically(
+    reasonPath(to),
+    `${JSON.stringify({ fileName: file.label, pipeline, code, reason, sizeBytes: file.sizeBytes, at }, null, 2)}\n`,
+  );
+  if (!(await moveToFree({ from: file.path, to }))) throw new Error(`another file took the place ${to}; it is tried again`);
+  return to;
+}

@@ -1,0 +1,264 @@
+import { createHash } from "node:crypto";
+import type { PathLike } from "node:fs";
+import { lstat, mkdir, readdir, rename, rm, unlink } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { isWakefulError } from "../domain/errors.ts";
+import { hasCode, readSmallFile, syncToDisk, writeAtomically } from "../notify/atomic-file.ts";
+import { lstatOrUndefined, moveFile, moveToFree, sha256Of } from "../notify/file-moves.ts";
+import { safeFileName } from "../notify/file-name.ts";
+import { inputFolder } from "../notify/source-file.ts";
+import type { IntakeInput } from "../notify/state-projection.ts";
+import { canonicalJson, type Json } from "../pipelines/definition.ts";
+import { itemDirectories } from "../pipelines/item-key.ts";
+import type { PipelineRegistry } from "../pipelines/registry.ts";
+import type { ItemRow } from "../store/port/items.ts";
+import type { DuplicateRow } from "../store/port/records.ts";
+import type { Store } from "../store/store.ts";
+import type { DataPaths } from "../worker/run-paths.ts";
+
+export interface StagingOptions {
+  readonly store: Pick<Store, "items" | "duplicates">;
+  readonly registry: PipelineRegistry;
+  readonly paths: DataPaths;
+  /** Whose entries these are: a daemon goes on with its own host's alone. Safe as part of a file name. */
+  readonly owner: string;
+  /** A new id that was never given before. */
+  readonly newId: () => string;
+}
+
+/** Where a staged file came from, written before it is moved. */
+interface Origin {
+  readonly pipeline: string;
+  readonly label: string;
+  /** Its path there, as base64 of its bytes. */
+  readonly path: string;
+  /** Recognises the original where a move to another disk was cut short before it was removed. */
+  readonly fingerprint: string;
+}
+
+/** What the file will be, written before anything follows from it: a crash never turns a file into a duplicate of itself. */
+type Plan =
+  | {
+      readonly kind: "item";
+      readonly key: string;
+      readonly dir: string;
+      readonly name: string;
+      readonly sha256: string;
+      readonly sizeBytes: number;
+    }
+  | {
+      readonly kind: "duplicate";
+      readonly key: string;
+      readonly existingItemId: ItemRow["id"];
+      readonly path: string;
+      readonly sizeBytes: number;
+    };
+
+/** What became of a staged file. */
+export type Staged =
+  | { readonly kind: "added"; readonly item: ItemRow; readonly created: boolean }
+  | {
+      readonly kind: "duplicate";
+      readonly duplicate: Pick<DuplicateRow, "id" | "pipeline" | "key" | "fileName" | "path" | "sizeBytes" | "existingItemId">;
+    }
+  /** Nothing had been moved yet when a crash came; the file is where it was. */
+  | { readonly kind: "nothing" }
+  /** Somebody is still writing to it: again later. */
+  | { readonly kind: "changing"; readonly pipeline: string; readonly label: string };
+
+const recordBytesMax = 65_536;
+
+/** The item key of a file: the hash of its content and that of its pipeline's profile. */
+export const intakeKey = ({ sha256, profile }: { readonly sha256: string; readonly profile: Json }): string =>
+  `${sha256}__${createHash("sha256").update(canonicalJson(profile)).digest("hex")}`;
+
+/** Folder of the files that wait for a decision about their item. */
+export const holdDirOf = (paths: DataPaths, key: string): string => join(paths.dataDir, "hold", "duplicates", key);
+
+/**
+ * The way of a file from a watched folder to an item, over `work/_staging/<owner>-<id>/`: `origin.json`, then the file itself as
+ * `source`, then `plan.json`, then the effects of the plan, then nothing. Each step is found done or not done by looking, so
+ * {@link Staging.complete} goes on after a crash at any line.
+ */
+export class Staging {
+  readonly #options: StagingOptions;
+  /** Work directories that the store said belong to others, by staging folder. */
+  readonly #dirsTaken = new Map<string, Set<string>>();
+
+  constructor(options: StagingOptions) {
+    this.#options = options;
+  }
+
+  get #root(): string {
+    return join(this.#options.paths.workDir, "_staging");
+  }
+
+  /** Staging folders that were begun and not completed. */
+  async list(): Promise<readonly string[]> {
+    try {
+      const names = await readdir(this.#root);
+      return names.filter((name) => name.startsWith(`${this.#options.owner}-`)).map((name) => join(this.#root, name));
+    } catch (thrown) {
+      if (hasCode(thrown, "ENOENT")) return [];
+      throw thrown;
+    }
+  }
+
+  /** Moves a file into a new staging folder and answers the folder. */
+  async begin(file: {
+    readonly pipeline: string;
+    readonly label: string;
+    readonly path: Buffer;
+    readonly fingerprint: string;
+  }): Promise<string> {
+    const dir = join(this.#root, `${this.#options.owner}-${this.#options.newId()}`);
+    await mkdir(dir, { recursive: true, mode: 0o700 });
+    const { pipeline, label, fingerprint } = file;
+    await writeAtomically(
+      join(dir, "origin.json"),
+      JSON.stringify({ pipeline, label, path: file.path.toString("base64"), fingerprint } satisfies Origin),
+    );
+    await moveFile({ from: file.path, to: join(dir, "source") });
+    return dir;
+  }
+
+  /** Carries a staged file on to its end. `finish` is called before the folder is forgotten, and again after a crash in between. */
+  async complete(dir: string, finish: (staged: Staged) => Promise<void>): Promise<void> {
+    const staged = await this.#carryOn(dir);
+    await finish(staged);
+    if (staged.kind !== "changing") await this.#forget(dir);
+  }
+
+  async #carryOn(dir: string): Promise<Staged> {
+    const origin = await readRecord<Origin>(join(dir, "origin.json"));
+    if (origin === undefined) {
+      if ((await lstatOrUndefined(join(dir, "source"))) === undefined) return { kind: "nothing" };
+      throw new Error(`${dir} holds a file of unknown origin: move its "source" back to the watched folder and remove ${dir}`);
+    }
+    const plan = (await readRecord<Plan>(join(dir, "plan.json"))) ?? (await this.#plan(dir, origin));
+    if (plan === "nothing") return { kind: "nothing" };
+    if (plan === "changing") return { kind: "changing", pipeline: origin.pipeline, label: origin.label };
+    return plan.kind === "item" ? await this.#addItem(dir, origin, plan) : await this.#hold(dir, origin, plan);
+  }
+
+  async #plan(dir: string, origin: Origin): Promise<Plan | "nothing" | "changing"> {
+    const source = join(dir, "source");
+    const before = await lstatOrUndefined(source);
+    if (before === undefined) return "nothing";
+    if (!before.isFile()) throw new Error(`${JSON.stringify(origin.label)} is no regular file any more; it lies at ${source}`);
+    await removeLeftOriginal(origin);
+    const intake = this.#options.registry.get(origin.pipeline)?.definition.intake;
+    if (intake === undefined)
+      throw new Error(`the pipeline ${origin.pipeline} has no intake any more; ${JSON.stringify(origin.label)} lies at ${source}`);
+    const sha256 = await sha256Of(source);
+    const after = await lstat(source);
+    if (after.size !== before.size || after.mtimeMs !== before.mtimeMs) return "changing";
+    await syncToDisk(source);
+    const key = intakeKey({ sha256, profile: intake.profile });
+    const sizeBytes = Number(after.size);
+    const name = safeFileName(origin.label);
+    const existing = await this.#options.store.items.byKey(origin.pipeline, key);
+    const plan: Plan =
+      existing === undefined
+        ? { kind: "item", key, dir: await this.#freeDir(dir, { key, pipeline: origin.pipeline }), name, sha256, sizeBytes }
+        : {
+            kind: "duplicate",
+            key,
+            existingItemId: existing.id,
+            // Never a path that a duplicate had before: the store knows duplicates by their paths.
+            path: join(holdDirOf(this.#options.paths, key), `${this.#options.newId()}-${name}`),
+            sizeBytes,
+          };
+    await writeAtomically(join(dir, "plan.json"), JSON.stringify(plan));
+    return plan;
+  }
+
+  /** A work directory that no item has, as far as can be known before the store is asked to take it. */
+  async #freeDir(staging: string, item: { readonly key: string; readonly pipeline: string }): Promise<string> {
+    const taken = new Set(this.#dirsTaken.get(staging));
+    for (const { definition } of this.#options.registry.all()) {
+      const other = definition.name === item.pipeline ? undefined : await this.#options.store.items.byKey(definition.name, item.key);
+      if (other !== undefined) taken.add(other.dir);
+    }
+    const free = itemDirectories(item).find((dir) => !taken.has(dir));
+    if (free === undefined) throw new Error(`every work directory for the key ${item.key} belongs to another item`);
+    return free;
+  }
+
+  async #addItem(dir: string, origin: Origin, plan: Extract<Plan, { kind: "item" }>): Promise<Staged> {
+    const { registry, store, paths } = this.#options;
+    const pipeline = registry.get(origin.pipeline);
+    const first = pipeline === undefined ? undefined : registry.entry(origin.pipeline, pipeline.definition.first);
+    if (first === undefined) throw new Error(`the pipeline ${origin.pipeline} is not declared any more`);
+    const { key, name, sha256, sizeBytes } = plan;
+    const file = join(paths.workDir, plan.dir, inputFolder, name);
+    // The file before its item: a job must find its input. Already there when a crash came after this move.
+    await moveOnce({ from: join(dir, "source"), to: file });
+    const input: IntakeInput = { file, name: origin.label, sizeBytes, sha256 };
+    try {
+      const added = await store.items.add({
+        pipeline: origin.pipeline,
+        key,
+        dir: plan.dir,
+        input: JSON.stringify(input),
+        label: origin.label,
+        first,
+        actor: "intake",
+      });
+      return { kind: "added", ...added };
+    } catch (thrown) {
+      if (!isWakefulError(thrown) || thrown.code !== "conflict") throw thrown;
+      // The directory is another item's after all: back into staging, and another one next time.
+      await rename(file, join(dir, "source"));
+      await rm(join(dir, "plan.json"), { force: true });
+      this.#dirsTaken.set(dir, new Set([...(this.#dirsTaken.get(dir) ?? []), plan.dir]));
+      throw thrown;
+    }
+  }
+
+  async #hold(dir: string, origin: Origin, plan: Extract<Plan, { kind: "duplicate" }>): Promise<Staged> {
+    const { key, existingItemId, path, sizeBytes } = plan;
+    const source = join(dir, "source");
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    if ((await lstatOrUndefined(source)) !== undefined && !(await moveToFree({ from: source, to: path }))) {
+      throw new Error(`${path} is taken, which its unique name should exclude`);
+    }
+    const duplicate = { pipeline: origin.pipeline, key, existingItemId, fileName: origin.label, path, sizeBytes };
+    const id = await this.#options.store.duplicates.add(duplicate);
+    return { kind: "duplicate", duplicate: { id, ...duplicate } };
+  }
+
+  async #forget(dir: string): Promise<void> {
+    this.#dirsTaken.delete(dir);
+    await rm(dir, { recursive: true, force: true });
+  }
+}
+
+/** Moves a file whose move may have happened already; throws when it is at neither place. */
+export async function moveOnce({ from, to }: { readonly from: PathLike; readonly to: string }): Promise<void> {
+  await mkdir(dirname(to), { recursive: true, mode: 0o700 });
+  if ((await lstatOrUndefined(from)) !== undefined) {
+    await moveFile({ from, to });
+    // On disk before the store says so: the store survives a power cut, and so must what it speaks of.
+    await syncToDisk(dirname(to));
+  } else if ((await lstatOrUndefined(to)) === undefined) throw new Error(`${String(from)} has vanished and is not at ${to} either`);
+}
+
+/** A move to another disk is a copy and a removal; a crash between the two leaves the original, which would come in as a duplicate. */
+async function removeLeftOriginal(origin: Origin): Promise<void> {
+  const path = Buffer.from(origin.path, "base64");
+  try {
+    const { dev, ino, size, mtimeNs } = await lstat(path, { bigint: true });
+    if (`${dev}:${ino}:${size}:${mtimeNs}` === origin.fingerprint) await unlink(path);
+  } catch (thrown) {
+    if (!hasCode(thrown, "ENOENT", "ENOTDIR")) throw thrown;
+  }
+}
+
+/** One of our own records, written whole or not at all. */
+async function readRecord<T>(path: string): Promise<T | undefined> {
+  const found = await readSmallFile(path, recordBytesMax);
+  if (found.kind === "absent") return undefined;
+  if (found.kind === "odd") throw new Error(`${path} cannot be read: ${found.why}`);
+  return JSON.parse(found.text) as T;
+}

@@ -1,0 +1,258 @@
+import { watch } from "node:fs";
+import { mkdir } from "node:fs/promises";
+import { resolve } from "node:path";
+import { messageOf } from "../domain/errors.ts";
+import type { DurationMs, Instant } from "../domain/time.ts";
+import type { IntakeDefinition } from "../pipelines/definition.ts";
+import type { PipelineRegistry } from "../pipelines/registry.ts";
+import type { Store } from "../store/store.ts";
+import type { DataPaths } from "../worker/run-paths.ts";
+import { checkFile, freeDiskBytes } from "./intake-checks.ts";
+import { DecisionFiles } from "./intake-decisions.ts";
+import { DuplicateDecisions } from "./intake-duplicates.ts";
+import { type FoundFile, WatchedFolder } from "./intake-folder.ts";
+import { rejectFile } from "./intake-reject.ts";
+import { type Staged, Staging } from "./intake-staging.ts";
+import type { Loop, TickContext, TickReport } from "./loop.ts";
+
+export interface IntakeDeps {
+  readonly store: Pick<Store, "items" | "duplicates" | "outbox">;
+  readonly registry: PipelineRegistry;
+  /** Absolute. */
+  readonly paths: DataPaths;
+  /** Folder of wakeful.yaml, where relative folders of an intake start. */
+  readonly baseDir: string;
+  /** The host's id: what a crashed daemon of this host had begun is completed, another host's is left alone. */
+  readonly hostId: string;
+  /** A new id, safe as a file name and never given before. */
+  readonly newId: () => string;
+  /** Wall time of people, epoch milliseconds. */
+  readonly wall: () => number;
+  readonly enabled: () => boolean;
+  /** Files taken in one tick; default 20. */
+  readonly filesMax?: number;
+  /** Free bytes on the disk of a folder; by default the system is asked. */
+  readonly freeBytes?: (path: string) => Promise<number>;
+}
+
+export interface IntakeLoop extends Loop {
+  /** Watches the folders and calls back on any change: a hint only, the tick finds everything by itself. Returns the way to stop. */
+  watchHints(onHint: () => void): () => void;
+}
+
+interface Folder {
+  readonly pipeline: string;
+  readonly intake: IntakeDefinition;
+  readonly watched: WatchedFolder;
+}
+
+type Counter = "taken" | "duplicates" | "input_rejected_size" | "input_rejected_signature" | "disk_error";
+
+/** A failure that goes on is told again after this long, and not at every tick. */
+const tellAgainMs: DurationMs = 60_000;
+
+/**
+ * Watched folders become items. A tick first completes what a crash cut short, then carries decisions about duplicates out, then looks
+ * for new files. One file, or one folder, that fails never stops the others.
+ */
+export function createIntakeLoop(deps: IntakeDeps): IntakeLoop {
+  const { store, registry, paths, baseDir, filesMax = 20, freeBytes = freeDiskBytes } = deps;
+  const staging = new Staging({ store, registry, paths, owner: deps.hostId.replace(/[^A-Za-z0-9]/g, "_"), newId: deps.newId });
+  const decisions = new DuplicateDecisions({ store, registry, paths, baseDir, staging });
+  const decisionFiles = new DecisionFiles({ store, paths });
+  const folders: readonly Folder[] = registry.all().flatMap(({ definition: { name, intake } }) => {
+    if (intake === undefined) return [];
+    const { match, minStableMs } = intake;
+    return [{ pipeline: name, intake, watched: new WatchedFolder({ dir: resolve(baseDir, intake.watch), match, minStableMs }) }];
+  });
+  const counters: Record<Counter, number> = { taken: 0, duplicates: 0, input_rejected_size: 0, input_rejected_signature: 0, disk_error: 0 };
+  /** Files that wait for disk, so that each is counted and told of once. */
+  const shortOfDisk = new Set<string>();
+  const failuresTold = new Map<string, { readonly message: string; readonly at: Instant }>();
+
+  const tellFailure = (subject: string, thrown: unknown, { emit, now }: TickContext): void => {
+    const message = messageOf(thrown);
+    const before = failuresTold.get(subject);
+    if (before?.message === message && now - before.at < tellAgainMs) return;
+    if (failuresTold.size > 1000) failuresTold.clear();
+    failuresTold.set(subject, { message, at: now });
+    emit("loop.subject_failed", { loop: "intake", subject, message });
+  };
+
+  /** Runs one step of the tick for one subject; a failure is told and counted, and the tick goes on. */
+  const apart = async (tally: Tally, subject: string, context: TickContext, step: () => Promise<void>): Promise<void> => {
+    try {
+      await step();
+    } catch (thrown) {
+      tally.failed += 1;
+      tellFailure(subject, thrown, context);
+    }
+  };
+
+  const complete = async (dir: string, tally: Tally, context: TickContext): Promise<void> =>
+    await staging.complete(dir, async (staged) => await finish(staged, tally, context));
+
+  const finish = async (staged: Staged, tally: Tally, context: TickContext): Promise<void> => {
+    switch (staged.kind) {
+      case "nothing":
+        return;
+      case "changing":
+        context.emit("intake.waited", { pipeline: staged.pipeline, fileName: staged.label, reason: "it is still being written to" });
+        return;
+      case "added": {
+        const { item, created } = staged;
+        tally.settled += 1;
+        counters.taken += 1;
+        if (created) context.emit("item.added", { itemId: item.id, pipeline: item.pipeline, key: item.key, label: item.label });
+        return;
+      }
+      case "duplicate": {
+        const { duplicate } = staged;
+        tally.settled += 1;
+        counters.duplicates += 1;
+        const policy = registry.get(duplicate.pipeline)?.definition.intake?.duplicates ?? "hold";
+        if (policy !== "hold") {
+          await store.duplicates.decide(duplicate.id, policy, "intake");
+          tally.decided = true;
+          return;
+        }
+        await decisions.announce(duplicate, context.now);
+        context.emit("intake.duplicate_held", { pipeline: duplicate.pipeline, fileName: duplicate.fileName, duplicateId: duplicate.id });
+      }
+    }
+  };
+
+  const take = async (folder: Folder, file: FoundFile, tally: Tally, context: TickContext): Promise<void> => {
+    const { pipeline, intake } = folder;
+    const answer = await checkFile(file, intake, async () => await freeBytes(paths.workDir));
+    const waitingKey = `${pipeline} ${file.fingerprint}`;
+    if (context.dryRun) {
+      const what = { take: "take", reject: "reject", wait: "wait with" }[answer.kind];
+      tally.would.push(`${pipeline}: ${what} ${file.label}${answer.kind === "take" ? "" : `: ${answer.reason}`}`);
+      return;
+    }
+    if (answer.kind !== "wait") shortOfDisk.delete(waitingKey);
+    switch (answer.kind) {
+      case "take":
+        await complete(
+          await staging.begin({ pipeline, label: file.label, path: file.path, fingerprint: file.fingerprint }),
+          tally,
+          context,
+        );
+        return;
+      case "reject": {
+        const { counter: code, reason } = answer;
+        const at = new Date(deps.wall()).toISOString();
+        await rejectFile({ file, errorDir: resolve(baseDir, intake.errorDir), pipeline, code, reason, at });
+        counters[code] += 1;
+        tally.settled += 1;
+        context.emit("intake.rejected", { pipeline, fileName: file.label, reason });
+        return;
+      }
+      case "wait":
+        if (shortOfDisk.has(waitingKey)) return;
+        shortOfDisk.add(waitingKey);
+        counters.disk_error += 1;
+        context.emit("intake.waited", { pipeline, fileName: file.label, reason: answer.reason });
+        await store.outbox.put({
+          kind: "alert",
+          key: `intake.disk:${pipeline}`,
+          payload: JSON.stringify({
+            title: `Too little disk to take ${file.label} into ${pipeline}: ${answer.reason}`,
+            ...answer,
+            pipeline,
+          }),
+        });
+    }
+  };
+
+  const carryOutDecisions = async (tally: Tally, context: TickContext): Promise<void> => {
+    for (const row of await store.duplicates.listDecided()) {
+      if (context.signal.aborted) return;
+      await apart(tally, `duplicate ${row.id}`, context, async () => {
+        if (context.dryRun) tally.would.push(`duplicate ${row.fileName}: ${row.decision}`);
+        else if ((await decisions.carryOut(row)) === "done") tally.settled += 1;
+      });
+    }
+  };
+
+  const look = async (folder: Folder, tally: Tally, context: TickContext): Promise<void> => {
+    const { pipeline, watched } = folder;
+    const scan = await watched.scan(context.now);
+    tally.seen += scan.ready.length + scan.growing;
+    if (scan.nextReadyInMs !== undefined) tally.nextInMs = Math.min(tally.nextInMs ?? scan.nextReadyInMs, scan.nextReadyInMs);
+    for (const { label, why } of scan.odd) context.emit("intake.waited", { pipeline, fileName: label, reason: why });
+    for (const file of scan.ready) {
+      if (context.signal.aborted) return;
+      if (tally.handled >= filesMax) {
+        tally.nextInMs = 0;
+        return;
+      }
+      const waitedBefore = shortOfDisk.has(`${pipeline} ${file.fingerprint}`);
+      await apart(tally, `${pipeline}: ${file.label}`, context, async () => await take(folder, file, tally, context));
+      // A file that goes on waiting costs nothing, and must not use up the turn of those behind it.
+      if (!waitedBefore) tally.handled += 1;
+    }
+  };
+
+  return {
+    name: "intake",
+    enabled: deps.enabled,
+    details: () => ({ ...counters, waiting_for_disk: shortOfDisk.size }),
+    watchHints: (onHint) =>
+      watchFolders(
+        folders.map(({ watched }) => watched.dir),
+        onHint,
+      ),
+    tick: async (context): Promise<TickReport> => {
+      const tally: Tally = { seen: 0, settled: 0, failed: 0, handled: 0, decided: false, nextInMs: undefined, would: [] };
+      if (!context.dryRun) {
+        await mkdir(paths.workDir, { recursive: true, mode: 0o700 });
+        for (const dir of await staging.list()) {
+          if (context.signal.aborted) break;
+          await apart(tally, dir, context, async () => await complete(dir, tally, context));
+        }
+        await apart(tally, "decision files", context, async () => {
+          await decisionFiles.read(context.now);
+        });
+      }
+      await carryOutDecisions(tally, context);
+      for (const folder of folders) {
+        if (context.signal.aborted) break;
+        await apart(tally, `folder ${folder.watched.dir}`, context, async () => await look(folder, tally, context));
+      }
+      // What a policy decided just now need not wait for the next tick.
+      if (tally.decided) await carryOutDecisions(tally, context);
+      const { seen, settled, failed, nextInMs, would } = tally;
+      return { seen, settled, lost: 0, failed, ...(nextInMs === undefined ? {} : { nextInMs }), ...(context.dryRun ? { would } : {}) };
+    },
+  };
+}
+
+interface Tally {
+  seen: number;
+  settled: number;
+  failed: number;
+  /** Files that were taken, refused or failed: what `filesMax` bounds. */
+  handled: number;
+  decided: boolean;
+  nextInMs: DurationMs | undefined;
+  readonly would: string[];
+}
+
+function watchFolders(dirs: readonly string[], onHint: () => void): () => void {
+  const watchers = dirs.flatMap((dir) => {
+    try {
+      const watcher = watch(dir, { persistent: false }, () => onHint());
+      // A folder that was removed, or a system out of watches: the tick sees everything anyway.
+      watcher.on("error", () => watcher.close());
+      return [watcher];
+    } catch {
+      // Not there yet, or no watch is to be had; the interval alone finds its files.
+      return [];
+    }
+  });
+  return () => {
+    for (const watcher of watchers) watcher.close();
+  };
+}

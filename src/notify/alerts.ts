@@ -1,0 +1,90 @@
+import { constants } from "node:fs";
+import { mkdir, open, rename } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import type { Instant } from "../domain/time.ts";
+import type { OutboxRow } from "../store/port/records.ts";
+import type { Emit } from "../telemetry/events.ts";
+import type { Deliverer } from "./deliverer.ts";
+import { lstatOrUndefined } from "./file-moves.ts";
+
+export interface AlertsOptions {
+  readonly emit: Emit;
+  /** The file that every alert is appended to, one line of JSON each; absent: the event alone. */
+  readonly file?: string;
+  /** At this size the file becomes `<file>.1`, and the one of that name goes. Default 8 MiB. */
+  readonly fileBytesMax?: number;
+  readonly now: () => Instant;
+}
+
+const fileBytesMaxDefault = 8 * 2 ** 20;
+const titleLettersMax = 300;
+
+/** The file of the alerts below a data directory. */
+export const alertsFile = (dataDir: string): string => join(dataDir, "alerts.jsonl");
+
+/** Alerts go to the event stream and to a file that survives the daemon. At least once: a reader tells repetitions by `cause`. */
+export function createAlertDeliverer(options: AlertsOptions): Deliverer {
+  const { emit, file, now, fileBytesMax = fileBytesMaxDefault } = options;
+  return {
+    kind: "alert",
+    deliver: async (entry) => {
+      const details = detailsOf(entry);
+      const title = titleOf(entry.key, details);
+      // The file first: when it fails the entry comes again, and an event is best told by whoever could also write it down.
+      if (file !== undefined) {
+        await append({
+          file,
+          fileBytesMax,
+          line: `${JSON.stringify({ at: new Date(now()).toISOString(), cause: entry.key, title, details })}\n`,
+        });
+      }
+      emit("alert.raised", { cause: entry.key, title, details });
+    },
+  };
+}
+
+function detailsOf(entry: OutboxRow): Readonly<Record<string, unknown>> {
+  try {
+    const payload: unknown = JSON.parse(entry.payload);
+    if (typeof payload === "object" && payload !== null && !Array.isArray(payload)) return payload as Record<string, unknown>;
+    return { payload };
+  } catch {
+    // An alert whose details are spoiled is still an alert.
+    return { payload: entry.payload };
+  }
+}
+
+/** The alert in one line: its own title, or what happened to which job. */
+function titleOf(cause: string, details: Readonly<Record<string, unknown>>): string {
+  const text = (name: string): string | undefined => {
+    const value = details[name];
+    return typeof value === "string" || typeof value === "number" ? String(value) : undefined;
+  };
+  const what = text("title") ?? text("alert") ?? text("event") ?? cause;
+  const job = text("jobId");
+  const subject =
+    text("title") !== undefined || job === undefined ? "" : ` (job ${job}${text("queue") === undefined ? "" : ` of ${text("queue")}`})`;
+  const why = text("message") ?? text("reason");
+  const title = `${what}${subject}${why === undefined ? "" : `: ${why}`}`;
+  return title.length <= titleLettersMax ? title : `${title.slice(0, titleLettersMax - 1)}…`;
+}
+
+async function append({
+  file,
+  fileBytesMax,
+  line,
+}: {
+  readonly file: string;
+  readonly fileBytesMax: number;
+  readonly line: string;
+}): Promise<void> {
+  await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+  const there = await lstatOrUndefined(file);
+  if (there !== undefined && Number(there.size) + line.length > fileBytesMax) await rename(file, `${file}.1`);
+  const handle = await open(file, constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
+  try {
+    await handle.appendFile(line);
+  } finally {
+    await handle.close();
+  }
+}

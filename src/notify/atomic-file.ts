@@ -1,0 +1,65 @@
+import { constants } from "node:fs";
+import { lstat, open, rename, rm } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+
+/** Whether something thrown by the file system carries one of these codes. */
+export function hasCode(thrown: unknown, ...codes: readonly string[]): boolean {
+  return thrown instanceof Error && "code" in thrown && typeof thrown.code === "string" && codes.includes(thrown.code);
+}
+
+/**
+ * Replaces a file by `text`: readers see the old one or the new one, whole. A link at `path` is replaced and never followed.
+ * @throws What the file system says, such as `EISDIR` when `path` is a folder.
+ */
+export async function writeAtomically(path: string, text: string): Promise<void> {
+  const draft = join(dirname(path), `.${basename(path)}.tmp`);
+  // A draft left by a crash, or a link that somebody put there for us to write through.
+  await rm(draft, { recursive: true, force: true });
+  const file = await open(draft, "wx", 0o600);
+  try {
+    await file.writeFile(text);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(draft, path);
+}
+
+/** What a small file of a compatible folder holds. Anything may lie there: it is read only when regular and short. */
+export type SmallFile =
+  | { readonly kind: "absent" }
+  | { readonly kind: "text"; readonly text: string }
+  /** A link, a folder, a FIFO, or longer than is believable. */
+  | { readonly kind: "odd"; readonly why: string };
+
+export async function readSmallFile(path: string, bytesMax: number): Promise<SmallFile> {
+  try {
+    const found = await lstat(path);
+    if (!found.isFile()) return { kind: "odd", why: "it is not a regular file" };
+    if (found.size > bytesMax) return { kind: "odd", why: `it has ${found.size} bytes, at most ${bytesMax} are read` };
+    // A link or a FIFO put there since the look must neither be followed nor hold us.
+    const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    try {
+      const { bytesRead, buffer } = await file.read(Buffer.alloc(bytesMax), 0, bytesMax, 0);
+      return { kind: "text", text: buffer.toString("utf8", 0, bytesRead) };
+    } finally {
+      await file.close();
+    }
+  } catch (thrown) {
+    if (hasCode(thrown, "ENOENT", "ENOTDIR")) return { kind: "absent" };
+    if (hasCode(thrown, "ELOOP")) return { kind: "odd", why: "it is a link" };
+    throw thrown;
+  }
+}
+
+/** Makes a file's content, or the renames in a folder, survive a power cut. What cannot be synced (some network disks) is left to its own promises. */
+export async function syncToDisk(path: string): Promise<void> {
+  const opened = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+  try {
+    await opened.sync();
+  } catch (thrown) {
+    if (!hasCode(thrown, "EINVAL", "ENOTSUP", "EPERM", "EBADF", "EISDIR")) throw thrown;
+  } finally {
+    await opened.close();
+  }
+}

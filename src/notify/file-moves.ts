@@ -1,0 +1,134 @@
+import { createHash } from "node:crypto";
+import { constants, type PathLike } from "node:fs";
+import { link, lstat, open, rename, rm, unlink } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { pipeline } from "node:stream/promises";
+import { hasCode, syncToDisk } from "./atomic-file.ts";
+import { splitName } from "./file-name.ts";
+
+/** How many names are tried before a folder counts as full of files of one name. */
+const namesMax = 1000;
+const hashChunkBytes = 1_048_576;
+
+/**
+ * Moves a file, replacing `to`: by renaming, or where that crosses to another disk by a synced copy that appears whole or not at all.
+ * Repeated after a crash it goes on.
+ */
+export async function moveFile({ from, to }: { readonly from: PathLike; readonly to: string }): Promise<void> {
+  try {
+    await rename(from, to);
+  } catch (thrown) {
+    if (!hasCode(thrown, "EXDEV")) throw thrown;
+    await copyWhole({ from, to });
+    await unlink(from);
+  }
+}
+
+export interface Placement {
+  readonly from: PathLike;
+  readonly dir: string;
+  /** A safe name; when it is taken by another file a number is added. */
+  readonly name: string;
+}
+
+/** Gives a file a second name in `dir`, replacing nothing: a link where the disk allows, else a copy. The same file again answers the name it has. */
+export async function keepIn(placement: Placement): Promise<string> {
+  for (const path of candidates(placement)) {
+    if (await placedAt(placement.from, path)) return path;
+  }
+  throw new Error(`${placement.dir} holds ${namesMax} files called ${placement.name}: empty it.`);
+}
+
+/** The first of the names for `name` in `dir` that no file has, or that this very file has already. */
+export async function freePathIn({ from, dir, name }: Placement): Promise<string> {
+  for (const path of candidates({ dir, name })) {
+    const there = await lstatOrUndefined(path);
+    if (there === undefined || (await isSameFile(from, path))) return path;
+  }
+  throw new Error(`${dir} holds ${namesMax} files called ${name}: empty it.`);
+}
+
+/** Moves a file to `to`, which must be free (or this very file, from a move that a crash cut short). Answers false when another file is there. */
+export async function moveToFree({ from, to }: { readonly from: PathLike; readonly to: string }): Promise<boolean> {
+  if (!(await placedAt(from, to))) return false;
+  await syncToDisk(dirname(to));
+  await unlink(from);
+  return true;
+}
+
+async function placedAt(from: PathLike, to: string): Promise<boolean> {
+  try {
+    // Linking is the one way to take a name only if nobody has it.
+    await link(from, to);
+    return true;
+  } catch (thrown) {
+    if (hasCode(thrown, "EEXIST")) return isSameFile(from, to);
+    if (!hasCode(thrown, "EXDEV", "EPERM", "ENOTSUP", "EOPNOTSUPP", "EMLINK", "ENOSYS")) throw thrown;
+  }
+  if ((await lstatOrUndefined(to)) !== undefined) return isSameContent(from, to);
+  await copyWhole({ from, to });
+  return true;
+}
+
+function* candidates({ dir, name }: Omit<Placement, "from">): Generator<string> {
+  const { stem, ending } = splitName(name);
+  yield join(dir, name);
+  for (let number = 2; number <= namesMax; number++) yield join(dir, `${stem}~${number}${ending}`);
+}
+
+/** A whole copy of a regular file, synced before it gets its name. */
+async function copyWhole({ from, to }: { readonly from: PathLike; readonly to: string }): Promise<void> {
+  const draft = `${to}.part`;
+  await rm(draft, { force: true });
+  const source = await open(from, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  try {
+    if (!(await source.stat()).isFile()) throw new Error(`${String(from)} is not a regular file`);
+    const target = await open(draft, "wx", 0o600);
+    try {
+      await pipeline(source.createReadStream({ autoClose: false, start: 0 }), target.createWriteStream({ autoClose: false }));
+      await target.sync();
+    } finally {
+      await target.close();
+    }
+  } finally {
+    await source.close();
+  }
+  await rename(draft, to);
+}
+
+export async function isSameFile(a: PathLike, b: PathLike): Promise<boolean> {
+  const [one, other] = [await lstatOrUndefined(a), await lstatOrUndefined(b)];
+  return one !== undefined && other !== undefined && one.ino === other.ino && one.dev === other.dev;
+}
+
+async function isSameContent(a: PathLike, b: PathLike): Promise<boolean> {
+  const [one, other] = [await lstatOrUndefined(a), await lstatOrUndefined(b)];
+  if (one?.isFile() !== true || other?.isFile() !== true || one.size !== other.size) return false;
+  return (await sha256Of(a)) === (await sha256Of(b));
+}
+
+export async function lstatOrUndefined(path: PathLike): Promise<Awaited<ReturnType<typeof lstat>> | undefined> {
+  try {
+    return await lstat(path);
+  } catch (thrown) {
+    if (hasCode(thrown, "ENOENT", "ENOTDIR")) return undefined;
+    throw thrown;
+  }
+}
+
+/** SHA-256 of a regular file in lower-case hexadecimal, read piece by piece so that nothing else waits for it. Links are not followed. */
+export async function sha256Of(path: PathLike): Promise<string> {
+  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  try {
+    const hash = createHash("sha256");
+    const chunk = Buffer.allocUnsafe(hashChunkBytes);
+    for (let position = 0; ; ) {
+      const { bytesRead } = await file.read(chunk, 0, chunk.length, position);
+      if (bytesRead === 0) return hash.digest("hex");
+      hash.update(chunk.subarray(0, bytesRead));
+      position += bytesRead;
+    }
+  } finally {
+    await file.close();
+  }
+}
