@@ -23,6 +23,7 @@ const staticSteps: readonly Step[] = [
   { name: "architecture", commands: [["tsx", "scripts/check-architecture.ts"]] },
   { name: "tidy", commands: [["tsx", "scripts/check-tidy.ts"]] },
   { name: "format", commands: [["biome", "check", "--error-on-warnings"]] },
+  { name: "docs", commands: [["tsx", "scripts/docs.ts", "--check"]] },
   { name: "requirements", commands: [["tsx", "scripts/requirements.ts"]] },
   { name: "unused", commands: [["knip", "--no-progress"]] },
   { name: "build", commands: [["tsx", "scripts/build.ts"]] },
