@@ -79,7 +79,7 @@ export function createRunReads(kysely: Kysely<Database>): RunReads {
     },
     listLocalProcesses: async (hostId) => {
       const { rows } = await sql<RowOf<"runs">>`
-        select id, host_id, boot_id, pid_namespace, pid, start_time from runs where host_id = ${hostId} and ended_at is null and pid is not null`.execute(
+        select id, host_id, boot_id, pid_namespace, pid, start_time from runs where host_id = ${hostId} and ended_at is null and pid is not null and state = 'started'`.execute(
         kysely,
       );
       return rows.flatMap((row) => {

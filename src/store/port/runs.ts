@@ -234,7 +234,7 @@ export interface RunsStore {
     readonly after?: { readonly workerId: WorkerId; readonly runId: RunId };
     readonly limit: number;
   }): Promise<readonly LiveRun[]>;
-  /** Live command runs whose process is on this host: what is probed each tick, by distinct process. */
+  /** Started command runs whose process is on this host: what is probed each tick. One whose exit is on record is expected to be dead. */
   listLocalProcesses(hostId: HostId): Promise<readonly { readonly runId: RunId; readonly process: StoredProcess }[]>;
   listLive(ids: readonly RunId[]): Promise<readonly LiveRun[]>;
   /** All live runs of one page, by id: `wakeful ls`, B-13, start-up adoption. */
