@@ -1,11 +1,12 @@
 import type { Spend } from "../domain/budget.ts";
 import { WakefulError } from "../domain/errors.ts";
-import type { ItemId, JobId, OwnerEpoch, RunId, VisitId, WorkerId } from "../domain/ids.ts";
+import { firstOwnerEpoch, type ItemId, type JobId, type OwnerEpoch, type RunId, type VisitId, type WorkerId } from "../domain/ids.ts";
 import type { JobState, RunOutcome, RunState } from "../domain/lifecycles.ts";
 import type { DurationMs, Instant } from "../domain/time.ts";
 import { addMs } from "../domain/time.ts";
 import type { JobAlert } from "./outbox-entries.ts";
 import type { FencedAnswer, Settlement } from "./port/runs.ts";
+import type { StoreHint } from "./store.ts";
 
 /** A run and its job as they stand inside the settling transaction: all that the rules of settling look at. */
 export interface RunFacts {
@@ -69,10 +70,30 @@ export interface RunEnd {
 
 export type SettlePlan = { readonly kind: "end"; readonly end: RunEnd } | Exclude<FencedAnswer, { readonly kind: "ok" }>;
 
+/**
+ * Whether this is one of the many: a success under the first supervisor that moves no item and says nothing of its own but an output.
+ * Those are written by the batch, which cannot see into each.
+ */
+export function isPlainSuccess(settlement: Settlement): boolean {
+  return (
+    settlement.outcome === "succeeded" &&
+    settlement.ownerEpoch === firstOwnerEpoch &&
+    settlement.then.to === "done" &&
+    settlement.then.advance === undefined &&
+    settlement.spend === "attempt" &&
+    settlement.message === undefined &&
+    settlement.evidence === undefined &&
+    settlement.exitCode === undefined &&
+    settlement.stopBy === undefined &&
+    settlement.actor === undefined
+  );
+}
+
 /** The fence and the budget, in one place for both engines. Pure; `facts` undefined: there is no such run. */
 export function planSettlement(settlement: Settlement, facts: RunFacts | undefined, now: Instant): SettlePlan {
   if (facts === undefined) return { kind: "gone" };
-  if (facts.state === "ended" && facts.ownerEpoch === settlement.ownerEpoch && facts.outcome === settlement.outcome) return { kind: "already" };
+  if (facts.state === "ended" && facts.ownerEpoch === settlement.ownerEpoch && facts.outcome === settlement.outcome)
+    return { kind: "already" };
   const why = fenceBreach(settlement, facts);
   if (why !== undefined) return lostTo(facts, why);
   return { kind: "end", end: planEnd(settlement, facts, now) };
@@ -80,7 +101,8 @@ export function planSettlement(settlement: Settlement, facts: RunFacts | undefin
 
 /** Why this writer may not write to this run any more; undefined: it may. */
 function fenceBreach(settlement: Settlement, facts: RunFacts): string | undefined {
-  if (facts.state === "ended") return `attempt ${facts.attempt} has ended as ${facts.outcome ?? "unknown"} (${facts.reason ?? "no reason"})`;
+  if (facts.state === "ended")
+    return `attempt ${facts.attempt} has ended as ${facts.outcome ?? "unknown"} (${facts.reason ?? "no reason"})`;
   if (facts.ownerEpoch !== settlement.ownerEpoch) return takenOver(facts.ownerEpoch, settlement.ownerEpoch);
   if (facts.jobId !== settlement.jobId) return `the run is one of job ${facts.jobId}, not of job ${settlement.jobId}`;
   if (facts.currentRunId !== facts.runId || facts.currentEpoch !== facts.ownerEpoch) return "its job has moved on to another attempt";
@@ -100,7 +122,10 @@ function planEnd(settlement: Settlement, facts: RunFacts, now: Instant): RunEnd 
   const { spend, then, outcome } = settlement;
   const exitCode = settlement.exitCode ?? facts.exitCode;
   if (then.to === "done" && (outcome !== "succeeded" || (exitCode !== null && exitCode !== 0))) {
-    throw new WakefulError("bad_request", `Run ${facts.runId} ended as ${outcome} with exit code ${exitCode ?? "unknown"}: its job cannot be done.`);
+    throw new WakefulError(
+      "bad_request",
+      `Run ${facts.runId} ended as ${outcome} with exit code ${exitCode ?? "unknown"}: its job cannot be done.`,
+    );
   }
   // The attempt counts at the start. A run that the store still holds as reserved was not counted, so its start is counted here.
   const counted = facts.state !== "reserved";
@@ -166,6 +191,11 @@ const quickLossDelayMsMax: DurationMs = 60_000;
 /** After this many never-started ends in a row, each further one spends an attempt. */
 export const freeNeverStartedEnds = 3;
 
+/** Most runs that one transaction ends for dead sessions: on the embedded engine it blocks the event loop while it lasts. */
+export const lostPageMax = 500;
+/** Runs lost by one event beyond which their jobs do not all come back at once. */
+export const spreadBeyond = 100;
+
 export interface LostRun extends RunFacts {
   /** Never-started ends directly before this run, counted up to {@link freeNeverStartedEnds}. */
   readonly neverStartedBefore: number;
@@ -182,7 +212,13 @@ export interface LossEvent {
 /** The end of a plain job's run whose process died with its session: the job goes back, or ends, by its own counters. */
 export function planLoss(lost: LostRun, event: LossEvent): RunEnd {
   const started = lost.state !== "reserved";
-  const spend: Spend = started ? (lost.maxLosses === null ? "attempt" : "loss") : lost.neverStartedBefore >= freeNeverStartedEnds ? "attempt" : "nothing";
+  const spend: Spend = started
+    ? lost.maxLosses === null
+      ? "attempt"
+      : "loss"
+    : lost.neverStartedBefore >= freeNeverStartedEnds
+      ? "attempt"
+      : "nothing";
   const runAt = Math.max(spreadInstant(lost.jobId, event), started ? afterQuickLoss(lost, event.now) : 0) as Instant;
   const exhausted = spend === "loss" && lost.maxLosses !== null && lost.losses + 1 >= lost.maxLosses;
   const outcome = started ? "lost" : "never_started";
@@ -211,4 +247,12 @@ function spreadInstant(jobId: JobId, event: LossEvent): number {
 function afterQuickLoss(lost: LostRun, now: Instant): number {
   if (lost.lastLossAt === null || now - lost.lastLossAt >= quickLossMs) return 0;
   return addMs(now, Math.min(quickLossDelayMsMax, quickLossDelayMs * 2 ** Math.min(lost.losses, 6)));
+}
+
+/** Whom the end of a run may interest. */
+export function hintsOfEnd(end: RunEnd, hints: Set<StoreHint>): void {
+  if (end.stopBy !== null) hints.add("blocked");
+  else if (end.jobState === "queued" || end.releasedSlot !== null) hints.add("jobs");
+  if (end.jobState === "scheduled") hints.add("scheduled");
+  if (end.itemId !== null) hints.add("items");
 }

@@ -1,15 +1,15 @@
-import { firstChecks } from "../claim-rules.ts";
-import { checkClaim } from "../claim-rules.ts";
+import { checkClaim, firstChecks } from "../claim-rules.ts";
+import { checkEnqueueGroup } from "../enqueue-groups.ts";
 import type { HotVerbs } from "../hot.ts";
 import type { FencedAnswer } from "../port/runs.ts";
 import { createRunReads } from "../run-reads.ts";
 import { createRunVerbs } from "../run-verbs.ts";
 import { type RunEndWriter, settleItems } from "../settle-items.ts";
-import { freeNeverStartedEnds, type LostRun, planLoss } from "../settle-plan.ts";
+import { freeNeverStartedEnds, type LostRun, lostPageMax, planLoss, spreadBeyond } from "../settle-plan.ts";
 import type { StoreHint } from "../store.ts";
 import type { Instant } from "../../domain/time.ts";
 import { ClaimPhase } from "./claim.ts";
-import { checkEnqueueGroup, EnqueuePhase } from "./enqueue.ts";
+import { EnqueuePhase } from "./enqueue.ts";
 import type { SqliteEngine } from "./engine.ts";
 import { GroupCommit, type GroupPhase } from "./group-commit.ts";
 import { SqliteRunBeats } from "./run-beats.ts";
@@ -18,11 +18,6 @@ import { SettlePhase } from "./settle.ts";
 
 /** Ids set aside before a group: two claims of the largest size, each applied twice when the group fails. */
 const runIdsPerGroup = 4000;
-/** Most runs that one transaction ends for dead sessions: it blocks the event loop while it lasts. */
-const lostPageMax = 500;
-/** Runs lost by one event beyond which their jobs do not all come back at once. */
-const spreadBeyond = 100;
-
 type SyncVerb = (now: Instant, hints: Set<StoreHint>) => unknown;
 
 /** A small write that only shares the turn's transaction. */

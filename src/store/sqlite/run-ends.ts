@@ -1,7 +1,7 @@
 import type { RunId } from "../../domain/ids.ts";
 import type { Instant } from "../../domain/time.ts";
 import { jobAlertEntry } from "../outbox-entries.ts";
-import type { RunEnd, RunFacts } from "../settle-plan.ts";
+import { hintsOfEnd, type RunEnd, type RunFacts } from "../settle-plan.ts";
 import type { StoreHint } from "../store.ts";
 import type { SqliteConnection } from "./connection.ts";
 
@@ -133,12 +133,4 @@ export class SqliteRunEnds {
     const { jobId, runId, itemId, workerId } = late.run;
     this.#connection.prepare(insertLateResult).run(late.at, late.actor, late.reason, late.tried, jobId, runId, itemId, workerId);
   }
-}
-
-/** Whom the end of a run may interest. */
-export function hintsOfEnd(end: RunEnd, hints: Set<StoreHint>): void {
-  if (end.stopBy !== null) hints.add("blocked");
-  else if (end.jobState === "queued" || end.releasedSlot !== null) hints.add("jobs");
-  if (end.jobState === "scheduled") hints.add("scheduled");
-  if (end.itemId !== null) hints.add("items");
 }

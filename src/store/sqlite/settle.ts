@@ -1,7 +1,7 @@
-import { firstOwnerEpoch, type JobId, type RunId } from "../../domain/ids.ts";
+import type { JobId, RunId } from "../../domain/ids.ts";
 import type { Instant } from "../../domain/time.ts";
 import type { FencedAnswer, Settlement } from "../port/runs.ts";
-import { lateResult, planSettlement } from "../settle-plan.ts";
+import { isPlainSuccess, lateResult, planSettlement } from "../settle-plan.ts";
 import type { StoreHint } from "../store.ts";
 import type { SqliteConnection } from "./connection.ts";
 import type { GroupPhase } from "./group-commit.ts";
@@ -76,19 +76,7 @@ export class SettlePhase implements GroupPhase<readonly Settlement[], SettleAnsw
   }
 
   #isPlain(settlement: Settlement): boolean {
-    return (
-      settlement.outcome === "succeeded" &&
-      settlement.ownerEpoch === firstOwnerEpoch &&
-      settlement.then.to === "done" &&
-      settlement.then.advance === undefined &&
-      settlement.spend === "attempt" &&
-      settlement.message === undefined &&
-      settlement.evidence === undefined &&
-      settlement.exitCode === undefined &&
-      settlement.stopBy === undefined &&
-      settlement.actor === undefined &&
-      !this.special.has(settlement.runId)
-    );
+    return isPlainSuccess(settlement) && !this.special.has(settlement.runId);
   }
 
   /** False: it fell short, so at least one of them has lost its run or is not plain after all; nothing is written. */

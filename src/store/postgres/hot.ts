@@ -1,0 +1,209 @@
+import { Kysely, PostgresDialect } from "kysely";
+import { checkClaim, firstChecks } from "../claim-rules.ts";
+import type { Database } from "../database.ts";
+import { checkEnqueueGroup } from "../enqueue-groups.ts";
+import type { Engine } from "../engine.ts";
+import { UnknownQueueError } from "../errors.ts";
+import type { HotVerbs } from "../hot.ts";
+import type { ClaimRequest, FencedAnswer, RunsStore, Settlement } from "../port/runs.ts";
+import { createRunReads } from "../run-reads.ts";
+import { createRunVerbs } from "../run-verbs.ts";
+import { type RunEndWriter, settleItems } from "../settle-items.ts";
+import { hintsOfEnd, lateResult, lostPageMax, planLoss, planSettlement, spreadBeyond } from "../settle-plan.ts";
+import type { StoreHint } from "../store.ts";
+import { ClaimPhase, claimedRuns, runsOfClaim } from "./claim.ts";
+import type { PostgresEngine } from "./engine.ts";
+import { EnqueuePhase } from "./enqueue.ts";
+import { mayRunAgain, postgresFailure } from "./failures.ts";
+import { hotConfig, Lanes, type Rows } from "./lanes.ts";
+import { StatementPool } from "./pool.ts";
+import { createRunBeats, VerbPhase } from "./run-beats.ts";
+import { lockFacts, lockLost, type WrittenEnd, writeLateResult, writeRunEnds } from "./run-ends.ts";
+import { SettlePhase } from "./settle.ts";
+
+/** Connections for the loops' reads and for settlements that need a look first; the lanes have two of their own. */
+const poolSize = 4;
+const triesMax = 4;
+
+/** The hot verbs of the server engine. */
+export function createHot(outer: PostgresEngine): HotVerbs {
+  const engine = plannedEngine(outer);
+  const lanes = new Lanes({ target: outer.target, hint: (hints) => outer.hint(...hints) });
+  const { now } = engine;
+  const enqueue = lanes.addPhase(new EnqueuePhase(now));
+  const settle = lanes.addPhase(new SettlePhase(now));
+  const verb = lanes.addPhase(new VerbPhase());
+  const claim = lanes.addPhase(new ClaimPhase({ now, checks: firstChecks }));
+  const beats = createRunBeats(engine, verb);
+  const queueIds = new QueueIds(engine);
+
+  return {
+    jobs: {
+      ...beats.jobs,
+      enqueue: async (group) => {
+        checkEnqueueGroup(group);
+        return group.jobs.length === 0 ? [] : await enqueue({ group, queueId: await queueIds.of(group.queue) });
+      },
+    },
+    runs: {
+      ...createRunReads(engine.kysely),
+      ...createRunVerbs(engine),
+      ...beats.runs,
+      claim: async (request) => {
+        checkClaim(request);
+        if (request.max === 0 || request.queues.length === 0) return [];
+        for (const { name } of request.queues) await queueIds.of(name);
+        const runs = await claim(request);
+        if (runs.length > 0) return runs;
+        return await claimedBefore(request, verb);
+      },
+      settle: async (settlements) => {
+        if (settlements.length === 0) return [];
+        const answers = await settle(settlements);
+        const rest = settlements.filter((_, index) => answers[index]?.kind === "singly");
+        if (rest.length === 0) return answers as readonly FencedAnswer[];
+        const others = (await settleRest(engine, rest)).values();
+        return answers.map((answer) => (answer.kind === "singly" ? (others.next().value as FencedAnswer) : answer));
+      },
+      settleLostPage: async (page) => await settleLostPage(engine, page),
+    },
+    workers: beats.workers,
+    close: async () => {
+      await lanes.close();
+      await engine.kysely.destroy();
+    },
+  };
+}
+
+/** The engine on connections that plan for indexes, whatever the statistics say. */
+function plannedEngine(outer: PostgresEngine): Engine {
+  const { name } = outer.target;
+  const pool = new StatementPool({ config: hotConfig(outer.target), store: name, size: poolSize });
+  const kysely = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
+  const transaction: Engine["transaction"] = async (body) => {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await kysely.transaction().execute(body);
+      } catch (thrown) {
+        if (tries >= triesMax || !mayRunAgain(thrown)) throw postgresFailure(thrown, name);
+      }
+    }
+  };
+  return {
+    kysely,
+    transaction,
+    capabilities: outer.capabilities,
+    predicates: outer.predicates,
+    now: outer.now,
+    hint: (...hints) => outer.hint(...hints),
+    epochRaised: () => outer.epochRaised(),
+    moveRunIds: async (tx, epoch) => await outer.moveRunIds(tx, epoch),
+    snapshot: async (body) => await outer.snapshot(body),
+    sizeBytes: async () => await outer.sizeBytes(),
+    integrityCheck: async () => await outer.integrityCheck(),
+  };
+}
+
+/** Ids of queues by name, which never change; a queue that another process makes known later is asked for again. */
+class QueueIds {
+  readonly #engine: Engine;
+  readonly #known = new Map<string, number>();
+
+  constructor(engine: Engine) {
+    this.#engine = engine;
+  }
+
+  async of(name: string): Promise<number> {
+    const known = this.#known.get(name);
+    if (known !== undefined) return known;
+    const row = await this.#engine.kysely.selectFrom("queues").select("id").where("name", "=", name).executeTakeFirst();
+    if (row === undefined) throw new UnknownQueueError(name);
+    this.#known.set(name, row.id);
+    return row.id;
+  }
+}
+
+async function claimedBefore(request: ClaimRequest, verb: (verb: Parameters<VerbPhase["batch"]>[0][number]) => Promise<unknown>): ReturnType<RunsStore["claim"]> {
+  const statements = [{ statement: runsOfClaim, values: [request.workerId, request.claimSeq] }];
+  return (await verb({ statements, answer: (rows: readonly Rows[]) => claimedRuns(rows[0] ?? []) })) as Awaited<ReturnType<RunsStore["claim"]>>;
+}
+
+const writer: RunEndWriter = {
+  facts: async (tx, runId) => (await lockFacts(tx, [runId])).get(runId),
+  write: async (tx, end, facts, now) => await writeRunEnds(tx, [{ end, facts }], now),
+  recordLate: writeLateResult,
+};
+
+/** What the batch could not end: looked at under lock, then written by one statement; runs of items one by one after that. */
+async function settleRest(engine: Engine, settlements: readonly Settlement[]): Promise<readonly FencedAnswer[]> {
+  const answers = new Map<Settlement, FencedAnswer | { readonly thrown: unknown }>();
+  let waiting = settlements;
+  while (waiting.length > 0) {
+    // One settlement of each run at a time: the second one of a run must see what the first one wrote.
+    const runs = new Set<number>();
+    const round = waiting.filter(({ runId }) => !runs.has(runId) && runs.add(runId));
+    const rest = waiting.filter((settlement) => !round.includes(settlement));
+    const hints = new Set<StoreHint>();
+    const settled = await engine.transaction(async (tx) => {
+      const outcomes = new Map<Settlement, FencedAnswer | { readonly thrown: unknown }>();
+      const now = engine.now();
+      const known = await lockFacts(tx, [...round].map(({ runId }) => runId));
+      const ends: WrittenEnd[] = [];
+      for (const settlement of round) {
+        const facts = known.get(settlement.runId);
+        if (facts !== undefined && facts.itemId !== null && facts.state !== "ended") continue;
+        const plan = planApart(settlement, facts, now);
+        if ("thrown" in plan) outcomes.set(settlement, plan);
+        else if (plan.kind === "end") {
+          if (facts !== undefined) ends.push({ end: plan.end, facts });
+          outcomes.set(settlement, { kind: "ok" });
+        } else {
+          if (plan.kind === "lost" && facts !== undefined) {
+            await writeLateResult(tx, { at: now, actor: settlement.actor ?? "worker", reason: settlement.reason, tried: lateResult(settlement, plan.why), run: facts });
+          }
+          outcomes.set(settlement, plan);
+        }
+      }
+      await writeRunEnds(tx, ends, now);
+      for (const { end } of ends) hintsOfEnd(end, hints);
+      return outcomes;
+    });
+    if (hints.size > 0) engine.hint(...hints);
+    for (const [settlement, answer] of settled) answers.set(settlement, answer);
+    const withItem = round.filter((settlement) => !settled.has(settlement));
+    const moved = withItem.length === 0 ? [] : await settleItems(engine, writer, withItem);
+    for (const [index, settlement] of withItem.entries()) answers.set(settlement, moved[index] as FencedAnswer);
+    waiting = rest;
+  }
+  return settlements.map((settlement) => {
+    const answer = answers.get(settlement) as FencedAnswer | { readonly thrown: unknown };
+    if ("thrown" in answer) throw answer.thrown;
+    return answer;
+  });
+}
+
+/** A settlement that contradicts itself fails alone: planning throws before anything is written. */
+function planApart(...planned: Parameters<typeof planSettlement>): ReturnType<typeof planSettlement> | { readonly thrown: unknown } {
+  try {
+    return planSettlement(...planned);
+  } catch (thrown) {
+    return { thrown };
+  }
+}
+
+async function settleLostPage(engine: Engine, page: Parameters<RunsStore["settleLostPage"]>[0]): ReturnType<RunsStore["settleLostPage"]> {
+  const limit = Math.min(page.limit, lostPageMax);
+  const hints = new Set<StoreHint>();
+  const answer = await engine.transaction(async (tx) => {
+    const now = engine.now();
+    const lost = await lockLost(tx, { workerIds: page.workerIds, limit: Math.max(limit, spreadBeyond) + 1 });
+    const settled = lost.slice(0, limit);
+    const event = { now, reason: page.reason, actor: page.actor, spread: lost.length > spreadBeyond ? { from: page.spreadFrom, overMs: page.spreadMs } : undefined };
+    const ends = settled.map((facts) => ({ end: planLoss(facts, event), facts }));
+    await writeRunEnds(tx, ends, now);
+    for (const { end } of ends) hintsOfEnd(end, hints);
+    return { settled: settled.length, more: lost.length > limit };
+  });
+  if (hints.size > 0) engine.hint(...hints);
+  return answer;
+}

@@ -1,0 +1,243 @@
+import pg from "pg";
+import { storeClosed } from "../errors.ts";
+import type { StoreHint } from "../store.ts";
+import type { PostgresTarget } from "./client-config.ts";
+import { codeOf, mayRunAgain, postgresFailure } from "./failures.ts";
+
+/** A prepared statement. Its name is unique to its text. */
+export interface Statement {
+  readonly name: string;
+  readonly text: string;
+}
+
+export interface BoundStatement {
+  readonly statement: Statement;
+  readonly values: readonly unknown[];
+}
+
+/** Rows as arrays: a row object per job costs more than the job's share of the statement. */
+export type Rows = readonly (readonly unknown[])[];
+
+/** Statements of one kind for the inputs of many callers, all known before the first is sent, and how their rows become answers. */
+export interface LaneBatch<Output> {
+  readonly statements: readonly BoundStatement[];
+  readonly hints?: readonly StoreHint[];
+  /** Called after the commit, with the rows of each statement. Answers in the order of the inputs. */
+  answers(rows: readonly Rows[]): readonly Output[];
+}
+
+export interface LanePhase<Input, Output> {
+  batch(inputs: readonly Input[]): LaneBatch<Output>;
+  /** How much of a turn's room this input takes; 1 when absent. */
+  weigh?(input: Input): number;
+}
+
+/**
+ * What every hot connection plans with. The tables change so fast that statistics lag behind, and with them these plans flip to scans
+ * that grow with history: each statement is shaped for its index, and kept there.
+ */
+const plannerSettings = ["enable_seqscan=off", "enable_hashjoin=off", "enable_mergejoin=off", "enable_bitmapscan=off", "jit=off", "plan_cache_mode=force_generic_plan"];
+
+/** The connection settings of the hot path's own connections. */
+export function hotConfig(target: PostgresTarget): pg.ClientConfig {
+  const settings = plannerSettings.map((setting) => `-c ${setting}`).join(" ");
+  return { ...target.config, options: `${target.config.options ?? ""} ${settings}`.trim() };
+}
+
+/** Two lanes overlap the server's work with this process's; a third gained nothing on two cores. */
+const laneCount = 2;
+/** Rows of one turn: half of what a worker holds at most, so that both lanes have something to do. */
+const weightMax = 250;
+const triesMax = 4;
+
+interface Member {
+  readonly input: unknown;
+  readonly weight: number;
+  readonly resolve: (output: never) => void;
+  readonly reject: (reason: unknown) => void;
+}
+
+interface Queue {
+  readonly phase: LanePhase<unknown, unknown>;
+  waiting: Member[];
+}
+
+interface Taken {
+  readonly queue: Queue;
+  readonly members: readonly Member[];
+  readonly batch: LaneBatch<unknown>;
+}
+
+/** Thrown inside a turn for a member or a group that the server rolled back: nothing of it is stored. */
+class RolledBack extends Error {}
+
+/**
+ * Concurrent callers share transactions on two pipelined connections. A turn sends BEGIN, its statements and COMMIT without waiting for
+ * answers between them; while one lane's turn is at the server, what callers ask for next gathers for the other.
+ */
+export class Lanes {
+  readonly #config: pg.ClientConfig;
+  readonly #store: string;
+  readonly #hint: (hints: Iterable<StoreHint>) => void;
+  readonly #queues: Queue[] = [];
+  readonly #clients: (pg.Client | undefined)[] = Array.from({ length: laneCount }, () => undefined);
+  readonly #busy: boolean[] = Array.from({ length: laneCount }, () => false);
+  #scheduled = false;
+  #closed = false;
+  #idle: (() => void) | undefined;
+
+  constructor(options: { readonly target: PostgresTarget; readonly hint: (hints: Iterable<StoreHint>) => void }) {
+    this.#config = { ...hotConfig(options.target), pipeline: true } as pg.ClientConfig;
+    this.#store = options.target.name;
+    this.#hint = options.hint;
+  }
+
+  addPhase<Input, Output>(phase: LanePhase<Input, Output>): (input: Input) => Promise<Output> {
+    const queue: Queue = { phase: phase as unknown as LanePhase<unknown, unknown>, waiting: [] };
+    this.#queues.push(queue);
+    return (input) => {
+      if (this.#closed) return Promise.reject(storeClosed());
+      return new Promise<Output>((resolve, reject) => {
+        queue.waiting.push({ input, weight: queue.phase.weigh?.(input) ?? 1, resolve, reject });
+        this.#schedule();
+      });
+    };
+  }
+
+  /** Refuses new members, commits those that wait, and ends the connections. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    if (this.#scheduled || this.#busy.includes(true)) {
+      await new Promise<void>((resolve) => {
+        this.#idle = resolve;
+      });
+    }
+    await Promise.all(this.#clients.map(async (client) => await client?.end()));
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    setImmediate(this.#dispatch);
+  }
+
+  readonly #dispatch = (): void => {
+    this.#scheduled = false;
+    for (let lane = 0; lane < laneCount; lane += 1) {
+      if (this.#busy[lane] === true) continue;
+      const taken = this.#take();
+      if (taken.length === 0) break;
+      this.#busy[lane] = true;
+      void this.#turn(lane, taken).finally(() => {
+        this.#busy[lane] = false;
+        if (this.#queues.some((queue) => queue.waiting.length > 0)) this.#schedule();
+        else if (!this.#scheduled && !this.#busy.includes(true)) this.#idle?.();
+      });
+    }
+  };
+
+  #take(): readonly Taken[] {
+    const taken: Taken[] = [];
+    let room = weightMax;
+    for (const queue of this.#queues) {
+      const { waiting } = queue;
+      // At least one of each kind, so that none starves behind another.
+      let count = 0;
+      while (count < waiting.length && (count === 0 || room > 0)) {
+        room -= waiting[count]?.weight ?? 0;
+        count += 1;
+      }
+      if (count === 0) continue;
+      const members = waiting.slice(0, count);
+      queue.waiting = waiting.slice(count);
+      try {
+        taken.push({ queue, members, batch: queue.phase.batch(members.map((member) => member.input)) });
+      } catch (thrown) {
+        for (const member of members) member.reject(thrown);
+      }
+    }
+    return taken;
+  }
+
+  async #turn(lane: number, taken: readonly Taken[]): Promise<void> {
+    try {
+      const rows = await this.#commit(lane, taken.flatMap(({ batch }) => batch.statements));
+      let from = 0;
+      for (const { members, batch } of taken) {
+        const outputs = batch.answers(rows.slice(from, from + batch.statements.length));
+        from += batch.statements.length;
+        for (let index = 0; index < members.length; index += 1) members[index]?.resolve(outputs[index] as never);
+      }
+      this.#tell(taken.map(({ batch }) => batch));
+    } catch (thrown) {
+      const members = taken.flatMap(({ queue, members: ofQueue }) => ofQueue.map((member) => ({ queue, member })));
+      // Where the connection broke nobody knows whether the commit arrived: that is for the callers, whose verbs may be repeated by id.
+      if (!(thrown instanceof RolledBack)) for (const { member } of members) member.reject(thrown);
+      else for (const { queue, member } of members) await this.#single(lane, queue, member);
+    }
+  }
+
+  /** One bad member must not fail the others: each is tried alone, and is told its own error. */
+  async #single(lane: number, queue: Queue, member: Member): Promise<void> {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        const batch = queue.phase.batch([member.input]);
+        const [output] = batch.answers(await this.#commit(lane, batch.statements));
+        member.resolve(output as never);
+        this.#tell([batch]);
+        return;
+      } catch (thrown) {
+        const cause = thrown instanceof RolledBack ? thrown.cause : thrown;
+        if (thrown instanceof RolledBack && tries < triesMax && mayRunAgain(cause)) continue;
+        member.reject(postgresFailure(cause, this.#store));
+        return;
+      }
+    }
+  }
+
+  #tell(batches: readonly LaneBatch<unknown>[]): void {
+    const hints = new Set(batches.flatMap((batch) => batch.hints ?? []));
+    if (hints.size > 0) this.#hint(hints);
+  }
+
+  /** All statements in one transaction, sent at once. @throws RolledBack with the server's error, or what broke the connection. */
+  async #commit(lane: number, statements: readonly BoundStatement[]): Promise<readonly Rows[]> {
+    const client = await this.#client(lane);
+    const queries = [
+      client.query("begin"),
+      ...statements.map(({ statement, values }) => client.query({ name: statement.name, text: statement.text, values: [...values], rowMode: "array" })),
+      client.query("commit"),
+    ];
+    const settled = await Promise.allSettled(queries);
+    const failed = settled.find((result) => result.status === "rejected");
+    const last = settled.at(-1);
+    if (failed === undefined && last?.status === "fulfilled" && last.value.command === "COMMIT") {
+      return settled.slice(1, -1).map((result) => (result.status === "fulfilled" ? (result.value.rows as unknown as Rows) : []));
+    }
+    const reason: unknown = failed?.reason ?? new Error("the server rolled the transaction back");
+    // A server's error has a SQLSTATE of five characters, and its transaction was answered with ROLLBACK; anything else broke the line.
+    const rolledBack = last?.status === "fulfilled" && /^[0-9A-Z]{5}$/.test(codeOf(reason) ?? "");
+    if (!rolledBack) throw postgresFailure(reason, this.#store);
+    throw new RolledBack("rolled back", { cause: reason });
+  }
+
+  async #client(lane: number): Promise<pg.Client> {
+    const known = this.#clients[lane];
+    if (known !== undefined) return known;
+    const client = new pg.Client(this.#config);
+    const forget = (): void => {
+      if (this.#clients[lane] === client) this.#clients[lane] = undefined;
+    };
+    // A connection that ends is an event; the next turn opens another, and the queries in flight are rejected by the driver.
+    client.on("error", forget);
+    client.on("end", forget);
+    try {
+      await client.connect();
+    } catch (thrown) {
+      throw postgresFailure(thrown, this.#store);
+    }
+    this.#clients[lane] = client;
+    return client;
+  }
+}
+

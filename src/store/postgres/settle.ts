@@ -1,0 +1,81 @@
+import type { Instant } from "../../domain/time.ts";
+import type { JobId } from "../../domain/ids.ts";
+import type { FencedAnswer, Settlement } from "../port/runs.ts";
+import { isPlainSuccess } from "../settle-plan.ts";
+import type { BoundStatement, LaneBatch, LanePhase, Statement } from "./lanes.ts";
+
+/**
+ * The all-plain batch: successes of plain jobs without a slot under their first supervisor. A run id belongs to one job, so the two lists
+ * together are the pairwise fence; rows that do not match stay as they are and are settled singly. The fence is null outside `running`
+ * and the runs' guard names their states: neither implies a partial index's condition, whose dead entries would be walked (130 us a job
+ * and rising until a vacuum, against 37).
+ */
+const settlePlain: Statement = {
+  name: "settle",
+  text: `
+    with done as (
+      update jobs set state = 'done', finished_at = $3, current_run_id = null, current_epoch = null,
+        attempts = attempts + (select (r.state = 'reserved')::integer from runs r where r.id = jobs.current_run_id),
+        output = case when $6::text[] is null then output else coalesce(($6::text[])[array_position($1::bigint[], id)], output) end
+      where id = any($1::bigint[]) and current_run_id = any($2::bigint[]) and current_epoch = 1 and item_id is null
+        and (select r.slot_key is null and coalesce(r.exit_code, 0) = 0 from runs r where r.id = jobs.current_run_id)
+      returning id
+    ), closed as (
+      update runs set state = 'ended', ended_at = $3, outcome = 'succeeded', reason = $4, spent = 'attempt',
+        started_at = coalesce(started_at, ($5::bigint[])[array_position($2::bigint[], id)])
+      where id = any($2::bigint[]) and job_id = any(array(select id from done)) and state in ('reserved', 'started', 'exited')
+    )
+    select id from done`,
+};
+
+export type SettleAnswer = FencedAnswer | { readonly kind: "singly" };
+
+const ok: SettleAnswer = { kind: "ok" };
+const singly: SettleAnswer = { kind: "singly" };
+
+/** Plain successes by the batch; what does not fit is answered `singly`, unwritten. */
+export class SettlePhase implements LanePhase<readonly Settlement[], readonly SettleAnswer[]> {
+  readonly #now: () => Instant;
+
+  constructor(now: () => Instant) {
+    this.#now = now;
+  }
+
+  weigh(settlements: readonly Settlement[]): number {
+    return settlements.length;
+  }
+
+  batch(inputs: readonly (readonly Settlement[])[]): LaneBatch<readonly SettleAnswer[]> {
+    const now = this.#now();
+    const byReason = new Map<string, Settlement[]>();
+    for (const input of inputs) {
+      for (const settlement of input) {
+        if (!isPlainSuccess(settlement)) continue;
+        const known = byReason.get(settlement.reason);
+        if (known === undefined) byReason.set(settlement.reason, [settlement]);
+        else known.push(settlement);
+      }
+    }
+    const statements: BoundStatement[] = [...byReason].map(([reason, settlements]) => ({ statement: settlePlain, values: valuesOf(reason, settlements, now) }));
+    return {
+      statements,
+      answers: (rows) => {
+        const settled = new Set<JobId>(rows.flatMap((of) => of.map((row) => row[0] as JobId)));
+        // Deleted as it is answered: of two settlements of one job in a turn, the second one asks again.
+        return inputs.map((input) => input.map((settlement) => (isPlainSuccess(settlement) && settled.delete(settlement.jobId) ? ok : singly)));
+      },
+    };
+  }
+}
+
+function valuesOf(reason: string, settlements: readonly Settlement[], now: Instant): readonly unknown[] {
+  const outputs = settlements.map(({ then }) => (then.to === "done" ? (then.output ?? null) : null));
+  return [
+    settlements.map(({ jobId }) => jobId),
+    settlements.map(({ runId }) => runId),
+    now,
+    reason,
+    settlements.map(({ startedAt }) => startedAt ?? null),
+    outputs.every((output) => output === null) ? null : outputs,
+  ];
+}
