@@ -1,7 +1,8 @@
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { accessSync, constants, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { DatabaseSync, type DatabaseSyncInstance } from "@photostructure/sqlite";
 import type { Instant } from "../../domain/time.ts";
-import { StoreLockedError } from "../errors.ts";
+import { messageOf } from "../../domain/errors.ts";
+import { DiskFullError, StoreLockedError, StoreReadOnlyError } from "../errors.ts";
 import { sqliteFailure } from "./failures.ts";
 
 const lockPathOf = (path: string): string => `${path}.lock`;
@@ -30,12 +31,14 @@ export function lockStore(path: string, options: { readonly now: Instant }): Sto
     throw isBusy(thrown) ? new StoreLockedError({ path, holder: readHolder(path) }) : sqliteFailure(thrown, lockPathOf(path));
   }
   try {
+    // A lock file that may only be read opens all the same, and then locks nobody out.
+    accessSync(lockPathOf(path), constants.W_OK);
     writeFileSync(holderPathOf(path), `${JSON.stringify({ pid: process.pid, startedAt: new Date(options.now).toISOString() })}\n`, {
       mode: 0o600,
     });
   } catch (thrown) {
     db.close();
-    throw sqliteFailure(thrown, holderPathOf(path));
+    throw fileFailure(thrown, path);
   }
   return { release: () => db.close() };
 }
@@ -53,6 +56,14 @@ export function findLockHolder(path: string): { readonly held: boolean; readonly
   } finally {
     db.close();
   }
+}
+
+/** A file beside the store that cannot be written, as what it means for the store. */
+function fileFailure(thrown: unknown, store: string): Error {
+  const code: unknown = thrown instanceof Error ? Reflect.get(thrown, "code") : undefined;
+  return code === "ENOSPC" || code === "EDQUOT"
+    ? new DiskFullError({ store, cause: thrown })
+    : new StoreReadOnlyError({ store, found: messageOf(thrown), cause: thrown });
 }
 
 function openLockFile(path: string, options: { readonly timeoutMs: number; readonly readOnly?: boolean }): DatabaseSyncInstance {

@@ -59,7 +59,7 @@ export async function openSqliteReadOnly(options: { readonly path: string; reado
   if (!existsSync(path)) throw new StoreReadOnlyError({ store: path, found: "there is no such file" });
   const { held, holder } = findLockHolder(path);
   if (held) throw new StoreLockedError({ path, holder });
-  const connection = openForReading(path);
+  const connection = new SqliteConnection({ path, readOnly: true });
   const hints = new HintBoard();
   const engine = new SqliteEngine({ connection, hints, now: () => clock.now() });
   try {
@@ -69,17 +69,6 @@ export async function openSqliteReadOnly(options: { readonly path: string; reado
     throw thrown;
   }
   return assembleStore({ engine, hints, hot: createHot(engine), release: async () => await connection.close() });
-}
-
-function openForReading(path: string): SqliteConnection {
-  try {
-    return new SqliteConnection({ path, readOnly: true });
-  } catch (thrown) {
-    // A reader of a write-ahead log needs its index file beside it, which it cannot make in a folder that it may not write. Without a log
-    // the file is whole by itself, and may be read as one that never changes.
-    if (!(thrown instanceof StoreReadOnlyError) || existsSync(`${path}-wal`)) throw thrown;
-    return new SqliteConnection({ path: `file:${encodeURI(path)}?immutable=1`, readOnly: true });
-  }
 }
 
 /** What the migrator needs of the embedded engine: its write transactions are alone in the file. */
