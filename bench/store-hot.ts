@@ -74,12 +74,13 @@ async function drain(store: Store, one: Case, total: number): Promise<number> {
     const flush = (): void => {
       const batch = ended;
       ended = [];
+      // Their room is free for the claim of the same turn, which comes after them in the same transaction.
+      held -= batch.length;
+      void refill();
       store.runs.settle(batch).then((answers) => {
         for (const answer of answers) if (answer.kind !== "ok") reject(new Error(`not settled: ${JSON.stringify(answer)}`));
-        held -= batch.length;
         settled += batch.length;
         if (settled === total) resolve();
-        else void refill();
       }, reject);
     };
     const run = async (claimed: ClaimedRun): Promise<void> => {
@@ -109,7 +110,7 @@ async function drain(store: Store, one: Case, total: number): Promise<number> {
     };
     const refill = async (): Promise<void> => {
       const free = one.outstanding - held;
-      if (claiming || (free < one.outstanding / 4 && waiting.length > 0) || free === 0) return;
+      if (claiming || settled + held >= total || free === 0 || (free < one.outstanding / 4 && waiting.length > 0)) return;
       claiming = true;
       held += free;
       claimSeq += 1;
@@ -119,6 +120,7 @@ async function drain(store: Store, one: Case, total: number): Promise<number> {
       held -= free - runs.length;
       waiting.push(...runs);
       next();
+      void refill();
     };
     refill().catch(reject);
   });

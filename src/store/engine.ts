@@ -12,7 +12,7 @@ export interface Engine {
   readonly kysely: Kysely<Database>;
   readonly capabilities: StoreCapabilities & EngineCapabilities;
   /** Conditions that must be written exactly as the partial index that serves them, which the engines spell differently. Over table `jobs`. */
-  readonly predicates: { readonly claimable: RawBuilder<SqlBool>; readonly waiting: RawBuilder<SqlBool> };
+  readonly predicates: Readonly<Record<"claimable" | "paused" | "ofNote", RawBuilder<SqlBool>>>;
   now(): Instant;
   /**
    * One transaction of its own, begun for writing. May run `body` again after a deadlock or a lock timeout, so `body` changes nothing

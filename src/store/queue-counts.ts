@@ -9,11 +9,27 @@ export async function queueCounts(engine: Engine): Promise<readonly QueueCounts[
   const queues = await kysely.selectFrom("queues").select(["id", "name", "paused"]).orderBy("name").execute();
   const n = sql<number>`count(*)`.as("n");
   const claimable = await kysely.selectFrom("jobs").select(["queue_id", n]).where(predicates.claimable).groupBy("queue_id").execute();
-  const waiting = await kysely
+  const scheduled = await kysely.selectFrom("jobs").select(["queue_id", n]).where("state", "=", "scheduled").groupBy("queue_id").execute();
+  const held = await kysely
     .selectFrom("jobs")
-    .select(["queue_id", "state", n])
-    .where(predicates.waiting)
-    .groupBy(["queue_id", "state"])
+    .select(["queue_id", n])
+    .where(predicates.ofNote)
+    .where("state", "=", "held")
+    .groupBy("queue_id")
+    .execute();
+  // Queued and yet not claimable: paused, or waiting for the proof that an old run has stopped.
+  const parked = await kysely
+    .selectFrom("jobs")
+    .select(["queue_id", n])
+    .where("id", "in", (eb) =>
+      eb
+        .selectFrom("jobs")
+        .select("id")
+        .where(predicates.paused)
+        .where("state", "=", "queued")
+        .union(eb.selectFrom("jobs").select("id").where("blocked_by", "is not", null).where("state", "=", "queued")),
+    )
+    .groupBy("queue_id")
     .execute();
   const running = await kysely
     .selectFrom("runs")
@@ -30,7 +46,9 @@ export async function queueCounts(engine: Engine): Promise<readonly QueueCounts[
       for (const row of rows) if (row.queue_id === queue.id) states[state] = (states[state] ?? 0) + row.n;
     };
     add("queued", claimable);
-    for (const row of waiting) add(row.state, [row]);
+    add("queued", parked);
+    add("scheduled", scheduled);
+    add("held", held);
     add("running", running);
     return {
       queue: queue.name,

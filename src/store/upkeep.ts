@@ -110,9 +110,12 @@ async function listJobs(engine: Engine, options: Parameters<UpkeepStore["listJob
   const wanted = new Set(options.states);
   const pages: (readonly JobRow[])[] = [];
   // Each state by the index that holds it, so that a rare one is not looked for among all that ever was.
-  if (wanted.has("queued")) pages.push(await page((query) => query.where(predicates.claimable)));
-  const waiting: readonly JobState[] = (["held", "scheduled", "queued"] as const).filter((state) => wanted.has(state));
-  if (waiting.length > 0) pages.push(await page((query) => query.where(predicates.waiting).where("jobs.state", "in", waiting)));
+  if (wanted.has("queued")) {
+    pages.push(await page((query) => query.where(predicates.claimable)));
+    pages.push(await page((query) => query.where(predicates.paused).where("jobs.state", "=", "queued")));
+    pages.push(await page((query) => query.where("jobs.blocked_by", "is not", null).where("jobs.state", "=", "queued")));
+  }
+  if (wanted.has("scheduled")) pages.push(await page((query) => query.where("jobs.state", "=", "scheduled")));
   if (wanted.has("running")) {
     pages.push(
       await page((query) =>
@@ -120,9 +123,8 @@ async function listJobs(engine: Engine, options: Parameters<UpkeepStore["listJob
       ),
     );
   }
-  const bad: readonly JobState[] = (["failed", "cancelled"] as const).filter((state) => wanted.has(state));
-  for (const state of bad)
-    pages.push(await page((query) => query.where(sql<boolean>`jobs.state in ('failed', 'cancelled')`).where("jobs.state", "=", state)));
+  const ofNote: readonly JobState[] = (["held", "failed", "cancelled"] as const).filter((state) => wanted.has(state));
+  for (const state of ofNote) pages.push(await page((query) => query.where(predicates.ofNote).where("jobs.state", "=", state)));
   if (wanted.has("done")) pages.push(await page((query) => query.where("jobs.state", "=", "done")));
   // A job that moved between two of these queries may be in both pages: the later look is the truer one.
   const byId = new Map(pages.flat().map((job) => [job.id, job]));

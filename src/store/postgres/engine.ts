@@ -28,7 +28,8 @@ export class PostgresEngine implements Engine {
   readonly capabilities = { manyWriters: true, notifies: true, blocksEventLoop: false, rowLocks: true } as const;
   readonly predicates = {
     claimable: sql<boolean>`jobs.state = 'queued' and jobs.blocked_by is null and jobs.paused is false`,
-    waiting: sql<boolean>`jobs.state in ('held', 'scheduled', 'queued') and (jobs.state <> 'queued' or jobs.blocked_by is not null or jobs.paused is true)`,
+    paused: sql<boolean>`jobs.paused is true`,
+    ofNote: sql<boolean>`jobs.state in ('held', 'failed', 'cancelled')`,
   };
   readonly #hints: HintBoard;
   readonly #pool: StatementPool;

@@ -24,7 +24,8 @@ export class SqliteEngine implements Engine {
   readonly capabilities = { manyWriters: false, notifies: false, blocksEventLoop: true, rowLocks: false } as const;
   readonly predicates = {
     claimable: sql<boolean>`jobs.state = 'queued' and jobs.blocked_by is null and jobs.paused = 0`,
-    waiting: sql<boolean>`jobs.state in ('held', 'scheduled', 'queued') and (jobs.state <> 'queued' or jobs.blocked_by is not null or jobs.paused = 1)`,
+    paused: sql<boolean>`jobs.paused = 1`,
+    ofNote: sql<boolean>`jobs.state in ('held', 'failed', 'cancelled')`,
   };
   readonly #hints: HintBoard;
 
