@@ -28,6 +28,7 @@ export class HintChannel {
   readonly #pending = new Set<StoreHint>();
   #client: pg.Client | undefined;
   #quiet: NodeJS.Timeout | undefined;
+  #busy = false;
   #waiting: NodeJS.Timeout | undefined;
   #retryMs = reconnectMinMs;
   #closed = false;
@@ -44,7 +45,7 @@ export class HintChannel {
   send(hints: Iterable<StoreHint>): void {
     for (const hint of hints) this.#pending.add(hint);
     // The first one goes at once; what comes within the quiet time goes together at its end.
-    if (this.#quiet === undefined) this.#flush();
+    if (!this.#busy) this.#flush();
   }
 
   async close(): Promise<void> {
@@ -59,13 +60,22 @@ export class HintChannel {
     if (this.#pending.size === 0 || client === undefined || this.#closed) return;
     const payload = [...this.#pending].join(",");
     this.#pending.clear();
+    void this.#notify(client, payload);
+  }
+
+  /** Sends one and keeps quiet for a while after it, however long the server took. */
+  async #notify(client: pg.Client, payload: string): Promise<void> {
+    this.#busy = true;
+    try {
+      await client.query("select pg_notify($1, $2)", [this.#options.channel, payload]);
+    } catch {
+      // A connection that broke reports as an event of its own, and a lost hint is caught up with by every loop's period.
+    }
     this.#quiet = setTimeout(() => {
-      this.#quiet = undefined;
+      this.#busy = false;
       this.#flush();
     }, quietMs);
     this.#quiet.unref();
-    // A connection that breaks here reports as an event of its own, and a lost hint is caught up with by every loop's period.
-    client.query("select pg_notify($1, $2)", [this.#options.channel, payload]).catch(() => undefined);
   }
 
   async #connect(): Promise<pg.Client> {
@@ -119,6 +129,6 @@ export class HintChannel {
     this.#client = client;
     this.#retryMs = reconnectMinMs;
     this.#options.heard(allHints);
-    this.#flush();
+    if (!this.#busy) this.#flush();
   }
 }

@@ -1,0 +1,24 @@
+import { expect, test } from "vitest";
+import { sqliteFailure } from "./failures.ts";
+
+const thrown = (fields: Record<string, number>) => Object.assign(new Error("from the driver"), { code: "ERR_SQLITE_ERROR", ...fields });
+
+test.each([
+  ["a full disk", { errcode: 13 }, "disk_full", true],
+  ["a write that ran out of space", { errcode: 10, sqliteExtendedCode: 778, systemErrno: 28 }, "disk_full", true],
+  ["another I/O error", { errcode: 10, sqliteExtendedCode: 266, systemErrno: 5 }, "unavailable", true],
+  ["a corrupt page", { errcode: 11 }, "store_corrupt", false],
+  ["a file that is no database", { errcode: 26 }, "store_corrupt", false],
+  ["a read-only file", { errcode: 8, sqliteExtendedCode: 1032 }, "store_read_only", false],
+  ["a folder that does not exist", { errcode: 14 }, "store_read_only", false],
+  ["another process that writes", { errcode: 5, sqliteExtendedCode: 261 }, "unavailable", true],
+])("%s is told as %o", (_name, fields, code, retryable) => {
+  expect(sqliteFailure(thrown(fields), "wakeful.db")).toMatchObject({ code, retryable });
+});
+
+test("a broken promise of the schema stays what it is: a defect", () => {
+  const constraint = thrown({ errcode: 19 });
+  expect(sqliteFailure(constraint, "wakeful.db")).toBe(constraint);
+  const other = new TypeError("not of the driver");
+  expect(sqliteFailure(other, "wakeful.db")).toBe(other);
+});
