@@ -18,11 +18,11 @@ export interface HandlerContext {
   /** Aborted when the run is lost, cancelled, timed out or hung, or when its worker stops. Made at first use: it costs a few microseconds. */
   readonly signal: AbortSignal;
   /** Proof of progress; needed at least once per `heartbeat.timeout` where the stage asks for it. Cheap: written with the worker's next beat. */
-  heartbeat(): void;
+  readonly heartbeat: () => void;
   /** Progress for people, and a heartbeat. Any JSON value; the newest wins. */
-  progress(value: unknown): void;
+  readonly progress: (value: unknown) => void;
   /** A line for the run's log. */
-  log(line: string): void;
+  readonly log: (line: string) => void;
 }
 
 /** A unit of work. What it resolves to is the job's output (JSON, at most 1 MiB); what it throws is the failure's message. */

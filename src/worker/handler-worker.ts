@@ -103,8 +103,8 @@ export class HandlerWorker {
     if (this.#workerId !== undefined) throw new Error("A worker starts once; a further session needs a worker of its own.");
     this.#workerId = workerId;
     this.#mode = "running";
-    this.#stopListening = this.#options.backend.onJobs(() => this.#lookAgain());
-    this.#poll = setInterval(() => this.#lookAgain(), this.#options.pollMs);
+    this.#stopListening = this.#options.backend.onJobs(() => this.lookAgain());
+    this.#poll = setInterval(() => this.lookAgain(), this.#options.pollMs);
     this.#poll.unref();
     this.#planTurn();
   }
@@ -158,12 +158,10 @@ export class HandlerWorker {
   /** Retires. Resolves when the active runs have ended and everything is settled; those that ignore a request to stop are not waited for. */
   async drain(): Promise<void> {
     this.retire("the worker is draining");
-    while (!this.#isIdle()) {
-      await new Promise<void>((resolve) => {
-        this.#idleWaiters.push(resolve);
-        this.#planTurn();
-      });
-    }
+    await new Promise<void>((resolve) => {
+      this.#idleWaiters.push(resolve);
+      this.#planTurn();
+    });
     this.#mode = "stopped";
   }
 
@@ -190,7 +188,8 @@ export class HandlerWorker {
     return [...this.#stuck.keys()];
   }
 
-  #lookAgain(): void {
+  /** There may be jobs: claims in this turn of the event loop, so that an enqueue of the same turn shares its transaction. */
+  lookAgain(): void {
     this.#claims.lookAgain();
     this.#planTurn();
   }
@@ -226,7 +225,7 @@ export class HandlerWorker {
     this.#turnPlanned = false;
     this.#beginWaiting();
     // While handlers still end within this microtask chain, one flush for all of them is enough: it comes with the next macrotask.
-    if (this.#active.size > 0 && this.#lane.waiting > 0 && this.#lane.waiting < this.#options.outstandingMax / 2) {
+    if (this.#active.size > 0 && this.#lane.waiting > 0) {
       if (!this.#flushPlanned) {
         this.#flushPlanned = true;
         setImmediate(this.#flush);
@@ -242,7 +241,7 @@ export class HandlerWorker {
     if (this.#starts.length > 0) this.#writeStarts();
     this.#lane.flush();
     this.#claim();
-    if (this.#idleWaiters.length > 0) {
+    if (this.#idleWaiters.length > 0 && this.#isIdle()) {
       const waiters = this.#idleWaiters;
       this.#idleWaiters = [];
       for (const resolve of waiters) resolve();

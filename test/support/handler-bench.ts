@@ -1,0 +1,156 @@
+import { onTestFinished } from "vitest";
+import type { RunId, WorkerId } from "../../src/domain/ids.ts";
+import type { Instant } from "../../src/domain/time.ts";
+import type { PipelineDefinition } from "../../src/pipelines/definition.ts";
+import { PipelineRegistry } from "../../src/pipelines/registry.ts";
+import { firstChecks } from "../../src/store/claim-rules.ts";
+import { openStore } from "../../src/store/open-store.ts";
+import type { RunLimits } from "../../src/store/port/runs.ts";
+import type { Store } from "../../src/store/store.ts";
+import type { Emit, EventName, WakefulEvents } from "../../src/telemetry/events.ts";
+import { directBackend, type WorkerBackend } from "../../src/worker/backend.ts";
+import type { Finaliser } from "../../src/worker/finaliser.ts";
+import type { Handler, RunReports } from "../../src/worker/handler-context.ts";
+import { createDecision } from "../../src/worker/handler-decision.ts";
+import { HandlerWorker, type HandlerWorkerOptions } from "../../src/worker/handler-worker.ts";
+import { processOn } from "./store-rows.ts";
+import { StoreTestClock } from "./stores.ts";
+
+export interface SeenEvent<Name extends EventName = EventName> {
+  readonly name: Name;
+  readonly data: WakefulEvents[Name];
+}
+
+export const dayMs = 86_400_000;
+
+/** A real embedded store in memory, and workers on it whose writes a test may disturb. */
+export interface HandlerBench {
+  readonly store: Store;
+  readonly clock: StoreTestClock;
+  readonly events: SeenEvent[];
+  readonly emit: Emit;
+  readonly reports: { runId: RunId; progress: string | undefined }[];
+  enqueue(
+    count: number,
+    options?: { readonly queue?: string; readonly maxAttempts?: number; readonly payloads?: readonly string[] },
+  ): Promise<readonly number[]>;
+  worker(options: BenchWorkerOptions): Promise<{ readonly worker: HandlerWorker; readonly workerId: WorkerId }>;
+}
+
+export interface BenchWorkerOptions {
+  readonly handlers: Readonly<Record<string, Handler>>;
+  readonly limits?: RunLimits;
+  readonly concurrency?: number;
+  readonly outstandingMax?: number;
+  readonly stopGraceMs?: number;
+  readonly onStuck?: (runId: RunId) => void;
+  readonly backend?: (direct: WorkerBackend) => WorkerBackend;
+  readonly finaliser?: Pick<Finaliser, "finalise">;
+  readonly decide?: HandlerWorkerOptions["decide"];
+  readonly saved?: Map<RunId, string>;
+}
+
+export async function handlerBench(pipelines: readonly PipelineDefinition[] = []): Promise<HandlerBench> {
+  const clock = new StoreTestClock();
+  const store = await openStore({ url: ":memory:", clock });
+  onTestFinished(() => store.close());
+  const registry = new PipelineRegistry(pipelines);
+  await store.jobs.ensureQueues([...registry.queues(), { name: "task", kind: "handler" }]);
+  const events: SeenEvent[] = [];
+  const emit: Emit = (name, data) => events.push({ name, data });
+  const seenReports: { runId: RunId; progress: string | undefined }[] = [];
+  const reports: RunReports = { beat: (runId, progress) => seenReports.push({ runId, progress }), log: () => undefined };
+  let claimIds = 0;
+  return {
+    store,
+    clock,
+    events,
+    emit,
+    reports: seenReports,
+    enqueue: async (count, { queue = "task", maxAttempts, payloads } = {}) =>
+      await store.jobs.enqueue({
+        queue,
+        ...(maxAttempts === undefined ? {} : { maxAttempts }),
+        jobs: Array.from({ length: count }, (_, index) => {
+          const payload = payloads?.[index];
+          return payload === undefined ? {} : { payload };
+        }),
+      }),
+    worker: async (options) => {
+      const { handlers, limits = { maxRunningMs: dayMs }, concurrency = 2, outstandingMax = 10, stopGraceMs = 5_000 } = options;
+      const direct = directBackend(store);
+      const backend = options.backend?.(direct) ?? direct;
+      const stop = new AbortController();
+      const names = Object.keys(handlers);
+      const worker = new HandlerWorker({
+        backend,
+        queues: names.map((name) => ({ name, handler: handlers[name] as Handler, limits })),
+        concurrency,
+        outstandingMax,
+        pollMs: 1_000,
+        decide:
+          options.decide ??
+          createDecision({
+            runs: backend.runs,
+            registry,
+            finaliser: options.finaliser ?? { finalise: () => Promise.reject(new Error("no gate was expected")) },
+            random: () => 0,
+            now: () => store.now(),
+            emit,
+            pause: async () => undefined,
+            saveOutput: async (runId, output) => {
+              options.saved?.set(runId, output);
+            },
+            stopWithinMs: () => 17_000,
+            signal: stop.signal,
+          }),
+        reports,
+        emit,
+        monoNow: () => performance.now(),
+        newClaimId: () => `claim-${++claimIds}`,
+        firstCheckAt: (startedAt, own) => firstChecks.firstCheckAt(startedAt as Instant, own),
+        stopGraceMs: () => stopGraceMs,
+        onStuck: options.onStuck ?? (() => undefined),
+        retryMs: 1,
+      });
+      const workerId = await store.workers.register({ name: "bench", kind: "handler", process: processOn(), concurrency, queues: names });
+      worker.start(workerId);
+      onTestFinished(async () => {
+        stop.abort();
+        await worker.abort(0);
+      });
+      return { worker, workerId };
+    },
+  };
+}
+
+/** A handler that a test ends by hand, run by run. */
+export class Gatekeeper {
+  readonly started: { readonly runId: RunId; readonly signal: AbortSignal }[] = [];
+  readonly #open = new Map<RunId, { resolve: (output: unknown) => void; reject: (thrown: unknown) => void }>();
+  /** Handlers that throw when they are asked to stop, as a polite one does. */
+  polite = false;
+
+  readonly handler: Handler<unknown> = (job, { signal }) =>
+    new Promise((resolve, reject) => {
+      this.started.push({ runId: job.runId, signal });
+      this.#open.set(job.runId, { resolve, reject });
+      if (this.polite)
+        signal.addEventListener("abort", () => reject(signal.reason instanceof Error ? signal.reason : new Error("aborted")));
+    });
+
+  finish(runId: RunId, output?: unknown): void {
+    this.#take(runId).resolve(output);
+  }
+
+  fail(runId: RunId, thrown: unknown): void {
+    this.#take(runId).reject(thrown);
+  }
+
+  #take(runId: RunId) {
+    const open = this.#open.get(runId);
+    if (open === undefined) throw new Error(`no handler of run ${runId} is at work`);
+    this.#open.delete(runId);
+    return open;
+  }
+}
