@@ -155,7 +155,7 @@ export class Staging {
     if (after.size !== before.size || after.mtimeMs !== before.mtimeMs) return "changing";
     await syncToDisk(source);
     const key = intakeKey({ sha256, profile: intake.profile });
-    const sizeBytes = Number(after.size);
+    const sizeBytes = after.size;
     const name = safeFileName(origin.label);
     const existing = await this.#options.store.items.byKey(origin.pipeline, key);
     const plan: Plan =

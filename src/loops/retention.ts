@@ -9,7 +9,7 @@ import type { ItemRow } from "../store/port/items.ts";
 import type { Store } from "../store/store.ts";
 import type { DataPaths } from "../worker/run-paths.ts";
 import type { Loop, TickContext, TickReport } from "./loop.ts";
-import { type FoundFolder, FolderWalk, removeFolder } from "./retention-folders.ts";
+import { FolderWalk, type FoundFolder, removeFolder } from "./retention-folders.ts";
 
 export interface RetentionPolicy {
   /** Age at which rows of finished items and jobs are removed. Never before their work directories. */

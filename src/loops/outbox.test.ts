@@ -1,0 +1,120 @@
+import { expect, test } from "vitest";
+import { type LoopWorld, loopWorld } from "../../test/support/loop-world.ts";
+import type { Deliverer } from "../notify/deliverer.ts";
+import type { OutboxRow } from "../store/port/records.ts";
+import type { Loop } from "./loop.ts";
+import { createOutboxLoop, deliveriesMax, type OutboxDeps, redeliveryDelayMs } from "./outbox.ts";
+
+function loopOver(world: LoopWorld, deliver: Deliverer["deliver"], overrides: Partial<OutboxDeps> = {}): Loop {
+  return createOutboxLoop({
+    outbox: world.store.outbox,
+    deliverers: [{ kind: "alert", deliver }],
+    random: () => 1,
+    enabled: () => true,
+    ...overrides,
+  });
+}
+
+const put = async (world: LoopWorld, key: string, payload = "{}"): Promise<void> =>
+  await world.store.outbox.put({ kind: "alert", key, payload });
+
+test("every due entry is delivered once and goes", async () => {
+  const world = await loopWorld();
+  await put(world, "a");
+  await put(world, "b");
+  const delivered: string[] = [];
+  const loop = loopOver(world, async ({ key }) => {
+    delivered.push(key);
+  });
+  expect(await world.tick(loop)).toMatchObject({ seen: 2, settled: 2, failed: 0 });
+  await world.tick(loop);
+  expect(delivered.toSorted()).toEqual(["a", "b"]);
+  expect(await world.store.outbox.depth()).toBe(0);
+});
+
+test("a failed delivery is tried again later and later, and given up after ten with an event", async () => {
+  const world = await loopWorld();
+  await put(world, "a");
+  const triedAt: number[] = [];
+  const loop = loopOver(world, async () => {
+    triedAt.push(world.clock.now());
+    throw new Error("receiver is down");
+  });
+  // Looks every half second for a quarter of an hour.
+  for (let look = 0; look < 1800; look++) {
+    await world.tick(loop);
+    world.clock.advance(500);
+  }
+  expect(triedAt).toHaveLength(deliveriesMax);
+  const waits = triedAt.slice(1).map((at, index) => at - (triedAt[index] ?? 0));
+  expect(waits).toEqual([1000, 2000, 4000, 8000, 16_000, 32_000, 64_000, 128_000, 256_000]);
+  expect(world.eventsOf("outbox.dead_lettered")).toMatchObject([{ kind: "alert", key: "a", error: "receiver is down" }]);
+  expect(await world.store.outbox.listDead(10)).toHaveLength(1);
+});
+
+test("waits grow with each failure, are bounded, and half of each is left to chance", () => {
+  expect(redeliveryDelayMs(1, () => 0)).toBe(500);
+  expect(redeliveryDelayMs(1, () => 1)).toBe(1000);
+  expect(redeliveryDelayMs(1000, () => 1)).toBe(300_000);
+});
+
+test("an entry that was written again during its delivery is delivered again", async () => {
+  const world = await loopWorld();
+  await put(world, "a", '{"n":1}');
+  const seen: string[] = [];
+  const loop = loopOver(world, async (entry) => {
+    seen.push(entry.payload);
+    if (seen.length === 1) await put(world, "a", '{"n":2}');
+  });
+  await world.tick(loop);
+  await world.tick(loop);
+  await world.tick(loop);
+  expect(seen).toEqual(['{"n":1}', '{"n":2}']);
+});
+
+test("a crash after a delivery, before it was written down, delivers it again", async () => {
+  const world = await loopWorld();
+  await put(world, "a");
+  let deliveries = 0;
+  const deliver = async (): Promise<void> => {
+    deliveries += 1;
+  };
+  const dying = {
+    ...world.store.outbox,
+    done: async () => await Promise.reject(new Error("crash")),
+    failed: async () => await Promise.reject(new Error("crash")),
+  };
+  await world.tick(loopOver(world, deliver, { outbox: dying }));
+  await world.tick(loopOver(world, deliver));
+  expect(deliveries).toBe(2);
+  expect(await world.store.outbox.depth()).toBe(0);
+});
+
+test("one delivery that throws and one that never answers hold up neither the others nor the next tick", async () => {
+  const world = await loopWorld();
+  for (const key of ["throws", "hangs", "works"]) await put(world, key);
+  const calls = new Map<string, number>();
+  const loop = loopOver(
+    world,
+    async ({ key }: OutboxRow) => {
+      calls.set(key, (calls.get(key) ?? 0) + 1);
+      if (key === "throws") throw new Error("no");
+      if (key === "hangs") await new Promise<never>(() => undefined);
+    },
+    { deliveryTimeoutMs: 20, concurrency: 2 },
+  );
+  expect(await world.tick(loop)).toMatchObject({ settled: 1, failed: 2 });
+  world.clock.advance(60_000);
+  await put(world, "later");
+  expect(await world.tick(loop)).toMatchObject({ settled: 1 });
+  // What has not answered yet is not started a second time beside itself.
+  expect(Object.fromEntries(calls)).toEqual({ throws: 2, hangs: 1, works: 1, later: 1 });
+});
+
+test("an entry that nothing delivers is a failure that is told in the end, and a dry run delivers nothing", async () => {
+  const world = await loopWorld();
+  await put(world, "a");
+  const loop = createOutboxLoop({ outbox: world.store.outbox, deliverers: [], random: () => 0, enabled: () => true });
+  expect(await world.tick(loop, { dryRun: true })).toMatchObject({ would: ["deliver alert a"], failed: 0 });
+  expect(await world.tick(loop)).toMatchObject({ failed: 1 });
+});

@@ -1,0 +1,131 @@
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { DatabaseSync } from "@photostructure/sqlite";
+import { onTestFinished } from "vitest";
+import { compatibleStageNames } from "../../src/domain/stage-names.ts";
+import type { DurationMs } from "../../src/domain/time.ts";
+import type { Loop, TickReport } from "../../src/loops/loop.ts";
+import type { IntakeDefinition, PipelineDefinition, StageDefinition } from "../../src/pipelines/definition.ts";
+import { PipelineRegistry } from "../../src/pipelines/registry.ts";
+import { openStore } from "../../src/store/open-store.ts";
+import type { Store } from "../../src/store/store.ts";
+import type { EventName, WakefulEvents } from "../../src/telemetry/events.ts";
+import { type DataPaths, dataPaths } from "../../src/worker/run-paths.ts";
+import { StoreTestClock } from "./stores.ts";
+import { tempDir } from "./temp-dir.ts";
+
+/** What a loop of the daemon stands on, in a folder of the test's own: an embedded store with a clock that the test moves, and events that are kept. */
+export interface LoopWorld {
+  /** Where wakeful.yaml would be. */
+  readonly baseDir: string;
+  readonly paths: DataPaths;
+  readonly store: Store;
+  readonly clock: StoreTestClock;
+  readonly registry: PipelineRegistry;
+  readonly events: { readonly name: EventName; readonly data: WakefulEvents[EventName] }[];
+  /** One tick at the clock's instant. */
+  tick(loop: Loop, options?: { readonly dryRun?: boolean }): Promise<TickReport>;
+  eventsOf<Name extends EventName>(name: Name): WakefulEvents[Name][];
+  /** What a hand, a restore or a defect may do to the database behind the store's back. */
+  sql(text: string): void;
+}
+
+export async function loopWorld(pipelines: readonly PipelineDefinition[] = [chain("p", ["prep", "ocr"])]): Promise<LoopWorld> {
+  const baseDir = tempDir("loops");
+  const paths = dataPaths(join(baseDir, "data"));
+  for (const dir of [paths.workDir, paths.runsDir]) mkdirSync(dir, { recursive: true, mode: 0o700 });
+  const clock = new StoreTestClock();
+  const store = await openStore({ url: join(paths.dataDir, "wakeful.db"), clock, synchronous: "normal", lock: false });
+  onTestFinished(() => store.close());
+  const registry = new PipelineRegistry(pipelines);
+  await store.jobs.ensureQueues(registry.queues());
+  for (const { definition, version } of registry.all()) {
+    await store.items.putPipeline({ pipeline: definition.name, hash: version, definition: JSON.stringify(definition) });
+  }
+  const events: { name: EventName; data: WakefulEvents[EventName] }[] = [];
+  return {
+    baseDir,
+    paths,
+    store,
+    clock,
+    registry,
+    events,
+    tick: async (loop, { dryRun = false } = {}) =>
+      await loop.tick({
+        now: clock.now(),
+        signal: new AbortController().signal,
+        dryRun,
+        emit: (name, data) => {
+          events.push({ name, data });
+        },
+      }),
+    eventsOf: <Name extends EventName>(name: Name) =>
+      events.filter((event) => event.name === name).map((event) => event.data as WakefulEvents[Name]),
+    sql: (text) => {
+      const db = new DatabaseSync(join(paths.dataDir, "wakeful.db"));
+      db.exec(text);
+      db.close();
+    },
+  };
+}
+
+const second: DurationMs = 1_000;
+
+/** A pipeline whose stages follow each other in the order given. */
+export function chain(
+  name: string,
+  stages: readonly string[],
+  options: { readonly intake?: Partial<IntakeDefinition>; readonly stage?: Partial<StageDefinition> } = {},
+): PipelineDefinition {
+  const definitions = stages.map(
+    (stage, index): StageDefinition => stageDefinition(name, stage, { next: stages[index + 1] ?? null, ...options.stage }),
+  );
+  return {
+    name,
+    ...(options.intake === undefined ? {} : { intake: intakeDefinition(options.intake) }),
+    stages: Object.fromEntries(definitions.map((stage) => [stage.name, stage])),
+    first: stages[0] ?? "",
+  };
+}
+
+export function intakeDefinition(overrides: Partial<IntakeDefinition> = {}): IntakeDefinition {
+  return {
+    watch: "in",
+    match: ["*.cbz"],
+    profile: { lang: "eng" },
+    maxBytes: 1_000_000,
+    minStableMs: 2 * second,
+    diskFreeFactor: 2,
+    errorDir: "error",
+    archiveDir: "archive",
+    duplicates: "hold",
+    ...overrides,
+  };
+}
+
+function stageDefinition(pipeline: string, name: string, overrides: Partial<StageDefinition>): StageDefinition {
+  return {
+    name,
+    run: { kind: "command", argv: ["true"] },
+    heartbeat: { timeoutMs: 600 * second, from: "file" },
+    maxRunningMs: 86_400 * second,
+    attempts: 3,
+    onExhausted: "fail",
+    retry: { minMs: second, maxMs: 300 * second, factor: 2 },
+    exitCodes: { retryOn: [], failOn: [], holdOn: [] },
+    concurrencyKey: `${pipeline}.${name}`,
+    gatePatienceMs: 600 * second,
+    gateTimeoutMs: 30 * second,
+    finalizeGraceMs: 300 * second,
+    strays: "stop",
+    log: { maxBytes: 1_000_000 },
+    env: {},
+    envFiles: {},
+    fence: "freeze",
+    priority: 0,
+    labels: {},
+    next: null,
+    compatible: compatibleStageNames(name),
+    ...overrides,
+  };
+}
