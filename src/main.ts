@@ -85,11 +85,9 @@ async function start(
   const self = ownIdentity(host, table);
   const tools = await findWrapperTools({ path: environment.PATH ?? "/usr/local/bin:/usr/bin:/bin" });
 
-  let bus: EventBus | undefined;
-  const storeClock = createFlooredClock({ host: clock, onStep: (step) => bus?.emit("clock.stepped", { byMs: step.byMs }) });
-  const store = await openStore({ url: config.store, clock: storeClock });
+  const store = await openStore({ url: config.store, clock: createFlooredClock(clock) });
   undo.push(() => store.close());
-  bus = new EventBus(
+  const bus = new EventBus(
     () => store.now(),
     (thrown) => process.stderr.write(`a subscriber of events failed: ${messageOf(thrown)}\n`),
   );
@@ -159,9 +157,14 @@ async function start(
     clock,
     emit,
     random,
+    newId: newClientId,
     shielded,
     lastAliveAt: await store.upkeep.newestInstant(),
     adopt: async (run, why) => worker.adopt(run, why),
+  });
+  bus.subscribe((event) => {
+    // What has ended must still be written down: the ballast makes room for that, and nothing new is claimed.
+    if (event.name === "store.degraded" && event.data.code === "disk_full") void repairs.disk.freeBallast();
   });
   const worker = new CommandWorker({
     deps: runDeps,

@@ -6,6 +6,8 @@ export interface RetryDelay {
   readonly baseMs: DurationMs;
   /** The longest delay. Default 300 000. */
   readonly maxMs: DurationMs;
+  /** Each further delay is this many times the one before; at least 1. Default 2. */
+  readonly factor?: number | undefined;
 }
 
 export const defaultRetryDelay: RetryDelay = { baseMs: seconds(1), maxMs: minutes(5) };
@@ -13,11 +15,10 @@ export const defaultRetryDelay: RetryDelay = { baseMs: seconds(1), maxMs: minute
 /** A number in [0, 1), from the one place that draws them. */
 export type Random = () => number;
 
-/** The delay before try `n + 1` after `n` failed ones: doubled each time, and between half of that and all of it. */
+/** The delay before try `n + 1` after `n` failed ones: grown by the factor each time, and between half of that and all of it. */
 export function retryDelayMs(failures: number, delay: RetryDelay, random: Random): DurationMs {
-  // 2^31 times any base is beyond every sensible maximum, and more would overflow.
-  const doublings = Math.min(31, Math.max(0, failures - 1));
-  const full = Math.min(delay.maxMs, delay.baseMs * 2 ** doublings);
+  // Infinity is fine here: the maximum bounds it.
+  const full = Math.min(delay.maxMs, delay.baseMs * (delay.factor ?? 2) ** Math.max(0, failures - 1));
   return Math.round(full / 2 + (full / 2) * random());
 }
 

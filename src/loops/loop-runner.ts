@@ -2,13 +2,15 @@ import { SpanStatusCode, trace } from "@opentelemetry/api";
 import { messageOf } from "../domain/errors.ts";
 import type { DurationMs, Instant } from "../domain/time.ts";
 import type { Emit } from "../telemetry/events.ts";
-import type { Loop, LoopSnapshot, TickReport } from "./loop.ts";
+import { type Loop, type LoopSnapshot, nothingSeen, type TickReport } from "./loop.ts";
 
 export interface LoopRunnerDeps {
   readonly now: () => Instant;
   readonly monoNow: () => number;
   readonly random: () => number;
   readonly emit: Emit;
+  /** Runs before each tick: whoever judges silence must first know of the time in which nothing could be heard. */
+  readonly beforeTick?: () => Promise<void>;
 }
 
 /** A loop that has not finished a tick for this many of its periods is late, and somebody must know. */
@@ -54,9 +56,9 @@ export class LoopRunner {
     this.#deps = deps;
   }
 
-  /** Starting twice leaves one loop. */
+  /** Starting twice leaves one loop; one whose last tick is still ending is followed by another. */
   start(): void {
-    if (this.#stopping !== undefined) return;
+    if (this.#stopping !== undefined && !this.#stopping.signal.aborted) return;
     this.#stopping = new AbortController();
     this.#deps.emit("loop.started", {
       loop: this.loop.name,
@@ -64,7 +66,13 @@ export class LoopRunner {
       enabled: this.loop.enabled(),
       settings: this.#settings,
     });
-    this.#running = this.#run(this.#stopping.signal);
+    const running = this.#run(this.#stopping.signal, this.#running);
+    this.#running = running;
+    void running.then(() => {
+      if (this.#running !== running) return;
+      this.#running = undefined;
+      this.#stopping = undefined;
+    });
   }
 
   get alive(): boolean {
@@ -137,22 +145,29 @@ export class LoopRunner {
     }
   }
 
-  async #run(signal: AbortSignal): Promise<void> {
+  async #run(signal: AbortSignal, before: Promise<void> | undefined): Promise<void> {
+    await before;
     let waitMs = 0;
     while (!signal.aborted) {
       await this.#wait(waitMs);
       if (signal.aborted) break;
       this.#woken = false;
-      const report = await this.tickOnce();
+      const report = await this.tickOnce().catch((thrown: unknown) => {
+        // Not the tick, which reports its own failures, but what counts it: the store may be closing. The loop goes on.
+        this.#deps.emit("loop.failed", { loop: this.loop.name, message: messageOf(thrown) });
+        return nothingSeen;
+      });
       const interval = this.intervalMs * (1 + (this.#deps.random() - 0.5) * 2 * jitter);
       waitMs = Math.max(0, Math.min(interval, report.nextInMs ?? interval));
     }
-    this.#running = undefined;
-    this.#stopping = undefined;
   }
 
   async #wait(ms: DurationMs): Promise<void> {
-    if (this.#woken) return;
+    if (this.#woken) {
+      // A loop that is woken again and again must still let timers and requests have their turn.
+      await new Promise((resolve) => setImmediate(resolve));
+      return;
+    }
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, ms);
       // The loop follows its process and never holds it.
@@ -170,9 +185,11 @@ export class LoopRunner {
     const startedMono = monoNow();
     this.#tickStartedMono = startedMono;
     const span = trace.getTracer("wakeful").startSpan(`loop ${this.loop.name}`);
-    let report: TickReport = { seen: 0, settled: 0, lost: 0, failed: 0 };
+    let report: TickReport = nothingSeen;
     try {
-      if (this.loop.enabled() || dryRun) report = await this.loop.tick({ now: now(), signal, dryRun, emit });
+      await this.#deps.beforeTick?.();
+      if (this.loop.enabled() || this.loop.ticksWhenDisabled === true || dryRun)
+        report = await this.loop.tick({ now: now(), signal, dryRun, emit });
       this.#lastError = null;
       this.#lastSuccessAt = now();
     } catch (thrown) {

@@ -48,6 +48,8 @@ export interface RepairsDeps {
   readonly clock: HostClock;
   readonly emit: Emit;
   readonly random: () => number;
+  /** A new id, safe as a file name and never given before. */
+  readonly newId: () => string;
   readonly shielded: () => readonly ProcessIdentity[];
   /** The newest instant at which the previous daemon is known to have lived. */
   readonly lastAliveAt: Instant | undefined;
@@ -152,8 +154,17 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
     random,
     enabled: enabled("outbox"),
   });
-  const intake = createIntakeLoop({ store, registry, config, paths, emit, enabled: enabled("intake") });
-  const runnerDeps = { now: () => store.now(), monoNow: () => clock.mono(), random, emit };
+  const intake = createIntakeLoop({
+    store,
+    registry,
+    paths,
+    baseDir: config.baseDir,
+    hostId: host.hostId,
+    newId: deps.newId,
+    wall: () => clock.wall(),
+    enabled: enabled("intake"),
+  });
+  const runnerDeps = { now: () => store.now(), monoNow: () => clock.mono(), random, emit, beforeTick: () => clockWatch.look() };
   const { reaper, leases } = live.read();
   const reaperSettings = {
     jobScan: reaper.enabled,
@@ -179,13 +190,21 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
       runnerDeps,
     ),
     new LoopRunner(
-      createRetentionLoop({ store, config, paths, emit, enabled: enabled("retention"), sources }),
+      createRetentionLoop({
+        store,
+        paths,
+        sources,
+        policy: () => config.retention,
+        wall: () => clock.wall(),
+        enabled: enabled("retention"),
+      }),
       { intervalMs: 3_600_000 },
       runnerDeps,
     ),
   ]);
 
   let timer: NodeJS.Timeout | undefined;
+  let stopHints: (() => void) | undefined;
   let keptVantage = "";
   let keptAtMono = clock.mono();
   const keepVantage = async (): Promise<void> => {
@@ -216,6 +235,7 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
       timer = setInterval(() => void watch(), watchPeriodMs);
       timer.unref();
       loops.start(store);
+      stopHints = intake.watchHints(() => loops.wake("intake"));
     },
     stopBlocked: async (timeoutMs) => {
       await loops.runOnce("stopper", { dryRun: false });
@@ -230,6 +250,7 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
     },
     stop: async () => {
       clearInterval(timer);
+      stopHints?.();
       await loops.stop(loopStopMs);
       await keepVantage();
     },

@@ -160,7 +160,8 @@ export class CommandRun {
     this.#look()
       .catch((thrown: unknown) => {
         // The next second looks again; a disk that cannot be read proves nothing.
-        this.#deps.emit("loop.subject_failed", { loop: "worker", subject: `run ${this.runId}`, message: messageOf(thrown) });
+        if (isWakefulError(thrown) && thrown.retryable) this.#deps.emit("store.degraded", { code: thrown.code, message: thrown.message });
+        else this.#deps.emit("loop.subject_failed", { loop: "worker", subject: `run ${this.runId}`, message: messageOf(thrown) });
       })
       .finally(() => {
         this.#checking = false;
@@ -345,10 +346,9 @@ export class CommandRun {
 
   async #exited(status: number, writtenAtHostMs: number): Promise<void> {
     if (this.#mode !== "running") return;
-    this.#mode = "finalising";
-    clearTimeout(this.#timeout);
     const { store, emit } = this.#deps;
     const now = store.now();
+    // A store that refuses it (a full disk, a lost connection) leaves the run as it is; the next look tries again.
     const answer = await store.runs.recordExit({
       runId: this.runId,
       ownerEpoch: this.ownerEpoch,
@@ -360,6 +360,8 @@ export class CommandRun {
       this.#end();
       return;
     }
+    this.#mode = "finalising";
+    clearTimeout(this.#timeout);
     emit("run.exited", { runId: this.runId, jobId: this.jobId, queue: this.queue, exitCode: status, source: "exit record" });
     await this.#stopStrays(writtenAtHostMs);
     await this.#finalise(status);

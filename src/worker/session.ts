@@ -1,4 +1,4 @@
-import { messageOf } from "../domain/errors.ts";
+import { isWakefulError, messageOf } from "../domain/errors.ts";
 import type { RunId, WorkerId } from "../domain/ids.ts";
 import type { DurationMs } from "../domain/time.ts";
 import type { ProcessIdentity } from "../processes/identity.ts";
@@ -65,7 +65,7 @@ export class Session {
       if (answer.state === "dead" || answer.state === "stopped") await this.#openAgain(answer.state);
       else onRenewed?.(renewal);
     } catch (thrown) {
-      emit("store.degraded", { code: "renew_failed", message: messageOf(thrown) });
+      emit("store.degraded", { code: isWakefulError(thrown) ? thrown.code : "renew_failed", message: messageOf(thrown) });
     } finally {
       this.#renewing = false;
     }
@@ -80,6 +80,11 @@ export class Session {
     clearInterval(this.#timer);
     await this.#options.workers.leave(this.#workerId);
     this.#options.emit("worker.left", { workerId: this.#workerId });
+  }
+
+  /** Renews no more and says nothing: what is held may still be at work, and ends with this process. */
+  abandon(): void {
+    clearInterval(this.#timer);
   }
 
   async #openAgain(state: string): Promise<void> {

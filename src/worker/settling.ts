@@ -1,9 +1,10 @@
+import type { RunId } from "../domain/ids.ts";
 import type { RunOutcome as StoredOutcome } from "../domain/lifecycles.ts";
 import { asInstant, type Instant } from "../domain/time.ts";
 import { changeAfter, type JobBudget, type RunOutcome } from "../liveness/outcome-policy.ts";
 import { defaultRetryDelay, type Random, type RetryDelay } from "../liveness/retry-delay.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
-import type { Advance, AfterRun, LiveRun, Settlement } from "../store/port/runs.ts";
+import type { Advance, AfterRun, LiveRun, RunRow, Settlement } from "../store/port/runs.ts";
 
 /** What the settlement of a run's end needs besides the run itself. */
 export interface SettlingContext {
@@ -54,7 +55,7 @@ export function settlementOfFailure(run: LiveRun, outcome: RunOutcome, details: 
     neverStartedDeaths: details.neverStartedDeaths,
     onExhausted: stage?.onExhausted ?? "fail",
   };
-  const delay: RetryDelay = stage === undefined ? defaultRetryDelay : { baseMs: stage.retry.minMs, maxMs: stage.retry.maxMs };
+  const delay: RetryDelay = stage === undefined ? defaultRetryDelay : { baseMs: stage.retry.minMs, maxMs: stage.retry.maxMs, factor: stage.retry.factor };
   const change = changeAfter(outcome, {
     runId: run.id,
     counted: run.state !== "reserved",
@@ -100,6 +101,28 @@ export function settlementOfSuccess(
     ...(details.exitCode === undefined ? {} : { exitCode: details.exitCode }),
     ...(details.evidence === undefined ? {} : { evidence: JSON.stringify(details.evidence) }),
   };
+}
+
+/** Ends as never started by the death of whoever had claimed the run: too many in a row cost the job an attempt each. */
+const sessionDeaths: ReadonlySet<string> = new Set([
+  "nogo",
+  "session_dead",
+  "session_silent",
+  "supervisor_dead",
+  "dead_pid",
+  "other_boot",
+  "wrapper_dead",
+  "start_failed",
+]);
+
+/** How many runs directly before `runId` ended so; a claim that merely got lost neither counts nor breaks the row. */
+export function neverStartedDeathsBefore(runs: readonly RunRow[], runId: RunId): number {
+  let deaths = 0;
+  for (const before of runs.filter((run) => run.id < runId).reverse()) {
+    if (before.outcome !== "never_started" && before.outcome !== "released") break;
+    if (before.outcome === "never_started" && sessionDeaths.has(before.reason ?? "")) deaths++;
+  }
+  return deaths;
 }
 
 const fenceOf = (run: LiveRun): Pick<Settlement, "runId" | "ownerEpoch" | "jobId"> => ({

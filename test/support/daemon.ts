@@ -1,0 +1,81 @@
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { onTestFinished } from "vitest";
+import { adminTokenPath } from "../../src/http/tokens.ts";
+import { type Daemon, type DaemonOptions, type StopMode, startDaemon } from "../../src/main.ts";
+import { loadConfiguration } from "../../src/pipelines/load.ts";
+import { api } from "../../src/protocol/api/index.ts";
+import { type Client, createClient } from "../../src/protocol/client.ts";
+import { tempDir } from "./temp-dir.ts";
+import { until } from "./until.ts";
+
+/** A whole daemon in this process, on a folder with a `wakeful.yaml`, and a client of its API. */
+export interface TestDaemon {
+  readonly folder: string;
+  readonly dataDir: string;
+  readonly daemon: Daemon;
+  readonly client: Client;
+  readonly log: readonly string[];
+  stop(mode?: StopMode): Promise<void>;
+}
+
+export interface TestDaemonOptions {
+  readonly yaml: string;
+  readonly folder?: string;
+  readonly flags?: Readonly<Record<string, unknown>>;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly clock?: DaemonOptions["clock"];
+}
+
+export async function startTestDaemon(options: TestDaemonOptions): Promise<TestDaemon> {
+  const folder = options.folder ?? tempDir("daemon");
+  await writeFile(join(folder, "wakeful.yaml"), options.yaml);
+  const env = { PATH: process.env.PATH, ...options.env };
+  const flags = { "http.listen": "127.0.0.1:0", ...options.flags };
+  const configuration = await loadConfiguration({ cwd: folder, env, flags });
+  const log: string[] = [];
+  const daemon = await startDaemon({
+    configuration,
+    environment: env,
+    writeLog: (line) => log.push(line),
+    ...(options.clock === undefined ? {} : { clock: options.clock }),
+  });
+  let stopped = false;
+  const stop = async (mode: StopMode = "interrupt"): Promise<void> => {
+    if (stopped) return;
+    stopped = true;
+    await daemon.stop(mode);
+  };
+  onTestFinished(() => stop());
+  const { dataDir } = configuration.config;
+  const token = (await readFile(adminTokenPath(dataDir), "utf8")).trim();
+  return { folder, dataDir, daemon, client: createClient({ url: daemon.url, token }), log, stop };
+}
+
+/** One stage that runs `script` with sh. */
+export const oneStage = (script: string, stage = ""): string => `
+dataDir: ./data
+pipelines:
+  p:
+    stages:
+      work:
+        run: { command: [sh, -c, ${JSON.stringify(script)}] }
+        timeout: 1h
+        retry: { min: 0s, max: 0s }
+        ${stage}
+`;
+
+export async function submit(client: Client, key: string): Promise<number> {
+  const { item } = await client.call(api.submitItem, { params: { name: "p" }, body: { key } });
+  return item.id;
+}
+
+export async function untilItem(client: Client, id: number, state: string, timeoutMs = 20_000) {
+  return until(
+    async () => {
+      const found = await client.call(api.getItem, { params: { id } });
+      return found.item.state === state ? found : undefined;
+    },
+    { timeoutMs, what: `item ${id} to be ${state}` },
+  );
+}
