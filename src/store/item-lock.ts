@@ -9,13 +9,23 @@ export interface LockedItem {
 }
 
 /**
- * An item and its visit, locked in the order in which a settler takes them (visit, then item). Between the look at which visit it is and
- * the lock the item may have moved on; then it is looked at again.
+ * An item, its visit and its unfinished job, locked in the order in which a settler takes them: job, visit, item. Between the look at
+ * which visit it is and the lock the item may have moved on; then it is looked at again.
  */
 export async function lockItem(engine: Engine, tx: Kysely<Database>, id: ItemId): Promise<LockedItem | undefined> {
   for (;;) {
     const seen = await tx.selectFrom("items").select("visit_id").where("id", "=", id).executeTakeFirst();
     if (seen === undefined) return undefined;
+    if (engine.capabilities.rowLocks) {
+      await tx
+        .selectFrom("jobs")
+        .select("id")
+        .where("item_id", "=", id)
+        .where("finished_at", "is", null)
+        .orderBy("id")
+        .forUpdate()
+        .execute();
+    }
     const visit =
       seen.visit_id === null
         ? undefined

@@ -36,7 +36,8 @@ export function postgresTarget(options: PostgresTargetOptions): PostgresTarget {
       options: settings.join(" "),
       // A session whose process stopped in the middle of a transaction gives its locks back by itself.
       idle_in_transaction_session_timeout: 5_000,
-      lock_timeout: 1_000,
+      // Longer than the server's deadlock_timeout of 1 s: else both sides of a deadlock would give up, and not the one that it picks.
+      lock_timeout: 1_500,
       statement_timeout: 30_000,
       connectionTimeoutMillis: 5_000,
       keepAlive: true,

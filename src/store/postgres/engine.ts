@@ -11,7 +11,7 @@ import type { HintChannel } from "./hint-channel.ts";
 import { StatementPool } from "./pool.ts";
 
 /** How often a transaction is begun in all before its deadlock or lock timeout is the caller's. */
-const triesMax = 4;
+const triesMax = 5;
 
 export interface PostgresEngineOptions {
   readonly target: PostgresTarget;

@@ -94,7 +94,11 @@ function dealOut(groups: readonly EnqueueGroup[], rows: Rows): readonly (readonl
 }
 
 /** A group of which some or all jobs carry ids of their caller's: inserted apart from those without, and told apart again by id. */
-function bindWithIds(group: EnqueueGroup, values: readonly unknown[], statements: BoundStatement[]): (rows: readonly Rows[]) => readonly (readonly JobId[])[] {
+function bindWithIds(
+  group: EnqueueGroup,
+  values: readonly unknown[],
+  statements: BoundStatement[],
+): (rows: readonly Rows[]) => readonly (readonly JobId[])[] {
   const named = new Map(group.jobs.flatMap((job) => (job.enqueueId === undefined ? [] : [[job.enqueueId, job.payload ?? null] as const])));
   const unnamed = group.jobs.filter((job) => job.enqueueId === undefined);
   const at = statements.length;
@@ -105,6 +109,8 @@ function bindWithIds(group: EnqueueGroup, values: readonly unknown[], statements
     const ids = new Map((rows[at + 1] ?? []).map((row) => [row[1] as string, asJobId(row[0] as number)]));
     let next = 0;
     const plain = rows[at + 2] ?? [];
-    return [group.jobs.map((job) => (job.enqueueId === undefined ? asJobId(plain[next++]?.[0] as number) : (ids.get(job.enqueueId) as JobId)))];
+    return [
+      group.jobs.map((job) => (job.enqueueId === undefined ? asJobId(plain[next++]?.[0] as number) : (ids.get(job.enqueueId) as JobId))),
+    ];
   };
 }

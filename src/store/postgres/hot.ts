@@ -5,6 +5,7 @@ import { checkEnqueueGroup } from "../enqueue-groups.ts";
 import type { Engine } from "../engine.ts";
 import { UnknownQueueError } from "../errors.ts";
 import type { HotVerbs } from "../hot.ts";
+import { OpenCalls } from "../open-calls.ts";
 import type { ClaimRequest, FencedAnswer, RunsStore, Settlement } from "../port/runs.ts";
 import { createRunReads } from "../run-reads.ts";
 import { createRunVerbs } from "../run-verbs.ts";
@@ -37,15 +38,16 @@ export function createHot(outer: PostgresEngine): HotVerbs {
   const beats = createRunBeats(engine, verb);
   const queueIds = new QueueIds(engine);
 
+  const calls = new OpenCalls();
   return {
-    jobs: {
+    jobs: calls.guard<HotVerbs["jobs"]>({
       ...beats.jobs,
       enqueue: async (group) => {
         checkEnqueueGroup(group);
         return group.jobs.length === 0 ? [] : await enqueue({ group, queueId: await queueIds.of(group.queue) });
       },
-    },
-    runs: {
+    }),
+    runs: calls.guard<HotVerbs["runs"]>({
       ...createRunReads(engine.kysely),
       ...createRunVerbs(engine),
       ...beats.runs,
@@ -66,9 +68,10 @@ export function createHot(outer: PostgresEngine): HotVerbs {
         return answers.map((answer) => (answer.kind === "singly" ? (others.next().value as FencedAnswer) : answer));
       },
       settleLostPage: async (page) => await settleLostPage(engine, page),
-    },
-    workers: beats.workers,
+    }),
+    workers: calls.guard<HotVerbs["workers"]>(beats.workers),
     close: async () => {
+      await calls.close();
       await lanes.close();
       await engine.kysely.destroy();
     },
@@ -123,9 +126,14 @@ class QueueIds {
   }
 }
 
-async function claimedBefore(request: ClaimRequest, verb: (verb: Parameters<VerbPhase["batch"]>[0][number]) => Promise<unknown>): ReturnType<RunsStore["claim"]> {
+async function claimedBefore(
+  request: ClaimRequest,
+  verb: (verb: Parameters<VerbPhase["batch"]>[0][number]) => Promise<unknown>,
+): ReturnType<RunsStore["claim"]> {
   const statements = [{ statement: runsOfClaim, values: [request.workerId, request.claimSeq] }];
-  return (await verb({ statements, answer: (rows: readonly Rows[]) => claimedRuns(rows[0] ?? []) })) as Awaited<ReturnType<RunsStore["claim"]>>;
+  return (await verb({ statements, answer: (rows: readonly Rows[]) => claimedRuns(rows[0] ?? []) })) as Awaited<
+    ReturnType<RunsStore["claim"]>
+  >;
 }
 
 const writer: RunEndWriter = {
@@ -147,7 +155,10 @@ async function settleRest(engine: Engine, settlements: readonly Settlement[]): P
     const settled = await engine.transaction(async (tx) => {
       const outcomes = new Map<Settlement, FencedAnswer | { readonly thrown: unknown }>();
       const now = engine.now();
-      const known = await lockFacts(tx, [...round].map(({ runId }) => runId));
+      const known = await lockFacts(
+        tx,
+        [...round].map(({ runId }) => runId),
+      );
       const ends: WrittenEnd[] = [];
       for (const settlement of round) {
         const facts = known.get(settlement.runId);
@@ -159,7 +170,13 @@ async function settleRest(engine: Engine, settlements: readonly Settlement[]): P
           outcomes.set(settlement, { kind: "ok" });
         } else {
           if (plan.kind === "lost" && facts !== undefined) {
-            await writeLateResult(tx, { at: now, actor: settlement.actor ?? "worker", reason: settlement.reason, tried: lateResult(settlement, plan.why), run: facts });
+            await writeLateResult(tx, {
+              at: now,
+              actor: settlement.actor ?? "worker",
+              reason: settlement.reason,
+              tried: lateResult(settlement, plan.why),
+              run: facts,
+            });
           }
           outcomes.set(settlement, plan);
         }
@@ -198,7 +215,12 @@ async function settleLostPage(engine: Engine, page: Parameters<RunsStore["settle
     const now = engine.now();
     const lost = await lockLost(tx, { workerIds: page.workerIds, limit: Math.max(limit, spreadBeyond) + 1 });
     const settled = lost.slice(0, limit);
-    const event = { now, reason: page.reason, actor: page.actor, spread: lost.length > spreadBeyond ? { from: page.spreadFrom, overMs: page.spreadMs } : undefined };
+    const event = {
+      now,
+      reason: page.reason,
+      actor: page.actor,
+      spread: lost.length > spreadBeyond ? { from: page.spreadFrom, overMs: page.spreadMs } : undefined,
+    };
     const ends = settled.map((facts) => ({ end: planLoss(facts, event), facts }));
     await writeRunEnds(tx, ends, now);
     for (const { end } of ends) hintsOfEnd(end, hints);

@@ -36,7 +36,14 @@ export interface LanePhase<Input, Output> {
  * What every hot connection plans with. The tables change so fast that statistics lag behind, and with them these plans flip to scans
  * that grow with history: each statement is shaped for its index, and kept there.
  */
-const plannerSettings = ["enable_seqscan=off", "enable_hashjoin=off", "enable_mergejoin=off", "enable_bitmapscan=off", "jit=off", "plan_cache_mode=force_generic_plan"];
+const plannerSettings = [
+  "enable_seqscan=off",
+  "enable_hashjoin=off",
+  "enable_mergejoin=off",
+  "enable_bitmapscan=off",
+  "jit=off",
+  "plan_cache_mode=force_generic_plan",
+];
 
 /** The connection settings of the hot path's own connections. */
 export function hotConfig(target: PostgresTarget): pg.ClientConfig {
@@ -161,7 +168,10 @@ export class Lanes {
 
   async #turn(lane: number, taken: readonly Taken[]): Promise<void> {
     try {
-      const rows = await this.#commit(lane, taken.flatMap(({ batch }) => batch.statements));
+      const rows = await this.#commit(
+        lane,
+        taken.flatMap(({ batch }) => batch.statements),
+      );
       let from = 0;
       for (const { members, batch } of taken) {
         const outputs = batch.answers(rows.slice(from, from + batch.statements.length));
@@ -205,7 +215,9 @@ export class Lanes {
     const client = await this.#client(lane);
     const queries = [
       client.query("begin"),
-      ...statements.map(({ statement, values }) => client.query({ name: statement.name, text: statement.text, values: [...values], rowMode: "array" })),
+      ...statements.map(({ statement, values }) =>
+        client.query({ name: statement.name, text: statement.text, values: [...values], rowMode: "array" }),
+      ),
       client.query("commit"),
     ];
     const settled = await Promise.allSettled(queries);
@@ -240,4 +252,3 @@ export class Lanes {
     return client;
   }
 }
-

@@ -117,7 +117,10 @@ export function createRunBeats(engine: Engine, join: Join): RunBeats {
       start: async (runs) => {
         if (runs.length === 0) return [];
         const answer = (rows: readonly Rows[]): Set<RunId> => new Set((rows[0] ?? []).map((row) => row[0] as RunId));
-        const begun = (await join({ statements: [{ statement: startRuns, values: [startsAsJson(runs), engine.now()] }], answer })) as Set<RunId>;
+        const begun = (await join({
+          statements: [{ statement: startRuns, values: [startsAsJson(runs), engine.now()] }],
+          answer,
+        })) as Set<RunId>;
         return await startAnswers(engine, runs, begun);
       },
       beat: async (beats) => {

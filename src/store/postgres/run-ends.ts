@@ -76,7 +76,10 @@ export async function lockFacts(tx: Transaction<Database>, runIds: readonly RunI
   return new Map((rows as RunFacts[]).map((facts) => [facts.runId, facts]));
 }
 
-export async function lockLost(tx: Transaction<Database>, options: { readonly workerIds: readonly WorkerId[]; readonly limit: number }): Promise<readonly LostRun[]> {
+export async function lockLost(
+  tx: Transaction<Database>,
+  options: { readonly workerIds: readonly WorkerId[]; readonly limit: number },
+): Promise<readonly LostRun[]> {
   const { rows } = await tx.executeQuery(CompiledQuery.raw(factsOfLost, [freeNeverStartedEnds, options.workerIds, options.limit]));
   return rows as LostRun[];
 }

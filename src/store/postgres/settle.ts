@@ -56,13 +56,18 @@ export class SettlePhase implements LanePhase<readonly Settlement[], readonly Se
         else known.push(settlement);
       }
     }
-    const statements: BoundStatement[] = [...byReason].map(([reason, settlements]) => ({ statement: settlePlain, values: valuesOf(reason, settlements, now) }));
+    const statements: BoundStatement[] = [...byReason].map(([reason, settlements]) => ({
+      statement: settlePlain,
+      values: valuesOf(reason, settlements, now),
+    }));
     return {
       statements,
       answers: (rows) => {
         const settled = new Set<JobId>(rows.flatMap((of) => of.map((row) => row[0] as JobId)));
         // Deleted as it is answered: of two settlements of one job in a turn, the second one asks again.
-        return inputs.map((input) => input.map((settlement) => (isPlainSuccess(settlement) && settled.delete(settlement.jobId) ? ok : singly)));
+        return inputs.map((input) =>
+          input.map((settlement) => (isPlainSuccess(settlement) && settled.delete(settlement.jobId) ? ok : singly)),
+        );
       },
     };
   }

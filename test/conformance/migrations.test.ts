@@ -1,0 +1,105 @@
+import { join } from "node:path";
+import { sql } from "kysely";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { HintBoard } from "../../src/store/hint-board.ts";
+import { checkSchema, type Migration, type MigrationTarget, migrate } from "../../src/store/migrator.ts";
+import { postgresTarget } from "../../src/store/postgres/client-config.ts";
+import { PostgresEngine } from "../../src/store/postgres/engine.ts";
+import { targetOf as postgresTargetOf } from "../../src/store/postgres/open.ts";
+import { SqliteConnection } from "../../src/store/sqlite/connection.ts";
+import { SqliteEngine } from "../../src/store/sqlite/engine.ts";
+import { targetOf as sqliteTargetOf } from "../../src/store/sqlite/open.ts";
+import { createDatabase } from "../support/postgres.ts";
+import { StoreTestClock } from "../support/stores.ts";
+import { tempDir } from "../support/temp-dir.ts";
+
+const clock = new StoreTestClock();
+const one: Migration = { number: 1, name: "one", text: "create table one (a integer not null); insert into one (a) values (1);" };
+const two: Migration = { number: 2, name: "two", text: "create table two (a integer); insert into two (a) select a + 1 from one;" };
+const broken: Migration = {
+  number: 2,
+  name: "broken",
+  text: "create table half (a integer); insert into half (a) values (1); insert into nowhere values (1);",
+};
+
+/** An empty database, and a way to look at it as several programs at once. */
+type OpenDatabase = () => Promise<() => MigrationTarget>;
+
+async function onSqlite(): Promise<() => MigrationTarget> {
+  const path = join(tempDir("migrations"), "wakeful.db");
+  const connection = new SqliteConnection({ path });
+  onTestFinished(() => connection.close());
+  // One owner: its callers are its only programs.
+  const target = sqliteTargetOf(new SqliteEngine({ connection, hints: new HintBoard(), now: () => clock.now() }));
+  return () => target;
+}
+
+async function onPostgres(): Promise<() => MigrationTarget> {
+  const database = await createDatabase();
+  onTestFinished(() => database.drop());
+  return () => {
+    const engine = new PostgresEngine({
+      target: postgresTarget({ url: database.url }),
+      hints: new HintBoard(),
+      now: () => clock.now(),
+      poolSize: 2,
+    });
+    onTestFinished(() => engine.close());
+    return postgresTargetOf(engine);
+  };
+}
+
+async function tablesOf(target: MigrationTarget, names: readonly string[]): Promise<readonly string[]> {
+  const found: string[] = [];
+  for (const name of names) {
+    const exists = await target.kysely
+      .executeQuery(sql`select 1 from ${sql.table(name)}`.compile(target.kysely))
+      .then(() => true)
+      .catch(() => false);
+    if (exists) found.push(name);
+  }
+  return found;
+}
+
+function migrations(open: OpenDatabase): void {
+  test("migrations are applied in order, once, and written down", async () => {
+    const target = (await open())();
+    expect(await migrate(target, [one])).toBe(1);
+    expect(await migrate(target, [one, two])).toBe(1);
+    expect(await migrate(target, [one, two])).toBe(0);
+    const rows = await target.kysely.selectFrom("migrations").selectAll().orderBy("number").execute();
+    expect(rows).toEqual([
+      { number: 1, name: "one", applied_at: clock.now() },
+      { number: 2, name: "two", applied_at: clock.now() },
+    ]);
+  });
+
+  test("a migration that fails half-way leaves nothing of itself and can be replaced", async () => {
+    const target = (await open())();
+    await migrate(target, [one]);
+    await expect(migrate(target, [one, broken])).rejects.toThrow(/nowhere/);
+    expect(await tablesOf(target, ["one", "half"])).toEqual(["one"]);
+    expect(await migrate(target, [one, two])).toBe(1);
+  });
+
+  test("of programs that migrate at once one does, the others find it done", async () => {
+    const another = await open();
+    const applied = await Promise.all([another(), another(), another()].map((target) => migrate(target, [one, two])));
+    expect([...applied].sort()).toEqual([0, 0, 2]);
+  });
+
+  test("a schema that a newer program made is refused, an older one is told to be migrated", async () => {
+    const target = (await open())();
+    await migrate(target, [one, two]);
+    await expect(migrate(target, [one])).rejects.toMatchObject({ code: "store_newer", details: { found: 2, known: 1 } });
+    await expect(checkSchema(target, [one])).rejects.toMatchObject({ code: "store_newer" });
+    await expect(checkSchema(target, [one, two, { ...two, number: 3 }])).rejects.toMatchObject({
+      code: "store_older",
+      details: { found: 2, known: 3 },
+    });
+    await expect(checkSchema(target, [one, two])).resolves.toBeUndefined();
+  });
+}
+
+describe("SQLite", () => migrations(onSqlite));
+describe("PostgreSQL", () => migrations(onPostgres));
