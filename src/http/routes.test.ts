@@ -192,6 +192,20 @@ test("a lease is held by its fencing number alone", async () => {
   expect((await request("GET", "/v1/leases")).body.leases).toMatchObject([{ name: "org/repo", state: "held", waiters: 0 }]);
 });
 
+test("whoever does not wait for a lease gets it when it is free, and leaves no place in line when it is not", async () => {
+  const { request } = await apiDaemon();
+  const process = { hostId: "h", bootId: "b", pidNamespace: "n", pid: 5, startTime: "9" };
+  const ask = async (ticket: string) =>
+    (
+      await request("POST", "/v1/leases/main/acquire", {
+        body: { ticket, holder: { kind: "process", process }, ttlMs: 5000, maxHoldMs: 60_000 },
+      })
+    ).body;
+  expect((await ask("t1")).kind).toBe("held");
+  expect(await ask("t2")).toEqual({ kind: "timed_out" });
+  expect((await request("GET", "/v1/leases")).body.leases).toMatchObject([{ state: "held", waiters: 0 }]);
+});
+
 test("a pipeline is shown without the values of its environment", async () => {
   const { request } = await apiDaemon();
   const answer = await request("GET", "/v1/pipelines/comics");

@@ -56,7 +56,7 @@ export async function startServer({
   });
   const local = createServer({ requestTimeout: app.server.requestTimeout }, (request, response) => app.routing(request, response));
   try {
-    await app.listen(listen);
+    await app.listen({ ...listen });
   } catch (cause) {
     await app.close();
     throw new WakefulError(

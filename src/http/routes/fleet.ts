@@ -48,7 +48,7 @@ export function leaseRoutes(app: FastifyInstance, { store }: DaemonServices): vo
   mount(app, api.acquireLease, async ({ params, body }) => {
     const { ticket, holder, ttlMs, maxHoldMs, waitMs = 0 } = body;
     if (maxHoldMs < ttlMs) throw new WakefulError("bad_request", "maxHoldMs must not be less than ttlMs.");
-    return store.leases.acquire({
+    const answer = await store.leases.acquire({
       name: params.name,
       ticket,
       holder:
@@ -57,8 +57,14 @@ export function leaseRoutes(app: FastifyInstance, { store }: DaemonServices): vo
           : { kind: "process", process: { ...holder.process, hostId: asHostId(holder.process.hostId) } },
       ttlMs,
       maxHoldMs,
-      timeoutAt: addMs(store.now(), waitMs),
+      // A free lease is granted whatever the timeout; the store asks for one that is still ahead.
+      timeoutAt: addMs(store.now(), Math.max(1, waitMs)),
     });
+    if (waitMs > 0 || answer.kind !== "waiting") return answer;
+    // Whoever does not wait must not be granted it later, when nobody would know.
+    await store.leases.abandon(ticket);
+    return { kind: "timed_out" as const };
+  });
   });
 
   const lost = (name: string, fencing: number): WakefulError =>

@@ -30,6 +30,19 @@ export function statusRoutes(app: FastifyInstance, { store, loops, readiness, me
     await reply.code(ready ? 200 : 503).send({ ready, reasons });
   });
 
+  mount(app, api.checkStore, async () => {
+    const [integrity, breaches, newestAt, sizeBytes, outboxWaiting, dead] = await Promise.all([
+      store.upkeep.integrityCheck(),
+      store.upkeep.checkInvariants(),
+      store.upkeep.newestInstant(),
+      store.upkeep.sizeBytes(),
+      store.outbox.depth(),
+      store.outbox.listDead(100),
+    ]);
+    const outboxDead = dead.map(({ id, kind, key, lastError }) => ({ id, kind, key, error: lastError }));
+    return { integrity, breaches, now: store.now(), newestAt: newestAt ?? null, sizeBytes, outboxWaiting, outboxDead };
+  });
+
   mount(app, api.getDaemon, async () => {
     const { version, pid, startedAt, dataDir, store: storeText } = daemon;
     return { version, pid, startedAt, now: store.now(), dataDir, store: storeText };

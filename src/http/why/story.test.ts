@@ -134,10 +134,10 @@ test("a lost run's story tells where it ran, its last signs of life, the verdict
   const told = story({ job: job({ runCount: 1, losses: 1, maxLosses: 3 }), runs: [lost] }, { actions: [action({ runId: lost.id })] });
   expect(told.text).toBe(
     [
-      "Job job:7 (comics/ocr) is queued. Nothing is in its way: the next free worker takes it.",
+      "job:7 (comics/ocr) is queued. Nothing is in its way: the next free worker takes it.",
       "",
       "  2026-01-01 00:00:00Z (1 min 5 s ago)",
-      "      Job job:7 was enqueued on comics/ocr, for at most 3 attempts.",
+      "      job:7 was enqueued on comics/ocr, for at most 3 attempts.",
       "  2026-01-01 00:00:02Z (1 min 3 s ago)",
       "      Attempt 1 started under worker w1 (host host-one, pid 77), as process 812 on host host-one.",
       "  2026-01-01 00:00:09Z (56 s ago)",
@@ -292,7 +292,15 @@ test("the story of one run leaves the others out", () => {
 });
 
 test("an item's story walks through its stages", () => {
-  const item = { id: asItemId(4), pipeline: "comics", key: "batman", label: "Batman.cbz", state: "active", stage: "ocr" } as ItemRow;
+  const item = {
+    id: asItemId(4),
+    pipeline: "comics",
+    key: "batman",
+    label: "Batman.cbz",
+    state: "active",
+    stage: "ocr",
+    createdAt: start,
+  } as ItemRow;
   const visit = {
     id: asVisitId(1),
     itemId: item.id,
@@ -313,14 +321,19 @@ test("an item's story walks through its stages", () => {
     {
       subject: { kind: "item", id: 4 },
       item,
+      actions: [action({ at: start, action: "item.added", actor: "t", itemId: item.id })],
       visits: [visit, { ...visit, number: 2, stage: "ocr", state: "open", openedAt: at(500), closedAt: null }],
     },
   );
-  expect(told.headline).toBe(
-    "Item item:4 (comics: Batman.cbz, batman) is active in stage ocr. Nothing is in its way: the next free worker takes it.",
-  );
+  expect(told.headline).toBe("item:4 (comics: Batman.cbz) is active in stage ocr. Nothing is in its way: the next free worker takes it.");
   expect(textsOf("past", told)).toEqual(
-    expect.arrayContaining(["The item entered stage prep.", "Stage prep: passed.", "The item entered stage ocr (visit 2)."]),
+    expect.arrayContaining([
+      "The item was added by t, with the key batman.",
+      "The item entered stage prep.",
+      "job:7: was enqueued on comics/ocr, for at most 3 attempts.",
+      "Stage prep: passed.",
+      "The item entered stage ocr (visit 2).",
+    ]),
   );
 });
 

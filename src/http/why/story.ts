@@ -9,10 +9,11 @@ import { standingOf } from "./standing.ts";
 
 /** Tells what happened to a thing, on what evidence, what it waits for and what comes next. Pure: the same facts, the same story. */
 export function tellStory(facts: StoryFacts): StoryWire {
+  // At one instant: the item enters its stage, then its job is enqueued, then whatever else is on record.
   const past = [
-    ...facts.jobs.flatMap((job) => jobLines(job, facts)),
     ...itemLines(facts),
-    ...facts.actions.filter((action) => !tellsEnd(action)).map(actionLine),
+    ...facts.jobs.flatMap((job) => jobLines(job, facts)),
+    ...facts.actions.filter((action) => !tellsEnd(action) && action.action !== "item.added").map(actionLine),
   ];
   const newest = facts.jobs.at(-1);
   const standing = newest === undefined ? [] : standingOf(newest, facts);
@@ -38,12 +39,11 @@ function headlineOf(facts: StoryFacts, standing: readonly StoryLine[]): string {
     return `${capital(subjectText(facts))} (${job?.queue ?? "unknown queue"}) ${run?.state === "ended" ? `has ended: ${run.outcome ?? "unknown"} (${run.reason ?? "no reason on record"}).` : `is ${run?.state ?? "unknown"}.`}`;
   }
   if (subject.kind === "item" && item !== undefined) {
-    const label = item.label === null ? item.key : `${item.label}, ${item.key}`;
-    return `Item item:${item.id} (${item.pipeline}: ${label}) is ${item.state} in stage ${item.stage}. ${item.state === "active" ? known : ""}`.trim();
+    return `item:${item.id} (${item.pipeline}: ${item.label ?? item.key}) is ${item.state} in stage ${item.stage}. ${item.state === "active" ? known : ""}`.trim();
   }
-  if (job === undefined) return `${capital(subjectText(facts))} has no job.`;
+  if (job === undefined) return `${subjectText(facts)} has no job.`;
   const state = job.state === "queued" && job.blockedBy !== null ? "queued, blocked" : job.state;
-  return `Job job:${job.id} (${job.queue}) is ${state}. ${known}`.trim();
+  return `job:${job.id} (${job.queue}) is ${state}. ${job.finishedAt === null ? known : ""}`.trim();
 }
 
 function jobLines({ job, runs }: JobFacts, facts: StoryFacts): StoryLine[] {
@@ -52,14 +52,24 @@ function jobLines({ job, runs }: JobFacts, facts: StoryFacts): StoryLine[] {
   const created: StoryLine = {
     at: job.createdAt,
     tense: "past",
-    text: `Job job:${job.id} was enqueued on ${job.queue}, for at most ${job.maxAttempts} attempt${job.maxAttempts === 1 ? "" : "s"}.`,
+    text: `job:${job.id} was enqueued on ${job.queue}, for at most ${job.maxAttempts} attempt${job.maxAttempts === 1 ? "" : "s"}.`,
   };
-  return [...(facts.subject.kind === "run" ? [] : [created]), ...told.flatMap((run) => runLines(run, facts))];
+  const lines = [...(facts.subject.kind === "run" ? [] : [created]), ...told.flatMap((run) => runLines(run, facts))];
+  // An item has a first attempt in every stage.
+  return facts.subject.kind === "item"
+    ? lines.map((line) => ({ ...line, text: `job:${job.id}: ${line.text.replace(/^job:[0-9]+ /, "")}` }))
+    : lines;
 }
 
-function itemLines({ subject, item, visits }: StoryFacts): StoryLine[] {
+function itemLines({ subject, item, visits, actions }: StoryFacts): StoryLine[] {
   if (subject.kind !== "item" || item === undefined) return [];
-  return visits.flatMap((visit) => {
+  const added = actions.find(({ action }) => action === "item.added");
+  const came: StoryLine = {
+    at: item.createdAt,
+    tense: "past",
+    text: `The item was added${added === undefined ? "" : ` by ${added.actor}`}, with the key ${item.key}.`,
+  };
+  const stages = visits.flatMap((visit) => {
     const opened: StoryLine = {
       at: visit.openedAt,
       tense: "past",
@@ -69,6 +79,7 @@ function itemLines({ subject, item, visits }: StoryFacts): StoryLine[] {
     const ends = { open: "is open", passed: "passed", returned: "left without passing", failed: "failed" };
     return [opened, { at: visit.closedAt, tense: "past" as const, text: `Stage ${visit.stage}: ${ends[visit.state]}.` }];
   });
+  return [came, ...stages];
 }
 
 function actionLine({ at, action, actor, reason, message }: ActionRow): StoryLine {

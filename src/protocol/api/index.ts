@@ -12,7 +12,7 @@ const { beatRun, getRun, listRuns, progressRun, runLogs } = runs;
 const { abandonLease, acquireLease, getDaemon, getPipeline, listLeases, listLoops, listPipelines, listSlots, listWorkers } = fleet;
 const { pause, releaseLease, renewLease, resume, runLoop } = fleet;
 const { decideDuplicate, events, listActions, listDuplicates, why } = records;
-const { healthz, metrics, openapi, queueStatus, readyz } = status;
+const { checkStore, healthz, metrics, openapi, queueStatus, readyz } = status;
 
 /** Every call of the API by name. */
 export const api = {
@@ -22,5 +22,5 @@ export const api = {
   ...{ abandonLease, acquireLease, getDaemon, getPipeline, listLeases, listLoops, listPipelines, listSlots, listWorkers },
   ...{ pause, releaseLease, renewLease, resume, runLoop },
   ...{ decideDuplicate, events, listActions, listDuplicates, why },
-  ...{ healthz, metrics, openapi, queueStatus, readyz },
+  ...{ checkStore, healthz, metrics, openapi, queueStatus, readyz },
 } as const satisfies Record<string, Endpoint>;

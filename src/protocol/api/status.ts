@@ -60,3 +60,21 @@ export const openapi = endpoint({
   access: "admin",
   answer: z.unknown(),
 });
+
+export const checkStore = endpoint({
+  method: "GET",
+  path: "/v1/store/check",
+  tag: "status",
+  summary: "Reads the whole store and checks every promise of its schema; for `wakeful doctor`. Costs grow with its size.",
+  access: "admin",
+  answer: z.object({
+    integrity: z.array(z.string()),
+    breaches: z.array(z.object({ rule: z.string(), subject: z.string(), found: z.string() })),
+    now: z.int(),
+    newestAt: z.int().nullable(),
+    sizeBytes: z.number(),
+    outboxWaiting: z.int(),
+    outboxDead: z.array(z.object({ id: z.int(), kind: z.string(), key: z.string(), error: z.string().nullable() })),
+  }),
+});
+export type StoreCheckWire = z.output<typeof checkStore.answer>;

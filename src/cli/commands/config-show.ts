@@ -1,0 +1,20 @@
+import { loadConfiguration } from "../../pipelines/load.ts";
+import { definitionView } from "../../http/views.ts";
+import type { CommandContext } from "../command.ts";
+import { storeText } from "../connect.ts";
+
+/** Passwords and values of environments are masked: what is shown gets pasted into tickets. */
+export async function run({ host, json, configRequest }: CommandContext): Promise<void> {
+  const { config, pipelines } = await loadConfiguration(configRequest);
+  const shown = {
+    ...config,
+    store: storeText(config),
+    pipelines: Object.fromEntries(pipelines.map((each) => [each.name, definitionView(each)])),
+  };
+  if (json) {
+    host.output.out(`${JSON.stringify(shown)}\n`);
+    return;
+  }
+  const { stringify } = await import("yaml");
+  host.output.out(stringify(JSON.parse(JSON.stringify(shown))));
+}

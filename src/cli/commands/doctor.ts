@@ -1,0 +1,83 @@
+import type { Config } from "../../config/config.ts";
+import { describeMistake } from "../../config/mistake.ts";
+import { errorCodes } from "../../domain/error-codes.ts";
+import { isWakefulError } from "../../domain/errors.ts";
+import { readConfiguration } from "../../pipelines/load.ts";
+import { api } from "../../protocol/api/index.ts";
+import { withoutControls } from "../../protocol/terminal-text.ts";
+import type { CommandContext } from "../command.ts";
+import type { Connection } from "../connect.ts";
+import { checkLoops, checkStored } from "../doctor/daemon-checks.ts";
+import { type Finding, ok, problem, warning } from "../doctor/finding.ts";
+import { checkContainer, checkDataDirectory, checkDisk, checkNode, checkPrograms, looksLikeContainer } from "../doctor/host-checks.ts";
+
+/** The exit code that tells a script of problems, apart from those of a doctor that could not work. */
+const problemsExitCode = 3;
+
+export async function run(context: CommandContext): Promise<number> {
+  const { host, json } = context;
+  const findings: Finding[] = [checkNode(process.version), checkPrograms(host.env["PATH"] ?? "", process.platform)];
+  const { configuration, mistakes, warnings } = await readConfiguration(context.configRequest);
+  findings.push(
+    ...mistakes.map((mistake) => problem("configuration", describeMistake(mistake), "Correct it; `wakeful config check` checks again.")),
+  );
+  findings.push(...warnings.map((mistake) => warning("configuration", describeMistake(mistake), "See docs/configuration.md.")));
+  if (configuration !== undefined) {
+    const { config } = configuration;
+    if (mistakes.length + warnings.length === 0) findings.push(ok("configuration", config.file ?? "no file, defaults only"));
+    findings.push(
+      checkDataDirectory({ dataDir: config.dataDir, uid: process.getuid?.() }),
+      ...checkDisk(config),
+      checkContainer(config, looksLikeContainer(host.env)),
+    );
+    findings.push(...(await checkDaemonAndStore(context, config)));
+  }
+  const problems = findings.filter(({ level }) => level === "problem").length;
+  if (json) host.output.out(`${JSON.stringify({ healthy: problems === 0, findings })}\n`);
+  else host.output.out(findings.map((finding) => findingText(finding, host.output.colour)).join(""));
+  return problems === 0 ? 0 : problemsExitCode;
+}
+
+/** Through the daemon where there is one; else the store's file itself. Trouble on the way is a finding like any other. */
+async function checkDaemonAndStore({ connect, host }: CommandContext, config: Pick<Config, "store">): Promise<readonly Finding[]> {
+  let connection: Connection;
+  try {
+    connection = await connect({ offline: true });
+  } catch (thrown) {
+    if (!isWakefulError(thrown)) throw thrown;
+    if (thrown.details["storeMissing"] === true)
+      return [warning("store", `there is none at ${config.store} yet`, "`wakeful up` makes it.")];
+    return [problem(thrown.code === "store_locked" ? "daemon" : "store", thrown.message, errorCodes[thrown.code].remedy)];
+  }
+  const { client, offline } = connection;
+  try {
+    const wall = host.clock.wall();
+    const findings: Finding[] = [];
+    if (offline) findings.push(warning("daemon", "none is running", "`wakeful up` starts one."));
+    else {
+      const daemon = await client.call(api.getDaemon, {});
+      const { ready, reasons } = await client.call(api.readyz, {});
+      findings.push(ok("daemon", `version ${daemon.version}, pid ${daemon.pid}, holds ${daemon.store}`));
+      if (daemon.version !== host.version)
+        findings.push(
+          warning("daemon", `it has version ${daemon.version}, this command line ${host.version}`, "Restart the daemon after an upgrade."),
+        );
+      if (!ready) findings.push(problem("daemon", `takes no new work: ${reasons.join("; ")}`, "Remove what is named."));
+      findings.push(...checkLoops((await client.call(api.listLoops, {})).loops, daemon.now));
+    }
+    findings.push(...checkStored(await client.call(api.checkStore, {}), wall));
+    return findings;
+  } catch (thrown) {
+    if (!isWakefulError(thrown)) throw thrown;
+    return [problem("daemon", thrown.message, errorCodes[thrown.code].remedy)];
+  }
+}
+
+const marks = { ok: ["ok", "32"], warning: ["warning", "33"], problem: ["PROBLEM", "31"] } as const;
+
+function findingText({ check, level, text, remedy }: Finding, colour: boolean): string {
+  const [mark, code] = marks[level];
+  const padded = mark.padEnd(8);
+  const shown = colour ? `\u001b[${code}m${padded}\u001b[0m` : padded;
+  return `${shown} ${withoutControls(`${check}: ${text}`)}\n${remedy === undefined ? "" : `         ${withoutControls(remedy)}\n`}`;
+}

@@ -1,0 +1,31 @@
+import { chmod, mkdir, writeFile } from "node:fs/promises";
+import { dirname, join, relative, resolve } from "node:path";
+import { WakefulError } from "../../domain/errors.ts";
+import { type CommandCall, type CommandContext, flagOption } from "../command.ts";
+import { exampleFiles } from "../example-project.ts";
+
+export async function run({ host, json }: CommandContext, { args: [directory = "."], options }: CommandCall): Promise<void> {
+  const target = resolve(host.cwd, directory);
+  const flag = flagOption(options, "force") ? "w" : "wx";
+  const written: string[] = [];
+  for (const { path, text, executable } of exampleFiles) {
+    const file = join(target, path);
+    await mkdir(dirname(file), { recursive: true });
+    try {
+      await writeFile(file, text, { flag });
+    } catch (thrown) {
+      if (!(thrown instanceof Error && "code" in thrown && thrown.code === "EEXIST")) throw thrown;
+      const left = written.length === 0 ? "Nothing was written" : `${written.join(", ")} ${written.length === 1 ? "was" : "were"} written`;
+      throw new WakefulError("conflict", `${file} exists. ${left}; --force overwrites.`, { details: { path: file } });
+    }
+    if (executable) await chmod(file, 0o755);
+    written.push(path);
+  }
+  if (json) host.output.out(`${JSON.stringify({ directory: target, written })}\n`);
+  else {
+    const step = relative(host.cwd, target);
+    host.output.out(
+      `${written.map((path) => `wrote ${join(step, path)}`).join("\n")}\n\nNext:\n${step === "" ? "" : `  cd ${step}\n`}  wakeful up                 # in/hello.txt becomes out/hello.txt.report\n  wakeful ls                 # in another terminal\n  wakeful why words/...      # the story of an item, by its pipeline and key\n`,
+    );
+  }
+}

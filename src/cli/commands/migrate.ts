@@ -1,0 +1,18 @@
+import { asInstant } from "../../domain/time.ts";
+import { loadConfig } from "../../config/load.ts";
+import { openStore } from "../../store/open-store.ts";
+import type { CommandContext } from "../command.ts";
+import { storeText } from "../connect.ts";
+import { mkdir } from "node:fs/promises";
+
+export async function run({ host, json, configRequest }: CommandContext): Promise<void> {
+  const { config } = await loadConfig(configRequest);
+  await mkdir(config.dataDir, { recursive: true, mode: 0o700 });
+  const store = await openStore({ url: config.store, clock: { now: () => asInstant(host.clock.wall()) } });
+  await store.close();
+  host.output.out(
+    json
+      ? `${JSON.stringify({ migrated: true, store: storeText(config) })}\n`
+      : `${storeText(config)} has the schema of wakeful ${host.version}\n`,
+  );
+}

@@ -1,0 +1,19 @@
+import { api } from "../../protocol/api/index.ts";
+import { type CommandCall, type CommandContext, flagOption } from "../command.ts";
+import { pauseTarget } from "../references.ts";
+
+export const run = (context: CommandContext, call: CommandCall): Promise<void> => setPaused(context, call, true);
+
+/** Both directions. */
+export async function setPaused(
+  { connect, host, json }: CommandContext,
+  { args: [what], options }: CommandCall,
+  paused: boolean,
+): Promise<void> {
+  const { client } = await connect();
+  const target = await pauseTarget(client, { what, all: flagOption(options, "all") });
+  const { changed } = await client.call(paused ? api.pause : api.resume, { body: { target } });
+  const named = target.kind === "item" ? `item:${target.id}` : target.kind === "all" ? "everything" : `${target.kind}:${target.name}`;
+  const state = paused ? "paused" : "resumed";
+  host.output.out(json ? `${JSON.stringify({ changed })}\n` : `${named} is ${changed === 0 ? `${state} already` : state}\n`);
+}

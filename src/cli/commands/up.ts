@@ -1,0 +1,14 @@
+import { describeMistake } from "../../config/mistake.ts";
+import { loadConfiguration } from "../../pipelines/load.ts";
+import { type CommandCall, type CommandContext, flagOption } from "../command.ts";
+import { serveUntilStopped } from "../serve.ts";
+
+export async function run({ host, json, configRequest }: CommandContext, { options }: CommandCall): Promise<number> {
+  const configuration = await loadConfiguration(configRequest);
+  for (const warning of configuration.warnings) host.output.err(`warning: ${describeMistake(warning)}`);
+  const daemon = await host.startDaemon(configuration);
+  const { url, socketPath } = daemon;
+  if (json) host.output.out(`${JSON.stringify({ url, socketPath })}\n`);
+  else host.output.err(`wakeful ${host.version} listens on ${url}${socketPath === null ? "" : ` and ${socketPath}`}`);
+  return serveUntilStopped({ daemon, host, drain: flagOption(options, "drain") });
+}

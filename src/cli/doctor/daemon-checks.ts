@@ -1,0 +1,98 @@
+import { asInstant, hours } from "../../domain/time.ts";
+import { relativeText, spanText } from "../../http/why/spans.ts";
+import type { LoopWire } from "../../protocol/api/fleet.ts";
+import type { StoreCheckWire } from "../../protocol/api/status.ts";
+import { type Finding, ok, problem, warning } from "./finding.ts";
+
+/** Further ahead than this, ages would stand still for longer than anybody waits. */
+const aheadMax = hours(1);
+/** A loop that has not ended a tick for so many of its periods is stuck. */
+const periodsMax = 5;
+
+export function checkStored(found: StoreCheckWire, wall: number): readonly Finding[] {
+  return [...integrity(found), clock(found, wall), ...outbox(found)];
+}
+
+function integrity({ integrity: pages, breaches, sizeBytes }: StoreCheckWire): Finding[] {
+  const findings: Finding[] = [];
+  if (pages.length > 0) {
+    findings.push(
+      problem(
+        "store",
+        `its pages contradict each other: ${pages.slice(0, 3).join("; ")}`,
+        "Stop the daemon, keep the file, and restore the newest backup.",
+      ),
+    );
+  }
+  for (const { rule, subject, found } of breaches.slice(0, 20)) {
+    findings.push(
+      problem(
+        "invariants",
+        `${rule}: ${subject}: ${found}`,
+        "This is a defect: report it with this line. `wakeful why` of the thing may tell more.",
+      ),
+    );
+  }
+  if (breaches.length > 20) findings.push(problem("invariants", `and ${breaches.length - 20} more`, "Report them as well."));
+  return findings.length > 0 ? findings : [ok("store", `sound, every invariant holds (${Math.ceil(sizeBytes / 1024)} KiB)`)];
+}
+
+function clock({ newestAt }: StoreCheckWire, wall: number): Finding {
+  if (newestAt === null || newestAt <= wall + aheadMax) return ok("clock", "no stored instant is ahead of this host's clock");
+  return problem(
+    "clock",
+    `the newest stored instant is ${relativeText(asInstant(newestAt), asInstant(wall))}: a clock was wrong once, or is now`,
+    "Set this host's clock right first. If the store's instants are the wrong ones, ages stand still until the clock has reached them; restore a backup from before if that is too long.",
+  );
+}
+
+function outbox({ outboxWaiting, outboxDead }: StoreCheckWire): Finding[] {
+  const [first] = outboxDead;
+  if (first !== undefined) {
+    return [
+      problem(
+        "outbox",
+        `${outboxDead.length} deliveries were given up, the first ${first.kind} ${first.key}: ${first.error ?? "no error on record"}`,
+        "Mend the target; the same alert or state is delivered when it next changes.",
+      ),
+    ];
+  }
+  return [
+    outboxWaiting > 1000
+      ? warning(
+          "outbox",
+          `${outboxWaiting} deliveries wait`,
+          "Look whether their targets answer: `wakeful ls loops` shows the outbox's last error.",
+        )
+      : ok("outbox", `${outboxWaiting} deliveries wait`),
+  ];
+}
+
+export function checkLoops(loops: readonly LoopWire[], now: number): readonly Finding[] {
+  const findings = loops.flatMap((loop): Finding[] => {
+    const check = `loop ${loop.name}`;
+    if (!loop.enabled)
+      return [
+        warning(
+          check,
+          "is switched off",
+          `Its kill switch is loops.${loop.name}.enabled${loop.name === "job-reaper" ? " or reaper.enabled" : ""}.`,
+        ),
+      ];
+    const silentMs = loop.lastRunAt === null ? undefined : Math.max(0, now - loop.lastRunAt);
+    if (silentMs !== undefined && silentMs > Math.max(periodsMax * loop.intervalMs, 10_000)) {
+      return [
+        problem(
+          check,
+          `has not ended a tick for ${spanText(silentMs)}, every ${spanText(loop.intervalMs)} is its rule`,
+          "Look into the daemon's log for this loop; restart the daemon if it stays so (running commands live on).",
+        ),
+      ];
+    }
+    if (loop.lastError !== null && (loop.lastSuccessAt === null || (loop.lastRunAt ?? 0) > loop.lastSuccessAt)) {
+      return [problem(check, `its last tick failed: ${loop.lastError}`, "Mend what the message names; the loop goes on by itself.")];
+    }
+    return [];
+  });
+  return findings.length > 0 ? findings : loops.length === 0 ? [] : [ok("loops", `${loops.length} loops tick`)];
+}

@@ -1,0 +1,158 @@
+import { accessSync, constants, existsSync, readFileSync, statfsSync, statSync } from "node:fs";
+import { delimiter, isAbsolute, join } from "node:path";
+import type { Config } from "../../config/config.ts";
+import { formatSize } from "../../domain/durations.ts";
+import { messageOf } from "../../domain/errors.ts";
+import { type Finding, ok, problem, warning } from "./finding.ts";
+
+const oldestNode = [20, 19] as const;
+
+export function checkNode(nodeVersion: string): Finding {
+  const [major = 0, minor = 0] = nodeVersion.replace(/^v/, "").split(".").map(Number);
+  const enough = major > oldestNode[0] || (major === oldestNode[0] && minor >= oldestNode[1]);
+  if (enough) return ok("node", `Node ${nodeVersion}`);
+  return problem("node", `Node ${nodeVersion} is older than ${oldestNode.join(".")}`, "Install a newer Node.");
+}
+
+/** Programs that the wrapper of commands uses. */
+export function checkPrograms(path: string, platform: NodeJS.Platform): Finding {
+  const needed = ["sh", "mkfifo", "sync", "mv", "nice", ...(platform === "linux" ? ["setsid"] : [])];
+  const missing = needed.filter(
+    (name) => !path.split(delimiter).some((directory) => isAbsolute(directory) && isExecutable(join(directory, name))),
+  );
+  if (missing.length === 0) return ok("programs", `${needed.join(", ")} are there`);
+  return problem(
+    "programs",
+    `${missing.join(", ")} ${missing.length === 1 ? "is" : "are"} not in PATH`,
+    "Install them (packages coreutils and util-linux): commands cannot be run without.",
+  );
+}
+
+export interface DirectoryCheck {
+  readonly dataDir: string;
+  readonly uid: number | undefined;
+}
+
+/** Whoever may write here may run commands as the daemon's user; whoever may read sees tokens and inputs. */
+export function checkDataDirectory({ dataDir, uid }: DirectoryCheck): Finding {
+  const check = "data directory";
+  try {
+    const { mode, uid: owner } = statSync(dataDir);
+    if (uid !== undefined && owner !== uid) {
+      return problem(
+        check,
+        `${dataDir} belongs to user ${owner}, and you are user ${uid}`,
+        `Call as its owner, or \`chown -R ${uid} ${dataDir}\` while no daemon runs.`,
+      );
+    }
+    if ((mode & 0o077) !== 0)
+      return problem(check, `${dataDir} is open to others (mode ${(mode & 0o777).toString(8)})`, `\`chmod 700 ${dataDir}\``);
+    accessSync(dataDir, constants.W_OK);
+    const token = join(dataDir, "tokens", "admin");
+    if (existsSync(token) && (statSync(token).mode & 0o077) !== 0) {
+      return problem(
+        check,
+        `${token} can be read by others`,
+        `\`chmod 600 ${token}\`, and remove it and restart the daemon if others may have read it: a new one is made.`,
+      );
+    }
+    return ok(check, dataDir);
+  } catch (thrown) {
+    if (isMissing(thrown)) return warning(check, `${dataDir} does not exist yet`, "`wakeful up` makes it.");
+    return problem(check, `${dataDir}: ${messageOf(thrown)}`, "Give the daemon's user the right to write there.");
+  }
+}
+
+export function checkDisk({ dataDir, disk }: Pick<Config, "dataDir" | "disk">): readonly Finding[] {
+  let free: number;
+  try {
+    const { bavail, bsize } = statfsSync(dataDir);
+    free = bavail * bsize;
+  } catch (thrown) {
+    if (isMissing(thrown)) return [];
+    return [warning("disk", `free space is unknown: ${messageOf(thrown)}`, "Look at it with `df`.")];
+  }
+  const limit = disk.minFreeBytes;
+  const space =
+    free < limit
+      ? problem(
+          "disk",
+          `${gibibytes(free)} are free, less than ${formatSize(limit)} (disk.minFreeBytes): nothing new is claimed`,
+          "Free some space, or lower disk.minFreeBytes.",
+        )
+      : ok("disk", `${gibibytes(free)} are free`);
+  if (disk.ballastBytes === 0)
+    return [
+      space,
+      warning(
+        "ballast",
+        "disk.ballastBytes is 0: on a full disk, what has ended cannot be written down",
+        "Leave it at its default of 16 MiB.",
+      ),
+    ];
+  const ballast = sizeOf(join(dataDir, "ballast"));
+  // A daemon that runs lays it down by itself, when there is room.
+  return [
+    space,
+    ballast === undefined
+      ? warning("ballast", "the ballast is not laid down", "A running daemon lays it down once enough space is free.")
+      : ok("ballast", `${formatSize(ballast)} kept for a full disk`),
+  ];
+}
+
+/** In a container, everything ends with its first process: nothing is left that a next daemon could adopt. */
+export function checkContainer({ recovery }: Pick<Config, "recovery">, inContainer: boolean): Finding {
+  if (!inContainer)
+    return ok(
+      "adoption",
+      recovery.adoption
+        ? "commands that outlive a daemon are taken up by the next"
+        : "off: commands that outlive a daemon are stopped and run again",
+    );
+  if (!recovery.adoption) return ok("adoption", "in a container, and off");
+  return warning(
+    "adoption",
+    "this is a container: when it ends, its commands end with it, and count as lost",
+    "Upgrade in place, let it end with `wakeful up --drain`, or run workers outside; set maxLosses so that losses spend no attempts.",
+  );
+}
+
+/** Marks of the usual container engines. */
+export function looksLikeContainer(env: Readonly<Record<string, string | undefined>>): boolean {
+  if (
+    existsSync("/.dockerenv") ||
+    existsSync("/run/.containerenv") ||
+    env["KUBERNETES_SERVICE_HOST"] !== undefined ||
+    env["container"] !== undefined
+  )
+    return true;
+  try {
+    return /docker|kubepods|containerd|lxc/.test(readFileSync("/proc/1/cgroup", "utf8"));
+  } catch {
+    // No procfs, or none that may be read: nothing speaks for a container.
+    return false;
+  }
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    // Not here; another directory of the path may have it.
+    return false;
+  }
+}
+
+function sizeOf(path: string): number | undefined {
+  try {
+    return statSync(path).size;
+  } catch (thrown) {
+    if (isMissing(thrown)) return undefined;
+    throw thrown;
+  }
+}
+
+const isMissing = (thrown: unknown): boolean => thrown instanceof Error && "code" in thrown && thrown.code === "ENOENT";
+
+const gibibytes = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GiB`;

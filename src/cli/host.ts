@@ -1,0 +1,47 @@
+import type { Environment } from "../config/overrides.ts";
+import type { Configuration } from "../pipelines/load.ts";
+import type { HostClock } from "../runtime/clock.ts";
+
+/** Where a command's texts go. */
+export interface CliOutput {
+  /** One piece of standard output, as it is. */
+  out(text: string): void;
+  /** One line of standard error. */
+  err(line: string): void;
+  /** Whether standard output may be coloured: a terminal, and nobody said no. */
+  readonly colour: boolean;
+}
+
+export interface RunCommandRequest {
+  readonly argv: readonly string[];
+  /** Held while the command runs. Needs a daemon. */
+  readonly lease: { readonly name: string; readonly ttlMs: number; readonly waitMs: number } | undefined;
+  readonly configuration: Configuration;
+}
+
+/** A running daemon, as far as the command line minds it. */
+export interface StoppableDaemon {
+  readonly url: string;
+  readonly socketPath: string | null;
+  /** `leave`: commands live on and are adopted by the next start. `drain`: waits for them. `interrupt`: stops them. */
+  stop(mode: "leave" | "drain" | "interrupt"): Promise<void>;
+}
+
+export type StopSignal = "SIGTERM" | "SIGINT" | "SIGHUP";
+
+/** What the command line needs of the process it runs in. */
+export interface CliHost {
+  readonly cwd: string;
+  readonly env: Environment;
+  readonly clock: HostClock;
+  readonly output: CliOutput;
+  /** Who calls, for the action log. */
+  readonly user: string;
+  readonly version: string;
+  /** Resolves when it takes work. */
+  readonly startDaemon: (configuration: Configuration) => Promise<StoppableDaemon>;
+  /** Returns the way to stop listening. */
+  readonly onSignal: (signal: StopSignal, listener: () => void) => () => void;
+  /** `wakeful run -- CMD`; resolves to the command's exit code. */
+  readonly runCommand: (request: RunCommandRequest) => Promise<number>;
+}

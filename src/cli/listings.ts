@@ -1,0 +1,159 @@
+import { asInstant } from "../domain/time.ts";
+import { relativeText, spanText } from "../http/why/spans.ts";
+import { api } from "../protocol/api/index.ts";
+import type { Client } from "../protocol/client.ts";
+import { statePainter, tableText } from "./table.ts";
+
+export interface ListingRequest {
+  readonly client: Client;
+  /** What was asked for: `state`, `pipeline`, `queue`, `limit`. A list that knows none of it refuses. */
+  readonly query: Readonly<Record<string, string>>;
+  /** For relative times. */
+  readonly now: number;
+  readonly colour: boolean;
+}
+
+export interface Listing {
+  /** As the API gave it. */
+  readonly answer: unknown;
+  readonly text: string;
+}
+
+type List = (request: ListingRequest) => Promise<Listing>;
+
+const since = (at: number | null, now: number): string | null => (at === null ? null : relativeText(asInstant(at), asInstant(now)));
+
+const items: List = async ({ client, query, now, colour }) => {
+  const answer = await client.call(api.listItems, { query });
+  const text = tableText(answer.items, [
+    { title: "ITEM", of: ({ id }) => `item:${id}` },
+    { title: "PIPELINE", of: ({ pipeline }) => pipeline },
+    { title: "NAME", of: ({ label, key }) => label ?? key },
+    { title: "STAGE", of: ({ stage }) => stage },
+    { title: "STATE", of: ({ state }) => state, paint: statePainter(colour) },
+    { title: "CHANGED", of: ({ updatedAt }) => since(updatedAt, now) },
+    { title: "ERROR", of: ({ error }) => error },
+  ]);
+  return { answer, text };
+};
+
+const jobs: List = async ({ client, query, now, colour }) => {
+  const answer = await client.call(api.listJobs, { query });
+  const text = tableText(answer.jobs, [
+    { title: "JOB", of: ({ id }) => `job:${id}` },
+    { title: "QUEUE", of: ({ queue }) => queue },
+    {
+      title: "STATE",
+      of: (job) => (job.blockedBy !== null ? `${job.state}, stopping` : job.paused ? `${job.state}, paused` : job.state),
+      paint: statePainter(colour),
+    },
+    { title: "ATTEMPTS", of: ({ attempts, maxAttempts }) => `${attempts}/${maxAttempts}` },
+    { title: "LOSSES", of: ({ losses, maxLosses }) => (maxLosses === null ? null : `${losses}/${maxLosses}`) },
+    { title: "ITEM", of: ({ itemId }) => (itemId === null ? null : `item:${itemId}`) },
+    { title: "CREATED", of: ({ createdAt }) => since(createdAt, now) },
+    { title: "ERROR", of: ({ error }) => error },
+  ]);
+  return { answer, text };
+};
+
+const runs: List = async ({ client, query, now, colour }) => {
+  const answer = await client.call(api.listRuns, { query });
+  const text = tableText(answer.runs, [
+    { title: "RUN", of: ({ id }) => `run:${id}` },
+    { title: "JOB", of: ({ jobId }) => `job:${jobId}` },
+    { title: "QUEUE", of: ({ queue }) => queue },
+    { title: "ATTEMPT", of: ({ attempt }) => attempt },
+    { title: "STATE", of: ({ state }) => state, paint: statePainter(colour) },
+    { title: "STARTED", of: ({ startedAt }) => since(startedAt, now) },
+    { title: "PROGRESS", of: ({ progressAt }) => since(progressAt, now) },
+    { title: "PID", of: ({ process }) => process?.pid ?? null },
+    { title: "WORKER", of: ({ workerId }) => workerId },
+  ]);
+  return { answer, text };
+};
+
+const workers: List = async ({ client, query, now, colour }) => {
+  const answer = await client.call(api.listWorkers, { query });
+  const text = tableText(answer.workers, [
+    { title: "WORKER", of: ({ id }) => id },
+    { title: "NAME", of: ({ name }) => name },
+    { title: "KIND", of: ({ kind }) => kind },
+    { title: "STATE", of: ({ state }) => state, paint: statePainter(colour) },
+    { title: "HEARD", of: ({ lastHeardAt }) => since(lastHeardAt, now) },
+    { title: "PID", of: ({ process }) => process.pid },
+    { title: "SLOTS", of: ({ concurrency }) => concurrency },
+    { title: "QUEUES", of: ({ queues }) => queues.join(" ") },
+  ]);
+  return { answer, text };
+};
+
+const leases: List = async ({ client, query, now, colour }) => {
+  const answer = await client.call(api.listLeases, { query });
+  const text = tableText(answer.leases, [
+    { title: "LEASE", of: ({ name }) => name },
+    { title: "STATE", of: ({ state }) => state, paint: statePainter(colour) },
+    {
+      title: "HOLDER",
+      of: ({ holder }) => (holder === null ? null : holder.kind === "run" ? `run:${holder.runId}` : `process ${holder.process.pid}`),
+    },
+    { title: "FENCING", of: ({ fencing }) => fencing },
+    { title: "GRANTED", of: ({ grantedAt }) => since(grantedAt, now) },
+    { title: "EXPIRES", of: ({ expiresAt }) => since(expiresAt, now) },
+    { title: "WAITING", of: ({ waiters }) => waiters },
+  ]);
+  return { answer, text };
+};
+
+const loops: List = async ({ client, now }) => {
+  const answer = await client.call(api.listLoops, {});
+  const text = tableText(answer.loops, [
+    { title: "LOOP", of: ({ name }) => name },
+    { title: "ON", of: ({ enabled }) => (enabled ? "yes" : "no") },
+    { title: "EVERY", of: ({ intervalMs }) => spanText(intervalMs) },
+    { title: "LAST RUN", of: ({ lastRunAt }) => since(lastRunAt, now) },
+    { title: "TOOK", of: ({ lastDurationMs }) => (lastDurationMs === null ? null : spanText(lastDurationMs)) },
+    { title: "TICKS", of: ({ ticks }) => ticks },
+    { title: "FAILED", of: ({ failures }) => failures },
+    { title: "SETTLED", of: ({ settled }) => settled },
+    { title: "LAST ERROR", of: ({ lastError }) => lastError },
+  ]);
+  return { answer, text };
+};
+
+const slots: List = async ({ client }) => {
+  const answer = await client.call(api.listSlots, {});
+  const text = tableText(answer.slots, [
+    { title: "SLOT", of: ({ key }) => key },
+    { title: "USED", of: ({ used }) => used },
+    { title: "CAPACITY", of: ({ capacity }) => capacity },
+  ]);
+  return { answer, text };
+};
+
+const pipelines: List = async ({ client }) => {
+  const answer = await client.call(api.listPipelines, {});
+  const text = tableText(answer.pipelines, [
+    { title: "PIPELINE", of: ({ name }) => name },
+    { title: "STAGES", of: ({ stages }) => stages.join(" -> ") },
+    { title: "PAUSED", of: ({ paused }) => (paused ? "yes" : "no") },
+    { title: "VERSION", of: ({ version }) => version.slice(0, 12) },
+    { title: "LOADED", of: ({ loaded }) => (loaded ? "yes" : "no") },
+  ]);
+  return { answer, text };
+};
+
+const duplicates: List = async ({ client, query, now }) => {
+  const answer = await client.call(api.listDuplicates, { query });
+  const text = tableText(answer.duplicates, [
+    { title: "DUPLICATE", of: ({ id }) => id },
+    { title: "PIPELINE", of: ({ pipeline }) => pipeline },
+    { title: "FILE", of: ({ fileName }) => fileName },
+    { title: "IS", of: ({ existingItemId }) => `item:${existingItemId}` },
+    { title: "FOUND", of: ({ detectedAt }) => since(detectedAt, now) },
+    { title: "DECISION", of: ({ decision }) => decision },
+  ]);
+  return { answer, text };
+};
+
+/** What `wakeful ls` can list, by name. */
+export const listings: Readonly<Record<string, List>> = { items, jobs, runs, workers, leases, loops, slots, pipelines, duplicates };

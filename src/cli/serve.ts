@@ -1,0 +1,46 @@
+import type { CliHost, StoppableDaemon, StopSignal } from "./host.ts";
+
+export interface ServeRequest {
+  readonly daemon: StoppableDaemon;
+  readonly host: Pick<CliHost, "onSignal" | "output">;
+  /** Whether TERM waits for running work rather than leaving it for the next daemon. */
+  readonly drain: boolean;
+}
+
+/**
+ * Stays until the daemon has stopped. TERM leaves running commands for the next daemon (or waits for them), INT stops them, and whoever
+ * is impatient says it twice.
+ */
+export async function serveUntilStopped({ daemon, host, drain }: ServeRequest): Promise<number> {
+  const { output } = host;
+  let stopping: Promise<number> | undefined;
+  return new Promise((resolve) => {
+    const stop = (signal: StopSignal): void => {
+      if (stopping !== undefined) {
+        output.err(signal === "SIGINT" ? "Stopping at once; what is left behind is taken up by the next start." : "Stopping already.");
+        if (signal === "SIGINT") resolve(130);
+        return;
+      }
+      const mode = signal === "SIGINT" ? "interrupt" : drain ? "drain" : "leave";
+      output.err(
+        {
+          interrupt: "Stopping, running commands too (once more: at once).",
+          drain: "Stopping when running work is done.",
+          leave: "Stopping; running commands go on and are taken up by the next start.",
+        }[mode],
+      );
+      stopping = daemon.stop(mode).then(
+        () => 0,
+        (thrown: unknown) => {
+          output.err(`The daemon did not stop in order: ${String(thrown)}`);
+          return 1;
+        },
+      );
+      void stopping.then((code) => {
+        for (const off of offs) off();
+        resolve(code);
+      });
+    };
+    const offs = (["SIGTERM", "SIGINT", "SIGHUP"] as const).map((signal) => host.onSignal(signal, () => stop(signal)));
+  });
+}
