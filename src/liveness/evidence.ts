@@ -89,6 +89,8 @@ export type SessionReport =
 export interface RunEvidence {
   /** Absent: no process is on record. */
   readonly process?: ProcessEvidence | undefined;
+  /** Of a command: its wrapper, which writes the exit record once the command has ended. Absent: not asked, or none on record. */
+  readonly wrapper?: ProcessLife | undefined;
   readonly lifePipe: LifePipe;
   readonly exitRecord: ExitRecord;
   /** Proof about the process of the run's supervisor; silence is never `dead` here. */
@@ -102,7 +104,7 @@ export interface RunEvidence {
 export function trustworthyPart(evidence: RunEvidence): RunEvidence {
   if (!evidence.hostConflict) return evidence;
   const process = evidence.process && { ...evidence.process, life: "unknown" as const, unknownBecause: "foreignHost" as const };
-  return { ...evidence, process, lifePipe: "unknown", supervisor: "unknown" };
+  return { ...evidence, process, wrapper: "unknown", lifePipe: "unknown", supervisor: "unknown" };
 }
 
 /**

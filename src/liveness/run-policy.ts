@@ -1,5 +1,5 @@
 import type { RunId } from "../domain/ids.ts";
-import { addMs, ageMs, type DurationMs, type Instant } from "../domain/time.ts";
+import { addMs, ageMs, type DurationMs, type Instant, seconds } from "../domain/time.ts";
 import { isAlarming, type RunEvidence, type RunFacts, runningAgeMs, trustworthyPart } from "./evidence.ts";
 import { absentTimeoutFor, isHeartbeatStale } from "./heartbeat-policy.ts";
 import { ceilingAt, earliest, latest, nextCheckAt, progressOf, startOf, wholeExit } from "./run-check-time.ts";
@@ -14,6 +14,8 @@ export interface RunMemory {
   readonly deadStreak: number;
   /** Which process the streak is about. */
   readonly process?: string | undefined;
+  /** When the first of these answers came. */
+  readonly deadSince?: Instant | undefined;
   /** Since when the run was seen alive without a supervisor. */
   readonly orphanedSince?: Instant | undefined;
 }
@@ -73,7 +75,16 @@ function remember(run: RunFacts, seen: RunEvidence, before: RunMemory, now: Inst
   const streakBefore = before.process === name ? before.deadStreak : 0;
   // An unknown answer moves nothing: it neither counts as a death nor takes one back.
   const deadStreak = process.life === "dead" ? streakBefore + 1 : process.life === "unknown" ? streakBefore : 0;
-  return { deadStreak, process: name, orphanedSince };
+  const deadSince = deadStreak === 0 ? undefined : streakBefore === 0 ? now : (before.deadSince ?? now);
+  return { deadStreak, process: name, deadSince, orphanedSince };
+}
+
+/** How long a living wrapper may take to write down how its dead command ended: a full or slow disk, a starved machine. */
+const recordWithinMs: DurationMs = seconds(10);
+
+/** The command is dead, but how it ended is being written at this moment: judged now, a known outcome would be called unknown. */
+function isBeingRecorded({ seen, memory, now }: Case): boolean {
+  return seen.process?.role === "command" && seen.wrapper === "alive" && ageMs(memory.deadSince ?? now, now) < recordWithinMs;
 }
 
 function isOrphaned(run: RunFacts, seen: RunEvidence): boolean {
@@ -158,7 +169,7 @@ function judgeStarted(subject: Case): RunVerdict | undefined {
   if (process?.life === "dead") {
     const { pid } = process;
     const of = deadTicksNeeded(thresholds);
-    if (memory.deadStreak < of) return suspect(subject, { pid, of });
+    if (memory.deadStreak < of || isBeingRecorded(subject)) return suspect(subject, { pid, of });
     // A dead wrapper without a command has executed nothing, unless something that it started holds the pipe.
     if (process.role === "wrapper" && lifePipe !== "held")
       return neverStarted(subject, { reason: "wrapper_dead", bySessionDeath: true, pid });

@@ -22,6 +22,8 @@ export interface ClockWatchDeps {
 export class ClockWatch {
   readonly #deps: ClockWatchDeps;
   #before: ClockSample;
+  /** Suspends that the store does not know of yet. */
+  #unrecordedMs: DurationMs = 0;
 
   constructor(deps: ClockWatchDeps) {
     this.#deps = deps;
@@ -43,8 +45,18 @@ export class ClockWatch {
       if (finding.kind === "stepped") emit("clock.stepped", { byMs: finding.byMs });
       if (finding.kind === "suspended") {
         emit("host.suspended", { hostId, forMs: finding.suspendedMs });
-        await store.runs.addSuspend({ hostId, ms: finding.suspendedMs });
+        this.#unrecordedMs += finding.suspendedMs;
       }
+    }
+    const ms = this.#unrecordedMs;
+    if (ms === 0) return;
+    // Taken before the store is asked, so that two looks never record the same; given back when it does not answer.
+    this.#unrecordedMs = 0;
+    try {
+      await store.runs.addSuspend({ hostId, ms });
+    } catch (thrown) {
+      this.#unrecordedMs += ms;
+      throw thrown;
     }
   }
 }

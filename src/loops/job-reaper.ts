@@ -2,7 +2,7 @@ import { messageOf } from "../domain/errors.ts";
 import type { HostId, RunId } from "../domain/ids.ts";
 import { addMs, type DurationMs, type Instant } from "../domain/time.ts";
 import { outcomeOfVerdict, type RunOutcome } from "../liveness/outcome-policy.ts";
-import { judgeRun, type RunMemory } from "../liveness/run-policy.ts";
+import { emptyRunMemory, forgetEnded, judgeRun, type RunMemory } from "../liveness/run-policy.ts";
 import type { RunThresholds } from "../liveness/run-thresholds.ts";
 import { checkAgainAt, explain, mayStillLive, type RunVerdict } from "../liveness/verdict.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
@@ -10,10 +10,11 @@ import type { ProcessProbe } from "../processes/identity.ts";
 import type { LiveRun, Settlement } from "../store/port/runs.ts";
 import type { Store } from "../store/store.ts";
 import type { Finaliser } from "../worker/finaliser.ts";
-import { type SettlingContext, settlementOfFailure } from "../worker/settling.ts";
+import { neverStartedDeathsBefore, type SettlingContext, settlementOfFailure } from "../worker/settling.ts";
 import type { LeaseSweep } from "./lease-sweep.ts";
-import type { Loop, TickContext, TickReport } from "./loop.ts";
+import { type Loop, nothingSeen, type TickContext, type TickReport } from "./loop.ts";
 import type { ObservedRun, RunObserver } from "./run-evidence.ts";
+import { TickProbe } from "./tick-probe.ts";
 import type { Watcher } from "./watcher.ts";
 
 export interface JobReaperDeps {
@@ -41,8 +42,6 @@ export interface ReaperSettings {
 }
 
 const pageSize = 500;
-/** How many never-started ends of one job are looked back on. */
-const lookBack = 10;
 
 /**
  * Judges runs that are due or look dead, settles what its verdicts ask for, and sweeps leases in the same tick.
@@ -54,6 +53,7 @@ export class JobReaper implements Loop {
   readonly #memories = new Map<RunId, RunMemory>();
   /** Runs whose gate is being read outside the tick. */
   readonly #finalising = new Map<RunId, Promise<void>>();
+  #conflicts: ReadonlySet<HostId> = new Set();
   #reapedTotal = 0;
   #lastReaped: { readonly job_id: number; readonly agent: string | null; readonly outcome: string } | null = null;
 
@@ -61,15 +61,17 @@ export class JobReaper implements Loop {
     this.#deps = deps;
   }
 
-  /** Either switch keeps the tick going: the lease sweep has its own. */
+  /** The lease sweep has a switch of its own, so the tick goes on without the scan. */
+  readonly ticksWhenDisabled = true;
+
+  /** The switch of the job scan. */
   enabled(): boolean {
-    return true;
+    return this.#deps.settings().enabled;
   }
 
   details(): Readonly<Record<string, unknown>> {
     return {
       // Names of the wire that its operators know.
-      job_scan_enabled: this.#deps.settings().enabled,
       reaped_total: this.#reapedTotal,
       last_reaped: this.#lastReaped,
       lease_reclaimed_total: this.#deps.leaseSweep.reclaimedTotal,
@@ -78,13 +80,15 @@ export class JobReaper implements Loop {
   }
 
   async tick(context: TickContext): Promise<TickReport> {
-    let report: TickReport = { seen: 0, settled: 0, lost: 0, failed: 0 };
+    let report: TickReport = nothingSeen;
     try {
-      if (this.#deps.settings().enabled) report = await this.#scan(context);
+      if (this.enabled()) report = await this.#scan(context);
     } finally {
       // A failing scan must not keep leases: the sweep has evidence of its own.
-      const reclaimed = await this.#deps.leaseSweep.sweep(context);
+      const would: string[] = [];
+      const reclaimed = await this.#deps.leaseSweep.sweep(context, would);
       report = { ...report, settled: report.settled + reclaimed };
+      if (context.dryRun) report = { ...report, would: [...(report.would ?? []), ...would] };
     }
     return report;
   }
@@ -96,17 +100,17 @@ export class JobReaper implements Loop {
 
   async #scan(context: TickContext): Promise<TickReport> {
     const { store, observer } = this.#deps;
-    const conflicts = new Set(await store.workers.listHostConflicts(addMs(context.now, -this.#deps.settings().thresholds.deadAfterMs)));
-    for (const hostId of conflicts) context.emit("host.conflict_found", { hostId });
+    const probe = new TickProbe(this.#deps.probe);
+    const conflicts = await this.#hostConflicts(context);
     const due = await store.runs.listDue({ now: context.now, limit: pageSize });
-    const suspects = await this.#runsThatLookDead(due);
+    const suspects = await this.#runsToLookAt(due, probe);
     const tick = new ReaperTick();
     for (const run of [...due, ...suspects]) {
       if (context.signal.aborted) break;
       if (this.#finalising.has(run.id)) continue;
       tick.seen++;
       try {
-        await this.#judge(await observer.observe(run, conflicts), tick, context);
+        await this.#judge(await observer.observe(run, conflicts, probe), tick, context);
       } catch (thrown) {
         // One run's failure leaves that run as it was, and the others are still handled.
         tick.failed++;
@@ -126,31 +130,45 @@ export class JobReaper implements Loop {
     };
   }
 
-  /** The live command runs of this host whose process is not plainly alive. Probes distinct processes, not jobs. */
-  async #runsThatLookDead(due: readonly LiveRun[]): Promise<readonly LiveRun[]> {
-    const { store, probe, hostId } = this.#deps;
+  /** An event for each host that turns out to be two, not for each tick in which it still is. */
+  async #hostConflicts(context: TickContext): Promise<ReadonlySet<HostId>> {
+    const heardSince = addMs(context.now, -this.#deps.settings().thresholds.deadAfterMs);
+    const conflicts = new Set(await this.#deps.store.workers.listHostConflicts(heardSince));
+    for (const hostId of conflicts) if (!this.#conflicts.has(hostId)) context.emit("host.conflict_found", { hostId });
+    this.#conflicts = conflicts;
+    return conflicts;
+  }
+
+  /**
+   * Beside what is due: the live command runs of this host whose process is not plainly alive, and all of which something is remembered,
+   * so that one live answer takes a streak back. What is remembered of runs that have ended is dropped.
+   */
+  async #runsToLookAt(due: readonly LiveRun[], probe: ProcessProbe): Promise<readonly LiveRun[]> {
+    const { store, hostId } = this.#deps;
     const local = await store.runs.listLocalProcesses(hostId);
     const lives = probe.observeMany(local.map(({ process }) => process));
     const isDue = new Set(due.map((run) => run.id));
-    const suspects: RunId[] = [];
-    for (const [at, { runId }] of local.entries()) {
-      if (lives[at]?.kind === "alive") this.#memories.delete(runId);
-      else if (!isDue.has(runId)) suspects.push(runId);
-    }
-    return suspects.length === 0 ? [] : store.runs.listLive(suspects);
+    const wanted = new Set(this.#memories.keys());
+    for (const [at, { runId }] of local.entries()) if (lives[at]?.kind !== "alive") wanted.add(runId);
+    const ids = [...wanted].filter((runId) => !isDue.has(runId));
+    const runs: LiveRun[] = [];
+    for (let from = 0; from < ids.length; from += pageSize) runs.push(...(await store.runs.listLive(ids.slice(from, from + pageSize))));
+    forgetEnded(this.#memories, new Set([...isDue, ...runs.map((run) => run.id)]));
+    return runs;
   }
 
   async #judge(observed: ObservedRun, tick: ReaperTick, context: TickContext): Promise<void> {
     const { run, facts, evidence } = observed;
     const { thresholds, adoption } = this.#deps.settings();
     const view = this.#deps.watcher.view("workers");
-    const { verdict, memory } = judgeRun(facts, evidence, this.#memories.get(run.id), thresholds, view, context.now);
-    if (memory.deadStreak > 0 || memory.orphanedSince !== undefined) this.#memories.set(run.id, memory);
-    else this.#memories.delete(run.id);
+    const { verdict, memory } = judgeRun(facts, evidence, this.#memories.get(run.id) ?? emptyRunMemory, thresholds, view, context.now);
     if (context.dryRun) {
+      // It judges like a tick and is none: a look that may do nothing must not bring a death nearer.
       if (verdict.kind !== "leave_alone") tick.would.push(`job ${run.jobId}, attempt ${run.attempt}: ${explain(verdict)}`);
       return;
     }
+    if (memory.deadStreak > 0 || memory.orphanedSince !== undefined) this.#memories.set(run.id, memory);
+    else this.#memories.delete(run.id);
     const ref = { runId: run.id, jobId: run.jobId, queue: run.queue };
     switch (verdict.kind) {
       case "leave_alone":
@@ -194,7 +212,9 @@ export class JobReaper implements Loop {
   /** The exit goes into the store before anything is done with it; its supervisor, if it lives, takes it from there. */
   async #recordExit(run: LiveRun, status: number, context: TickContext): Promise<void> {
     const checkAt = addMs(context.now, this.#graceOf(run));
-    await this.#deps.store.runs.recordExit({ runId: run.id, ownerEpoch: run.ownerEpoch, exitCode: status, checkAt });
+    const answer = await this.#deps.store.runs.recordExit({ runId: run.id, ownerEpoch: run.ownerEpoch, exitCode: status, checkAt });
+    this.#memories.delete(run.id);
+    if (answer.kind !== "ok") return;
     context.emit("run.exited", { runId: run.id, jobId: run.jobId, queue: run.queue, exitCode: status, source: "exit record" });
     const supervisor = run.supervisor === null ? "unknown" : this.#deps.probe.observe(run.supervisor.process).kind;
     // Nobody will finalise it: judged again at once instead of after the grace.
@@ -213,6 +233,12 @@ export class JobReaper implements Loop {
     if (outcome === undefined) throw new Error(`The verdict ${verdict.kind} ends nothing.`);
     const { run } = observed;
     const { stopWithinMs } = this.#deps.settings();
+    // The last look before the flip: what has been written down meanwhile says more than any verdict.
+    const record = run.state === "exited" ? undefined : await this.#deps.observer.exitRecordOf(run);
+    if (record?.kind === "exit") {
+      await this.#recordExit(run, record.status, context);
+      return;
+    }
     const neverStartedDeaths =
       outcome.kind === "never_started" && outcome.bySessionDeath === true ? await this.#neverStartedDeaths(run) : 0;
     const settlement = settlementOfFailure(
@@ -230,16 +256,7 @@ export class JobReaper implements Loop {
   }
 
   async #neverStartedDeaths(run: LiveRun): Promise<number> {
-    const runs = await this.#deps.store.runs.ofJob(run.jobId);
-    let deaths = 0;
-    for (const before of runs
-      .filter((each) => each.id !== run.id)
-      .reverse()
-      .slice(0, lookBack)) {
-      if (before.outcome !== "never_started") break;
-      deaths++;
-    }
-    return deaths;
+    return neverStartedDeathsBefore(await this.#deps.store.runs.ofJob(run.jobId), run.id);
   }
 
   /** Outside the tick, because a gate may take long: the subject is judged by the answer when it comes. */
@@ -255,11 +272,17 @@ export class JobReaper implements Loop {
 
   async #finaliseNow(observed: ObservedRun, verdict: RunVerdict, context: TickContext): Promise<void> {
     const { run } = observed;
-    const { finaliser, store } = this.#deps;
+    const { finaliser, store, observer } = this.#deps;
     const evidence = evidenceOf(observed, verdict, context.now);
     const result = await finaliser.finalise(run, { actor: this.name, signal: context.signal, evidence });
+    // Stopped over it: the gate was not read, and nothing follows from that.
+    if (context.signal.aborted) return;
     if (result.kind === "settle") {
-      await this.#settle(observed, result.settlement, undefined, new ReaperTick(), context);
+      // Its supervisor died before it could stop what the run had left behind; the stopper does, before anything else of the item runs.
+      const leavesStrays = this.#deps.registry.stageOfQueue(run.queue)?.stage.strays === "leave";
+      const strays = !leavesStrays && (await observer.lifePipeOf(run)) === "held";
+      const stopBy = addMs(store.now(), this.#deps.settings().stopWithinMs);
+      await this.#settle(observed, strays ? { ...result.settlement, stopBy } : result.settlement, undefined, new ReaperTick(), context);
       return;
     }
     context.emit("run.deferred", { runId: run.id, jobId: run.jobId, queue: run.queue, reason: result.why });

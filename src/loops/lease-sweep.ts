@@ -1,6 +1,7 @@
 import { messageOf } from "../domain/errors.ts";
-import { addMs } from "../domain/time.ts";
+import { addMs, type DurationMs, type Instant } from "../domain/time.ts";
 import { explainLease, judgeLease, type LeaseEvidence } from "../liveness/lease-policy.ts";
+import { defaultRunThresholds } from "../liveness/run-thresholds.ts";
 import type { ProcessProbe } from "../processes/identity.ts";
 import type { HeldLease } from "../store/port/leases.ts";
 import type { LiveRun } from "../store/port/runs.ts";
@@ -11,7 +12,7 @@ export interface LeaseSweepDeps {
   readonly store: Pick<Store, "leases" | "runs">;
   readonly probe: ProcessProbe;
   /** Read each tick: the switch of its own, and the names in scope (empty: all). */
-  readonly settings: () => { readonly reclaimEnabled: boolean; readonly scope: readonly string[] };
+  readonly settings: () => { readonly reclaimEnabled: boolean; readonly scope: readonly string[]; readonly deadAfterMs?: DurationMs };
   /** Ends a holder's run that keeps its lease beyond every limit: flip first, the stopper follows. */
   readonly endRun: (run: LiveRun, message: string) => Promise<boolean>;
 }
@@ -31,19 +32,32 @@ export class LeaseSweep {
     return this.#reclaimedTotal;
   }
 
-  /** Returns the number reclaimed; 0 with the switch off, which touches nothing. */
-  async sweep(context: TickContext): Promise<number> {
-    const { reclaimEnabled, scope } = this.#deps.settings();
-    if (!reclaimEnabled) return 0;
+  /**
+   * Returns the number reclaimed; 0 with the switch off, which touches nothing.
+   *
+   * @param would - in a dry run, takes what would have been done.
+   */
+  async sweep(context: TickContext, would: string[] = []): Promise<number> {
     let reclaimed = 0;
     try {
-      const held = await this.#deps.store.leases.listHeld({ limit: pageSize, ...(scope.length === 0 ? {} : { scope }) });
-      for (const lease of held) {
-        try {
-          if (await this.#judge(lease, context)) reclaimed++;
-        } catch (thrown) {
-          context.emit("loop.subject_failed", { loop: "lease-sweep", subject: `lease ${lease.name}`, message: messageOf(thrown) });
+      const { reclaimEnabled, scope } = this.#deps.settings();
+      if (!reclaimEnabled) return 0;
+      let after: string | undefined;
+      for (;;) {
+        const held: readonly HeldLease[] = await this.#deps.store.leases.listHeld({
+          limit: pageSize,
+          ...(scope.length === 0 ? {} : { scope }),
+          ...(after === undefined ? {} : { after }),
+        });
+        for (const lease of held) {
+          try {
+            if (await this.#judge(lease, context, would)) reclaimed++;
+          } catch (thrown) {
+            context.emit("loop.subject_failed", { loop: "lease-sweep", subject: `lease ${lease.name}`, message: messageOf(thrown) });
+          }
         }
+        after = held.at(-1)?.name;
+        if (held.length < pageSize || context.signal.aborted) break;
       }
       if (!context.dryRun) await this.#deps.store.leases.tidyWaiters();
     } catch (thrown) {
@@ -53,7 +67,7 @@ export class LeaseSweep {
     return reclaimed;
   }
 
-  async #judge(lease: HeldLease, context: TickContext): Promise<boolean> {
+  async #judge(lease: HeldLease, context: TickContext, would: string[]): Promise<boolean> {
     const { store, endRun } = this.#deps;
     const facts = {
       name: lease.name,
@@ -64,9 +78,13 @@ export class LeaseSweep {
       maxHoldMs: lease.maxHoldMs,
       alertedAt: lease.alertedAt ?? undefined,
     };
-    const verdict = judgeLease(facts, this.#observe(lease), context.now);
-    if (verdict.kind === "keep" || context.dryRun) return false;
+    const verdict = judgeLease(facts, this.#observe(lease, context.now), context.now);
+    if (verdict.kind === "keep") return false;
     const message = explainLease(verdict);
+    if (context.dryRun) {
+      would.push(`lease ${lease.name}: ${message}`);
+      return false;
+    }
     const { name, fencing } = lease;
     switch (verdict.kind) {
       case "free": {
@@ -92,8 +110,8 @@ export class LeaseSweep {
     }
   }
 
-  #observe(lease: HeldLease): LeaseEvidence {
-    const { probe } = this.#deps;
+  #observe(lease: HeldLease, now: Instant): LeaseEvidence {
+    const { probe, settings } = this.#deps;
     if (lease.holder.kind === "process") {
       const life = probe.observe(lease.holder.process).kind;
       return { holder: life === "alive" || life === "dead" ? life : "unknown", stopping: false };
@@ -103,9 +121,13 @@ export class LeaseSweep {
     if (run === null) return { holder: "dead", stopping: false };
     if (run.blocked) return { holder: "unknown", stopping: true };
     if (run.state === "ended") return { holder: "dead", stopping: false };
-    const identity = run.process ?? run.supervisor?.process;
-    if (identity === undefined || identity === null) return { holder: "unknown", stopping: false };
-    const life = probe.observe(identity).kind;
-    return { holder: life === "alive" || life === "dead" ? life : "unknown", stopping: false };
+    // A run lives until it is ended, whatever its processes show: its wrapper may be dead and its command not, or its command over and its
+    // result being merged under this very lease. Who is dead is said by the job-reaper, whose scan comes before this sweep.
+    const { supervisor } = run;
+    const alive =
+      (run.process !== null && probe.observe(run.process).kind === "alive") ||
+      (supervisor !== null && probe.observe(supervisor.process).kind === "alive") ||
+      (supervisor?.state === "live" && now - supervisor.lastHeardAt < (settings().deadAfterMs ?? defaultRunThresholds.deadAfterMs));
+    return { holder: alive ? "alive" : "unknown", stopping: false };
   }
 }

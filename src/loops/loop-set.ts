@@ -8,6 +8,7 @@ const wokenBy: Readonly<Partial<Record<StoreHint, readonly LoopName[]>>> = {
   blocked: ["stopper"],
   outbox: ["outbox"],
   scheduled: ["scheduler"],
+  workers: ["worker-reaper"],
   leases: ["job-reaper"],
 };
 
@@ -18,6 +19,8 @@ export class LoopSet {
 
   constructor(runners: readonly LoopRunner[]) {
     this.#runners = new Map(runners.map((runner) => [runner.loop.name, runner]));
+    // Two loops of one name would repair the same things twice, and one of them unseen.
+    if (this.#runners.size !== runners.length) throw new Error("Two loops have the same name.");
   }
 
   start(store: Pick<Store, "onHint">): void {
@@ -46,6 +49,7 @@ export class LoopSet {
 
   async stop(timeoutMs: DurationMs): Promise<void> {
     this.#stopListening?.();
+    this.#stopListening = undefined;
     await Promise.all([...this.#runners.values()].map((runner) => runner.stop(timeoutMs)));
   }
 }

@@ -8,6 +8,8 @@ export interface Loop {
   readonly name: LoopName;
   /** The kill switch, read at each tick. */
   enabled(): boolean;
+  /** Its switch covers a part of the tick only: it ticks with the switch off as well, and heeds the switch itself. Default false. */
+  readonly ticksWhenDisabled?: boolean;
   tick(context: TickContext): Promise<TickReport>;
   /** Numbers of its own for the snapshot, such as the reaper's `reaped_total`. */
   details?(): Readonly<Record<string, unknown>>;

@@ -1,5 +1,4 @@
 import type { HostId } from "../domain/ids.ts";
-import type { Instant } from "../domain/time.ts";
 import type { ExitRecord, LifePipe, ProcessEvidence, Proof, RunEvidence, RunFacts } from "../liveness/evidence.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
 import { readExitRecord } from "../processes/exit-record.ts";
@@ -33,16 +32,17 @@ export class RunObserver {
     this.#deps = deps;
   }
 
-  async observe(run: LiveRun, conflicts: ReadonlySet<HostId>): Promise<ObservedRun> {
-    const { probe, host, paths, presence } = this.#deps;
-    const local = run.process === null || run.process.hostId === host.hostId;
-    const onDisk = run.kind === "command" && local && run.state !== "exited";
-    const runDir = runDirOf(paths, run.id);
-    const found = onDisk ? await readExitRecord({ runDir, runId: run.id }) : undefined;
+  /** @param probe - what this tick asks, so that every run of it rests on the same answers. */
+  async observe(run: LiveRun, conflicts: ReadonlySet<HostId>, probe: ProcessProbe = this.#deps.probe): Promise<ObservedRun> {
+    const { host, presence } = this.#deps;
+    const onDisk = this.#isOnDisk(run) && run.state !== "exited";
+    // The process before the record: a command that ends in between has left its record by the time that is read.
+    const process = await this.#process(run, onDisk, probe);
     const evidence: RunEvidence = {
-      process: await this.#process(run, onDisk),
-      lifePipe: onDisk && run.state === "started" ? await lifePipe(runDir) : "unknown",
-      exitRecord: found === undefined ? { kind: "none" } : exitRecord(found),
+      process,
+      ...(onDisk && process?.role === "command" && run.wrapper !== null ? { wrapper: probe.observe(run.wrapper).kind } : {}),
+      lifePipe: onDisk && run.state === "started" ? await this.lifePipeOf(run) : "unknown",
+      exitRecord: onDisk ? await this.exitRecordOf(run) : { kind: "none" },
       supervisor: supervisorProof(run, probe),
       report: presence.reportOn({ runId: run.id, workerId: run.workerId, claimSeq: run.claimSeq, reservedAt: run.reservedAt }),
       hostConflict: conflicts.has(run.process?.hostId ?? run.supervisor?.process.hostId ?? host.hostId),
@@ -50,8 +50,23 @@ export class RunObserver {
     return { run, facts: this.#factsOf(run), evidence };
   }
 
-  async #process(run: LiveRun, onDisk: boolean): Promise<ProcessEvidence | undefined> {
-    const { probe, paths } = this.#deps;
+  /** The exit record of a command run of this host; none for any other. */
+  async exitRecordOf(run: LiveRun): Promise<ExitRecord> {
+    if (!this.#isOnDisk(run)) return { kind: "none" };
+    return exitRecord(await readExitRecord({ runDir: runDirOf(this.#deps.paths, run.id), runId: run.id }));
+  }
+
+  /** Whether something of a command run of this host still holds its life pipe; unknown for any other. */
+  async lifePipeOf(run: LiveRun): Promise<LifePipe> {
+    return this.#isOnDisk(run) ? await probeLifePipe(runDirOf(this.#deps.paths, run.id)) : "unknown";
+  }
+
+  #isOnDisk(run: LiveRun): boolean {
+    return run.kind === "command" && (run.process === null || run.process.hostId === this.#deps.host.hostId);
+  }
+
+  async #process(run: LiveRun, onDisk: boolean, probe: ProcessProbe): Promise<ProcessEvidence | undefined> {
+    const { paths } = this.#deps;
     if (run.kind === "handler") {
       const host = run.supervisor?.process;
       return host === undefined || run.state === "reserved" ? undefined : processEvidence(host, "host", probe.observe(host));
@@ -103,10 +118,6 @@ function supervisorProof(run: LiveRun, probe: ProcessProbe): Proof {
   return life.kind === "alive" || life.kind === "dead" ? life.kind : "unknown";
 }
 
-async function lifePipe(runDir: string): Promise<LifePipe> {
-  return probeLifePipe(runDir);
-}
-
 function exitRecord(record: Awaited<ReturnType<typeof readExitRecord>>): ExitRecord {
   switch (record.kind) {
     case "none":
@@ -120,6 +131,3 @@ function exitRecord(record: Awaited<ReturnType<typeof readExitRecord>>): ExitRec
       return { kind: "exit", status: record.status };
   }
 }
-
-/** Age in milliseconds of a run at `now`, for evidence and listings. */
-export const runningAge = (run: LiveRun, now: Instant): number => (run.startedAt === null ? 0 : now - run.startedAt - run.suspendedMs);

@@ -1,7 +1,9 @@
 import { messageOf } from "../domain/errors.ts";
-import type { JobId } from "../domain/ids.ts";
+import type { HostId, JobId } from "../domain/ids.ts";
 import type { DurationMs, Instant } from "../domain/time.ts";
+import { defaultRunThresholds } from "../liveness/run-thresholds.ts";
 import type { HostIdentity, ProcessIdentity, ProcessProbe } from "../processes/identity.ts";
+import { probeLifePipe } from "../processes/life-pipe.ts";
 import type { ProcessTable } from "../processes/process-table.ts";
 import { readCommand } from "../processes/run-files.ts";
 import { stopTree } from "../processes/stop-tree.ts";
@@ -12,7 +14,7 @@ import type { Loop, TickContext, TickReport } from "./loop.ts";
 import type { PresenceBook } from "./presence-book.ts";
 
 export interface StopperDeps {
-  readonly store: Pick<Store, "runs" | "now">;
+  readonly store: Pick<Store, "runs" | "workers" | "now">;
   readonly probe: ProcessProbe;
   readonly table: ProcessTable;
   readonly host: HostIdentity;
@@ -24,6 +26,8 @@ export interface StopperDeps {
     readonly stopGraceMs: DurationMs;
     readonly killGraceMs: DurationMs;
     readonly fenceKillAfterMs: DurationMs;
+    /** How long a session may be silent before its host cannot be counted on to stop what is its own. Default 30 000. */
+    readonly deadAfterMs?: DurationMs;
   };
   /** Sessions of this host: never signalled, nor what is below them. */
   readonly shielded: () => readonly ProcessIdentity[];
@@ -63,7 +67,7 @@ export class Stopper implements Loop {
   }
 
   async tick(context: TickContext): Promise<TickReport> {
-    const blocked = await this.#deps.store.runs.listBlocked({ limit: pageSize });
+    const blocked = await this.#listBlocked();
     const present = new Set(blocked.map((job) => job.jobId));
     for (const jobId of [...this.#retryAt.keys()]) if (!present.has(jobId)) this.#retryAt.delete(jobId);
     for (const jobId of [...this.#toldUnstoppable]) if (!present.has(jobId)) this.#toldUnstoppable.delete(jobId);
@@ -83,6 +87,17 @@ export class Stopper implements Loop {
       this.#stopping.set(job.jobId, work);
     }
     return { seen: blocked.length, settled: 0, lost: 0, failed: 0, ...(context.dryRun ? { would } : {}) };
+  }
+
+  /** All of them: those that can only be waited for must not keep the others from their turn. */
+  async #listBlocked(): Promise<readonly BlockedJob[]> {
+    const blocked: BlockedJob[] = [];
+    for (;;) {
+      const after = blocked.at(-1)?.jobId;
+      const page = await this.#deps.store.runs.listBlocked({ limit: pageSize, ...(after === undefined ? {} : { after }) });
+      blocked.push(...page);
+      if (page.length < pageSize) return blocked;
+    }
   }
 
   async #stop(job: BlockedJob, context: TickContext): Promise<void> {
@@ -155,12 +170,20 @@ export class Stopper implements Loop {
     if (life === "dead" || life === "otherBoot") await this.#release(job, `its host, pid ${supervisor.process.pid}, is dead`, 0, context);
     else if (presence.hasLetGo(supervisor.workerId, run.id, run.endedAt ?? run.reservedAt))
       await this.#release(job, "its host has let go of it", 0, context);
+    // Nobody will tell any more, and nothing can be probed from here.
+    else if (life === "unknown" && (supervisor.state === "dead" || supervisor.state === "stopped")) await this.#awaitFence(job, context);
     else this.#tellUnstoppable(job, [supervisor.process.pid], context);
   }
 
   /** Nothing can be probed from here: past the bound of its own fence it has certainly stopped. */
   async #awaitFence(job: BlockedJob, context: TickContext): Promise<void> {
-    const { settings, store } = this.#deps;
+    const { settings, store, host, paths } = this.#deps;
+    const { process } = job.run;
+    if (process !== null && process.hostId === host.hostId && (await probeLifePipe(runDirOf(paths, job.run.id))) === "released") {
+      await this.#release(job, "nothing holds its life pipe any more", 0, context);
+      return;
+    }
+    if (process !== null && process.hostId !== host.hostId && (await this.#isLookedAfter(process.hostId))) return;
     const fencedAt = job.stopBy + settings().fenceKillAfterMs;
     if (store.now() < fencedAt) return;
     await this.#release(job, "its host cannot be probed and its fence has passed", 0, context);
@@ -170,6 +193,14 @@ export class Stopper implements Loop {
       title: `Attempt ${job.run.attempt} of job ${job.jobId} was given up behind its fence`,
       details,
     });
+  }
+
+  /** A host that is heard has a stopper of its own, which sees what cannot be seen from here. */
+  async #isLookedAfter(hostId: HostId): Promise<boolean> {
+    const { store, settings } = this.#deps;
+    const heardSince = store.now() - (settings().deadAfterMs ?? defaultRunThresholds.deadAfterMs);
+    const workers = await store.workers.listAlive();
+    return workers.some((worker) => worker.process.hostId === hostId && worker.kind === "command" && worker.lastHeardAt >= heardSince);
   }
 
   #tellUnstoppable(job: BlockedJob, survivors: readonly number[], context: TickContext): void {

@@ -33,11 +33,17 @@ const pageSize = 500;
 /** Pages per tick; what is left comes with the next tick, at once. */
 const pagesPerTick = 40;
 
+/** What ended with the process of its session. Commands may live on, and the outcome of an exit on record is known. */
+const isLost = (run: LiveRun): boolean => run.kind === "handler" && run.state !== "exited";
+const keyOf = (run: LiveRun): string => `${run.id}/${run.ownerEpoch}`;
+
 /** Judges sessions: what is proved dead, or silent beyond every doubt, is buried, and what it held goes back. */
 export class WorkerReaper implements Loop {
   readonly name = "worker-reaper";
   readonly #deps: WorkerReaperDeps;
   readonly #buriedSilent: { readonly lastHeardAt: Instant; readonly provedDead: false }[] = [];
+  /** Runs that the job-reaper was told of, under the supervisor they had: told once, it has limits of its own for them. */
+  #handedOver: ReadonlySet<string> = new Set();
   #buriedTotal = 0;
 
   constructor(deps: WorkerReaperDeps) {
@@ -148,18 +154,21 @@ export class WorkerReaper implements Loop {
     let settled = 0;
     let failed = 0;
     let index = 0;
+    const handed = new Set<string>();
     for (;;) {
       const runs: readonly LiveRun[] = await store.runs.listOfWorkers({
         workerIds,
         limit: pageSize,
         ...(after === undefined ? {} : { after }),
       });
-      const commands = runs.filter((run) => run.kind === "command" && (run.checkAt === null || run.checkAt > context.now));
-      if (commands.length > 0) {
-        await store.runs.moveChecks(commands.map((run) => ({ runId: run.id, ownerEpoch: run.ownerEpoch, checkAt: context.now })));
+      const others = runs.filter((run) => !isLost(run));
+      const fresh = others.filter((run) => !this.#handedOver.has(keyOf(run)));
+      for (const run of others) handed.add(keyOf(run));
+      if (fresh.length > 0) {
+        await store.runs.moveChecks(fresh.map((run) => ({ runId: run.id, ownerEpoch: run.ownerEpoch, checkAt: context.now })));
         this.#deps.wakeJobReaper();
       }
-      for (const run of runs.filter((each) => each.kind === "handler")) {
+      for (const run of runs.filter(isLost)) {
         try {
           if (await this.#settleLost(run, { index: index++, total: runs.length }, context)) settled++;
         } catch (thrown) {
@@ -168,7 +177,10 @@ export class WorkerReaper implements Loop {
         }
       }
       const last = runs.at(-1);
-      if (runs.length < pageSize || last === undefined || last.workerId === null) return { settled, failed };
+      if (runs.length < pageSize || last === undefined || last.workerId === null) {
+        this.#handedOver = handed;
+        return { settled, failed };
+      }
       after = { workerId: last.workerId, runId: last.id };
     }
   }

@@ -53,8 +53,9 @@ export function createLeases(engine: Engine): LeasesStore {
       });
       engine.hint("leases");
     },
-    listHeld: async ({ scope, limit }) => {
+    listHeld: async ({ scope, after, limit }) => {
       let query = kysely.selectFrom("leases").selectAll().where("state", "=", "held").orderBy("name").limit(limit);
+      if (after !== undefined) query = query.where("name", ">", after);
       if (scope !== undefined) query = scope.length === 0 ? query.where(sql<boolean>`1 = 0`) : query.where("name", "in", scope);
       return await withHolders(kysely, await query.execute());
     },

@@ -53,7 +53,8 @@ export interface LeasesStore {
   /** Frees it and grants it to the first waiter; false when the fencing number is not the current one. */
   release(lease: { readonly name: string; readonly fencing: number; readonly actor: string; readonly reason: string }): Promise<boolean>;
   abandon(ticket: string): Promise<void>;
-  listHeld(options: { readonly scope?: readonly string[]; readonly limit: number }): Promise<readonly HeldLease[]>;
+  /** By name, after the cursor. */
+  listHeld(options: { readonly scope?: readonly string[]; readonly after?: string; readonly limit: number }): Promise<readonly HeldLease[]>;
   list(options: { readonly limit: number }): Promise<readonly LeaseRow[]>;
   markAlerted(lease: { readonly name: string; readonly fencing: number }): Promise<boolean>;
   /** Waiters past their timeout are dropped; free leases with waiters are granted. Answers how many of each. */

@@ -1,0 +1,32 @@
+import type { ProcessIdentity, ProcessLife, ProcessProbe } from "../processes/identity.ts";
+
+const keyOf = ({ hostId, bootId, pidNamespace, pid, startTime }: ProcessIdentity): string =>
+  `${hostId} ${bootId} ${pidNamespace} ${pid} ${startTime}`;
+
+/**
+ * The probe as one tick sees it: each process is asked once, so that a thousand runs of one host cost one look, and all verdicts of a tick
+ * rest on the same answers.
+ */
+export class TickProbe implements ProcessProbe {
+  readonly #probe: ProcessProbe;
+  readonly #answers = new Map<string, ProcessLife>();
+
+  constructor(probe: ProcessProbe) {
+    this.#probe = probe;
+  }
+
+  observe(identity: ProcessIdentity): ProcessLife {
+    return this.observeMany([identity])[0] ?? { kind: "unknown", why: "unreadable" };
+  }
+
+  observeMany(identities: readonly ProcessIdentity[]): readonly ProcessLife[] {
+    const fresh = new Map<string, ProcessIdentity>();
+    for (const identity of identities) {
+      const key = keyOf(identity);
+      if (!this.#answers.has(key)) fresh.set(key, identity);
+    }
+    const lives = fresh.size === 0 ? [] : this.#probe.observeMany([...fresh.values()]);
+    for (const [at, key] of [...fresh.keys()].entries()) this.#answers.set(key, lives[at] ?? { kind: "unknown", why: "unreadable" });
+    return identities.map((identity) => this.#answers.get(keyOf(identity)) ?? { kind: "unknown", why: "unreadable" });
+  }
+}
