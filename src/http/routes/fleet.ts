@@ -65,7 +65,6 @@ export function leaseRoutes(app: FastifyInstance, { store }: DaemonServices): vo
     await store.leases.abandon(ticket);
     return { kind: "timed_out" as const };
   });
-  });
 
   const lost = (name: string, fencing: number): WakefulError =>
     new WakefulError("conflict", `Lease "${name}" is not held under fencing number ${fencing} any more.`, {
