@@ -1,6 +1,7 @@
 import { checkClaim, firstChecks } from "../claim-rules.ts";
 import { checkEnqueueGroup } from "../enqueue-groups.ts";
 import type { HotVerbs } from "../hot.ts";
+import { OpenCalls } from "../open-calls.ts";
 import type { FencedAnswer } from "../port/runs.ts";
 import { createRunReads } from "../run-reads.ts";
 import { createRunVerbs } from "../run-verbs.ts";
@@ -55,15 +56,16 @@ export function createHot(engine: SqliteEngine): HotVerbs {
     recordLate: async (_tx, late) => ends.recordLate(late),
   };
 
+  const calls = new OpenCalls();
   return {
-    jobs: {
+    jobs: calls.guard<HotVerbs["jobs"]>({
       enqueue: async (jobs) => {
         checkEnqueueGroup(jobs);
         return await enqueue(jobs);
       },
       promoteDue: async (limit) => await verb((at, hints) => beats.promoteDue(limit, at, hints)),
-    },
-    runs: {
+    }),
+    runs: calls.guard<HotVerbs["runs"]>({
       ...createRunReads(engine.kysely),
       ...createRunVerbs(engine),
       claim: async (request) => {
@@ -98,11 +100,14 @@ export function createHot(engine: SqliteEngine): HotVerbs {
           return { settled: settled.length, more: lost.length > limit };
         });
       },
-    },
-    workers: {
+    }),
+    workers: calls.guard<HotVerbs["workers"]>({
       renew: async (renewal) => await verb((at) => beats.renew(renewal, at)),
+    }),
+    close: async () => {
+      await calls.close();
+      await group.close();
     },
-    close: async () => await group.close(),
   };
 }
 
