@@ -24,6 +24,7 @@ const folder = await mkdtemp(join(tmpdir(), "wakeful-demo-"));
 const daemon = new DemoDaemon({ folder, cli });
 const line = new ProgressLine();
 const recoveries: Recovery[] = [];
+let killedJob: number | undefined;
 const startedAt = performance.now();
 
 try {
@@ -47,6 +48,7 @@ async function main(): Promise<void> {
   const [first] = await ocrRuns(1);
   if (first === undefined) throw new Error("No OCR run was seen.");
   tell(await killCommand(daemon.client, first));
+  killedJob = first.jobId;
 
   const [second] = await ocrRuns(1, new Set([first.id]));
   if (second === undefined) throw new Error("No second OCR run was seen.");
@@ -109,12 +111,11 @@ async function report(): Promise<void> {
   if (stuck.length > 0)
     throw new Error(`Not done: ${stuck.map((item) => `${item.label} (${item.state}: ${item.error ?? ""})`).join(", ")}`);
   const checked = await run(process.execPath, [join(example, "verify-text.js"), join(folder, "out")]);
-  const killed = items.find((item) => item.id !== undefined);
   say("\nThe text in every PDF, compared with what was drawn:");
   say(indent(checked.stdout));
-  if (killed !== undefined) {
-    const { text } = await daemon.client.call(api.why, { query: { item: killed.id } });
-    say(`\n\`wakeful why ${killed.id}\` tells the story of one of them:`);
+  if (killedJob !== undefined) {
+    const { text } = await daemon.client.call(api.why, { query: { job: killedJob } });
+    say(`\n\`wakeful why ${killedJob}\` tells the story of the job whose process was killed:`);
     say(indent(text));
   }
   say("\nSummary");

@@ -58,7 +58,8 @@ function firstSight(
   at: { readonly now: Instant; readonly wallNow: number; readonly startedAt: Instant },
 ): Instant | undefined {
   const runAgeMs: DurationMs = Math.max(0, at.now - at.startedAt);
-  const fileAgeMs = Math.max(0, at.wallNow - sight.mtimeMs);
+  // File times have fractions of a millisecond, instants have none.
+  const fileAgeMs = Math.max(0, Math.ceil(at.wallNow - sight.mtimeMs));
   // Older than the run: an earlier run's file.
   return fileAgeMs > runAgeMs ? undefined : addMs(at.now, -fileAgeMs);
 }
