@@ -4,7 +4,7 @@ import { lstat, mkdir, readdir, rename, rm, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { isWakefulError } from "../domain/errors.ts";
 import { hasCode, readSmallFile, syncToDisk, writeAtomically } from "../notify/atomic-file.ts";
-import { lstatOrUndefined, moveFile, moveToFree, sha256Of } from "../notify/file-moves.ts";
+import { lstatOrUndefined, moveFile, sha256Of } from "../notify/file-moves.ts";
 import { safeFileName } from "../notify/file-name.ts";
 import { inputFolder } from "../notify/source-file.ts";
 import type { IntakeInput } from "../notify/state-projection.ts";
@@ -67,6 +67,7 @@ export type Staged =
   | { readonly kind: "changing"; readonly pipeline: string; readonly label: string };
 
 const recordBytesMax = 65_536;
+const duplicatesMax = 10_000;
 
 /** The item key of a file: the hash of its content and that of its pipeline's profile. */
 export const intakeKey = ({ sha256, profile }: { readonly sha256: string; readonly profile: Json }): string =>
@@ -193,7 +194,8 @@ export class Staging {
     const { key, name, sha256, sizeBytes } = plan;
     const file = join(paths.workDir, plan.dir, inputFolder, name);
     // The file before its item: a job must find its input. Already there when a crash came after this move.
-    await moveOnce({ from: join(dir, "source"), to: file });
+    if (!(await this.#isGone(dir, file))) await moveOnce({ from: join(dir, "source"), to: file });
+    else if ((await store.items.byKey(origin.pipeline, key)) === undefined) throw vanished(origin, dir);
     const input: IntakeInput = { file, name: origin.label, sizeBytes, sha256 };
     try {
       const added = await store.items.add({
@@ -218,14 +220,18 @@ export class Staging {
 
   async #hold(dir: string, origin: Origin, plan: Extract<Plan, { kind: "duplicate" }>): Promise<Staged> {
     const { key, existingItemId, path, sizeBytes } = plan;
-    const source = join(dir, "source");
-    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-    if ((await lstatOrUndefined(source)) !== undefined && !(await moveToFree({ from: source, to: path }))) {
-      throw new Error(`${path} is taken, which its unique name should exclude`);
-    }
+    const { duplicates } = this.#options.store;
+    // Carried out already where a crash kept this folder alone: the row is all that is left to answer with.
+    if (!(await this.#isGone(dir, path))) await moveOnce({ from: join(dir, "source"), to: path });
+    else if (!(await duplicates.list(duplicatesMax)).some((row) => row.path === path)) throw vanished(origin, dir);
     const duplicate = { pipeline: origin.pipeline, key, existingItemId, fileName: origin.label, path, sizeBytes };
-    const id = await this.#options.store.duplicates.add(duplicate);
+    const id = await duplicates.add(duplicate);
     return { kind: "duplicate", duplicate: { id, ...duplicate } };
+  }
+
+  /** The file is neither in staging nor at its new place. */
+  async #isGone(dir: string, to: string): Promise<boolean> {
+    return (await lstatOrUndefined(join(dir, "source"))) === undefined && (await lstatOrUndefined(to)) === undefined;
   }
 
   async #forget(dir: string): Promise<void> {
@@ -233,6 +239,9 @@ export class Staging {
     await rm(dir, { recursive: true, force: true });
   }
 }
+
+const vanished = (origin: Origin, dir: string): Error =>
+  new Error(`${JSON.stringify(origin.label)} was removed by somebody while it was taken in; remove ${dir} as well`);
 
 /** Moves a file whose move may have happened already; throws when it is at neither place. */
 export async function moveOnce({ from, to }: { readonly from: PathLike; readonly to: string }): Promise<void> {

@@ -307,6 +307,16 @@ test("a crash after the plan, before the move into the work directory, loses no 
   await expectOneItem(world);
 });
 
+test("a crash that keeps the staging folder alone, while the item's input is gone already, ends in peace", async () => {
+  const world = await intakeWorld();
+  dropped(world, "a.cbz");
+  await takeAll(world, world.restart({ store: dyingStore(world, "added") }));
+  const [item] = await itemsOf(world);
+  rmSync(inputOf(item).file);
+  await world.tick(world.restart());
+  expect([stagingOf(world), (await itemsOf(world)).length]).toEqual([[], 1]);
+});
+
 test("a move to another disk that was cut short does not make the file a duplicate of itself", async () => {
   const world = await intakeWorld();
   dropped(world, "a.cbz");

@@ -50,6 +50,8 @@ type Counter = "taken" | "duplicates" | "input_rejected_size" | "input_rejected_
 
 /** A failure that goes on is told again after this long, and not at every tick. */
 const tellAgainMs: DurationMs = 60_000;
+/** A tick that has read this much leaves the rest to the next, which follows at once: hashing takes about 2 s for a gigabyte. */
+const bytesMax = 2 ** 30;
 
 /**
  * Watched folders become items. A tick first completes what a crash cut short, then carries decisions about duplicates out, then looks
@@ -184,14 +186,16 @@ export function createIntakeLoop(deps: IntakeDeps): IntakeLoop {
     for (const { label, why } of scan.odd) context.emit("intake.waited", { pipeline, fileName: label, reason: why });
     for (const file of scan.ready) {
       if (context.signal.aborted) return;
-      if (tally.handled >= filesMax) {
+      if (tally.handled >= filesMax || tally.bytes >= bytesMax) {
         tally.nextInMs = 0;
         return;
       }
       const waitedBefore = shortOfDisk.has(`${pipeline} ${file.fingerprint}`);
       await apart(tally, `${pipeline}: ${file.label}`, context, async () => await take(folder, file, tally, context));
       // A file that goes on waiting costs nothing, and must not use up the turn of those behind it.
-      if (!waitedBefore) tally.handled += 1;
+      if (waitedBefore) continue;
+      tally.handled += 1;
+      tally.bytes += file.sizeBytes;
     }
   };
 
@@ -205,7 +209,7 @@ export function createIntakeLoop(deps: IntakeDeps): IntakeLoop {
         onHint,
       ),
     tick: async (context): Promise<TickReport> => {
-      const tally: Tally = { seen: 0, settled: 0, failed: 0, handled: 0, decided: false, nextInMs: undefined, would: [] };
+      const tally: Tally = { seen: 0, settled: 0, failed: 0, handled: 0, bytes: 0, decided: false, nextInMs: undefined, would: [] };
       if (!context.dryRun) {
         await mkdir(paths.workDir, { recursive: true, mode: 0o700 });
         for (const dir of await staging.list()) {
@@ -235,6 +239,8 @@ interface Tally {
   failed: number;
   /** Files that were taken, refused or failed: what `filesMax` bounds. */
   handled: number;
+  /** Their sizes: what reading them costs. */
+  bytes: number;
   decided: boolean;
   nextInMs: DurationMs | undefined;
   readonly would: string[];

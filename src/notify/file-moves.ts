@@ -1,14 +1,13 @@
 import { createHash } from "node:crypto";
 import { constants, type PathLike } from "node:fs";
-import { link, lstat, open, rename, rm, unlink } from "node:fs/promises";
+import { type FileHandle, link, lstat, open, rename, rm, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { pipeline } from "node:stream/promises";
 import { hasCode, syncToDisk } from "./atomic-file.ts";
 import { splitName } from "./file-name.ts";
 
 /** How many names are tried before a folder counts as full of files of one name. */
 const namesMax = 1000;
-const hashChunkBytes = 1_048_576;
+const chunkBytes = 1_048_576;
 
 /**
  * Moves a file, replacing `to`: by renaming, or where that crosses to another disk by a synced copy that appears whole or not at all.
@@ -56,18 +55,22 @@ export async function moveToFree({ from, to }: { readonly from: PathLike; readon
   return true;
 }
 
+/** Gives the file the name `to` unless another file has it. Across disks, where a link cannot tell whose file is there, the content does. */
 async function placedAt(from: PathLike, to: string): Promise<boolean> {
   try {
     // Linking is the one way to take a name only if nobody has it.
     await link(from, to);
     return true;
   } catch (thrown) {
-    if (hasCode(thrown, "EEXIST")) return isSameFile(from, to);
-    if (!hasCode(thrown, "EXDEV", "EPERM", "ENOTSUP", "EOPNOTSUPP", "EMLINK", "ENOSYS")) throw thrown;
+    if (!hasCode(thrown, "EEXIST", "EXDEV", "EPERM", "ENOTSUP", "EOPNOTSUPP", "EMLINK", "ENOSYS")) throw thrown;
   }
-  if ((await lstatOrUndefined(to)) !== undefined) return isSameContent(from, to);
-  await copyWhole({ from, to });
-  return true;
+  const [source, there] = [await lstat(from), await lstatOrUndefined(to)];
+  if (there === undefined) {
+    await copyWhole({ from, to });
+    return true;
+  }
+  if (source.dev === there.dev) return source.ino === there.ino;
+  return source.isFile() && there.isFile() && source.size === there.size && (await sha256Of(from)) === (await sha256Of(to));
 }
 
 function* candidates({ dir, name }: Omit<Placement, "from">): Generator<string> {
@@ -85,7 +88,7 @@ async function copyWhole({ from, to }: { readonly from: PathLike; readonly to: s
     if (!(await source.stat()).isFile()) throw new Error(`${String(from)} is not a regular file`);
     const target = await open(draft, "wx", 0o600);
     try {
-      await pipeline(source.createReadStream({ autoClose: false, start: 0 }), target.createWriteStream({ autoClose: false }));
+      await eachChunk(source, async (chunk) => await target.appendFile(chunk));
       await target.sync();
     } finally {
       await target.close();
@@ -99,12 +102,6 @@ async function copyWhole({ from, to }: { readonly from: PathLike; readonly to: s
 export async function isSameFile(a: PathLike, b: PathLike): Promise<boolean> {
   const [one, other] = [await lstatOrUndefined(a), await lstatOrUndefined(b)];
   return one !== undefined && other !== undefined && one.ino === other.ino && one.dev === other.dev;
-}
-
-async function isSameContent(a: PathLike, b: PathLike): Promise<boolean> {
-  const [one, other] = [await lstatOrUndefined(a), await lstatOrUndefined(b)];
-  if (one?.isFile() !== true || other?.isFile() !== true || one.size !== other.size) return false;
-  return (await sha256Of(a)) === (await sha256Of(b));
 }
 
 export async function lstatOrUndefined(path: PathLike): Promise<Awaited<ReturnType<typeof lstat>> | undefined> {
@@ -121,14 +118,22 @@ export async function sha256Of(path: PathLike): Promise<string> {
   const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
     const hash = createHash("sha256");
-    const chunk = Buffer.allocUnsafe(hashChunkBytes);
-    for (let position = 0; ; ) {
-      const { bytesRead } = await file.read(chunk, 0, chunk.length, position);
-      if (bytesRead === 0) return hash.digest("hex");
-      hash.update(chunk.subarray(0, bytesRead));
-      position += bytesRead;
-    }
+    await eachChunk(file, async (chunk) => {
+      hash.update(chunk);
+    });
+    return hash.digest("hex");
   } finally {
     await file.close();
+  }
+}
+
+/** Hands a file's content over piece by piece; a piece is only valid until `take` has resolved. */
+async function eachChunk(file: FileHandle, take: (chunk: Buffer) => Promise<void>): Promise<void> {
+  const buffer = Buffer.allocUnsafe(chunkBytes);
+  for (let position = 0; ; ) {
+    const { bytesRead } = await file.read(buffer, 0, buffer.length, position);
+    if (bytesRead === 0) return;
+    await take(buffer.subarray(0, bytesRead));
+    position += bytesRead;
   }
 }
