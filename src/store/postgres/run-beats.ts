@@ -43,7 +43,7 @@ const startRuns: Statement = {
 const beatRuns: Statement = {
   name: "beat",
   text: `
-    update runs set progress_at = greatest(progress_at, b.at), progress = coalesce(b.progress, progress)
+    update runs set progress_at = greatest(runs.progress_at, b.at), progress = coalesce(b.progress, runs.progress)
     from json_to_recordset($1::json) as b (run bigint, at bigint, progress text)
     where runs.id = b.run and runs.state in ('reserved', 'started', 'exited') returning runs.id`,
 };
@@ -145,15 +145,14 @@ export function createRunBeats(engine: Engine, join: Join): RunBeats {
           { statement: sessionState, values: [workerId] },
         ];
         if (held.length > 0) statements.push({ statement: notHeld, values: [held, workerId] });
-        const answer = (rows: readonly Rows[]): Awaited<ReturnType<WorkersStore["renew"]>> => {
-          const state = rows[1]?.[0]?.[0] as WorkerState | undefined;
-          if (state === undefined) throw noSuchSession(workerId);
-          return { state, lost: (rows[2] ?? []).map(notHeldRow).map((row) => ({ runId: row.runId, why: whyNotHeld(row) })) };
-        };
-        return (await join({ statements, answer })) as Awaited<ReturnType<WorkersStore["renew"]>>;
+        // Thrown below and not in the turn: a session that is unknown must not fail the others of it.
+        const rows = (await join({ statements, answer: (answered) => answered })) as readonly Rows[];
+        const state = rows[1]?.[0]?.[0] as WorkerState | undefined;
+        if (state === undefined) throw noSuchSession(workerId);
+        return { state, lost: (rows[2] ?? []).map(notHeldRow).map((row) => ({ runId: row.runId, why: whyNotHeld(row) })) };
       },
     },
-    jobs: {
+  jobs: {
       promoteDue: async (limit) => {
         const statements = [
           { statement: promoteDue, values: [engine.now(), limit] },

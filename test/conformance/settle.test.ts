@@ -1,0 +1,336 @@
+import { expect, test } from "vitest";
+import { asOwnerEpoch } from "../../src/domain/ids.ts";
+import { addMs } from "../../src/domain/time.ts";
+import type { ClaimedRun, Settlement } from "../../src/store/port/runs.ts";
+import type { Store } from "../../src/store/store.ts";
+import { addItem, claim, claimOne, declareQueues, failure, farFuture, onlyJobOf, processOn, registerWorker, stageEntry, startRun, success } from "../support/store-rows.ts";
+import { describeStores, type OpenTestStore } from "../support/stores.ts";
+
+async function withQueues(open: OpenTestStore) {
+  const opened = await open();
+  await declareQueues(opened.store);
+  return opened;
+}
+
+/** As a handler's success is settled: nothing but the fact. */
+function plain(run: ClaimedRun, overrides: Partial<Settlement> = {}): Settlement {
+  const { runId, ownerEpoch, jobId } = run;
+  return { runId, ownerEpoch, jobId, outcome: "succeeded", reason: "handler_returned", spend: "attempt", then: { to: "done" }, ...overrides };
+}
+
+const enqueue = async (store: Store, count: number, options: { readonly maxAttempts?: number; readonly maxLosses?: number } = {}) =>
+  await store.jobs.enqueue({ queue: "t", ...options, jobs: Array.from({ length: count }, () => ({})) });
+
+const lateResults = async (store: Store, run: ClaimedRun) =>
+  (await store.actions.list({ runId: run.runId, limit: 50 })).filter((row) => row.action === "run.late_result");
+
+describeStores((open) => {
+  test("a plain success ends job and run, and needs no explaining", async () => {
+    const { store, clock } = await withQueues(open);
+    await enqueue(store, 1);
+    const run = await claimOne(store);
+    clock.advance(5);
+    expect(await store.runs.settle([plain(run, { then: { to: "done", output: '{"n":"\\"1"}' } })])).toEqual([{ kind: "ok" }]);
+    expect(await store.jobs.get(run.jobId)).toMatchObject({
+      state: "done",
+      finishedAt: store.now(),
+      attempts: 1,
+      currentRunId: null,
+      output: '{"n":"\\"1"}',
+      error: null,
+    });
+    expect(await store.runs.get(run.runId)).toMatchObject({ state: "ended", outcome: "succeeded", reason: "handler_returned", endedAt: store.now(), spent: "attempt" });
+    expect(await store.actions.list({ jobId: run.jobId, limit: 10 })).toEqual([]);
+  });
+
+  test("the start of a reserved run is folded into its end, and counts its attempt once", async () => {
+    const { store, clock } = await withQueues(open);
+    await enqueue(store, 3);
+    const workerId = await registerWorker(store);
+    const runs = await store.runs.claim({ claimId: "c", workerId, claimSeq: 1, queues: [{ name: "t", limits: { maxRunningMs: 1e9 } }], max: 3, startNow: 1 });
+    const startedAt = clock.advance(10);
+    await store.runs.start([{ runId: runs[1]!.runId, ownerEpoch: runs[1]!.ownerEpoch, startedAt, limits: { maxRunningMs: 1e9 }, checkAt: farFuture }]);
+    const folded = addMs(startedAt, 3);
+    clock.advance(20);
+    expect(await store.runs.settle(runs.map((run) => plain(run, { startedAt: folded })))).toEqual([{ kind: "ok" }, { kind: "ok" }, { kind: "ok" }]);
+    const starts = await Promise.all(runs.map(async (run) => (await store.runs.get(run.runId))?.startedAt));
+    expect(starts).toEqual([addMs(startedAt, -10), startedAt, folded]);
+    for (const run of runs) expect((await store.jobs.get(run.jobId))?.attempts).toBe(1);
+    expect(await store.upkeep.checkInvariants()).toEqual([]);
+  });
+
+  test("a stale run is noticed alone in its batch: the others are settled, it changes nothing but the record of its late result [B-G1] [B-49]", async () => {
+    const { store } = await withQueues(open);
+    await enqueue(store, 20);
+    const runs = await claim(store, { max: 20 });
+    const stale = runs[7]!;
+    await store.runs.settle([failure(stale, { then: { to: "queued" }, exitCode: 1 })]);
+    const second = await claimOne(store);
+    expect(second.jobId).toBe(stale.jobId);
+    const answers = await store.runs.settle(runs.map((run) => plain(run, run === stale ? { then: { to: "done", output: '"late"' } } : {})));
+    expect(answers.filter((answer) => answer.kind === "ok")).toHaveLength(19);
+    expect(answers[7]).toMatchObject({ kind: "lost", now: { ownerEpoch: 1, state: "ended" } });
+    expect(await store.jobs.get(stale.jobId)).toMatchObject({ state: "running", currentRunId: second.runId, output: null });
+    expect(await store.runs.get(stale.runId)).toMatchObject({ outcome: "failed", exitCode: 1 });
+    expect(await lateResults(store, stale)).toHaveLength(1);
+    expect(await store.upkeep.checkInvariants()).toEqual([]);
+  });
+
+  test("a settle asked again answers already, and its late result is kept once however often it is tried", async () => {
+    const { store } = await withQueues(open);
+    await enqueue(store, 1);
+    const run = await claimOne(store);
+    const twice = await store.runs.settle([plain(run), plain(run)]);
+    expect(twice.map((answer) => answer.kind).sort()).toEqual(["already", "ok"]);
+    expect(await store.runs.settle([plain(run)])).toEqual([{ kind: "already" }]);
+    for (let time = 0; time < 3; time += 1) {
+      expect(await store.runs.settle([failure(run, { then: { to: "queued" } })])).toMatchObject([{ kind: "lost" }]);
+    }
+    expect(await lateResults(store, run)).toHaveLength(1);
+    expect(await store.jobs.get(run.jobId)).toMatchObject({ state: "done", error: null });
+  });
+
+  test("a supervisor that was replaced can no longer settle, and is told who has the run", async () => {
+    const { store } = await withQueues(open);
+    await enqueue(store, 2);
+    const [run, other] = await claim(store);
+    const next = await registerWorker(store, "next");
+    const epoch = await store.runs.takeOver({ runId: run!.runId, ownerEpoch: run!.ownerEpoch, workerId: next, actor: "adoption", reason: "dead_pid", checkAt: farFuture });
+    expect(epoch).toBe(2);
+    expect(await store.runs.settle([plain(run!), plain(other!)])).toMatchObject([
+      { kind: "lost", now: { ownerEpoch: 2, state: "started", workerId: next } },
+      { kind: "ok" },
+    ]);
+    expect(await store.runs.settle([plain(run!, { ownerEpoch: asOwnerEpoch(2) })])).toEqual([{ kind: "ok" }]);
+    expect(await store.upkeep.checkInvariants()).toEqual([]);
+  });
+
+  test("a run that never was answers gone", async () => {
+    const { store } = await withQueues(open);
+    await enqueue(store, 1);
+    const run = await claimOne(store);
+    expect(await store.runs.settle([plain({ ...run, runId: 987_654_321 as ClaimedRun["runId"] })])).toEqual([{ kind: "gone" }]);
+    expect(await store.jobs.get(run.jobId)).toMatchObject({ state: "running" });
+  });
+
+  test("of a settle and its rivals at the same moment exactly one writes [B-32] [B-65]", async () => {
+    const { store, openAgain } = await withQueues(open);
+    await enqueue(store, 30);
+    const runs = await claim(store, { max: 30 });
+    const other = store.capabilities.manyWriters ? await openAgain() : store;
+    const answers = await Promise.all(
+      runs.flatMap((run) => [
+        store.runs.settle([plain(run)]),
+        other.runs.settle([failure(run, { then: { to: "queued" } })]),
+        store.runs.settle([failure(run, { outcome: "lost", reason: "dead_pid", then: { to: "queued" }, actor: "job-reaper" })]),
+      ]),
+    );
+    for (let index = 0; index < runs.length; index += 1) {
+      const kinds = answers.slice(index * 3, index * 3 + 3).map(([answer]) => answer?.kind);
+      expect(kinds.filter((kind) => kind === "ok")).toHaveLength(1);
+      expect(kinds.filter((kind) => kind === "lost")).toHaveLength(2);
+    }
+    expect(await store.upkeep.checkInvariants()).toEqual([]);
+  });
+
+  test("a failure with an attempt left goes back to queued, without one it fails [B-34] [B-35] [B-37]", async () => {
+    const { store } = await withQueues(open);
+    await enqueue(store, 1);
+    const first = await claimOne(store);
+    expect(await store.runs.settle([failure(first, { then: { to: "queued" } })])).toEqual([{ kind: "ok" }]);
+    expect(await store.jobs.get(first.jobId)).toMatchObject({ state: "queued", attempts: 1, maxAttempts: 2, finishedAt: null });
+    const second = await claimOne(store);
+    expect(second.attempt).toBe(2);
+    await store.runs.settle([failure(second, { then: { to: "queued" } })]);
+    expect(await store.jobs.get(first.jobId)).toMatchObject({ state: "failed", attempts: 2, finishedAt: store.now() });
+    expect(await claim(store)).toEqual([]);
+  });
+
+  test("a failure names its reason and run, is explained once, and alerts once when it is final [B-38] [B-39]", async () => {
+    const { store } = await withQueues(open);
+    await store.jobs.enqueue({ queue: "t", agent: "developer", repo: "shop", maxAttempts: 1, jobs: [{}] });
+    const run = await claimOne(store);
+    await store.runs.settle([failure(run, { message: "exit code 3", exitCode: 3, evidence: '{"pid":7}', actor: "job-reaper" })]);
+    expect((await store.jobs.get(run.jobId))?.error).toBe(`exit code 3 (run ${run.runId})`);
+    expect(await store.actions.list({ jobId: run.jobId, limit: 10 })).toMatchObject([
+      { action: "run.ended", actor: "job-reaper", reason: "exit_code", message: "exit code 3", evidence: '{"pid":7}', runId: run.runId },
+    ]);
+    const [alert, ...others] = (await store.outbox.due(10)).filter((entry) => entry.kind === "alert");
+    expect(others).toEqual([]);
+    expect(JSON.parse(alert?.payload ?? "{}")).toMatchObject({ event: "job.failed", jobId: run.jobId, runId: run.runId, agent: "developer", repo: "shop", reason: "exit_code" });
+    await store.runs.settle([failure(run)]);
+    expect((await store.outbox.due(10)).filter((entry) => entry.kind === "alert")).toHaveLength(1);
+  });
+
+  test("no exit code but 0 yields done, given or on record, and none is invented [B-40]", async () => {
+    const { store } = await withQueues(open);
+    await store.jobs.enqueue({ queue: "p/ocr", jobs: [{}, {}] });
+    await enqueue(store, 1);
+    const runs = await claim(store);
+    for (const run of runs) await startRun(store, run);
+    const [a, b, c] = runs;
+    await expect(store.runs.settle([success(a!, { exitCode: 1 })])).rejects.toMatchObject({ code: "bad_request" });
+    await expect(store.runs.settle([failure(a!, { then: { to: "done" } })])).rejects.toMatchObject({ code: "bad_request" });
+    await store.runs.recordExit({ runId: b!.runId, ownerEpoch: b!.ownerEpoch, exitCode: 9, checkAt: farFuture });
+    await expect(store.runs.settle([plain(b!)])).rejects.toMatchObject({ code: "bad_request" });
+    for (const run of runs) expect(await store.jobs.get(run.jobId)).toMatchObject({ state: "running" });
+    // What one settlement is refused for does not touch the others of its turn.
+    const [bad, good] = await Promise.allSettled([store.runs.settle([success(a!, { exitCode: 1 })]), store.runs.settle([plain(c!)])]);
+    expect(bad.status).toBe("rejected");
+    expect(good).toMatchObject({ status: "fulfilled", value: [{ kind: "ok" }] });
+    expect((await store.runs.get(c!.runId))?.exitCode).toBeNull();
+  });
+
+  test("a retry later is scheduled, and comes back at its time", async () => {
+    const { store, clock } = await withQueues(open);
+    await enqueue(store, 1);
+    const run = await claimOne(store);
+    const runAt = addMs(store.now(), 5000);
+    await store.runs.settle([failure(run, { then: { to: "queued", runAt } })]);
+    expect(await store.jobs.get(run.jobId)).toMatchObject({ state: "scheduled", runAt });
+    expect(await claim(store)).toEqual([]);
+    clock.advance(5000);
+    expect(await store.jobs.promoteDue(10)).toMatchObject({ moved: 1 });
+    expect(await claim(store)).toHaveLength(1);
+  });
+
+  test("what a run spends: an attempt, a loss, or nothing", async () => {
+    const { store } = await withQueues(open);
+    await enqueue(store, 3, { maxAttempts: 3, maxLosses: 3 });
+    const [attempt, loss, nothing] = await claim(store);
+    await store.runs.settle([
+      failure(attempt!, { spend: "attempt", then: { to: "queued" } }),
+      failure(loss!, { outcome: "lost", reason: "dead_pid", spend: "loss", then: { to: "queued" } }),
+      failure(nothing!, { outcome: "released", reason: "drain", spend: "nothing", then: { to: "queued" } }),
+    ]);
+    expect(await store.jobs.get(attempt!.jobId)).toMatchObject({ attempts: 1, losses: 0 });
+    expect(await store.jobs.get(loss!.jobId)).toMatchObject({ attempts: 0, losses: 1 });
+    expect(await store.jobs.get(nothing!.jobId)).toMatchObject({ attempts: 0, losses: 0 });
+    expect(await store.runs.get(loss!.runId)).toMatchObject({ outcome: "lost", spent: "loss" });
+  });
+
+  test("a reserved run that is handed back has spent nothing", async () => {
+    const { store } = await withQueues(open);
+    await store.jobs.enqueue({ queue: "p/ocr", jobs: [{}] });
+    const run = await claimOne(store);
+    await store.runs.settle([failure(run, { outcome: "released", reason: "shutdown", spend: "nothing", then: { to: "queued" } })]);
+    expect(await store.jobs.get(run.jobId)).toMatchObject({ state: "queued", attempts: 0, runCount: 1 });
+    expect((await store.runs.get(run.runId))?.startedAt).toBeNull();
+  });
+
+  test("a held job raises one alert and is not claimable", async () => {
+    const { store } = await withQueues(open);
+    await enqueue(store, 1);
+    const run = await claimOne(store);
+    await store.runs.settle([failure(run, { then: { to: "held" } })]);
+    expect(await store.jobs.get(run.jobId)).toMatchObject({ state: "held", finishedAt: null });
+    expect((await store.outbox.due(10)).map((entry) => entry.key)).toEqual([`job.held:${run.jobId}:${run.runId}`]);
+    expect(await claim(store)).toEqual([]);
+  });
+
+  test("while its process must still be stopped the job is queued and blocked and its slot stays taken; the proof frees both [B-28]", async () => {
+    const { store } = await withQueues(open);
+    await store.jobs.enqueue({ queue: "p/prep", jobs: [{}] });
+    const run = await claimOne(store);
+    await startRun(store, run);
+    const stopBy = addMs(store.now(), 10_000);
+    await store.runs.settle([failure(run, { outcome: "hung", reason: "heartbeat", then: { to: "queued" }, stopBy })]);
+    expect(await store.jobs.get(run.jobId)).toMatchObject({ state: "queued", blockedBy: run.runId, stopBy });
+    expect(await store.upkeep.slots()).toMatchObject([{ used: 1 }]);
+    expect(await claim(store)).toEqual([]);
+    expect(await store.runs.listBlocked({ limit: 10 })).toMatchObject([{ jobId: run.jobId, stopBy, run: { id: run.runId, process: processOn() } }]);
+    expect(await store.upkeep.checkInvariants()).toEqual([]);
+    const block = { jobId: run.jobId, runId: run.runId, proof: "pid_gone", actor: "stopper" };
+    expect(await store.runs.clearBlocks([block])).toEqual([true]);
+    expect(await store.runs.clearBlocks([block])).toEqual([false]);
+    expect(await store.upkeep.slots()).toMatchObject([{ used: 0 }]);
+    expect(await store.actions.list({ runId: run.runId, limit: 10 })).toMatchObject([{ action: "run.stopped", actor: "stopper", reason: "pid_gone" }, { action: "run.ended" }]);
+    expect(await claim(store)).toHaveLength(1);
+    expect(await store.upkeep.checkInvariants()).toEqual([]);
+  });
+
+  test("an item advances once with its run's end, whoever settles at once [B-48] [B-65]", async () => {
+    const { store, openAgain } = await withQueues(open);
+    const item = await addItem(store);
+    const run = await claimOne(store);
+    await startRun(store, run);
+    const other = store.capabilities.manyWriters ? await openAgain() : store;
+    const settlement = success(run, { then: { to: "done", advance: stageEntry("ocr"), output: '{"pages":3}' } });
+    const answers = await Promise.all(Array.from({ length: 8 }, (_, index) => (index % 2 === 0 ? store : other).runs.settle([settlement])));
+    expect(answers.map(([answer]) => answer?.kind).sort()).toEqual([...Array.from({ length: 7 }, () => "already"), "ok"]);
+    expect(await store.items.get(item.id)).toMatchObject({ stage: "ocr", state: "active" });
+    expect(await store.items.visits(item.id)).toMatchObject([
+      { stage: "prep", state: "passed", output: '{"pages":3}' },
+      { stage: "ocr", state: "open" },
+    ]);
+    await onlyJobOf(store, item.id);
+    expect(await store.upkeep.slots()).toMatchObject([{ used: 0 }]);
+    expect(await store.upkeep.checkInvariants()).toEqual([]);
+  });
+
+  test("an advance that throws leaves nothing done, and the other members of its transaction are [B-48] [B-G3]", async () => {
+    const { store } = await withQueues(open);
+    const [bad, good] = [await addItem(store, "bad"), await addItem(store, "good")];
+    const runs = await claim(store);
+    for (const run of runs) await startRun(store, run);
+    const of = (itemId: number): ClaimedRun => runs.find((run) => run.itemId === itemId)!;
+    const settled = store.runs.settle([
+      success(of(bad.id), { then: { to: "done", advance: stageEntry("nowhere") } }),
+      success(of(good.id), { then: { to: "done", advance: { kind: "finish" } } }),
+    ]);
+    await expect(settled).rejects.toMatchObject({ code: "not_found" });
+    expect(await store.items.get(good.id)).toMatchObject({ state: "done" });
+    expect(await store.items.get(bad.id)).toMatchObject({ state: "active", stage: "prep" });
+    expect(await store.jobs.get(of(bad.id).jobId)).toMatchObject({ state: "running", currentRunId: of(bad.id).runId });
+    expect(await store.runs.get(of(bad.id).runId)).toMatchObject({ state: "started", endedAt: null });
+    expect(await store.upkeep.checkInvariants()).toEqual([]);
+    expect(await store.runs.settle([success(of(bad.id), { then: { to: "done", advance: stageEntry("ocr") } })])).toEqual([{ kind: "ok" }]);
+  });
+
+  test("a stage's budget is its visit's: each retry spends from it, and its end fails the item [B-34] [B-35]", async () => {
+    const { store } = await withQueues(open);
+    const item = await addItem(store, "book", { maxAttempts: 2 });
+    for (const [attempts, state] of [[1, "active"], [2, "failed"]] as const) {
+      const run = await claimOne(store);
+      await startRun(store, run);
+      await store.runs.settle([failure(run, { then: { to: "queued" } })]);
+      expect((await store.items.visits(item.id))[0]).toMatchObject({ attempts });
+      expect(await store.jobs.get(run.jobId)).toMatchObject({ attempts });
+      expect((await store.items.get(item.id))?.state).toBe(state);
+    }
+    expect((await store.outbox.due(10)).filter((entry) => entry.kind === "alert")).toHaveLength(1);
+    expect(await store.upkeep.checkInvariants()).toEqual([]);
+  });
+
+  test("a job whose item was paused while it ran goes back unclaimable", async () => {
+    const { store } = await withQueues(open);
+    const item = await addItem(store);
+    const run = await claimOne(store);
+    await startRun(store, run);
+    await store.items.setPaused(item.id, { paused: true, actor: "ana" });
+    await store.runs.settle([failure(run, { then: { to: "queued" } })]);
+    expect(await claim(store)).toEqual([]);
+    await store.items.setPaused(item.id, { paused: false, actor: "ana" });
+    expect(await claim(store)).toHaveLength(1);
+  });
+
+  test("a job whose item is past the stage is done without moving it again [B-41]", async () => {
+    const { store } = await withQueues(open);
+    const item = await addItem(store);
+    const run = await claimOne(store);
+    await startRun(store, run);
+    expect(await store.runs.settle([success(run)])).toEqual([{ kind: "ok" }]);
+    expect(await store.jobs.get(run.jobId)).toMatchObject({ state: "done" });
+    expect(await store.items.get(item.id)).toMatchObject({ stage: "prep", state: "active" });
+  });
+
+  test("a person's cancel of an item's run ends the item through the settle", async () => {
+    const { store } = await withQueues(open);
+    const item = await addItem(store);
+    const run = await claimOne(store);
+    await startRun(store, run);
+    await store.runs.settle([failure(run, { outcome: "cancelled", reason: "cancelled", then: { to: "cancelled" } })]);
+    expect(await store.items.get(item.id)).toMatchObject({ state: "cancelled" });
+    expect(await store.upkeep.checkInvariants()).toEqual([]);
+  });
+});
