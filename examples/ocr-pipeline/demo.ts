@@ -50,7 +50,7 @@ async function main(): Promise<void> {
   tell(await killCommand(daemon.client, first));
   killedJob = first.jobId;
 
-  const [second] = await ocrRuns(1, new Set([first.id]));
+  const [second] = await ocrRuns(1, new Set([first.jobId]));
   if (second === undefined) throw new Error("No second OCR run was seen.");
   const wrapperKill = killWrapper(daemon.client, folder, second);
   // It resolves when that OCR has ended; until then the demo goes on with the others.
@@ -72,9 +72,9 @@ async function prepareFolder(): Promise<void> {
   for (const name of ["in", "out"]) await mkdir(join(folder, name));
 }
 
-async function ocrRuns(count: number, except: ReadonlySet<number> = new Set()) {
+async function ocrRuns(count: number, exceptJobs: ReadonlySet<number> = new Set()) {
   for (;;) {
-    const runs = (await liveOcrRuns(daemon.client)).filter((each) => !except.has(each.id));
+    const runs = (await liveOcrRuns(daemon.client)).filter((each) => !exceptJobs.has(each.jobId));
     if (runs.length >= count) return runs;
     if ((await progress()) === "over") throw new Error("The comics were done before a process could be killed; try --pages 12.");
     await after(50);
