@@ -37,6 +37,11 @@ export interface EngineCapabilities {
   readonly rowLocks: boolean;
 }
 
+/** Thrown by the body of a transaction whose rows moved on before it had them locked: it lets go of what it has and is begun again. */
+export class BeginAgain extends Error {
+  override readonly name = "BeginAgain";
+}
+
 /** Adds `FOR UPDATE` where the engine has row locks; elsewhere a transaction has the whole store. */
 export function lockRows<Query extends { forUpdate(): Query }>(engine: Engine, query: Query): Query {
   return engine.capabilities.rowLocks ? query.forUpdate() : query;

@@ -2,7 +2,7 @@ import { Kysely, PostgresDialect, sql, type Transaction } from "kysely";
 import { firstIdOfEpoch } from "../../domain/ids.ts";
 import type { Instant } from "../../domain/time.ts";
 import type { Database } from "../database.ts";
-import type { Engine } from "../engine.ts";
+import { BeginAgain, type Engine } from "../engine.ts";
 import type { HintBoard } from "../hint-board.ts";
 import type { StoreHint } from "../store.ts";
 import type { PostgresTarget } from "./client-config.ts";
@@ -12,6 +12,8 @@ import { StatementPool } from "./pool.ts";
 
 /** How often a transaction is begun in all before its deadlock or lock timeout is the caller's. */
 const triesMax = 5;
+/** The same where it was begun again before it waited for anything: each time somebody else has moved the item on. */
+const quickTriesMax = 100;
 
 export interface PostgresEngineOptions {
   readonly target: PostgresTarget;
@@ -58,7 +60,8 @@ export class PostgresEngine implements Engine {
       try {
         return await this.kysely.transaction().execute(body);
       } catch (thrown) {
-        if (tries >= triesMax || !mayRunAgain(thrown)) throw postgresFailure(thrown, this.target.name);
+        const most = thrown instanceof BeginAgain ? quickTriesMax : triesMax;
+        if (tries >= most || !mayRunAgain(thrown)) throw postgresFailure(thrown, this.target.name);
       }
     }
   }

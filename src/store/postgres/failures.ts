@@ -1,4 +1,5 @@
 import { isWakefulError, messageOf } from "../../domain/errors.ts";
+import { BeginAgain } from "../engine.ts";
 import { DiskFullError, StoreReadOnlyError, StoreUnavailableError } from "../errors.ts";
 
 /** A transaction that ended with one of these did nothing, and may do well when it is begun again. */
@@ -23,6 +24,7 @@ export function codeOf(thrown: unknown): string | undefined {
 
 /** Whether a transaction that failed with this is worth beginning again at once. */
 export function mayRunAgain(thrown: unknown): boolean {
+  if (thrown instanceof BeginAgain) return true;
   const cause = isWakefulError(thrown) ? thrown.cause : thrown;
   const code = codeOf(cause);
   return code !== undefined && (transient.has(code) || code === uniqueViolation);
@@ -31,6 +33,8 @@ export function mayRunAgain(thrown: unknown): boolean {
 /** Whatever the driver threw, as an error of ours where a caller can act on it; anything else as it is. */
 export function postgresFailure(thrown: unknown, store: string): unknown {
   if (isWakefulError(thrown)) return thrown;
+  if (thrown instanceof BeginAgain)
+    return new StoreUnavailableError(`${store} is too busy with this row: ${thrown.message}`, { cause: thrown });
   const code = codeOf(thrown);
   const found = messageOf(thrown);
   if (code !== undefined && diskFull.has(code)) return new DiskFullError({ store, cause: thrown });
