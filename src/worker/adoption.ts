@@ -14,7 +14,7 @@ import type { LiveRun } from "../store/port/runs.ts";
 import type { Store } from "../store/store.ts";
 import type { Emit } from "../telemetry/events.ts";
 import { type DataPaths, runDirOf } from "./run-paths.ts";
-import { type SettlingContext, settlementOfFailure } from "./settling.ts";
+import { neverStartedDeathsBefore, type SettlingContext, settlementOfFailure } from "./settling.ts";
 
 export interface AdoptionDeps {
   readonly store: Pick<Store, "runs" | "now">;
@@ -86,27 +86,36 @@ async function adoptOrRequeueOne(run: LiveRun, deps: AdoptionDeps): Promise<"ado
     // Outcome known, whatever became of everything else (1x before adoption and requeue).
     return (await deps.adopt(run, "its exit is on record, its supervisor is dead")) ? "adopted" : "left";
   }
-  const command = (await readCommand({ runDir, runId: run.id })) ?? run.process;
+  const recorded = await readCommand({ runDir, runId: run.id });
+  const command = recorded ?? run.process;
   const life = command === null ? { kind: "unknown" as const } : deps.probe.observe(command);
+  // A command that died a moment ago: its wrapper is writing down how, and whoever adopts it reads that.
+  const isEnding = life.kind === "dead" && run.wrapper !== null && deps.probe.observe(run.wrapper).kind === "alive";
   const pipe = await probeLifePipe(runDir);
-  const lives = life.kind === "alive" || (pipe === "held" && life.kind !== "dead");
+  const lives = life.kind === "alive" || isEnding || (pipe === "held" && life.kind !== "dead");
   if (lives && deps.enabled) {
     const why =
-      life.kind === "alive" ? `pid ${command?.pid} is alive, its supervisor is dead` : "its life pipe is held, its supervisor is dead";
+      life.kind === "alive" || isEnding
+        ? `pid ${(isEnding ? run.wrapper : command)?.pid} is alive, its supervisor is dead`
+        : "its life pipe is held, its supervisor is dead";
     return (await deps.adopt(run, why)) ? "adopted" : "left";
   }
   if (!lives && life.kind !== "dead" && life.kind !== "otherBoot") return "left";
-  const nogo = record.kind === "nogo";
-  const outcome: RunOutcome = nogo
-    ? { kind: "never_started", reason: "never started: its supervisor died before it gave the word", bySessionDeath: true }
+  // The wrapper died, or was told nothing, before anything of the command was executed.
+  const isWrapper = recorded === undefined && command !== null && run.wrapper !== null && command.pid === run.wrapper.pid;
+  const neverStarted = record.kind === "nogo" || (isWrapper && life.kind === "dead" && pipe !== "held");
+  const outcome: RunOutcome = neverStarted
+    ? { kind: "never_started", reason: "never started: its supervisor died before its command ran", bySessionDeath: true }
     : { kind: "lost", reason: lives ? "its supervisor died, and adoption is off" : `its supervisor and pid ${command?.pid} are dead` };
+  const neverStartedDeaths = neverStarted ? neverStartedDeathsBefore(await deps.store.runs.ofJob(run.jobId), run.id) : 0;
   const now = deps.store.now();
   const mayLive = lives || pipe === "held";
   const settlement = settlementOfFailure(
     run,
     outcome,
     {
-      reason: nogo ? "nogo" : "supervisor_dead",
+      reason: record.kind === "nogo" ? "nogo" : neverStarted ? "wrapper_dead" : "supervisor_dead",
+      neverStartedDeaths,
       evidence: { process: command, life: life.kind, lifePipe: pipe, exitRecord: record.kind, supervisor: run.supervisor },
       ...(mayLive ? { stopBy: addMs(now, deps.stopGraceMs + deps.killGraceMs + 10_000) } : {}),
     },
@@ -132,14 +141,22 @@ async function adoptOrRequeueOne(run: LiveRun, deps: AdoptionDeps): Promise<"ado
 async function stopUnknown(deps: AdoptionDeps): Promise<number> {
   const names = await readdir(deps.paths.runsDir);
   const found = names.map(runIdOfDirectory).filter((id): id is RunId => id !== undefined);
-  let stopped = 0;
+  const unknown: RunId[] = [];
   for (const runId of found) {
-    const runDir = runDirOf(deps.paths, runId);
     // Cheap and sure for the thousands of folders of ended runs: nothing holds their pipes.
-    if ((await probeLifePipe(runDir)) !== "held" || (await deps.store.runs.get(runId)) !== undefined) continue;
+    if ((await probeLifePipe(runDirOf(deps.paths, runId))) === "held" && (await deps.store.runs.get(runId)) === undefined)
+      unknown.push(runId);
+  }
+  // Together, because each may take its whole grace, and nothing is claimed before.
+  return (await Promise.all(unknown.map((runId) => stopOne(runId, deps)))).filter(Boolean).length;
+}
+
+async function stopOne(runId: RunId, deps: AdoptionDeps): Promise<boolean> {
+  const runDir = runDirOf(deps.paths, runId);
+  try {
     const command = await readCommand({ runDir, runId });
     const wrapper = await readStarted({ runDir, runId });
-    const result = await stopTree({
+    const { stopped } = await stopTree({
       runId,
       host: deps.host,
       table: deps.table,
@@ -151,7 +168,15 @@ async function stopUnknown(deps: AdoptionDeps): Promise<number> {
       ...(command === undefined ? {} : { command }),
       ...(wrapper === undefined ? {} : { wrapper }),
     });
-    if (result.stopped) stopped++;
+    if (!stopped)
+      deps.emit("loop.subject_failed", {
+        loop: "adoption",
+        subject: `run ${runId}`,
+        message: "it is unknown to the store and survives KILL",
+      });
+    return stopped;
+  } catch (thrown) {
+    deps.emit("loop.subject_failed", { loop: "adoption", subject: `run ${runId}`, message: messageOf(thrown) });
+    return false;
   }
-  return stopped;
 }

@@ -1,4 +1,4 @@
-import { mkdir, rm } from "node:fs/promises";
+import { mkdir, unlink } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { isWakefulError, messageOf } from "../domain/errors.ts";
 import type { JobId, OwnerEpoch, RunId, WorkerId } from "../domain/ids.ts";
@@ -8,6 +8,8 @@ import type { StageDefinition } from "../pipelines/definition.ts";
 import { commandEnvironment } from "../processes/environment.ts";
 import { readExitRecord } from "../processes/exit-record.ts";
 import type { HostIdentity, ProcessIdentity } from "../processes/identity.ts";
+import { probeLifePipe } from "../processes/life-pipe.ts";
+import { isZombie } from "../processes/process-stat.ts";
 import type { ProcessTable } from "../processes/process-table.ts";
 import { readCommand } from "../processes/run-files.ts";
 import { stopTree } from "../processes/stop-tree.ts";
@@ -22,7 +24,7 @@ import { stageInput } from "./command-input.ts";
 import type { Finaliser } from "./finaliser.ts";
 import { type DataPaths, itemDirOf, runDirOf } from "./run-paths.ts";
 import { readSecrets } from "./secrets.ts";
-import { type SettlingContext, settlementOfFailure } from "./settling.ts";
+import { neverStartedDeathsBefore, type SettlingContext, settlementOfFailure } from "./settling.ts";
 
 export interface CommandRunDeps {
   readonly store: Pick<Store, "runs" | "items" | "upkeep" | "now">;
@@ -50,6 +52,9 @@ export interface CommandRunDeps {
   readonly shielded: () => readonly ProcessIdentity[];
 }
 
+/** How soon a write that the store refused is tried again. */
+const againMs = 1000;
+
 export const limitsOf = (stage: Pick<StageDefinition, "timeoutMs" | "heartbeat" | "maxRunningMs">): RunLimits => ({
   maxRunningMs: stage.maxRunningMs,
   ...(stage.timeoutMs === undefined ? {} : { timeoutMs: stage.timeoutMs }),
@@ -72,12 +77,16 @@ export class CommandRun {
   readonly startedAt: Instant;
   readonly over: Promise<void>;
   readonly #deps: CommandRunDeps;
+  /** Those it started with, whatever its stage says by now. */
+  readonly #limits: RunLimits;
   #mode: "preparing" | "running" | "finalising" | "over" = "preparing";
   #finish: () => void = () => undefined;
   #watch: RunWatch | undefined;
   #wrapper: ProcessIdentity | undefined;
   #command: ProcessIdentity | undefined;
   #seen: readonly ProcessIdentity[] = [];
+  /** Something of the run outlived what we could do about it. */
+  #leftStrays = false;
   #checking = false;
   #checkAgain = false;
   #timeout: NodeJS.Timeout | undefined;
@@ -92,6 +101,7 @@ export class CommandRun {
       readonly queue: string;
       readonly ownerEpoch: OwnerEpoch;
       readonly startedAt: Instant;
+      readonly limits: RunLimits;
     },
     stage: StageDefinition,
     workDir: string | undefined,
@@ -104,6 +114,7 @@ export class CommandRun {
     this.stage = stage;
     this.workDir = workDir;
     this.startedAt = run.startedAt;
+    this.#limits = run.limits;
     this.over = new Promise((resolve) => {
       this.#finish = resolve;
     });
@@ -111,33 +122,44 @@ export class CommandRun {
 
   /** Starts what was claimed. Resolves once the command may run, or the run is over already. Never rejects. */
   static async begin(deps: CommandRunDeps, claimed: ClaimedRun, stage: StageDefinition): Promise<CommandRun> {
-    const item = claimed.itemId === null ? undefined : await deps.store.items.get(claimed.itemId);
-    const workDir = item === undefined ? undefined : itemDirOf(deps.paths, item.dir);
-    const run = new CommandRun(deps, { ...claimed, startedAt: deps.store.now() }, stage, workDir);
+    let run: CommandRun | undefined;
     try {
+      const item = claimed.itemId === null ? undefined : await deps.store.items.get(claimed.itemId);
+      const workDir = item === undefined ? undefined : itemDirOf(deps.paths, item.dir);
+      run = new CommandRun(deps, { ...claimed, startedAt: deps.store.now(), limits: limitsOf(stage) }, stage, workDir);
       await run.#start(claimed, item);
     } catch (thrown) {
+      run ??= new CommandRun(deps, { ...claimed, startedAt: deps.store.now(), limits: limitsOf(stage) }, stage, undefined);
       await run.#failToStart(thrown);
     }
     return run;
   }
 
-  /** Carries on a run whose supervisor died; its take-over is written already. */
-  static async attach(deps: CommandRunDeps, live: LiveRun, ownerEpoch: OwnerEpoch, stage: StageDefinition): Promise<CommandRun> {
+  /**
+   * Carries on a run whose supervisor died. Everything that may fail is done before the take-over is written, so that no run is taken over
+   * and then looked after by nobody. Undefined: somebody else was first.
+   */
+  static async adopt(
+    deps: CommandRunDeps,
+    live: LiveRun,
+    stage: StageDefinition,
+    takeOver: () => Promise<OwnerEpoch | undefined>,
+  ): Promise<CommandRun | undefined> {
     const item = live.itemId === null ? undefined : await deps.store.items.get(live.itemId);
     const workDir = item === undefined ? undefined : itemDirOf(deps.paths, item.dir);
-    const run = new CommandRun(
-      deps,
-      { runId: live.id, jobId: live.jobId, queue: live.queue, ownerEpoch, startedAt: live.startedAt ?? live.reservedAt },
-      stage,
-      workDir,
-    );
+    const ownerEpoch = await takeOver();
+    if (ownerEpoch === undefined) return undefined;
+    const run = new CommandRun(deps, { ...live, runId: live.id, ownerEpoch, startedAt: live.startedAt ?? live.reservedAt }, stage, workDir);
     run.#wrapper = live.wrapper ?? undefined;
     run.#command = live.process ?? undefined;
-    run.#mode = live.state === "exited" ? "finalising" : "running";
-    run.#observe();
-    if (live.state === "exited") void run.#finalise(undefined);
-    else run.check();
+    if (live.state === "exited") {
+      run.#mode = "finalising";
+      void run.#carryOnFinalising();
+    } else {
+      run.#mode = "running";
+      run.#observe();
+      run.check();
+    }
     return run;
   }
 
@@ -147,6 +169,10 @@ export class CommandRun {
 
   get running(): boolean {
     return this.#mode === "running";
+  }
+
+  get #isOver(): boolean {
+    return this.#mode === "over";
   }
 
   /** Looks at the run's records now. Called on hints and each second; looks never overlap. */
@@ -177,25 +203,37 @@ export class CommandRun {
     this.#end();
   }
 
-  /** Remembers what the run has started, so that it is found later even when it has left its session and its environment. */
-  rememberMembers(): void {
+  /**
+   * Remembers what the run has started, so that it is found later even when it has left its session and its environment.
+   *
+   * @param table - the process table, or one snapshot of it for all runs.
+   */
+  rememberMembers(table: ProcessTable = this.#deps.table): void {
     if (this.#mode !== "running" || this.#command === undefined) return;
-    this.#seen = findStrays(this.#tree());
+    this.#seen = findStrays({ ...this.#tree(), table });
   }
 
-  /** Ends the run for a person's second interrupt: flipped first, stopped after. */
+  /**
+   * Ends the run before its command has ended by itself: flipped first, stopped after. A command that turns out to have ended keeps its own
+   * outcome, and a run that is not ours any more is left alone.
+   */
   async settleAs(outcome: RunOutcome, reason: string): Promise<void> {
+    if ((await readExitRecord({ runDir: this.runDir, runId: this.runId })).kind === "exit") {
+      this.check();
+      return;
+    }
     const live = await this.#live();
-    if (live === undefined) return;
+    if (live === undefined || this.#mode !== "running") return;
     const { store, settling, stopWithinMs } = this.#deps;
     const now = store.now();
-    const settlement = settlementOfFailure(
-      live,
-      outcome,
-      { reason, stopBy: addMs(now, stopWithinMs()), evidence: { startedAt: live.startedAt, now, reason: outcome.reason } },
-      { ...settling, now, actor: "worker" },
-    );
-    await this.#settle(settlement);
+    const evidence = { startedAt: live.startedAt, now, reason: outcome.reason };
+    const neverStartedDeaths = outcome.kind === "never_started" ? await this.#neverStartedDeaths() : 0;
+    const details = { reason, stopBy: addMs(now, stopWithinMs()), evidence, neverStartedDeaths };
+    await this.#settle(settlementOfFailure(live, outcome, details, { ...settling, now, actor: "worker" }));
+  }
+
+  async #neverStartedDeaths(): Promise<number> {
+    return neverStartedDeathsBefore(await this.#deps.store.runs.ofJob(this.jobId), this.runId);
   }
 
   async #start(claimed: ClaimedRun, item: Awaited<ReturnType<Store["items"]["get"]>>): Promise<void> {
@@ -205,7 +243,8 @@ export class CommandRun {
     if (workDir !== undefined) {
       await mkdir(workDir, { recursive: true, mode: 0o700 });
       // The previous run's file would be a fresh heartbeat of this one (its previous run is proved stopped: else we had no claim).
-      await rm(join(workDir, stage.compatible.heartbeatFile), { force: true });
+      // What is no file cannot be removed so, and counts for nothing.
+      await unlink(join(workDir, stage.compatible.heartbeatFile)).catch(() => undefined);
     }
     const runDir = this.runDir;
     const token = tokenOf(runId);
@@ -236,7 +275,7 @@ export class CommandRun {
       input,
     });
     const startedAt = store.now();
-    const limits = limitsOf(stage);
+    const limits = this.#limits;
     const [answer] = await this.#committed(wrapper, () =>
       store.runs.start([
         {
@@ -286,11 +325,15 @@ export class CommandRun {
         await store.upkeep.raiseEpoch(`the folder of run ${this.runId} exists already`);
       const live = await this.#live();
       if (live === undefined || live.state !== "reserved") return;
-      const unspent = isWakefulError(thrown) && (thrown.code === "run_dir_exists" || thrown.retryable);
+      const reused = isWakefulError(thrown) && thrown.code === "run_dir_exists";
+      const unspent = reused || (isWakefulError(thrown) && thrown.retryable);
       const reason = `could not be started: ${messageOf(thrown)}`;
-      const outcome: RunOutcome = unspent ? { kind: "never_started", reason } : { kind: "failed", reason };
+      const outcome: RunOutcome = unspent ? { kind: "never_started", reason, bySessionDeath: !reused } : { kind: "failed", reason };
       const context = { ...settling, now: store.now(), actor: "worker" };
-      await this.#settle(settlementOfFailure(live, outcome, { reason: "start_failed" }, context));
+      // Bounded like any other start that fails, or a missing folder would make the job go round at full speed for ever.
+      const neverStartedDeaths = unspent ? await this.#neverStartedDeaths() : 0;
+      const details = { reason: reused ? "run_dir_exists" : "start_failed", neverStartedDeaths };
+      await this.#settle(settlementOfFailure(live, outcome, details, context));
     } catch (error) {
       // Reserved and never started: the job-reaper ends it unspent.
       emit("loop.subject_failed", { loop: "worker", subject: `run ${this.runId}`, message: messageOf(error) });
@@ -301,22 +344,35 @@ export class CommandRun {
 
   #observe(): void {
     this.#watch = watchRun({ runDir: this.runDir, onHint: () => this.check() });
-    const { timeoutMs } = this.stage;
-    if (timeoutMs === undefined) return;
-    const age = this.#deps.store.now() - this.startedAt;
+    const { timeoutMs } = this.#limits;
+    if (timeoutMs !== undefined) this.#timeOutIn(timeoutMs - (this.#deps.store.now() - this.startedAt));
+  }
+
+  #timeOutIn(ms: number): void {
     // Node's timers end at 2^31 ms; a longer timeout is the reaper's alone.
-    if (timeoutMs - age < 2 ** 31 - 1) this.#timeout = setTimeout(() => void this.#timeOut(), Math.max(0, timeoutMs - age)).unref();
+    if (this.#mode === "over" || ms >= 2 ** 31 - 1) return;
+    this.#timeout = setTimeout(
+      () => {
+        this.#timeOut().catch((thrown: unknown) => {
+          // The store did not answer. Tried again; the reaper's own, later look catches what this timer leaves.
+          this.#deps.emit("loop.subject_failed", { loop: "worker", subject: `run ${this.runId}`, message: messageOf(thrown) });
+          this.#timeOutIn(againMs);
+        });
+      },
+      Math.max(0, ms),
+    );
+    this.#timeout.unref();
   }
 
   async #timeOut(): Promise<void> {
     if (this.#mode !== "running") return;
     const live = await this.#live();
-    const { timeoutMs } = this.stage;
+    const { timeoutMs } = this.#limits;
     if (live === undefined || timeoutMs === undefined || this.#mode !== "running") return;
-    // Suspended time does not count; the reaper's own, later look catches what this timer leaves.
+    // Suspended time does not count.
     const awakeMs = this.#deps.store.now() - this.startedAt - live.suspendedMs;
     if (awakeMs < timeoutMs) {
-      this.#timeout = setTimeout(() => void this.#timeOut(), timeoutMs - awakeMs).unref();
+      this.#timeOutIn(timeoutMs - awakeMs);
       return;
     }
     await this.settleAs(
@@ -336,12 +392,23 @@ export class CommandRun {
       await this.settleAs({ kind: "never_started", reason: "never started: its wrapper got no word", bySessionDeath: true }, "nogo");
       return;
     }
+    // Dead without a record: the job-reaper says what that means, and when it has, nothing is left to look after.
+    if (this.#isGone(this.#command ?? this.#wrapper) && (await this.#live()) === undefined) {
+      this.#end();
+      return;
+    }
     if (this.#command !== undefined && this.#command.pid !== this.#wrapper?.pid) return;
     const command = await readCommand({ runDir, runId });
-    if (command === undefined) return;
+    if (command === undefined || this.#mode !== "running") return;
     const answer = await this.#deps.store.runs.recordProcess({ runId, ownerEpoch: this.ownerEpoch, process: command });
     if (answer.kind === "ok" || answer.kind === "already") this.#command = command;
     else this.#end();
+  }
+
+  #isGone(process: ProcessIdentity | undefined): boolean {
+    if (process === undefined) return false;
+    const sight = this.#deps.table.look(process.pid);
+    return sight.kind === "absent" || (sight.kind === "seen" && (sight.row.startTime !== process.startTime || isZombie(sight.row)));
   }
 
   async #exited(status: number, writtenAtHostMs: number): Promise<void> {
@@ -360,11 +427,20 @@ export class CommandRun {
       this.#end();
       return;
     }
+    if (this.#isOver) return;
     this.#mode = "finalising";
     clearTimeout(this.#timeout);
-    emit("run.exited", { runId: this.runId, jobId: this.jobId, queue: this.queue, exitCode: status, source: "exit record" });
+    if (answer.kind === "ok")
+      emit("run.exited", { runId: this.runId, jobId: this.jobId, queue: this.queue, exitCode: status, source: "exit record" });
     await this.#stopStrays(writtenAtHostMs);
     await this.#finalise(status);
+  }
+
+  /** An exit that the previous supervisor recorded: its strays may live still. */
+  async #carryOnFinalising(): Promise<void> {
+    const record = await readExitRecord({ runDir: this.runDir, runId: this.runId }).catch(() => undefined);
+    await this.#stopStrays(record?.kind === "exit" ? record.writtenAtHostMs : this.#deps.wallNow());
+    await this.#finalise(undefined);
   }
 
   #tree() {
@@ -380,28 +456,40 @@ export class CommandRun {
     };
   }
 
+  /** Never rejects: what survives, or cannot be looked at, is the stopper's, and the job waits for its proof. */
   async #stopStrays(writtenAtHostMs: number): Promise<void> {
     if (this.stage.strays === "leave") return;
-    this.#command ??= await readCommand({ runDir: this.runDir, runId: this.runId });
-    // Both times are of this host's wall clock; the age only tells old processes from new ones.
-    const tree = { ...this.#tree(), endedAgoMs: Math.max(0, this.#deps.wallNow() - writtenAtHostMs) };
-    const strays = findStrays(tree);
-    if (strays.length === 0) return;
+    const { runId, jobId, queue, runDir } = this;
     const { emit, clock, stopGraceMs, killGraceMs } = this.#deps;
-    emit("run.strays_stopped", { runId: this.runId, jobId: this.jobId, queue: this.queue, pids: strays.map((stray) => stray.pid) });
-    await stopTree({
-      ...this.#tree(),
-      seen: strays,
-      clock,
-      stopGraceMs: stopGraceMs(),
-      killGraceMs: killGraceMs(),
-      signal: this.#stopped.signal,
-    });
+    try {
+      const command = await readCommand({ runDir, runId });
+      if (command !== undefined) this.#command = command;
+      // Both times are of this host's wall clock; the age only tells old processes from new ones.
+      const tree = { ...this.#tree(), endedAgoMs: Math.max(0, this.#deps.wallNow() - writtenAtHostMs) };
+      const strays = findStrays(tree);
+      if (strays.length === 0 && (await probeLifePipe(runDir)) !== "held") return;
+      if (strays.length > 0) emit("run.strays_stopped", { runId, jobId, queue, pids: strays.map((stray) => stray.pid) });
+      // With the pipe, which the wrapper holds for the moment that it takes to end, and a stray that no scan finds for longer.
+      const stopped = await stopTree({
+        ...this.#tree(),
+        seen: strays,
+        runDir,
+        clock,
+        stopGraceMs: stopGraceMs(),
+        killGraceMs: killGraceMs(),
+        signal: this.#stopped.signal,
+      });
+      this.#leftStrays = !stopped.stopped;
+    } catch (thrown) {
+      emit("loop.subject_failed", { loop: "worker", subject: `strays of run ${runId}`, message: messageOf(thrown) });
+      this.#leftStrays = true;
+    }
   }
 
   async #finalise(status: number | undefined): Promise<void> {
-    const { store, finaliser, emit } = this.#deps;
+    const { store, finaliser, emit, stopWithinMs } = this.#deps;
     try {
+      if (this.#isOver) return;
       const live = await this.#live();
       if (live === undefined || live.state !== "exited") {
         this.#end();
@@ -409,8 +497,11 @@ export class CommandRun {
       }
       const evidence = { exitRecord: status ?? live.exitCode, command: this.#command?.pid ?? null };
       const result = await finaliser.finalise(live, { actor: "worker", signal: this.#stopped.signal, evidence });
+      // Left over it: the gate was not read, and nothing follows from that.
+      if (this.#isOver) return;
       if (result.kind === "settle") {
-        await this.#settle(result.settlement);
+        const stopBy = addMs(store.now(), stopWithinMs());
+        await this.#settle(this.#leftStrays ? { ...result.settlement, stopBy } : result.settlement);
         return;
       }
       await store.runs.recordGatePending({ runId: this.runId, ownerEpoch: this.ownerEpoch, checkAt: addMs(result.readAgainAt, 60_000) });
@@ -419,7 +510,7 @@ export class CommandRun {
     } catch (thrown) {
       // Recorded as exited, so nothing is lost: tried again soon, and by the job-reaper past its grace.
       emit("loop.subject_failed", { loop: "worker", subject: `run ${this.runId}`, message: messageOf(thrown) });
-      if (this.#mode === "finalising") this.#gateTimer = setTimeout(() => void this.#finalise(status), 1000).unref();
+      if (this.#mode === "finalising") this.#gateTimer = setTimeout(() => void this.#finalise(status), againMs).unref();
     }
   }
 

@@ -1,13 +1,15 @@
 import { lstat } from "node:fs/promises";
 import { join } from "node:path";
 import { isWakefulError, messageOf } from "../domain/errors.ts";
-import type { OwnerEpoch, RunId, WorkerId } from "../domain/ids.ts";
-import type { DurationMs, Instant } from "../domain/time.ts";
+import type { RunId, WorkerId } from "../domain/ids.ts";
+import { addMs, asInstant, type DurationMs, type Instant } from "../domain/time.ts";
 import { HeartbeatWatch, type WatchedFile } from "../observe/heartbeat-watch.ts";
 import { readProgress } from "../observe/progress-file.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
 import { limitLog } from "../processes/log-limit.ts";
+import type { ProcessTable } from "../processes/process-table.ts";
 import { runFiles } from "../processes/run-files.ts";
+import { snapshotOf } from "../processes/table-snapshot.ts";
 import type { LiveRun } from "../store/port/runs.ts";
 import { CommandRun, type CommandRunDeps, limitsOf } from "./command-run.ts";
 
@@ -21,6 +23,12 @@ export interface CommandWorkerOptions {
   readonly newClaimId: () => string;
   /** False while free disk is below the limit: nothing new is claimed. */
   readonly mayClaim: () => boolean;
+}
+
+interface Beat {
+  readonly runId: RunId;
+  readonly at: Instant;
+  readonly progress?: string;
 }
 
 interface Held {
@@ -44,7 +52,9 @@ export class CommandWorker {
   #poll: NodeJS.Timeout | undefined;
   #looking = false;
   #stopListening: (() => void) | undefined;
-  #mode: "stopped" | "running" | "draining" = "stopped";
+  /** Beats that the store has not taken: a file tells of each touch once. */
+  readonly #beats = new Map<RunId, Beat>();
+  #mode: "idle" | "running" | "draining" | "stopped" = "idle";
 
   constructor(options: CommandWorkerOptions) {
     this.#options = options;
@@ -105,18 +115,17 @@ export class CommandWorker {
     const { deps, registry } = this.#options;
     const workerId = this.#workerId;
     const stage = registry.stageOfQueue(live.queue)?.stage;
-    if (workerId === undefined || stage === undefined || this.#held.has(live.id)) return false;
-    const limits = live.limits;
-    const ownerEpoch: OwnerEpoch | undefined = await deps.store.runs.takeOver({
-      runId: live.id,
-      ownerEpoch: live.ownerEpoch,
-      workerId,
-      actor: "worker",
-      reason: why,
-      checkAt: deps.firstCheckAt(live.startedAt ?? live.reservedAt, limits) as Instant,
-    });
-    if (ownerEpoch === undefined) return false;
-    const run = await CommandRun.attach(deps, live, ownerEpoch, stage);
+    if (workerId === undefined || stage === undefined || this.#mode === "stopped") return false;
+    const checkAt =
+      live.state === "exited"
+        ? addMs(deps.store.now(), stage.finalizeGraceMs)
+        : asInstant(deps.firstCheckAt(live.startedAt ?? live.reservedAt, live.limits));
+    const run = await CommandRun.adopt(deps, live, stage, () =>
+      deps.store.runs.takeOver({ runId: live.id, ownerEpoch: live.ownerEpoch, workerId, actor: "worker", reason: why, checkAt }),
+    );
+    if (run === undefined) return false;
+    // It was ours under a session that is over; what looked after it then has lost its fence.
+    this.#held.get(live.id)?.run.leave();
     this.#hold(run);
     deps.emit("run.adopted", { runId: live.id, jobId: live.jobId, queue: live.queue, workerId, evidence: why });
     return true;
@@ -134,25 +143,35 @@ export class CommandWorker {
 
   /** Stops claiming and looking; the commands live on and are adopted by the next daemon. */
   async leave(): Promise<void> {
+    await this.#stopClaiming();
+    for (const { run } of this.#held.values()) run.leave();
+  }
+
+  /** Ends every held command for a person's interrupt: flipped first, then stopped by the stopper. What has exited keeps its outcome. */
+  async stopAll(): Promise<void> {
+    await this.#stopClaiming();
+    await Promise.allSettled(
+      [...this.#held.values()]
+        .filter(({ run }) => run.running)
+        .map(({ run }) => run.settleAs({ kind: "released", reason: "stopped by a person (SIGINT)" }, "interrupted")),
+    );
+    // Exits on record are settled in a moment, or by whoever takes them over.
+    await this.#waitWhile(() => this.#held.size > 0);
+    for (const { run } of this.#held.values()) run.leave();
+  }
+
+  async #stopClaiming(): Promise<void> {
     this.#mode = "stopped";
     this.#stopListening?.();
     clearInterval(this.#poll);
     // What is being prepared either commits its start or is withdrawn; both take milliseconds.
-    const deadline = this.#options.deps.clock.mono() + 3000;
-    while ((this.#preparing.size > 0 || this.#claiming) && this.#options.deps.clock.mono() < deadline) {
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    }
-    for (const { run } of this.#held.values()) run.leave();
+    await this.#waitWhile(() => this.#preparing.size > 0 || this.#claiming);
   }
 
-  /** Ends every held command for a person's interrupt: flipped first, then stopped by the stopper. */
-  async stopAll(): Promise<void> {
-    this.#mode = "stopped";
-    this.#stopListening?.();
-    clearInterval(this.#poll);
-    await Promise.allSettled(
-      [...this.#held.values()].map(({ run }) => run.settleAs({ kind: "released", reason: "stopped by a person (SIGINT)" }, "interrupted")),
-    );
+  async #waitWhile(condition: () => boolean): Promise<void> {
+    const { clock } = this.#options.deps;
+    const deadline = clock.mono() + 3000;
+    while (condition() && clock.mono() < deadline) await new Promise((resolve) => setTimeout(resolve, 10));
   }
 
   async claim(): Promise<void> {
@@ -175,6 +194,8 @@ export class CommandWorker {
         startNow: 0,
       });
       this.#claimSeqReceived = claimSeq;
+      // Stopped while the claim was on its way: nobody names these as held, and the job-reaper hands them back unspent.
+      if (this.#isStopped) return;
       for (const claimed of runs) {
         const stage = this.#options.registry.stageOfQueue(claimed.queue)?.stage;
         // Undeclared since the claim: the job-reaper ends it unspent, because nobody names it as held.
@@ -198,11 +219,17 @@ export class CommandWorker {
     const run = await CommandRun.begin(this.#options.deps, claimed, stage);
     this.#preparing.delete(claimed.runId);
     this.#hold(run);
+    if (this.#isStopped) run.leave();
+  }
+
+  get #isStopped(): boolean {
+    return this.#mode === "stopped";
   }
 
   #hold(run: CommandRun): void {
     this.#held.set(run.runId, { run, beats: watchOf(run), progressMtimeMs: 0 });
     void run.over.then(() => {
+      if (this.#held.get(run.runId)?.run !== run) return;
       this.#held.delete(run.runId);
       void this.claim();
     });
@@ -213,30 +240,49 @@ export class CommandWorker {
     if (this.#looking) return;
     this.#looking = true;
     try {
-      const { deps } = this.#options;
-      const beats: { runId: RunId; at: Instant; progress?: string }[] = [];
+      const table = snapshotOf(this.#options.deps.table);
       for (const held of this.#held.values()) {
-        const { run } = held;
-        if (!run.running) continue;
-        run.check();
-        run.rememberMembers();
-        const now = deps.store.now();
-        const beatAt = await held.beats?.look({ now, wallNow: deps.wallNow(), startedAt: run.startedAt });
-        const progress = await this.#progressOf(held);
-        if (progress !== undefined)
-          deps.emit("run.progressed", { runId: run.runId, jobId: run.jobId, queue: run.queue, progress: JSON.parse(progress) });
-        if (beatAt !== undefined || progress !== undefined)
-          beats.push({ runId: run.runId, at: beatAt ?? now, ...(progress === undefined ? {} : { progress }) });
-        await this.#limitLogs(run);
+        if (!held.run.running) continue;
+        try {
+          await this.#lookAt(held, table);
+        } catch (thrown) {
+          // One run's files must not silence the others'.
+          const subject = `files of run ${held.run.runId}`;
+          this.#options.deps.emit("loop.subject_failed", { loop: "worker", subject, message: messageOf(thrown) });
+        }
       }
-      if (beats.length > 0) {
-        for (const runId of await deps.store.runs.beat(beats)) this.lose(runId);
-      }
+      await this.#sendBeats();
     } catch (thrown) {
-      this.#options.deps.emit("loop.subject_failed", { loop: "worker", subject: "files of runs", message: messageOf(thrown) });
+      this.#options.deps.emit("store.degraded", { code: "beat_failed", message: messageOf(thrown) });
     } finally {
       this.#looking = false;
     }
+  }
+
+  async #lookAt(held: Held, table: ProcessTable): Promise<void> {
+    const { deps } = this.#options;
+    const { run } = held;
+    run.check();
+    const now = deps.store.now();
+    const beatAt = await held.beats?.look({ now, wallNow: deps.wallNow(), startedAt: run.startedAt });
+    const progress = await this.#progressOf(held);
+    if (progress !== undefined)
+      deps.emit("run.progressed", { runId: run.runId, jobId: run.jobId, queue: run.queue, progress: JSON.parse(progress) });
+    if (beatAt !== undefined || progress !== undefined) {
+      const before = this.#beats.get(run.runId)?.progress;
+      const newest = progress ?? before;
+      this.#beats.set(run.runId, { runId: run.runId, at: beatAt ?? now, ...(newest === undefined ? {} : { progress: newest }) });
+    }
+    run.rememberMembers(table);
+    await this.#limitLogs(run);
+  }
+
+  async #sendBeats(): Promise<void> {
+    const beats = [...this.#beats.values()];
+    if (beats.length === 0) return;
+    const gone = await this.#options.deps.store.runs.beat(beats);
+    for (const beat of beats) if (this.#beats.get(beat.runId) === beat) this.#beats.delete(beat.runId);
+    for (const runId of gone) this.lose(runId);
   }
 
   async #progressOf(held: Held): Promise<string | undefined> {

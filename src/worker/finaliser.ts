@@ -43,7 +43,6 @@ export type Finalised =
  */
 export class Finaliser {
   readonly #deps: FinaliserDeps;
-  readonly #failedReadings = new Map<number, number>();
   #reading = 0;
   readonly #waiting: (() => void)[] = [];
 
@@ -60,11 +59,20 @@ export class Finaliser {
     options: { readonly actor: string; readonly signal: AbortSignal; readonly evidence?: unknown; readonly stoppedFor?: RunOutcome },
   ): Promise<Finalised> {
     const { registry, now, random } = this.#deps;
-    const exitCode = run.exitCode ?? 0;
+    const { exitCode } = run;
     const stage = registry.stageOfQueue(run.queue)?.stage;
     const context: SettlingContext = { registry, random, now: now(), actor: options.actor };
+    // A code is never invented: an exit whose code nobody knows is no success.
+    if (exitCode === null) {
+      const outcome: RunOutcome = { kind: "lost", reason: "it exited, and its exit code is not known" };
+      const settlement = settlementOfFailure(run, outcome, { reason: "exit_unknown", evidence: options.evidence }, context);
+      return { kind: "settle", settlement };
+    }
     const details = { exitCode, evidence: { ...asObject(options.evidence), exitCode } };
-    const output = exitCode === 0 ? await readRunOutput(runDirOf(this.#deps.paths, run.id)) : { kind: "none" as const };
+    const position = positionOf(run, stage);
+    // Of an item that has moved on nothing follows any more, so its output does not matter either.
+    const reads = exitCode === 0 && position !== "past";
+    const output = reads ? await readRunOutput(runDirOf(this.#deps.paths, run.id)) : { kind: "none" as const };
     if (output.kind === "bad") {
       const outcome: RunOutcome = { kind: "bad_output", reason: `bad_output: ${output.why}` };
       return { kind: "settle", settlement: settlementOfFailure(run, outcome, { ...details, reason: "bad_output" }, context) };
@@ -73,10 +81,10 @@ export class Finaliser {
       exitCode,
       policy: stage?.exitCodes ?? {},
       stoppedFor: options.stoppedFor,
-      position: positionOf(run, stage),
+      position,
       gatePendingAt: run.gatePendingAt ?? undefined,
       gatePatienceMs: stage?.gatePatienceMs ?? 0,
-      failedReadings: this.#failedReadings.get(run.id) ?? 0,
+      failedReadings: readingsSince(run.gatePendingAt, context.now),
     };
     let gate: GateReading = stage?.gate === undefined ? { kind: "none" } : { kind: "not_read" };
     let resolution: ExitResolution = resolveExit({ ...facts, gate, now: context.now });
@@ -87,7 +95,6 @@ export class Finaliser {
     const settling = { ...context, now: now() };
     switch (resolution.kind) {
       case "done":
-        this.#failedReadings.delete(run.id);
         return {
           kind: "settle",
           settlement: this.#success(
@@ -98,13 +105,11 @@ export class Finaliser {
           ),
         };
       case "retry_contract": {
-        this.#failedReadings.delete(run.id);
         const { outcome } = resolution;
         const settlement = settlementOfFailure(run, outcome, { ...details, reason: reasonCode(outcome) }, settling);
         return { kind: "settle", settlement };
       }
       case "wait":
-        this.#failedReadings.set(run.id, facts.failedReadings + 1);
         return { kind: "wait", readAgainAt: resolution.readAgainAt, why: gate.kind === "unreadable" ? gate.error : resolution.reason };
       case "read_gate":
         throw new Error(`The gate of run ${run.id} was asked for after it had been read.`);
@@ -175,6 +180,11 @@ export class Finaliser {
     }
     this.#reading++;
   }
+}
+
+/** How many readings have failed in this time when each came twice as long after the one before, the first of them after a second. */
+function readingsSince(gatePendingAt: Instant | null, now: Instant): number {
+  return gatePendingAt === null ? 0 : Math.round(Math.log2(1 + Math.max(0, now - gatePendingAt) / 1000));
 }
 
 /** The stable code of an outcome: its kind, which the message explains. */

@@ -35,6 +35,7 @@ export class Session {
   #workerId: WorkerId;
   #timer: NodeJS.Timeout | undefined;
   #renewing = false;
+  #closed = false;
 
   private constructor(options: SessionOptions, workerId: WorkerId) {
     this.#options = options;
@@ -54,7 +55,7 @@ export class Session {
 
   /** One renewal now. Never rejects: a store that does not answer is not a reason to stop work that only it can take away. */
   async renew(): Promise<void> {
-    if (this.#renewing) return;
+    if (this.#renewing || this.#closed) return;
     this.#renewing = true;
     const { workers, held, claimSeqReceived, loopLagMs, onLost, onRenewed, emit } = this.#options;
     try {
@@ -65,6 +66,8 @@ export class Session {
       if (answer.state === "dead" || answer.state === "stopped") await this.#openAgain(answer.state);
       else onRenewed?.(renewal);
     } catch (thrown) {
+      // Pruned: it ended long ago, as far as the store is concerned. When registering fails too, the next renewal comes here again.
+      if (isWakefulError(thrown) && thrown.code === "not_found") await this.#openAgain("unknown to the store").catch(() => undefined);
       emit("store.degraded", { code: isWakefulError(thrown) ? thrown.code : "renew_failed", message: messageOf(thrown) });
     } finally {
       this.#renewing = false;
@@ -77,13 +80,14 @@ export class Session {
 
   /** Says goodbye. What is still held stays for adoption. */
   async close(): Promise<void> {
-    clearInterval(this.#timer);
+    this.abandon();
     await this.#options.workers.leave(this.#workerId);
     this.#options.emit("worker.left", { workerId: this.#workerId });
   }
 
   /** Renews no more and says nothing: what is held may still be at work, and ends with this process. */
   abandon(): void {
+    this.#closed = true;
     clearInterval(this.#timer);
   }
 
@@ -91,6 +95,8 @@ export class Session {
     const { emit, held, onLost, onNewSession } = this.#options;
     emit("worker.fenced", { workerId: this.#workerId, reason: `its session is ${state}` });
     for (const runId of held()) onLost(runId, `its session is ${state}`);
+    // Told so by an answer that came after our own goodbye.
+    if (this.#closed) return;
     this.#workerId = await register(this.#options);
     onNewSession(this.#workerId);
   }

@@ -55,7 +55,8 @@ export function settlementOfFailure(run: LiveRun, outcome: RunOutcome, details: 
     neverStartedDeaths: details.neverStartedDeaths,
     onExhausted: stage?.onExhausted ?? "fail",
   };
-  const delay: RetryDelay = stage === undefined ? defaultRetryDelay : { baseMs: stage.retry.minMs, maxMs: stage.retry.maxMs, factor: stage.retry.factor };
+  const delay: RetryDelay =
+    stage === undefined ? defaultRetryDelay : { baseMs: stage.retry.minMs, maxMs: stage.retry.maxMs, factor: stage.retry.factor };
   const change = changeAfter(outcome, {
     runId: run.id,
     counted: run.state !== "reserved",
