@@ -20,7 +20,7 @@ import { systemProcessTable } from "./processes/process-table.ts";
 import { findWrapperTools } from "./processes/wrapper-tools.ts";
 import { type HostClock, systemClock } from "./runtime/clock.ts";
 import { newClientId, newHostId, random, randomBytes } from "./runtime/entropy.ts";
-import { createFlooredClock } from "./runtime/floored-clock.ts";
+import { createStoreClock } from "./runtime/store-clock.ts";
 import { openStore } from "./store/open-store.ts";
 import { EventBus } from "./telemetry/event-bus.ts";
 import { logSubscriber } from "./telemetry/log-subscriber.ts";
@@ -85,7 +85,7 @@ async function start(
   const self = ownIdentity(host, table);
   const tools = await findWrapperTools({ path: environment.PATH ?? "/usr/local/bin:/usr/bin:/bin" });
 
-  const store = await openStore({ url: config.store, clock: createFlooredClock(clock) });
+  const store = await openStore({ url: config.store, clock: createStoreClock({ host: clock }) });
   undo.push(() => store.close());
   const bus = new EventBus(
     () => store.now(),
