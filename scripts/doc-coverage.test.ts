@@ -60,6 +60,16 @@ test("docs/architecture.md names every folder of the code", () => {
   expect(folders.filter(({ name }) => !page.includes(`\`${name}/\``))).toEqual([]);
 });
 
+test("the job-reaper and the lease reclaim have their records, their page, their settings and their line in the changelog [B-72]", () => {
+  expect(read("docs/decisions/0007-job-reaper.md")).toMatch(/[Cc]laim before act/);
+  expect(read("docs/decisions/0008-lease-reclaim.md")).toContain("leases.reclaimEnabled");
+  expect(read("docs/architecture.md")).toContain("| job-reaper |");
+  for (const variable of ["REAPER_ENABLED", "REAPER_INTERVAL_S", "REAPER_DEAD_TICKS", "REAPER_FINALIZE_GRACE_S", "REAPER_MAX_RUNNING_S"]) {
+    expect(read("docs/configuration.md")).toContain(`\`${variable}\``);
+  }
+  expect(read("CHANGELOG.md")).toContain("job-reaper");
+});
+
 test("every decision has its number, its four parts, and the next number", () => {
   const files = readdirSync(join(repositoryRoot, "docs/decisions")).sort();
   for (const [index, file] of files.entries()) {

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { cliDocument } from "../src/cli/commands-doc.ts";
+import { environmentExample } from "../src/config/environment-doc.ts";
 import { configurationDocument } from "../src/config/reference-doc.ts";
 import { lifecyclesDocument } from "../src/domain/lifecycles-doc.ts";
 import { wakefulJsonSchemaText } from "../src/pipelines/json-schema.ts";
@@ -21,6 +22,7 @@ const eventsSource = "src/telemetry/events.ts";
 export const generatedDocuments: readonly GeneratedDocument[] = [
   { path: "docs/lifecycles.md", make: lifecyclesDocument },
   { path: "docs/configuration.md", make: configurationDocument },
+  { path: "docs/wakeful.env.example", make: environmentExample },
   { path: "docs/cli.md", make: cliDocument },
   { path: "docs/errors.md", make: errorsDocument },
   {

@@ -19,7 +19,8 @@ export function configurationDocument(): string {
   return `# Configuration
 
 Every setting, made from the schema that validates it (\`src/config/schema.ts\`). Pipelines are described in [pipelines.md](pipelines.md).
-Editors complete and check \`wakeful.yaml\` with [wakeful.schema.json](wakeful.schema.json).
+Editors complete and check \`wakeful.yaml\` with [wakeful.schema.json](wakeful.schema.json); [wakeful.env.example](wakeful.env.example)
+lists all variables.
 
 - A flag overrides a variable, a variable overrides the file, the file overrides the default.
 - Durations are written with their unit (\`250ms\`, \`600s\`, \`1.5h\`, \`7d\`); a key that ends in \`Ms\` also takes a bare number of
