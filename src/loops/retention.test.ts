@@ -192,6 +192,19 @@ test("logs of ended runs go at their own age, while their rows stay", async () =
   expect(await world.store.runs.get(run.runId)).toBeDefined();
 });
 
+test("logs of a plain job stay while it is unfinished, or while its last run is still being stopped", async () => {
+  const world = await retentionWorld();
+  await world.store.jobs.enqueue({ queue: "p/prep", maxAttempts: 5, jobs: [{}, {}] });
+  const unfinished = await runOnce(world, "held");
+  const blocked = await claimOne(world.store, { queues: ["p/prep"] });
+  await startRun(world.store, blocked);
+  runFolder(world, blocked.runId);
+  await world.store.jobs.cancel(blocked.jobId, { actor: "test", reason: "no more", stopBy: world.clock.now() });
+  world.clock.advance(400 * dayMs);
+  await world.tick(world.loop);
+  expect(readdirSync(world.paths.runsDir).toSorted()).toEqual([String(unfinished.runId), String(blocked.runId)].toSorted());
+});
+
 test("a run folder without a row goes only when nothing holds its life pipe, and not while it is new", async () => {
   const world = await retentionWorld();
   const alive = runFolder(world, 901);
