@@ -1,0 +1,327 @@
+import { expect, test } from "vitest";
+import { asHostId, asOwnerEpoch, type RunId, type WorkerId } from "../../src/domain/ids.ts";
+import { addMs } from "../../src/domain/time.ts";
+import type { ClaimedRun } from "../../src/store/port/runs.ts";
+import type { Store } from "../../src/store/store.ts";
+import { addItem, claim, claimOne, declareQueues, failure, farFuture, processOn, registerWorker, stageEntry, startRun, success } from "../support/store-rows.ts";
+import { describeStores, type OpenTestStore } from "../support/stores.ts";
+
+async function withQueues(open: OpenTestStore) {
+  const opened = await open();
+  await declareQueues(opened.store);
+  return opened;
+}
+
+const fenceOf = ({ runId, ownerEpoch }: ClaimedRun) => ({ runId, ownerEpoch });
+const begin = (store: Store, run: ClaimedRun) => ({
+  ...fenceOf(run),
+  startedAt: store.now(),
+  wrapper: processOn("host-a", 50),
+  limits: { timeoutMs: 7_000, heartbeatTimeoutMs: 3_000, maxRunningMs: 90_000 },
+  checkAt: addMs(store.now(), 6_000),
+});
+
+describeStores((open) => {
+  test("a start is counted once on job and visit, and keeps wrapper and limits; asked again it answers already [B-15]", async () => {
+    const { store } = await withQueues(open);
+    const item = await addItem(store);
+    const run = await claimOne(store);
+    expect(await store.runs.start([begin(store, run)])).toEqual([{ kind: "ok" }]);
+    expect(await store.runs.start([begin(store, run)])).toEqual([{ kind: "already" }]);
+    expect(await store.runs.get(run.runId)).toMatchObject({
+      state: "started",
+      startedAt: store.now(),
+      checkAt: addMs(store.now(), 6_000),
+      process: processOn("host-a", 50),
+      wrapper: processOn("host-a", 50),
+      limits: { timeoutMs: 7_000, heartbeatTimeoutMs: 3_000, maxRunningMs: 90_000 },
+    });
+    expect(await store.jobs.get(run.jobId)).toMatchObject({ attempts: 1 });
+    expect((await store.items.visits(item.id))[0]).toMatchObject({ attempts: 1 });
+  });
+
+  test("a start under an old fence, of an ended run, or of none changes nothing and says why", async () => {
+    const { store } = await withQueues(open);
+    await store.jobs.enqueue({ queue: "p/ocr", jobs: [{}, {}] });
+    const [taken, ended] = await claim(store);
+    const next = await registerWorker(store, "next");
+    await store.runs.takeOver({ ...fenceOf(taken!), workerId: next, actor: "adoption", reason: "dead_pid", checkAt: farFuture });
+    await store.runs.settle([failure(ended!, { outcome: "never_started", spend: "nothing", then: { to: "queued" } })]);
+    const answers = await store.runs.start([begin(store, taken!), begin(store, ended!), begin(store, { ...taken!, runId: 999 as RunId })]);
+    expect(answers).toMatchObject([
+      { kind: "lost", now: { ownerEpoch: 2, state: "reserved", workerId: next } },
+      { kind: "lost", now: { state: "ended" } },
+      { kind: "gone" },
+    ]);
+    expect(await store.jobs.get(taken!.jobId)).toMatchObject({ attempts: 0 });
+  });
+
+  test("a command's own process replaces its wrapper's, which is kept beside it", async () => {
+    const { store } = await withQueues(open);
+    await store.jobs.enqueue({ queue: "p/ocr", jobs: [{}] });
+    const run = await claimOne(store);
+    await store.runs.start([begin(store, run)]);
+    expect(await store.runs.recordProcess({ ...fenceOf(run), process: processOn("host-a", 51) })).toEqual({ kind: "ok" });
+    expect(await store.runs.get(run.runId)).toMatchObject({ process: processOn("host-a", 51), wrapper: processOn("host-a", 50) });
+    expect(await store.runs.listLocalProcesses(asHostId("host-a"))).toEqual([{ runId: run.runId, process: processOn("host-a", 51) }]);
+    expect(await store.runs.listLocalProcesses(asHostId("host-b"))).toEqual([]);
+    const stale = { runId: run.runId, ownerEpoch: asOwnerEpoch(9), process: processOn("host-a", 52) };
+    expect(await store.runs.recordProcess(stale)).toMatchObject({ kind: "lost", now: { ownerEpoch: 1 } });
+  });
+
+  test("an exit is recorded once, before anything else; a late one is kept as an event [B-16]", async () => {
+    const { store, clock } = await withQueues(open);
+    await store.jobs.enqueue({ queue: "p/ocr", jobs: [{}] });
+    const run = await claimOne(store);
+    const exit = { ...fenceOf(run), exitCode: 3, checkAt: farFuture };
+    expect(await store.runs.recordExit(exit)).toMatchObject({ kind: "lost", now: { state: "reserved" } });
+    await startRun(store, run);
+    const exitedAt = clock.advance(40);
+    expect(await store.runs.recordExit(exit)).toEqual({ kind: "ok" });
+    expect(await store.runs.recordExit(exit)).toEqual({ kind: "already" });
+    expect(await store.runs.get(run.runId)).toMatchObject({ state: "exited", exitCode: 3, exitedAt, checkAt: farFuture });
+    await store.runs.settle([failure(run, { then: { to: "queued" }, exitCode: 3 })]);
+    expect(await store.runs.recordExit({ ...exit, exitCode: 0 })).toMatchObject({ kind: "lost", now: { state: "ended" } });
+    await store.runs.recordExit({ ...exit, exitCode: 0 });
+    const late = (await store.actions.list({ runId: run.runId, limit: 20 })).filter((row) => row.action === "run.late_result" && row.evidence?.includes('"exitCode":0'));
+    expect(late).toHaveLength(1);
+    expect((await store.runs.get(run.runId))?.exitCode).toBe(3);
+  });
+
+  test("the first unreadable gate starts its patience; later ones only move the check", async () => {
+    const { store, clock } = await withQueues(open);
+    await store.jobs.enqueue({ queue: "p/ocr", jobs: [{}] });
+    const run = await claimOne(store);
+    await startRun(store, run);
+    await store.runs.recordExit({ ...fenceOf(run), exitCode: 0, checkAt: farFuture });
+    const first = store.now();
+    await store.runs.recordGatePending({ ...fenceOf(run), checkAt: addMs(first, 1_000) });
+    clock.advance(1_000);
+    expect(await store.runs.recordGatePending({ ...fenceOf(run), checkAt: addMs(first, 5_000) })).toEqual({ kind: "ok" });
+    expect(await store.runs.get(run.runId)).toMatchObject({ gatePendingAt: first, checkAt: addMs(first, 5_000) });
+  });
+
+  test("of rivals that take over at the same epoch one wins; the run keeps its id, and its beats go on", async () => {
+    const { store } = await withQueues(open);
+    await store.jobs.enqueue({ queue: "p/ocr", jobs: [{}] });
+    const run = await claimOne(store);
+    await startRun(store, run);
+    const workers = await Promise.all(["a", "b", "c"].map((name) => registerWorker(store, name)));
+    const epochs = await Promise.all(
+      workers.map((workerId) => store.runs.takeOver({ ...fenceOf(run), workerId, actor: "adoption", reason: "dead_pid", checkAt: farFuture })),
+    );
+    expect(epochs.filter((epoch) => epoch === 2)).toHaveLength(1);
+    const winner = workers[epochs.indexOf(asOwnerEpoch(2))]!;
+    expect(await store.runs.get(run.runId)).toMatchObject({ ownerEpoch: 2, workerId: winner, state: "started" });
+    expect(await store.runs.beat([{ runId: run.runId, at: store.now() }])).toEqual([]);
+    expect((await store.actions.list({ runId: run.runId, limit: 10 })).map((row) => row.action)).toEqual(["run.taken_over"]);
+    expect(await store.upkeep.checkInvariants()).toEqual([]);
+    await store.runs.settle([success({ ...run, ownerEpoch: asOwnerEpoch(2) })]);
+    const late = { runId: run.runId, ownerEpoch: asOwnerEpoch(2), workerId: winner, actor: "a", reason: "r", checkAt: farFuture };
+    expect(await store.runs.takeOver(late)).toBeUndefined();
+  });
+
+  test("what is due comes oldest first, with all that a judge and a settler ask; moved checks are due later [B-13] [B-14]", async () => {
+    const { store, clock } = await withQueues(open);
+    const item = await addItem(store);
+    await store.jobs.enqueue({ queue: "t", agent: "developer", repo: "shop", maxLosses: 4, jobs: [{}] });
+    const workerId = await registerWorker(store);
+    const [a, b] = await claim(store, { workerId });
+    await startRun(store, a!);
+    expect(await store.runs.listDue({ now: store.now(), limit: 10 })).toEqual([]);
+    clock.advance(90_000_000);
+    const due = await store.runs.listDue({ now: store.now(), limit: 10 });
+    expect(due.map((run) => run.id)).toEqual([a!.runId, b!.runId]);
+    expect(due[0]).toMatchObject({
+      queue: "p/prep",
+      itemId: item.id,
+      itemStage: "prep",
+      itemVisitId: item.visitId,
+      pipeline: "p",
+      pipelineVersion: "v1",
+      attempts: 1,
+      maxAttempts: 3,
+      supervisor: { workerId, state: "live", process: processOn() },
+    });
+    expect(due[1]).toMatchObject({ queue: "t", itemId: null, agent: "developer", repo: "shop", maxLosses: 4, losses: 0, itemStage: null, pipeline: null });
+    expect(await store.runs.listDue({ now: store.now(), limit: 1 })).toHaveLength(1);
+    const later = addMs(store.now(), 1_000);
+    await store.runs.moveChecks([
+      { ...fenceOf(a!), checkAt: later },
+      { runId: b!.runId, ownerEpoch: asOwnerEpoch(7), checkAt: later },
+    ]);
+    expect((await store.runs.listDue({ now: store.now(), limit: 10 })).map((run) => run.id)).toEqual([b!.runId]);
+    await store.runs.settle([success(b!)]);
+    expect(await store.runs.listDue({ now: farFuture, limit: 10 })).toHaveLength(1);
+  });
+
+  test("live runs are listed by session, by id and by host, a page at a time", async () => {
+    const { store } = await withQueues(open);
+    await store.jobs.enqueue({ queue: "t", jobs: Array.from({ length: 9 }, () => ({})) });
+    const workers = [
+      await registerWorker(store, "a"),
+      await registerWorker(store, "b", processOn("host-b")),
+      await registerWorker(store, "c"),
+    ];
+    const runs: ClaimedRun[] = [];
+    for (const workerId of workers) runs.push(...(await claim(store, { workerId, max: 3 })));
+    await store.runs.settle([success(runs[1]!)]);
+    const live = runs.filter((_, index) => index !== 1).map((run) => run.runId);
+    const ids = (rows: readonly { readonly id: RunId }[]) => rows.map((row) => row.id);
+    expect(ids(await store.runs.listAllLive({ limit: 100 }))).toEqual(live);
+    expect(ids(await store.runs.listAllLive({ limit: 3, after: live[2]! }))).toEqual(live.slice(3, 6));
+    expect(ids(await store.runs.listAllLive({ limit: 100, hostId: asHostId("host-b") }))).toEqual(runs.slice(3, 6).map((run) => run.runId));
+    expect(ids(await store.runs.listLive([live[0]!, runs[1]!.runId, live[4]!]))).toEqual([live[0], live[4]]);
+    const first = await store.runs.listOfWorkers({ workerIds: [workers[2]!, workers[0]!], limit: 3 });
+    expect(ids(first)).toEqual([runs[0]!.runId, runs[2]!.runId, runs[6]!.runId]);
+    const after = { workerId: workers[2]!, runId: runs[6]!.runId };
+    expect(ids(await store.runs.listOfWorkers({ workerIds: [workers[2]!, workers[0]!], limit: 9, after }))).toEqual([runs[7]!.runId, runs[8]!.runId]);
+    expect((await store.runs.ofJob(runs[1]!.jobId)).map((row) => row.outcome)).toEqual(["succeeded"]);
+  });
+
+  test("a host's suspend is added to its live runs: commands by their process, handlers by their worker", async () => {
+    const { store } = await withQueues(open);
+    await store.jobs.enqueue({ queue: "t", jobs: [{}, {}] });
+    await store.jobs.enqueue({ queue: "p/ocr", jobs: [{}] });
+    const here = await registerWorker(store, "here");
+    const there = await registerWorker(store, "there", processOn("host-b"));
+    const [handler] = await claim(store, { workerId: here, queues: ["t"], max: 1 });
+    const [elsewhere] = await claim(store, { workerId: there, queues: ["t"], max: 1 });
+    const [command] = await claim(store, { workerId: there, queues: ["p/ocr"] });
+    await startRun(store, command!, processOn("host-a", 77));
+    await store.runs.addSuspend({ hostId: asHostId("host-a"), ms: 4_000 });
+    const slept = await Promise.all([handler, elsewhere, command].map(async (run) => (await store.runs.get(run!.runId))?.suspendedMs));
+    expect(slept).toEqual([4_000, 0, 4_000]);
+  });
+
+  test("a block holds for every job that waits for the same process, and one proof frees them all", async () => {
+    const { store } = await withQueues(open);
+    const item = await addItem(store);
+    const run = await claimOne(store);
+    await startRun(store, run);
+    await store.runs.settle([success(run, { then: { to: "done", advance: stageEntry("ocr") }, stopBy: addMs(store.now(), 5_000) })]);
+    const blocked = await store.runs.listBlocked({ limit: 10 });
+    expect(blocked.map((row) => row.run.id)).toEqual([run.runId, run.runId]);
+    expect(await store.runs.listBlocked({ limit: 10, after: blocked[0]!.jobId })).toHaveLength(1);
+    expect(await claim(store)).toEqual([]);
+    expect(await store.runs.clearBlocks([{ jobId: run.jobId, runId: run.runId, proof: "pid_gone", actor: "stopper" }])).toEqual([true]);
+    expect(await store.runs.listBlocked({ limit: 10 })).toEqual([]);
+    expect(await store.upkeep.slots()).toMatchObject([{ used: 0 }]);
+    expect((await claim(store)).map((next) => next.itemId)).toEqual([item.id]);
+    expect(await store.upkeep.checkInvariants()).toEqual([]);
+  });
+});
+
+/** A dead session's page, with nothing spread. */
+const page = (store: Store, workerIds: readonly WorkerId[], limit = 500) => ({
+  workerIds,
+  limit,
+  reason: "dead_pid",
+  actor: "worker-reaper",
+  spreadMs: 10_000,
+  spreadFrom: store.now(),
+});
+
+describeStores((open) => {
+  test("a dead session's runs go back by their jobs' own counters: retried, failed, held, or unspent", async () => {
+    const { store } = await withQueues(open);
+    const group = async (maxAttempts: number, maxLosses?: number) =>
+      await store.jobs.enqueue({ queue: "t", maxAttempts, ...(maxLosses === undefined ? {} : { maxLosses }), jobs: [{}] });
+    const [retried] = await group(2);
+    const [failed] = await group(1);
+    const [lost] = await group(1, 2);
+    const [held] = await group(1, 1);
+    const workerId = await registerWorker(store);
+    const [reserved] = await store.jobs.enqueue({ queue: "p/ocr", priority: 9, jobs: [{}] });
+    const runs = await claim(store, { workerId });
+    expect(runs).toHaveLength(5);
+    expect(await store.runs.settleLostPage(page(store, [workerId]))).toEqual({ settled: 5, more: false });
+    expect(await store.jobs.get(retried!)).toMatchObject({ state: "queued", attempts: 1, losses: 0 });
+    expect(await store.jobs.get(failed!)).toMatchObject({ state: "failed", attempts: 1 });
+    expect(await store.jobs.get(lost!)).toMatchObject({ state: "queued", attempts: 0, losses: 1 });
+    expect(await store.jobs.get(held!)).toMatchObject({ state: "held", attempts: 0, losses: 1 });
+    expect(await store.jobs.get(reserved!)).toMatchObject({ state: "queued", attempts: 0, losses: 0 });
+    expect((await store.outbox.due(10)).map((entry) => entry.key).sort()).toEqual(
+      [`job.failed:${failed}:${runs[1]!.runId}`, `job.held:${held}:${runs[3]!.runId}`].sort(),
+    );
+    for (const run of runs) {
+      const outcome = run.jobId === reserved ? "never_started" : "lost";
+      expect(await store.runs.get(run.runId)).toMatchObject({ state: "ended", outcome, reason: "dead_pid" });
+      expect(await store.actions.list({ jobId: run.jobId, limit: 5 })).toMatchObject([{ action: "run.ended", actor: "worker-reaper", runId: run.runId }]);
+    }
+    expect(await store.runs.settleLostPage(page(store, [workerId]))).toEqual({ settled: 0, more: false });
+    expect(await store.upkeep.checkInvariants()).toEqual([]);
+  });
+
+  test("items, started commands and recorded exits are left to be judged singly", async () => {
+    const { store } = await withQueues(open);
+    await addItem(store);
+    await store.jobs.enqueue({ queue: "p/ocr", jobs: [{}] });
+    const workerId = await registerWorker(store);
+    const runs = await claim(store, { workerId });
+    await startRun(store, runs.find((run) => run.queue === "p/ocr")!);
+    expect(await store.runs.settleLostPage(page(store, [workerId]))).toEqual({ settled: 0, more: false });
+    expect(await store.runs.listOfWorkers({ workerIds: [workerId], limit: 10 })).toHaveLength(2);
+  });
+
+  test("a large event is settled a page at a time and its jobs come back over the spread, a small one at once", async () => {
+    const { store } = await withQueues(open);
+    await store.jobs.enqueue({ queue: "t", jobs: Array.from({ length: 230 }, () => ({})) });
+    const workerId = await registerWorker(store);
+    expect(await claim(store, { workerId, max: 230 })).toHaveLength(230);
+    const from = store.now();
+    expect(await store.runs.settleLostPage(page(store, [workerId], 100))).toEqual({ settled: 100, more: true });
+    const later = (await store.upkeep.listJobs({ states: ["scheduled"], limit: 500 })).map((job) => job.runAt);
+    expect(later.length).toBeGreaterThan(90);
+    expect(Math.max(...later)).toBeLessThan(from + 10_000);
+    expect(new Set(later).size).toBeGreaterThan(50);
+    expect(await store.runs.settleLostPage(page(store, [workerId], 100))).toEqual({ settled: 100, more: true });
+    const before = (await store.upkeep.listJobs({ states: ["queued"], limit: 500 })).length;
+    expect(await store.runs.settleLostPage(page(store, [workerId], 100))).toEqual({ settled: 30, more: false });
+    // Fewer than a hundred are left of it, and so they need no spreading.
+    expect((await store.upkeep.listJobs({ states: ["queued"], limit: 500 })).length).toBe(before + 30);
+    expect(await store.upkeep.checkInvariants()).toEqual([]);
+  });
+
+  test("a job lost twice within a minute waits; after three never-started ends in a row each further one spends", async () => {
+    const { store, clock } = await withQueues(open);
+    const [quick] = await store.jobs.enqueue({ queue: "t", maxAttempts: 9, jobs: [{}] });
+    const workerId = await registerWorker(store);
+    const lose = async () => await store.runs.settleLostPage(page(store, [workerId]));
+    await claim(store, { workerId });
+    await lose();
+    expect(await store.jobs.get(quick!)).toMatchObject({ state: "queued" });
+    clock.advance(1_000);
+    await claim(store, { workerId });
+    await lose();
+    expect(await store.jobs.get(quick!)).toMatchObject({ state: "scheduled", attempts: 2 });
+    const [unlucky] = await store.jobs.enqueue({ queue: "p/ocr", maxAttempts: 9, jobs: [{}] });
+    for (const attempts of [0, 0, 0, 1, 2]) {
+      expect(await claim(store, { workerId, queues: ["p/ocr"] })).toHaveLength(1);
+      await lose();
+      expect(await store.jobs.get(unlucky!)).toMatchObject({ state: "queued", attempts });
+    }
+  });
+
+  test("startup requeue, a late settle and the page again, in any order, process each row once [B-64] [B-65]", async () => {
+    const { store } = await withQueues(open);
+    await store.jobs.enqueue({ queue: "t", jobs: Array.from({ length: 40 }, () => ({})) });
+    const workerId = await registerWorker(store);
+    const runs = await claim(store, { workerId, max: 40 });
+    const [first, , second, late] = await Promise.all([
+      store.runs.settleLostPage(page(store, [workerId])),
+      Promise.resolve(),
+      store.runs.settleLostPage(page(store, [workerId])),
+      store.runs.settle(runs.map((run) => ({ ...success(run), exitCode: 0 }))),
+    ]);
+    const won = late.filter((answer) => answer.kind === "ok").length;
+    // A page leaves what another is settling just then to it; nothing is left when all are through.
+    const rest = await store.runs.settleLostPage(page(store, [workerId]));
+    expect(first.settled + second.settled + rest.settled + won).toBe(40);
+    expect(await store.runs.listAllLive({ limit: 100 })).toEqual([]);
+    expect(await store.runs.settleLostPage(page(store, [workerId]))).toEqual({ settled: 0, more: false });
+    const counts = await store.upkeep.counts();
+    expect(counts.find((row) => row.queue === "t")?.states.queued ?? 0).toBe(40 - won);
+    expect(await store.upkeep.checkInvariants()).toEqual([]);
+  });
+});
