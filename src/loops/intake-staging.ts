@@ -74,7 +74,7 @@ export const intakeKey = ({ sha256, profile }: { readonly sha256: string; readon
   `${sha256}__${createHash("sha256").update(canonicalJson(profile)).digest("hex")}`;
 
 /** Folder of the files that wait for a decision about their item. */
-export const holdDirOf = (paths: DataPaths, key: string): string => join(paths.dataDir, "hold", "duplicates", key);
+const holdDirOf = (paths: DataPaths, key: string): string => join(paths.dataDir, "hold", "duplicates", key);
 
 /**
  * The way of a file from a watched folder to an item, over `work/_staging/<owner>-<id>/`: `origin.json`, then the file itself as

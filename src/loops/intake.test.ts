@@ -1,4 +1,3 @@
-import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
   appendFileSync,
@@ -15,6 +14,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { makeFifo } from "../../test/support/fifo.ts";
 import { chain, type LoopWorld, loopWorld } from "../../test/support/loop-world.ts";
 import { until } from "../../test/support/until.ts";
 import type { IntakeDefinition } from "../pipelines/definition.ts";
@@ -105,7 +105,7 @@ test("names that match no glob, links, folders and FIFOs are left alone, and tol
   dropped(world, "notes.txt");
   mkdirSync(join(dir, "folder.cbz"));
   symlinkSync("/etc/hostname", join(dir, "link.cbz"));
-  execFileSync("mkfifo", [join(dir, "pipe.cbz")]);
+  makeFifo(join(dir, "pipe.cbz"));
   await takeAll(world);
   await takeAll(world);
   expect(await itemsOf(world)).toEqual([]);

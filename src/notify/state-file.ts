@@ -70,7 +70,7 @@ function itemIdOf(entry: OutboxRow): number {
  * Writes the projection over the stored state, keeping every field that is not ours, and only when something of it changed. What is
  * there and cannot be a stored state (a folder, no JSON, far too long) is put aside, not destroyed; a link is replaced, never followed.
  */
-export async function writeStateFile(options: {
+async function writeStateFile(options: {
   readonly itemDir: string;
   readonly projected: ProjectedState;
   readonly now: Instant;
