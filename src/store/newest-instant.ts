@@ -12,8 +12,8 @@ export async function newestInstant(db: Kysely<Database>): Promise<Instant | und
       select max(at) as at from action_logs
       union all select max(finished_at) from jobs where finished_at is not null
       union all select max(finished_at) from items where finished_at is not null
-      union all select created_at from (select created_at from jobs order by id desc limit 1) as newest_job
-      union all select reserved_at from (select reserved_at from runs order by id desc limit 1) as newest_run
+      union all select created_at from jobs where id = (select max(id) from jobs)
+      union all select reserved_at from runs where id = (select max(id) from runs)
       union all select max(last_heard_at) from workers
       union all select max(seen_at) from hosts
     ) as instants`.execute(db);

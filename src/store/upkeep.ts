@@ -1,15 +1,12 @@
 import { sql } from "kysely";
-import type { JobState } from "../domain/lifecycles.ts";
 import { appendActions } from "./action-log.ts";
 import type { Engine } from "./engine.ts";
 import { checkInvariants } from "./invariants.ts";
-import { selectJobs } from "./jobs.ts";
+import { listJobs } from "./job-list.ts";
 import { newestInstant } from "./newest-instant.ts";
-import type { JobRow } from "./port/jobs.ts";
 import type { UpkeepStore } from "./port/upkeep.ts";
 import { prune } from "./prune.ts";
 import { queueCounts } from "./queue-counts.ts";
-import { jobRow } from "./rows/job-row.ts";
 import { raiseEpoch, recordStart } from "./start-record.ts";
 import { readMeta, storeEpochOf, writeMeta } from "./store-epoch.ts";
 
@@ -95,38 +92,4 @@ async function recountSlots(engine: Engine): Promise<readonly string[]> {
   }
   if (wrong.length > 0) engine.hint("jobs");
   return wrong;
-}
-
-async function listJobs(engine: Engine, options: Parameters<UpkeepStore["listJobs"]>[0]): Promise<readonly JobRow[]> {
-  const { kysely, predicates } = engine;
-  /** One page of one set of jobs, newest first. */
-  const page = async (narrow: (query: ReturnType<typeof selectJobs>) => ReturnType<typeof selectJobs>): Promise<readonly JobRow[]> => {
-    let query = narrow(selectJobs(kysely)).orderBy("jobs.id", "desc").limit(options.limit);
-    if (options.queue !== undefined) query = query.where("queues.name", "=", options.queue);
-    if (options.before !== undefined) query = query.where("jobs.id", "<", options.before);
-    return (await query.execute()).map(jobRow);
-  };
-  if (options.states === undefined) return await page((query) => query);
-  const wanted = new Set(options.states);
-  const pages: (readonly JobRow[])[] = [];
-  // Each state by the index that holds it, so that a rare one is not looked for among all that ever was.
-  if (wanted.has("queued")) {
-    pages.push(await page((query) => query.where(predicates.claimable)));
-    pages.push(await page((query) => query.where(predicates.paused).where("jobs.state", "=", "queued")));
-    pages.push(await page((query) => query.where("jobs.blocked_by", "is not", null).where("jobs.state", "=", "queued")));
-  }
-  if (wanted.has("scheduled")) pages.push(await page((query) => query.where("jobs.state", "=", "scheduled")));
-  if (wanted.has("running")) {
-    pages.push(
-      await page((query) =>
-        query.where("jobs.id", "in", (eb) => eb.selectFrom("runs").select("runs.job_id").where("runs.ended_at", "is", null)),
-      ),
-    );
-  }
-  const ofNote: readonly JobState[] = (["held", "failed", "cancelled"] as const).filter((state) => wanted.has(state));
-  for (const state of ofNote) pages.push(await page((query) => query.where(predicates.ofNote).where("jobs.state", "=", state)));
-  if (wanted.has("done")) pages.push(await page((query) => query.where("jobs.state", "=", "done")));
-  // A job that moved between two of these queries may be in both pages: the later look is the truer one.
-  const byId = new Map(pages.flat().map((job) => [job.id, job]));
-  return [...byId.values()].sort((a, b) => b.id - a.id).slice(0, options.limit);
 }
