@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { userInfo } from "node:os";
-import { runCli } from "../cli/program.ts";
 import type { CliHost } from "../cli/host.ts";
+import { runCli } from "../cli/program.ts";
 import { version } from "../domain/version.ts";
 import { systemClock } from "../runtime/clock.ts";
 import { environment } from "../runtime/environment.ts";
@@ -15,7 +15,7 @@ const host: CliHost = {
   output: {
     out: (text) => void process.stdout.write(text),
     err: (line) => void process.stderr.write(`${line}\n`),
-    colour: process.stdout.isTTY === true && (env["NO_COLOR"] ?? "") === "" && env["TERM"] !== "dumb",
+    colour: process.stdout.isTTY && (env["NO_COLOR"] ?? "") === "" && env["TERM"] !== "dumb",
   },
   user: userName(),
   version,

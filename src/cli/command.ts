@@ -1,6 +1,6 @@
-import type { CliHost } from "./host.ts";
-import type { Connection } from "./connect.ts";
 import type { ConfigRequest } from "../config/load.ts";
+import type { Connection } from "./connect.ts";
+import type { CliHost } from "./host.ts";
 
 /** A command as data. What it does is loaded when it is called, so that `--help` costs nothing. */
 export interface CommandSpec {
@@ -43,7 +43,7 @@ export interface CommandContext {
   /**
    * A client of the daemon. With `offline`, one of the store file itself when no daemon answers; it reads only, and standard error says so.
    */
-  connect(options?: { readonly offline?: boolean }): Promise<Connection>;
+  readonly connect: (options?: { readonly offline?: boolean }) => Promise<Connection>;
 }
 
 export const textOption = (options: Options, name: string): string | undefined => {

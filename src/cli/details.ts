@@ -1,8 +1,8 @@
 import { asInstant } from "../domain/time.ts";
 import { whenText } from "../http/why/spans.ts";
 import { api } from "../protocol/api/index.ts";
-import type { AnswerOf } from "../protocol/endpoint.ts";
 import type { JobWire, RunWire } from "../protocol/api/rows.ts";
+import type { AnswerOf } from "../protocol/endpoint.ts";
 
 /** Rows as blocks of text for `wakeful show`. */
 

@@ -63,7 +63,7 @@ test("an item's way from submit to cancel, by its key and by its number", async 
   expect((await cli(["cancel", "item:1"], { daemon })).code).toBe(5);
   expect((await cli(["rerun", "1", "--from", "ocr"], { daemon })).out).toBe("item:1 runs again from ocr as job:2\n");
   const { actions } = (await daemon.request("GET", "/v1/actions?item=1")).body;
-  expect(actions.map((each: { actor: string }) => each.actor)).toContain("cli:tester");
+  expect(JSON.stringify(actions)).toContain('"actor":"cli:tester"');
 });
 
 test("a job is cancelled and retried; a bare number is a job", async () => {

@@ -1,7 +1,6 @@
 import { Command, CommanderError } from "commander";
 import { errorCodes } from "../domain/error-codes.ts";
 import { isWakefulError } from "../domain/errors.ts";
-import { envelopeOf } from "../protocol/error-envelope.ts";
 import { withoutControls } from "../protocol/terminal-text.ts";
 import { type CommandContext, type CommandSpec, type Options, textOption } from "./command.ts";
 import { commands } from "./commands.ts";
@@ -154,11 +153,12 @@ function failed(thrown: unknown, { host, json }: { readonly host: CliHost; reado
   const known = isWakefulError(thrown);
   const code = known ? thrown.code : "internal";
   const { exitCode, remedy } = errorCodes[code];
-  if (json)
-    host.output.out(
-      `${JSON.stringify(known ? envelopeOf(thrown, correlationOf(thrown.details)).body : { error: { code, message: String(thrown), details: {}, correlationId: "" } })}\n`,
-    );
-  else {
+  if (json) {
+    const error = known
+      ? { code, message: thrown.message, details: thrown.details, correlationId: correlationOf(thrown.details) }
+      : { code, message: String(thrown), details: {}, correlationId: "" };
+    host.output.out(`${JSON.stringify({ error })}\n`);
+  } else {
     host.output.err(withoutControls(known ? thrown.message : thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown)));
     if (!known || code === "internal") host.output.err(remedy);
   }

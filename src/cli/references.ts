@@ -1,7 +1,7 @@
 import { WakefulError } from "../domain/errors.ts";
+import type { PauseTarget } from "../pipelines/commands.ts";
 import { api } from "../protocol/api/index.ts";
 import type { Client } from "../protocol/client.ts";
-import type { PauseTarget } from "../pipelines/commands.ts";
 
 /** What an argument names. */
 export type Reference =

@@ -13,7 +13,7 @@ export interface ServeRequest {
  */
 export async function serveUntilStopped({ daemon, host, drain }: ServeRequest): Promise<number> {
   const { output } = host;
-  let stopping: Promise<number> | undefined;
+  let stopping: Promise<void> | undefined;
   return new Promise((resolve) => {
     const stop = (signal: StopSignal): void => {
       if (stopping !== undefined) {
@@ -29,17 +29,19 @@ export async function serveUntilStopped({ daemon, host, drain }: ServeRequest): 
           leave: "Stopping; running commands go on and are taken up by the next start.",
         }[mode],
       );
-      stopping = daemon.stop(mode).then(
-        () => 0,
-        (thrown: unknown) => {
-          output.err(`The daemon did not stop in order: ${String(thrown)}`);
-          return 1;
-        },
-      );
-      void stopping.then((code) => {
-        for (const off of offs) off();
-        resolve(code);
-      });
+      stopping = daemon
+        .stop(mode)
+        .then(
+          () => 0,
+          (thrown: unknown) => {
+            output.err(`The daemon did not stop in order: ${String(thrown)}`);
+            return 1;
+          },
+        )
+        .then((code) => {
+          for (const off of offs) off();
+          resolve(code);
+        });
     };
     const offs = (["SIGTERM", "SIGINT", "SIGHUP"] as const).map((signal) => host.onSignal(signal, () => stop(signal)));
   });

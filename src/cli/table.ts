@@ -40,19 +40,23 @@ function cellText(value: string | number | null): string {
 }
 
 const stateColours: Readonly<Record<string, string>> = {
-  ...{
-    done: "32",
-    live: "32",
-    passed: "32",
-    running: "36",
-    started: "36",
-    active: "36",
-    exited: "36",
-    held: "33",
-    paused: "33",
-    draining: "33",
-  },
-  ...{ scheduled: "33", failed: "31", dead: "31", cancelled: "2", stopped: "2", queued: "0", free: "2" },
+  done: "32",
+  live: "32",
+  passed: "32",
+  running: "36",
+  started: "36",
+  active: "36",
+  exited: "36",
+  held: "33",
+  paused: "33",
+  draining: "33",
+  scheduled: "33",
+  failed: "31",
+  dead: "31",
+  cancelled: "2",
+  stopped: "2",
+  queued: "0",
+  free: "2",
 };
 
 /** Paints a state's name; without colour it stays as it is. */

@@ -33,6 +33,9 @@ export const bodyLimitBytes = 1024 * 1024;
 /** How long a request may take to arrive whole; a client that sends a byte a minute holds nothing open. */
 const requestTimeoutMs = 30_000;
 
+/** Nothing here is a page, and nothing may be kept by anybody on the way. */
+const safeHeaders = { "x-content-type-options": "nosniff", "cache-control": "no-store" };
+
 /** The API without a listener: routes, access, errors, OpenAPI. */
 export async function buildApp({ services, access, correlationPrefix, eventsKept = 2000 }: AppOptions): Promise<FastifyInstance> {
   let requests = 0;
@@ -48,7 +51,8 @@ export async function buildApp({ services, access, correlationPrefix, eventsKept
   acceptJsonOnly(app);
 
   app.addHook("onRequest", async (request, reply) => {
-    reply.headers({ "x-content-type-options": "nosniff", "cache-control": "no-store", "x-correlation-id": request.id });
+    // On the raw answer, so that streams, which write it by themselves, have them too.
+    for (const [name, value] of Object.entries({ ...safeHeaders, "x-correlation-id": request.id })) reply.raw.setHeader(name, value);
     if (access !== "in-process") checkAccess(request, { rules: access, access: request.routeOptions.config?.access ?? "admin" });
   });
   app.addHook("onResponse", async (request, reply) => {
@@ -121,6 +125,8 @@ function acceptJsonOnly(app: FastifyInstance): void {
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("application/json", { parseAs: "string" }, (request, body, done) => {
     if (body === "") done(null, {});
+    // The parser of this name calls back; its type allows for parsers that answer a promise.
+    // oxlint-disable-next-line typescript/no-floating-promises
     else parse(request, body as string, done);
   });
 }

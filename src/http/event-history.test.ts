@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { asInstant } from "../domain/time.ts";
 import { asWorkerId } from "../domain/ids.ts";
+import { asInstant } from "../domain/time.ts";
 import { EventBus } from "../telemetry/event-bus.ts";
 import { EventHistory } from "./event-history.ts";
 

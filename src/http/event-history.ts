@@ -1,5 +1,5 @@
-import type { EmittedEvent } from "../telemetry/events.ts";
 import type { EventBus } from "../telemetry/event-bus.ts";
+import type { EmittedEvent } from "../telemetry/events.ts";
 
 export interface NumberedEvent {
   /** `<start of the daemon>.<number within it>`: a client of an earlier start is told of a gap instead of being given wrong events. */

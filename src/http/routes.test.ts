@@ -1,8 +1,8 @@
 import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { apiDaemon } from "../../test/support/api-daemon.ts";
-import { asInstant } from "../domain/time.ts";
 import { firstOwnerEpoch } from "../domain/ids.ts";
+import { asInstant } from "../domain/time.ts";
 import type { LoopSnapshot } from "../loops/loop.ts";
 import { api } from "../protocol/api/index.ts";
 
@@ -117,7 +117,12 @@ test("GET /queue shows the reaper under the names its operators know, and zeros 
     lastRunAt: asInstant(1_767_225_600_500),
     lastSuccessAt: null,
     lastDurationMs: 3,
-    ...{ lastError: null, ticks: 9, failures: 0, seen: 1, settled: 1, lost: 0 },
+    lastError: null,
+    ticks: 9,
+    failures: 0,
+    seen: 1,
+    settled: 1,
+    lost: 0,
     details: { reaped_total: 2, last_reaped: { job_id: 7, agent: "dev", outcome: "requeued" }, lease_reclaimed_total: 1 },
   };
   const { request, services } = await apiDaemon({ snapshots: [snapshot] });
@@ -166,9 +171,9 @@ test("pausing names all, a pipeline, a queue or an item", async () => {
   const { item } = (await request("POST", "/v1/pipelines/comics/items", { body: { key: "a" } })).body;
   const pause = async (target: unknown) => (await request("POST", "/v1/pause", { body: { target } })).body;
   expect(await pause({ kind: "pipeline", name: "comics" })).toEqual({ changed: 2 });
-  expect((await request("GET", "/v1/pipelines")).body.pipelines.map((each: any) => [each.name, each.paused])).toEqual([
-    ["comics", true],
-    ["books", false],
+  expect((await request("GET", "/v1/pipelines")).body.pipelines).toMatchObject([
+    { name: "comics", paused: true },
+    { name: "books", paused: false },
   ]);
   expect((await pause({ kind: "queue", name: "nope" })).error.code).toBe("not_found");
   expect(await pause({ kind: "item", id: item.id })).toEqual({ changed: 1 });

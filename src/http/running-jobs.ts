@@ -1,8 +1,8 @@
 import type { RunId } from "../domain/ids.ts";
 import { ageMs, type Instant } from "../domain/time.ts";
 import type { RunningJobWire } from "../protocol/api/jobs.ts";
-import type { LiveRun } from "../store/port/runs.ts";
 import type { JobRow } from "../store/port/jobs.ts";
+import type { LiveRun } from "../store/port/runs.ts";
 import type { Store } from "../store/store.ts";
 
 const pageSize = 500;

@@ -1,9 +1,9 @@
+import type { Instant } from "../domain/time.ts";
+import type { LoopName, LoopSnapshot, TickReport } from "../loops/loop.ts";
 import type { Commands } from "../pipelines/commands.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
-import type { LoopName, LoopSnapshot, TickReport } from "../loops/loop.ts";
 import type { Store } from "../store/store.ts";
 import type { EventBus } from "../telemetry/event-bus.ts";
-import type { Instant } from "../domain/time.ts";
 
 /** What the API needs of the daemon. The composition root fills it; the server knows none of those who do the work. */
 export interface DaemonServices {
@@ -17,7 +17,7 @@ export interface DaemonServices {
     runOnce(name: LoopName, options: { readonly dryRun: boolean }): Promise<TickReport | undefined>;
   };
   /** Whether new work is taken, and what is in the way. */
-  readiness(): { readonly ready: boolean; readonly reasons: readonly string[] };
+  readonly readiness: () => { readonly ready: boolean; readonly reasons: readonly string[] };
   readonly metrics: {
     readonly contentType: string;
     text(): Promise<string>;

@@ -1,8 +1,8 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { chmod, link, mkdir, open, readFile, stat, unlink } from "node:fs/promises";
 import { join } from "node:path";
-import type { RunId } from "../domain/ids.ts";
 import { WakefulError } from "../domain/errors.ts";
+import type { RunId } from "../domain/ids.ts";
 import { runOfToken, runToken } from "../protocol/run-token.ts";
 
 export interface TokensOptions {

@@ -1,8 +1,8 @@
+import type { PipelineDefinition, StageDefinition } from "../pipelines/definition.ts";
 import type { ItemRow, VisitRow } from "../store/port/items.ts";
 import type { JobRow, JsonText } from "../store/port/jobs.ts";
 import type { ActionRow } from "../store/port/records.ts";
 import type { LiveRun, RunRow } from "../store/port/runs.ts";
-import type { PipelineDefinition } from "../pipelines/definition.ts";
 
 /** Rows as the wire shows them: JSON texts become values. Everything else has the same name on both sides. */
 
@@ -17,7 +17,7 @@ const pick = ({ queue, attempts, maxAttempts, itemId, agent, repo }: LiveRun) =>
 
 /** A definition without the values of its environment: they are no secrets by rule, but by habit some are. */
 export function definitionView(definition: PipelineDefinition): PipelineDefinition {
-  const stages = Object.entries(definition.stages).map(([name, stage]) => [
+  const stages = Object.entries(definition.stages).map(([name, stage]): [string, StageDefinition] => [
     name,
     { ...stage, env: Object.fromEntries(Object.keys(stage.env).map((key) => [key, "***"])) },
   ]);

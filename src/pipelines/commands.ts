@@ -1,11 +1,11 @@
-import type { ItemId, JobId } from "../domain/ids.ts";
 import { isWakefulError, WakefulError } from "../domain/errors.ts";
+import type { ItemId, JobId } from "../domain/ids.ts";
 import { addMs, type DurationMs, type Instant } from "../domain/time.ts";
-import type { Emit } from "../telemetry/events.ts";
 import type { ItemRow, StageEntry } from "../store/port/items.ts";
 import type { JobRow, JsonText } from "../store/port/jobs.ts";
 import type { DuplicateRow } from "../store/port/records.ts";
 import type { Store } from "../store/store.ts";
+import type { Emit } from "../telemetry/events.ts";
 import { checkedItemKey, itemDirectories } from "./item-key.ts";
 import type { PipelineRegistry } from "./registry.ts";
 

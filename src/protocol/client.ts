@@ -1,6 +1,6 @@
 import { WakefulError } from "../domain/errors.ts";
-import { errorOfAnswer } from "./error-envelope.ts";
 import type { AnswerOf, CallOf, Endpoint } from "./endpoint.ts";
+import { errorOfAnswer } from "./error-envelope.ts";
 import { socketTransport, type Transport, urlTransport } from "./transport.ts";
 
 export interface ClientOptions {
@@ -100,7 +100,7 @@ function pathOf(endpoint: Endpoint, { params = {}, query = {} }: AnyCall): strin
   const search = new URLSearchParams(
     Object.entries(query).flatMap(([key, value]): [string, string][] => (value === undefined ? [] : [[key, String(value)]])),
   );
-  return search.size === 0 ? path : `${path}?${search}`;
+  return search.size === 0 ? path : `${path}?${search.toString()}`;
 }
 
 async function textOf(chunks: AsyncIterable<Uint8Array>): Promise<string> {

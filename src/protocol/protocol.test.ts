@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { asRunId } from "../domain/ids.ts";
 import { WakefulError } from "../domain/errors.ts";
+import { asRunId } from "../domain/ids.ts";
 import { api } from "./api/index.ts";
 import { createClient } from "./client.ts";
 import { envelopeOf, errorOfAnswer } from "./error-envelope.ts";

@@ -1,4 +1,4 @@
-import { request as httpRequest, type IncomingMessage, type RequestOptions } from "node:http";
+import { request as httpRequest, type IncomingMessage } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { messageOf, WakefulError } from "../domain/errors.ts";
 
@@ -47,6 +47,14 @@ export function socketTransport(socketPath: string, options: { readonly timeoutM
     exchange(httpRequest, { socketPath, path: request.path, headers: { host: "localhost" } }, { request, where: socketPath, ...options });
 }
 
+interface Address {
+  readonly hostname?: string;
+  readonly port?: string;
+  readonly socketPath?: string;
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
 interface Exchange {
   readonly request: TransportRequest;
   readonly where: string;
@@ -54,11 +62,7 @@ interface Exchange {
   readonly timeoutMs?: number;
 }
 
-function exchange(
-  send: typeof httpRequest,
-  options: RequestOptions,
-  { request, where, timeoutMs = 30_000 }: Exchange,
-): Promise<TransportAnswer> {
+function exchange(send: typeof httpRequest, options: Address, { request, where, timeoutMs = 30_000 }: Exchange): Promise<TransportAnswer> {
   return new Promise((resolve, reject) => {
     const unreachable = (cause: Error): void => {
       if (request.signal?.aborted === true) reject(cause);

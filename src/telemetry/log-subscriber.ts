@@ -41,7 +41,7 @@ function jsonLines({ level, destination }: LinesOptions): (event: EmittedEvent) 
     const { message, level: itsLevel, ...fields } = { message: meaning, level: undefined, ...data };
     logger[eventLevel](
       { timestamp: new Date(at).toISOString(), event: name, ...fields, ...(itsLevel === undefined ? {} : { eventLevel: itsLevel }) },
-      String(message),
+      message,
     );
   };
 }

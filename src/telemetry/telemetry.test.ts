@@ -70,7 +70,7 @@ test("the level decides what is written", () => {
 test("a text line is one line, whatever a field holds", () => {
   const [line] = linesOf({}, (emit) => emit("defect.found", { where: "GET /", message: "a\nb\u001b[31m\u009b1m\u202e" }));
   expect(line?.trimEnd()).toMatch(/^2026-01-01 00:00:00\.000Z ERROR defect\.found/);
-  expect(line?.trimEnd()).not.toMatch(/[\n\u001b\u009b\u202e]/);
+  for (const forbidden of ["\n", "\u001b", "\u009b", "\u202e"]) expect(line?.trimEnd()).not.toContain(forbidden);
 });
 
 test("an event's own message stands as the message", () => {

@@ -10,8 +10,8 @@ import { type LoopSnapshot, nothingSeen } from "../../src/loops/loop.ts";
 import { Commands } from "../../src/pipelines/commands.ts";
 import type { PipelineDefinition, StageDefinition } from "../../src/pipelines/definition.ts";
 import { PipelineRegistry } from "../../src/pipelines/registry.ts";
-import type { ClaimedRun } from "../../src/store/port/runs.ts";
 import { openStore } from "../../src/store/open-store.ts";
+import type { ClaimedRun } from "../../src/store/port/runs.ts";
 import { EventBus } from "../../src/telemetry/event-bus.ts";
 import { tempDir } from "./temp-dir.ts";
 
@@ -50,20 +50,24 @@ export const comics: PipelineDefinition = {
   stages: { prep: stageOf("prep", { concurrency: 1, next: "ocr" }), ocr: stageOf("ocr", { env: { API_KEY: "hunter2" } }) },
 };
 
+/** A body as a test looks at it: the shape is what the test is about. */
+// oxlint-disable-next-line typescript/no-explicit-any -- else every test would write down the shape that it checks
+type Body = any;
+
 export interface ApiDaemon {
   readonly app: FastifyInstance;
   readonly services: DaemonServices;
   readonly tokens: Tokens;
   /** Moves the store's clock. */
-  advance(ms: number): void;
-  worker(queues?: readonly string[]): Promise<WorkerId>;
-  claim(workerId: WorkerId, queues: readonly string[]): Promise<readonly ClaimedRun[]>;
+  readonly advance: (ms: number) => void;
+  readonly worker: (queues?: readonly string[]) => Promise<WorkerId>;
+  readonly claim: (workerId: WorkerId, queues: readonly string[]) => Promise<readonly ClaimedRun[]>;
   /** A request with the admin token, answered with status and parsed body. */
-  request(
+  readonly request: (
     method: "GET" | "POST",
     url: string,
     options?: { readonly body?: unknown; readonly headers?: Record<string, string> },
-  ): Promise<{ status: number; body: any; text: string }>;
+  ) => Promise<{ readonly status: number; readonly body: Body; readonly text: string }>;
 }
 
 export interface ApiDaemonOptions {

@@ -1,9 +1,9 @@
-import type { CliHost, StopSignal, StoppableDaemon } from "../../src/cli/host.ts";
 import type { Connection } from "../../src/cli/connect.ts";
+import type { CliHost, StoppableDaemon, StopSignal } from "../../src/cli/host.ts";
 import { runCli } from "../../src/cli/program.ts";
 import { createClient } from "../../src/protocol/client.ts";
 import { FakeClock } from "../../src/runtime/fake-clock.ts";
-import { adminToken, type ApiDaemon } from "./api-daemon.ts";
+import { type ApiDaemon, adminToken } from "./api-daemon.ts";
 
 export interface CliCallOptions {
   readonly cwd?: string;

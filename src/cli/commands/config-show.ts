@@ -1,5 +1,5 @@
-import { loadConfiguration } from "../../pipelines/load.ts";
 import { definitionView } from "../../http/views.ts";
+import { loadConfiguration } from "../../pipelines/load.ts";
 import type { CommandContext } from "../command.ts";
 import { storeText } from "../connect.ts";
 

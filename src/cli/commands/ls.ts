@@ -1,5 +1,5 @@
-import { WakefulError } from "../../domain/errors.ts";
 import { nearestWord } from "../../config/edit-distance.ts";
+import { WakefulError } from "../../domain/errors.ts";
 import { type CommandCall, type CommandContext, textOption } from "../command.ts";
 import { listings } from "../listings.ts";
 

@@ -1,9 +1,9 @@
-import { asInstant } from "../../domain/time.ts";
+import { mkdir } from "node:fs/promises";
 import { loadConfig } from "../../config/load.ts";
+import { asInstant } from "../../domain/time.ts";
 import { openStore } from "../../store/open-store.ts";
 import type { CommandContext } from "../command.ts";
 import { storeText } from "../connect.ts";
-import { mkdir } from "node:fs/promises";
 
 export async function run({ host, json, configRequest }: CommandContext): Promise<void> {
   const { config } = await loadConfig(configRequest);

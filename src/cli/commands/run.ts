@@ -1,6 +1,6 @@
 import { parseDuration } from "../../domain/durations.ts";
 import { WakefulError } from "../../domain/errors.ts";
-import { seconds, type DurationMs } from "../../domain/time.ts";
+import { type DurationMs, seconds } from "../../domain/time.ts";
 import { loadConfiguration } from "../../pipelines/load.ts";
 import { type CommandCall, type CommandContext, type Options, textOption } from "../command.ts";
 

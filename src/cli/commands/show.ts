@@ -1,8 +1,8 @@
 import { api } from "../../protocol/api/index.ts";
 import { withoutControls } from "../../protocol/terminal-text.ts";
 import type { CommandCall, CommandContext } from "../command.ts";
-import { parseReference, resolveReference } from "../references.ts";
 import { itemText, jobText, runText } from "../details.ts";
+import { parseReference, resolveReference } from "../references.ts";
 
 export async function run({ connect, host, json }: CommandContext, { args: [what = ""] }: CommandCall): Promise<void> {
   const reference = parseReference(what, "job");

@@ -1,10 +1,10 @@
 import type { FastifyInstance } from "fastify";
-import { asHostId, asRunId } from "../../domain/ids.ts";
 import { WakefulError } from "../../domain/errors.ts";
+import { asHostId, asRunId } from "../../domain/ids.ts";
 import { addMs } from "../../domain/time.ts";
+import { stageChain } from "../../pipelines/definition.ts";
 import { api } from "../../protocol/api/index.ts";
 import { defaultPageLimit } from "../../protocol/wire.ts";
-import { stageChain } from "../../pipelines/definition.ts";
 import { doneAnswer, mount } from "../mount.ts";
 import type { DaemonServices } from "../services.ts";
 import { definitionView } from "../views.ts";

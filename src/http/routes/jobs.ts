@@ -1,6 +1,6 @@
 import type { FastifyInstance } from "fastify";
-import { asJobId } from "../../domain/ids.ts";
 import { WakefulError } from "../../domain/errors.ts";
+import { asJobId } from "../../domain/ids.ts";
 import { api } from "../../protocol/api/index.ts";
 import { defaultPageLimit } from "../../protocol/wire.ts";
 import { doneAnswer, mount } from "../mount.ts";

@@ -1,11 +1,11 @@
 import { Readable } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
 import type { FastifyInstance } from "fastify";
-import { asRunId, type RunId } from "../../domain/ids.ts";
 import { WakefulError } from "../../domain/errors.ts";
+import { asRunId, type RunId } from "../../domain/ids.ts";
+import { runDirectory, runFiles } from "../../processes/run-files.ts";
 import { api } from "../../protocol/api/index.ts";
 import { defaultPageLimit } from "../../protocol/wire.ts";
-import { runDirectory, runFiles } from "../../processes/run-files.ts";
 import type { RunRow } from "../../store/port/runs.ts";
 import { readLog } from "../log-reader.ts";
 import { mount, mountStream } from "../mount.ts";

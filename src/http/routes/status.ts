@@ -1,7 +1,7 @@
 import type { FastifyInstance } from "fastify";
-import { api } from "../../protocol/api/index.ts";
-import { reaperWire, type ReaperWire } from "../../protocol/api/status.ts";
 import type { LoopSnapshot } from "../../loops/loop.ts";
+import { api } from "../../protocol/api/index.ts";
+import { type ReaperWire, reaperWire } from "../../protocol/api/status.ts";
 import { mount, mountStream } from "../mount.ts";
 import type { DaemonServices } from "../services.ts";
 
@@ -55,7 +55,7 @@ export function reaperView(snapshot: LoopSnapshot | undefined): ReaperWire {
   return reaperWire.parse({
     enabled: snapshot?.enabled ?? false,
     interval: (snapshot?.intervalMs ?? 0) / 1000,
-    last_run_ts: snapshot?.lastRunAt == null ? null : snapshot.lastRunAt / 1000,
+    last_run_ts: snapshot === undefined || snapshot.lastRunAt === null ? null : snapshot.lastRunAt / 1000,
     reaped_total,
     last_reaped,
     lease_reclaimed_total,

@@ -1,11 +1,10 @@
 import type { WorkerId } from "../../domain/ids.ts";
-import type { Instant } from "../../domain/time.ts";
+import type { DurationMs, Instant } from "../../domain/time.ts";
 import type { ItemRow, VisitRow } from "../../store/port/items.ts";
 import type { JobRow } from "../../store/port/jobs.ts";
 import type { ActionRow } from "../../store/port/records.ts";
 import type { RunRow } from "../../store/port/runs.ts";
 import type { WorkerRow } from "../../store/port/workers.ts";
-import type { DurationMs } from "../../domain/time.ts";
 
 /** All that a story is told from; gathering it reads, telling it is pure. */
 export interface StoryFacts {

@@ -1,10 +1,10 @@
-import type { ItemId, JobId, RunId, WorkerId } from "../../domain/ids.ts";
 import { WakefulError } from "../../domain/errors.ts";
+import type { ItemId, JobId, RunId, WorkerId } from "../../domain/ids.ts";
 import type { JobRow } from "../../store/port/jobs.ts";
 import type { ActionRow } from "../../store/port/records.ts";
 import type { LiveRun, RunRow } from "../../store/port/runs.ts";
-import type { Store } from "../../store/store.ts";
 import type { WorkerRow } from "../../store/port/workers.ts";
+import type { Store } from "../../store/store.ts";
 import type { DaemonServices } from "../services.ts";
 import type { JobFacts, SlotHolder, StoryFacts, WaitingFacts } from "./facts.ts";
 

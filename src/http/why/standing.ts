@@ -1,5 +1,5 @@
-import type { StoryLine } from "../../protocol/api/records.ts";
 import { addMs, type Instant } from "../../domain/time.ts";
+import type { StoryLine } from "../../protocol/api/records.ts";
 import type { JobRow } from "../../store/port/jobs.ts";
 import type { RunRow } from "../../store/port/runs.ts";
 import type { JobFacts, StoryFacts, WaitingFacts } from "./facts.ts";
@@ -35,7 +35,7 @@ const next = (text: string, at: Instant | null = null): StoryLine => ({ at, tens
 function scheduled({ job, runs }: JobFacts, { now: at }: StoryFacts): StoryLine[] {
   const last = runs.at(-1);
   const why =
-    last?.outcome == null
+    last === undefined || last.outcome === null
       ? "it was enqueued with a delay"
       : `backing off after attempt ${last.attempt} (${outcomeText[last.outcome]}, ${last.reason ?? "no reason on record"})`;
   return [

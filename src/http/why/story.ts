@@ -1,5 +1,5 @@
-import type { StoryLine, StoryWire } from "../../protocol/api/records.ts";
 import { asInstant } from "../../domain/time.ts";
+import type { StoryLine, StoryWire } from "../../protocol/api/records.ts";
 import { withoutControls } from "../../protocol/terminal-text.ts";
 import type { ActionRow } from "../../store/port/records.ts";
 import type { JobFacts, StoryFacts } from "./facts.ts";

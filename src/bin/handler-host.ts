@@ -1,0 +1,28 @@
+#!/usr/bin/env node
+import { isMainThread, parentPort, workerData } from "node:worker_threads";
+import { systemClock } from "../runtime/clock.ts";
+import { newClientId, random } from "../runtime/entropy.ts";
+import { environment } from "../runtime/environment.ts";
+import type { PresenceData } from "../worker/host-protocol.ts";
+
+const { mono } = systemClock();
+
+if (isMainThread) {
+  const { runHandlerHost } = await import("../worker/handler-host.ts");
+  runHandlerHost({
+    threadUrl: new URL(import.meta.url),
+    monoNow: mono,
+    random,
+    newClaimId: newClientId,
+    environment: environment(),
+    exit: (code) => process.exit(code),
+    onSignal: (signal, listener) => process.on(signal, listener),
+  });
+} else if (parentPort !== null) {
+  const { runPresenceThread } = await import("../worker/presence-thread.ts");
+  // A thread cannot end its process in order, and is asked to only when order has failed.
+  const kill = (): void => {
+    process.kill(process.pid, "SIGKILL");
+  };
+  runPresenceThread({ data: workerData as PresenceData, port: parentPort, monoNow: mono, kill });
+}
