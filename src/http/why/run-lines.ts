@@ -96,8 +96,8 @@ export function evidenceText(evidence: string | null): string {
       for (const [key, member] of Object.entries(value)) collect(member, path === "" ? key : `${path}.${key}`);
       return;
     }
-    const shown =
-      path.endsWith("Ms") && typeof value === "number" ? spanText(value) : String(value as string | number | boolean).slice(0, 100);
+    const text = typeof value === "string" ? value : JSON.stringify(value);
+    const shown = path.endsWith("Ms") && typeof value === "number" ? spanText(value) : text.slice(0, 100);
     entries.push(path === "" ? shown : `${path.replace(/Ms$/, "")} ${shown}`);
   };
   collect(valueOf(evidence), "");
