@@ -177,7 +177,8 @@ function resolveImport(from: string, specifier: string): string | undefined {
   return specifier.startsWith(".") ? normalize(join(dirname(from), specifier)) : undefined;
 }
 
-const layerOf = (path: string): string => path.split("/")[1] ?? "";
+/** A test of a top file stands in the line of that file. */
+const layerOf = (path: string): string => (path.split("/")[1] ?? "").replace(/\.test\.ts$/, ".ts");
 
 const packageName = (specifier: string): string => specifier.split("/", specifier.startsWith("@") ? 2 : 1).join("/");
 

@@ -189,6 +189,7 @@ export class HandlerWorker {
   }
 
   /** There may be jobs: claims in this turn of the event loop, so that an enqueue of the same turn shares its transaction. */
+  /** There may be jobs: looks in this turn. */
   lookAgain(): void {
     this.#claims.lookAgain();
     this.#planTurn();
@@ -224,8 +225,9 @@ export class HandlerWorker {
   readonly #turn = (): void => {
     this.#turnPlanned = false;
     this.#beginWaiting();
-    // While handlers still end within this microtask chain, one flush for all of them is enough: it comes with the next macrotask.
-    if (this.#active.size > 0 && this.#lane.waiting > 0) {
+    // While handlers still end within this microtask chain, one settle and one claim for all of them is enough: they come with the next
+    // macrotask. A claim made before would split the work for good into two halves that take turns, each with a commit of its own.
+    if (this.#active.size > 0) {
       if (!this.#flushPlanned) {
         this.#flushPlanned = true;
         setImmediate(this.#flush);

@@ -1,0 +1,455 @@
+import { mkdir } from "node:fs/promises";
+import { hostname } from "node:os";
+import { WakefulError } from "./domain/errors.ts";
+import { asHostId, type JobId } from "./domain/ids.ts";
+import { asInstant, type DurationMs, type Instant } from "./domain/time.ts";
+import { defaultMaxRunningMs } from "./liveness/run-thresholds.ts";
+import { createPlainRepairs } from "./loops/plain-repairs.ts";
+import { PipelineRegistry } from "./pipelines/registry.ts";
+import { readHostIdentity } from "./processes/host-identity.ts";
+import { createProcessProbe, type HostIdentity, type ProcessIdentity } from "./processes/identity.ts";
+import { timerPause } from "./processes/pause.ts";
+import { type ProcessTable, systemProcessTable } from "./processes/process-table.ts";
+import { systemClock } from "./runtime/clock.ts";
+import { newClientId, newHostId, random } from "./runtime/entropy.ts";
+import { createStoreClock } from "./runtime/store-clock.ts";
+import { firstChecks } from "./store/claim-rules.ts";
+import { openStore } from "./store/open-store.ts";
+import type { JobRow, QueueSpec } from "./store/port/jobs.ts";
+import type { RunLimits } from "./store/port/runs.ts";
+import type { Store } from "./store/store.ts";
+import { EventBus } from "./telemetry/event-bus.ts";
+import { type EventLevel, eventCatalogue } from "./telemetry/events.ts";
+import { directBackend } from "./worker/backend.ts";
+import { BeatLane } from "./worker/beat-lane.ts";
+import { Finaliser } from "./worker/finaliser.ts";
+import type { Handler } from "./worker/handler-context.ts";
+import { HandlerCrew } from "./worker/handler-crew.ts";
+import { createDecision } from "./worker/handler-decision.ts";
+import type { HandlerQueue } from "./worker/handler-worker.ts";
+import { JobWaiters } from "./worker/job-waiters.ts";
+import { dataPaths } from "./worker/run-paths.ts";
+import { countStart } from "./worker/start-sequence.ts";
+
+/** A plain task: its handler and the limits of its runs. */
+export interface EmbeddedTask {
+  readonly handler: Handler;
+  /** When a run is asked to stop, in milliseconds; it spends an attempt. Absent: never; a run is given up after 24 h. */
+  readonly timeoutMs?: number;
+  /** A run that has called `heartbeat()` or `progress()` no more for this long is hung. Absent: none is asked for. */
+  readonly heartbeatTimeoutMs?: number;
+  /** Attempts of a job unless its enqueue says otherwise. At least 1, default 2. */
+  readonly maxAttempts?: number;
+  /**
+   * Runs of this task at once, over all processes of the store. Absent: only the workers' concurrency is the limit.
+   * Counted in the store, which makes each job of the task about twice as expensive.
+   */
+  readonly concurrency?: number;
+}
+
+export interface EmbeddedOptions<Name extends string = string> {
+  /** A file's path (SQLite, owned by this process alone), `:memory:`, or `postgres://...` (shared by any number of processes). */
+  readonly store: string;
+  /** By name. */
+  readonly tasks: Readonly<Record<Name, Handler | EmbeddedTask>>;
+  /** Handlers at work at once in this process. At least 1, default 10. */
+  readonly concurrency?: number;
+  /**
+   * Most jobs taken and not yet settled: what a crash may run again. At least `concurrency`, at most 1000, default 200; slow handlers
+   * reserve nothing ahead whatever it is. Equal to `concurrency`, nothing is ever reserved ahead.
+   */
+  readonly outstandingMax?: number;
+  /**
+   * Where this host's identity and the count of starts are kept. Default: `<store>.state` beside a file, `./data` for a server.
+   * It must survive restarts, and stay behind when a machine is cloned.
+   */
+  readonly dataDir?: string;
+  /** SQLite: whether a commit survives a power cut (`full`, the default) or only the death of the process (`normal`). */
+  readonly synchronous?: "full" | "normal";
+  /** What happens, for people and programs. Default: warnings and errors go to standard error, a JSON object a line. Must not throw. */
+  readonly log?: (line: EmbeddedLogLine) => void;
+  /** How often jobs are looked for that no hint announced. At least 1000, which is the default. */
+  readonly pollMs?: number;
+}
+
+/** One event of the catalogue (docs/events.md), or `run.log` for a line that a handler logged. */
+export interface EmbeddedLogLine {
+  readonly level: EventLevel;
+  readonly event: string;
+  readonly at: Instant;
+  readonly data: Readonly<Record<string, unknown>>;
+}
+
+export interface EnqueueOptions {
+  /** Lower goes first. -32768 to 32767, default 0. */
+  readonly priority?: number;
+  /** How long to wait before the job may be taken, in milliseconds. Default 0. */
+  readonly delayMs?: number;
+  /** Attempts in all. At least 1; default the task's. */
+  readonly maxAttempts?: number;
+  /** Losses (deaths of its process) after which the job is held for a person. Absent: a loss spends an attempt. */
+  readonly maxLosses?: number;
+}
+
+/** A store with a worker in this process. */
+export interface Embedded<Name extends string = string> extends AsyncDisposable {
+  /**
+   * Adds a job; resolves once it is durable. `payload` is any JSON value. The same `enqueueId` again answers the job that it made.
+   * @throws {WakefulError} `bad_request`: no such task, not JSON, or an option out of its bounds; `disk_full`; `unavailable`.
+   */
+  enqueue(task: Name, payload: unknown, options?: EnqueueOptions & { readonly enqueueId?: string }): Promise<JobId>;
+  /** The same for many jobs in one transaction, about ten times as fast each. Ids in the order of the payloads. Batches of 1000 are best. */
+  enqueueMany(task: Name, payloads: readonly unknown[], options?: EnqueueOptions): Promise<readonly JobId[]>;
+  /** The job as the store has it; `undefined`: there is none, or retention removed it. */
+  get(jobId: JobId): Promise<JobRow | undefined>;
+  /**
+   * Resolves when the job has ended, whoever ended it, or is held for a person. Retries are waited for.
+   * @throws {WakefulError} `not_found`; `unavailable` when this process stops first.
+   */
+  waitFor(jobId: JobId): Promise<JobRow>;
+  /**
+   * Takes no more jobs and closes the store. `drain`: waits for the active handlers however long they take. Else they are asked to stop
+   * (`context.signal`) and given 5 s; what they throw in answer spends nothing. Resolves to the number of handlers that are still busy:
+   * their jobs go on with the next start, once this process is gone. Repeated calls answer the first one's promise.
+   */
+  stop(options?: { readonly drain?: boolean }): Promise<{ readonly busy: number }>;
+}
+
+const defaults = { concurrency: 10, outstandingMax: 200, pollMs: 1000 } as const;
+const renewMs: DurationMs = 5000;
+const selfFenceAfterMs: DurationMs = 15_000;
+const deadAfterMs: DurationMs = 30_000;
+const stopGraceMs: DurationMs = 5000;
+const killGraceMs: DurationMs = 2000;
+const stopWithinMs = (): DurationMs => stopGraceMs + killGraceMs + 10_000;
+
+/**
+ * Opens a store and runs a worker and the loops that repair plain jobs in this process. What a dead predecessor held is given back first.
+ *
+ * What embedding costs: handlers share the event loop with the store. On SQLite each transaction blocks it (1 to 3 ms at the defaults),
+ * and a handler that blocks it blocks claims, renewals and repairs; one that ignores `context.signal` keeps its slot until it returns,
+ * because nothing can kill it without this process. A crash may run again at most `outstandingMax` jobs: transitions happen exactly once,
+ * execution at least once. The process lives until {@link Embedded.stop}. With `postgres://`, a process that is blocked or cut off for 30 s loses its jobs to the others.
+ *
+ * @example
+ * const queue = await startEmbedded({
+ *   store: "jobs.db",
+ *   tasks: { mail: async (job: TaskJob<{ to: string }>, context) => send(job.payload.to, context.signal) },
+ * });
+ * const id = await queue.enqueue("mail", { to: "someone@example.com" });
+ * const job = await queue.waitFor(id);
+ * await queue.stop();
+ * @throws {WakefulError} `store_locked`: another process owns the file; `bad_request`: an option out of its bounds; and as `openStore`.
+ */
+export async function startEmbedded<const Name extends string>(options: EmbeddedOptions<Name>): Promise<Embedded<Name>> {
+  const checked = checkOptions(options);
+  const undo: (() => Promise<unknown>)[] = [];
+  try {
+    return await start(options, checked, undo);
+  } catch (thrown) {
+    // What began is undone, and the first error is the one to know.
+    for (const step of undo.toReversed()) await step().catch(() => undefined);
+    throw thrown;
+  }
+}
+
+interface CheckedOptions {
+  readonly concurrency: number;
+  readonly outstandingMax: number;
+  readonly pollMs: DurationMs;
+  readonly tasks: ReadonlyMap<string, EmbeddedTask>;
+  /** Undefined: nothing is kept, the store is gone with this process. */
+  readonly dataDir: string | undefined;
+}
+
+async function start(
+  options: EmbeddedOptions,
+  { concurrency, outstandingMax, pollMs, tasks, dataDir }: CheckedOptions,
+  undo: (() => Promise<unknown>)[],
+): Promise<Embedded> {
+  const log = options.log ?? logToStderr;
+  const clock = systemClock();
+  const table = systemProcessTable();
+  const host = await hostOf(dataDir);
+  const self = ownIdentity(host, table);
+  const probe = createProcessProbe({ host, table });
+
+  const storeClock = createStoreClock({ host: clock, onStep: ({ byMs }) => emit("clock.stepped", { byMs }) });
+  const bus = new EventBus(
+    () => storeClock.now(),
+    (thrown) => process.stderr.write(`the log of an embedded worker threw: ${String(thrown)}\n`),
+  );
+  const { emit } = bus;
+  bus.subscribe(({ name, at, data }) => log({ level: eventCatalogue[name].level, event: name, at, data: { ...data } }));
+  const { synchronous } = options;
+  const store = await openStore({ url: options.store, clock: storeClock, ...(synchronous === undefined ? {} : { synchronous }) });
+  undo.push(() => store.close());
+  if (dataDir !== undefined) {
+    const { epochRaised } = await countStart(dataDir, store.upkeep);
+    if (epochRaised)
+      emit("store.epoch_raised", { epoch: await store.upkeep.storeEpoch(), reason: `the store is not the one of ${dataDir}` });
+  }
+  await store.upkeep.recordHost({ hostId: host.hostId, bootId: host.bootId });
+  await store.jobs.ensureQueues([...tasks].map(([name, task]) => queueOf(name, task)));
+
+  const waiters = new JobWaiters({ get: (jobId) => store.jobs.get(jobId) });
+  const told = tellWaiters(store, waiters);
+  const registry = new PipelineRegistry([]);
+  const paths = dataPaths(dataDir ?? "");
+  const finaliser = new Finaliser({
+    registry,
+    items: told.items,
+    paths,
+    hostId: host.hostId,
+    baseDir: paths.dataDir,
+    environment: {},
+    random,
+    now: () => store.now(),
+    gatesAtOnce: 1,
+  });
+  const limits = { deadAfterMs, stopGraceMs, killGraceMs };
+  const repairs = createPlainRepairs({
+    store: told,
+    registry,
+    finaliser,
+    host,
+    self,
+    probe,
+    table,
+    paths,
+    clock,
+    random,
+    emit,
+    ...limits,
+  });
+  await repairs.recover();
+
+  const stopping = new AbortController();
+  const beats = new BeatLane({
+    beat: (each) => store.runs.beat(each),
+    now: () => store.now(),
+    onLost: (runId, why) => crew.lose(runId, why),
+    emit,
+  });
+  const backend = directBackend(told);
+  const crew = new HandlerCrew({
+    workers: store.workers,
+    worker: {
+      backend,
+      queues: [...tasks].map(([name, task]) => handlerQueueOf(name, task)),
+      concurrency,
+      outstandingMax,
+      pollMs,
+      decide: createDecision({
+        runs: backend.runs,
+        registry,
+        finaliser,
+        random,
+        emit,
+        stopWithinMs,
+        now: () => store.now(),
+        pause: timerPause,
+        saveOutput: () => Promise.reject(new Error("Plain tasks have no gate that would read an output.")),
+        signal: stopping.signal,
+      }),
+      reports: {
+        beat: (runId, progress) => beats.beat(runId, progress),
+        log: (runId, line) => log({ level: "info", event: "run.log", at: store.now(), data: { runId, line } }),
+      },
+      emit,
+      monoNow: () => clock.mono(),
+      newClaimId: newClientId,
+      firstCheckAt: (startedAt, runLimits) => firstChecks.firstCheckAt(asInstant(startedAt), runLimits),
+      stopGraceMs: () => stopGraceMs,
+    },
+    name: `embedded@${hostname()}`,
+    process: self,
+    renewMs,
+    onRenewed: ({ workerId, ...presence }) => repairs.heard(workerId, presence),
+    // The owner of a file is the only one who could give its jobs to another.
+    ...(store.capabilities.manyWriters ? { selfFenceAfterMs } : {}),
+    emit,
+  });
+  await crew.start();
+  repairs.start();
+  // Loops and polls never hold their process; a worker does, until it is stopped, or a program that only works would end at once.
+  const keepAlive = setInterval(() => undefined, 2 ** 30);
+  return new EmbeddedWorker({
+    store,
+    tasks,
+    crew,
+    waiters,
+    shutDown: async (drain) => {
+      clearInterval(keepAlive);
+      const busy = await crew.stop({ drain, graceMs: stopGraceMs });
+      stopping.abort();
+      await beats.flush();
+      beats.stop();
+      await repairs.stop();
+      waiters.close();
+      await store.close();
+      return busy.length;
+    },
+  });
+}
+
+class EmbeddedWorker implements Embedded {
+  readonly #store: Store;
+  readonly #tasks: ReadonlyMap<string, EmbeddedTask>;
+  readonly #crew: HandlerCrew;
+  readonly #waiters: JobWaiters;
+  readonly #shutDown: (drain: boolean) => Promise<number>;
+  #stopped: Promise<{ readonly busy: number }> | undefined;
+
+  constructor(parts: {
+    readonly store: Store;
+    readonly tasks: ReadonlyMap<string, EmbeddedTask>;
+    readonly crew: HandlerCrew;
+    readonly waiters: JobWaiters;
+    readonly shutDown: (drain: boolean) => Promise<number>;
+  }) {
+    this.#store = parts.store;
+    this.#tasks = parts.tasks;
+    this.#crew = parts.crew;
+    this.#waiters = parts.waiters;
+    this.#shutDown = parts.shutDown;
+  }
+
+  async enqueue(task: string, payload: unknown, options: EnqueueOptions & { readonly enqueueId?: string } = {}): Promise<JobId> {
+    const { enqueueId, ...rest } = options;
+    const job = { payload: jsonOf(payload), ...(enqueueId === undefined ? {} : { enqueueId }) };
+    const [jobId] = await this.#add(task, [job], rest);
+    if (jobId === undefined) throw new WakefulError("internal", "The store answered no id for the job.");
+    return jobId;
+  }
+
+  async enqueueMany(task: string, payloads: readonly unknown[], options: EnqueueOptions = {}): Promise<readonly JobId[]> {
+    return await this.#add(
+      task,
+      payloads.map((payload) => ({ payload: jsonOf(payload) })),
+      options,
+    );
+  }
+
+  async get(jobId: JobId): Promise<JobRow | undefined> {
+    return await this.#store.jobs.get(jobId);
+  }
+
+  async waitFor(jobId: JobId): Promise<JobRow> {
+    return await this.#waiters.waitFor(jobId);
+  }
+
+  stop({ drain = false }: { readonly drain?: boolean } = {}): Promise<{ readonly busy: number }> {
+    this.#stopped ??= this.#shutDown(drain).then((busy) => ({ busy }));
+    return this.#stopped;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
+  #add(
+    name: string,
+    jobs: readonly { readonly payload: string; readonly enqueueId?: string }[],
+    options: EnqueueOptions,
+  ): Promise<readonly JobId[]> {
+    const task = this.#tasks.get(name);
+    if (task === undefined)
+      throw new WakefulError("bad_request", `There is no task ${JSON.stringify(name)} here.`, { details: { task: name } });
+    const added = this.#store.jobs.enqueue({
+      ...(task.maxAttempts === undefined ? {} : { maxAttempts: task.maxAttempts }),
+      ...options,
+      queue: name,
+      jobs,
+    });
+    // An idle worker claims in the same transaction.
+    this.#crew.lookAgain();
+    return added;
+  }
+}
+
+/** The store, whose settlements are told to those who wait for jobs. */
+function tellWaiters(store: Store, waiters: JobWaiters): Store {
+  return {
+    ...store,
+    runs: {
+      ...store.runs,
+      settle: async (settlements) => {
+        const answers = await store.runs.settle(settlements);
+        waiters.settled(settlements);
+        return answers;
+      },
+    },
+  };
+}
+
+function queueOf(name: string, { concurrency }: EmbeddedTask): QueueSpec {
+  return { name, kind: "handler", ...(concurrency === undefined ? {} : { slot: { key: `task.${name}`, capacity: concurrency } }) };
+}
+
+function handlerQueueOf(name: string, { handler, timeoutMs, heartbeatTimeoutMs }: EmbeddedTask): HandlerQueue {
+  const limits: RunLimits = {
+    maxRunningMs: defaultMaxRunningMs({ timeoutMs, finaliseMs: 0, finalizeGraceMs: 0, gatePatienceMs: 0 }),
+    ...(timeoutMs === undefined ? {} : { timeoutMs }),
+    ...(heartbeatTimeoutMs === undefined ? {} : { heartbeatTimeoutMs }),
+  };
+  return { name, handler, limits };
+}
+
+function checkOptions(options: EmbeddedOptions): CheckedOptions {
+  const { concurrency = defaults.concurrency, pollMs = defaults.pollMs } = options;
+  const outstandingMax = options.outstandingMax ?? Math.max(defaults.outstandingMax, concurrency);
+  checkWhole("concurrency", concurrency, { min: 1, max: 1000 });
+  checkWhole("outstandingMax", outstandingMax, { min: concurrency, max: 1000 });
+  checkWhole("pollMs", pollMs, { min: 1000, max: 3_600_000 });
+  const tasks = new Map<string, EmbeddedTask>();
+  for (const [name, given] of Object.entries<Handler | EmbeddedTask>(options.tasks)) {
+    if (name === "" || name.length > 200) throw new WakefulError("bad_request", "A task's name has 1 to 200 characters.");
+    const task = typeof given === "function" ? { handler: given } : given;
+    for (const field of ["timeoutMs", "heartbeatTimeoutMs", "maxAttempts", "concurrency"] as const) {
+      const value = task[field];
+      if (value !== undefined) checkWhole(`${name}.${field}`, value, { min: 1, max: Number.MAX_SAFE_INTEGER });
+    }
+    tasks.set(name, task);
+  }
+  return { concurrency, outstandingMax, pollMs, tasks, dataDir: options.dataDir ?? dataDirBeside(options.store) };
+}
+
+function checkWhole(field: string, value: number, { min, max }: { readonly min: number; readonly max: number }): void {
+  if (Number.isInteger(value) && value >= min && value <= max) return;
+  throw new WakefulError("bad_request", `${field} must be a whole number from ${min} to ${max}; it is ${value}.`, {
+    details: { field, value },
+  });
+}
+
+function dataDirBeside(store: string): string | undefined {
+  if (store === ":memory:") return undefined;
+  return /^postgres(ql)?:\/\//.test(store) ? "data" : `${store}.state`;
+}
+
+async function hostOf(dataDir: string | undefined): Promise<HostIdentity> {
+  if (dataDir === undefined) return { hostId: asHostId(newHostId()), bootId: "none", pidNamespace: "none" };
+  await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  return await readHostIdentity({ stateDir: dataDir, randomId: newHostId });
+}
+
+function ownIdentity(host: HostIdentity, table: ProcessTable): ProcessIdentity {
+  const sight = table.look(process.pid);
+  if (sight.kind !== "seen") throw new WakefulError("internal", "This process cannot see itself in the process table; is /proc mounted?");
+  return { ...host, pid: process.pid, startTime: sight.row.startTime };
+}
+
+function jsonOf(payload: unknown): string {
+  let text: string | undefined;
+  try {
+    text = payload === undefined ? "null" : (JSON.stringify(payload) as string | undefined);
+  } catch (cause) {
+    throw new WakefulError("bad_request", "The payload is not JSON.", { cause });
+  }
+  if (text === undefined) throw new WakefulError("bad_request", `The payload is a ${typeof payload}, which JSON cannot hold.`);
+  return text;
+}
+
+function logToStderr({ level, event, at, data }: EmbeddedLogLine): void {
+  if (level === "error" || level === "warn") process.stderr.write(`${JSON.stringify({ level, event, at, ...data })}\n`);
+}

@@ -1,0 +1,180 @@
+import { messageOf } from "../domain/errors.ts";
+import type { RunId, WorkerId } from "../domain/ids.ts";
+import { addMs, type DurationMs } from "../domain/time.ts";
+import { defaultRunThresholds } from "../liveness/run-thresholds.ts";
+import { newVantage } from "../liveness/vantage.ts";
+import type { PipelineRegistry } from "../pipelines/registry.ts";
+import type { HostIdentity, ProcessIdentity, ProcessProbe } from "../processes/identity.ts";
+import type { ProcessTable } from "../processes/process-table.ts";
+import type { HostClock } from "../runtime/clock.ts";
+import type { LiveRun } from "../store/port/runs.ts";
+import type { Store } from "../store/store.ts";
+import type { Emit } from "../telemetry/events.ts";
+import type { Finaliser } from "../worker/finaliser.ts";
+import type { DataPaths } from "../worker/run-paths.ts";
+import { settlementOfFailure } from "../worker/settling.ts";
+import { ClockWatch } from "./clock-watch.ts";
+import { JobReaper } from "./job-reaper.ts";
+import { LeaseSweep } from "./lease-sweep.ts";
+import { LoopRunner } from "./loop-runner.ts";
+import { LoopSet } from "./loop-set.ts";
+import { PresenceBook } from "./presence-book.ts";
+import { RunObserver } from "./run-evidence.ts";
+import { createSchedulerLoop, schedulerIntervalMs } from "./scheduler.ts";
+import { Stopper } from "./stopper.ts";
+import { Watcher } from "./watcher.ts";
+import { WorkerReaper } from "./worker-reaper.ts";
+
+export interface PlainRepairsDeps {
+  readonly store: Store;
+  readonly registry: PipelineRegistry;
+  readonly finaliser: Finaliser;
+  readonly host: HostIdentity;
+  readonly self: ProcessIdentity;
+  readonly probe: ProcessProbe;
+  readonly table: ProcessTable;
+  readonly paths: DataPaths;
+  readonly clock: HostClock;
+  readonly random: () => number;
+  readonly emit: Emit;
+  readonly deadAfterMs: DurationMs;
+  readonly stopGraceMs: DurationMs;
+  readonly killGraceMs: DurationMs;
+}
+
+/** The loops that repair plain jobs of handlers, for a process that embeds a worker. Items and commands are a daemon's. */
+export interface PlainRepairs {
+  readonly loops: LoopSet;
+  /** Gives back what sessions held whose processes are proved dead, as before a first claim. */
+  recover(): Promise<void>;
+  /** A session of this process was renewed. */
+  heard(workerId: WorkerId, presence: { readonly held: readonly RunId[]; readonly claimSeqReceived: number }): void;
+  start(): void;
+  stop(): Promise<void>;
+}
+
+const loopMs: DurationMs = 1000;
+const loopStopMs: DurationMs = 5000;
+const recoverySpreadMs: DurationMs = 30_000;
+const fenceKillAfterMs: DurationMs = 600_000;
+
+export function createPlainRepairs(deps: PlainRepairsDeps): PlainRepairs {
+  const { registry, host, self, probe, table, paths, clock, random, emit, deadAfterMs, stopGraceMs, killGraceMs } = deps;
+  const own = new Set<WorkerId>();
+  const store = storeOfPlainJobs(deps.store, own);
+  const stopWithinMs = stopGraceMs + killGraceMs + 10_000;
+  const watcher = new Watcher(newVantage(), emit);
+  const presence = new PresenceBook();
+  const clockWatch = new ClockWatch({ host: clock, hostId: host.hostId, store, watcher, emit, periodMs: loopMs });
+
+  const endRun = async (run: LiveRun, message: string): Promise<boolean> => {
+    const now = store.now();
+    const details = { reason: "lease_held_too_long", stopBy: addMs(now, stopWithinMs), evidence: { judgedAt: now, message } };
+    const context = { registry, random, now, actor: "lease-sweep" };
+    const [answer] = await store.runs.settle([settlementOfFailure(run, { kind: "timed_out", reason: message }, details, context)]);
+    return answer?.kind === "ok";
+  };
+  const jobReaper = new JobReaper({
+    store,
+    observer: new RunObserver({ probe, host, paths, presence, registry }),
+    probe,
+    hostId: host.hostId,
+    watcher,
+    registry,
+    finaliser: deps.finaliser,
+    leaseSweep: new LeaseSweep({ store, probe, settings: () => ({ reclaimEnabled: true, scope: [] }), endRun }),
+    random,
+    settings: () => ({ enabled: true, thresholds: { ...defaultRunThresholds, deadAfterMs }, adoption: false, stopWithinMs }),
+    adopt: async () => false,
+  });
+  const workerReaper = new WorkerReaper({
+    store,
+    probe,
+    host,
+    registry,
+    watcher,
+    presence,
+    random,
+    settings: () => ({ enabled: true, deadAfterMs, recoverySpreadMs }),
+    wakeJobReaper: () => loops.wake("job-reaper"),
+  });
+  const stopper = new Stopper({
+    store,
+    probe,
+    table,
+    host,
+    paths,
+    presence,
+    clock,
+    settings: () => ({ enabled: true, stopGraceMs, killGraceMs, fenceKillAfterMs }),
+    shielded: () => [self],
+  });
+  const runnerDeps = { now: () => store.now(), monoNow: () => clock.mono(), random, emit };
+  const scheduler = createSchedulerLoop({ jobs: store.jobs, now: () => store.now(), enabled: () => true });
+  const loops = new LoopSet([
+    new LoopRunner(jobReaper, { intervalMs: loopMs }, runnerDeps),
+    new LoopRunner(stopper, { intervalMs: loopMs }, runnerDeps),
+    new LoopRunner(workerReaper, { intervalMs: loopMs }, runnerDeps),
+    new LoopRunner(scheduler, { intervalMs: schedulerIntervalMs }, runnerDeps),
+  ]);
+
+  let timer: NodeJS.Timeout | undefined;
+  const watch = async (): Promise<void> => {
+    try {
+      await clockWatch.look();
+      loops.checkLate();
+    } catch (thrown) {
+      emit("store.degraded", { code: "watch_failed", message: messageOf(thrown) });
+    }
+  };
+  return {
+    loops,
+    recover: async () => {
+      for (;;) {
+        const report = await loops.runOnce("worker-reaper", { dryRun: false });
+        // A page that was given back may not have been the last.
+        if (report === undefined || report.nextInMs !== 0) return;
+      }
+    },
+    heard: (workerId, { held, claimSeqReceived }) => {
+      own.add(workerId);
+      presence.heard(workerId, { at: store.now(), held, claimSeqReceived });
+    },
+    start: () => {
+      timer = setInterval(() => void watch(), loopMs).unref();
+      loops.start(store);
+    },
+    stop: async () => {
+      clearInterval(timer);
+      await loops.stop(loopStopMs);
+    },
+  };
+}
+
+/**
+ * The store as these loops see it: plain jobs of handlers alone. A stage's run is judged by those who know its pipeline, a command by those
+ * on its host who can stop it, and a reserved run of another living process by that process, which alone knows whether it still holds it.
+ */
+function storeOfPlainJobs(store: Store, own: ReadonlySet<WorkerId>): Store {
+  const isPlain = (run: LiveRun): boolean =>
+    run.itemId === null &&
+    run.kind === "handler" &&
+    (run.state !== "reserved" ||
+      run.workerId === null ||
+      own.has(run.workerId) ||
+      run.supervisor === null ||
+      hasEnded(run.supervisor.state));
+  return {
+    ...store,
+    runs: {
+      ...store.runs,
+      listDue: async (options) => (await store.runs.listDue(options)).filter(isPlain),
+      listOfWorkers: async (options) => (await store.runs.listOfWorkers(options)).filter(isPlain),
+      listLocalProcesses: async () => [],
+      listBlocked: async (options) =>
+        (await store.runs.listBlocked(options)).filter((job) => job.itemId === null && job.run.kind === "handler"),
+    },
+  };
+}
+
+const hasEnded = (state: string): boolean => state === "stopped" || state === "dead";

@@ -1,0 +1,156 @@
+import { messageOf } from "../domain/errors.ts";
+import type { RunId, WorkerId } from "../domain/ids.ts";
+import type { DurationMs } from "../domain/time.ts";
+import type { ProcessIdentity } from "../processes/identity.ts";
+import type { WorkersStore } from "../store/port/workers.ts";
+import type { Emit } from "../telemetry/events.ts";
+import { HandlerWorker, type HandlerWorkerOptions } from "./handler-worker.ts";
+import { Session } from "./session.ts";
+
+export interface HandlerCrewOptions {
+  readonly workers: Pick<WorkersStore, "register" | "renew" | "drain" | "leave">;
+  readonly worker: Omit<HandlerWorkerOptions, "onStuck">;
+  readonly name: string;
+  readonly process: ProcessIdentity;
+  readonly renewMs: DurationMs;
+  readonly onRenewed: (renewal: {
+    readonly workerId: WorkerId;
+    readonly held: readonly RunId[];
+    readonly claimSeqReceived: number;
+  }) => void;
+  /**
+   * How long renewals may fail before handlers are asked to stop, because a judge elsewhere gives their jobs on soon after.
+   * Absent: nobody else can, as with a store that this process alone owns.
+   */
+  readonly selfFenceAfterMs?: DurationMs;
+  readonly emit: Emit;
+}
+
+interface Member {
+  /** Undefined until it is registered. */
+  session: Session | undefined;
+  worker: HandlerWorker;
+  renewedAtMono: number;
+}
+
+/**
+ * The handler workers of one process, one after the other: a successor takes over the claiming when the one before has handlers that do not
+ * stop, when its session was buried, or when it was cut off from the store.
+ */
+export class HandlerCrew {
+  readonly #options: HandlerCrewOptions;
+  readonly #members = new Set<Member>();
+  readonly #stuck = new Set<RunId>();
+  #lead: Member | undefined;
+  #stopping = false;
+  #fencing: Promise<unknown> | undefined;
+  #watch: NodeJS.Timeout | undefined;
+
+  constructor(options: HandlerCrewOptions) {
+    this.#options = options;
+  }
+
+  /** Registers the first session and begins to claim. */
+  async start(): Promise<void> {
+    await this.#hire();
+    const { selfFenceAfterMs, renewMs } = this.#options;
+    if (selfFenceAfterMs === undefined) return;
+    this.#watch = setInterval(() => this.#fenceIfCutOff(selfFenceAfterMs), renewMs).unref();
+  }
+
+  /** There may be jobs: looks in this turn, so that a claim shares the transaction of the enqueue that it was called with. */
+  lookAgain(): void {
+    this.#lead?.worker.lookAgain();
+  }
+
+  lose(runId: RunId, why: string): void {
+    for (const { worker } of this.#members) worker.lose(runId, why);
+  }
+
+  /**
+   * `drain`: waits for what is active. Else handlers are asked to stop, and given `graceMs`.
+   * Resolves to the runs whose handlers are still busy; their sessions stay open until the process is gone.
+   */
+  async stop(options: { readonly drain: boolean; readonly graceMs: DurationMs }): Promise<readonly RunId[]> {
+    this.#stopping = true;
+    clearInterval(this.#watch);
+    await this.#fencing;
+    const busy: RunId[] = [];
+    for (const { session, worker } of this.#members) {
+      await session?.drain();
+      if (options.drain) await worker.drain();
+      const left = options.drain ? worker.held() : await worker.abort(options.graceMs);
+      busy.push(...left);
+      if (left.length === 0) await session?.close();
+      else session?.abandon();
+    }
+    this.#members.clear();
+    return busy;
+  }
+
+  async #hire(): Promise<void> {
+    const { worker, emit, workers, name, process, renewMs, onRenewed } = this.#options;
+    const concurrency = worker.concurrency - this.#stuck.size;
+    if (concurrency < 1) {
+      const title = `All ${worker.concurrency} handlers of ${name} ignore that they were asked to stop: restart the process`;
+      emit("alert.raised", { cause: `stuck:${name}`, title, details: { runIds: [...this.#stuck] } });
+      return;
+    }
+    const make = (): HandlerWorker => new HandlerWorker({ ...worker, concurrency, onStuck: (runId) => this.#replaceStuck(runId) });
+    const member: Member = { session: undefined, worker: make(), renewedAtMono: worker.monoNow() };
+    const session = await Session.open({
+      workers,
+      name,
+      kind: "handler",
+      process,
+      concurrency,
+      queues: worker.queues.map((queue) => queue.name),
+      renewMs,
+      held: () => member.worker.held(),
+      claimSeqReceived: () => member.worker.claimSeqReceived,
+      onLost: (runId, why) => member.worker.lose(runId, why),
+      onNewSession: (workerId) => {
+        member.worker.retire("its session is over");
+        member.worker = make();
+        if (!this.#stopping && member === this.#lead) member.worker.start(workerId);
+      },
+      onRenewed: (renewal) => {
+        member.renewedAtMono = worker.monoNow();
+        onRenewed(renewal);
+      },
+      emit,
+    });
+    member.session = session;
+    member.renewedAtMono = worker.monoNow();
+    this.#members.add(member);
+    this.#lead = member;
+    if (!this.#stopping) member.worker.start(session.workerId);
+  }
+
+  /** The one with the stuck handler has retired; its session goes on, because the run is held until its handler ends. */
+  #replaceStuck(runId: RunId): void {
+    this.#stuck.add(runId);
+    if (!this.#stopping) this.#succeed();
+  }
+
+  /** Handlers are asked to stop before a judge elsewhere may give their jobs to another; what they return still counts if it is in time. */
+  #fenceIfCutOff(limitMs: DurationMs): void {
+    const lead = this.#lead;
+    if (lead?.session === undefined || this.#fencing !== undefined || this.#options.worker.monoNow() - lead.renewedAtMono < limitMs) return;
+    this.#options.emit("worker.fenced", { workerId: lead.session.workerId, reason: `no renewal reached the store for ${limitMs} ms` });
+    this.#fencing = lead.worker.abort(limitMs).then(() => {
+      this.#fencing = undefined;
+      if (!this.#stopping) this.#succeed();
+    });
+  }
+
+  #succeed(): void {
+    this.#hire().catch((thrown: unknown) => {
+      this.#options.emit("store.degraded", { code: "register_failed", message: messageOf(thrown) });
+      if (this.#stopping) return;
+      setTimeout(() => {
+        if (!this.#stopping) this.#succeed();
+      }, this.#options.renewMs).unref();
+    });
+  }
+}
