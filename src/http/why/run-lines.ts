@@ -20,8 +20,13 @@ function began(run: RunRow, { workers }: Pick<StoryFacts, "workers">): StoryLine
       : `worker ${worker.name} (host ${shortHost(worker.process.hostId)}, pid ${worker.process.pid})`;
   if (run.startedAt === null) return [past(run.reservedAt, `Attempt ${run.attempt} was claimed by ${place}, not started.`)];
   const process = run.process === null ? "inside that process" : `as process ${run.process.pid} on host ${shortHost(run.process.hostId)}`;
-  const epoch = run.ownerEpoch > 1 ? ` It has changed its supervisor ${times(run.ownerEpoch - 1)} since.` : "";
-  return [past(run.startedAt, `Attempt ${run.attempt} started under ${place}, ${process}.${epoch}`)];
+  if (run.ownerEpoch === 1) return [past(run.startedAt, `Attempt ${run.attempt} started under ${place}, ${process}.`)];
+  return [
+    past(
+      run.startedAt,
+      `Attempt ${run.attempt} started ${process}. It was taken over ${times(run.ownerEpoch - 1)} since; now ${place} looks after it.`,
+    ),
+  ];
 }
 
 function signsOfLife(run: RunRow, { workers }: Pick<StoryFacts, "workers">): StoryLine[] {

@@ -357,3 +357,11 @@ test.each([
 test("the present is neither past nor future", () => {
   expect([relativeText(start, start), relativeText(start, at(1)), relativeText(at(1000), start)]).toEqual(["now", "1 ms ago", "in 1 s"]);
 });
+
+test("a run that was taken over names the supervisor that it has now", () => {
+  const adopted = run({ ownerEpoch: asOwnerEpoch(3) });
+  const told = story({ job: job({ state: "running", currentRunId: adopted.id }), runs: [adopted], waiting: undefined });
+  expect(textsOf("past", told)).toContain(
+    "Attempt 1 started as process 812 on host host-one. It was taken over 2 times since; now worker w1 (host host-one, pid 77) looks after it.",
+  );
+});
