@@ -16,7 +16,7 @@ const queueRow = `
   select q.id, q.kind, q.slot_key, q.paused, s.capacity - s.used as free
   from queues q left join slots s on s.key = q.slot_key where q.name = ?`;
 
-/** Read from the index alone. One string crosses the boundary to JavaScript, whatever the number of rows. */
+/** In the index's order, which ends with the limit: nothing is sorted. One string crosses the boundary to JavaScript, whatever the number of rows. */
 const claimableIds = `
   select json_group_array(json_array(priority, id)) as picked from (
     select priority, id from jobs indexed by jobs_claimable

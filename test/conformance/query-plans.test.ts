@@ -1,0 +1,256 @@
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import pg from "pg";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { asHostId, asOwnerEpoch, type RunId } from "../../src/domain/ids.ts";
+import { HintBoard } from "../../src/store/hint-board.ts";
+import { assembleStore } from "../../src/store/nouns.ts";
+import { openStore } from "../../src/store/open-store.ts";
+import { postgresTarget } from "../../src/store/postgres/client-config.ts";
+import { hotConfig } from "../../src/store/postgres/lanes.ts";
+import { type PreparedStatement, SqliteConnection } from "../../src/store/sqlite/connection.ts";
+import { SqliteEngine } from "../../src/store/sqlite/engine.ts";
+import { createHot } from "../../src/store/sqlite/hot.ts";
+import { initial } from "../../src/store/migrations/0001-initial.sqlite.ts";
+import type { Store } from "../../src/store/store.ts";
+import { createDatabase } from "../support/postgres.ts";
+import { addItem, claim, declareQueues, failure, farFuture, processOn, registerWorker, startRun, success } from "../support/store-rows.ts";
+import { StoreTestClock } from "../support/stores.ts";
+import { tempDir } from "../support/temp-dir.ts";
+
+/** Calls every verb of the hot path and every select of the loops once, so that each of their statements is seen. */
+async function exercise(store: Store): Promise<void> {
+  const workerId = await registerWorker(store);
+  await addItem(store);
+  await store.jobs.enqueue({ queue: "t", jobs: [{}, {}, {}, {}, {}] });
+  await store.jobs.enqueue({ queue: "p/ocr", jobs: [{ enqueueId: "one" }] });
+  await store.jobs.promoteDue(5);
+  const runs = await claim(store, { workerId });
+  await claim(store, { workerId, queues: ["t"] });
+  const [a, b, c, d] = runs.filter((run) => run.queue === "t");
+  const command = runs.find((run) => run.queue === "p/ocr")!;
+  const fence = { runId: command.runId, ownerEpoch: command.ownerEpoch };
+  await startRun(store, command);
+  await store.runs.recordProcess({ ...fence, process: processOn("host-a", 7) });
+  await store.runs.recordExit({ ...fence, exitCode: 0, checkAt: farFuture });
+  await store.runs.recordGatePending({ ...fence, checkAt: farFuture });
+  const { exitCode: _, ...plain } = success(a!);
+  await store.runs.settle([plain, { ...plain, runId: b!.runId, jobId: b!.jobId, startedAt: store.now() }]);
+  await store.runs.settle([failure(c!, { then: { to: "queued" }, stopBy: farFuture }), { ...plain, runId: 5 as RunId }]);
+  await store.runs.beat([{ runId: d!.runId, at: store.now() }]);
+  await store.runs.moveChecks([{ ...fence, checkAt: farFuture }]);
+  await store.workers.renew({ workerId, held: runs.map((run) => run.runId), claimSeqReceived: 1 });
+  await store.runs.listDue({ now: store.now(), limit: 500 });
+  await store.runs.listOfWorkers({ workerIds: [workerId], limit: 500, after: { workerId, runId: d!.runId } });
+  await store.runs.listLocalProcesses(asHostId("host-a"));
+  await store.runs.listLive(runs.map((run) => run.runId));
+  await store.runs.listAllLive({ limit: 100, after: d!.runId });
+  await store.runs.listBlocked({ limit: 100 });
+  await store.runs.clearBlocks([{ jobId: c!.jobId, runId: c!.runId, proof: "pid_gone", actor: "stopper" }]);
+  await store.runs.takeOver({ ...fence, ownerEpoch: asOwnerEpoch(1), workerId, actor: "a", reason: "r", checkAt: farFuture });
+  await store.runs.addSuspend({ hostId: asHostId("host-a"), ms: 1 });
+  await store.runs.settleLostPage({ workerIds: [workerId], limit: 100, reason: "dead_pid", actor: "a", spreadMs: 1, spreadFrom: store.now() });
+  await store.workers.listAlive();
+  await store.items.listStranded({ limit: 100 });
+  await store.leases.listHeld({ limit: 100 });
+  await store.outbox.due(100);
+  await store.upkeep.counts();
+}
+
+/** Tables that grow with history, and those that grow with what is going on: neither is ever read as a whole. */
+const large = new Set(["jobs", "runs", "visits", "items", "action_logs", "outbox"]);
+/** Tables that stay small whatever the load, under the names that statements give them. */
+const small = new Set(["workers", "w", "queues", "q", "slots", "leases"]);
+/** Indexes of the few: each holds only what is unfinished in some particular way, so that reading all of it is reading what is asked. */
+const indexesOfTheFew = new Set([
+  "jobs_claimable",
+  "jobs_scheduled",
+  "jobs_blocked",
+  "jobs_paused",
+  "jobs_of_note",
+  "runs_due",
+  "runs_of_worker",
+  "runs_local",
+  "items_unfinished",
+  "outbox_due",
+  "workers_alive",
+  "leases_held",
+]);
+
+describe("SQLite", () => {
+  class RecordingConnection extends SqliteConnection {
+    readonly texts = new Set<string>();
+
+    override prepared(sql: string): PreparedStatement {
+      this.texts.add(sql);
+      return super.prepared(sql);
+    }
+  }
+
+  async function recorded(): Promise<RecordingConnection> {
+    const connection = new RecordingConnection({ path: join(tempDir("plans"), "plans.db"), synchronous: "normal" });
+    connection.db.exec(initial);
+    const clock = new StoreTestClock();
+    const hints = new HintBoard();
+    const engine = new SqliteEngine({ connection, hints, now: () => clock.now() });
+    const store = assembleStore({ engine, hints, hot: createHot(engine), release: async () => undefined });
+    onTestFinished(async () => {
+      await store.close();
+      await connection.close();
+    });
+    await declareQueues(store);
+    await store.jobs.enqueue({ queue: "t", delayMs: 1000, jobs: [{}] });
+    connection.texts.clear();
+    await exercise(store);
+    return connection;
+  }
+
+  /** Steps of a plan that read a whole table, or a whole index that is not one of the few. */
+  function wholeReads(connection: SqliteConnection, sql: string): readonly string[] {
+    const steps = (connection.db.prepare(`explain query plan ${sql}`).all() as { detail: string }[]).map((row) => row.detail);
+    const made = new Set(steps.flatMap((step) => /^(?:CO-ROUTINE|MATERIALIZE) (\S+)/.exec(step)?.[1] ?? []));
+    return steps.filter((step) => {
+      const scan = /^SCAN (\S+)(?: (.*))?$/.exec(step);
+      if (scan === null || step.includes("VIRTUAL TABLE") || step.includes("CONSTANT ROW") || made.has(scan[1] ?? "")) return false;
+      const index = /USING (?:COVERING )?INDEX (\S+)/.exec(step)?.[1];
+      return !small.has(scan[1] ?? "") && !indexesOfTheFew.has(index ?? "");
+    });
+  }
+
+  test("no statement of the hot path or of a loop reads a whole table", async () => {
+    const connection = await recorded();
+    const statements = [...connection.texts].filter((sql) => /^\s*(select|insert|update|delete|with)/i.test(sql));
+    expect(statements.length).toBeGreaterThan(50);
+    const breaches = statements.flatMap((sql) => wholeReads(connection, sql).map((step) => `${step}: ${sql}`));
+    expect(breaches).toEqual([]);
+  });
+
+  test("a claim walks the claimable index in order, and never the jobs that wait for their time", async () => {
+    const connection = await recorded();
+    const picks = [...connection.texts].filter((sql) => sql.includes("jobs_claimable"));
+    expect(picks).not.toEqual([]);
+    for (const sql of picks) {
+      const plan = (connection.db.prepare(`explain query plan ${sql}`).all() as { detail: string }[]).map((row) => row.detail).join("\n");
+      expect(plan).toContain("SEARCH jobs USING INDEX jobs_claimable (queue_id=?)");
+      expect(plan).not.toContain("TEMP B-TREE");
+    }
+  });
+});
+
+describe("PostgreSQL", () => {
+  const { prepareValue } = createRequire(import.meta.url)("pg/lib/utils.js") as { prepareValue(value: unknown): string | null };
+
+  interface PlanNode {
+    readonly "Node Type": string;
+    readonly "Relation Name"?: string;
+    readonly "Index Name"?: string;
+    readonly "Subplan Name"?: string;
+    readonly Plans?: readonly PlanNode[];
+  }
+
+  interface Seen {
+    readonly name: string | undefined;
+    readonly text: string;
+    readonly values: readonly unknown[];
+  }
+
+  const nodesOf = (node: PlanNode): readonly PlanNode[] => [node, ...(node.Plans ?? []).flatMap(nodesOf)];
+
+  /** A database that nobody analyzed: finished history, delayed jobs, and a running index full of dead entries. */
+  async function loaded(): Promise<{ readonly url: string; readonly store: Store }> {
+    const database = await createDatabase();
+    onTestFinished(() => database.drop());
+    const clock = new StoreTestClock();
+    const store = await openStore({ url: database.url, clock });
+    onTestFinished(() => store.close());
+    await declareQueues(store);
+    const client = new pg.Client({ connectionString: database.url, options: "-c search_path=wakeful" });
+    await client.connect();
+    const now = clock.now();
+    await client.query(`
+      alter table jobs set (autovacuum_enabled = false); alter table runs set (autovacuum_enabled = false);
+      insert into jobs (queue_id, state, run_at, created_at, run_count, current_run_id, current_epoch)
+        select (select id from queues where name = 't'), 'running', ${now}, ${now}, 1, n, 1 from generate_series(1, 30000) n;
+      insert into runs (id, job_id, attempt, state, worker_id, kind, reserved_at, started_at, check_at, max_running_ms)
+        select current_run_id, id, 1, 'started', 1, 'handler', ${now}, ${now}, ${now}, 1000 from jobs;
+      update jobs set state = 'done', finished_at = ${now}, current_run_id = null, current_epoch = null;
+      update runs set state = 'ended', ended_at = ${now}, outcome = 'succeeded', reason = 'ok', spent = 'attempt';
+      insert into jobs (queue_id, state, run_at, created_at) select (select id from queues where name = 't'), 'scheduled', ${now} + 1000000, ${now}
+        from generate_series(1, 30000);
+      select setval('run_ids', 40000);`);
+    await client.end();
+    return { url: database.url, store };
+  }
+
+  async function plansOf(url: string, seen: readonly Seen[]): Promise<readonly (Seen & { readonly nodes: readonly PlanNode[] })[]> {
+    const client = new pg.Client(hotConfig(postgresTarget({ url })));
+    await client.connect();
+    try {
+      const plans = [];
+      for (const [index, statement] of seen.entries()) {
+        await client.query(`prepare plan_${index} as ${statement.text}`);
+        const values = statement.values.map((value) => {
+          const text = prepareValue(value);
+          return text === null ? "null" : pg.escapeLiteral(String(text));
+        });
+        const parameters = values.length === 0 ? "" : `(${values.join(", ")})`;
+        const { rows } = await client.query<{ "QUERY PLAN": readonly { Plan: PlanNode }[] }>(`explain (format json) execute plan_${index}${parameters}`);
+        plans.push({ ...statement, nodes: nodesOf(rows[0]!["QUERY PLAN"][0]!.Plan) });
+      }
+      return plans;
+    } finally {
+      await client.end();
+    }
+  }
+
+  /** Every statement that goes over connections of the hot path while the store is exercised. */
+  async function recorded(): Promise<Awaited<ReturnType<typeof plansOf>>> {
+    const { url, store } = await loaded();
+    const spy = vi.spyOn(pg.Client.prototype, "query");
+    await exercise(store);
+    const seen = new Map<string, Seen>();
+    for (const [index, [query]] of spy.mock.calls.entries()) {
+      const { options } = (spy.mock.contexts[index] as { connectionParameters: { options?: string } }).connectionParameters;
+      const { name, text, values } = query as unknown as Seen;
+      if (options?.includes("enable_seqscan=off") === true && /^\s*(select|insert|update|delete|with)/i.test(text ?? "")) seen.set(text, { name, text, values: values ?? [] });
+    }
+    spy.mockRestore();
+    return await plansOf(url, [...seen.values()]);
+  }
+
+  test("without statistics, with dead entries and history, no hot statement reads a whole table, and each keeps to its index", async () => {
+    const plans = await recorded();
+    expect(plans.length).toBeGreaterThan(25);
+    const breaches = plans.flatMap(({ nodes, text }) =>
+      nodes.filter((node) => node["Node Type"] === "Seq Scan" && large.has(node["Relation Name"] ?? "")).map((node) => `${node["Relation Name"]}: ${text}`),
+    );
+    expect(breaches).toEqual([]);
+    for (const { nodes, text } of plans) {
+      for (const node of nodes) expect(["Hash Join", "Merge Join"], text).not.toContain(node["Node Type"]);
+    }
+
+    const indexes = (name: string): Record<string, readonly string[]> => {
+      const plan = plans.find((one) => one.name === name);
+      expect(plan, name).toBeDefined();
+      const used: Record<string, string[]> = {};
+      for (const node of plan?.nodes ?? []) {
+        const { "Relation Name": table, "Index Name": index } = node;
+        if (table === undefined || index === undefined || !["jobs", "runs"].includes(table)) continue;
+        used[table] = [...new Set([...(used[table] ?? []), index])].sort();
+      }
+      return used;
+    };
+    expect(indexes("claim")).toEqual({ jobs: ["jobs_claimable", "jobs_pkey"], runs: ["runs_of_worker"] });
+    // The guards name their states, so that no partial index of live rows serves them: its dead entries would be walked.
+    expect(indexes("settle")).toEqual({ jobs: ["jobs_pkey"], runs: ["runs_pkey"] });
+    expect(indexes("start")).toEqual({ jobs: ["jobs_pkey"], runs: ["runs_pkey"] });
+    expect(indexes("beat")).toEqual({ runs: ["runs_pkey"] });
+    expect(indexes("move_checks")).toEqual({ runs: ["runs_pkey"] });
+    expect(indexes("not_held")).toEqual({ runs: ["runs_pkey"] });
+    expect(indexes("promote")).toEqual({ jobs: ["jobs_pkey", "jobs_scheduled"] });
+
+    const candidates = plans.find((one) => one.name === "claim")?.nodes.find((node) => node["Subplan Name"] === "CTE candidates");
+    expect(candidates).toBeDefined();
+    expect(nodesOf(candidates!).map((node) => node["Node Type"])).not.toContain("Sort");
+  });
+});
