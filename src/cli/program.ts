@@ -81,7 +81,7 @@ function parentOf(program: Command, name: string): Command {
 function withCommonOptions(command: Command): void {
   command
     .option("--json", "answer in JSON")
-    .option("--config <file>", "configuration file, instead of wakeful.yaml here or above")
+    .option("--config <file>", "configuration file, instead of wakeful.yaml in the working directory")
     .option("--data-dir <directory>", "data directory, above the configuration's")
     .option("--url <url>", "the daemon's address, instead of the data directory's")
     .option("--no-color", "no colours");

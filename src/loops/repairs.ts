@@ -32,6 +32,7 @@ import { createRetentionLoop } from "./retention.ts";
 import { RunObserver } from "./run-evidence.ts";
 import { createSchedulerLoop, schedulerIntervalMs } from "./scheduler.ts";
 import { Stopper } from "./stopper.ts";
+import { StoreHearing } from "./store-hearing.ts";
 import { Watcher } from "./watcher.ts";
 import { WorkerReaper } from "./worker-reaper.ts";
 
@@ -90,6 +91,7 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
     emit,
   });
   const clockWatch = new ClockWatch({ host: clock, hostId: host.hostId, store, watcher, emit, periodMs: watchPeriodMs });
+  const hearing = new StoreHearing({ store, watcher, emit, monoNow: () => clock.mono() });
   const enabled = (name: Loop["name"]) => (): boolean => live.read().loops[name].enabled;
   const stopWithinMs = config.stop.stopGraceMs + config.stop.killGraceMs + 10_000;
 
@@ -216,6 +218,7 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
   const watch = async (): Promise<void> => {
     try {
       await clockWatch.look();
+      await hearing.look();
       await disk.look();
       loops.checkLate();
       if (clock.mono() - keptAtMono < vantageKeepMs) return;

@@ -59,7 +59,7 @@ export interface StageDefinition {
   readonly cwd?: string;
   /** What a worker that cannot renew its session does to the command. */
   readonly fence: "freeze" | "kill" | "none";
-  /** Higher is claimed first. */
+  /** Lower is claimed first. */
   readonly priority: number;
   /** For reports, alerts and the compatible API. */
   readonly labels: StageLabels;

@@ -42,7 +42,7 @@ export interface StageInput<Next extends string = string> {
   readonly cwd?: string;
   /** Default `freeze`. */
   readonly fence?: "freeze" | "kill" | "none";
-  /** -1000 to 1000, higher first; default 0. */
+  /** -1000 to 1000, lower first, as with the priority of processes; default 0. */
   readonly priority?: number;
   readonly labels?: { readonly agent?: string; readonly repo?: string };
   /** The stage that follows. Default: none, the item is done. */

@@ -96,13 +96,13 @@ const stageShape = {
   finalizeGrace: duration("How long a run may take to be settled after its exit.", { min: 0, max: 7 * day }).optional(),
   strays: z.enum(["stop", "leave"]).optional().meta({ description: "What happens to processes that outlive their run." }),
   log: z
-    .strictObject({ maxBytes: size("Size at which output is cut.", { min: 1024, max: 2 ** 40 }).optional() })
+    .strictObject({ maxBytes: size("Size at which output is cut.", { min: 4096, max: 2 ** 40 }).optional() })
     .optional()
     .meta({ description: "The run's output." }),
   env: environment.optional().meta({ description: "Variables of the command; { file: path } reads a secret when it starts." }),
   cwd: plainText().optional().meta({ description: "Working directory; the folder of wakeful.yaml by default." }),
   fence: z.enum(["freeze", "kill", "none"]).optional().meta({ description: "What a worker cut off from the store does to the command." }),
-  priority: whole({ min: -1000, max: 1000 }, "Higher is claimed first.").optional(),
+  priority: whole({ min: -1000, max: 1000 }, "Lower is claimed first, as with the priority of processes.").optional(),
   labels: z
     .strictObject({ agent: plainText().max(200).optional(), repo: plainText().max(200).optional() })
     .optional()

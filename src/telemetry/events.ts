@@ -47,7 +47,6 @@ export interface WakefulEvents {
   "run.suspected": RunRef & { readonly streak: number; readonly of: number; readonly pid: number | null };
   "run.deferred": RunRef & { readonly reason: string };
   "run.adopted": RunRef & { readonly workerId: WorkerId; readonly evidence: string };
-  "run.taken_over": RunRef & { readonly workerId: WorkerId; readonly reason: string };
   "run.stopped": RunRef & { readonly proof: string; readonly tookMs: DurationMs };
   "run.unstoppable": RunRef & { readonly survivors: readonly number[] };
   "run.strays_stopped": RunRef & { readonly pids: readonly number[] };
@@ -154,7 +153,6 @@ export const eventCatalogue: { readonly [Name in EventName]: { readonly level: E
   "run.suspected": { level: "info", meaning: "A run's process looks dead; it is asked again before anything is done." },
   "run.deferred": { level: "info", meaning: "A verdict waits, for example while a finaliser is within its grace." },
   "run.adopted": { level: "warn", meaning: "A run went on under a new supervisor after its old one died." },
-  "run.taken_over": { level: "warn", meaning: "A finaliser's work was taken over." },
   "run.stopped": { level: "info", meaning: "A run's processes are proved stopped; its job may be claimed again." },
   "run.unstoppable": { level: "error", meaning: "A run's process survives KILL; its job stays blocked until a person acts." },
   "run.strays_stopped": { level: "warn", meaning: "Processes that a run left behind were stopped." },

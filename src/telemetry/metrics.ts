@@ -106,7 +106,8 @@ function eventCounters(registry: Registry): (event: EmittedEvent) => void {
         enqueued.inc(data.jobIds.length);
         break;
       case "alert.raised":
-        alerts.inc({ cause: data.cause });
+        // A cause ends in the ids it is about; a label must not.
+        alerts.inc({ cause: data.cause.split(":")[0] ?? "" });
         break;
       default:
         break;
@@ -118,7 +119,6 @@ function eventCounters(registry: Registry): (event: EmittedEvent) => void {
 const recoveryKinds: Partial<Record<EmittedEvent["name"], string>> = {
   "run.reaped": "run_reaped",
   "run.adopted": "run_adopted",
-  "run.taken_over": "finaliser_taken_over",
   "run.strays_stopped": "strays_stopped",
   "worker.buried": "worker_buried",
   "lease.reclaimed": "lease_reclaimed",

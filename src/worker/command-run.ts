@@ -25,6 +25,7 @@ import type { Finaliser } from "./finaliser.ts";
 import { type DataPaths, itemDirOf, runDirOf } from "./run-paths.ts";
 import { readSecrets } from "./secrets.ts";
 import { neverStartedDeathsBefore, type SettlingContext, settlementOfFailure } from "./settling.ts";
+import { traceparentOf } from "./trace-context.ts";
 
 export interface CommandRunDeps {
   readonly store: Pick<Store, "runs" | "items" | "upkeep" | "now">;
@@ -259,6 +260,7 @@ export class CommandRun {
       runDir,
       workDir: workDir ?? runDir,
       stage: stage.name,
+      traceparent: traceparentOf(claimed),
       ...(item === undefined ? {} : { itemKey: item.key }),
       ...(daemonUrl === undefined ? {} : { url: daemonUrl }),
       ...(token === undefined ? {} : { token }),

@@ -15,6 +15,7 @@ import type { ItemsStore } from "../store/port/items.ts";
 import type { LiveRun, Settlement } from "../store/port/runs.ts";
 import { readRunOutput } from "./run-output.ts";
 import { type DataPaths, itemDirOf, runDirOf } from "./run-paths.ts";
+import { readSecrets } from "./secrets.ts";
 import { type SettlingContext, settlementOfFailure, settlementOfSuccess } from "./settling.ts";
 
 export interface FinaliserDeps {
@@ -149,7 +150,7 @@ export class Finaliser {
       const started = await stat(runFiles(runDir).started).catch(() => undefined);
       const env = commandEnvironment({
         workerEnv: environment,
-        stageEnv: stage.env,
+        stageEnv: { ...stage.env, ...(await readSecrets(stage.envFiles, baseDir)) },
         hostId,
         runId: run.id,
         jobId: run.jobId,

@@ -42,7 +42,7 @@ export function pipelineRoutes(app: FastifyInstance, { store, registry }: Daemon
   });
 }
 
-export function leaseRoutes(app: FastifyInstance, { store }: DaemonServices): void {
+export function leaseRoutes(app: FastifyInstance, { store, events }: DaemonServices): void {
   mount(app, api.listLeases, async ({ query }) => ({ leases: await store.leases.list({ limit: query.limit ?? defaultPageLimit }) }));
 
   mount(app, api.acquireLease, async ({ params, body }) => {
@@ -60,6 +60,7 @@ export function leaseRoutes(app: FastifyInstance, { store }: DaemonServices): vo
       // A free lease is granted whatever the timeout; the store asks for one that is still ahead.
       timeoutAt: addMs(store.now(), Math.max(1, waitMs)),
     });
+    if (answer.kind === "held") events.emit("lease.granted", { lease: params.name, fencing: answer.fencing });
     if (waitMs > 0 || answer.kind !== "waiting") return answer;
     // Whoever does not wait must not be granted it later, when nobody would know.
     await store.leases.abandon(ticket);
@@ -78,6 +79,7 @@ export function leaseRoutes(app: FastifyInstance, { store }: DaemonServices): vo
 
   mount(app, api.releaseLease, async ({ params: { name }, body: { fencing, reason = "released" } }, { actor }) => {
     if (!(await store.leases.release({ name, fencing, actor, reason }))) throw lost(name, fencing);
+    events.emit("lease.released", { lease: name, fencing });
     return doneAnswer;
   });
 
