@@ -6,7 +6,7 @@ export class StoreLockedError extends WakefulError {
     const { path, holder } = options;
     const who = holder === undefined ? "another process" : `process ${holder.pid}, started ${holder.startedAt}`;
     super("store_locked", `${path} is in use by ${who}. One process owns the file: talk to it through its API, or stop it first.`, {
-      details: { path, ...(holder ?? {}) },
+      details: { path, ...holder },
     });
   }
 }

@@ -139,7 +139,7 @@ export async function insertStageJob(tx: Kysely<Database>, options: NewStageJob)
   return job.id;
 }
 
-export async function queueIdOf(tx: Kysely<Database>, name: string): Promise<number> {
+async function queueIdOf(tx: Kysely<Database>, name: string): Promise<number> {
   const row = await tx
     .selectFrom("queues")
     .select("id")
@@ -149,7 +149,7 @@ export async function queueIdOf(tx: Kysely<Database>, name: string): Promise<num
 }
 
 /** The run of this item that is still being stopped, if any. */
-export async function blockOfItem(
+async function blockOfItem(
   tx: Kysely<Database>,
   itemId: ItemId,
 ): Promise<{ readonly runId: RunId; readonly stopBy: Instant } | undefined> {

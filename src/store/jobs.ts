@@ -22,8 +22,8 @@ export function createJobs(engine: Engine): Omit<JobsStore, "enqueue" | "promote
       // In the order of their keys, as every writer takes them, so that two programs that start at once cannot block each other.
       const slots = [
         ...new Map(queues.flatMap((queue) => (queue.slot === undefined ? [] : [[queue.slot.key, queue.slot.capacity] as const]))),
-      ].sort();
-      const byName = [...queues].sort((a, b) => (a.name < b.name ? -1 : 1));
+      ].toSorted(([a], [b]) => (a < b ? -1 : 1));
+      const byName = queues.toSorted((a, b) => (a.name < b.name ? -1 : 1));
       await engine.transaction(async (tx) => {
         for (const [key, capacity] of slots) {
           await tx

@@ -1,5 +1,5 @@
 import { type Kysely, sql } from "kysely";
-import type { ItemId, JobId, RunId } from "../domain/ids.ts";
+import type { ItemId } from "../domain/ids.ts";
 import type { Instant } from "../domain/time.ts";
 import type { Database } from "./database.ts";
 import type { OutboxRow } from "./port/records.ts";
@@ -32,30 +32,4 @@ export async function putOutboxEntry(tx: Kysely<Database>, now: Instant, entry: 
 /** The item changed: its state file is to be written again. The deliverer reads the item as it is then. */
 export async function putStateFile(tx: Kysely<Database>, now: Instant, itemId: ItemId): Promise<void> {
   await putOutboxEntry(tx, now, { kind: "state-file", key: String(itemId), payload: JSON.stringify({ itemId }) });
-}
-
-export interface JobAlert {
-  readonly jobId: JobId;
-  /** The run whose end brought the job here; null when none did. One alert per (job, run). */
-  readonly runId: RunId | null;
-  readonly state: "failed" | "held";
-  readonly queue: string;
-  readonly itemId: ItemId | null;
-  readonly agent: string | null;
-  readonly repo: string | null;
-  readonly reason: string;
-  readonly message: string | null;
-}
-
-/** Exactly one alert for a job that failed or is held (B-39): put it in the transaction of the flip, so only its winner does. */
-export async function putJobAlert(tx: Kysely<Database>, now: Instant, alert: JobAlert): Promise<void> {
-  await putOutboxEntry(tx, now, jobAlertEntry(alert, now));
-}
-
-export function jobAlertEntry(alert: JobAlert, now: Instant): NewOutboxEntry {
-  return {
-    kind: "alert",
-    key: `job.${alert.state}:${alert.jobId}:${alert.runId ?? 0}`,
-    payload: JSON.stringify({ event: `job.${alert.state}`, at: now, ...alert }),
-  };
 }

@@ -88,8 +88,10 @@ export function createWorkers(engine: Engine): Omit<WorkersStore, "renew"> {
         .selectFrom("workers")
         .select("id")
         .where("state", "in", ended)
-        .where(({ exists, selectFrom }) =>
-          exists(selectFrom("runs").select("runs.id").whereRef("runs.worker_id", "=", "workers.id").where("runs.ended_at", "is", null)),
+        .where((eb) =>
+          eb.exists(
+            eb.selectFrom("runs").select("runs.id").whereRef("runs.worker_id", "=", "workers.id").where("runs.ended_at", "is", null),
+          ),
         )
         .orderBy("id")
         .limit(limit)

@@ -85,7 +85,7 @@ function migrations(open: OpenDatabase): void {
   test("of programs that migrate at once one does, the others find it done", async () => {
     const another = await open();
     const applied = await Promise.all([another(), another(), another()].map((target) => migrate(target, [one, two])));
-    expect([...applied].sort()).toEqual([0, 0, 2]);
+    expect(applied.toSorted((a, b) => a - b)).toEqual([0, 0, 2]);
   });
 
   test("a schema that a newer program made is refused, an older one is told to be migrated", async () => {
@@ -101,5 +101,9 @@ function migrations(open: OpenDatabase): void {
   });
 }
 
-describe("SQLite", () => migrations(onSqlite));
-describe("PostgreSQL", () => migrations(onPostgres));
+describe("SQLite", () => {
+  migrations(onSqlite);
+});
+describe("PostgreSQL", () => {
+  migrations(onPostgres);
+});

@@ -27,9 +27,9 @@ export interface TestStore {
   readonly clock: StoreTestClock;
   readonly url: string;
   /** Another opening of the same database, as another daemon has it: on the embedded engine without the lock. */
-  openAgain(options?: Partial<OpenStoreOptions>): Promise<Store>;
+  readonly openAgain: (options?: Partial<OpenStoreOptions>) => Promise<Store>;
   /** Rows as the engine answers them, behind the store's back and on a connection of its own. */
-  query(text: string): Promise<readonly Record<string, unknown>[]>;
+  readonly query: (text: string) => Promise<readonly Record<string, unknown>[]>;
 }
 
 /** Opens an empty store of the test's own, closed and removed when the test ends. */
@@ -39,8 +39,12 @@ const engines: Readonly<Record<"sqlite" | "postgres", OpenTestStore>> = { sqlite
 
 /** Declares the same tests for each engine. */
 export function describeStores(suite: (open: OpenTestStore, engine: "sqlite" | "postgres") => void): void {
-  describe("SQLite", () => suite(engines.sqlite, "sqlite"));
-  describe("PostgreSQL", () => suite(engines.postgres, "postgres"));
+  describe("SQLite", () => {
+    suite(engines.sqlite, "sqlite");
+  });
+  describe("PostgreSQL", () => {
+    suite(engines.postgres, "postgres");
+  });
 }
 
 async function openOnSqlite(): Promise<TestStore> {

@@ -98,8 +98,9 @@ export interface ItemsStore {
       readonly actor: string;
     },
   ): Promise<JobId | undefined>;
-  /** A failed item again: same visit, new job, fresh budget. */
+  /** A failed item again: same visit, new job, fresh budget. Undefined: it has not failed, or `entry` is not the stage it failed in. */
   retry(id: ItemId, options: { readonly entry: StageEntry; readonly actor: string }): Promise<JobId | undefined>;
+  /** Ends an unfinished item, its visit and its job; a running job is blocked until its process is proved stopped. False: it is finished. */
   cancel(
     id: ItemId,
     options: {

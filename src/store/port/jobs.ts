@@ -61,6 +61,7 @@ export interface JobRow {
   readonly visitId: VisitId | null;
   readonly agent: string | null;
   readonly repo: string | null;
+  /** A plain job's input. Null for a stage's job: its input is the item's, with the output of the item's last passed visit as `previous`. */
   readonly payload: JsonText | null;
   readonly output: JsonText | null;
   /** Reason and run id of the last failure (B-38). */

@@ -1,6 +1,6 @@
 import type { HostId, JobId } from "../../domain/ids.ts";
 import type { JobState } from "../../domain/lifecycles.ts";
-import type { DurationMs, Instant } from "../../domain/time.ts";
+import type { Instant } from "../../domain/time.ts";
 import type { JobRow } from "./jobs.ts";
 
 export interface QueueCounts {
@@ -56,13 +56,11 @@ export interface UpkeepStore {
   /** Newest instant stored anywhere that matters for the clock. */
   newestInstant(): Promise<Instant | undefined>;
   storeEpoch(): Promise<number>;
-  /** Adds one to the store's start counter and answers it. `behind`: the file's counter is ahead of the store's (a restore), so the epoch was raised. */
+  /**
+   * Adds one to the store's start counter and answers it, to be written to the file beside the data after this resolves. A store that is behind
+   * the file is a restored one: its epoch was raised. So is one that was started before and has no file, where one daemon owns the store.
+   */
   recordStart(fileStartSeq: number | undefined): Promise<{ readonly startSeq: number; readonly epochRaised: boolean }>;
   raiseEpoch(reason: string): Promise<number>;
   sizeBytes(): Promise<number>;
-}
-
-/** Times within which the store waits for the world. */
-export interface StoreTimeouts {
-  readonly busyMs: DurationMs;
 }

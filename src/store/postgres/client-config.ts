@@ -48,8 +48,8 @@ export function postgresTarget(options: PostgresTargetOptions): PostgresTarget {
 }
 
 /** Ids and instants are 8-byte integers, which the driver would answer as text: all of ours are safe integers. */
-const parserOf: typeof pg.types.getTypeParser = (oid: number, format?: "text" | "binary") =>
-  oid === int8Oid && format !== "binary" ? parseInt8 : pg.types.getTypeParser(oid, format as "text");
+const parserOf: typeof pg.types.getTypeParser = (oid: number, format?: "text" | "binary"): ((text: string) => unknown) =>
+  oid === int8Oid && format !== "binary" ? parseInt8 : (pg.types.getTypeParser(oid, format) as (text: string) => unknown);
 
 function parseInt8(text: string): number {
   const value = Number(text);

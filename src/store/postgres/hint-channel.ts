@@ -19,6 +19,11 @@ export interface HintChannelOptions {
   readonly reconnected: () => Promise<void>;
 }
 
+interface Listening {
+  readonly client: pg.Client;
+  lost: boolean;
+}
+
 /**
  * Hints between processes, on a connection of its own so that NOTIFY is never part of a transaction that others wait for.
  * Closed -> connecting -> listening -> (connection lost) -> waiting -> connecting. Losing hints is allowed; they are sent when it listens.
@@ -26,7 +31,8 @@ export interface HintChannelOptions {
 export class HintChannel {
   readonly #options: HintChannelOptions;
   readonly #pending = new Set<StoreHint>();
-  #client: pg.Client | undefined;
+  #listening: Listening | undefined;
+  #reconnecting: Promise<void> | undefined;
   #quiet: NodeJS.Timeout | undefined;
   #busy = false;
   #waiting: NodeJS.Timeout | undefined;
@@ -39,7 +45,7 @@ export class HintChannel {
 
   /** Rejects when the first connection fails; later ones are tried until they come about. */
   async open(): Promise<void> {
-    this.#client = await this.#connect();
+    this.#listening = await this.#connect();
   }
 
   send(hints: Iterable<StoreHint>): void {
@@ -52,49 +58,52 @@ export class HintChannel {
     this.#closed = true;
     clearTimeout(this.#quiet);
     clearTimeout(this.#waiting);
-    await this.#client?.end();
+    await this.#reconnecting;
+    await this.#listening?.client.end();
   }
 
   #flush(): void {
-    const client = this.#client;
+    const client = this.#listening?.client;
     if (this.#pending.size === 0 || client === undefined || this.#closed) return;
     const payload = [...this.#pending].join(",");
     this.#pending.clear();
-    void this.#notify(client, payload);
+    this.#notify(client, payload);
   }
 
   /** Sends one and keeps quiet for a while after it, however long the server took. */
-  async #notify(client: pg.Client, payload: string): Promise<void> {
+  #notify(client: pg.Client, payload: string): void {
     this.#busy = true;
-    try {
-      await client.query("select pg_notify($1, $2)", [this.#options.channel, payload]);
-    } catch {
-      // A connection that broke reports as an event of its own, and a lost hint is caught up with by every loop's period.
-    }
-    this.#quiet = setTimeout(() => {
-      this.#busy = false;
-      this.#flush();
-    }, quietMs);
-    this.#quiet.unref();
+    const keepQuiet = (): void => {
+      this.#quiet = setTimeout(() => {
+        this.#busy = false;
+        this.#flush();
+      }, quietMs);
+      this.#quiet.unref();
+    };
+    // The same when it fails: a connection that broke reports as an event of its own, and a lost hint is caught up with by every loop's period.
+    client.query("select pg_notify($1, $2)", [this.#options.channel, payload]).then(keepQuiet, keepQuiet);
   }
 
-  async #connect(): Promise<pg.Client> {
+  async #connect(): Promise<Listening> {
     const client = new pg.Client(this.#options.config);
-    let lost = false;
+    const listening = { client, lost: false };
     const onLost = (): void => {
-      if (lost) return;
-      lost = true;
-      if (this.#client === client) {
-        this.#client = undefined;
-        this.#reconnectLater();
-      }
+      listening.lost = true;
+      if (this.#listening !== listening) return;
+      this.#listening = undefined;
+      this.#reconnectLater();
     };
     client.on("error", onLost);
     client.on("end", onLost);
     client.on("notification", (message) => this.#hear(client, message));
-    await client.connect();
-    await client.query(`listen ${pg.escapeIdentifier(this.#options.channel)}`);
-    return client;
+    try {
+      await client.connect();
+      await client.query(`listen ${pg.escapeIdentifier(this.#options.channel)}`);
+      return listening;
+    } catch (thrown) {
+      await quietlyEnd(client);
+      throw thrown;
+    }
   }
 
   #hear(client: pg.Client, message: pg.Notification): void {
@@ -106,29 +115,36 @@ export class HintChannel {
 
   #reconnectLater(): void {
     if (this.#closed) return;
-    this.#waiting = setTimeout(() => void this.#reconnect(), this.#retryMs);
+    this.#waiting = setTimeout(() => {
+      this.#reconnecting = this.#reconnect();
+    }, this.#retryMs);
     this.#waiting.unref();
     this.#retryMs = Math.min(this.#retryMs * 2, reconnectMaxMs);
   }
 
+  /** Never rejects: it tries again later, until it is closed. */
   async #reconnect(): Promise<void> {
-    let client: pg.Client | undefined;
+    let listening: Listening | undefined;
     try {
-      client = await this.#connect();
+      listening = await this.#connect();
       await this.#options.reconnected();
     } catch {
-      // The server is not back yet: the connection is given up, and tried again after a longer wait.
-      await client?.end().catch(() => undefined);
+      // The server is not back yet, or not for long: the connection is given up, and tried again after a longer wait.
+      if (listening !== undefined) listening.lost = true;
+    }
+    if (listening === undefined || listening.lost || this.#closed) {
+      if (listening !== undefined) await quietlyEnd(listening.client);
       this.#reconnectLater();
       return;
     }
-    if (this.#closed) {
-      await client.end();
-      return;
-    }
-    this.#client = client;
+    this.#listening = listening;
     this.#retryMs = reconnectMinMs;
     this.#options.heard(allHints);
     if (!this.#busy) this.#flush();
   }
+}
+
+async function quietlyEnd(client: pg.Client): Promise<void> {
+  // It is given up because it is broken; that ending it fails too is no news.
+  await client.end().catch(() => undefined);
 }

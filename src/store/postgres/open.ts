@@ -2,7 +2,7 @@ import { CompiledQuery, sql } from "kysely";
 import pg from "pg";
 import { HintBoard } from "../hint-board.ts";
 import { postgresMigrations } from "../migrations/postgres.ts";
-import { checkSchema, migrate, type MigrationTarget } from "../migrator.ts";
+import { checkSchema, type MigrationTarget, migrate } from "../migrator.ts";
 import { newestInstant } from "../newest-instant.ts";
 import { assembleStore } from "../nouns.ts";
 import type { Store } from "../store.ts";
@@ -26,9 +26,8 @@ export async function openPostgres(options: OpenPostgresOptions): Promise<Store>
   const readOnly = options.readOnly === true;
   const target = postgresTarget({ url: options.url, readOnly });
   const hints = new HintBoard();
-  const { mono } = clock;
-  const serverClock =
-    mono === undefined ? undefined : new ServerClock({ mono: () => mono.call(clock), sample: async () => await serverNow(engine) });
+  const mono = clock.mono?.bind(clock);
+  const serverClock = mono === undefined ? undefined : new ServerClock({ mono, sample: async () => await serverNow(engine) });
   const engine: PostgresEngine = new PostgresEngine({
     target,
     hints,

@@ -22,7 +22,7 @@ export class SqliteRunIds {
     if (this.#end - this.#next >= count) return;
     this.#connection.immediate(() => {
       const read = (name: string): number => {
-        const row = this.#connection.prepare("select value from meta where name = ?").get(name);
+        const row = this.#connection.prepare("select value from meta where name = ?").get(name) as { readonly value: string } | undefined;
         return row === undefined ? 0 : Number(row.value);
       };
       // Ids begin at 1 in each epoch's range, so that 0 stays free to mean none.
