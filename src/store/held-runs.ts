@@ -1,7 +1,7 @@
 import { WakefulError } from "../domain/errors.ts";
 import type { OwnerEpoch, RunId, WorkerId } from "../domain/ids.ts";
 import type { RunOutcome, RunState } from "../domain/lifecycles.ts";
-import type { StartRun, FencedAnswer } from "./port/runs.ts";
+import type { FencedAnswer, StartRun } from "./port/runs.ts";
 import { lostTo, type RunFacts, takenOver } from "./settle-plan.ts";
 
 /** A run that a session named as held and does not hold; all null but the id: there is no such run. */

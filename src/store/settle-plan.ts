@@ -4,7 +4,7 @@ import { firstOwnerEpoch, type ItemId, type JobId, type OwnerEpoch, type RunId, 
 import type { JobState, RunOutcome, RunState } from "../domain/lifecycles.ts";
 import type { DurationMs, Instant } from "../domain/time.ts";
 import { addMs } from "../domain/time.ts";
-import type { JobAlert } from "./outbox-entries.ts";
+import type { JobAlert } from "./job-alert.ts";
 import type { FencedAnswer, Settlement } from "./port/runs.ts";
 import type { StoreHint } from "./store.ts";
 

@@ -2,7 +2,7 @@ import { CompiledQuery, type Transaction } from "kysely";
 import type { RunId, WorkerId } from "../../domain/ids.ts";
 import type { Instant } from "../../domain/time.ts";
 import type { Database } from "../database.ts";
-import { jobAlertEntry } from "../outbox-entries.ts";
+import { jobAlertEntry } from "../job-alert.ts";
 import { type LostRun, freeNeverStartedEnds, type RunEnd, type RunFacts } from "../settle-plan.ts";
 
 const factColumns = `

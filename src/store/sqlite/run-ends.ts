@@ -1,6 +1,6 @@
 import type { RunId } from "../../domain/ids.ts";
 import type { Instant } from "../../domain/time.ts";
-import { jobAlertEntry } from "../outbox-entries.ts";
+import { jobAlertEntry } from "../job-alert.ts";
 import { hintsOfEnd, type RunEnd, type RunFacts } from "../settle-plan.ts";
 import type { StoreHint } from "../store.ts";
 import type { SqliteConnection } from "./connection.ts";
