@@ -5,13 +5,14 @@ import { newClientId, random } from "../runtime/entropy.ts";
 import { environment } from "../runtime/environment.ts";
 import type { PresenceData } from "../worker/host-protocol.ts";
 
-const { mono } = systemClock();
+const clock = systemClock();
+const monoNow = (): number => clock.mono();
 
 if (isMainThread) {
   const { runHandlerHost } = await import("../worker/handler-host.ts");
   runHandlerHost({
     threadUrl: new URL(import.meta.url),
-    monoNow: mono,
+    monoNow,
     random,
     newClaimId: newClientId,
     environment: environment(),
@@ -24,5 +25,5 @@ if (isMainThread) {
   const kill = (): void => {
     process.kill(process.pid, "SIGKILL");
   };
-  runPresenceThread({ data: workerData as PresenceData, port: parentPort, monoNow: mono, kill });
+  runPresenceThread({ data: workerData as PresenceData, port: parentPort, monoNow, kill });
 }

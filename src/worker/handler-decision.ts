@@ -65,7 +65,10 @@ function failureOf(end: Exclude<HandlerEnd, { kind: "returned" }>): Failure {
     case "released":
       return { outcome: { kind: "released", reason: end.reason }, reason: "released" };
     case "timed_out":
-      return { outcome: { kind: "timed_out", reason: `ran into its timeout after ${Math.round(end.afterMs / 1000)} s` }, reason: "timeout" };
+      return {
+        outcome: { kind: "timed_out", reason: `ran into its timeout after ${Math.round(end.afterMs / 1000)} s` },
+        reason: "timeout",
+      };
   }
 }
 

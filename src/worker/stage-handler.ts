@@ -1,0 +1,75 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import type { RunId } from "../domain/ids.ts";
+import type { StageDefinition } from "../pipelines/definition.ts";
+import type { HandlerJob as StageJob, HandlerContext as StageContext, StageHandler } from "../pipelines/handler.ts";
+import { runFiles } from "../processes/run-files.ts";
+import type { WorkerBackend } from "./backend.ts";
+import { stageInput } from "./command-input.ts";
+import type { Handler, HandlerContext } from "./handler-context.ts";
+import { type DataPaths, itemDirOf, runDirOf } from "./run-paths.ts";
+
+export interface StageHandlerOptions {
+  readonly handler: StageHandler;
+  readonly pipeline: string;
+  readonly stage: StageDefinition;
+  readonly items: WorkerBackend["items"];
+  readonly paths: DataPaths;
+  /** Writes a run's first heartbeat; resolves when the store has it. */
+  readonly firstBeat: (runId: RunId) => Promise<void>;
+}
+
+/** A stage's function as a worker runs it: with its item, its input and its directory, and with the first heartbeat before anything else. */
+export function handlerOfStage({ handler, pipeline, stage, items, paths, firstBeat }: StageHandlerOptions): Handler<unknown> {
+  return async (job, context) => {
+    // Not gathered with others: the function may block its thread from its first line on.
+    if (stage.heartbeat !== undefined) await firstBeat(job.runId);
+    const item = job.itemId === null ? undefined : await items.get(job.itemId);
+    const workDir = item === undefined ? null : itemDirOf(paths, item.dir);
+    if (workDir !== null) await mkdir(workDir, { recursive: true, mode: 0o700 });
+    if (stage.gate !== undefined) await markStart(runDirOf(paths, job.runId));
+    const input = await stageInput(items, { payload: job.payload === null ? null : JSON.stringify(job.payload) }, item);
+    const stageJob: StageJob = {
+      jobId: job.id,
+      runId: job.runId,
+      itemId: job.itemId,
+      itemKey: item?.key ?? null,
+      pipeline,
+      stage: stage.name,
+      attempt: job.attempt,
+      input: JSON.parse(input) as StageJob["input"],
+      workDir,
+    };
+    return await handler(stageJob, contextOfStage(context));
+  };
+}
+
+/** A gate takes a file for a result of this run only when it is not older than this one; it holds no process, so nobody looks for one. */
+async function markStart(runDir: string): Promise<void> {
+  await mkdir(runDir, { recursive: true, mode: 0o700 });
+  await writeFile(runFiles(runDir).started, "handler\n", { mode: 0o600 });
+}
+
+function contextOfStage(context: HandlerContext): StageContext {
+  const line =
+    (level: string): StageContext["log"]["info"] =>
+    (message, fields) =>
+      context.log(fields === undefined ? `${level} ${message}` : `${level} ${message} ${fieldsText(fields)}`);
+  return {
+    // Made only when it is looked at.
+    get signal() {
+      return context.signal;
+    },
+    heartbeat: context.heartbeat,
+    progress: context.progress,
+    log: { info: line("info"), warn: line("warn"), error: line("error") },
+  };
+}
+
+function fieldsText(fields: object): string {
+  try {
+    return JSON.stringify(fields);
+  } catch {
+    // A cycle or a bigint, which the compiler cannot keep out of JavaScript: a log line must not fail the work.
+    return "(fields that are not JSON)";
+  }
+}
