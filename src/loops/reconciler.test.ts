@@ -93,15 +93,26 @@ test("a red gate never moves the item on: it is given another attempt of the vis
   expect(jobs.at(-1)).toMatchObject({ state: "queued", attempts: 1, maxAttempts: 3 });
 });
 
-test("a red gate with no attempt left is a person's matter, told once", async () => {
+test("a red gate with no attempt left ends the item as failed, with its one alert (X7)", async () => {
   const world = await reconcilerWorld(red);
   const item = await doneWithoutAdvance(world);
   world.sql("update visits set attempts = max_attempts");
-  await world.tick(world.loop);
-  await world.tick(world.loop);
-  expect(await itemOf(world, item)).toMatchObject({ stage: "prep", state: "active" });
-  expect(await alertsOf(world)).toEqual([`reconciler.stranded:${item.id}:${item.visitId}`]);
+  expect(await world.tick(world.loop)).toMatchObject({ seen: 1, settled: 1 });
+  expect(await itemOf(world, item)).toMatchObject({ stage: "prep", state: "failed", error: expect.stringContaining("3 attempts are spent") });
+  expect((await world.store.items.visits(item.id))[0]).toMatchObject({ state: "failed" });
+  expect(world.eventsOf("item.ended")).toMatchObject([{ itemId: item.id, state: "failed" }]);
+  expect(await world.tick(world.loop)).toMatchObject({ seen: 0, settled: 0 });
+  expect(await alertsOf(world)).toEqual([`reconciler.acted:${item.id}:${item.visitId}`]);
   expect((await world.store.outbox.due(10)).find((entry) => entry.kind === "alert")?.revision).toBe(1);
+  expect(await world.store.upkeep.checkInvariants()).toEqual([]);
+});
+
+test("a visit without any job and any attempt ends the item as failed alike", async () => {
+  const world = await reconcilerWorld(green);
+  const item = await addItem(world);
+  world.sql("delete from jobs; update visits set attempts = max_attempts");
+  expect(await world.tick(world.loop)).toMatchObject({ settled: 1 });
+  expect(await itemOf(world, item)).toMatchObject({ state: "failed" });
 });
 
 test("an unreadable gate moves nothing until its patience is over", async () => {

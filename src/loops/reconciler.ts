@@ -227,7 +227,7 @@ function describe(stranded: StrandedItem): string {
   const what = {
     read_gate: "read its gate and move it on",
     redrive: "give it a job again",
-    end: "end it like its job",
+    end: "end it",
     alert: "tell a person",
   }[verdict.kind];
   return `item ${stranded.item.id} in ${stranded.item.stage}: ${what}, because ${verdict.reason}`;

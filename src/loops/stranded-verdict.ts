@@ -7,7 +7,7 @@ export type StrandedVerdict =
   | { readonly kind: "read_gate"; readonly run: LiveRun; readonly reason: string }
   /** Nothing of this visit has finished: give it a job again. */
   | { readonly kind: "redrive"; readonly reason: string }
-  /** Its job ended for good: the item ends alike. */
+  /** Its job ended for good, or no attempt is left for another: the item ends alike. */
   | { readonly kind: "end"; readonly state: "failed" | "cancelled"; readonly reason: string }
   /** Only a person can tell what is right. */
   | { readonly kind: "alert"; readonly reason: string };
@@ -43,10 +43,10 @@ export function judgeStranded(stranded: StrandedItem): StrandedVerdict {
   }
 }
 
-/** A new job where the visit may still spend an attempt, else a person's matter. */
+/** A new job where the visit may still spend an attempt; else the item has failed, for nothing would ever move it. */
 export function withinBudget({ visit }: StrandedItem, reason: string): StrandedVerdict {
   if (visit.attempts < visit.maxAttempts) return { kind: "redrive", reason };
-  return { kind: "alert", reason: `${reason}, and its ${visit.maxAttempts} attempts are spent: retry, rerun or cancel it` };
+  return { kind: "end", state: "failed", reason: `${reason}, and its ${visit.maxAttempts} attempts are spent` };
 }
 
 type JobAndRun = { readonly [Key in "job" | "run"]: NonNullable<StrandedItem[Key extends "job" ? "lastJob" : "lastRun"]> };

@@ -99,8 +99,11 @@ export function createItemMoves(engine: Engine): Moves {
           .orderBy("id", "desc")
           .limit(1)
           .executeTakeFirst();
-        if (last?.state !== state) return false;
-        const ending = { itemId: id, visitId, error: last.error ?? reason, now };
+        // A job that is done with nothing left to spend: its gate was red, and no attempt will ever follow.
+        const exhausted =
+          state === "failed" && (last === undefined || last.state === "done") && locked.visit.attempts >= locked.visit.max_attempts;
+        if (last?.state !== state && !exhausted) return false;
+        const ending = { itemId: id, visitId, error: last?.error ?? reason, now };
         if (!(await (state === "failed" ? failItem(tx, ending) : cancelItem(tx, ending)))) return false;
         await appendActions(tx, now, [{ action: "item.ended", actor, reason, message: `${state}: ${ending.error}`, itemId: id }]);
         return true;

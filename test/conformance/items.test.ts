@@ -269,6 +269,24 @@ describeStores((open) => {
     expect(await store.items.get(item.id)).toMatchObject({ state: "active" });
   });
 
+  test("an item whose job is done and whose budget is spent is ended as failed once, and as nothing else [B-G3]", async () => {
+    const { store, query } = await withQueues(open);
+    const item = await addItem(store);
+    const run = await claimOne(store);
+    await startRun(store, run);
+    await store.runs.settle([success(run, { then: { to: "done" } })]);
+    const end = { visitId: item.visitId, state: "failed", actor: "reconciler", reason: "its gate is red" } as const;
+    expect(await store.items.end(item.id, end), "it has attempts left").toBe(false);
+    await query(`update visits set attempts = max_attempts where id = ${item.visitId} returning id`);
+    expect(await store.items.end(item.id, { ...end, state: "cancelled" })).toBe(false);
+    const answers = await Promise.all([store.items.end(item.id, end), store.items.end(item.id, end)]);
+    expect(answers.sort()).toEqual([false, true]);
+    expect(await store.items.get(item.id)).toMatchObject({ state: "failed", error: "its gate is red" });
+    expect(await store.items.visits(item.id)).toMatchObject([{ state: "failed" }]);
+    expect(await store.items.jobs(item.id)).toMatchObject([{ id: run.jobId, state: "done" }]);
+    expect(await store.upkeep.checkInvariants()).toEqual([]);
+  });
+
   test("the newest version of a pipeline is the current one, and older ones stay readable", async () => {
     const { store } = await withQueues(open);
     const put = async (hash: string) => await store.items.putPipeline({ pipeline: "p", hash, definition: `{"v":"${hash}"}` });

@@ -132,7 +132,10 @@ export interface ItemsStore {
       readonly reason: string;
     },
   ): Promise<boolean>;
-  /** Ends an active item whose last job failed or was cancelled. */
+  /**
+   * Ends an active item like its last job, which failed or was cancelled; as failed also where that job is done, or there is none, and the
+   * visit's budget is spent, for then nothing would ever move it. Guarded by the visit: false when it has an unfinished job or moved on.
+   */
   end(
     id: ItemId,
     options: {
