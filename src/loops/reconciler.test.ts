@@ -98,7 +98,11 @@ test("a red gate with no attempt left ends the item as failed, with its one aler
   const item = await doneWithoutAdvance(world);
   world.sql("update visits set attempts = max_attempts");
   expect(await world.tick(world.loop)).toMatchObject({ seen: 1, settled: 1 });
-  expect(await itemOf(world, item)).toMatchObject({ stage: "prep", state: "failed", error: expect.stringContaining("3 attempts are spent") });
+  expect(await itemOf(world, item)).toMatchObject({
+    stage: "prep",
+    state: "failed",
+    error: expect.stringContaining("3 attempts are spent"),
+  });
   expect((await world.store.items.visits(item.id))[0]).toMatchObject({ state: "failed" });
   expect(world.eventsOf("item.ended")).toMatchObject([{ itemId: item.id, state: "failed" }]);
   expect(await world.tick(world.loop)).toMatchObject({ seen: 0, settled: 0 });

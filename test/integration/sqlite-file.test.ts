@@ -70,6 +70,33 @@ test("a second process is refused, told who holds the store, and let in when the
   expect(await store.upkeep.checkInvariants()).toEqual([]);
 });
 
+test.each(["000", "022", "277"])("the store's files are its owner's alone under umask %s", async (umask) => {
+  const path = join(tempDir("modes"), "wakeful.db");
+  const before = process.umask(Number.parseInt(umask, 8));
+  onTestFinished(() => void process.umask(before));
+  const store = await open(path);
+  await store.jobs.ensureQueues([{ name: "t", kind: "command" }]);
+  const modes = ["", "-wal", "-shm", ".lock", ".lock.holder"].map((end) => [end, (statSync(`${path}${end}`).mode & 0o777).toString(8)]);
+  expect(modes).toEqual([
+    ["", "600"],
+    ["-wal", "600"],
+    ["-shm", "600"],
+    [".lock", "600"],
+    [".lock.holder", "600"],
+  ]);
+  await store.close();
+  expect((statSync(path).mode & 0o777).toString(8)).toBe("600");
+});
+
+test("a store that was made readable for others stays so", async () => {
+  const path = join(tempDir("modes"), "wakeful.db");
+  await (await open(path)).close();
+  chmodSync(path, 0o640);
+  const store = await open(path);
+  await store.jobs.ensureQueues([{ name: "t", kind: "command" }]);
+  expect([path, `${path}-wal`].map((file) => (statSync(file).mode & 0o777).toString(8))).toEqual(["640", "640"]);
+});
+
 test("the same process cannot open the store twice, and can again once it is closed", async () => {
   const path = join(tempDir("lock"), "wakeful.db");
   const store = await open(path);

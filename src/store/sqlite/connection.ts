@@ -1,6 +1,7 @@
 import { type DatabaseSyncInstance, DatabaseSync, type StatementSyncInstance } from "@photostructure/sqlite";
 import { storeClosed } from "../errors.ts";
 import { sqliteFailure } from "./failures.ts";
+import { makePrivateFile } from "./private-file.ts";
 
 export type StatementSync = StatementSyncInstance;
 
@@ -41,6 +42,7 @@ export class SqliteConnection {
     this.name = options.path;
     this.readOnly = options.readOnly ?? false;
     try {
+      if (!this.readOnly && options.path !== ":memory:") makePrivateFile(options.path);
       this.db = new DatabaseSync(options.path, {
         timeout: options.busyTimeoutMs ?? 5000,
         readOnly: this.readOnly,

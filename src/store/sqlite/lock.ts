@@ -4,6 +4,7 @@ import type { Instant } from "../../domain/time.ts";
 import { messageOf } from "../../domain/errors.ts";
 import { DiskFullError, StoreLockedError, StoreReadOnlyError } from "../errors.ts";
 import { sqliteFailure } from "./failures.ts";
+import { makePrivateFile } from "./private-file.ts";
 
 const lockPathOf = (path: string): string => `${path}.lock`;
 const holderPathOf = (path: string): string => `${path}.lock.holder`;
@@ -33,9 +34,8 @@ export function lockStore(path: string, options: { readonly now: Instant }): Sto
   try {
     // A lock file that may only be read opens all the same, and then locks nobody out.
     accessSync(lockPathOf(path), constants.W_OK);
-    writeFileSync(holderPathOf(path), `${JSON.stringify({ pid: process.pid, startedAt: new Date(options.now).toISOString() })}\n`, {
-      mode: 0o600,
-    });
+    makePrivateFile(holderPathOf(path));
+    writeFileSync(holderPathOf(path), `${JSON.stringify({ pid: process.pid, startedAt: new Date(options.now).toISOString() })}\n`);
   } catch (thrown) {
     db.close();
     throw fileFailure(thrown, path);
@@ -68,6 +68,7 @@ function fileFailure(thrown: unknown, store: string): Error {
 
 function openLockFile(path: string, options: { readonly timeoutMs: number; readonly readOnly?: boolean }): DatabaseSyncInstance {
   try {
+    if (options.readOnly !== true) makePrivateFile(lockPathOf(path));
     return new DatabaseSync(lockPathOf(path), { timeout: options.timeoutMs, readOnly: options.readOnly ?? false });
   } catch (thrown) {
     throw sqliteFailure(thrown, lockPathOf(path));
