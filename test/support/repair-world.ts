@@ -1,0 +1,382 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { onTestFinished } from "vitest";
+import { asHostId, type JobId, type OwnerEpoch, type RunId, type WorkerId } from "../../src/domain/ids.ts";
+import { addMs, type DurationMs, type Instant } from "../../src/domain/time.ts";
+import { defaultRunThresholds, type RunThresholds } from "../../src/liveness/run-thresholds.ts";
+import { newVantage } from "../../src/liveness/vantage.ts";
+import { JobReaper, type JobReaperDeps } from "../../src/loops/job-reaper.ts";
+import { LeaseSweep } from "../../src/loops/lease-sweep.ts";
+import { LoopRunner } from "../../src/loops/loop-runner.ts";
+import { PresenceBook } from "../../src/loops/presence-book.ts";
+import { RunObserver } from "../../src/loops/run-evidence.ts";
+import { Stopper } from "../../src/loops/stopper.ts";
+import { Watcher } from "../../src/loops/watcher.ts";
+import { WorkerReaper } from "../../src/loops/worker-reaper.ts";
+import type { PipelineDefinition } from "../../src/pipelines/definition.ts";
+import type { HostIdentity, ProcessIdentity, ProcessLife, ProcessProbe } from "../../src/processes/identity.ts";
+import type { ProcessTable } from "../../src/processes/process-table.ts";
+import { runFiles } from "../../src/processes/run-files.ts";
+import type { ItemRow } from "../../src/store/port/items.ts";
+import type { LiveRun, RunLimits, StoredProcess } from "../../src/store/port/runs.ts";
+import type { Store } from "../../src/store/store.ts";
+import type { Emit } from "../../src/telemetry/events.ts";
+import { Finaliser } from "../../src/worker/finaliser.ts";
+import { itemDirOf, runDirOf } from "../../src/worker/run-paths.ts";
+import { settlementOfFailure } from "../../src/worker/settling.ts";
+import { chain, type LoopWorld, loopWorld } from "./loop-world.ts";
+
+/** What processes answer when they are asked, as a test says; nothing is ever spawned or looked at. */
+export class FakeProbe implements ProcessProbe {
+  looks = 0;
+  readonly #lives = new Map<number, ProcessLife>();
+  readonly #host: HostIdentity;
+
+  constructor(host: HostIdentity) {
+    this.#host = host;
+  }
+
+  set(pid: number, life: ProcessLife["kind"]): void {
+    if (life === "dead") this.#lives.set(pid, { kind: "dead", why: "no_such_process" });
+    else if (life === "unknown") this.#lives.set(pid, { kind: "unknown", why: "unreadable" });
+    else this.#lives.set(pid, { kind: life });
+  }
+
+  observe(identity: ProcessIdentity): ProcessLife {
+    this.looks++;
+    if (identity.hostId !== this.#host.hostId) return { kind: "unknown", why: "foreign_host" };
+    if (identity.bootId !== this.#host.bootId) return { kind: "otherBoot" };
+    if (identity.pidNamespace !== this.#host.pidNamespace) return { kind: "unknown", why: "foreign_namespace" };
+    return this.#lives.get(identity.pid) ?? { kind: "alive" };
+  }
+
+  observeMany(identities: readonly ProcessIdentity[]): readonly ProcessLife[] {
+    return identities.map((identity) => this.observe(identity));
+  }
+}
+
+/** A table without processes: whatever is to be stopped is gone already. */
+const emptyTable: ProcessTable = {
+  look: () => ({ kind: "absent" }),
+  lookMany: (pids) => pids.map(() => ({ kind: "absent" })),
+  list: () => [],
+  environmentValue: () => undefined,
+  ageMs: () => undefined,
+  signal: () => "absent",
+};
+
+export interface Settings {
+  enabled: boolean;
+  thresholds: RunThresholds;
+  adoption: boolean;
+  reclaimEnabled: boolean;
+  scope: readonly string[];
+  stopWithinMs: DurationMs;
+  recoverySpreadMs: DurationMs;
+}
+
+/** The repairing loops of one daemon. A test makes a second set to play a restart: nothing but the store and the disk is shared. */
+export interface Repairing {
+  readonly reaper: JobReaper;
+  readonly runner: LoopRunner;
+  readonly workers: WorkerReaper;
+  readonly stopper: Stopper;
+  readonly sweep: LeaseSweep;
+  readonly presence: PresenceBook;
+  readonly watcher: Watcher;
+  readonly finaliser: Finaliser;
+  readonly observer: RunObserver;
+}
+
+export interface StartOptions {
+  readonly queue?: string;
+  readonly maxAttempts?: number;
+  readonly maxLosses?: number;
+  readonly agent?: string;
+  readonly repo?: string;
+  readonly limits?: RunLimits;
+  readonly workerId?: WorkerId;
+  /** Of the command; absent: a fresh one. */
+  readonly pid?: number;
+  /** False: the command has not recorded itself, its wrapper stands for it. */
+  readonly command?: boolean;
+  readonly host?: string;
+}
+
+export interface StartedRun {
+  readonly runId: RunId;
+  readonly jobId: JobId;
+  readonly ownerEpoch: OwnerEpoch;
+  readonly pid: number;
+  readonly wrapperPid: number;
+}
+
+const daySeconds = 86_400;
+export const wholeDay: RunLimits = { maxRunningMs: daySeconds * 1000 };
+
+/** The repairing loops over a real store, with processes that live and die as the test says. */
+export class RepairWorld {
+  readonly world: LoopWorld;
+  readonly host: HostIdentity = { hostId: asHostId("host-a"), bootId: "boot-of-host-a", pidNamespace: "ns" };
+  readonly probe = new FakeProbe(this.host);
+  readonly settings: Settings = {
+    enabled: true,
+    thresholds: { ...defaultRunThresholds },
+    adoption: true,
+    reclaimEnabled: true,
+    scope: [],
+    stopWithinMs: 17_000,
+    recoverySpreadMs: 30_000,
+  };
+  /** What the loops see of the store; a test puts failures here. */
+  readonly seen: { runs: Store["runs"]; workers: Store["workers"]; leases: Store["leases"]; items: Store["items"] };
+  readonly adopted: { runId: RunId; why: string }[] = [];
+  adopt: JobReaperDeps["adopt"] = async () => false;
+  loops: Repairing;
+  #workerId: WorkerId | undefined;
+  #nextPid = 1000;
+  #claims = 0;
+
+  private constructor(world: LoopWorld) {
+    this.world = world;
+    const { store } = world;
+    this.seen = { runs: { ...store.runs }, workers: { ...store.workers }, leases: { ...store.leases }, items: { ...store.items } };
+    this.loops = this.restart();
+  }
+
+  static async open(pipelines: readonly PipelineDefinition[] = [chain("p", ["prep", "ocr"])]): Promise<RepairWorld> {
+    const world = await loopWorld(pipelines);
+    await world.store.jobs.ensureQueues([
+      { name: "dev", kind: "command" },
+      { name: "single", kind: "command", slot: { key: "single", capacity: 1 } },
+      { name: "mail", kind: "handler" },
+    ]);
+    const opened = new RepairWorld(world);
+    onTestFinished(() => opened.loops.reaper.idle());
+    return opened;
+  }
+
+  get store(): Store {
+    return this.world.store;
+  }
+
+  get now(): Instant {
+    return this.world.clock.now();
+  }
+
+  advance(ms: DurationMs): void {
+    this.world.clock.advance(ms);
+  }
+
+  /** A new set of loop objects on the same store: what was in memory is gone. */
+  restart(): Repairing {
+    const { world, probe, host, seen, settings } = this;
+    const { registry, paths, clock } = world;
+    const emit: Emit = (name, data) => {
+      world.events.push({ name, data });
+    };
+    const now = (): Instant => clock.now();
+    const watcher = new Watcher(newVantage(), emit);
+    const presence = new PresenceBook();
+    const finaliser = new Finaliser({
+      registry,
+      items: seen.items,
+      paths,
+      hostId: host.hostId,
+      baseDir: world.baseDir,
+      environment: {},
+      random: () => 0.5,
+      now,
+      gatesAtOnce: 4,
+    });
+    const sweep = new LeaseSweep({
+      store: { leases: seen.leases, runs: seen.runs },
+      probe,
+      settings: () => settings,
+      endRun: async (run, message) => {
+        const details = { reason: "lease_held_too_long", stopBy: addMs(now(), settings.stopWithinMs) };
+        const context = { registry, random: () => 0.5, now: now(), actor: "lease-sweep" };
+        const [answer] = await seen.runs.settle([settlementOfFailure(run, { kind: "timed_out", reason: message }, details, context)]);
+        return answer?.kind === "ok";
+      },
+    });
+    const observer = new RunObserver({ probe, host, paths, presence, registry });
+    const reaper = new JobReaper({
+      store: { runs: seen.runs, workers: seen.workers, now },
+      observer,
+      probe,
+      hostId: host.hostId,
+      watcher,
+      registry,
+      finaliser,
+      leaseSweep: sweep,
+      random: () => 0.5,
+      settings: () => settings,
+      adopt: async (run: LiveRun, why: string) => {
+        this.adopted.push({ runId: run.id, why });
+        return await this.adopt(run, why);
+      },
+    });
+    const runner = new LoopRunner(reaper, { intervalMs: 50 }, { now, monoNow: () => clock.now(), random: () => 0.5, emit });
+    const workers = new WorkerReaper({
+      store: { runs: seen.runs, workers: seen.workers, now },
+      probe,
+      host,
+      registry,
+      watcher,
+      presence,
+      random: () => 0.5,
+      settings: () => ({ enabled: true, deadAfterMs: settings.thresholds.deadAfterMs, recoverySpreadMs: settings.recoverySpreadMs }),
+      wakeJobReaper: () => undefined,
+    });
+    const stopper = new Stopper({
+      store: { runs: seen.runs, workers: seen.workers, now },
+      probe,
+      table: emptyTable,
+      host,
+      paths,
+      presence,
+      clock: { mono: () => clock.now() },
+      settings: () => ({ enabled: true, stopGraceMs: 5000, killGraceMs: 2000, fenceKillAfterMs: 600_000 }),
+      shielded: () => [],
+    });
+    this.loops = { reaper, runner, workers, stopper, sweep, presence, watcher, finaliser, observer };
+    return this.loops;
+  }
+
+  processOf(pid: number, host = "host-a"): StoredProcess {
+    return { hostId: asHostId(host), bootId: `boot-of-${host}`, pidNamespace: "ns", pid, startTime: "12345" };
+  }
+
+  async worker(options: { readonly pid?: number; readonly host?: string; readonly kind?: "command" | "handler" } = {}): Promise<WorkerId> {
+    const { pid = 50, host = "host-a", kind = "command" } = options;
+    return await this.store.workers.register({ name: "w", kind, process: this.processOf(pid, host), concurrency: 4, queues: [] });
+  }
+
+  async #defaultWorker(): Promise<WorkerId> {
+    this.#workerId ??= await this.worker();
+    return this.#workerId;
+  }
+
+  /** Claims the next job of the queue; undefined when none is claimable. */
+  async claim(queue: string, options: Pick<StartOptions, "limits" | "workerId"> = {}) {
+    this.#claims++;
+    const [run] = await this.store.runs.claim({
+      claimId: `c${this.#claims}`,
+      workerId: options.workerId ?? (await this.#defaultWorker()),
+      claimSeq: this.#claims,
+      queues: [{ name: queue, limits: options.limits ?? wholeDay }],
+      max: 1,
+      startNow: 1,
+    });
+    return run;
+  }
+
+  /** Enqueues a plain job and starts it. */
+  async running(options: StartOptions = {}): Promise<StartedRun> {
+    const { queue = "dev", maxAttempts, maxLosses, agent, repo } = options;
+    await this.store.jobs.enqueue({
+      queue,
+      ...(maxAttempts === undefined ? {} : { maxAttempts }),
+      ...(maxLosses === undefined ? {} : { maxLosses }),
+      ...(agent === undefined ? {} : { agent }),
+      ...(repo === undefined ? {} : { repo }),
+      jobs: [{}],
+    });
+    return await this.start({ ...options, queue });
+  }
+
+  /** Claims what waits in the queue and starts it, its command recorded. */
+  async start(options: StartOptions & { readonly queue: string }): Promise<StartedRun> {
+    const claimed = await this.claim(options.queue, options);
+    if (claimed === undefined) throw new Error(`nothing is claimable in ${options.queue}`);
+    const { runId, jobId, ownerEpoch } = claimed;
+    const pid = options.pid ?? this.#nextPid++;
+    const wrapperPid = pid + 100_000;
+    if (!claimed.started) {
+      const startedAt = this.now;
+      const limits = options.limits ?? wholeDay;
+      const ends = [
+        limits.maxRunningMs,
+        2 * (limits.heartbeatTimeoutMs ?? limits.maxRunningMs),
+        (limits.timeoutMs ?? limits.maxRunningMs) + 60_001,
+      ];
+      const checkAt = addMs(startedAt, Math.min(...ends));
+      const wrapper = this.processOf(wrapperPid, options.host);
+      await this.store.runs.start([{ runId, ownerEpoch, startedAt, wrapper, limits, checkAt }]);
+      if (options.command !== false) await this.store.runs.recordProcess({ runId, ownerEpoch, process: this.processOf(pid, options.host) });
+    }
+    return { runId, jobId, ownerEpoch, pid, wrapperPid };
+  }
+
+  /** Command and wrapper are gone, without an exit record. */
+  die(run: StartedRun): void {
+    this.probe.set(run.pid, "dead");
+    this.probe.set(run.wrapperPid, "dead");
+  }
+
+  async exit(run: StartedRun, exitCode: number): Promise<void> {
+    this.die(run);
+    await this.store.runs.recordExit({ ...run, exitCode, checkAt: addMs(this.now, this.settings.thresholds.finalizeGraceMs) });
+  }
+
+  /** The exit record as a wrapper leaves it. */
+  leaveRecord(run: StartedRun, status: number | "nogo"): void {
+    const runDir = runDirOf(this.world.paths, run.runId);
+    mkdirSync(runDir, { recursive: true });
+    writeFileSync(runFiles(runDir).exit, `${run.runId} ${status} ${this.host.bootId}\n`);
+  }
+
+  async addItem(pipeline = "p", key = "book"): Promise<ItemRow> {
+    const { registry, store } = this.world;
+    const definition = registry.get(pipeline)?.definition;
+    const first = definition === undefined ? undefined : registry.entry(pipeline, definition.first);
+    if (first === undefined) throw new Error(`there is no pipeline ${pipeline}`);
+    const { item } = await store.items.add({ pipeline, key, dir: key, input: "{}", branch: "feature/x", first, actor: "test" });
+    mkdirSync(itemDirOf(this.world.paths, item.dir), { recursive: true });
+    return item;
+  }
+
+  /** Puts the file for which the stage's gate waits. */
+  turnGateGreen(item: ItemRow, file = "green"): void {
+    writeFileSync(join(itemDirOf(this.world.paths, item.dir), file), "green");
+  }
+
+  /** One tick of the job-reaper, the gates that it reads included. */
+  async tick(options: { readonly dryRun?: boolean } = {}) {
+    const report = await this.loops.runner.tickOnce(options);
+    await this.loops.reaper.idle();
+    return report;
+  }
+
+  /** One tick of the worker-reaper. */
+  async tickWorkers() {
+    return await this.world.tick(this.loops.workers);
+  }
+
+  /** One tick of the stopper, to the end of what it began. */
+  async stopBlocked() {
+    const report = await this.world.tick(this.loops.stopper);
+    await this.loops.stopper.idle();
+    return report;
+  }
+
+  async job(jobId: JobId) {
+    const job = await this.store.jobs.get(jobId);
+    if (job === undefined) throw new Error(`there is no job ${jobId}`);
+    return job;
+  }
+
+  async stateOf({ jobId }: Pick<StartedRun, "jobId">): Promise<string> {
+    return (await this.job(jobId)).state;
+  }
+
+  async alerts(): Promise<readonly string[]> {
+    const rows = await this.store.outbox.due(100);
+    return rows.filter((row) => row.kind === "alert").map((row) => row.payload);
+  }
+
+  details() {
+    return this.loops.reaper.details();
+  }
+}
