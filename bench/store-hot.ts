@@ -26,7 +26,9 @@ const cases: readonly Case[] = [
   { name: "outstanding 10, c=10 (no prefetch)", outstanding: 10, concurrency: 10 },
 ];
 
-const { values } = parseArgs({ options: { jobs: { type: "string", default: "100000" }, url: { type: "string" }, only: { type: "string" } } });
+const { values } = parseArgs({
+  options: { jobs: { type: "string", default: "100000" }, url: { type: "string" }, only: { type: "string" } },
+});
 const jobs = Number(values.jobs);
 
 for (const one of cases) {
@@ -36,7 +38,9 @@ for (const one of cases) {
   try {
     const seeded = await seed(store, jobs);
     const perSecond = await drain(store, one, jobs);
-    process.stdout.write(`${one.name.padEnd(40)} enqueue ${format(seeded)}/s   claim->settled ${format(perSecond)}/s   ${(1e6 / perSecond).toFixed(1)} us a job\n`);
+    process.stdout.write(
+      `${one.name.padEnd(40)} enqueue ${format(seeded)}/s   claim->settled ${format(perSecond)}/s   ${(1e6 / perSecond).toFixed(1)} us a job\n`,
+    );
   } finally {
     await store.close();
     rmSync(directory, { recursive: true, force: true });
@@ -47,7 +51,10 @@ async function seed(store: Store, count: number): Promise<number> {
   await store.jobs.ensureQueues([{ name: "bench", kind: "handler" }]);
   const began = performance.now();
   for (let from = 0; from < count; from += 1000) {
-    await store.jobs.enqueue({ queue: "bench", jobs: Array.from({ length: Math.min(1000, count - from) }, (_, i) => ({ payload: `{"i":${from + i}}` })) });
+    await store.jobs.enqueue({
+      queue: "bench",
+      jobs: Array.from({ length: Math.min(1000, count - from) }, (_, i) => ({ payload: `{"i":${from + i}}` })),
+    });
   }
   return count / ((performance.now() - began) / 1000);
 }

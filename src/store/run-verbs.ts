@@ -14,7 +14,8 @@ import { lostTo, takenOver } from "./settle-plan.ts";
 export type RunVerbs = Pick<RunsStore, "recordProcess" | "recordExit" | "recordGatePending" | "takeOver" | "clearBlocks" | "addSuspend">;
 
 export function createRunVerbs(engine: Engine): RunVerbs {
-  const fenced = async (body: (tx: Transaction<Database>) => Promise<FencedAnswer>): Promise<FencedAnswer> => await engine.transaction(body);
+  const fenced = async (body: (tx: Transaction<Database>) => Promise<FencedAnswer>): Promise<FencedAnswer> =>
+    await engine.transaction(body);
   return {
     recordProcess: async (run) =>
       await fenced(async (tx) => await updateLive(tx, run, ["reserved", "started"], processColumns(run.process))),
@@ -24,7 +25,13 @@ export function createRunVerbs(engine: Engine): RunVerbs {
       return await fenced(async (tx) => {
         const answer = await updateLive(tx, run, ["started", "exited"], { check_at: run.checkAt });
         // The first failed reading starts the gate's patience; later ones only move the check.
-        if (answer.kind === "ok") await tx.updateTable("runs").set({ gate_pending_at: now }).where("id", "=", run.runId).where("gate_pending_at", "is", null).execute();
+        if (answer.kind === "ok")
+          await tx
+            .updateTable("runs")
+            .set({ gate_pending_at: now })
+            .where("id", "=", run.runId)
+            .where("gate_pending_at", "is", null)
+            .execute();
         return answer;
       });
     },
@@ -41,11 +48,15 @@ export function createRunVerbs(engine: Engine): RunVerbs {
     },
     addSuspend: async ({ hostId, ms }) => {
       await engine.transaction(async (tx) => {
-        await sql`update runs set suspended_ms = suspended_ms + ${ms} where host_id = ${hostId} and pid is not null and ended_at is null`.execute(tx);
+        await sql`update runs set suspended_ms = suspended_ms + ${ms} where host_id = ${hostId} and pid is not null and ended_at is null`.execute(
+          tx,
+        );
         // A handler run has no process of its own: it slept where its worker did.
         await sql`
           update runs set suspended_ms = suspended_ms + ${ms}
-          where ended_at is null and pid is null and worker_id in (select id from workers where host_id = ${hostId} and state in ('live', 'draining'))`.execute(tx);
+          where ended_at is null and pid is null and worker_id in (select id from workers where host_id = ${hostId} and state in ('live', 'draining'))`.execute(
+          tx,
+        );
       });
     },
   };
@@ -79,11 +90,21 @@ async function whyNot(tx: Transaction<Database>, fence: Fence): Promise<FencedAn
 
 async function recordExit(engine: Engine, tx: Transaction<Database>, run: Parameters<RunsStore["recordExit"]>[0]): Promise<FencedAnswer> {
   const now = engine.now();
-  const answer = await updateLive(tx, run, ["started"], { state: "exited", exited_at: now, exit_code: run.exitCode, check_at: run.checkAt });
+  const answer = await updateLive(tx, run, ["started"], {
+    state: "exited",
+    exited_at: now,
+    exit_code: run.exitCode,
+    check_at: run.checkAt,
+  });
   if (answer.kind !== "lost") return answer;
-  const row = await tx.selectFrom("runs").select(["job_id", "worker_id", "exit_code"]).where("id", "=", run.runId).executeTakeFirstOrThrow();
+  const row = await tx
+    .selectFrom("runs")
+    .select(["job_id", "worker_id", "exit_code"])
+    .where("id", "=", run.runId)
+    .executeTakeFirstOrThrow();
   // Asked again after an answer that was lost on its way: the same exit under the same fence.
-  if (answer.now.state === "exited" && answer.now.ownerEpoch === run.ownerEpoch && row.exit_code === run.exitCode) return { kind: "already" };
+  if (answer.now.state === "exited" && answer.now.ownerEpoch === run.ownerEpoch && row.exit_code === run.exitCode)
+    return { kind: "already" };
   const evidence = JSON.stringify({ ownerEpoch: run.ownerEpoch, exitCode: run.exitCode, why: answer.why });
   const known = await tx
     .selectFrom("action_logs")
@@ -94,13 +115,25 @@ async function recordExit(engine: Engine, tx: Transaction<Database>, run: Parame
     .where("evidence", "=", evidence)
     .executeTakeFirst();
   if (known === undefined) {
-    const late = { action: "run.late_result", actor: "worker", reason: "exit", evidence, jobId: row.job_id, runId: run.runId, workerId: row.worker_id };
+    const late = {
+      action: "run.late_result",
+      actor: "worker",
+      reason: "exit",
+      evidence,
+      jobId: row.job_id,
+      runId: run.runId,
+      workerId: row.worker_id,
+    };
     await appendActions(tx, now, [late]);
   }
   return answer;
 }
 
-async function takeOver(engine: Engine, tx: Transaction<Database>, run: Parameters<RunsStore["takeOver"]>[0]): Promise<OwnerEpoch | undefined> {
+async function takeOver(
+  engine: Engine,
+  tx: Transaction<Database>,
+  run: Parameters<RunsStore["takeOver"]>[0],
+): Promise<OwnerEpoch | undefined> {
   const next = asOwnerEpoch(run.ownerEpoch + 1);
   const row = await tx.selectFrom("runs").select(["job_id", "worker_id"]).where("id", "=", run.runId).executeTakeFirst();
   if (row === undefined) return undefined;
@@ -121,7 +154,10 @@ async function takeOver(engine: Engine, tx: Transaction<Database>, run: Paramete
     .where("owner_epoch", "=", run.ownerEpoch)
     .where("state", "<>", "ended")
     .executeTakeFirst();
-  if (taken.numUpdatedRows === 0n) throw new Error(`job ${row.job_id} names run ${run.runId} under owner epoch ${run.ownerEpoch}, and the run does not: see \`wakeful doctor\``);
+  if (taken.numUpdatedRows === 0n)
+    throw new Error(
+      `job ${row.job_id} names run ${run.runId} under owner epoch ${run.ownerEpoch}, and the run does not: see \`wakeful doctor\``,
+    );
   await appendActions(tx, engine.now(), [
     {
       action: "run.taken_over",
@@ -137,7 +173,11 @@ async function takeOver(engine: Engine, tx: Transaction<Database>, run: Paramete
 }
 
 /** The proof about a run holds for every job that waits for it, such as its own and the next stage's. */
-async function clearBlocks(engine: Engine, tx: Transaction<Database>, blocks: Parameters<RunsStore["clearBlocks"]>[0]): Promise<ReadonlySet<JobId>> {
+async function clearBlocks(
+  engine: Engine,
+  tx: Transaction<Database>,
+  blocks: Parameters<RunsStore["clearBlocks"]>[0],
+): Promise<ReadonlySet<JobId>> {
   const cleared = new Set<JobId>();
   for (const { runId, proof, actor } of blocks) {
     const jobs = await tx

@@ -14,7 +14,15 @@ async function withWorker(open: OpenTestStore) {
 const limits = { timeoutMs: 10_000, heartbeatTimeoutMs: 2_000, maxRunningMs: 86_400_000 };
 
 function request(workerId: WorkerId, claimSeq: number, overrides: Partial<ClaimRequest> = {}): ClaimRequest {
-  return { claimId: `of-${workerId}-${claimSeq}`, workerId, claimSeq, queues: [{ name: "t", limits }], max: 10, startNow: 10, ...overrides };
+  return {
+    claimId: `of-${workerId}-${claimSeq}`,
+    workerId,
+    claimSeq,
+    queues: [{ name: "t", limits }],
+    max: 10,
+    startNow: 10,
+    ...overrides,
+  };
 }
 
 const enqueue = async (store: Store, queue: string, count: number, priority = 0) =>
@@ -27,7 +35,10 @@ describeStores((open) => {
     const [o1, o2] = await enqueue(store, "p/ocr", 2, 5);
     const [t3] = await enqueue(store, "t", 1, 1);
     const [o3] = await enqueue(store, "p/ocr", 1, -1);
-    const queues = [{ name: "p/ocr", limits }, { name: "t", limits }];
+    const queues = [
+      { name: "p/ocr", limits },
+      { name: "t", limits },
+    ];
     const first = await store.runs.claim(request(workerId, 1, { queues, max: 3 }));
     expect(first.map((run) => run.jobId)).toEqual([o3, t3, t1]);
     const rest = await store.runs.claim(request(workerId, 2, { queues }));
@@ -40,7 +51,16 @@ describeStores((open) => {
     const { store, workerId } = await withWorker(open);
     const [jobId] = await store.jobs.enqueue({ queue: "t", jobs: [{ payload: '{"x":"\\"é"}' }] });
     const [run] = await store.runs.claim(request(workerId, 7));
-    expect(run).toMatchObject({ jobId, queue: "t", attempt: 1, ownerEpoch: 1, started: true, payload: '{"x":"\\"é"}', itemId: null, visitId: null });
+    expect(run).toMatchObject({
+      jobId,
+      queue: "t",
+      attempt: 1,
+      ownerEpoch: 1,
+      started: true,
+      payload: '{"x":"\\"é"}',
+      itemId: null,
+      visitId: null,
+    });
     const now = store.now();
     expect(await store.runs.get(run!.runId)).toMatchObject({
       jobId,
@@ -64,7 +84,15 @@ describeStores((open) => {
     const { store, workerId } = await withWorker(open);
     await enqueue(store, "t", 3);
     await enqueue(store, "p/ocr", 1, -1);
-    const runs = await store.runs.claim(request(workerId, 1, { queues: [{ name: "t", limits }, { name: "p/ocr", limits }], startNow: 2 }));
+    const runs = await store.runs.claim(
+      request(workerId, 1, {
+        queues: [
+          { name: "t", limits },
+          { name: "p/ocr", limits },
+        ],
+        startNow: 2,
+      }),
+    );
     expect(runs.map((run) => [run.queue, run.started])).toEqual([
       ["p/ocr", false],
       ["t", true],
@@ -130,7 +158,10 @@ describeStores((open) => {
     await enqueue(store, "p/prep", 6);
     await enqueue(store, "t", 2, 1);
     const other = store.capabilities.manyWriters ? await openAgain() : store;
-    const queues = [{ name: "p/prep", limits }, { name: "t", limits }];
+    const queues = [
+      { name: "p/prep", limits },
+      { name: "t", limits },
+    ];
     const second = await registerWorker(store, "second");
     const runs = (
       await Promise.all([store.runs.claim(request(workerId, 1, { queues })), other.runs.claim(request(second, 1, { queues }))])
@@ -149,10 +180,20 @@ describeStores((open) => {
   test("two queues that share a slot share its room, the better job first", async () => {
     const { store, workerId } = await withWorker(open);
     const slot = { key: "shared", capacity: 1 };
-    await store.jobs.ensureQueues([{ name: "a", kind: "handler", slot }, { name: "b", kind: "handler", slot }]);
+    await store.jobs.ensureQueues([
+      { name: "a", kind: "handler", slot },
+      { name: "b", kind: "handler", slot },
+    ]);
     await enqueue(store, "a", 2, 3);
     const [best] = await enqueue(store, "b", 1, 1);
-    const runs = await store.runs.claim(request(workerId, 1, { queues: [{ name: "a", limits }, { name: "b", limits }] }));
+    const runs = await store.runs.claim(
+      request(workerId, 1, {
+        queues: [
+          { name: "a", limits },
+          { name: "b", limits },
+        ],
+      }),
+    );
     expect(runs.map((run) => run.jobId)).toEqual([best]);
   });
 
@@ -182,11 +223,16 @@ describeStores((open) => {
 
   test("claims that no store should see are refused", async () => {
     const { store, workerId } = await withWorker(open);
-    const twice = [{ name: "t", limits }, { name: "t", limits }];
+    const twice = [
+      { name: "t", limits },
+      { name: "t", limits },
+    ];
     for (const bad of [{ max: 1001 }, { max: -1 }, { max: 1.5 }, { startNow: -1 }, { queues: twice }]) {
       await expect(store.runs.claim(request(workerId, 1, bad))).rejects.toMatchObject({ code: "bad_request" });
     }
-    await expect(store.runs.claim(request(workerId, 1, { queues: [{ name: "nobody", limits }] }))).rejects.toMatchObject({ code: "not_found" });
+    await expect(store.runs.claim(request(workerId, 1, { queues: [{ name: "nobody", limits }] }))).rejects.toMatchObject({
+      code: "not_found",
+    });
     expect(await store.runs.claim(request(workerId, 1, { max: 0 }))).toEqual([]);
     expect(await store.runs.claim(request(workerId, 1, { queues: [] }))).toEqual([]);
   });

@@ -47,7 +47,9 @@ describeStores((open) => {
     expect(twin).toBe(first);
     expect(other).not.toBe(first);
     const again = await Promise.all(
-      Array.from({ length: 10 }, (_, index) => store.jobs.enqueue({ queue: "t", jobs: [{ enqueueId: "b" }, { enqueueId: "a", payload: `${index}` }] })),
+      Array.from({ length: 10 }, (_, index) =>
+        store.jobs.enqueue({ queue: "t", jobs: [{ enqueueId: "b" }, { enqueueId: "a", payload: `${index}` }] }),
+      ),
     );
     expect(new Set(again.map(([b]) => b)).size).toBe(1);
     expect(new Set(again.map(([, a]) => a))).toEqual(new Set([first]));

@@ -49,7 +49,14 @@ async function exercise(store: Store): Promise<void> {
   await store.runs.clearBlocks([{ jobId: c!.jobId, runId: c!.runId, proof: "pid_gone", actor: "stopper" }]);
   await store.runs.takeOver({ ...fence, ownerEpoch: asOwnerEpoch(1), workerId, actor: "a", reason: "r", checkAt: farFuture });
   await store.runs.addSuspend({ hostId: asHostId("host-a"), ms: 1 });
-  await store.runs.settleLostPage({ workerIds: [workerId], limit: 100, reason: "dead_pid", actor: "a", spreadMs: 1, spreadFrom: store.now() });
+  await store.runs.settleLostPage({
+    workerIds: [workerId],
+    limit: 100,
+    reason: "dead_pid",
+    actor: "a",
+    spreadMs: 1,
+    spreadFrom: store.now(),
+  });
   await store.workers.listAlive();
   await store.items.listStranded({ limit: 100 });
   await store.leases.listHeld({ limit: 100 });
@@ -194,7 +201,9 @@ describe("PostgreSQL", () => {
           return text === null ? "null" : pg.escapeLiteral(String(text));
         });
         const parameters = values.length === 0 ? "" : `(${values.join(", ")})`;
-        const { rows } = await client.query<{ "QUERY PLAN": readonly { Plan: PlanNode }[] }>(`explain (format json) execute plan_${index}${parameters}`);
+        const { rows } = await client.query<{ "QUERY PLAN": readonly { Plan: PlanNode }[] }>(
+          `explain (format json) execute plan_${index}${parameters}`,
+        );
         plans.push({ ...statement, nodes: nodesOf(rows[0]!["QUERY PLAN"][0]!.Plan) });
       }
       return plans;
@@ -212,7 +221,8 @@ describe("PostgreSQL", () => {
     for (const [index, [query]] of spy.mock.calls.entries()) {
       const { options } = (spy.mock.contexts[index] as { connectionParameters: { options?: string } }).connectionParameters;
       const { name, text, values } = query as unknown as Seen;
-      if (options?.includes("enable_seqscan=off") === true && /^\s*(select|insert|update|delete|with)/i.test(text ?? "")) seen.set(text, { name, text, values: values ?? [] });
+      if (options?.includes("enable_seqscan=off") === true && /^\s*(select|insert|update|delete|with)/i.test(text ?? ""))
+        seen.set(text, { name, text, values: values ?? [] });
     }
     spy.mockRestore();
     return await plansOf(url, [...seen.values()]);
@@ -222,7 +232,9 @@ describe("PostgreSQL", () => {
     const plans = await recorded();
     expect(plans.length).toBeGreaterThan(25);
     const breaches = plans.flatMap(({ nodes, text }) =>
-      nodes.filter((node) => node["Node Type"] === "Seq Scan" && large.has(node["Relation Name"] ?? "")).map((node) => `${node["Relation Name"]}: ${text}`),
+      nodes
+        .filter((node) => node["Node Type"] === "Seq Scan" && large.has(node["Relation Name"] ?? ""))
+        .map((node) => `${node["Relation Name"]}: ${text}`),
     );
     expect(breaches).toEqual([]);
     for (const { nodes, text } of plans) {

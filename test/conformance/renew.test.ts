@@ -27,7 +27,14 @@ describeStores((open) => {
     const missing = 4_000_000 as RunId;
     await store.runs.settle([success(ended!)]);
     await store.runs.settle([failure(reaped!, { outcome: "hung", reason: "heartbeat", then: { to: "queued" }, actor: "job-reaper" })]);
-    await store.runs.takeOver({ runId: taken!.runId, ownerEpoch: taken!.ownerEpoch, workerId: other, actor: "adoption", reason: "dead_pid", checkAt: farFuture });
+    await store.runs.takeOver({
+      runId: taken!.runId,
+      ownerEpoch: taken!.ownerEpoch,
+      workerId: other,
+      actor: "adoption",
+      reason: "dead_pid",
+      checkAt: farFuture,
+    });
     const { lost } = await store.workers.renew({
       workerId,
       held: [held!, ended!, taken!, reaped!].map((run) => run.runId).concat(missing),
@@ -76,7 +83,12 @@ describeStores((open) => {
     await store.runs.settle([success(ended)]);
     const before = await store.runs.get(run.runId);
     const at = clock.advance(500);
-    expect(await store.runs.beat([{ runId: run.runId, at, progress: '{"page":2}' }, { runId: ended.runId, at }])).toEqual([ended.runId]);
+    expect(
+      await store.runs.beat([
+        { runId: run.runId, at, progress: '{"page":2}' },
+        { runId: ended.runId, at },
+      ]),
+    ).toEqual([ended.runId]);
     expect(await store.runs.beat([{ runId: run.runId, at: before!.reservedAt }])).toEqual([]);
     expect(await store.runs.get(run.runId)).toMatchObject({ progressAt: at, progress: '{"page":2}', checkAt: before!.checkAt });
     expect((await store.runs.get(ended.runId))?.progressAt).toBeNull();

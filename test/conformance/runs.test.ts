@@ -3,7 +3,19 @@ import { asHostId, asOwnerEpoch, type RunId, type WorkerId } from "../../src/dom
 import { addMs } from "../../src/domain/time.ts";
 import type { ClaimedRun } from "../../src/store/port/runs.ts";
 import type { Store } from "../../src/store/store.ts";
-import { addItem, claim, claimOne, declareQueues, failure, farFuture, processOn, registerWorker, stageEntry, startRun, success } from "../support/store-rows.ts";
+import {
+  addItem,
+  claim,
+  claimOne,
+  declareQueues,
+  failure,
+  farFuture,
+  processOn,
+  registerWorker,
+  stageEntry,
+  startRun,
+  success,
+} from "../support/store-rows.ts";
 import { describeStores, type OpenTestStore } from "../support/stores.ts";
 
 async function withQueues(open: OpenTestStore) {
@@ -83,7 +95,9 @@ describeStores((open) => {
     await store.runs.settle([failure(run, { then: { to: "queued" }, exitCode: 3 })]);
     expect(await store.runs.recordExit({ ...exit, exitCode: 0 })).toMatchObject({ kind: "lost", now: { state: "ended" } });
     await store.runs.recordExit({ ...exit, exitCode: 0 });
-    const late = (await store.actions.list({ runId: run.runId, limit: 20 })).filter((row) => row.action === "run.late_result" && row.evidence?.includes('"exitCode":0'));
+    const late = (await store.actions.list({ runId: run.runId, limit: 20 })).filter(
+      (row) => row.action === "run.late_result" && row.evidence?.includes('"exitCode":0'),
+    );
     expect(late).toHaveLength(1);
     expect((await store.runs.get(run.runId))?.exitCode).toBe(3);
   });
@@ -108,7 +122,9 @@ describeStores((open) => {
     await startRun(store, run);
     const workers = await Promise.all(["a", "b", "c"].map((name) => registerWorker(store, name)));
     const epochs = await Promise.all(
-      workers.map((workerId) => store.runs.takeOver({ ...fenceOf(run), workerId, actor: "adoption", reason: "dead_pid", checkAt: farFuture })),
+      workers.map((workerId) =>
+        store.runs.takeOver({ ...fenceOf(run), workerId, actor: "adoption", reason: "dead_pid", checkAt: farFuture }),
+      ),
     );
     expect(epochs.filter((epoch) => epoch === 2)).toHaveLength(1);
     const winner = workers[epochs.indexOf(asOwnerEpoch(2))]!;
@@ -143,7 +159,16 @@ describeStores((open) => {
       maxAttempts: 3,
       supervisor: { workerId, state: "live", process: processOn() },
     });
-    expect(due[1]).toMatchObject({ queue: "t", itemId: null, agent: "developer", repo: "shop", maxLosses: 4, losses: 0, itemStage: null, pipeline: null });
+    expect(due[1]).toMatchObject({
+      queue: "t",
+      itemId: null,
+      agent: "developer",
+      repo: "shop",
+      maxLosses: 4,
+      losses: 0,
+      itemStage: null,
+      pipeline: null,
+    });
     expect(await store.runs.listDue({ now: store.now(), limit: 1 })).toHaveLength(1);
     const later = addMs(store.now(), 1_000);
     await store.runs.moveChecks([
@@ -175,7 +200,10 @@ describeStores((open) => {
     const first = await store.runs.listOfWorkers({ workerIds: [workers[2]!, workers[0]!], limit: 3 });
     expect(ids(first)).toEqual([runs[0]!.runId, runs[2]!.runId, runs[6]!.runId]);
     const after = { workerId: workers[2]!, runId: runs[6]!.runId };
-    expect(ids(await store.runs.listOfWorkers({ workerIds: [workers[2]!, workers[0]!], limit: 9, after }))).toEqual([runs[7]!.runId, runs[8]!.runId]);
+    expect(ids(await store.runs.listOfWorkers({ workerIds: [workers[2]!, workers[0]!], limit: 9, after }))).toEqual([
+      runs[7]!.runId,
+      runs[8]!.runId,
+    ]);
     expect((await store.runs.ofJob(runs[1]!.jobId)).map((row) => row.outcome)).toEqual(["succeeded"]);
   });
 
@@ -247,7 +275,9 @@ describeStores((open) => {
     for (const run of runs) {
       const outcome = run.jobId === reserved ? "never_started" : "lost";
       expect(await store.runs.get(run.runId)).toMatchObject({ state: "ended", outcome, reason: "dead_pid" });
-      expect(await store.actions.list({ jobId: run.jobId, limit: 5 })).toMatchObject([{ action: "run.ended", actor: "worker-reaper", runId: run.runId }]);
+      expect(await store.actions.list({ jobId: run.jobId, limit: 5 })).toMatchObject([
+        { action: "run.ended", actor: "worker-reaper", runId: run.runId },
+      ]);
     }
     expect(await store.runs.settleLostPage(page(store, [workerId]))).toEqual({ settled: 0, more: false });
     expect(await store.upkeep.checkInvariants()).toEqual([]);

@@ -3,7 +3,20 @@ import { asOwnerEpoch } from "../../src/domain/ids.ts";
 import { addMs } from "../../src/domain/time.ts";
 import type { ClaimedRun, Settlement } from "../../src/store/port/runs.ts";
 import type { Store } from "../../src/store/store.ts";
-import { addItem, claim, claimOne, declareQueues, failure, farFuture, onlyJobOf, processOn, registerWorker, stageEntry, startRun, success } from "../support/store-rows.ts";
+import {
+  addItem,
+  claim,
+  claimOne,
+  declareQueues,
+  failure,
+  farFuture,
+  onlyJobOf,
+  processOn,
+  registerWorker,
+  stageEntry,
+  startRun,
+  success,
+} from "../support/store-rows.ts";
 import { describeStores, type OpenTestStore } from "../support/stores.ts";
 
 async function withQueues(open: OpenTestStore) {
@@ -15,7 +28,16 @@ async function withQueues(open: OpenTestStore) {
 /** As a handler's success is settled: nothing but the fact. */
 function plain(run: ClaimedRun, overrides: Partial<Settlement> = {}): Settlement {
   const { runId, ownerEpoch, jobId } = run;
-  return { runId, ownerEpoch, jobId, outcome: "succeeded", reason: "handler_returned", spend: "attempt", then: { to: "done" }, ...overrides };
+  return {
+    runId,
+    ownerEpoch,
+    jobId,
+    outcome: "succeeded",
+    reason: "handler_returned",
+    spend: "attempt",
+    then: { to: "done" },
+    ...overrides,
+  };
 }
 
 const enqueue = async (store: Store, count: number, options: { readonly maxAttempts?: number; readonly maxLosses?: number } = {}) =>
@@ -39,7 +61,13 @@ describeStores((open) => {
       output: '{"n":"\\"1"}',
       error: null,
     });
-    expect(await store.runs.get(run.runId)).toMatchObject({ state: "ended", outcome: "succeeded", reason: "handler_returned", endedAt: store.now(), spent: "attempt" });
+    expect(await store.runs.get(run.runId)).toMatchObject({
+      state: "ended",
+      outcome: "succeeded",
+      reason: "handler_returned",
+      endedAt: store.now(),
+      spent: "attempt",
+    });
     expect(await store.actions.list({ jobId: run.jobId, limit: 10 })).toEqual([]);
   });
 
@@ -47,12 +75,25 @@ describeStores((open) => {
     const { store, clock } = await withQueues(open);
     await enqueue(store, 3);
     const workerId = await registerWorker(store);
-    const runs = await store.runs.claim({ claimId: "c", workerId, claimSeq: 1, queues: [{ name: "t", limits: { maxRunningMs: 1e9 } }], max: 3, startNow: 1 });
+    const runs = await store.runs.claim({
+      claimId: "c",
+      workerId,
+      claimSeq: 1,
+      queues: [{ name: "t", limits: { maxRunningMs: 1e9 } }],
+      max: 3,
+      startNow: 1,
+    });
     const startedAt = clock.advance(10);
-    await store.runs.start([{ runId: runs[1]!.runId, ownerEpoch: runs[1]!.ownerEpoch, startedAt, limits: { maxRunningMs: 1e9 }, checkAt: farFuture }]);
+    await store.runs.start([
+      { runId: runs[1]!.runId, ownerEpoch: runs[1]!.ownerEpoch, startedAt, limits: { maxRunningMs: 1e9 }, checkAt: farFuture },
+    ]);
     const folded = addMs(startedAt, 3);
     clock.advance(20);
-    expect(await store.runs.settle(runs.map((run) => plain(run, { startedAt: folded })))).toEqual([{ kind: "ok" }, { kind: "ok" }, { kind: "ok" }]);
+    expect(await store.runs.settle(runs.map((run) => plain(run, { startedAt: folded })))).toEqual([
+      { kind: "ok" },
+      { kind: "ok" },
+      { kind: "ok" },
+    ]);
     const starts = await Promise.all(runs.map(async (run) => (await store.runs.get(run.runId))?.startedAt));
     expect(starts).toEqual([addMs(startedAt, -10), startedAt, folded]);
     for (const run of runs) expect((await store.jobs.get(run.jobId))?.attempts).toBe(1);
@@ -95,7 +136,14 @@ describeStores((open) => {
     await enqueue(store, 2);
     const [run, other] = await claim(store);
     const next = await registerWorker(store, "next");
-    const epoch = await store.runs.takeOver({ runId: run!.runId, ownerEpoch: run!.ownerEpoch, workerId: next, actor: "adoption", reason: "dead_pid", checkAt: farFuture });
+    const epoch = await store.runs.takeOver({
+      runId: run!.runId,
+      ownerEpoch: run!.ownerEpoch,
+      workerId: next,
+      actor: "adoption",
+      reason: "dead_pid",
+      checkAt: farFuture,
+    });
     expect(epoch).toBe(2);
     expect(await store.runs.settle([plain(run!), plain(other!)])).toMatchObject([
       { kind: "lost", now: { ownerEpoch: 2, state: "started", workerId: next } },
@@ -157,7 +205,14 @@ describeStores((open) => {
     ]);
     const [alert, ...others] = (await store.outbox.due(10)).filter((entry) => entry.kind === "alert");
     expect(others).toEqual([]);
-    expect(JSON.parse(alert?.payload ?? "{}")).toMatchObject({ event: "job.failed", jobId: run.jobId, runId: run.runId, agent: "developer", repo: "shop", reason: "exit_code" });
+    expect(JSON.parse(alert?.payload ?? "{}")).toMatchObject({
+      event: "job.failed",
+      jobId: run.jobId,
+      runId: run.runId,
+      agent: "developer",
+      repo: "shop",
+      reason: "exit_code",
+    });
     await store.runs.settle([failure(run)]);
     expect((await store.outbox.due(10)).filter((entry) => entry.kind === "alert")).toHaveLength(1);
   });
@@ -238,13 +293,18 @@ describeStores((open) => {
     expect(await store.jobs.get(run.jobId)).toMatchObject({ state: "queued", blockedBy: run.runId, stopBy });
     expect(await store.upkeep.slots()).toMatchObject([{ used: 1 }]);
     expect(await claim(store)).toEqual([]);
-    expect(await store.runs.listBlocked({ limit: 10 })).toMatchObject([{ jobId: run.jobId, stopBy, run: { id: run.runId, process: processOn() } }]);
+    expect(await store.runs.listBlocked({ limit: 10 })).toMatchObject([
+      { jobId: run.jobId, stopBy, run: { id: run.runId, process: processOn() } },
+    ]);
     expect(await store.upkeep.checkInvariants()).toEqual([]);
     const block = { jobId: run.jobId, runId: run.runId, proof: "pid_gone", actor: "stopper" };
     expect(await store.runs.clearBlocks([block])).toEqual([true]);
     expect(await store.runs.clearBlocks([block])).toEqual([false]);
     expect(await store.upkeep.slots()).toMatchObject([{ used: 0 }]);
-    expect(await store.actions.list({ runId: run.runId, limit: 10 })).toMatchObject([{ action: "run.stopped", actor: "stopper", reason: "pid_gone" }, { action: "run.ended" }]);
+    expect(await store.actions.list({ runId: run.runId, limit: 10 })).toMatchObject([
+      { action: "run.stopped", actor: "stopper", reason: "pid_gone" },
+      { action: "run.ended" },
+    ]);
     expect(await claim(store)).toHaveLength(1);
     expect(await store.upkeep.checkInvariants()).toEqual([]);
   });
@@ -290,7 +350,10 @@ describeStores((open) => {
   test("a stage's budget is its visit's: each retry spends from it, and its end fails the item [B-34] [B-35]", async () => {
     const { store } = await withQueues(open);
     const item = await addItem(store, "book", { maxAttempts: 2 });
-    for (const [attempts, state] of [[1, "active"], [2, "failed"]] as const) {
+    for (const [attempts, state] of [
+      [1, "active"],
+      [2, "failed"],
+    ] as const) {
       const run = await claimOne(store);
       await startRun(store, run);
       await store.runs.settle([failure(run, { then: { to: "queued" } })]);

@@ -28,6 +28,8 @@ export class StatementPool implements PostgresPool {
       const client = await this.#pool.connect();
       const known = this.#clients.get(client);
       if (known !== undefined) return known;
+      // The pool listens to idle connections only: one that ends while it is lent out is an event too, and its query tells the borrower.
+      client.on("error", () => undefined);
       const made = this.#wrap(client);
       this.#clients.set(client, made);
       return made;

@@ -152,7 +152,7 @@ export function createRunBeats(engine: Engine, join: Join): RunBeats {
         return { state, lost: (rows[2] ?? []).map(notHeldRow).map((row) => ({ runId: row.runId, why: whyNotHeld(row) })) };
       },
     },
-  jobs: {
+    jobs: {
       promoteDue: async (limit) => {
         const statements = [
           { statement: promoteDue, values: [engine.now(), limit] },

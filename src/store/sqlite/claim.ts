@@ -105,12 +105,25 @@ export class ClaimPhase implements GroupPhase<ClaimRequest, readonly ClaimedRun[
     const queues = request.queues.map(({ name }) => this.#queue(name));
     const free = new Map<string, number>();
     for (const { slot_key, free: room } of queues) if (slot_key !== null) free.set(slot_key, room ?? 0);
-    const merged = mergeClaim({ picks: queues.map((queue) => this.#pick(queue, request.max)), free, max: request.max, startNow: request.startNow });
+    const merged = mergeClaim({
+      picks: queues.map((queue) => this.#pick(queue, request.max)),
+      free,
+      max: request.max,
+      startNow: request.startNow,
+    });
     if (merged.parts.length === 0) return [];
     for (const [key, count] of merged.slots) this.#connection.prepare(takeSlots).run(count, key);
     const runs: ClaimedRun[] = [];
     for (const part of merged.parts) {
-      this.#take({ part, queue: queues[part.queue] as QueueRow, named: request.queues[part.queue] as ClaimRequest["queues"][number], request, now, runs, hints });
+      this.#take({
+        part,
+        queue: queues[part.queue] as QueueRow,
+        named: request.queues[part.queue] as ClaimRequest["queues"][number],
+        request,
+        now,
+        runs,
+        hints,
+      });
     }
     return merged.parts.length === 1 ? runs : inOrder(runs, merged.order);
   }

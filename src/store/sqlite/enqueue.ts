@@ -67,7 +67,9 @@ export class EnqueuePhase implements GroupPhase<EnqueueGroup, readonly JobId[]> 
   }
 
   #insertOne(common: readonly (string | number | null)[], job: NewJob): JobId {
-    const { changes, lastInsertRowid } = this.#connection.prepare(insertWithEnqueueId).run(...common, job.enqueueId ?? null, job.payload ?? null);
+    const { changes, lastInsertRowid } = this.#connection
+      .prepare(insertWithEnqueueId)
+      .run(...common, job.enqueueId ?? null, job.payload ?? null);
     if (changes === 1) return asJobId(Number(lastInsertRowid));
     return asJobId((this.#connection.prepare(idOfEnqueueId).get(job.enqueueId) as { id: number }).id);
   }

@@ -90,7 +90,11 @@ export function createHot(engine: SqliteEngine): HotVerbs {
         const limit = Math.min(page.limit, lostPageMax);
         return await verb((at, hints) => {
           // One row more than the page tells whether there is another page, and enough to tell a small event from a large one.
-          const lost = ends.lost<LostRun>({ workerIds: page.workerIds, limit: Math.max(limit, spreadBeyond) + 1, neverStartedEnds: freeNeverStartedEnds });
+          const lost = ends.lost<LostRun>({
+            workerIds: page.workerIds,
+            limit: Math.max(limit, spreadBeyond) + 1,
+            neverStartedEnds: freeNeverStartedEnds,
+          });
           const spread = lost.length > spreadBeyond ? { from: page.spreadFrom, overMs: page.spreadMs } : undefined;
           const settled = lost.slice(0, limit);
           for (const run of settled) {
@@ -110,4 +114,3 @@ export function createHot(engine: SqliteEngine): HotVerbs {
     },
   };
 }
-

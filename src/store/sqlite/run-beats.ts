@@ -14,7 +14,8 @@ const startRun = `
   update runs set state = 'started', started_at = ?, check_at = ?, timeout_ms = ?, heartbeat_timeout_ms = ?, max_running_ms = ?,
     host_id = ?, boot_id = ?, pid_namespace = ?, pid = ?, start_time = ?, wrapper_pid = ?, wrapper_start_time = ?
   where id = ? and owner_epoch = ? and state = 'reserved'`;
-const countAttempt = "update jobs set attempts = attempts + 1 where id = (select job_id from runs where id = ?) returning visit_id, item_id";
+const countAttempt =
+  "update jobs set attempts = attempts + 1 where id = (select job_id from runs where id = ?) returning visit_id, item_id";
 const countVisitAttempt = "update visits set attempts = attempts + 1 where id = ?";
 const noteStateFile = `
   insert into outbox (kind, key, payload, due_at, created_at) values ('state-file', ?1, json_object('itemId', ?1), ?2, ?2)

@@ -69,7 +69,11 @@ export class SqliteRunEnds {
     return this.#connection.prepare(factsOfRun).get(runId) as RunFacts | undefined;
   }
 
-  lost<Lost>(options: { readonly workerIds: readonly number[]; readonly limit: number; readonly neverStartedEnds: number }): readonly Lost[] {
+  lost<Lost>(options: {
+    readonly workerIds: readonly number[];
+    readonly limit: number;
+    readonly neverStartedEnds: number;
+  }): readonly Lost[] {
     return this.#connection.prepare(factsOfLost).all(options.neverStartedEnds, JSON.stringify(options.workerIds), options.limit) as Lost[];
   }
 
@@ -111,7 +115,15 @@ export class SqliteRunEnds {
     if (changes !== 1) throw new Error(`run ${end.runId} of job ${end.jobId} was live a moment ago and could not be ended`);
     if (end.visitId !== null) connection.prepare(spendOfVisit).run(end.attempts, end.losses, end.lastLossAt, end.visitId);
     if (end.actor !== null) {
-      this.record({ at: now, action: "run.ended", actor: end.actor, reason: end.reason, message: end.message, evidence: end.evidence, run: facts });
+      this.record({
+        at: now,
+        action: "run.ended",
+        actor: end.actor,
+        reason: end.reason,
+        message: end.message,
+        evidence: end.evidence,
+        run: facts,
+      });
     }
     if (end.alert !== null) {
       const { key, payload } = jobAlertEntry(end.alert, now);
@@ -129,7 +141,13 @@ export class SqliteRunEnds {
   }
 
   /** What a writer without the fence tried, kept once however often it tries. */
-  recordLate(late: { readonly at: Instant; readonly actor: string; readonly reason: string; readonly tried: string; readonly run: RunFacts }): void {
+  recordLate(late: {
+    readonly at: Instant;
+    readonly actor: string;
+    readonly reason: string;
+    readonly tried: string;
+    readonly run: RunFacts;
+  }): void {
     const { jobId, runId, itemId, workerId } = late.run;
     this.#connection.prepare(insertLateResult).run(late.at, late.actor, late.reason, late.tried, jobId, runId, itemId, workerId);
   }

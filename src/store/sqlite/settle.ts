@@ -147,7 +147,8 @@ function inBatches(settlements: readonly Settlement[]): readonly PlainBatch[] {
 /** Written by hand: an object with numeric keys would be sorted, and built a property at a time. */
 function startsOf(batch: PlainBatch): string {
   let text = "{";
-  for (let index = 0; index < batch.runIds.length; index += 1) text += `${index === 0 ? "" : ","}"${batch.runIds[index]}":${batch.starts[index]}`;
+  for (let index = 0; index < batch.runIds.length; index += 1)
+    text += `${index === 0 ? "" : ","}"${batch.runIds[index]}":${batch.starts[index]}`;
   return `${text}}`;
 }
 
