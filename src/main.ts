@@ -29,6 +29,8 @@ import { type AdoptionReport, adoptOrRequeue } from "./worker/adoption.ts";
 import type { CommandRunDeps } from "./worker/command-run.ts";
 import { CommandWorker } from "./worker/command-worker.ts";
 import { Finaliser } from "./worker/finaliser.ts";
+import { HandlerHostProcess } from "./worker/handler-host-process.ts";
+import { stopLeftoverHost } from "./worker/leftover-host.ts";
 import { dataPaths } from "./worker/run-paths.ts";
 import { Session } from "./worker/session.ts";
 import { countStart } from "./worker/start-sequence.ts";
@@ -39,6 +41,8 @@ export interface DaemonOptions {
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** Where log lines go. Default: standard output. */
   readonly writeLog?: (line: string) => void;
+  /** The handler host's program and arguments. Absent: handlers are not run by this daemon. */
+  readonly handlerHost?: readonly [string, ...string[]];
   /** Replaced by tests of the whole daemon alone. */
   readonly clock?: HostClock;
 }
@@ -73,7 +77,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 }
 
 async function start(
-  { configuration, environment, writeLog, clock = systemClock() }: DaemonOptions,
+  { configuration, environment, writeLog, handlerHost, clock = systemClock() }: DaemonOptions,
   undo: (() => Promise<unknown> | unknown)[],
 ): Promise<Daemon> {
   const { config, pipelines } = configuration;
@@ -87,6 +91,8 @@ async function start(
 
   const store = await openStore({ url: config.store, clock: createStoreClock({ host: clock }) });
   undo.push(() => store.close());
+  // Before this start writes anything: how long nobody was listening.
+  const lastAliveAt = await store.upkeep.newestInstant();
   const bus = new EventBus(
     () => store.now(),
     (thrown) => process.stderr.write(`a subscriber of events failed: ${messageOf(thrown)}\n`),
@@ -121,7 +127,8 @@ async function start(
   });
   let server: RunningServer | undefined;
   let session: Session | undefined;
-  const shielded = (): readonly ProcessIdentity[] => [self];
+  let hostProcess: HandlerHostProcess | undefined;
+  const shielded = (): readonly ProcessIdentity[] => [self, ...optional(hostProcess?.identity()), ...repairs.sessions()];
   const runDeps: CommandRunDeps = {
     store,
     settling,
@@ -159,7 +166,7 @@ async function start(
     random,
     newId: newClientId,
     shielded,
-    lastAliveAt: await store.upkeep.newestInstant(),
+    lastAliveAt,
     adopt: async (run, why) => worker.adopt(run, why),
   });
   bus.subscribe((event) => {
@@ -175,7 +182,47 @@ async function start(
     mayClaim: () => !repairs.disk.low,
   });
 
-  const commands = new Commands({ store, registry, emit, newKey: newClientId, tasks: () => new Set(), stopWithinMs });
+  const modulePath = config.worker.handlers ?? (configuration.handlers.size > 0 ? config.file : undefined);
+  if (modulePath !== undefined && handlerHost !== undefined) {
+    hostProcess = new HandlerHostProcess({
+      store,
+      command: handlerHost,
+      environment,
+      setup: {
+        modulePath,
+        pipelines,
+        hostId: host.hostId,
+        dataDir: config.dataDir,
+        baseDir: config.baseDir,
+        concurrency: config.worker.concurrency,
+        outstandingMax: Math.max(config.worker.outstandingMax, config.worker.concurrency),
+        renewMs: config.worker.renewMs,
+        stopGraceMs: config.stop.stopGraceMs,
+        killGraceMs: config.stop.killGraceMs,
+      },
+      name: `handlers@${basename(config.dataDir)}`,
+      host,
+      table,
+      settling,
+      recoverySpreadMs: config.recovery.recoverySpreadMs,
+      mayClaim: () => !repairs.disk.low,
+      onRenewed: ({ workerId, held, claimSeqReceived }) => repairs.presence.heard(workerId, { at: store.now(), held, claimSeqReceived }),
+      onDeath: () => {
+        repairs.loops.wake("worker-reaper");
+        repairs.loops.wake("stopper");
+      },
+      emit,
+      mono: () => clock.mono(),
+    });
+  }
+  const commands = new Commands({
+    store,
+    registry,
+    emit,
+    newKey: newClientId,
+    tasks: () => hostProcess?.tasks() ?? new Set(),
+    stopWithinMs,
+  });
   const metrics = createMetrics({
     events: bus,
     version,
@@ -248,9 +295,32 @@ async function start(
     killGraceMs: config.stop.killGraceMs,
     shielded,
   });
+  const leftover = await stopLeftoverHost({
+    store,
+    dataDir: config.dataDir,
+    host,
+    table,
+    settling,
+    recoverySpreadMs: config.recovery.recoverySpreadMs,
+    emit,
+    mono: () => clock.mono(),
+    stopGraceMs: config.stop.stopGraceMs,
+    killGraceMs: config.stop.killGraceMs,
+  });
   // The reaper starts only now: what could be adopted has been.
   repairs.start();
   undo.push(() => repairs.stop());
+  if (leftover.kind === "survived") {
+    const { pid } = leftover.process;
+    emit("alert.raised", {
+      cause: `handler_host:${pid}`,
+      title: `The handler host of an earlier daemon, pid ${pid}, cannot be stopped: no other is started beside it`,
+      details: { pid },
+    });
+  } else {
+    await hostProcess?.start();
+    undo.push(() => hostProcess?.stop("abort"));
+  }
   worker.start(session.workerId, (listener) => store.onHint((hint) => (hint === "jobs" ? listener() : undefined)));
   undo.push(() => worker.leave());
   ready = true;
@@ -265,11 +335,13 @@ async function start(
     stop: async (mode) => {
       ready = false;
       await session?.drain();
+      const handlersEnd = hostProcess?.stop(mode === "drain" ? "drain" : "abort");
       if (mode === "drain") await worker.drain();
       else if (mode === "interrupt") {
         await worker.stopAll();
         await repairs.stopBlocked(stopWithinMs());
       } else await worker.leave();
+      await handlersEnd;
       await repairs.stop();
       await session?.close();
       await server?.close();
@@ -279,6 +351,8 @@ async function start(
     },
   };
 }
+
+const optional = <T>(value: T | undefined): readonly T[] => (value === undefined ? [] : [value]);
 
 /** When a started run is first looked at: the earliest of its own limits. Silence of its session is the worker-reaper's. */
 function firstCheckAt(

@@ -1,5 +1,7 @@
 #!/usr/bin/env node
 import { userInfo } from "node:os";
+import { dirname, extname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import type { CliHost } from "../cli/host.ts";
 import { runCli } from "../cli/program.ts";
 import { version } from "../domain/version.ts";
@@ -19,7 +21,8 @@ const host: CliHost = {
   },
   user: userName(),
   version,
-  startDaemon: async (configuration) => (await import("../main.ts")).startDaemon({ configuration, environment: env }),
+  startDaemon: async (configuration) =>
+    (await import("../main.ts")).startDaemon({ configuration, environment: env, handlerHost: handlerHost() }),
   runCommand: async (request) => (await import("../worker/run-command.ts")).runCommand(request),
   onSignal: (signal, listener) => {
     process.on(signal, listener);
@@ -43,4 +46,10 @@ function userName(): string {
     // A container may run under a user id that has no name.
     return `uid-${process.getuid?.() ?? "unknown"}`;
   }
+}
+
+/** The program beside this one: built, or as source under the loader that runs us. */
+function handlerHost(): readonly [string, ...string[]] {
+  const here = fileURLToPath(import.meta.url);
+  return [process.execPath, ...process.execArgv, join(dirname(here), `handler-host${extname(here)}`)];
 }

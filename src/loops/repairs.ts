@@ -63,6 +63,8 @@ export interface Repairs {
   readonly presence: PresenceBook;
   readonly disk: DiskWatch;
   readonly watcher: Watcher;
+  /** Processes of the sessions that were alive at the last look, this daemon's and others'. */
+  sessions(): readonly ProcessIdentity[];
   start(): void;
   /** Stops what is blocked now and resolves when it is proved stopped, or after `timeoutMs`. */
   stopBlocked(timeoutMs: DurationMs): Promise<void>;
@@ -233,6 +235,7 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
     presence,
     disk,
     watcher,
+    sessions: () => workerReaper.sessions(),
     start: () => {
       void watch();
       timer = setInterval(() => void watch(), watchPeriodMs);

@@ -6,7 +6,7 @@ import { spreadDelayMs } from "../liveness/retry-delay.ts";
 import { countTurnedSilent } from "../liveness/vantage-mode.ts";
 import { explainWorker, judgeWorker, type WorkerVerdict } from "../liveness/worker-policy.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
-import type { HostIdentity, ProcessProbe } from "../processes/identity.ts";
+import type { HostIdentity, ProcessIdentity, ProcessProbe } from "../processes/identity.ts";
 import type { LiveRun } from "../store/port/runs.ts";
 import type { WorkerRow } from "../store/port/workers.ts";
 import type { Store } from "../store/store.ts";
@@ -45,6 +45,7 @@ export class WorkerReaper implements Loop {
   /** Runs that the job-reaper was told of, under the supervisor they had: told once, it has limits of its own for them. */
   #handedOver: ReadonlySet<string> = new Set();
   #buriedTotal = 0;
+  #sessions: readonly ProcessIdentity[] = [];
 
   constructor(deps: WorkerReaperDeps) {
     this.#deps = deps;
@@ -52,6 +53,11 @@ export class WorkerReaper implements Loop {
 
   enabled(): boolean {
     return this.#deps.settings().enabled;
+  }
+
+  /** Processes of the sessions that were alive at the last tick: nobody's strays. */
+  sessions(): readonly ProcessIdentity[] {
+    return this.#sessions;
   }
 
   details(): Readonly<Record<string, unknown>> {
@@ -62,6 +68,7 @@ export class WorkerReaper implements Loop {
     const { store } = this.#deps;
     const { deadAfterMs } = this.#deps.settings();
     const alive = await store.workers.listAlive();
+    this.#sessions = alive.map((worker) => worker.process);
     const conflicts = new Set(await store.workers.listHostConflicts(addMs(context.now, -deadAfterMs)));
     this.#observeScope(alive, conflicts, context.now);
     const lives = this.#deps.probe.observeMany(alive.map((worker) => worker.process));

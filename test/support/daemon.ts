@@ -38,6 +38,7 @@ export async function startTestDaemon(options: TestDaemonOptions): Promise<TestD
     configuration,
     environment: env,
     writeLog: (line) => log.push(line),
+    handlerHost: [process.execPath, "--import", import.meta.resolve("tsx"), join(import.meta.dirname, "../../src/bin/handler-host.ts")],
     ...(options.clock === undefined ? {} : { clock: options.clock }),
   });
   let stopped = false;
