@@ -1,8 +1,9 @@
 import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { api } from "../../src/protocol/api/index.ts";
 import { startTestDaemon, submit, untilItem } from "../support/daemon.ts";
+import { bundleHandlerHost } from "../support/handler-host.ts";
 import { tempDir } from "../support/temp-dir.ts";
 import { until } from "../support/until.ts";
 
@@ -32,6 +33,13 @@ export async function work(job, context) {
 }
 `;
 
+let program: string;
+let remove: () => void;
+beforeAll(async () => {
+  ({ program, remove } = await bundleHandlerHost());
+});
+afterAll(() => remove());
+
 async function folderWith(files: Readonly<Record<string, string>>): Promise<string> {
   const folder = tempDir("handlers");
   for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text);
@@ -40,7 +48,7 @@ async function folderWith(files: Readonly<Record<string, string>>): Promise<stri
 
 test("a handler's output is the next stage's input", async () => {
   const folder = await folderWith({ "handlers.mjs": handlers });
-  const { client, dataDir } = await startTestDaemon({ yaml, folder });
+  const { client, dataDir } = await startTestDaemon({ yaml, folder, handlerHost: program });
   const { item } = await untilItem(client, await submit(client, "one"), "done");
   const input = JSON.parse(await readFile(join(dataDir, "work", item.dir, "input.json"), "utf8"));
   expect(input.previous).toEqual({ pages: 3, attempt: 1 });
@@ -48,7 +56,7 @@ test("a handler's output is the next stage's input", async () => {
 
 test("the handler host is killed in the middle: its runs go again within seconds, and spend no attempt", async () => {
   const folder = await folderWith({ "handlers.mjs": handlers, wait: "" });
-  const { client } = await startTestDaemon({ yaml, folder });
+  const { client } = await startTestDaemon({ yaml, folder, handlerHost: program });
   const id = await submit(client, "killed");
   const pid = Number(
     await until(() => readFile(join(folder, "started-1"), "utf8").catch(() => undefined), { what: "the handler to start" }),
@@ -65,7 +73,7 @@ test("the handler host is killed in the middle: its runs go again within seconds
 
 test("a module that throws at import is told once and takes nothing down", async () => {
   const folder = await folderWith({ "handlers.mjs": 'throw new Error("no database configured");' });
-  const { client, log } = await startTestDaemon({ yaml, folder });
+  const { client, log } = await startTestDaemon({ yaml, folder, handlerHost: program });
   await until(() => log.some((line) => line.includes("no database configured")), { what: "the alert" });
   const id = await submit(client, "waits");
   expect((await client.call(api.getItem, { params: { id } })).item.state).toBe("active");

@@ -25,6 +25,8 @@ export interface TestDaemonOptions {
   readonly flags?: Readonly<Record<string, unknown>>;
   readonly env?: Readonly<Record<string, string>>;
   readonly clock?: DaemonOptions["clock"];
+  /** Path of a bundled handler host; absent: handlers are not run. */
+  readonly handlerHost?: string;
 }
 
 export async function startTestDaemon(options: TestDaemonOptions): Promise<TestDaemon> {
@@ -38,7 +40,7 @@ export async function startTestDaemon(options: TestDaemonOptions): Promise<TestD
     configuration,
     environment: env,
     writeLog: (line) => log.push(line),
-    handlerHost: [process.execPath, "--import", import.meta.resolve("tsx"), join(import.meta.dirname, "../../src/bin/handler-host.ts")],
+    ...(options.handlerHost === undefined ? {} : { handlerHost: [process.execPath, options.handlerHost] as const }),
     ...(options.clock === undefined ? {} : { clock: options.clock }),
   });
   let stopped = false;
