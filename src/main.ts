@@ -3,7 +3,7 @@ import { basename } from "node:path";
 import type { Config } from "./config/config.ts";
 import { LiveSettings } from "./config/live-settings.ts";
 import { isWakefulError, messageOf, WakefulError } from "./domain/errors.ts";
-import type { RunId, WorkerId } from "./domain/ids.ts";
+import type { RunId } from "./domain/ids.ts";
 import { asInstant, type Instant } from "./domain/time.ts";
 import { version } from "./domain/version.ts";
 import { type RunningServer, startServer } from "./http/server.ts";
@@ -67,18 +67,19 @@ export interface Daemon {
  * Throws typed errors (`store_locked`, `store_newer`, `config_invalid`, `unavailable`, ...) and leaves nothing running then.
  */
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
-  const undo: (() => Promise<unknown> | unknown)[] = [];
+  const undo: (() => unknown)[] = [];
   try {
     return await start(options, undo);
   } catch (thrown) {
-    for (const step of undo.reverse()) await Promise.resolve(step()).catch(() => undefined);
+    // The first failure is the one to tell; what cannot be undone ends with the process.
+    for (const step of undo.toReversed()) await Promise.resolve(step()).catch(() => undefined);
     throw thrown;
   }
 }
 
 async function start(
   { configuration, environment, writeLog, handlerHost, clock = systemClock() }: DaemonOptions,
-  undo: (() => Promise<unknown> | unknown)[],
+  undo: (() => unknown)[],
 ): Promise<Daemon> {
   const { config, pipelines } = configuration;
   const paths = dataPaths(config.dataDir);
@@ -125,8 +126,6 @@ async function start(
     now: () => store.now(),
     gatesAtOnce: 4,
   });
-  let server: RunningServer | undefined;
-  let session: Session | undefined;
   let hostProcess: HandlerHostProcess | undefined;
   const shielded = (): readonly ProcessIdentity[] => [self, ...optional(hostProcess?.identity()), ...repairs.sessions()];
   const runDeps: CommandRunDeps = {
@@ -146,9 +145,9 @@ async function start(
     stopWithinMs,
     stopGraceMs: () => config.stop.stopGraceMs,
     killGraceMs: () => config.stop.killGraceMs,
-    url: () => server?.url,
+    url: () => server.url,
     tokenOf: (runId: RunId) => tokens.ofRun(runId),
-    workerId: () => session?.workerId ?? (0 as WorkerId),
+    workerId: () => session.workerId,
     shielded,
   };
   const repairs = await createRepairs({
@@ -236,7 +235,7 @@ async function start(
   });
   undo.push(() => metrics.close());
   let ready = false;
-  server = await startServer({
+  const server: RunningServer = await startServer({
     services: {
       store,
       events: bus,
@@ -260,9 +259,9 @@ async function start(
     allowedHosts: config.http.allowedHosts,
     correlationPrefix: randomBytes(4).toString("hex"),
   });
-  undo.push(() => server?.close());
+  undo.push(() => server.close());
 
-  session = await Session.open({
+  const session: Session = await Session.open({
     workers: store.workers,
     name: `commands@${basename(config.dataDir)}`,
     kind: "command",
@@ -277,7 +276,7 @@ async function start(
     onRenewed: ({ workerId, ...heard }) => repairs.presence.heard(workerId, { at: store.now(), ...heard }),
     emit,
   });
-  undo.push(() => session?.close());
+  undo.push(() => session.close());
   worker.useSession(session.workerId);
 
   const adoption = await adoptOrRequeue({
@@ -334,7 +333,7 @@ async function start(
     startSeq,
     stop: async (mode) => {
       ready = false;
-      await session?.drain();
+      await session.drain();
       const handlersEnd = hostProcess?.stop(mode === "drain" ? "drain" : "abort");
       if (mode === "drain") await worker.drain();
       else if (mode === "interrupt") {
@@ -343,8 +342,8 @@ async function start(
       } else await worker.leave();
       await handlersEnd;
       await repairs.stop();
-      await session?.close();
-      await server?.close();
+      await session.close();
+      await server.close();
       emit("daemon.stopped", { reason: mode });
       metrics.close();
       await store.close();

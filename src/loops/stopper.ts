@@ -69,8 +69,8 @@ export class Stopper implements Loop {
   async tick(context: TickContext): Promise<TickReport> {
     const blocked = await this.#listBlocked();
     const present = new Set(blocked.map((job) => job.jobId));
-    for (const jobId of [...this.#retryAt.keys()]) if (!present.has(jobId)) this.#retryAt.delete(jobId);
-    for (const jobId of [...this.#toldUnstoppable]) if (!present.has(jobId)) this.#toldUnstoppable.delete(jobId);
+    for (const jobId of this.#retryAt.keys()) if (!present.has(jobId)) this.#retryAt.delete(jobId);
+    for (const jobId of this.#toldUnstoppable) if (!present.has(jobId)) this.#toldUnstoppable.delete(jobId);
     const would: string[] = [];
     for (const job of blocked) {
       if (this.#stopping.has(job.jobId) || this.#stopping.size >= atOnce || (this.#retryAt.get(job.jobId) ?? 0) > context.now) continue;

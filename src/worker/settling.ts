@@ -119,7 +119,7 @@ const sessionDeaths: ReadonlySet<string> = new Set([
 /** How many runs directly before `runId` ended so; a claim that merely got lost neither counts nor breaks the row. */
 export function neverStartedDeathsBefore(runs: readonly RunRow[], runId: RunId): number {
   let deaths = 0;
-  for (const before of runs.filter((run) => run.id < runId).reverse()) {
+  for (const before of runs.filter((run) => run.id < runId).toReversed()) {
     if (before.outcome !== "never_started" && before.outcome !== "released") break;
     if (before.outcome === "never_started" && sessionDeaths.has(before.reason ?? "")) deaths++;
   }

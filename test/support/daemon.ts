@@ -16,7 +16,7 @@ export interface TestDaemon {
   readonly daemon: Daemon;
   readonly client: Client;
   readonly log: readonly string[];
-  stop(mode?: StopMode): Promise<void>;
+  readonly stop: (mode?: StopMode) => Promise<void>;
 }
 
 export interface TestDaemonOptions {
