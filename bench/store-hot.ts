@@ -7,7 +7,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { asHostId } from "../src/domain/ids.ts";
+import { asHostId, type WorkerId } from "../src/domain/ids.ts";
 import type { Instant } from "../src/domain/time.ts";
 import { openStore } from "../src/store/open-store.ts";
 import type { ClaimedRun, Settlement } from "../src/store/port/runs.ts";
@@ -31,6 +31,132 @@ const { values } = parseArgs({
 });
 const jobs = Number(values.jobs);
 
+async function seed(store: Store, count: number): Promise<number> {
+  await store.jobs.ensureQueues([{ name: "bench", kind: "handler" }]);
+  const began = performance.now();
+  for (let from = 0; from < count; from += 1000) {
+    await store.jobs.enqueue({
+      queue: "bench",
+      jobs: Array.from({ length: Math.min(1000, count - from) }, (_, i) => ({ payload: `{"i":${from + i}}` })),
+    });
+  }
+  return count / ((performance.now() - began) / 1000);
+}
+
+async function drain(store: Store, one: Case, total: number): Promise<number> {
+  const workerId = await store.workers.register({
+    name: "bench",
+    kind: "handler",
+    process: { hostId: asHostId("bench"), bootId: "boot", pidNamespace: "ns", pid: process.pid, startTime: "1" },
+    concurrency: one.concurrency,
+    queues: ["bench"],
+  });
+  const began = performance.now();
+  await new Promise<void>((resolve, reject) => new BenchWorker({ store, workerId, one, total, resolve, reject }).refill());
+  return total / ((performance.now() - began) / 1000);
+}
+
+interface BenchWorkerOptions {
+  readonly store: Store;
+  readonly workerId: WorkerId;
+  readonly one: Case;
+  readonly total: number;
+  readonly resolve: () => void;
+  readonly reject: (reason: unknown) => void;
+}
+
+/** Claims when a quarter of its room is free or nothing waits locally; settles each run as its handler ends. */
+class BenchWorker {
+  readonly #options: BenchWorkerOptions;
+  readonly #queues = [{ name: "bench", limits: { maxRunningMs: 86_400_000 } }];
+  readonly #waiting: ClaimedRun[] = [];
+  #ended: Settlement[] = [];
+  #settled = 0;
+  #held = 0;
+  #running = 0;
+  #claimSeq = 0;
+  #claiming = false;
+
+  constructor(options: BenchWorkerOptions) {
+    this.#options = options;
+  }
+
+  refill(): void {
+    const { store, workerId, one, total } = this.#options;
+    const free = one.outstanding - this.#held;
+    if (this.#claiming || free === 0 || this.#settled + this.#held >= total) return;
+    if (free < one.outstanding / 4 && this.#waiting.length > 0) return;
+    this.#claiming = true;
+    this.#held += free;
+    this.#claimSeq += 1;
+    const startNow = Math.max(0, one.concurrency - this.#running - this.#waiting.length);
+    const claim = {
+      claimId: `${workerId}-${this.#claimSeq}`,
+      workerId,
+      claimSeq: this.#claimSeq,
+      queues: this.#queues,
+      max: free,
+      startNow,
+    };
+    store.runs.claim(claim).then((runs) => {
+      this.#claiming = false;
+      this.#held -= free - runs.length;
+      this.#waiting.push(...runs);
+      this.#begin();
+      this.refill();
+    }, this.#options.reject);
+  }
+
+  #begin(): void {
+    while (this.#running < this.#options.one.concurrency) {
+      const run = this.#waiting.shift();
+      if (run === undefined) return;
+      this.#running += 1;
+      const startedAt = this.#options.store.now();
+      doNothing().then(() => this.#end(run, startedAt), this.#options.reject);
+    }
+  }
+
+  #end({ runId, jobId, ownerEpoch, started }: ClaimedRun, startedAt: Instant): void {
+    this.#running -= 1;
+    if (this.#ended.length === 0) queueMicrotask(() => this.#settle());
+    this.#ended.push({
+      runId,
+      jobId,
+      ownerEpoch,
+      outcome: "succeeded",
+      reason: "handler_returned",
+      spend: "attempt",
+      then: { to: "done" },
+      ...(started ? {} : { startedAt }),
+    });
+    this.#begin();
+  }
+
+  #settle(): void {
+    const { store, total, resolve, reject } = this.#options;
+    const batch = this.#ended;
+    this.#ended = [];
+    // Their room is free for the claim of the same turn, which comes after them in the same transaction.
+    this.#held -= batch.length;
+    this.refill();
+    store.runs.settle(batch).then((answers) => {
+      const other = answers.find((answer) => answer.kind !== "ok");
+      if (other !== undefined) reject(new Error(`not settled: ${JSON.stringify(other)}`));
+      this.#settled += batch.length;
+      if (this.#settled === total) resolve();
+    }, reject);
+  }
+}
+
+async function doNothing(): Promise<void> {
+  // The handler of this measurement: what is left is the store's share.
+}
+
+function format(perSecond: number): string {
+  return `${(perSecond / 1000).toFixed(1)} k`;
+}
+
 for (const one of cases) {
   if (values.only !== undefined && !one.name.includes(values.only)) continue;
   const directory = mkdtempSync(join(tmpdir(), "wakeful-bench-"));
@@ -45,95 +171,4 @@ for (const one of cases) {
     await store.close();
     rmSync(directory, { recursive: true, force: true });
   }
-}
-
-async function seed(store: Store, count: number): Promise<number> {
-  await store.jobs.ensureQueues([{ name: "bench", kind: "handler" }]);
-  const began = performance.now();
-  for (let from = 0; from < count; from += 1000) {
-    await store.jobs.enqueue({
-      queue: "bench",
-      jobs: Array.from({ length: Math.min(1000, count - from) }, (_, i) => ({ payload: `{"i":${from + i}}` })),
-    });
-  }
-  return count / ((performance.now() - began) / 1000);
-}
-
-/** Claims when a quarter of the room is free or nothing waits locally; settles each run as its handler ends. */
-async function drain(store: Store, one: Case, total: number): Promise<number> {
-  const workerId = await store.workers.register({
-    name: "bench",
-    kind: "handler",
-    process: { hostId: asHostId("bench"), bootId: "boot", pidNamespace: "ns", pid: process.pid, startTime: "1" },
-    concurrency: one.concurrency,
-    queues: ["bench"],
-  });
-  const queues = [{ name: "bench", limits: { maxRunningMs: 86_400_000 } }];
-  const waiting: ClaimedRun[] = [];
-  let settled = 0;
-  let held = 0;
-  let running = 0;
-  let claimSeq = 0;
-  let claiming = false;
-  const began = performance.now();
-  await new Promise<void>((resolve, reject) => {
-    let ended: Settlement[] = [];
-    const flush = (): void => {
-      const batch = ended;
-      ended = [];
-      // Their room is free for the claim of the same turn, which comes after them in the same transaction.
-      held -= batch.length;
-      void refill();
-      store.runs.settle(batch).then((answers) => {
-        for (const answer of answers) if (answer.kind !== "ok") reject(new Error(`not settled: ${JSON.stringify(answer)}`));
-        settled += batch.length;
-        if (settled === total) resolve();
-      }, reject);
-    };
-    const run = async (claimed: ClaimedRun): Promise<void> => {
-      const startedAt = store.now();
-      await null; // the handler
-      running -= 1;
-      if (ended.length === 0) queueMicrotask(flush);
-      ended.push({
-        runId: claimed.runId,
-        jobId: claimed.jobId,
-        ownerEpoch: claimed.ownerEpoch,
-        outcome: "succeeded",
-        reason: "handler_returned",
-        spend: "attempt",
-        then: { to: "done" },
-        ...(claimed.started ? {} : { startedAt }),
-      });
-      next();
-    };
-    const next = (): void => {
-      while (running < one.concurrency) {
-        const claimed = waiting.shift();
-        if (claimed === undefined) return;
-        running += 1;
-        void run(claimed);
-      }
-    };
-    const refill = async (): Promise<void> => {
-      const free = one.outstanding - held;
-      if (claiming || settled + held >= total || free === 0 || (free < one.outstanding / 4 && waiting.length > 0)) return;
-      claiming = true;
-      held += free;
-      claimSeq += 1;
-      const startNow = Math.max(0, one.concurrency - running - waiting.length);
-      const runs = await store.runs.claim({ claimId: `${workerId}-${claimSeq}`, workerId, claimSeq, queues, max: free, startNow });
-      claiming = false;
-      held -= free - runs.length;
-      waiting.push(...runs);
-      next();
-      void refill();
-    };
-    refill().catch(reject);
-  });
-  return total / ((performance.now() - began) / 1000);
-}
-
-function format(perSecond: number): string {
-  return `${(perSecond / 1000).toFixed(1)} k`;
 }

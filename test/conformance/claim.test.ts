@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import type { WorkerId } from "../../src/domain/ids.ts";
 import type { ClaimRequest } from "../../src/store/port/runs.ts";
 import type { Store } from "../../src/store/store.ts";
+import { present } from "../support/present.ts";
 import { addItem, claim, declareQueues, onlyJobOf, registerWorker, success } from "../support/store-rows.ts";
 import { describeStores, type OpenTestStore } from "../support/stores.ts";
 
@@ -62,7 +63,7 @@ describeStores((open) => {
       visitId: null,
     });
     const now = store.now();
-    expect(await store.runs.get(run!.runId)).toMatchObject({
+    expect(await store.runs.get(present(run).runId)).toMatchObject({
       jobId,
       attempt: 1,
       state: "started",
@@ -77,7 +78,12 @@ describeStores((open) => {
       process: null,
       slotKey: null,
     });
-    expect(await store.jobs.get(run!.jobId)).toMatchObject({ state: "running", currentRunId: run!.runId, runCount: 1, attempts: 1 });
+    expect(await store.jobs.get(present(run).jobId)).toMatchObject({
+      state: "running",
+      currentRunId: present(run).runId,
+      runCount: 1,
+      attempts: 1,
+    });
   });
 
   test("handlers are claimed as started as far as startNow goes, the rest and every command as reserved, unspent", async () => {
@@ -119,7 +125,7 @@ describeStores((open) => {
     expect(a).toHaveLength(2);
     expect(b).toEqual(a);
     // What has ended meanwhile is not handed out again.
-    await store.runs.settle([success(first[0]!, { exitCode: undefined as never })].map(({ exitCode: _, ...rest }) => rest));
+    await store.runs.settle([success(present(first[0]))]);
     expect(await store.runs.claim(request(workerId, 1, { max: 3, startNow: 1 }))).toEqual(first.slice(1));
     expect(await store.upkeep.checkInvariants()).toEqual([]);
   });
@@ -128,10 +134,11 @@ describeStores((open) => {
     const { store } = await withWorker(open);
     await enqueue(store, "t", 4);
     const [dead, stopped, draining] = await Promise.all(["a", "b", "c"].map((name) => registerWorker(store, name)));
-    await store.workers.bury(dead!, { reason: "dead_pid", message: "gone", evidence: "{}", actor: "test" });
-    await store.workers.leave(stopped!);
-    await store.workers.drain(draining!);
-    for (const workerId of [dead!, stopped!, draining!, 999 as WorkerId]) expect(await store.runs.claim(request(workerId, 1))).toEqual([]);
+    await store.workers.bury(present(dead), { reason: "dead_pid", message: "gone", evidence: "{}", actor: "test" });
+    await store.workers.leave(present(stopped));
+    await store.workers.drain(present(draining));
+    for (const workerId of [present(dead), present(stopped), present(draining), 999 as WorkerId])
+      expect(await store.runs.claim(request(workerId, 1))).toEqual([]);
     expect(await claim(store, { queues: ["t"] })).toHaveLength(4);
   });
 
@@ -170,7 +177,7 @@ describeStores((open) => {
     expect(runs.filter((run) => run.queue === "t")).toHaveLength(2);
     expect(await store.upkeep.slots()).toEqual([{ key: "p.prep", capacity: 2, used: 2 }]);
     expect(await store.runs.claim(request(workerId, 2, { queues }))).toEqual([]);
-    const held = runs.find((run) => run.queue === "p/prep")!;
+    const held = present(runs.find((run) => run.queue === "p/prep"));
     expect(await store.runs.settle([success(held)])).toEqual([{ kind: "ok" }]);
     expect(await store.upkeep.slots()).toEqual([{ key: "p.prep", capacity: 2, used: 1 }]);
     expect(await store.runs.claim(request(workerId, 3, { queues }))).toHaveLength(1);

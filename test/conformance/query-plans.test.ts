@@ -14,6 +14,7 @@ import { createHot } from "../../src/store/sqlite/hot.ts";
 import { initial } from "../../src/store/migrations/0001-initial.sqlite.ts";
 import type { Store } from "../../src/store/store.ts";
 import { createDatabase } from "../support/postgres.ts";
+import { present } from "../support/present.ts";
 import { addItem, claim, declareQueues, failure, farFuture, processOn, registerWorker, startRun, success } from "../support/store-rows.ts";
 import { StoreTestClock } from "../support/stores.ts";
 import { tempDir } from "../support/temp-dir.ts";
@@ -28,25 +29,25 @@ async function exercise(store: Store): Promise<void> {
   const runs = await claim(store, { workerId });
   await claim(store, { workerId, queues: ["t"] });
   const [a, b, c, d] = runs.filter((run) => run.queue === "t");
-  const command = runs.find((run) => run.queue === "p/ocr")!;
+  const command = present(runs.find((run) => run.queue === "p/ocr"));
   const fence = { runId: command.runId, ownerEpoch: command.ownerEpoch };
   await startRun(store, command);
   await store.runs.recordProcess({ ...fence, process: processOn("host-a", 7) });
   await store.runs.recordExit({ ...fence, exitCode: 0, checkAt: farFuture });
   await store.runs.recordGatePending({ ...fence, checkAt: farFuture });
-  const { exitCode: _, ...plain } = success(a!);
-  await store.runs.settle([plain, { ...plain, runId: b!.runId, jobId: b!.jobId, startedAt: store.now() }]);
-  await store.runs.settle([failure(c!, { then: { to: "queued" }, stopBy: farFuture }), { ...plain, runId: 5 as RunId }]);
-  await store.runs.beat([{ runId: d!.runId, at: store.now() }]);
+  const { exitCode: _, ...plain } = success(present(a));
+  await store.runs.settle([plain, { ...plain, runId: present(b).runId, jobId: present(b).jobId, startedAt: store.now() }]);
+  await store.runs.settle([failure(present(c), { then: { to: "queued" }, stopBy: farFuture }), { ...plain, runId: 5 as RunId }]);
+  await store.runs.beat([{ runId: present(d).runId, at: store.now() }]);
   await store.runs.moveChecks([{ ...fence, checkAt: farFuture }]);
   await store.workers.renew({ workerId, held: runs.map((run) => run.runId), claimSeqReceived: 1 });
   await store.runs.listDue({ now: store.now(), limit: 500 });
-  await store.runs.listOfWorkers({ workerIds: [workerId], limit: 500, after: { workerId, runId: d!.runId } });
+  await store.runs.listOfWorkers({ workerIds: [workerId], limit: 500, after: { workerId, runId: present(d).runId } });
   await store.runs.listLocalProcesses(asHostId("host-a"));
   await store.runs.listLive(runs.map((run) => run.runId));
-  await store.runs.listAllLive({ limit: 100, after: d!.runId });
+  await store.runs.listAllLive({ limit: 100, after: present(d).runId });
   await store.runs.listBlocked({ limit: 100 });
-  await store.runs.clearBlocks([{ jobId: c!.jobId, runId: c!.runId, proof: "pid_gone", actor: "stopper" }]);
+  await store.runs.clearBlocks([{ jobId: present(c).jobId, runId: present(c).runId, proof: "pid_gone", actor: "stopper" }]);
   await store.runs.takeOver({ ...fence, ownerEpoch: asOwnerEpoch(1), workerId, actor: "a", reason: "r", checkAt: farFuture });
   await store.runs.addSuspend({ hostId: asHostId("host-a"), ms: 1 });
   await store.runs.settleLostPage({
@@ -145,7 +146,7 @@ describe("SQLite", () => {
 });
 
 describe("PostgreSQL", () => {
-  const { prepareValue } = createRequire(import.meta.url)("pg/lib/utils.js") as { prepareValue(value: unknown): string | null };
+  const driver = createRequire(import.meta.url)("pg/lib/utils.js") as { readonly prepareValue: (value: unknown) => string | null };
 
   interface PlanNode {
     readonly "Node Type": string;
@@ -197,14 +198,14 @@ describe("PostgreSQL", () => {
       for (const [index, statement] of seen.entries()) {
         await client.query(`prepare plan_${index} as ${statement.text}`);
         const values = statement.values.map((value) => {
-          const text = prepareValue(value);
-          return text === null ? "null" : pg.escapeLiteral(String(text));
+          const text = driver.prepareValue(value);
+          return text === null ? "null" : pg.escapeLiteral(text);
         });
         const parameters = values.length === 0 ? "" : `(${values.join(", ")})`;
         const { rows } = await client.query<{ "QUERY PLAN": readonly { Plan: PlanNode }[] }>(
           `explain (format json) execute plan_${index}${parameters}`,
         );
-        plans.push({ ...statement, nodes: nodesOf(rows[0]!["QUERY PLAN"][0]!.Plan) });
+        plans.push({ ...statement, nodes: nodesOf(present(present(rows[0])["QUERY PLAN"][0]).Plan) });
       }
       return plans;
     } finally {
@@ -263,6 +264,6 @@ describe("PostgreSQL", () => {
 
     const candidates = plans.find((one) => one.name === "claim")?.nodes.find((node) => node["Subplan Name"] === "CTE candidates");
     expect(candidates).toBeDefined();
-    expect(nodesOf(candidates!).map((node) => node["Node Type"])).not.toContain("Sort");
+    expect(nodesOf(present(candidates)).map((node) => node["Node Type"])).not.toContain("Sort");
   });
 });

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import type { RunId, WorkerId } from "../../src/domain/ids.ts";
+import { present } from "../support/present.ts";
 import { claim, claimOne, declareQueues, failure, farFuture, registerWorker, success } from "../support/store-rows.ts";
 import { describeStores, type OpenTestStore } from "../support/stores.ts";
 
@@ -25,11 +26,13 @@ describeStores((open) => {
     const [held, ended, taken, reaped] = await claim(store, { workerId });
     const other = await registerWorker(store, "other");
     const missing = 4_000_000 as RunId;
-    await store.runs.settle([success(ended!)]);
-    await store.runs.settle([failure(reaped!, { outcome: "hung", reason: "heartbeat", then: { to: "queued" }, actor: "job-reaper" })]);
+    await store.runs.settle([success(present(ended))]);
+    await store.runs.settle([
+      failure(present(reaped), { outcome: "hung", reason: "heartbeat", then: { to: "queued" }, actor: "job-reaper" }),
+    ]);
     await store.runs.takeOver({
-      runId: taken!.runId,
-      ownerEpoch: taken!.ownerEpoch,
+      runId: present(taken).runId,
+      ownerEpoch: present(taken).ownerEpoch,
       workerId: other,
       actor: "adoption",
       reason: "dead_pid",
@@ -37,14 +40,14 @@ describeStores((open) => {
     });
     const { lost } = await store.workers.renew({
       workerId,
-      held: [held!, ended!, taken!, reaped!].map((run) => run.runId).concat(missing),
+      held: [present(held), present(ended), present(taken), present(reaped)].map((run) => run.runId).concat(missing),
       claimSeqReceived: 1,
     });
     const why = new Map(lost.map((row) => [row.runId, row.why]));
     expect(why.size).toBe(4);
-    expect(why.get(ended!.runId)).toBe("the run has ended as succeeded (exit_0)");
-    expect(why.get(reaped!.runId)).toBe("the run has ended as hung (heartbeat)");
-    expect(why.get(taken!.runId)).toBe(`worker ${other} supervises the run now (owner epoch 2)`);
+    expect(why.get(present(ended).runId)).toBe("the run has ended as succeeded (exit_0)");
+    expect(why.get(present(reaped).runId)).toBe("the run has ended as hung (heartbeat)");
+    expect(why.get(present(taken).runId)).toBe(`worker ${other} supervises the run now (owner epoch 2)`);
     expect(why.get(missing)).toBe("there is no such run");
   });
 
@@ -89,8 +92,8 @@ describeStores((open) => {
         { runId: ended.runId, at },
       ]),
     ).toEqual([ended.runId]);
-    expect(await store.runs.beat([{ runId: run.runId, at: before!.reservedAt }])).toEqual([]);
-    expect(await store.runs.get(run.runId)).toMatchObject({ progressAt: at, progress: '{"page":2}', checkAt: before!.checkAt });
+    expect(await store.runs.beat([{ runId: run.runId, at: present(before).reservedAt }])).toEqual([]);
+    expect(await store.runs.get(run.runId)).toMatchObject({ progressAt: at, progress: '{"page":2}', checkAt: present(before).checkAt });
     expect((await store.runs.get(ended.runId))?.progressAt).toBeNull();
   });
 });

@@ -3,6 +3,7 @@ import { asHostId, asOwnerEpoch, type RunId, type WorkerId } from "../../src/dom
 import { addMs } from "../../src/domain/time.ts";
 import type { ClaimedRun } from "../../src/store/port/runs.ts";
 import type { Store } from "../../src/store/store.ts";
+import { present } from "../support/present.ts";
 import {
   addItem,
   claim,
@@ -57,15 +58,19 @@ describeStores((open) => {
     await store.jobs.enqueue({ queue: "p/ocr", jobs: [{}, {}] });
     const [taken, ended] = await claim(store);
     const next = await registerWorker(store, "next");
-    await store.runs.takeOver({ ...fenceOf(taken!), workerId: next, actor: "adoption", reason: "dead_pid", checkAt: farFuture });
-    await store.runs.settle([failure(ended!, { outcome: "never_started", spend: "nothing", then: { to: "queued" } })]);
-    const answers = await store.runs.start([begin(store, taken!), begin(store, ended!), begin(store, { ...taken!, runId: 999 as RunId })]);
+    await store.runs.takeOver({ ...fenceOf(present(taken)), workerId: next, actor: "adoption", reason: "dead_pid", checkAt: farFuture });
+    await store.runs.settle([failure(present(ended), { outcome: "never_started", spend: "nothing", then: { to: "queued" } })]);
+    const answers = await store.runs.start([
+      begin(store, present(taken)),
+      begin(store, present(ended)),
+      begin(store, { ...present(taken), runId: 999 as RunId }),
+    ]);
     expect(answers).toMatchObject([
       { kind: "lost", now: { ownerEpoch: 2, state: "reserved", workerId: next } },
       { kind: "lost", now: { state: "ended" } },
       { kind: "gone" },
     ]);
-    expect(await store.jobs.get(taken!.jobId)).toMatchObject({ attempts: 0 });
+    expect(await store.jobs.get(present(taken).jobId)).toMatchObject({ attempts: 0 });
   });
 
   test("a command's own process replaces its wrapper's, which is kept beside it", async () => {
@@ -127,7 +132,7 @@ describeStores((open) => {
       ),
     );
     expect(epochs.filter((epoch) => epoch === 2)).toHaveLength(1);
-    const winner = workers[epochs.indexOf(asOwnerEpoch(2))]!;
+    const winner = present(workers[epochs.indexOf(asOwnerEpoch(2))]);
     expect(await store.runs.get(run.runId)).toMatchObject({ ownerEpoch: 2, workerId: winner, state: "started" });
     expect(await store.runs.beat([{ runId: run.runId, at: store.now() }])).toEqual([]);
     expect((await store.actions.list({ runId: run.runId, limit: 10 })).map((row) => row.action)).toEqual(["run.taken_over"]);
@@ -143,11 +148,11 @@ describeStores((open) => {
     await store.jobs.enqueue({ queue: "t", agent: "developer", repo: "shop", maxLosses: 4, jobs: [{}] });
     const workerId = await registerWorker(store);
     const [a, b] = await claim(store, { workerId });
-    await startRun(store, a!);
+    await startRun(store, present(a));
     expect(await store.runs.listDue({ now: store.now(), limit: 10 })).toEqual([]);
     clock.advance(90_000_000);
     const due = await store.runs.listDue({ now: store.now(), limit: 10 });
-    expect(due.map((run) => run.id)).toEqual([a!.runId, b!.runId]);
+    expect(due.map((run) => run.id)).toEqual([present(a).runId, present(b).runId]);
     expect(due[0]).toMatchObject({
       queue: "p/prep",
       itemId: item.id,
@@ -172,11 +177,11 @@ describeStores((open) => {
     expect(await store.runs.listDue({ now: store.now(), limit: 1 })).toHaveLength(1);
     const later = addMs(store.now(), 1_000);
     await store.runs.moveChecks([
-      { ...fenceOf(a!), checkAt: later },
-      { runId: b!.runId, ownerEpoch: asOwnerEpoch(7), checkAt: later },
+      { ...fenceOf(present(a)), checkAt: later },
+      { runId: present(b).runId, ownerEpoch: asOwnerEpoch(7), checkAt: later },
     ]);
-    expect((await store.runs.listDue({ now: store.now(), limit: 10 })).map((run) => run.id)).toEqual([b!.runId]);
-    await store.runs.settle([success(b!)]);
+    expect((await store.runs.listDue({ now: store.now(), limit: 10 })).map((run) => run.id)).toEqual([present(b).runId]);
+    await store.runs.settle([success(present(b))]);
     expect(await store.runs.listDue({ now: farFuture, limit: 10 })).toHaveLength(1);
   });
 
@@ -190,21 +195,21 @@ describeStores((open) => {
     ];
     const runs: ClaimedRun[] = [];
     for (const workerId of workers) runs.push(...(await claim(store, { workerId, max: 3 })));
-    await store.runs.settle([success(runs[1]!)]);
+    await store.runs.settle([success(present(runs[1]))]);
     const live = runs.filter((_, index) => index !== 1).map((run) => run.runId);
     const ids = (rows: readonly { readonly id: RunId }[]) => rows.map((row) => row.id);
     expect(ids(await store.runs.listAllLive({ limit: 100 }))).toEqual(live);
-    expect(ids(await store.runs.listAllLive({ limit: 3, after: live[2]! }))).toEqual(live.slice(3, 6));
+    expect(ids(await store.runs.listAllLive({ limit: 3, after: present(live[2]) }))).toEqual(live.slice(3, 6));
     expect(ids(await store.runs.listAllLive({ limit: 100, hostId: asHostId("host-b") }))).toEqual(runs.slice(3, 6).map((run) => run.runId));
-    expect(ids(await store.runs.listLive([live[0]!, runs[1]!.runId, live[4]!]))).toEqual([live[0], live[4]]);
-    const first = await store.runs.listOfWorkers({ workerIds: [workers[2]!, workers[0]!], limit: 3 });
-    expect(ids(first)).toEqual([runs[0]!.runId, runs[2]!.runId, runs[6]!.runId]);
-    const after = { workerId: workers[2]!, runId: runs[6]!.runId };
-    expect(ids(await store.runs.listOfWorkers({ workerIds: [workers[2]!, workers[0]!], limit: 9, after }))).toEqual([
-      runs[7]!.runId,
-      runs[8]!.runId,
+    expect(ids(await store.runs.listLive([present(live[0]), present(runs[1]).runId, present(live[4])]))).toEqual([live[0], live[4]]);
+    const first = await store.runs.listOfWorkers({ workerIds: [present(workers[2]), present(workers[0])], limit: 3 });
+    expect(ids(first)).toEqual([present(runs[0]).runId, present(runs[2]).runId, present(runs[6]).runId]);
+    const after = { workerId: present(workers[2]), runId: present(runs[6]).runId };
+    expect(ids(await store.runs.listOfWorkers({ workerIds: [present(workers[2]), present(workers[0])], limit: 9, after }))).toEqual([
+      present(runs[7]).runId,
+      present(runs[8]).runId,
     ]);
-    expect((await store.runs.ofJob(runs[1]!.jobId)).map((row) => row.outcome)).toEqual(["succeeded"]);
+    expect((await store.runs.ofJob(present(runs[1]).jobId)).map((row) => row.outcome)).toEqual(["succeeded"]);
   });
 
   test("a host's suspend is added to its live runs: commands by their process, handlers by their worker", async () => {
@@ -216,9 +221,11 @@ describeStores((open) => {
     const [handler] = await claim(store, { workerId: here, queues: ["t"], max: 1 });
     const [elsewhere] = await claim(store, { workerId: there, queues: ["t"], max: 1 });
     const [command] = await claim(store, { workerId: there, queues: ["p/ocr"] });
-    await startRun(store, command!, processOn("host-a", 77));
+    await startRun(store, present(command), processOn("host-a", 77));
     await store.runs.addSuspend({ hostId: asHostId("host-a"), ms: 4_000 });
-    const slept = await Promise.all([handler, elsewhere, command].map(async (run) => (await store.runs.get(run!.runId))?.suspendedMs));
+    const slept = await Promise.all(
+      [handler, elsewhere, command].map(async (run) => (await store.runs.get(present(run).runId))?.suspendedMs),
+    );
     expect(slept).toEqual([4_000, 0, 4_000]);
   });
 
@@ -230,7 +237,7 @@ describeStores((open) => {
     await store.runs.settle([success(run, { then: { to: "done", advance: stageEntry("ocr") }, stopBy: addMs(store.now(), 5_000) })]);
     const blocked = await store.runs.listBlocked({ limit: 10 });
     expect(blocked.map((row) => row.run.id)).toEqual([run.runId, run.runId]);
-    expect(await store.runs.listBlocked({ limit: 10, after: blocked[0]!.jobId })).toHaveLength(1);
+    expect(await store.runs.listBlocked({ limit: 10, after: present(blocked[0]).jobId })).toHaveLength(1);
     expect(await claim(store)).toEqual([]);
     expect(await store.runs.clearBlocks([{ jobId: run.jobId, runId: run.runId, proof: "pid_gone", actor: "stopper" }])).toEqual([true]);
     expect(await store.runs.listBlocked({ limit: 10 })).toEqual([]);
@@ -264,13 +271,13 @@ describeStores((open) => {
     const runs = await claim(store, { workerId });
     expect(runs).toHaveLength(5);
     expect(await store.runs.settleLostPage(page(store, [workerId]))).toEqual({ settled: 5, more: false });
-    expect(await store.jobs.get(retried!)).toMatchObject({ state: "queued", attempts: 1, losses: 0 });
-    expect(await store.jobs.get(failed!)).toMatchObject({ state: "failed", attempts: 1 });
-    expect(await store.jobs.get(lost!)).toMatchObject({ state: "queued", attempts: 0, losses: 1 });
-    expect(await store.jobs.get(held!)).toMatchObject({ state: "held", attempts: 0, losses: 1 });
-    expect(await store.jobs.get(reserved!)).toMatchObject({ state: "queued", attempts: 0, losses: 0 });
+    expect(await store.jobs.get(present(retried))).toMatchObject({ state: "queued", attempts: 1, losses: 0 });
+    expect(await store.jobs.get(present(failed))).toMatchObject({ state: "failed", attempts: 1 });
+    expect(await store.jobs.get(present(lost))).toMatchObject({ state: "queued", attempts: 0, losses: 1 });
+    expect(await store.jobs.get(present(held))).toMatchObject({ state: "held", attempts: 0, losses: 1 });
+    expect(await store.jobs.get(present(reserved))).toMatchObject({ state: "queued", attempts: 0, losses: 0 });
     expect((await store.outbox.due(10)).map((entry) => entry.key).sort()).toEqual(
-      [`job.failed:${failed}:${runs[1]!.runId}`, `job.held:${held}:${runs[3]!.runId}`].sort(),
+      [`job.failed:${failed}:${present(runs[1]).runId}`, `job.held:${held}:${present(runs[3]).runId}`].sort(),
     );
     for (const run of runs) {
       const outcome = run.jobId === reserved ? "never_started" : "lost";
@@ -289,7 +296,7 @@ describeStores((open) => {
     await store.jobs.enqueue({ queue: "p/ocr", jobs: [{}] });
     const workerId = await registerWorker(store);
     const runs = await claim(store, { workerId });
-    await startRun(store, runs.find((run) => run.queue === "p/ocr")!);
+    await startRun(store, present(runs.find((run) => run.queue === "p/ocr")));
     expect(await store.runs.settleLostPage(page(store, [workerId]))).toEqual({ settled: 0, more: false });
     expect(await store.runs.listOfWorkers({ workerIds: [workerId], limit: 10 })).toHaveLength(2);
   });
@@ -320,16 +327,16 @@ describeStores((open) => {
     const lose = async () => await store.runs.settleLostPage(page(store, [workerId]));
     await claim(store, { workerId });
     await lose();
-    expect(await store.jobs.get(quick!)).toMatchObject({ state: "queued" });
+    expect(await store.jobs.get(present(quick))).toMatchObject({ state: "queued" });
     clock.advance(1_000);
     await claim(store, { workerId });
     await lose();
-    expect(await store.jobs.get(quick!)).toMatchObject({ state: "scheduled", attempts: 2 });
+    expect(await store.jobs.get(present(quick))).toMatchObject({ state: "scheduled", attempts: 2 });
     const [unlucky] = await store.jobs.enqueue({ queue: "p/ocr", maxAttempts: 9, jobs: [{}] });
     for (const attempts of [0, 0, 0, 1, 2]) {
       expect(await claim(store, { workerId, queues: ["p/ocr"] })).toHaveLength(1);
       await lose();
-      expect(await store.jobs.get(unlucky!)).toMatchObject({ state: "queued", attempts });
+      expect(await store.jobs.get(present(unlucky))).toMatchObject({ state: "queued", attempts });
     }
   });
 

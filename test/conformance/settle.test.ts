@@ -3,6 +3,7 @@ import { asOwnerEpoch } from "../../src/domain/ids.ts";
 import { addMs } from "../../src/domain/time.ts";
 import type { ClaimedRun, Settlement } from "../../src/store/port/runs.ts";
 import type { Store } from "../../src/store/store.ts";
+import { present } from "../support/present.ts";
 import {
   addItem,
   claim,
@@ -85,7 +86,13 @@ describeStores((open) => {
     });
     const startedAt = clock.advance(10);
     await store.runs.start([
-      { runId: runs[1]!.runId, ownerEpoch: runs[1]!.ownerEpoch, startedAt, limits: { maxRunningMs: 1e9 }, checkAt: farFuture },
+      {
+        runId: present(runs[1]).runId,
+        ownerEpoch: present(runs[1]).ownerEpoch,
+        startedAt,
+        limits: { maxRunningMs: 1e9 },
+        checkAt: farFuture,
+      },
     ]);
     const folded = addMs(startedAt, 3);
     clock.advance(20);
@@ -104,7 +111,7 @@ describeStores((open) => {
     const { store } = await withQueues(open);
     await enqueue(store, 20);
     const runs = await claim(store, { max: 20 });
-    const stale = runs[7]!;
+    const stale = present(runs[7]);
     await store.runs.settle([failure(stale, { then: { to: "queued" }, exitCode: 1 })]);
     const second = await claimOne(store);
     expect(second.jobId).toBe(stale.jobId);
@@ -137,19 +144,19 @@ describeStores((open) => {
     const [run, other] = await claim(store);
     const next = await registerWorker(store, "next");
     const epoch = await store.runs.takeOver({
-      runId: run!.runId,
-      ownerEpoch: run!.ownerEpoch,
+      runId: present(run).runId,
+      ownerEpoch: present(run).ownerEpoch,
       workerId: next,
       actor: "adoption",
       reason: "dead_pid",
       checkAt: farFuture,
     });
     expect(epoch).toBe(2);
-    expect(await store.runs.settle([plain(run!), plain(other!)])).toMatchObject([
+    expect(await store.runs.settle([plain(present(run)), plain(present(other))])).toMatchObject([
       { kind: "lost", now: { ownerEpoch: 2, state: "started", workerId: next } },
       { kind: "ok" },
     ]);
-    expect(await store.runs.settle([plain(run!, { ownerEpoch: asOwnerEpoch(2) })])).toEqual([{ kind: "ok" }]);
+    expect(await store.runs.settle([plain(present(run), { ownerEpoch: asOwnerEpoch(2) })])).toEqual([{ kind: "ok" }]);
     expect(await store.upkeep.checkInvariants()).toEqual([]);
   });
 
@@ -224,16 +231,19 @@ describeStores((open) => {
     const runs = await claim(store);
     for (const run of runs) await startRun(store, run);
     const [a, b, c] = runs;
-    await expect(store.runs.settle([success(a!, { exitCode: 1 })])).rejects.toMatchObject({ code: "bad_request" });
-    await expect(store.runs.settle([failure(a!, { then: { to: "done" } })])).rejects.toMatchObject({ code: "bad_request" });
-    await store.runs.recordExit({ runId: b!.runId, ownerEpoch: b!.ownerEpoch, exitCode: 9, checkAt: farFuture });
-    await expect(store.runs.settle([plain(b!)])).rejects.toMatchObject({ code: "bad_request" });
+    await expect(store.runs.settle([success(present(a), { exitCode: 1 })])).rejects.toMatchObject({ code: "bad_request" });
+    await expect(store.runs.settle([failure(present(a), { then: { to: "done" } })])).rejects.toMatchObject({ code: "bad_request" });
+    await store.runs.recordExit({ runId: present(b).runId, ownerEpoch: present(b).ownerEpoch, exitCode: 9, checkAt: farFuture });
+    await expect(store.runs.settle([plain(present(b))])).rejects.toMatchObject({ code: "bad_request" });
     for (const run of runs) expect(await store.jobs.get(run.jobId)).toMatchObject({ state: "running" });
     // What one settlement is refused for does not touch the others of its turn.
-    const [bad, good] = await Promise.allSettled([store.runs.settle([success(a!, { exitCode: 1 })]), store.runs.settle([plain(c!)])]);
+    const [bad, good] = await Promise.allSettled([
+      store.runs.settle([success(present(a), { exitCode: 1 })]),
+      store.runs.settle([plain(present(c))]),
+    ]);
     expect(bad.status).toBe("rejected");
     expect(good).toMatchObject({ status: "fulfilled", value: [{ kind: "ok" }] });
-    expect((await store.runs.get(c!.runId))?.exitCode).toBeNull();
+    expect((await store.runs.get(present(c).runId))?.exitCode).toBeNull();
   });
 
   test("a retry later is scheduled, and comes back at its time", async () => {
@@ -254,14 +264,14 @@ describeStores((open) => {
     await enqueue(store, 3, { maxAttempts: 3, maxLosses: 3 });
     const [attempt, loss, nothing] = await claim(store);
     await store.runs.settle([
-      failure(attempt!, { spend: "attempt", then: { to: "queued" } }),
-      failure(loss!, { outcome: "lost", reason: "dead_pid", spend: "loss", then: { to: "queued" } }),
-      failure(nothing!, { outcome: "released", reason: "drain", spend: "nothing", then: { to: "queued" } }),
+      failure(present(attempt), { spend: "attempt", then: { to: "queued" } }),
+      failure(present(loss), { outcome: "lost", reason: "dead_pid", spend: "loss", then: { to: "queued" } }),
+      failure(present(nothing), { outcome: "released", reason: "drain", spend: "nothing", then: { to: "queued" } }),
     ]);
-    expect(await store.jobs.get(attempt!.jobId)).toMatchObject({ attempts: 1, losses: 0 });
-    expect(await store.jobs.get(loss!.jobId)).toMatchObject({ attempts: 0, losses: 1 });
-    expect(await store.jobs.get(nothing!.jobId)).toMatchObject({ attempts: 0, losses: 0 });
-    expect(await store.runs.get(loss!.runId)).toMatchObject({ outcome: "lost", spent: "loss" });
+    expect(await store.jobs.get(present(attempt).jobId)).toMatchObject({ attempts: 1, losses: 0 });
+    expect(await store.jobs.get(present(loss).jobId)).toMatchObject({ attempts: 0, losses: 1 });
+    expect(await store.jobs.get(present(nothing).jobId)).toMatchObject({ attempts: 0, losses: 0 });
+    expect(await store.runs.get(present(loss).runId)).toMatchObject({ outcome: "lost", spent: "loss" });
   });
 
   test("a reserved run that is handed back has spent nothing", async () => {
@@ -317,7 +327,8 @@ describeStores((open) => {
     const other = store.capabilities.manyWriters ? await openAgain() : store;
     const settlement = success(run, { then: { to: "done", advance: stageEntry("ocr"), output: '{"pages":3}' } });
     const answers = await Promise.all(Array.from({ length: 8 }, (_, index) => (index % 2 === 0 ? store : other).runs.settle([settlement])));
-    expect(answers.map(([answer]) => answer?.kind).sort()).toEqual([...Array.from({ length: 7 }, () => "already"), "ok"]);
+    const kinds = answers.map(([answer]) => answer?.kind);
+    expect([kinds.filter((kind) => kind === "ok").length, kinds.filter((kind) => kind === "already").length]).toEqual([1, 7]);
     expect(await store.items.get(item.id)).toMatchObject({ stage: "ocr", state: "active" });
     expect(await store.items.visits(item.id)).toMatchObject([
       { stage: "prep", state: "passed", output: '{"pages":3}' },
@@ -333,7 +344,7 @@ describeStores((open) => {
     const [bad, good] = [await addItem(store, "bad"), await addItem(store, "good")];
     const runs = await claim(store);
     for (const run of runs) await startRun(store, run);
-    const of = (itemId: number): ClaimedRun => runs.find((run) => run.itemId === itemId)!;
+    const of = (itemId: number): ClaimedRun => present(runs.find((run) => run.itemId === itemId));
     const settled = store.runs.settle([
       success(of(bad.id), { then: { to: "done", advance: stageEntry("nowhere") } }),
       success(of(good.id), { then: { to: "done", advance: { kind: "finish" } } }),

@@ -8,8 +8,8 @@ import { asInstant } from "../../src/domain/time.ts";
 import { openStore } from "../../src/store/open-store.ts";
 import type { Store } from "../../src/store/store.ts";
 import { createDatabase } from "../support/postgres.ts";
-import { registerWorker } from "../support/store-rows.ts";
 import { requeueLeftovers, work } from "../support/store-load.ts";
+import { registerWorker } from "../support/store-rows.ts";
 import { tempDir } from "../support/temp-dir.ts";
 
 const script = join(import.meta.dirname, "../support/store-load.ts");

@@ -1,4 +1,5 @@
 import { Kysely, PostgresDialect } from "kysely";
+import type { Instant } from "../../domain/time.ts";
 import { checkClaim, firstChecks } from "../claim-rules.ts";
 import type { Database } from "../database.ts";
 import { checkEnqueueGroup } from "../enqueue-groups.ts";
@@ -30,7 +31,7 @@ const triesMax = 4;
 export function createHot(outer: PostgresEngine): HotVerbs {
   const engine = plannedEngine(outer);
   const lanes = new Lanes({ target: outer.target, hint: (hints) => outer.hint(...hints) });
-  const { now } = engine;
+  const now = (): Instant => engine.now();
   const enqueue = lanes.addPhase(new EnqueuePhase(now));
   const settle = lanes.addPhase(new SettlePhase(now));
   const verb = lanes.addPhase(new VerbPhase());

@@ -94,13 +94,13 @@ export class Lanes {
   #idle: (() => void) | undefined;
 
   constructor(options: { readonly target: PostgresTarget; readonly hint: (hints: Iterable<StoreHint>) => void }) {
-    this.#config = { ...hotConfig(options.target), pipeline: true } as pg.ClientConfig;
+    this.#config = { ...hotConfig(options.target), pipeline: true };
     this.#store = options.target.name;
     this.#hint = options.hint;
   }
 
   addPhase<Input, Output>(phase: LanePhase<Input, Output>): (input: Input) => Promise<Output> {
-    const queue: Queue = { phase: phase as unknown as LanePhase<unknown, unknown>, waiting: [] };
+    const queue: Queue = { phase, waiting: [] };
     this.#queues.push(queue);
     return (input) => {
       if (this.#closed) return Promise.reject(storeClosed());
@@ -135,13 +135,18 @@ export class Lanes {
       const taken = this.#take();
       if (taken.length === 0) break;
       this.#busy[lane] = true;
-      void this.#turn(lane, taken).finally(() => {
-        this.#busy[lane] = false;
-        if (this.#queues.some((queue) => queue.waiting.length > 0)) this.#schedule();
-        else if (!this.#scheduled && !this.#busy.includes(true)) this.#idle?.();
-      });
+      this.#turn(lane, taken).then(
+        () => this.#afterTurn(lane),
+        () => this.#afterTurn(lane),
+      );
     }
   };
+
+  #afterTurn(lane: number): void {
+    this.#busy[lane] = false;
+    if (this.#queues.some((queue) => queue.waiting.length > 0)) this.#schedule();
+    else if (!this.#scheduled && !this.#busy.includes(true)) this.#idle?.();
+  }
 
   #take(): readonly Taken[] {
     const taken: Taken[] = [];

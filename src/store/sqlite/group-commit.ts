@@ -62,7 +62,7 @@ export class GroupCommit {
 
   /** Answers the way to join a group: one more input of this phase. */
   addPhase<Input, Output>(phase: GroupPhase<Input, Output>): (input: Input) => Promise<Output> {
-    const lane: Lane = { phase: phase as unknown as GroupPhase<unknown, unknown>, waiting: [] };
+    const lane: Lane = { phase, waiting: [] };
     this.#lanes.push(lane);
     return (input) => this.#join<Output>(lane, input);
   }

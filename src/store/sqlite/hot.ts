@@ -6,7 +6,7 @@ import type { FencedAnswer } from "../port/runs.ts";
 import { createRunReads } from "../run-reads.ts";
 import { createRunVerbs } from "../run-verbs.ts";
 import { type RunEndWriter, settleItems } from "../settle-items.ts";
-import { freeNeverStartedEnds, type LostRun, lostPageMax, planLoss, spreadBeyond } from "../settle-plan.ts";
+import { freeNeverStartedEnds, lostPageMax, planLoss, spreadBeyond } from "../settle-plan.ts";
 import type { StoreHint } from "../store.ts";
 import type { Instant } from "../../domain/time.ts";
 import { ClaimPhase } from "./claim.ts";
@@ -90,7 +90,7 @@ export function createHot(engine: SqliteEngine): HotVerbs {
         const limit = Math.min(page.limit, lostPageMax);
         return await verb((at, hints) => {
           // One row more than the page tells whether there is another page, and enough to tell a small event from a large one.
-          const lost = ends.lost<LostRun>({
+          const lost = ends.lost({
             workerIds: page.workerIds,
             limit: Math.max(limit, spreadBeyond) + 1,
             neverStartedEnds: freeNeverStartedEnds,

@@ -5,7 +5,6 @@ import { type NotHeldRow, noSuchSession, startAnswer, whyNotHeld } from "../held
 import type { JobsStore } from "../port/jobs.ts";
 import type { FencedAnswer, RunsStore, StartRun } from "../port/runs.ts";
 import type { WorkersStore } from "../port/workers.ts";
-import { processColumns } from "../rows/run-row.ts";
 import type { StoreHint } from "../store.ts";
 import type { SqliteConnection } from "./connection.ts";
 import type { SqliteRunEnds } from "./run-ends.ts";
@@ -60,7 +59,11 @@ export class SqliteRunBeats {
         limits.timeoutMs ?? null,
         limits.heartbeatTimeoutMs ?? null,
         limits.maxRunningMs,
-        ...Object.values(processColumns(wrapper)),
+        wrapper?.hostId ?? null,
+        wrapper?.bootId ?? null,
+        wrapper?.pidNamespace ?? null,
+        wrapper?.pid ?? null,
+        wrapper?.startTime ?? null,
         wrapper?.pid ?? null,
         wrapper?.startTime ?? null,
         run.runId,
@@ -96,7 +99,7 @@ export class SqliteRunBeats {
   }
 
   promoteDue(limit: number, now: Instant, hints: Set<StoreHint>): Awaited<ReturnType<JobsStore["promoteDue"]>> {
-    const moved = Number(this.#connection.prepare(promoteDue).run(now, limit).changes);
+    const moved = this.#connection.prepare(promoteDue).run(now, limit).changes;
     if (moved > 0) hints.add("jobs");
     const next = this.#connection.prepare(nextDue).get() as { dueAt: Instant } | undefined;
     return { moved, nextDueAt: next?.dueAt };

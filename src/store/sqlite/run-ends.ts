@@ -1,7 +1,7 @@
 import type { RunId } from "../../domain/ids.ts";
 import type { Instant } from "../../domain/time.ts";
 import { jobAlertEntry } from "../job-alert.ts";
-import { hintsOfEnd, type RunEnd, type RunFacts } from "../settle-plan.ts";
+import { hintsOfEnd, type LostRun, type RunEnd, type RunFacts } from "../settle-plan.ts";
 import type { StoreHint } from "../store.ts";
 import type { SqliteConnection } from "./connection.ts";
 
@@ -69,12 +69,10 @@ export class SqliteRunEnds {
     return this.#connection.prepare(factsOfRun).get(runId) as RunFacts | undefined;
   }
 
-  lost<Lost>(options: {
-    readonly workerIds: readonly number[];
-    readonly limit: number;
-    readonly neverStartedEnds: number;
-  }): readonly Lost[] {
-    return this.#connection.prepare(factsOfLost).all(options.neverStartedEnds, JSON.stringify(options.workerIds), options.limit) as Lost[];
+  lost(options: { readonly workerIds: readonly number[]; readonly limit: number; readonly neverStartedEnds: number }): readonly LostRun[] {
+    return this.#connection
+      .prepare(factsOfLost)
+      .all(options.neverStartedEnds, JSON.stringify(options.workerIds), options.limit) as LostRun[];
   }
 
   write(end: RunEnd, facts: RunFacts, now: Instant, hints: Set<StoreHint>): void {
