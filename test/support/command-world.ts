@@ -1,0 +1,221 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { onTestFinished } from "vitest";
+import type { HostId, JobId, RunId, WorkerId } from "../../src/domain/ids.ts";
+import { addMs, asInstant, type DurationMs, type Instant } from "../../src/domain/time.ts";
+import { defaultRunThresholds } from "../../src/liveness/run-thresholds.ts";
+import { newVantage } from "../../src/liveness/vantage.ts";
+import { JobReaper } from "../../src/loops/job-reaper.ts";
+import { LeaseSweep } from "../../src/loops/lease-sweep.ts";
+import { PresenceBook } from "../../src/loops/presence-book.ts";
+import { RunObserver } from "../../src/loops/run-evidence.ts";
+import { Stopper } from "../../src/loops/stopper.ts";
+import { Watcher } from "../../src/loops/watcher.ts";
+import type { StageDefinition } from "../../src/pipelines/definition.ts";
+import { readHostIdentity } from "../../src/processes/host-identity.ts";
+import { createProcessProbe, type HostIdentity, type ProcessIdentity, type ProcessProbe } from "../../src/processes/identity.ts";
+import { linuxProcessTable, type ProcessTable } from "../../src/processes/process-table.ts";
+import { readCommand, runFiles } from "../../src/processes/run-files.ts";
+import { findStrays } from "../../src/processes/strays.ts";
+import type { ItemRow } from "../../src/store/port/items.ts";
+import type { Store } from "../../src/store/store.ts";
+import type { Emit } from "../../src/telemetry/events.ts";
+import { type AdoptionReport, adoptOrRequeue } from "../../src/worker/adoption.ts";
+import type { CommandRunDeps } from "../../src/worker/command-run.ts";
+import { CommandWorker } from "../../src/worker/command-worker.ts";
+import { Finaliser } from "../../src/worker/finaliser.ts";
+import { itemDirOf, runDirOf } from "../../src/worker/run-paths.ts";
+import { type ShellName, toolsOf } from "./command-run.ts";
+import { chain, type LoopWorld, loopWorld } from "./loop-world.ts";
+import { until } from "./until.ts";
+
+const path = "/usr/local/bin:/usr/bin:/bin";
+
+export interface WorkerOptions {
+  readonly concurrency?: number;
+  /** Plays a supervisor whose process is dead already: its session bears the identity of a process that never was. */
+  readonly dead?: boolean;
+}
+
+export interface CommandWorld {
+  readonly world: LoopWorld;
+  readonly store: Store;
+  readonly host: HostIdentity;
+  readonly probe: ProcessProbe;
+  readonly table: ProcessTable;
+  readonly reaper: JobReaper;
+  readonly stopper: Stopper;
+  readonly presence: PresenceBook;
+  /** A worker with a session of its own, not yet claiming. */
+  worker(options?: WorkerOptions): Promise<{ readonly worker: CommandWorker; readonly workerId: WorkerId; start(): void }>;
+  /** Adds an item whose first stage runs. */
+  addItem(key?: string, pipeline?: string): Promise<ItemRow>;
+  job(itemId: ItemRow["id"]): Promise<Awaited<ReturnType<Store["items"]["jobs"]>>[number]>;
+  runOf(item: ItemRow, attempt?: number): Promise<NonNullable<Awaited<ReturnType<Store["runs"]["get"]>>>>;
+  command(runId: RunId): Promise<ProcessIdentity>;
+  adoptOrRequeue(worker: CommandWorker, options?: { readonly enabled?: boolean }): Promise<AdoptionReport>;
+  tickReaper(): Promise<void>;
+  stopBlocked(): Promise<void>;
+  file(item: ItemRow, name: string, content: string): void;
+  advance(ms: DurationMs): void;
+}
+
+/**
+ * Real commands under real wrappers, with a real store; the clock of the store stands unless the test moves it. When the test ends,
+ * everything that its runs have started is killed.
+ */
+export async function commandWorld(
+  script: string | { readonly [stage: string]: string },
+  options: { readonly stage?: Partial<StageDefinition>; readonly shell?: ShellName; readonly host?: HostId } = {},
+): Promise<CommandWorld> {
+  const scripts = typeof script === "string" ? { work: script } : script;
+  const definition = chain("p", Object.keys(scripts), { stage: { retry: { minMs: 0, maxMs: 0, factor: 2 }, ...options.stage } });
+  const stages = Object.fromEntries(
+    Object.entries(definition.stages).map(([name, stage]) => [
+      name,
+      { ...stage, run: { kind: "command", argv: ["/bin/sh", "-c", scripts[name] ?? ""] } as const },
+    ]),
+  );
+  const world = await loopWorld([{ ...definition, stages }]);
+  const { store, paths, registry, clock } = world;
+  const tools = await toolsOf(options.shell ?? "dash");
+  if (tools === undefined) throw new Error(`${options.shell ?? "dash"} is not installed`);
+  const table = linuxProcessTable();
+  const host = await readHostIdentity({ stateDir: paths.dataDir, randomId: () => `test-${process.pid}` });
+  const probe = createProcessProbe({ host, table });
+  const now = (): Instant => clock.now();
+  const mono = { mono: () => performance.now() };
+  const emit: Emit = (name, data) => {
+    world.events.push({ name, data });
+  };
+  const random = (): number => 0.5;
+  const finaliser = new Finaliser({
+    ...{ registry, items: store.items, paths, hostId: host.hostId, baseDir: world.baseDir, random, now, gatesAtOnce: 2 },
+    environment: { PATH: path },
+  });
+  const stop = { stopGraceMs: 300, killGraceMs: 2000 };
+  const stopWithinMs = 12_300;
+  const sight = table.look(process.pid);
+  if (sight.kind !== "seen") throw new Error("this process cannot see itself");
+  const self: ProcessIdentity = { ...host, pid: process.pid, startTime: sight.row.startTime };
+  const shielded = () => [self];
+  const presence = new PresenceBook();
+  const watcher = new Watcher(newVantage(), emit);
+  const workers: CommandWorker[] = [];
+  let made = 0;
+  let adopter: CommandWorker | undefined;
+  const reaper = new JobReaper({
+    store,
+    observer: new RunObserver({ probe, host, paths, presence, registry }),
+    ...{ probe, hostId: host.hostId, watcher, registry, finaliser, random },
+    leaseSweep: new LeaseSweep({ store, probe, settings: () => ({ reclaimEnabled: true, scope: [] }), endRun: async () => false }),
+    settings: () => ({ enabled: true, thresholds: defaultRunThresholds, adoption: true, stopWithinMs }),
+    adopt: async (run, why) => (await adopter?.adopt(run, why)) ?? false,
+  });
+  const stopper = new Stopper({
+    ...{ store, probe, table, host, paths, presence, clock: mono, shielded },
+    settings: () => ({ enabled: true, ...stop, fenceKillAfterMs: 600_000 }),
+  });
+
+  onTestFinished(async () => {
+    for (const worker of workers) await worker.leave();
+    await reaper.idle();
+    await stopper.idle();
+    const runs = world.events.flatMap((event) => (event.name === "run.started" ? [(event.data as { runId: RunId }).runId] : []));
+    for (const runId of new Set(runs)) await killAll(runId);
+  });
+  const killAll = async (runId: RunId): Promise<void> => {
+    const runDir = runDirOf(paths, runId);
+    const wrapper = (await store.runs.get(runId).catch(() => undefined))?.wrapper ?? undefined;
+    await until(
+      async () => {
+        const command = await readCommand({ runDir, runId });
+        const left = findStrays({ runId, host, table, command, wrapper, endedAgoMs: 0 }).map((each) => each.pid);
+        if (wrapper !== undefined && probe.observe(wrapper).kind === "alive") left.push(wrapper.pid);
+        for (const pid of left) table.signal(pid, "SIGKILL");
+        return left.length === 0;
+      },
+      { what: `run ${runId} to be gone` },
+    );
+  };
+
+  const opened: CommandWorld = {
+    ...{ world, store, host, probe, table, reaper, stopper, presence },
+    worker: async ({ concurrency = 8, dead = false } = {}) => {
+      made++;
+      const identity = dead ? { ...self, startTime: "1" } : self;
+      const register = { name: `w${made}`, kind: "command", process: identity, concurrency, queues: [] } as const;
+      const workerId = await store.workers.register(register);
+      const deps: CommandRunDeps = {
+        ...{ store, finaliser, paths, host, table, tools, emit, shielded },
+        settling: { registry, random },
+        baseDir: world.baseDir,
+        environment: { PATH: path },
+        clock: mono,
+        wallNow: () => Date.now(),
+        firstCheckAt: (startedAt, limits) =>
+          startedAt + Math.min(limits.maxRunningMs, 2 * (limits.heartbeatTimeoutMs ?? limits.maxRunningMs)),
+        stopWithinMs: () => stopWithinMs,
+        stopGraceMs: () => stop.stopGraceMs,
+        killGraceMs: () => stop.killGraceMs,
+        url: () => undefined,
+        workerId: () => workerId,
+        tokenOf: () => undefined,
+      };
+      const prefix = `${made}-`;
+      let claims = 0;
+      const worker = new CommandWorker({
+        ...{ deps, registry, concurrency, pollMs: 20, mayClaim: () => true },
+        newClaimId: () => `${prefix}${++claims}`,
+      });
+      workers.push(worker);
+      worker.useSession(workerId);
+      adopter = worker;
+      const start = (): void => worker.start(workerId, (listener) => store.onHint((hint) => (hint === "jobs" ? listener() : undefined)));
+      return { worker, workerId, start };
+    },
+    addItem: async (key = "book", pipeline = "p") => {
+      const first = registry.entry(pipeline, definition.first);
+      if (first === undefined) throw new Error(`there is no pipeline ${pipeline}`);
+      const { item } = await store.items.add({ pipeline, key, dir: key, input: '{"n":1}', first, actor: "test" });
+      mkdirSync(itemDirOf(paths, item.dir), { recursive: true });
+      return item;
+    },
+    job: async (itemId) => {
+      const job = (await store.items.jobs(itemId)).at(-1);
+      if (job === undefined) throw new Error(`item ${itemId} has no job`);
+      return job;
+    },
+    runOf: async (item, attempt = 1) => {
+      const [job] = await store.items.jobs(item.id);
+      const run = (await store.runs.ofJob(job?.id as JobId)).find((each) => each.attempt === attempt);
+      if (run === undefined) throw new Error(`item ${item.id} has no attempt ${attempt}`);
+      return run;
+    },
+    command: async (runId) =>
+      await until(async () => await readCommand({ runDir: runDirOf(paths, runId), runId }), {
+        everyMs: 5,
+        what: `the command of run ${runId}`,
+      }),
+    adoptOrRequeue: async (worker, { enabled = true } = {}) =>
+      await adoptOrRequeue({
+        ...{ store, probe, table, host, paths, clock: mono, emit, enabled, shielded, ...stop },
+        settling: { registry, random },
+        adopt: (run, why) => worker.adopt(run, why),
+      }),
+    tickReaper: async () => {
+      await world.tick(reaper);
+      await reaper.idle();
+    },
+    stopBlocked: async () => {
+      await world.tick(stopper);
+      await stopper.idle();
+    },
+    file: (item, name, content) => writeFileSync(join(itemDirOf(paths, item.dir), name), content),
+    advance: (ms) => void clock.advance(ms),
+  };
+  return opened;
+}
+
+export const filesOf = (world: CommandWorld, runId: RunId) => runFiles(runDirOf(world.world.paths, runId));
+export const inMs = (world: CommandWorld, ms: DurationMs): Instant => addMs(asInstant(world.world.clock.now()), ms);
