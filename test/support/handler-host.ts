@@ -11,10 +11,10 @@ import { systemClock } from "../../src/runtime/clock.ts";
 import { openStore } from "../../src/store/open-store.ts";
 import type { Store } from "../../src/store/store.ts";
 import type { Emit } from "../../src/telemetry/events.ts";
-import { HandlerHostProcess, type HandlerHostOptions } from "../../src/worker/handler-host-process.ts";
+import { type HandlerHostOptions, HandlerHostProcess } from "../../src/worker/handler-host-process.ts";
 import type { SeenEvent } from "./handler-bench.ts";
-import { makeTempDir } from "./temp-dir-maker.ts";
 import { tempDir } from "./temp-dir.ts";
+import { makeTempDir } from "./temp-dir-maker.ts";
 
 /** Bundles the handler host as a release has it. Call it once per file, in `beforeAll`; `remove` in `afterAll`. */
 export async function bundleHandlerHost(): Promise<{ readonly program: string; readonly remove: () => void }> {
