@@ -8,6 +8,7 @@ import { asInstant, type Instant } from "./domain/time.ts";
 import { version } from "./domain/version.ts";
 import { type RunningServer, startServer } from "./http/server.ts";
 import { openTokens } from "./http/tokens.ts";
+import { tellClockAhead } from "./loops/clock-ahead.ts";
 import { createRepairs } from "./loops/repairs.ts";
 import { Commands } from "./pipelines/commands.ts";
 import { canonicalJson } from "./pipelines/definition.ts";
@@ -90,7 +91,8 @@ async function start(
   const self = ownIdentity(host, table);
   const tools = await findWrapperTools({ path: environment.PATH ?? "/usr/local/bin:/usr/bin:/bin" });
 
-  const store = await openStore({ url: config.store, clock: createStoreClock({ host: clock }) });
+  const storeClock = createStoreClock({ host: clock });
+  const store = await openStore({ url: config.store, clock: storeClock });
   undo.push(() => store.close());
   // Before this start writes anything: how long nobody was listening.
   const lastAliveAt = await store.upkeep.newestInstant();
@@ -100,6 +102,7 @@ async function start(
   );
   const { emit } = bus;
   bus.subscribe(logSubscriber({ level: config.log.level, json: config.log.json, ...(writeLog === undefined ? {} : { write: writeLog }) }));
+  await tellClockAhead({ outbox: store.outbox, aheadMs: storeClock.aheadOfWallMs() });
   const { startSeq, epochRaised } = await countStart(config.dataDir, store.upkeep);
   if (epochRaised)
     emit("store.epoch_raised", { epoch: await store.upkeep.storeEpoch(), reason: "the store is older than its data directory: restored" });

@@ -146,7 +146,12 @@ export const commands: readonly CommandSpec[] = [
     ],
     load: () => import("./commands/run.ts"),
   },
-  { name: "doctor", summary: "look for what is wrong, and say how to mend it", load: () => import("./commands/doctor.ts") },
+  {
+    name: "doctor",
+    summary: "look for what is wrong, and say how to mend it",
+    options: [{ flags: "--reset-clock", description: "set what the store holds ahead of the clock back to it; no daemon may run" }],
+    load: () => import("./commands/doctor.ts"),
+  },
   {
     name: "config check",
     summary: "check the configuration; starts nothing",

@@ -18,3 +18,6 @@ export const ageMs = (earlier: Instant, later: Instant): DurationMs => Math.max(
 export const seconds = (n: number): DurationMs => n * 1000;
 export const minutes = (n: number): DurationMs => n * 60_000;
 export const hours = (n: number): DurationMs => n * 3_600_000;
+
+/** Further than this ahead of the wall, the newest stored instant holds ages still for longer than anybody waits: an alert. */
+export const clockAheadMaxMs: DurationMs = hours(1);

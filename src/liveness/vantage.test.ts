@@ -72,6 +72,24 @@ describe("silence", () => {
     expect(heardAt0(woken, 8 * 3600 + 9.9).earned).toBe(false);
   });
 
+  test("what was deaf in a future that never came, before the clock was set right, is forgotten", () => {
+    const before = [
+      [10, 50],
+      [80, 3600],
+      [4000, 5000],
+    ].reduce(
+      (vantage, [from = 0, to = 0]) => addDeaf(vantage, { from: at(from), to: at(to), cause: "process_down" }),
+      newVantage({ rememberMs: 1e9 }),
+    );
+    const woken = wakeVantage({ previous: before, lastAliveAt: at(95), now: at(100) });
+    expect(woken.intervals).toEqual([
+      { from: at(10), to: at(50), cause: "process_down" },
+      { from: at(80), to: at(100), cause: "process_down" },
+      { from: at(95), to: at(100), cause: "process_down" },
+    ]);
+    expect(heardAt0(woken, 140)).toMatchObject({ earned: true });
+  });
+
   test("a watcher that crashes every few seconds still judges: past ten times the limit its pieces of hearing count", () => {
     let vantage: Vantage | undefined;
     let judgedAt: number | undefined;

@@ -95,7 +95,11 @@ export function wakeVantage(options: {
 }): Vantage {
   const { previous, lastAliveAt, now } = options;
   const fresh = newVantage({ ...previous?.settings, ...options.settings });
-  const remembered = { ...fresh, intervals: previous?.intervals ?? [] };
+  // A store whose clock was set right remembers what has not been yet; nobody can have been deaf then.
+  const intervals = (previous?.intervals ?? [])
+    .filter((interval) => interval.from < now)
+    .map((interval) => (interval.to > now ? { ...interval, to: now } : interval));
+  const remembered = { ...fresh, intervals };
   return lastAliveAt === undefined ? remembered : addDeaf(remembered, { from: lastAliveAt, to: now, cause: "process_down" });
 }
 

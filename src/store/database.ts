@@ -248,7 +248,7 @@ export interface HostsTable {
 export interface MigrationsTable {
   number: number;
   name: string;
-  applied_at: number;
+  applied_at: Instant;
 }
 
 export interface Database {

@@ -1,5 +1,6 @@
 import { sql } from "kysely";
 import { appendActions } from "./action-log.ts";
+import { resetClock } from "./clock-reset.ts";
 import type { Engine } from "./engine.ts";
 import { checkInvariants } from "./invariants.ts";
 import { listJobs } from "./job-list.ts";
@@ -60,6 +61,7 @@ export function createUpkeep(engine: Engine): UpkeepStore {
       await writeMeta(kysely, settingName(name), value);
     },
     newestInstant: async () => await newestInstant(kysely),
+    resetClock: async (options) => await resetClock(engine, options),
     storeEpoch: async () => await storeEpochOf(kysely),
     recordStart: async (fileStartSeq) => await recordStart(engine, fileStartSeq),
     raiseEpoch: async (reason) => await raiseEpoch(engine, reason),

@@ -5,7 +5,7 @@ import { isWakefulError } from "../../domain/errors.ts";
 import { readConfiguration } from "../../pipelines/load.ts";
 import { api } from "../../protocol/api/index.ts";
 import { withoutControls } from "../../protocol/terminal-text.ts";
-import type { CommandContext } from "../command.ts";
+import { type CommandCall, type CommandContext, flagOption } from "../command.ts";
 import type { Connection } from "../connect.ts";
 import { checkLoops, checkStored } from "../doctor/daemon-checks.ts";
 import { type Finding, ok, problem, warning } from "../doctor/finding.ts";
@@ -14,7 +14,11 @@ import { checkContainer, checkDataDirectory, checkDisk, checkNode, checkPrograms
 /** The exit code that tells a script of problems, apart from those of a doctor that could not work. */
 const problemsExitCode = 3;
 
-export async function run(context: CommandContext): Promise<number> {
+export async function run(context: CommandContext, { options }: CommandCall): Promise<number> {
+  if (flagOption(options, "resetClock")) {
+    await (await import("../doctor/reset-clock.ts")).resetClock(context);
+    return 0;
+  }
   const { host, json } = context;
   const findings: Finding[] = [checkNode(process.version), checkPrograms(host.env["PATH"] ?? "", process.platform)];
   const { configuration, mistakes, warnings } = await readConfiguration(context.configRequest);

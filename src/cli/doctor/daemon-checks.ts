@@ -1,11 +1,9 @@
-import { asInstant, hours } from "../../domain/time.ts";
+import { asInstant, clockAheadMaxMs } from "../../domain/time.ts";
 import { relativeText, spanText } from "../../http/why/spans.ts";
 import type { LoopWire } from "../../protocol/api/fleet.ts";
 import type { StoreCheckWire } from "../../protocol/api/status.ts";
 import { type Finding, ok, problem, warning } from "./finding.ts";
 
-/** Further ahead than this, ages would stand still for longer than anybody waits. */
-const aheadMax = hours(1);
 /** A loop that has not ended a tick for so many of its periods is stuck. */
 const periodsMax = 5;
 
@@ -38,11 +36,11 @@ function integrity({ integrity: pages, breaches, sizeBytes }: StoreCheckWire): F
 }
 
 function clock({ newestAt }: StoreCheckWire, wall: number): Finding {
-  if (newestAt === null || newestAt <= wall + aheadMax) return ok("clock", "no stored instant is ahead of this host's clock");
+  if (newestAt === null || newestAt <= wall + clockAheadMaxMs) return ok("clock", "no stored instant is ahead of this host's clock");
   return problem(
     "clock",
     `the newest stored instant is ${relativeText(asInstant(newestAt), asInstant(wall))}: a clock was wrong once, or is now`,
-    "Set this host's clock right first. If the store's instants are the wrong ones, ages stand still until the clock has reached them; restore a backup from before if that is too long.",
+    "Set this host's clock right first. If the store's instants are the wrong ones, stop the daemon and run `wakeful doctor --reset-clock`; until then ages stand still.",
   );
 }
 

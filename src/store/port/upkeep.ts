@@ -55,6 +55,11 @@ export interface UpkeepStore {
   putSetting(name: string, value: string): Promise<void>;
   /** Newest instant stored anywhere that matters for the clock. */
   newestInstant(): Promise<Instant | undefined>;
+  /**
+   * Brings every stored instant that lies ahead of `to`, the right time, back to it; what was planned while the clock was ahead keeps its distance
+   * from then. Answers how many rows of each table changed. Only while no daemon uses the store: a running one has the wrong time in its memory.
+   */
+  resetClock(options: { readonly to: Instant; readonly actor: string }): Promise<Readonly<Record<string, number>>>;
   storeEpoch(): Promise<number>;
   /**
    * Adds one to the store's start counter and answers it, to be written to the file beside the data after this resolves. A store that is behind
