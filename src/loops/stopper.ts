@@ -1,6 +1,6 @@
 import { messageOf } from "../domain/errors.ts";
 import type { HostId, JobId } from "../domain/ids.ts";
-import type { DurationMs, Instant } from "../domain/time.ts";
+import { addMs, type DurationMs, type Instant } from "../domain/time.ts";
 import { defaultRunThresholds } from "../liveness/run-thresholds.ts";
 import type { HostIdentity, ProcessIdentity, ProcessProbe } from "../processes/identity.ts";
 import { probeLifePipe } from "../processes/life-pipe.ts";
@@ -48,6 +48,8 @@ export class Stopper implements Loop {
   readonly #stopping = new Map<JobId, Promise<void>>();
   readonly #retryAt = new Map<JobId, Instant>();
   readonly #toldUnstoppable = new Set<JobId>();
+  /** Asked for at most once per tick. */
+  #aliveWorkers: ReturnType<Store["workers"]["listAlive"]> | undefined;
   #stoppedTotal = 0;
 
   constructor(deps: StopperDeps) {
@@ -72,17 +74,22 @@ export class Stopper implements Loop {
     for (const jobId of this.#retryAt.keys()) if (!present.has(jobId)) this.#retryAt.delete(jobId);
     for (const jobId of this.#toldUnstoppable) if (!present.has(jobId)) this.#toldUnstoppable.delete(jobId);
     const would: string[] = [];
+    this.#aliveWorkers = undefined;
     for (const job of blocked) {
-      if (this.#stopping.has(job.jobId) || this.#stopping.size >= atOnce || (this.#retryAt.get(job.jobId) ?? 0) > context.now) continue;
+      if (this.#stopping.has(job.jobId) || (this.#retryAt.get(job.jobId) ?? 0) > context.now) continue;
       if (context.dryRun) {
         would.push(`job ${job.jobId}: stop attempt ${job.run.attempt}`);
         continue;
       }
-      const work = this.#stop(job, context)
-        .catch((thrown: unknown) => {
-          context.emit("loop.subject_failed", { loop: this.name, subject: `job ${job.jobId}`, message: messageOf(thrown) });
-          this.#retryAt.set(job.jobId, (context.now + againMs) as Instant);
-        })
+      try {
+        if (await this.#settledWithoutStopping(job, context)) continue;
+      } catch (thrown) {
+        this.#failed(job, thrown, context);
+        continue;
+      }
+      if (this.#stopping.size >= atOnce) continue;
+      const work = this.#stopTree(job, context)
+        .catch((thrown: unknown) => this.#failed(job, thrown, context))
         .finally(() => this.#stopping.delete(job.jobId));
       this.#stopping.set(job.jobId, work);
     }
@@ -100,27 +107,28 @@ export class Stopper implements Loop {
     }
   }
 
-  async #stop(job: BlockedJob, context: TickContext): Promise<void> {
+  #failed(job: BlockedJob, thrown: unknown, context: TickContext): void {
+    context.emit("loop.subject_failed", { loop: this.name, subject: `job ${job.jobId}`, message: messageOf(thrown) });
+    this.#retryAt.set(job.jobId, addMs(context.now, againMs));
+  }
+
+  /** True: there was nothing to stop from here, whether that was enough for a release or is waited for. Takes no time, and no place. */
+  async #settledWithoutStopping(job: BlockedJob, context: TickContext): Promise<boolean> {
     const { run } = job;
     if (run.kind === "handler") {
       await this.#awaitHandlerHost(job, context);
-      return;
+      return true;
     }
     const process = run.process ?? run.wrapper;
     if (process === null) {
       await this.#release(job, "it never had a process", 0, context);
-      return;
+      return true;
     }
     const life = this.#deps.probe.observe(process);
-    if (life.kind === "otherBoot") {
-      await this.#release(job, "its host was started again since", 0, context);
-      return;
-    }
-    if (life.kind === "unknown") {
-      await this.#awaitFence(job, context);
-      return;
-    }
-    await this.#stopTree(job, context);
+    if (life.kind === "otherBoot") await this.#release(job, "its host was started again since", 0, context);
+    else if (life.kind === "unknown") await this.#awaitFence(job, context);
+    else return false;
+    return true;
   }
 
   async #stopTree(job: BlockedJob, context: TickContext): Promise<void> {
@@ -150,7 +158,7 @@ export class Stopper implements Loop {
       await this.#release(job, `${gone.length} processes gone after ${Math.round(tookMs)} ms, life pipe ${lifePipe}`, tookMs, context);
       return;
     }
-    this.#retryAt.set(job.jobId, (this.#deps.store.now() + againMs) as Instant);
+    this.#retryAt.set(job.jobId, addMs(this.#deps.store.now(), againMs));
     this.#tellUnstoppable(
       job,
       result.survivors.map((survivor) => survivor.pid),
@@ -199,7 +207,8 @@ export class Stopper implements Loop {
   async #isLookedAfter(hostId: HostId): Promise<boolean> {
     const { store, settings } = this.#deps;
     const heardSince = store.now() - (settings().deadAfterMs ?? defaultRunThresholds.deadAfterMs);
-    const workers = await store.workers.listAlive();
+    this.#aliveWorkers ??= store.workers.listAlive();
+    const workers = await this.#aliveWorkers;
     return workers.some((worker) => worker.process.hostId === hostId && worker.kind === "command" && worker.lastHeardAt >= heardSince);
   }
 

@@ -30,12 +30,21 @@ export interface LoopWorld {
   sql(text: string): void;
 }
 
-export async function loopWorld(pipelines: readonly PipelineDefinition[] = [chain("p", ["prep", "ocr"])]): Promise<LoopWorld> {
+/** @param options.inMemory - no file: faster, and without {@link LoopWorld.sql}. */
+export async function loopWorld(
+  pipelines: readonly PipelineDefinition[] = [chain("p", ["prep", "ocr"])],
+  { inMemory = false }: { readonly inMemory?: boolean } = {},
+): Promise<LoopWorld> {
   const baseDir = tempDir("loops");
   const paths = dataPaths(join(baseDir, "data"));
   for (const dir of [paths.workDir, paths.runsDir]) mkdirSync(dir, { recursive: true, mode: 0o700 });
   const clock = new StoreTestClock();
-  const store = await openStore({ url: join(paths.dataDir, "wakeful.db"), clock, synchronous: "normal", lock: false });
+  const store = await openStore({
+    url: inMemory ? ":memory:" : join(paths.dataDir, "wakeful.db"),
+    clock,
+    synchronous: "normal",
+    lock: false,
+  });
   onTestFinished(() => store.close());
   const registry = new PipelineRegistry(pipelines);
   await store.jobs.ensureQueues(registry.queues());

@@ -144,8 +144,11 @@ export class RepairWorld {
     this.loops = this.restart();
   }
 
-  static async open(pipelines: readonly PipelineDefinition[] = [chain("p", ["prep", "ocr"])]): Promise<RepairWorld> {
-    const world = await loopWorld(pipelines);
+  static async open(
+    pipelines: readonly PipelineDefinition[] = [chain("p", ["prep", "ocr"])],
+    options: { readonly inMemory?: boolean } = {},
+  ): Promise<RepairWorld> {
+    const world = await loopWorld(pipelines, options);
     await world.store.jobs.ensureQueues([
       { name: "dev", kind: "command" },
       { name: "single", kind: "command", slot: { key: "single", capacity: 1 } },
