@@ -23,7 +23,8 @@ const host: CliHost = {
   version,
   startDaemon: async (configuration) =>
     (await import("../main.ts")).startDaemon({ configuration, environment: env, handlerHost: handlerHost() }),
-  runCommand: async (request) => (await import("../worker/run-command.ts")).runCommand(request),
+  runCommand: async (request) =>
+    (await import("../cli/foreground.ts")).runInForeground({ request, host, pid: process.pid, interactive: process.stdin.isTTY }),
   onSignal: (signal, listener) => {
     process.on(signal, listener);
     return () => void process.off(signal, listener);

@@ -1,5 +1,6 @@
 import type { Environment } from "../config/overrides.ts";
 import type { Configuration } from "../pipelines/load.ts";
+import type { Client } from "../protocol/client.ts";
 import type { HostClock } from "../runtime/clock.ts";
 
 /** Where a command's texts go. */
@@ -16,7 +17,8 @@ export interface RunCommandRequest {
   readonly argv: readonly string[];
   /** Held while the command runs. Needs a daemon. */
   readonly lease: { readonly name: string; readonly ttlMs: number; readonly waitMs: number } | undefined;
-  readonly configuration: Configuration;
+  /** Absent: no daemon answers. */
+  readonly daemon: { readonly client: Client; readonly dataDir: string } | undefined;
 }
 
 /** A running daemon, as far as the command line minds it. */

@@ -47,6 +47,8 @@ export interface RunFacts {
   readonly ownerEpoch: OwnerEpoch;
   readonly state: "reserved" | "started" | "exited";
   readonly kind: "command" | "handler";
+  /** A run of `wakeful run`: it lives by its command alone, and nobody takes it over. Default: false. */
+  readonly foreground?: boolean | undefined;
   readonly reservedAt: Instant;
   readonly startedAt?: Instant | undefined;
   /** When the exit was recorded in the store. */

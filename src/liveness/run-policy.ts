@@ -89,7 +89,7 @@ function isBeingRecorded({ seen, memory, now }: Case): boolean {
 
 function isOrphaned(run: RunFacts, seen: RunEvidence): boolean {
   const livesHere = seen.process?.life === "alive" || (seen.lifePipe === "held" && seen.process?.life !== "dead");
-  return run.state === "started" && livesHere && seen.supervisor === "dead";
+  return run.foreground !== true && run.state === "started" && livesHere && seen.supervisor === "dead";
 }
 
 function judgeByEvidence(subject: Case): RunVerdict | undefined {

@@ -239,6 +239,8 @@ export class JobReaper implements Loop {
       await this.#recordExit(run, record.status, context);
       return;
     }
+    // What a foreground command has started has no life pipe that would tell: whoever waits for its lease waits for the stopper's proof.
+    const mayLive = mayStillLive(verdict) || (observed.facts.foreground === true && run.state === "started");
     const neverStartedDeaths =
       outcome.kind === "never_started" && outcome.bySessionDeath === true ? await this.#neverStartedDeaths(run) : 0;
     const settlement = settlementOfFailure(
@@ -248,7 +250,7 @@ export class JobReaper implements Loop {
         reason: verdict.reason,
         evidence: evidenceOf(observed, verdict, context.now),
         neverStartedDeaths,
-        ...(mayStillLive(verdict) ? { stopBy: addMs(context.now, stopWithinMs) } : {}),
+        ...(mayLive ? { stopBy: addMs(context.now, stopWithinMs) } : {}),
       },
       this.#context(context.now),
     );

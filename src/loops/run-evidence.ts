@@ -7,6 +7,7 @@ import { probeLifePipe } from "../processes/life-pipe.ts";
 import { readCommand } from "../processes/run-files.ts";
 import type { LiveRun } from "../store/port/runs.ts";
 import { type DataPaths, runDirOf } from "../worker/run-paths.ts";
+import { runTaskName } from "../worker/task.ts";
 import type { PresenceBook } from "./presence-book.ts";
 
 export interface EvidenceDeps {
@@ -87,6 +88,7 @@ export class RunObserver {
       ownerEpoch: run.ownerEpoch,
       state: run.state === "ended" ? "exited" : run.state,
       kind: run.kind,
+      foreground: run.queue === runTaskName,
       reservedAt: run.reservedAt,
       startedAt: run.startedAt ?? undefined,
       exitedAt: run.exitedAt ?? undefined,

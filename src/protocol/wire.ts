@@ -25,6 +25,14 @@ export const idParams = z.strictObject({ id: pathId });
 /** Without line breaks, and short enough to be shown. */
 export const name = z.string().min(1).max(200);
 export const nameParams = z.strictObject({ name });
+
+/** A lease is made by being asked for, so its name is held to what can be shown, and typed again, without a doubt. */
+export const leaseNameRule = {
+  pattern: /^(?!\s)[^\p{C}]{1,200}(?<!\s)$/u,
+  text: "1 to 200 characters, none of them a control character, no blank at either end",
+} as const;
+export const leaseNameParams = z.strictObject({ name: z.string().regex(leaseNameRule.pattern, `must be ${leaseNameRule.text}`) });
+
 export const queryFlag = z.enum(["true", "false"]).transform((value) => value === "true");
 
 export const pageLimit = wholeNumber({ min: 1, max: 500 }).optional().meta({ description: "Most rows to answer; 50 unless told." });

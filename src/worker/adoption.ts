@@ -15,6 +15,7 @@ import type { Store } from "../store/store.ts";
 import type { Emit } from "../telemetry/events.ts";
 import { type DataPaths, runDirOf } from "./run-paths.ts";
 import { neverStartedDeathsBefore, type SettlingContext, settlementOfFailure } from "./settling.ts";
+import { runTaskName } from "./task.ts";
 
 export interface AdoptionDeps {
   readonly store: Pick<Store, "runs" | "now">;
@@ -56,7 +57,8 @@ export async function adoptOrRequeue(deps: AdoptionDeps): Promise<AdoptionReport
       ...(after === undefined ? {} : { after }),
     });
     for (const run of page) {
-      if (run.kind !== "command" || run.state === "reserved" || !supervisorIsDead(run, deps.probe)) continue;
+      // A foreground command of `wakeful run` is no worker's: it goes on by itself, and the job-reaper finds its end.
+      if (run.kind !== "command" || run.queue === runTaskName || run.state === "reserved" || !supervisorIsDead(run, deps.probe)) continue;
       try {
         const what = await adoptOrRequeueOne(run, deps);
         if (what === "adopted") adopted++;

@@ -1,10 +1,11 @@
 import type { RunId } from "../domain/ids.ts";
 import type { RunOutcome as StoredOutcome } from "../domain/lifecycles.ts";
-import { asInstant, type Instant } from "../domain/time.ts";
-import { changeAfter, type JobBudget, type RunOutcome } from "../liveness/outcome-policy.ts";
+import { addMs, type DurationMs, type Instant } from "../domain/time.ts";
+import { changeAfter, type JobBudget, type JobChange, type RunOutcome } from "../liveness/outcome-policy.ts";
 import { defaultRetryDelay, type Random, type RetryDelay } from "../liveness/retry-delay.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
 import type { Advance, AfterRun, LiveRun, RunRow, Settlement } from "../store/port/runs.ts";
+import { runTaskName } from "./task.ts";
 
 /** What the settlement of a run's end needs besides the run itself. */
 export interface SettlingContext {
@@ -66,11 +67,7 @@ export function settlementOfFailure(run: LiveRun, outcome: RunOutcome, details: 
     now: context.now,
     random: context.random,
   });
-  const delayMs = change.delayMs + (details.spreadMs ?? 0);
-  const then: AfterRun =
-    change.to === "queued" && delayMs > 0
-      ? { to: "queued", runAt: asInstant(context.now + delayMs) }
-      : { to: change.to === "done" ? "failed" : change.to };
+  const then = afterRun(run, change.to, { now: context.now, delayMs: change.delayMs + (details.spreadMs ?? 0) });
   return {
     ...fenceOf(run),
     outcome: storedOutcome[outcome.kind],
@@ -83,6 +80,13 @@ export function settlementOfFailure(run: LiveRun, outcome: RunOutcome, details: 
     ...(details.exitCode === undefined ? {} : { exitCode: details.exitCode }),
     ...(details.stopBy === undefined ? {} : { stopBy: details.stopBy }),
   };
+}
+
+function afterRun(run: LiveRun, to: JobChange["to"], { now, delayMs }: { readonly now: Instant; readonly delayMs: DurationMs }): AfterRun {
+  // Whoever called `wakeful run` is gone, and nobody else would start its command.
+  if (to === "queued" && run.queue === runTaskName) return { to: "cancelled" };
+  if (to === "queued" && delayMs > 0) return { to: "queued", runAt: addMs(now, delayMs) };
+  return { to: to === "done" ? "failed" : to };
 }
 
 /** The settlement of a clean success: done and, where its stage is still pending, the advance in the same transaction. */

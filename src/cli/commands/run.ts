@@ -1,27 +1,52 @@
 import { parseDuration } from "../../domain/durations.ts";
-import { WakefulError } from "../../domain/errors.ts";
-import { type DurationMs, seconds } from "../../domain/time.ts";
-import { loadConfiguration } from "../../pipelines/load.ts";
+import { isWakefulError, WakefulError } from "../../domain/errors.ts";
+import { type DurationMs, hours, seconds } from "../../domain/time.ts";
+import { api } from "../../protocol/api/index.ts";
+import { leaseNameRule } from "../../protocol/wire.ts";
 import { type CommandCall, type CommandContext, type Options, textOption } from "../command.ts";
+import type { RunCommandRequest } from "../host.ts";
 
-export async function run({ host, configRequest }: CommandContext, { args, options }: CommandCall): Promise<number> {
+export async function run({ host, connect }: CommandContext, { args, options }: CommandCall): Promise<number> {
   // Commander keeps the `--` when options are passed through.
   const argv = args[0] === "--" ? args.slice(1) : args;
-  if (argv.length === 0) throw new WakefulError("bad_request", "Name the command to run: wakeful run -- make test");
-  const name = textOption(options, "lease");
-  if (name === undefined && (options["ttl"] !== undefined || options["wait"] !== undefined))
-    throw new WakefulError("bad_request", "--ttl and --wait belong to --lease.");
-  const lease =
-    name === undefined
-      ? undefined
-      : { name, ttlMs: durationOption(options, "ttl", seconds(60)), waitMs: durationOption(options, "wait", 0) };
-  return host.runCommand({ argv, lease, configuration: await loadConfiguration(configRequest) });
+  if (argv.length === 0 || argv[0] === "") throw new WakefulError("bad_request", "Name the command to run: wakeful run -- make test");
+  const lease = leaseOf(options);
+  return host.runCommand({ argv, lease, daemon: await findDaemon(connect) });
 }
 
-function durationOption(options: Options, name: string, otherwise: DurationMs): DurationMs {
+/** As far as the API takes them. */
+const limits = { ttl: { min: seconds(1), max: hours(24 * 30) }, wait: { min: 0, max: hours(24 * 30) } };
+
+function leaseOf(options: Options): RunCommandRequest["lease"] {
+  const name = textOption(options, "lease");
+  if (name === undefined) {
+    if (options["ttl"] !== undefined || options["wait"] !== undefined)
+      throw new WakefulError("bad_request", "--ttl and --wait belong to --lease.");
+    return undefined;
+  }
+  if (!leaseNameRule.pattern.test(name)) throw new WakefulError("bad_request", `"${name}" cannot name a lease: ${leaseNameRule.text}.`);
+  return { name, ttlMs: durationOption(options, "ttl", seconds(60)), waitMs: durationOption(options, "wait", 0) };
+}
+
+function durationOption(options: Options, name: "ttl" | "wait", otherwise: DurationMs): DurationMs {
   const text = textOption(options, name);
   if (text === undefined) return otherwise;
   const parsed = parseDuration(text);
   if (!parsed.ok) throw new WakefulError("bad_request", `--${name} ${text} ${parsed.rule}.`);
+  const { min, max } = limits[name];
+  if (parsed.value < min || parsed.value > max)
+    throw new WakefulError("bad_request", `--${name} ${text} must be ${name === "ttl" ? "1s" : "0s"} to 30d.`);
   return parsed.value;
+}
+
+/** Only that nobody answers means that there is none; a daemon that refuses us is not to be gone around. */
+async function findDaemon(connect: CommandContext["connect"]): Promise<RunCommandRequest["daemon"]> {
+  try {
+    const { client } = await connect();
+    const { dataDir } = await client.call(api.getDaemon, {});
+    return { client, dataDir };
+  } catch (thrown) {
+    if (isWakefulError(thrown) && thrown.code === "daemon_unreachable") return undefined;
+    throw thrown;
+  }
 }

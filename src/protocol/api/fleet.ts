@@ -5,6 +5,7 @@ import {
   done,
   durationMs,
   instant,
+  leaseNameParams,
   maybeInstant,
   name,
   nameParams,
@@ -73,7 +74,7 @@ export const acquireLease = endpoint({
   tag: "leases",
   summary: "Asks for a lease: held at once, or a place in line until the timeout. Repeat with the same ticket to ask again.",
   access: "admin",
-  params: nameParams,
+  params: leaseNameParams,
   body: z.strictObject({
     ticket: z.string().min(1).max(200),
     holder: z.discriminatedUnion("kind", [

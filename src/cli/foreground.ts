@@ -1,0 +1,70 @@
+import { messageOf, WakefulError } from "../domain/errors.ts";
+import type { HostIdentity, ProcessIdentity } from "../processes/identity.ts";
+import { readHostIdentity } from "../processes/host-identity.ts";
+import { type ProcessTable, systemProcessTable } from "../processes/process-table.ts";
+import { identityOf } from "../processes/strays.ts";
+import { newClientId } from "../runtime/entropy.ts";
+import { runCommand } from "../worker/run-command.ts";
+import type { CliHost, RunCommandRequest } from "./host.ts";
+import { createRunApi } from "./run-api.ts";
+
+export interface ForegroundOptions {
+  readonly request: RunCommandRequest;
+  readonly host: Pick<CliHost, "cwd" | "env" | "clock" | "output" | "onSignal">;
+  /** Our own. */
+  readonly pid: number;
+  /** Whether a terminal is in front of the command, which sends its interrupts to the command as well. */
+  readonly interactive: boolean;
+}
+
+/**
+ * `wakeful run -- CMD` in this process: resolves to the command's exit code.
+ *
+ * @throws {WakefulError} `bad_request`: the daemon is on another host, or another user's. Else as `runCommand` and the daemon's API.
+ */
+export async function runInForeground({ request, host, pid, interactive }: ForegroundOptions): Promise<number> {
+  const { argv, lease, daemon } = request;
+  const table = systemProcessTable();
+  const say = (line: string): void => host.output.err(line);
+  if (daemon === undefined && lease === undefined) say("wakeful: no daemon answers; the command runs all the same, and nothing records it");
+  return await runCommand({
+    argv,
+    lease,
+    ...(daemon === undefined
+      ? {}
+      : { daemon: { api: createRunApi(daemon.client), ...(await identities(daemon.dataDir, { table, pid })) } }),
+    table,
+    environment: host.env,
+    cwd: host.cwd,
+    say,
+    onSignal: host.onSignal,
+    interactive,
+    newTicket: newClientId,
+    monoNow: () => host.clock.mono(),
+  });
+}
+
+/** Who this host and this process are to the daemon, whose data directory both must see. */
+async function identities(
+  dataDir: string,
+  { table, pid }: { readonly table: ProcessTable; readonly pid: number },
+): Promise<{ readonly host: HostIdentity; readonly self: ProcessIdentity }> {
+  let host: HostIdentity;
+  try {
+    host = await readHostIdentity({
+      stateDir: dataDir,
+      randomId: () => {
+        throw new WakefulError("bad_request", "there is no host id");
+      },
+    });
+  } catch (cause) {
+    throw new WakefulError(
+      "bad_request",
+      `wakeful run works on the host of its daemon and as its user alone; the daemon's directory ${dataDir} cannot be used from here: ${messageOf(cause)}.`,
+      { cause, details: { dataDir } },
+    );
+  }
+  const sight = table.look(pid);
+  if (sight.kind !== "seen") throw new WakefulError("internal", "This process cannot see itself in the process table; is /proc mounted?");
+  return { host, self: identityOf(host, sight.row) };
+}
