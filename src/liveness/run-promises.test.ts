@@ -107,8 +107,10 @@ describe("runs.check_at", () => {
     fc.assert(
       fc.property(facts, evidence, thresholds, vantages, fc.double({ min: 0, max: 1, noNaN: true }), (run, seen, limits, vantage, part) => {
         const dueAt = nextCheckAt(run, limits);
-        const now = asInstant(Math.floor(run.reservedAt + (dueAt - 1 - run.reservedAt) * part));
-        fc.pre(now >= run.reservedAt && now < dueAt && !isAlarming(seen));
+        // Nothing is judged before it has happened.
+        const from = Math.max(run.reservedAt, run.startedAt ?? 0, run.exitedAt ?? 0);
+        const now = asInstant(Math.floor(from + (dueAt - 1 - from) * part));
+        fc.pre(now >= from && now < dueAt && !isAlarming(seen));
         const { verdict } = judgeRun(run, seen, undefined, limits, viewOf(vantage, "workers"), now);
         expect(["leave_alone", "defer"]).toContain(verdict.kind);
         if (run.state !== "exited") expect(verdict.kind).toBe("leave_alone");
