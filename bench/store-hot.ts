@@ -43,7 +43,7 @@ async function seed(store: Store, count: number): Promise<number> {
   return count / ((performance.now() - began) / 1000);
 }
 
-async function drain(store: Store, one: Case, total: number): Promise<number> {
+async function drain(store: Store, one: Case, total: number): Promise<{ readonly perSecond: number; readonly cpuUs: number }> {
   const workerId = await store.workers.register({
     name: "bench",
     kind: "handler",
@@ -52,8 +52,10 @@ async function drain(store: Store, one: Case, total: number): Promise<number> {
     queues: ["bench"],
   });
   const began = performance.now();
+  const cpuBegan = process.cpuUsage();
   await new Promise<void>((resolve, reject) => new BenchWorker({ store, workerId, one, total, resolve, reject }).refill());
-  return total / ((performance.now() - began) / 1000);
+  const { user, system } = process.cpuUsage(cpuBegan);
+  return { perSecond: total / ((performance.now() - began) / 1000), cpuUs: (user + system) / total };
 }
 
 interface BenchWorkerOptions {
@@ -163,9 +165,9 @@ for (const one of cases) {
   const store = await openStore({ url: values.url ?? join(directory, "bench.db"), clock: { now: () => Date.now() as Instant } });
   try {
     const seeded = await seed(store, jobs);
-    const perSecond = await drain(store, one, jobs);
+    const { perSecond, cpuUs } = await drain(store, one, jobs);
     process.stdout.write(
-      `${one.name.padEnd(40)} enqueue ${format(seeded)}/s   claim->settled ${format(perSecond)}/s   ${(1e6 / perSecond).toFixed(1)} us a job\n`,
+      `${one.name.padEnd(40)} enqueue ${format(seeded)}/s   claim->settled ${format(perSecond)}/s   ${(1e6 / perSecond).toFixed(1)} us a job, ${cpuUs.toFixed(1)} of them CPU\n`,
     );
   } finally {
     await store.close();

@@ -191,8 +191,6 @@ const quickLossDelayMsMax: DurationMs = 60_000;
 /** After this many never-started ends in a row, each further one spends an attempt. */
 export const freeNeverStartedEnds = 3;
 
-/** Most runs that one transaction ends for dead sessions: on the embedded engine it blocks the event loop while it lasts. */
-export const lostPageMax = 500;
 /** Runs lost by one event beyond which their jobs do not all come back at once. */
 export const spreadBeyond = 100;
 

@@ -194,6 +194,14 @@ export interface StartRun extends Fence {
   readonly checkAt: Instant;
 }
 
+/** A live run with no more than it takes to say who holds it and what it is. */
+export interface HeldRun extends Fence {
+  readonly jobId: JobId;
+  readonly workerId: WorkerId;
+  readonly kind: "command" | "handler";
+  readonly state: RunState;
+}
+
 export interface RunsStore {
   /** Takes jobs in (priority, id) order within each queue, the queues merged. One group commit with other callers. */
   claim(request: ClaimRequest): Promise<readonly ClaimedRun[]>;
@@ -234,6 +242,12 @@ export interface RunsStore {
     readonly after?: { readonly workerId: WorkerId; readonly runId: RunId };
     readonly limit: number;
   }): Promise<readonly LiveRun[]>;
+  /** The same runs, but for all that {@link listLive} can tell of those that need it. */
+  listHeld(options: {
+    readonly workerIds: readonly WorkerId[];
+    readonly after?: { readonly workerId: WorkerId; readonly runId: RunId };
+    readonly limit: number;
+  }): Promise<readonly HeldRun[]>;
   /** Started command runs whose process is on this host: what is probed each tick. One whose exit is on record is expected to be dead. */
   listLocalProcesses(hostId: HostId): Promise<readonly { readonly runId: RunId; readonly process: StoredProcess }[]>;
   listLive(ids: readonly RunId[]): Promise<readonly LiveRun[]>;
@@ -241,7 +255,11 @@ export interface RunsStore {
   listAllLive(options: { readonly after?: RunId; readonly limit: number; readonly hostId?: HostId }): Promise<readonly LiveRun[]>;
   get(id: RunId): Promise<RunRow | undefined>;
   ofJob(jobId: JobId): Promise<readonly RunRow[]>;
-  /** Ends every live run of dead sessions in one set-based page: the job goes back (or ends) by its own counters. For plain jobs only; others are settled singly. */
+  /**
+   * Ends live runs of dead sessions in one set-based page: the job goes back (or ends) by its own counters. For handler runs and unstarted
+   * runs of plain jobs only; items, started commands and recorded exits need a look at each and are settled singly. A page has at most 200
+   * runs on an engine that blocks the event loop, 500 elsewhere, whatever `limit` says.
+   */
   settleLostPage(options: {
     readonly workerIds: readonly WorkerId[];
     readonly limit: number;

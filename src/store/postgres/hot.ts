@@ -11,7 +11,7 @@ import type { ClaimRequest, FencedAnswer, RunsStore, Settlement } from "../port/
 import { createRunReads } from "../run-reads.ts";
 import { createRunVerbs } from "../run-verbs.ts";
 import { type RunEndWriter, settleItems } from "../settle-items.ts";
-import { hintsOfEnd, lateResult, lostPageMax, planLoss, planSettlement, spreadBeyond } from "../settle-plan.ts";
+import { hintsOfEnd, lateResult, planLoss, planSettlement, spreadBeyond } from "../settle-plan.ts";
 import type { StoreHint } from "../store.ts";
 import { ClaimPhase, claimedRuns, runsOfClaim } from "./claim.ts";
 import type { PostgresEngine } from "./engine.ts";
@@ -26,6 +26,8 @@ import { SettlePhase } from "./settle.ts";
 /** Connections for the loops' reads and for settlements that need a look first; the lanes have two of their own. */
 const poolSize = 4;
 const triesMax = 4;
+/** Most runs that one transaction ends for dead sessions, whose rows are locked meanwhile. */
+const lostPageMax = 500;
 
 /** The hot verbs of the server engine. */
 export function createHot(outer: PostgresEngine): HotVerbs {
@@ -57,6 +59,7 @@ export function createHot(outer: PostgresEngine): HotVerbs {
         if (request.max === 0 || request.queues.length === 0) return [];
         for (const { name } of request.queues) await queueIds.of(name);
         const runs = await claim(request);
+        if (runs.some((run) => run.itemId !== null)) engine.hint("outbox");
         if (runs.length > 0) return runs;
         return await claimedBefore(request, verb);
       },

@@ -122,6 +122,8 @@ export function createRunBeats(engine: Engine, join: Join): RunBeats {
           statements: [{ statement: startRuns, values: [startsAsJson(runs), engine.now()] }],
           answer,
         })) as Set<RunId>;
+        // Commands are what items are made of, and a state file tells that one has begun.
+        if (runs.some((run) => run.wrapper !== undefined)) engine.hint("outbox");
         return await startAnswers(engine, runs, begun);
       },
       beat: async (beats) => {

@@ -1,3 +1,4 @@
+import type { Instant } from "../../domain/time.ts";
 import { checkClaim, firstChecks } from "../claim-rules.ts";
 import { checkEnqueueGroup } from "../enqueue-groups.ts";
 import type { HotVerbs } from "../hot.ts";
@@ -6,19 +7,22 @@ import type { FencedAnswer } from "../port/runs.ts";
 import { createRunReads } from "../run-reads.ts";
 import { createRunVerbs } from "../run-verbs.ts";
 import { type RunEndWriter, settleItems } from "../settle-items.ts";
-import { freeNeverStartedEnds, lostPageMax, planLoss, spreadBeyond } from "../settle-plan.ts";
+import { freeNeverStartedEnds, planLoss, spreadBeyond } from "../settle-plan.ts";
 import type { StoreHint } from "../store.ts";
-import type { Instant } from "../../domain/time.ts";
 import { ClaimPhase } from "./claim.ts";
-import { EnqueuePhase } from "./enqueue.ts";
 import type { SqliteEngine } from "./engine.ts";
+import { EnqueuePhase } from "./enqueue.ts";
 import { GroupCommit, type GroupPhase } from "./group-commit.ts";
 import { SqliteRunBeats } from "./run-beats.ts";
 import { SqliteRunEnds } from "./run-ends.ts";
 import { SettlePhase } from "./settle.ts";
+import { createWatchReads } from "./watch-reads.ts";
 
 /** Ids set aside before a group: two claims of the largest size, each applied twice when the group fails. */
 const runIdsPerGroup = 4000;
+/** Most runs that one transaction ends for dead sessions: it blocks the event loop for about 30 us each. */
+const lostPageMax = 200;
+
 type SyncVerb = (now: Instant, hints: Set<StoreHint>) => unknown;
 
 /** A small write that only shares the turn's transaction. */
@@ -57,6 +61,7 @@ export function createHot(engine: SqliteEngine): HotVerbs {
   };
 
   const calls = new OpenCalls();
+  const watchReads = createWatchReads(connection);
   return {
     jobs: calls.guard<HotVerbs["jobs"]>({
       enqueue: async (jobs) => {
@@ -68,6 +73,7 @@ export function createHot(engine: SqliteEngine): HotVerbs {
     runs: calls.guard<HotVerbs["runs"]>({
       ...createRunReads(engine.kysely),
       ...createRunVerbs(engine),
+      listHeld: watchReads.listHeld,
       claim: async (request) => {
         checkClaim(request);
         return request.max === 0 || request.queues.length === 0 ? [] : await claim(request);
@@ -106,6 +112,7 @@ export function createHot(engine: SqliteEngine): HotVerbs {
       },
     }),
     workers: calls.guard<HotVerbs["workers"]>({
+      listPresence: watchReads.listPresence,
       renew: async (renewal) => await verb((at) => beats.renew(renewal, at)),
     }),
     close: async () => {
