@@ -169,7 +169,8 @@ function storeOfPlainJobs(store: Store, own: ReadonlySet<WorkerId>): Store {
     runs: {
       ...store.runs,
       listDue: async (options) => (await store.runs.listDue(options)).filter(isPlain),
-      listOfWorkers: async (options) => (await store.runs.listOfWorkers(options)).filter(isPlain),
+      listLive: async (ids) => (await store.runs.listLive(ids)).filter(isPlain),
+      listHeld: async (options) => (await store.runs.listHeld(options)).filter((run) => run.kind === "handler"),
       listLocalProcesses: async () => [],
       listBlocked: async (options) =>
         (await store.runs.listBlocked(options)).filter((job) => job.itemId === null && job.run.kind === "handler"),

@@ -7,8 +7,8 @@ import { countTurnedSilent } from "../liveness/vantage-mode.ts";
 import { explainWorker, judgeWorker, type WorkerVerdict } from "../liveness/worker-policy.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
 import type { HostIdentity, ProcessIdentity, ProcessProbe } from "../processes/identity.ts";
-import type { LiveRun } from "../store/port/runs.ts";
-import type { WorkerRow } from "../store/port/workers.ts";
+import type { HeldRun, LiveRun } from "../store/port/runs.ts";
+import type { SessionPresence } from "../store/port/workers.ts";
 import type { Store } from "../store/store.ts";
 import { settlementOfFailure } from "../worker/settling.ts";
 import type { Loop, TickContext, TickReport } from "./loop.ts";
@@ -29,13 +29,14 @@ export interface WorkerReaperDeps {
 }
 
 /** A page is one transaction of a few milliseconds, so that the event loop stays free between two. */
-const pageSize = 500;
+const lostPageSize = 200;
 /** Pages per tick; what is left comes with the next tick, at once. */
-const pagesPerTick = 40;
+const pagesPerTick = 100;
+const pageSize = 500;
 
 /** What ended with the process of its session. Commands may live on, and the outcome of an exit on record is known. */
-const isLost = (run: LiveRun): boolean => run.kind === "handler" && run.state !== "exited";
-const keyOf = (run: LiveRun): string => `${run.id}/${run.ownerEpoch}`;
+const isLost = (run: HeldRun): boolean => run.kind === "handler" && run.state !== "exited";
+const keyOf = (run: HeldRun): string => `${run.runId}/${run.ownerEpoch}`;
 
 /** Judges sessions: what is proved dead, or silent beyond every doubt, is buried, and what it held goes back. */
 export class WorkerReaper implements Loop {
@@ -67,7 +68,7 @@ export class WorkerReaper implements Loop {
   async tick(context: TickContext): Promise<TickReport> {
     const { store } = this.#deps;
     const { deadAfterMs } = this.#deps.settings();
-    const alive = await store.workers.listAlive();
+    const alive = await store.workers.listPresence();
     this.#sessions = alive.map((worker) => worker.process);
     const conflicts = new Set(await store.workers.listHostConflicts(addMs(context.now, -deadAfterMs)));
     this.#observeScope(alive, conflicts, context.now);
@@ -97,7 +98,7 @@ export class WorkerReaper implements Loop {
     return { seen: alive.length, settled: buried + given.settled, lost, failed: given.failed, ...(given.more ? { nextInMs: 0 } : {}) };
   }
 
-  #observeScope(alive: readonly WorkerRow[], conflicts: ReadonlySet<HostId>, now: Instant): void {
+  #observeScope(alive: readonly SessionPresence[], conflicts: ReadonlySet<HostId>, now: Instant): void {
     const { watcher, probe } = this.#deps;
     const { deadAfterMs } = this.#deps.settings();
     const subjects = alive
@@ -111,7 +112,7 @@ export class WorkerReaper implements Loop {
     watcher.observe({ scope: "workers", total: alive.length, turnedSilent, canary: "unknown", now });
   }
 
-  async #bury(worker: WorkerRow, verdict: Extract<WorkerVerdict, { kind: "dead" }>, context: TickContext): Promise<boolean> {
+  async #bury(worker: SessionPresence, verdict: Extract<WorkerVerdict, { kind: "dead" }>, context: TickContext): Promise<boolean> {
     const message = explainWorker(verdict);
     const evidence = JSON.stringify({ verdict, lastHeardAt: worker.lastHeardAt, process: worker.process, judgedAt: context.now });
     const won = await this.#deps.store.workers.bury(worker.id, { reason: verdict.reason, message, evidence, actor: this.name });
@@ -135,7 +136,7 @@ export class WorkerReaper implements Loop {
     while (more && pages < pagesPerTick && !context.signal.aborted) {
       const page = await store.runs.settleLostPage({
         workerIds: ended,
-        limit: pageSize,
+        limit: lostPageSize,
         reason: "session_dead",
         actor: this.name,
         spreadMs: recoverySpreadMs,
@@ -163,7 +164,7 @@ export class WorkerReaper implements Loop {
     let index = 0;
     const handed = new Set<string>();
     for (;;) {
-      const runs: readonly LiveRun[] = await store.runs.listOfWorkers({
+      const runs: readonly HeldRun[] = await store.runs.listHeld({
         workerIds,
         limit: pageSize,
         ...(after === undefined ? {} : { after }),
@@ -172,10 +173,10 @@ export class WorkerReaper implements Loop {
       const fresh = others.filter((run) => !this.#handedOver.has(keyOf(run)));
       for (const run of others) handed.add(keyOf(run));
       if (fresh.length > 0) {
-        await store.runs.moveChecks(fresh.map((run) => ({ runId: run.id, ownerEpoch: run.ownerEpoch, checkAt: context.now })));
+        await store.runs.moveChecks(fresh.map(({ runId, ownerEpoch }) => ({ runId, ownerEpoch, checkAt: context.now })));
         this.#deps.wakeJobReaper();
       }
-      for (const run of runs.filter(isLost)) {
+      for (const run of await store.runs.listLive(runs.filter(isLost).map((lost) => lost.runId))) {
         try {
           if (await this.#settleLost(run, { index: index++, total: runs.length }, context)) settled++;
         } catch (thrown) {
@@ -184,11 +185,11 @@ export class WorkerReaper implements Loop {
         }
       }
       const last = runs.at(-1);
-      if (runs.length < pageSize || last === undefined || last.workerId === null) {
+      if (runs.length < pageSize || last === undefined) {
         this.#handedOver = handed;
         return { settled, failed };
       }
-      after = { workerId: last.workerId, runId: last.id };
+      after = { workerId: last.workerId, runId: last.runId };
     }
   }
 

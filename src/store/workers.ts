@@ -78,6 +78,29 @@ export function createWorkers(engine: Engine): Omit<WorkersStore, "renew"> {
       const rows = await kysely.selectFrom("workers").selectAll().where("state", "in", alive).orderBy("id").execute();
       return rows.map(workerRow);
     },
+    listPresence: async () => {
+      const rows = await kysely
+        .selectFrom("workers")
+        .select(["id", "last_heard_at", "host_id", "boot_id", "pid_namespace", "pid", "start_time"])
+        .where("state", "in", alive)
+        .orderBy("id")
+        .execute();
+      return rows.map(
+        ({
+          id,
+          last_heard_at: lastHeardAt,
+          host_id: hostId,
+          boot_id: bootId,
+          pid_namespace: pidNamespace,
+          pid,
+          start_time: startTime,
+        }) => ({
+          id,
+          lastHeardAt,
+          process: { hostId, bootId, pidNamespace, pid, startTime },
+        }),
+      );
+    },
     list: async (options) => {
       let query = kysely.selectFrom("workers").selectAll().orderBy("id", "desc").limit(options.limit);
       if (options.states !== undefined) query = query.where("state", "in", options.states);

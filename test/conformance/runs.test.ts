@@ -209,6 +209,19 @@ describeStores((open) => {
       present(runs[7]).runId,
       present(runs[8]).runId,
     ]);
+    // The lean form answers the same runs, page by page.
+    const held = await store.runs.listHeld({ workerIds: [present(workers[2]), present(workers[0])], limit: 3 });
+    expect(held.map((run) => run.runId)).toEqual(ids(first));
+    expect(held[0]).toEqual({
+      runId: present(runs[0]).runId,
+      jobId: present(runs[0]).jobId,
+      ownerEpoch: 1,
+      workerId: workers[0],
+      kind: present(first[0]).kind,
+      state: present(first[0]).state,
+    });
+    const rest = await store.runs.listHeld({ workerIds: [present(workers[2]), present(workers[0])], limit: 9, after });
+    expect(rest.map((run) => run.runId)).toEqual([present(runs[7]).runId, present(runs[8]).runId]);
     expect((await store.runs.ofJob(present(runs[1]).jobId)).map((row) => row.outcome)).toEqual(["succeeded"]);
   });
 

@@ -65,7 +65,9 @@ describeStores((open) => {
     ];
     await store.workers.drain(draining);
     await store.workers.leave(stopped);
-    expect((await store.workers.listAlive()).map((worker) => worker.id)).toEqual([live, draining]);
+    const alive = await store.workers.listAlive();
+    expect(alive.map((worker) => worker.id)).toEqual([live, draining]);
+    expect(await store.workers.listPresence()).toEqual(alive.map(({ id, process, lastHeardAt }) => ({ id, process, lastHeardAt })));
     expect((await store.workers.list({ states: ["stopped"], limit: 10 })).map((worker) => worker.id)).toEqual([stopped]);
     expect(await store.workers.list({ limit: 2 })).toHaveLength(2);
   });

@@ -20,6 +20,13 @@ export interface WorkerRow {
   readonly queues: readonly string[];
 }
 
+/** What a session's judge looks at. */
+export interface SessionPresence {
+  readonly id: WorkerId;
+  readonly process: StoredProcess;
+  readonly lastHeardAt: Instant;
+}
+
 export interface WorkersStore {
   register(worker: {
     readonly name: string;
@@ -56,6 +63,8 @@ export interface WorkersStore {
   ): Promise<boolean>;
   get(id: WorkerId): Promise<WorkerRow | undefined>;
   listAlive(): Promise<readonly WorkerRow[]>;
+  /** The same sessions by id, with no more than their judge needs: it is read each second, whatever their number. */
+  listPresence(): Promise<readonly SessionPresence[]>;
   /** Newest first. */
   list(options: { readonly states?: readonly WorkerState[]; readonly limit: number }): Promise<readonly WorkerRow[]>;
   /** Dead or stopped sessions that still hold live runs, oldest first: what a crash between a burial and its settlements leaves. */

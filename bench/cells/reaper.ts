@@ -1,0 +1,161 @@
+/**
+ * 1,000,000 running jobs held by 1,000 sessions of which 10 are dead: how long finding takes, a tick with nothing due, and settling all that
+ * the dead held, with the loops as an embedded worker runs them.
+ */
+
+import { join } from "node:path";
+import { monitorEventLoopDelay } from "node:perf_hooks";
+import { DatabaseSync } from "@photostructure/sqlite";
+import pg from "pg";
+import type { WorkerId } from "../../src/domain/ids.ts";
+import { createPlainRepairs, type PlainRepairs } from "../../src/loops/plain-repairs.ts";
+import { PipelineRegistry } from "../../src/pipelines/registry.ts";
+import { readHostIdentity } from "../../src/processes/host-identity.ts";
+import { createProcessProbe, type HostIdentity, type ProcessProbe } from "../../src/processes/identity.ts";
+import { systemProcessTable } from "../../src/processes/process-table.ts";
+import { systemClock } from "../../src/runtime/clock.ts";
+import { newHostId, random } from "../../src/runtime/entropy.ts";
+import { createStoreClock } from "../../src/runtime/store-clock.ts";
+import { openStore } from "../../src/store/open-store.ts";
+import type { Store } from "../../src/store/store.ts";
+import { Finaliser } from "../../src/worker/finaliser.ts";
+import { dataPaths } from "../../src/worker/run-paths.ts";
+import { startPostgresServer } from "../../test/support/postgres-server.ts";
+import { percentile } from "../figure.ts";
+import { answer, inFolder, question } from "./answer.ts";
+import { type Crowd, crowdStatements } from "./crowd.ts";
+
+const asked = question() as Crowd & { engine: "sqlite" | "postgres" };
+
+await inFolder(async (folder) => {
+  const host = await readHostIdentity({ stateDir: folder, randomId: newHostId });
+  if (asked.engine === "sqlite") answer(await measure(join(folder, "bench.db"), host, seedSqlite));
+  else {
+    const server = await startPostgresServer();
+    try {
+      answer(await measure(server.url, host, seedPostgres));
+    } finally {
+      await server.stop();
+    }
+  }
+});
+
+type Seed = (url: string, host: HostIdentity, now: number) => Promise<void>;
+
+async function measure(url: string, host: HostIdentity, seed: Seed): Promise<Readonly<Record<string, number>>> {
+  const clock = systemClock();
+  const open = (): Promise<Store> => openStore({ url, clock: createStoreClock({ host: clock }) });
+  let store = await open();
+  await store.jobs.ensureQueues([{ name: "bench", kind: "handler" }]);
+  const now = store.now();
+  await store.close();
+  await seed(url, host, now);
+  store = await open();
+  const table = systemProcessTable();
+  const probe = createProcessProbe({ host, table });
+  const repairs = repairsOf(store, host, probe);
+
+  const found: number[] = [];
+  for (let at = 0; at < 30; at++) {
+    const began = performance.now();
+    await find(store, probe);
+    found.push(performance.now() - began);
+  }
+  const jobReaperMs = await ticks(repairs, "job-reaper");
+  const delay = monitorEventLoopDelay({ resolution: 1 });
+  delay.enable();
+  const began = performance.now();
+  await repairs.recover();
+  const settledMs = performance.now() - began;
+  delay.disable();
+  const workerReaperMs = await ticks(repairs, "worker-reaper");
+  const left = await store.runs.listOfWorkers({ workerIds: Array.from({ length: asked.dead }, (_, at) => (at + 1) as WorkerId), limit: 1 });
+  if (left.length > 0) throw new Error("runs of dead sessions are left");
+  await store.close();
+  return {
+    foundMs: percentile(found, 0.5),
+    foundFirstMs: found[0] ?? Number.NaN,
+    settledMs,
+    loopDelayP95Ms: delay.percentile(95) / 1e6,
+    loopDelayMaxMs: delay.max / 1e6,
+    idleJobReaperMs: percentile(jobReaperMs, 0.5),
+    idleWorkerReaperMs: percentile(workerReaperMs, 0.5),
+  };
+}
+
+/** The sessions whose processes are proved dead, and the first 1,000 runs they hold. */
+async function find(store: Store, probe: ProcessProbe): Promise<void> {
+  const alive = await store.workers.listPresence();
+  const lives = probe.observeMany(alive.map((worker) => worker.process));
+  const dead = alive.filter((_, at) => lives[at]?.kind === "dead").map((worker) => worker.id);
+  const held = await store.runs.listHeld({ workerIds: dead, limit: 1000 });
+  if (dead.length !== asked.dead || held.length !== Math.min(1000, (asked.jobs / asked.sessions) * asked.dead)) {
+    throw new Error(`found ${dead.length} sessions and ${held.length} runs`);
+  }
+}
+
+async function ticks(repairs: PlainRepairs, loop: "job-reaper" | "worker-reaper"): Promise<readonly number[]> {
+  const took: number[] = [];
+  for (let at = 0; at < 30; at++) {
+    const began = performance.now();
+    await repairs.loops.runOnce(loop, { dryRun: false });
+    took.push(performance.now() - began);
+  }
+  return took;
+}
+
+function repairsOf(store: Store, host: HostIdentity, probe: ProcessProbe): PlainRepairs {
+  const registry = new PipelineRegistry([]);
+  const paths = dataPaths("");
+  const finaliser = new Finaliser({
+    registry,
+    items: store.items,
+    paths,
+    hostId: host.hostId,
+    baseDir: "",
+    environment: {},
+    random,
+    now: () => store.now(),
+    gatesAtOnce: 1,
+  });
+  return createPlainRepairs({
+    store,
+    registry,
+    finaliser,
+    host,
+    self: { ...host, pid: process.pid, startTime: "0" },
+    probe,
+    table: systemProcessTable(),
+    paths,
+    clock: systemClock(),
+    random,
+    emit: () => undefined,
+    // Longer than seeding takes: the living were heard when it began.
+    deadAfterMs: 3_600_000,
+    stopGraceMs: 5000,
+    killGraceMs: 2000,
+  });
+}
+
+async function seedSqlite(url: string, host: HostIdentity, now: number): Promise<void> {
+  const db = new DatabaseSync(url);
+  const { id: queueId } = db.prepare("select id from queues").get() as { id: number };
+  const series = (count: number): string =>
+    `with recursive s (i) as (select 0 union all select i + 1 from s where i + 1 < ${count}) select i from s`;
+  db.exec("begin immediate");
+  for (const statement of crowdStatements(asked, { ...host, now, queueId }, series)) db.exec(statement);
+  db.exec("commit");
+  db.exec("pragma wal_checkpoint(truncate)");
+  db.close();
+}
+
+async function seedPostgres(url: string, host: HostIdentity, now: number): Promise<void> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  await client.query("set search_path to wakeful");
+  const { rows } = await client.query<{ id: string }>("select id from queues");
+  const series = (count: number): string => `select generate_series(0, ${count - 1}) as i`;
+  for (const statement of crowdStatements(asked, { ...host, now, queueId: Number(rows[0]?.id) }, series)) await client.query(statement);
+  await client.query("vacuum analyze");
+  await client.end();
+}

@@ -1,0 +1,50 @@
+/** One measured promise: the median of its samples beside what it was promised to be. */
+export interface Figure {
+  readonly name: string;
+  /** Null: it could not be measured; `note` says why. */
+  readonly value: number | null;
+  readonly unit: string;
+  /** Such as `>= 4.5` or `<= 15`. */
+  readonly target: string;
+  readonly holds: boolean | null;
+  readonly samples: readonly number[];
+  readonly note?: string;
+}
+
+export interface BenchOptions {
+  /** Fewer rounds and smaller stores: shows that everything runs, not what it is worth. */
+  readonly quick: boolean;
+  /** Progress, for people. */
+  readonly say: (line: string) => void;
+}
+
+type Bound = { readonly atLeast: number } | { readonly atMost: number };
+
+/** A figure that is the median of its samples. */
+export function figure(name: string, unit: string, bound: Bound, samples: readonly number[], note?: string): Figure {
+  const value = round(median(samples));
+  const [target, holds] =
+    "atLeast" in bound ? [`>= ${bound.atLeast}`, value >= bound.atLeast] : [`<= ${bound.atMost}`, value <= bound.atMost];
+  return { name, value, unit, target, holds, samples: samples.map(round), ...(note === undefined ? {} : { note }) };
+}
+
+/** A figure without a promise, for comparison. */
+export function plainFigure(name: string, unit: string, samples: readonly number[]): Figure {
+  return { name, value: round(median(samples)), unit, target: "none", holds: true, samples: samples.map(round) };
+}
+
+export function unmeasured(name: string, unit: string, target: string, note: string): Figure {
+  return { name, value: null, unit, target, holds: null, samples: [], note };
+}
+
+export function median(values: readonly number[]): number {
+  return percentile(values, 0.5);
+}
+
+/** The smallest value that at least this share of the values does not exceed. */
+export function percentile(values: readonly number[], share: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.max(0, Math.ceil(sorted.length * share) - 1))] ?? Number.NaN;
+}
+
+const round = (value: number): number => (Math.abs(value) >= 100 ? Math.round(value) : Number(value.toPrecision(3)));
