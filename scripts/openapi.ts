@@ -1,6 +1,9 @@
+import { LiveSettings } from "../src/config/live-settings.ts";
+import { configSchema } from "../src/config/schema.ts";
 import { asInstant } from "../src/domain/time.ts";
 import { version } from "../src/domain/version.ts";
 import { buildApp } from "../src/http/app.ts";
+import { createSettingsDesk } from "../src/loops/settings-desk.ts";
 import { Commands } from "../src/pipelines/commands.ts";
 import { PipelineRegistry } from "../src/pipelines/registry.ts";
 import { openStore } from "../src/store/open-store.ts";
@@ -25,6 +28,7 @@ export async function openApiText(): Promise<string> {
       registry,
       commands,
       loops: { snapshots: () => [], runOnce: async () => undefined },
+      settings: createSettingsDesk({ live: new LiveSettings(configSchema.parse({})), actions: store.actions, emit: events.emit }),
       readiness: () => ({ ready: true, reasons: [] }),
       metrics: { contentType: "text/plain", text: async () => "", observeRequest: () => undefined },
       daemon: { version, pid: 0, startedAt, startSeq: 0, dataDir: "", store: "" },

@@ -10,6 +10,7 @@ import { type RunningServer, startServer } from "./http/server.ts";
 import { openTokens } from "./http/tokens.ts";
 import { tellClockAhead } from "./loops/clock-ahead.ts";
 import { createRepairs } from "./loops/repairs.ts";
+import { createSettingsDesk } from "./loops/settings-desk.ts";
 import { Commands } from "./pipelines/commands.ts";
 import { canonicalJson } from "./pipelines/definition.ts";
 import { type Configuration, limitsOf as configLimits } from "./pipelines/load.ts";
@@ -33,7 +34,6 @@ import { Finaliser } from "./worker/finaliser.ts";
 import { HandlerHostProcess } from "./worker/handler-host-process.ts";
 import { stopLeftoverHost } from "./worker/leftover-host.ts";
 import { dataPaths } from "./worker/run-paths.ts";
-import { RunSessions } from "./worker/run-sessions.ts";
 import { Session } from "./worker/session.ts";
 import { countStart } from "./worker/start-sequence.ts";
 
@@ -226,17 +226,6 @@ async function start(
     tasks: () => hostProcess?.tasks() ?? new Set(),
     stopWithinMs,
   });
-  const runSessions = new RunSessions({
-    store,
-    host,
-    paths,
-    settling,
-    newId: newClientId,
-    renewMs: config.worker.renewMs,
-    finalizeGraceMs: config.reaper.finalizeGraceMs,
-    onRenewed: ({ workerId, ...heard }) => repairs.presence.heard(workerId, { at: store.now(), ...heard }),
-    emit,
-  });
   const metrics = createMetrics({
     events: bus,
     version,
@@ -256,8 +245,8 @@ async function start(
       events: bus,
       registry,
       commands,
-      runSessions,
       loops: { snapshots: () => repairs.loops.snapshots(), runOnce: (name, how) => repairs.loops.runOnce(name, how) },
+      settings: createSettingsDesk({ live, actions: store.actions, emit }),
       readiness: () => readinessOf(ready, repairs.disk.low),
       metrics,
       daemon: {

@@ -164,6 +164,12 @@ export const commands: readonly CommandSpec[] = [
     options: [dev],
     load: () => import("./commands/config-show.ts"),
   },
+  {
+    name: "settings",
+    args: "[changes...]",
+    summary: "list what loops read at each tick, or change it until the daemon ends: reaper.deadTicks=3 loops.intake.enabled=false",
+    load: () => import("./commands/settings.ts"),
+  },
   { name: "migrate", summary: "bring the store's schema up to date, and start nothing", load: () => import("./commands/migrate.ts") },
   {
     name: "completion",

@@ -1,5 +1,6 @@
 import type { Config } from "../config/config.ts";
 import type { ConfigRequest } from "../config/load.ts";
+import { WakefulError } from "../domain/errors.ts";
 import { asInstant } from "../domain/time.ts";
 import { buildApp } from "../http/app.ts";
 import type { DaemonServices } from "../http/services.ts";
@@ -35,6 +36,10 @@ export async function openOffline({ config, configRequest, host }: OfflineReques
     registry,
     commands: new Commands({ store, registry, emit: events.emit, newKey: () => "", tasks: () => new Set(), stopWithinMs: () => 0 }),
     loops: { snapshots: () => [], runOnce: async () => undefined },
+    settings: {
+      read: () => ({ reaper: config.reaper, leases: config.leases, loops: config.loops }),
+      change: async () => await Promise.reject(new WakefulError("daemon_unreachable", "Only a running daemon has settings to change.")),
+    },
     readiness: () => ({ ready: false, reasons: ["no daemon is running"] }),
     metrics: { contentType: "text/plain", text: async () => "", observeRequest: () => undefined },
     daemon: { version: host.version, pid: 0, startedAt: now(), startSeq: 0, dataDir: config.dataDir, store: storeText(config) },

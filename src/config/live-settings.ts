@@ -18,6 +18,13 @@ type PatchOf<T> = {
   readonly [Key in keyof T]?: T[Key] extends readonly unknown[] ? T[Key] : T[Key] extends object ? PatchOf<T[Key]> : T[Key];
 };
 
+/** One setting that changed, under its dotted key. */
+export interface LiveChange {
+  readonly key: string;
+  readonly from: unknown;
+  readonly to: unknown;
+}
+
 export interface LiveSettingsOptions {
   /** Relations to what does not change at run time, such as the longest stage timeout; each finding refuses the change. */
   readonly check?: (values: LiveValues) => readonly Finding[];
@@ -48,14 +55,19 @@ export class LiveSettings {
    * @throws {ConfigError} when a key is unknown, a value out of bounds, a relation broken, or a setting fixed at start.
    */
   update(patch: LivePatch): LiveValues {
+    this.#values = this.preview(patch);
+    return this.#values;
+  }
+
+  /** What {@link update} would put in force, without doing so. Throws alike. */
+  preview(patch: LivePatch): LiveValues {
     const merged = merge(this.#values, patch);
     const parsed = liveSchema.safeParse(merged);
     const findings = parsed.success
       ? [...this.#fixedKeyFindings(parsed.data), ...this.#check(parsed.data)]
       : findingsOfZod(parsed.error, liveSchema, merged);
     if (!parsed.success || findings.length > 0) throw new ConfigError(findings.map((finding) => mistakeOf(finding, "settings")));
-    this.#values = deepFreeze(parsed.data);
-    return this.#values;
+    return deepFreeze(parsed.data);
   }
 
   #fixedKeyFindings(next: LiveValues): Finding[] {
@@ -66,6 +78,25 @@ export class LiveSettings {
         : [{ path, value, rule: "is fixed while the daemon runs: change the configuration and start it again" }];
     });
   }
+}
+
+/** Every setting under its dotted key, lists whole. */
+export function flatSettings(values: object): ReadonlyMap<string, unknown> {
+  const flat = new Map<string, unknown>();
+  const walk = (value: unknown, key: string): void => {
+    if (!isMap(value)) flat.set(key, value);
+    else for (const [name, member] of Object.entries(value)) walk(member, key === "" ? name : `${key}.${name}`);
+  };
+  walk(values, "");
+  return flat;
+}
+
+/** What differs between two sets of values. */
+export function changesBetween(before: LiveValues, after: LiveValues): readonly LiveChange[] {
+  const old = flatSettings(before);
+  return [...flatSettings(after)]
+    .map(([key, to]) => ({ key, from: old.get(key), to }))
+    .filter(({ from, to }) => JSON.stringify(from) !== JSON.stringify(to));
 }
 
 /** `patch` laid over `base`, map by map; lists and values are replaced. */

@@ -20,7 +20,7 @@ const row = (status: number, exitCode: number, retryable: boolean, remedy: strin
 export const errorCodes = {
   internal: row(500, 1, true, "Look into the daemon's log under the correlation id; this is a defect worth reporting."),
   bad_request: row(400, 2, false, "Correct the field that the message names and send the request again."),
-  config_invalid: row(500, 2, false, "Correct the lines that the message lists; `wakeful config check` starts nothing."),
+  config_invalid: row(400, 2, false, "Correct the lines that the message lists; `wakeful config check` starts nothing."),
   not_found: row(404, 4, false, "Check the id; a finished row may have been removed by retention."),
   conflict: row(409, 5, false, "Read the current state with `wakeful show` or `wakeful why` and decide again."),
   unauthorized: row(401, 6, false, "Send the admin token: the CLI reads it from the data directory."),

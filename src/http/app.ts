@@ -15,8 +15,8 @@ import { itemRoutes } from "./routes/items.ts";
 import { jobRoutes } from "./routes/jobs.ts";
 import { loopRoutes } from "./routes/loops.ts";
 import { recordRoutes } from "./routes/records.ts";
-import { runSessionRoutes } from "./routes/run-sessions.ts";
 import { runRoutes } from "./routes/runs.ts";
+import { settingsRoutes } from "./routes/settings.ts";
 import { statusRoutes } from "./routes/status.ts";
 import type { DaemonServices } from "./services.ts";
 
@@ -107,13 +107,13 @@ function mountRoutes(
   itemRoutes(app, services);
   jobRoutes(app, services);
   runRoutes(app, services);
-  runSessionRoutes(app, services);
   workerRoutes(app, services);
   pipelineRoutes(app, services);
   leaseRoutes(app, services);
   loopRoutes(app, services);
   commandRoutes(app, services);
   recordRoutes(app, services);
+  settingsRoutes(app, services);
   eventRoutes(app, history);
   statusRoutes(app, services);
   mountStream(app, api.openapi, async (_call, _request, reply) => {

@@ -9,6 +9,10 @@ import type { DurationMs, Instant } from "../domain/time.ts";
 export interface WakefulEvents {
   "daemon.started": { readonly startSeq: number; readonly pid: number; readonly version: string; readonly listen: string | null };
   "daemon.stopped": { readonly reason: string };
+  "settings.changed": {
+    readonly actor: string;
+    readonly changes: readonly { readonly key: string; readonly from: unknown; readonly to: unknown }[];
+  };
   "store.epoch_raised": { readonly epoch: number; readonly reason: string };
   "store.degraded": { readonly code: string; readonly message: string };
   "store.recovered": { readonly afterMs: DurationMs };
@@ -117,6 +121,7 @@ export type EventLevel = "error" | "warn" | "info" | "debug";
 export const eventCatalogue: { readonly [Name in EventName]: { readonly level: EventLevel; readonly meaning: string } } = {
   "daemon.started": { level: "info", meaning: "The daemon is up: lock held, schema current, loops running." },
   "daemon.stopped": { level: "info", meaning: "The daemon has stopped in order." },
+  "settings.changed": { level: "info", meaning: "A person changed what loops read at each tick, until the daemon ends." },
   "store.epoch_raised": {
     level: "warn",
     meaning: "Ids continue in a new range, because the store was restored or a run folder existed already.",

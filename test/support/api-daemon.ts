@@ -1,5 +1,7 @@
 import type { FastifyInstance } from "fastify";
 import { onTestFinished } from "vitest";
+import { LiveSettings } from "../../src/config/live-settings.ts";
+import { configSchema } from "../../src/config/schema.ts";
 import { asHostId, type WorkerId } from "../../src/domain/ids.ts";
 import { compatibleStageNames } from "../../src/domain/stage-names.ts";
 import { addMs, asInstant } from "../../src/domain/time.ts";
@@ -7,6 +9,7 @@ import { buildApp } from "../../src/http/app.ts";
 import type { DaemonServices } from "../../src/http/services.ts";
 import { Tokens } from "../../src/http/tokens.ts";
 import { type LoopSnapshot, nothingSeen } from "../../src/loops/loop.ts";
+import { createSettingsDesk } from "../../src/loops/settings-desk.ts";
 import { Commands } from "../../src/pipelines/commands.ts";
 import type { PipelineDefinition, StageDefinition } from "../../src/pipelines/definition.ts";
 import { PipelineRegistry } from "../../src/pipelines/registry.ts";
@@ -110,6 +113,7 @@ export async function apiDaemon(options: ApiDaemonOptions = {}): Promise<ApiDaem
       snapshots: () => options.snapshots ?? [],
       runOnce: async (_name, { dryRun }) => ({ ...nothingSeen, ...(dryRun ? { would: ["end run 1"] } : {}) }),
     },
+    settings: createSettingsDesk({ live: new LiveSettings(configSchema.parse({})), actions: store.actions, emit: events.emit }),
     readiness: () => ({ ready: (options.reasons ?? []).length === 0, reasons: options.reasons ?? [] }),
     metrics: { contentType: "text/plain", text: async () => "wakeful_up 1\n", observeRequest: () => undefined },
     daemon: { version: "0.1.0", pid: 4711, startedAt: now, startSeq: 3, dataDir, store: ":memory:" },

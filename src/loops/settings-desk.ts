@@ -1,0 +1,46 @@
+import { changesBetween, type LiveChange, type LivePatch, type LiveSettings, type LiveValues } from "../config/live-settings.ts";
+import type { ActionsStore } from "../store/port/records.ts";
+import type { Emit } from "../telemetry/events.ts";
+
+export interface SettingsDeskDeps {
+  readonly live: LiveSettings;
+  readonly actions: Pick<ActionsStore, "append">;
+  readonly emit: Emit;
+}
+
+/** Where people read and change what loops read at each tick. */
+export interface SettingsDesk {
+  read(): LiveValues;
+  /**
+   * Takes a change over whole or not at all, and answers what it changed: nothing when all of it is in force already. In force until the daemon
+   * ends; the configuration has the next one's values.
+   * @throws {ConfigError} `config_invalid`, with every mistake; and what the store throws, for a change without a record is not made.
+   */
+  change(
+    patch: LivePatch,
+    by: { readonly actor: string; readonly correlationId: string },
+  ): Promise<{ readonly values: LiveValues; readonly changes: readonly LiveChange[] }>;
+}
+
+export function createSettingsDesk({ live, actions, emit }: SettingsDeskDeps): SettingsDesk {
+  // One change after the other: the record is written between looking and changing.
+  let turn: Promise<unknown> = Promise.resolve();
+  const apply: SettingsDesk["change"] = async (patch, { actor, correlationId }) => {
+    const changes = changesBetween(live.read(), live.preview(patch));
+    if (changes.length === 0) return { values: live.read(), changes };
+    const message = changes.map(({ key, from, to }) => `${key} ${JSON.stringify(from)} -> ${JSON.stringify(to)}`).join(", ");
+    await actions.append([{ action: "settings.changed", actor, message, evidence: JSON.stringify(changes), correlationId }]);
+    const values = live.update(patch);
+    emit("settings.changed", { actor, changes });
+    return { values, changes };
+  };
+  return {
+    read: () => live.read(),
+    change: async (patch, by) => {
+      const mine = turn.then(async () => await apply(patch, by));
+      // The next one waits for this one, and not for its success.
+      turn = mine.catch(() => undefined);
+      return await mine;
+    },
+  };
+}
