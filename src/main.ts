@@ -34,6 +34,7 @@ import { Finaliser } from "./worker/finaliser.ts";
 import { HandlerHostProcess } from "./worker/handler-host-process.ts";
 import { stopLeftoverHost } from "./worker/leftover-host.ts";
 import { dataPaths } from "./worker/run-paths.ts";
+import { RunSessions } from "./worker/run-sessions.ts";
 import { Session } from "./worker/session.ts";
 import { countStart } from "./worker/start-sequence.ts";
 
@@ -226,6 +227,17 @@ async function start(
     tasks: () => hostProcess?.tasks() ?? new Set(),
     stopWithinMs,
   });
+  const runSessions = new RunSessions({
+    store,
+    host,
+    paths,
+    settling,
+    newId: newClientId,
+    renewMs: config.worker.renewMs,
+    finalizeGraceMs: config.reaper.finalizeGraceMs,
+    onRenewed: ({ workerId, ...heard }) => repairs.presence.heard(workerId, { at: store.now(), ...heard }),
+    emit,
+  });
   const metrics = createMetrics({
     events: bus,
     version,
@@ -245,6 +257,7 @@ async function start(
       events: bus,
       registry,
       commands,
+      runSessions,
       loops: { snapshots: () => repairs.loops.snapshots(), runOnce: (name, how) => repairs.loops.runOnce(name, how) },
       settings: createSettingsDesk({ live, actions: store.actions, emit }),
       readiness: () => readinessOf(ready, repairs.disk.low),

@@ -15,6 +15,7 @@ import { itemRoutes } from "./routes/items.ts";
 import { jobRoutes } from "./routes/jobs.ts";
 import { loopRoutes } from "./routes/loops.ts";
 import { recordRoutes } from "./routes/records.ts";
+import { runSessionRoutes } from "./routes/run-sessions.ts";
 import { runRoutes } from "./routes/runs.ts";
 import { settingsRoutes } from "./routes/settings.ts";
 import { statusRoutes } from "./routes/status.ts";
@@ -107,6 +108,7 @@ function mountRoutes(
   itemRoutes(app, services);
   jobRoutes(app, services);
   runRoutes(app, services);
+  runSessionRoutes(app, services);
   workerRoutes(app, services);
   pipelineRoutes(app, services);
   leaseRoutes(app, services);

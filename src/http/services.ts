@@ -5,6 +5,7 @@ import type { Commands } from "../pipelines/commands.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
 import type { Store } from "../store/store.ts";
 import type { EventBus } from "../telemetry/event-bus.ts";
+import type { RunSessions } from "../worker/run-sessions.ts";
 
 /** What the API needs of the daemon. The composition root fills it; the server knows none of those who do the work. */
 export interface DaemonServices {
@@ -17,6 +18,8 @@ export interface DaemonServices {
     /** One tick now. Undefined: this daemon has no such loop. */
     runOnce(name: LoopName, options: { readonly dryRun: boolean }): Promise<TickReport | undefined>;
   };
+  /** The other end of `wakeful run`. Absent: there is no daemon that could follow a run. */
+  readonly runSessions?: Pick<RunSessions, "open" | "start" | "recordCommand" | "renew" | "end" | "abandon">;
   /** What loops read at each tick. */
   readonly settings: SettingsDesk;
   /** Whether new work is taken, and what is in the way. */
