@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import type { WorkerId } from "../../src/domain/ids.ts";
+import { firstChecks } from "../../src/store/claim-rules.ts";
 import type { ClaimRequest } from "../../src/store/port/runs.ts";
 import type { Store } from "../../src/store/store.ts";
 import { present } from "../support/present.ts";
@@ -110,7 +111,7 @@ describeStores((open) => {
       const row = await store.runs.get(run.runId);
       expect(row).toMatchObject({ state: run.started ? "started" : "reserved", startedAt: run.started ? now : null });
       // A reserved run is looked at when it should have started; a started one when the first of its limits could pass.
-      expect(row?.checkAt).toBe(now + (run.started ? 4_000 : 30_000));
+      expect(row?.checkAt).toBe(run.started ? firstChecks.firstCheckAt(now, limits) : now + 30_000);
       expect((await store.jobs.get(run.jobId))?.attempts).toBe(run.started ? 1 : 0);
     }
   });
