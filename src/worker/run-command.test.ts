@@ -270,6 +270,41 @@ test("a lease that is not granted in time is given up, and its place in line wit
   expect(only(await bench.store.leases.list({ limit: 10 })).waiters).toBe(0);
 });
 
+test("a daemon that is away for a moment costs a waiter neither its patience nor its place in line", async () => {
+  const bench = await runBench();
+  const { runId } = await bench.sessions.open({ argv: ["other"], cwd: "/", process: bench.self });
+  const taken = await bench.api.acquireLease({ name: "merge", ticket: "other", runId, ttlMs: 60_000, maxHoldMs: 1e9, waitMs: 0 });
+  if (taken.kind !== "held") throw new Error("the lease was free");
+  let away = false;
+  const acquireLease: RunCommandApi["acquireLease"] = (request) => (away ? unreachable() : bench.api.acquireLease(request));
+  const running = bench.run(["sh", "-c", "exit 8"], {
+    daemon: { api: { ...bench.api, acquireLease }, host: bench.host, self: bench.self },
+    lease: { name: "merge", ttlMs: 60_000, waitMs: 60_000 },
+  });
+  await until(() => bench.said.some((line) => line.includes("place 1 in line")));
+  away = true;
+  await until(() => bench.said.some((line) => line.includes("the daemon does not answer; waiting for it")));
+  away = false;
+  await bench.api.releaseLease({ name: "merge", fencing: taken.fencing });
+  expect(await running).toBe(8);
+});
+
+test("a command that the daemon did not hear of is told again with a renewal", async () => {
+  const bench = await runBench();
+  let asked = 0;
+  const recordCommand: RunCommandApi["recordCommand"] = (run) => (asked++ === 0 ? unreachable() : bench.api.recordCommand(run));
+  const running = bench.run(["sh", "-c", "while [ ! -e go ]; do sleep 0.01; done"], {
+    daemon: { api: { ...bench.api, recordCommand }, host: bench.host, self: bench.self },
+  });
+  const { runId } = await until(() => bench.opened[0]);
+  await until(async () => {
+    const run = await bench.store.runs.get(runId);
+    return run?.process !== undefined && run.process !== null && run.process.pid !== process.pid;
+  });
+  writeFileSync(join(bench.dataDir, "go"), "");
+  expect(await running).toBe(0);
+});
+
 test("an interrupt while waiting for a lease leaves the line and starts nothing", async () => {
   const bench = await runBench();
   const { runId } = await bench.sessions.open({ argv: ["other"], cwd: "/", process: bench.self });

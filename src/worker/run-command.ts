@@ -75,6 +75,8 @@ const exitNotFound = 127;
 const exitNotRunnable = 126;
 const maxHoldMs: DurationMs = hours(24 * 365);
 const leasePollMs: DurationMs = seconds(1);
+/** A daemon that is stopped, or starts. */
+const awayCodes: ReadonlySet<string> = new Set(["daemon_unreachable", "unavailable"]);
 /** How often a waiting person is told that we still wait. */
 const progressEveryPolls = 30;
 
@@ -113,6 +115,8 @@ class SupervisedRun {
   #leaseRenewing: NodeJS.Timeout | undefined;
   #fencing: number | undefined;
   #command: Foreground | undefined;
+  /** The command's process, until the daemon has heard of it. */
+  #unrecorded: ProcessIdentity | undefined;
   #told = new Set<string>();
 
   constructor(
@@ -183,9 +187,11 @@ class SupervisedRun {
     const process = identityOf(this.#host, sight.row);
     try {
       await writeFile(runFiles(this.#run.runDir).command, identityRecord(this.#run.runId, process), { mode: 0o600, flush: true });
+      this.#unrecorded = process;
       await this.#api.recordCommand({ ...this.#ref(), process });
+      this.#unrecorded = undefined;
     } catch (thrown) {
-      // The file alone tells a later judge as well; the command does not wait for either.
+      // The file alone tells a later judge as well; the command does not wait for either. Said again with the next renewal.
       this.#say(`the command's process could not be recorded: ${messageOf(thrown)}`);
     }
   }
@@ -219,13 +225,13 @@ class SupervisedRun {
     try {
       for (let polls = 0; !signal.aborted; polls++) {
         const leftMs = Math.max(0, Math.ceil(giveUpAt - monoNow()));
-        const answer = await this.#api.acquireLease({ ...request, waitMs: leftMs });
+        const answer = await this.#askForLease({ ...request, waitMs: leftMs });
         if (answer.kind === "held") {
           this.#holdLease(name, answer.fencing, ttlMs);
           return;
         }
         if (answer.kind === "timed_out" || leftMs === 0) throw await this.#refused(name, waitMs);
-        if (polls % progressEveryPolls === 0)
+        if (answer.kind === "waiting" && polls % progressEveryPolls === 0)
           this.#say(`waiting for the lease "${name}": ${await this.#holderText(name)}, place ${answer.position} in line`);
         await pause(leasePollMs, signal);
       }
@@ -233,6 +239,17 @@ class SupervisedRun {
     } catch (thrown) {
       await this.#api.abandonLease({ name, ticket }).catch(() => undefined);
       throw thrown;
+    }
+  }
+
+  /** A daemon that is away for a moment knows our ticket, and with it our place in line, when it is back. */
+  async #askForLease(request: Parameters<RunCommandApi["acquireLease"]>[0]) {
+    try {
+      return await this.#api.acquireLease(request);
+    } catch (thrown) {
+      if (request.waitMs === 0 || !isWakefulError(thrown) || !awayCodes.has(thrown.code)) throw thrown;
+      this.#sayOnce(`the daemon does not answer; waiting for it, and for the lease "${request.name}"`);
+      return { kind: "unanswered" } as const;
     }
   }
 
@@ -277,12 +294,27 @@ class SupervisedRun {
   #renew(): void {
     this.#api.renew(this.#ref()).then(
       ({ lost }) => {
-        if (lost === null) return;
+        if (lost === null) {
+          this.#recordAgain();
+          return;
+        }
         clearInterval(this.#renewing);
         if (this.#fencing !== undefined) this.#leaseLost(`the run, which holds the lease, was ended: ${lost}`);
         else this.#sayOnce(`the daemon no longer follows this run (${lost}); the command goes on`);
       },
       (thrown: unknown) => this.#sayOnce(`the daemon does not answer: ${messageOf(thrown)}; the command goes on`),
+    );
+  }
+
+  /** What the daemon missed while it was away: a lease is kept for a command that the store knows to live. */
+  #recordAgain(): void {
+    const process = this.#unrecorded;
+    if (process === undefined) return;
+    this.#api.recordCommand({ ...this.#ref(), process }).then(
+      () => {
+        this.#unrecorded = undefined;
+      },
+      () => undefined,
     );
   }
 
