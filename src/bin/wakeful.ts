@@ -9,6 +9,12 @@ import { systemClock } from "../runtime/clock.ts";
 import { environment } from "../runtime/environment.ts";
 
 const env = environment();
+const argv = process.argv.slice(2);
+
+// Whoever serves others, or runs on without this shell, is no part of the job that it was started in.
+if ((argv[0] === "up" || argv[0] === "run") && env["WAKEFUL_RUN_MARKER"] !== undefined) await restartOutsideJob();
+// What the daemon and its commands write is their user's alone.
+if (argv[0] === "up") process.umask(0o077);
 
 const host: CliHost = {
   cwd: process.cwd(),
@@ -25,10 +31,7 @@ const host: CliHost = {
     (await import("../main.ts")).startDaemon({ configuration, environment: env, handlerHost: handlerHost() }),
   runCommand: async (request) =>
     (await import("../cli/foreground.ts")).runInForeground({ request, host, pid: process.pid, interactive: process.stdin.isTTY }),
-  onSignal: (signal, listener) => {
-    process.on(signal, listener);
-    return () => void process.off(signal, listener);
-  },
+  onSignal,
 };
 
 // Whoever read along has gone (`wakeful ls | head`): there is nobody left to tell.
@@ -38,7 +41,20 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 });
 
 // An impatient INT must end the process though the daemon still holds handles open; output to terminals, files and pipes is written by now.
-process.exit(await runCli({ argv: process.argv.slice(2), host }));
+process.exit(await runCli({ argv, host }));
+
+async function restartOutsideJob(): Promise<void> {
+  const { ownMarker } = await import("../processes/run-marker.ts");
+  if (ownMarker(env) === undefined) return;
+  const { restartClean } = await import("../processes/clean-restart.ts");
+  const [program = process.execPath, ...rest] = process.argv;
+  process.exit(await restartClean({ argv: [program, ...process.execArgv, ...rest], env, onSignal }));
+}
+
+function onSignal(signal: NodeJS.Signals, listener: () => void): () => void {
+  process.on(signal, listener);
+  return () => void process.off(signal, listener);
+}
 
 function userName(): string {
   try {
