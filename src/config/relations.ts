@@ -23,14 +23,14 @@ export function brokenRelations({ worker, stop, heartbeat, dev }: Related): Find
     renewalsBeforeFencing * worker.renewMs <= worker.selfFenceAfterMs,
     "worker.selfFenceAfterMs",
     worker.selfFenceAfterMs,
-    `must be at least ${renewalsBeforeFencing} x worker.renewMs (${show(renewalsBeforeFencing * worker.renewMs)}): one late renewal would freeze healthy commands`,
+    `must be at least ${renewalsBeforeFencing} x worker.renewMs (${show(renewalsBeforeFencing * worker.renewMs)}): one late renewal must not count as being cut off`,
   );
   const fencedMs = worker.selfFenceAfterMs + stop.stopGraceMs + stop.killGraceMs + worker.renewTimeoutMs;
   expect(
     fencedMs < worker.deadAfterMs,
     "worker.deadAfterMs",
     worker.deadAfterMs,
-    `must be greater than worker.selfFenceAfterMs + stop.stopGraceMs + stop.killGraceMs + worker.renewTimeoutMs (${show(fencedMs)}): a worker must have fenced itself before its jobs go to another`,
+    `must be greater than worker.selfFenceAfterMs + stop.stopGraceMs + stop.killGraceMs + worker.renewTimeoutMs (${show(fencedMs)}): a worker that is cut off must have had the time to let go before its jobs go to another`,
   );
   expect(
     worker.fenceKillAfterMs > worker.selfFenceAfterMs,

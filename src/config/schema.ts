@@ -138,7 +138,9 @@ export const configShape = {
         default: seconds(15),
         min: 30,
         max: hours(1),
-        meaning: "Time without a confirmed renewal after which a worker freezes its commands. At least three renewals.",
+        meaning:
+          "How long a worker that nobody can probe may go without a confirmed renewal: at least three renewals, and deadAfterMs must leave it the time to let go. " +
+          "Commands are not frozen at it yet: that comes with workers on other hosts; those of this host are probed and need none of it.",
       }),
       deadAfterMs: durationMs({
         default: seconds(30),
@@ -152,7 +154,9 @@ export const configShape = {
         default: minutes(10),
         min: 100,
         max: days(1),
-        meaning: "Time without a confirmed renewal after which frozen commands are killed.",
+        meaning:
+          "How long after the time for stopping it a run on a host that cannot be probed counts as stopped, so that its job may run again, with an alert. " +
+          "Nothing kills it there yet: that comes with workers on other hosts.",
       }),
       handlers: text({
         default: undefined as string | undefined,

@@ -57,7 +57,7 @@ export interface StageDefinition {
   readonly envFiles: Readonly<Record<string, string>>;
   /** Relative paths start at the folder of wakeful.yaml. Absent: that folder; `WAKEFUL_WORK_DIR` names the item's directory. */
   readonly cwd?: string;
-  /** What a worker that cannot renew its session does to the command. */
+  /** What a worker of another host that cannot renew its session is to do to the command. Without effect until there are such workers. */
   readonly fence: "freeze" | "kill" | "none";
   /** Lower is claimed first. */
   readonly priority: number;

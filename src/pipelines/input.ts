@@ -40,7 +40,7 @@ export interface StageInput<Next extends string = string> {
   /** `{ file }` reads the value from a file when the command starts. */
   readonly env?: Readonly<Record<string, string | { readonly file: string }>>;
   readonly cwd?: string;
-  /** Default `freeze`. */
+  /** What a worker of another host that is cut off is to do to the command; without effect until there are such workers. Default `freeze`. */
   readonly fence?: "freeze" | "kill" | "none";
   /** -1000 to 1000, lower first, as with the priority of processes; default 0. */
   readonly priority?: number;
