@@ -9,7 +9,7 @@ import type { WorkersStore } from "./port/workers.ts";
 export interface HotVerbs {
   readonly jobs: Pick<JobsStore, "enqueue" | "promoteDue">;
   readonly runs: RunsStore;
-  readonly workers: Pick<WorkersStore, "renew"> & Partial<Pick<WorkersStore, "listPresence">>;
+  readonly workers: Pick<WorkersStore, "renew" | "listPresence">;
   /** Commits what waits for the next group commit and releases connections of its own. */
   close(): Promise<void>;
 }

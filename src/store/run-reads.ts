@@ -1,15 +1,15 @@
 import { type Kysely, type RawBuilder, sql } from "kysely";
-import { asRunId, type HostId, type ItemId, type JobId, type VisitId } from "../domain/ids.ts";
+import type { HostId, ItemId, JobId, VisitId } from "../domain/ids.ts";
 import type { Instant } from "../domain/time.ts";
 import type { Database, RowOf } from "./database.ts";
-import type { BlockedJob, HeldRun, LiveRun, RunsStore } from "./port/runs.ts";
+import type { BlockedJob, LiveRun, RunsStore } from "./port/runs.ts";
 import { processOf, runRow } from "./rows/run-row.ts";
 import { supervisorRow } from "./rows/worker-row.ts";
 
 /** What the loops and `wakeful ls` read of runs. */
 export type RunReads = Pick<
   RunsStore,
-  "listDue" | "listOfWorkers" | "listHeld" | "listLocalProcesses" | "listLive" | "listAllLive" | "get" | "ofJob" | "listBlocked"
+  "listDue" | "listOfWorkers" | "listLocalProcesses" | "listLive" | "listAllLive" | "get" | "ofJob" | "listBlocked"
 >;
 
 /** Supervisor columns beside a run's own, under names of their own. */
@@ -68,32 +68,13 @@ export function createRunReads(kysely: Kysely<Database>): RunReads {
     listOfWorkers: async ({ workerIds, after, limit }) => {
       const runs: LiveRun[] = [];
       // Session by session, each a range of the index: one statement over all of them would be sorted as a whole first.
+      // `id + 0`: in the order of the key a planner would pass by the runs of all other sessions.
       for (const workerId of [...workerIds].sort((a, b) => a - b)) {
         if (runs.length >= limit) break;
         if (after !== undefined && workerId < after.workerId) continue;
         const afterRun = after !== undefined && workerId === after.workerId ? after.runId : -1;
-        const picked = sql`select * from runs where worker_id = ${workerId} and ended_at is null and id > ${afterRun} order by id limit ${limit - runs.length}`;
+        const picked = sql`select * from runs where worker_id = ${workerId} and ended_at is null and id + 0 > ${afterRun} order by id + 0 limit ${limit - runs.length}`;
         runs.push(...(await live(picked, sql`r.id`)));
-      }
-      return runs;
-    },
-    listHeld: async ({ workerIds, after, limit }) => {
-      const runs: HeldRun[] = [];
-      for (const workerId of [...workerIds].sort((a, b) => a - b)) {
-        if (runs.length >= limit) break;
-        if (after !== undefined && workerId < after.workerId) continue;
-        const afterRun = after !== undefined && workerId === after.workerId ? after.runId : asRunId(-1);
-        const rows = await kysely
-          .selectFrom("runs")
-          .select(["id", "job_id", "owner_epoch", "kind", "state"])
-          .where("worker_id", "=", workerId)
-          .where("ended_at", "is", null)
-          .where("id", ">", afterRun)
-          .orderBy("id")
-          .limit(limit - runs.length)
-          .execute();
-        for (const { id, job_id: jobId, owner_epoch: ownerEpoch, kind, state } of rows)
-          runs.push({ runId: id, jobId, ownerEpoch, workerId, kind, state });
       }
       return runs;
     },

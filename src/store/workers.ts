@@ -10,7 +10,7 @@ import { workerRow } from "./rows/worker-row.ts";
 const alive: readonly WorkerState[] = ["live", "draining"];
 const ended: readonly WorkerState[] = ["stopped", "dead"];
 
-export function createWorkers(engine: Engine): Omit<WorkersStore, "renew"> {
+export function createWorkers(engine: Engine): Omit<WorkersStore, "renew" | "listPresence"> {
   const { kysely } = engine;
 
   /** One guarded flip of a session's state; answers whether this call won. */
@@ -77,29 +77,6 @@ export function createWorkers(engine: Engine): Omit<WorkersStore, "renew"> {
     listAlive: async () => {
       const rows = await kysely.selectFrom("workers").selectAll().where("state", "in", alive).orderBy("id").execute();
       return rows.map(workerRow);
-    },
-    listPresence: async () => {
-      const rows = await kysely
-        .selectFrom("workers")
-        .select(["id", "last_heard_at", "host_id", "boot_id", "pid_namespace", "pid", "start_time"])
-        .where("state", "in", alive)
-        .orderBy("id")
-        .execute();
-      return rows.map(
-        ({
-          id,
-          last_heard_at: lastHeardAt,
-          host_id: hostId,
-          boot_id: bootId,
-          pid_namespace: pidNamespace,
-          pid,
-          start_time: startTime,
-        }) => ({
-          id,
-          lastHeardAt,
-          process: { hostId, bootId, pidNamespace, pid, startTime },
-        }),
-      );
     },
     list: async (options) => {
       let query = kysely.selectFrom("workers").selectAll().orderBy("id", "desc").limit(options.limit);

@@ -2,8 +2,8 @@ import { Kysely, PostgresDialect } from "kysely";
 import type { Instant } from "../../domain/time.ts";
 import { checkClaim, firstChecks } from "../claim-rules.ts";
 import type { Database } from "../database.ts";
-import { checkEnqueueGroup } from "../enqueue-groups.ts";
 import type { Engine } from "../engine.ts";
+import { checkEnqueueGroup } from "../enqueue-groups.ts";
 import { UnknownQueueError } from "../errors.ts";
 import type { HotVerbs } from "../hot.ts";
 import { OpenCalls } from "../open-calls.ts";
@@ -22,6 +22,7 @@ import { StatementPool } from "./pool.ts";
 import { createRunBeats, VerbPhase } from "./run-beats.ts";
 import { lockFacts, lockLost, type WrittenEnd, writeLateResult, writeRunEnds } from "./run-ends.ts";
 import { SettlePhase } from "./settle.ts";
+import { createWatchReads } from "./watch-reads.ts";
 
 /** Connections for the loops' reads and for settlements that need a look first; the lanes have two of their own. */
 const poolSize = 4;
@@ -41,6 +42,7 @@ export function createHot(outer: PostgresEngine): HotVerbs {
   const beats = createRunBeats(engine, verb);
   const queueIds = new QueueIds(engine);
 
+  const watchReads = createWatchReads(engine.kysely);
   const calls = new OpenCalls();
   return {
     jobs: calls.guard<HotVerbs["jobs"]>({
@@ -53,6 +55,7 @@ export function createHot(outer: PostgresEngine): HotVerbs {
     runs: calls.guard<HotVerbs["runs"]>({
       ...createRunReads(engine.kysely),
       ...createRunVerbs(engine),
+      listHeld: watchReads.listHeld,
       ...beats.runs,
       claim: async (request) => {
         checkClaim(request);
@@ -73,7 +76,7 @@ export function createHot(outer: PostgresEngine): HotVerbs {
       },
       settleLostPage: async (page) => await settleLostPage(engine, page),
     }),
-    workers: calls.guard<HotVerbs["workers"]>(beats.workers),
+    workers: calls.guard<HotVerbs["workers"]>({ ...beats.workers, listPresence: watchReads.listPresence }),
     close: async () => {
       await calls.close();
       await lanes.close();
