@@ -144,6 +144,12 @@ const cases: readonly Case[] = [
     rule: "such as 500MB",
   },
   {
+    what: "a log below the least that can be cut",
+    text: withStage("log: { maxBytes: 4095 }"),
+    at: [stagePath("log.maxBytes"), 6, 26],
+    rule: "must be 4KiB to 1TiB",
+  },
+  {
     what: "a shrinking retry delay",
     text: withStage("retry: { factor: 0.5 }"),
     at: [stagePath("retry.factor"), 6, 26],
