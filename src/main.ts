@@ -378,7 +378,7 @@ function firstCheckAt(
 ): Instant {
   const candidates = [startedAt + limits.maxRunningMs];
   if (limits.timeoutMs !== undefined) candidates.push(startedAt + limits.timeoutMs + 60_001);
-  if (limits.heartbeatTimeoutMs !== undefined) candidates.push(startedAt + 2 * limits.heartbeatTimeoutMs);
+  if (limits.heartbeatTimeoutMs !== undefined) candidates.push(startedAt + limits.heartbeatTimeoutMs + 1);
   return asInstant(Math.min(...candidates));
 }
 

@@ -29,8 +29,14 @@ export const progressOf = (run: RunFacts): Instant | undefined =>
  * Compute it anew when thresholds shrink.
  *
  * @param namedAt - when the session last named a reserved run; default its reservation.
+ * @param lookedAt - when progress was last looked for; default the start. A run that has shown none may do so right after, and never again.
  */
-export function nextCheckAt(run: RunFacts, thresholds: RunThresholds, namedAt: Instant = run.reservedAt): Instant {
+export function nextCheckAt(
+  run: RunFacts,
+  thresholds: RunThresholds,
+  namedAt: Instant = run.reservedAt,
+  lookedAt: Instant = startOf(run),
+): Instant {
   const startedAt = startOf(run);
   if (run.state === "exited") {
     const exit = wholeExit(run);
@@ -47,7 +53,9 @@ export function nextCheckAt(run: RunFacts, thresholds: RunThresholds, namedAt: I
   if (heartbeatTimeoutMs !== undefined) {
     const progressAt = progressOf(run);
     const absentAt = addMs(startedAt, absentTimeoutFor(heartbeatTimeoutMs));
-    candidates.push(progressAt === undefined ? absentAt : addMs(progressAt, heartbeatTimeoutMs + 1));
+    const firstBeatAt = latest(startedAt, lookedAt);
+    if (progressAt === undefined) candidates.push(absentAt);
+    candidates.push(addMs(progressAt ?? firstBeatAt, heartbeatTimeoutMs + 1));
   }
   if (timeoutMs !== undefined) {
     candidates.push(addMs(startedAt, (run.suspendedMs ?? 0) + timeoutMs + thresholds.reaperTimeoutSlackMs + 1));

@@ -698,6 +698,22 @@ describe("budgets and delays", () => {
   });
 });
 
+test("a run that beat once and never again is found one timeout later, not two; its beats move no check", async () => {
+  const world = await RepairWorld.open();
+  const run = await world.running({ limits: { maxRunningMs: seconds(3600), heartbeatTimeoutMs: seconds(600) } });
+  world.advance(seconds(1));
+  await world.store.runs.beat([{ runId: run.runId, at: world.now }]);
+  world.advance(seconds(600));
+  const [worker] = await world.store.workers.listAlive();
+  if (worker === undefined) throw new Error("no session");
+  await world.store.workers.renew({ workerId: worker.id, held: [run.runId], claimSeqReceived: 1 });
+  await world.tick();
+  expect(await world.store.runs.get(run.runId)).toMatchObject({ state: "started", checkAt: addMs(world.now, 1) });
+  world.advance(1);
+  await world.tick();
+  expect(await world.store.runs.get(run.runId)).toMatchObject({ outcome: "hung" });
+});
+
 test("what a run left behind is stopped before anything else of its item runs, when its supervisor died over it", async () => {
   const world = await RepairWorld.open([delivery()]);
   const item = await world.addItem("d");

@@ -21,7 +21,8 @@ export const firstChecks: FirstChecks = {
       Math.min(
         maxRunningMs,
         timeoutMs === undefined ? maxRunningMs : timeoutMs + timeoutMarginMs,
-        heartbeatTimeoutMs === undefined ? maxRunningMs : 2 * heartbeatTimeoutMs,
+        // It may beat once, at once, and never again.
+        heartbeatTimeoutMs === undefined ? maxRunningMs : heartbeatTimeoutMs + 1,
       ),
     ),
 };

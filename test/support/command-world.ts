@@ -17,6 +17,7 @@ import { createProcessProbe, type HostIdentity, type ProcessIdentity, type Proce
 import { linuxProcessTable, type ProcessTable } from "../../src/processes/process-table.ts";
 import { readCommand, runFiles } from "../../src/processes/run-files.ts";
 import { findStrays } from "../../src/processes/strays.ts";
+import { firstChecks } from "../../src/store/claim-rules.ts";
 import type { ItemRow } from "../../src/store/port/items.ts";
 import type { Store } from "../../src/store/store.ts";
 import type { Emit } from "../../src/telemetry/events.ts";
@@ -153,8 +154,7 @@ export async function commandWorld(
         environment: { PATH: path },
         clock: mono,
         wallNow: () => Date.now(),
-        firstCheckAt: (startedAt, limits) =>
-          startedAt + Math.min(limits.maxRunningMs, 2 * (limits.heartbeatTimeoutMs ?? limits.maxRunningMs)),
+        firstCheckAt: (startedAt, limits) => firstChecks.firstCheckAt(asInstant(startedAt), limits),
         stopWithinMs: () => stopWithinMs,
         stopGraceMs: () => stop.stopGraceMs,
         killGraceMs: () => stop.killGraceMs,

@@ -17,6 +17,7 @@ import type { PipelineDefinition } from "../../src/pipelines/definition.ts";
 import type { HostIdentity, ProcessIdentity, ProcessLife, ProcessProbe } from "../../src/processes/identity.ts";
 import type { ProcessTable } from "../../src/processes/process-table.ts";
 import { runFiles } from "../../src/processes/run-files.ts";
+import { firstChecks } from "../../src/store/claim-rules.ts";
 import type { ItemRow } from "../../src/store/port/items.ts";
 import type { LiveRun, RunLimits, StoredProcess } from "../../src/store/port/runs.ts";
 import type { Store } from "../../src/store/store.ts";
@@ -299,12 +300,7 @@ export class RepairWorld {
     if (!claimed.started) {
       const startedAt = this.now;
       const limits = options.limits ?? wholeDay;
-      const ends = [
-        limits.maxRunningMs,
-        2 * (limits.heartbeatTimeoutMs ?? limits.maxRunningMs),
-        (limits.timeoutMs ?? limits.maxRunningMs) + 60_001,
-      ];
-      const checkAt = addMs(startedAt, Math.min(...ends));
+      const checkAt = firstChecks.firstCheckAt(startedAt, limits);
       const wrapper = this.processOf(wrapperPid, options.host);
       await this.store.runs.start([{ runId, ownerEpoch, startedAt, wrapper, limits, checkAt }]);
       if (options.command !== false) await this.store.runs.recordProcess({ runId, ownerEpoch, process: this.processOf(pid, options.host) });

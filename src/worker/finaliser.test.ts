@@ -1,0 +1,80 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+import { expect, test } from "vitest";
+import { chain } from "../../test/support/loop-world.ts";
+import { RepairWorld, type StartedRun } from "../../test/support/repair-world.ts";
+import { runFiles } from "../processes/run-files.ts";
+import type { LiveRun } from "../store/port/runs.ts";
+import { runDirOf } from "./run-paths.ts";
+
+const gate = { kind: "file", path: "green", anyAge: true } as const;
+
+async function exited(stage: Parameters<typeof chain>[2] = { stage: { gate } }, exitCode = 0) {
+  const world = await RepairWorld.open([chain("p", ["prep", "ocr"], stage)]);
+  const item = await world.addItem();
+  const run = await world.start({ queue: "p/prep" });
+  await world.exit(run, exitCode);
+  return { world, item, run };
+}
+
+async function finalise(world: RepairWorld, run: StartedRun, change: Partial<LiveRun> = {}, signal = new AbortController().signal) {
+  const [live] = await world.store.runs.listLive([run.runId]);
+  if (live === undefined) throw new Error("the run has ended");
+  return await world.loops.finaliser.finalise({ ...live, ...change }, { actor: "test", signal });
+}
+
+function leaveOutput(world: RepairWorld, run: StartedRun, text: string): void {
+  const runDir = runDirOf(world.world.paths, run.runId);
+  mkdirSync(runDir, { recursive: true });
+  writeFileSync(runFiles(runDir).output, text);
+}
+
+test("exit 0 behind a green gate: done with its output, and the advance in the same settlement", async () => {
+  const { world, item, run } = await exited();
+  world.turnGateGreen(item);
+  leaveOutput(world, run, ' {"pages": 3}\n');
+  expect(await finalise(world, run)).toMatchObject({
+    kind: "settle",
+    settlement: { outcome: "succeeded", exitCode: 0, then: { to: "done", output: '{"pages":3}', advance: { kind: "next", stage: "ocr" } } },
+  });
+});
+
+test("an exit whose code nobody knows is no success [B-40]", async () => {
+  const { world, item, run } = await exited();
+  world.turnGateGreen(item);
+  const result = await finalise(world, run, { exitCode: null });
+  expect(result).toMatchObject({ kind: "settle", settlement: { outcome: "lost", reason: "exit_unknown" } });
+  expect(result).not.toHaveProperty("settlement.exitCode");
+});
+
+test("of an item that has moved on nothing follows, not even from a bad output [B-41]", async () => {
+  const { world, run } = await exited();
+  leaveOutput(world, run, "{");
+  expect(await finalise(world, run, { itemStage: "ocr" })).toMatchObject({ settlement: { outcome: "succeeded", then: { to: "done" } } });
+  expect(await finalise(world, run)).toMatchObject({ settlement: { outcome: "failed", reason: "bad_output" } });
+});
+
+test("what follows the stage is not declared any more: held for a person", async () => {
+  const { world, item, run } = await exited();
+  world.turnGateGreen(item);
+  expect(await finalise(world, run, { pipeline: "gone" })).toMatchObject({
+    settlement: { reason: "stage_vanished", then: { to: "held" } },
+  });
+});
+
+test("its stage's factor makes later delays grow", async () => {
+  const { world, run } = await exited({ stage: { gate, attempts: 9, retry: { minMs: 1000, maxMs: 100_000, factor: 3 } } }, 1);
+  const delayAt = async (attempts: number): Promise<number> => {
+    const result = await finalise(world, run, { attempts, maxAttempts: 9 });
+    if (result.kind !== "settle" || result.settlement.then.to !== "queued") throw new Error("not queued");
+    return (result.settlement.then.runAt ?? world.now) - world.now;
+  };
+  // Between half and all of 1, 3, 9 s; the middle of it with this random number.
+  expect(await Promise.all([1, 2, 3].map(delayAt))).toEqual([750, 2250, 6750]);
+});
+
+test("gates are read at most so many at a time, and all in the end", async () => {
+  const command = { kind: "command", argv: ["sh", "-c", "exit 1"] } as const;
+  const { world, run } = await exited({ stage: { gate: command } });
+  const results = await Promise.all(Array.from({ length: 9 }, () => finalise(world, run)));
+  expect(new Set(results.map((result) => result.kind))).toEqual(new Set(["settle"]));
+});

@@ -1,0 +1,92 @@
+import { expect, test, vi } from "vitest";
+import { WakefulError } from "../domain/errors.ts";
+import { asHostId, asRunId, asWorkerId, type RunId, type WorkerId } from "../domain/ids.ts";
+import type { EventName } from "../telemetry/events.ts";
+import { Session, type SessionOptions } from "./session.ts";
+
+type Workers = SessionOptions["workers"];
+
+async function open(options: Partial<SessionOptions> = {}) {
+  let registered = 0;
+  const lost: RunId[] = [];
+  const sessions: WorkerId[] = [];
+  const told: EventName[] = [];
+  const workers = {
+    register: vi.fn<Workers["register"]>(async () => asWorkerId(++registered)),
+    renew: vi.fn<Workers["renew"]>(async () => ({ state: "live", lost: [] })),
+    drain: vi.fn<Workers["drain"]>(async () => true),
+    leave: vi.fn<Workers["leave"]>(async () => true),
+  };
+  const renewed = vi.fn();
+  const session = await Session.open({
+    workers,
+    name: "w",
+    kind: "command",
+    process: { hostId: asHostId("h"), bootId: "b", pidNamespace: "n", pid: 1, startTime: "1" },
+    concurrency: 1,
+    queues: [],
+    renewMs: 1_000_000,
+    held: () => [asRunId(7), asRunId(8)],
+    claimSeqReceived: () => 3,
+    onLost: (runId) => lost.push(runId),
+    onNewSession: (workerId) => sessions.push(workerId),
+    onRenewed: renewed,
+    emit: (name) => told.push(name),
+    ...options,
+  });
+  return { session, workers, lost, sessions, told, renewed };
+}
+
+test("each renewal names what is held, and what is lost is let go of", async () => {
+  const { session, workers, lost, renewed } = await open();
+  workers.renew.mockResolvedValueOnce({ state: "live", lost: [{ runId: asRunId(8), why: "taken" }] });
+  await session.renew();
+  expect(workers.renew).toHaveBeenCalledWith({ workerId: 1, held: [7, 8], claimSeqReceived: 3 });
+  expect(lost).toEqual([8]);
+  expect(renewed).toHaveBeenCalledWith({ workerId: 1, held: [7, 8], claimSeqReceived: 3 });
+});
+
+test("buried while it lives: everything it held is lost, and a new session takes its place", async () => {
+  const { session, workers, lost, sessions, told, renewed } = await open();
+  workers.renew.mockResolvedValueOnce({ state: "dead", lost: [] });
+  await session.renew();
+  expect([lost, sessions, session.workerId]).toEqual([[7, 8], [2], 2]);
+  expect(told).toContain("worker.fenced");
+  expect(renewed).not.toHaveBeenCalled();
+});
+
+test("a store that does not answer is no reason to let go; one that has forgotten the session is one to open another", async () => {
+  const { session, workers, lost, sessions, told } = await open();
+  workers.renew.mockRejectedValueOnce(new Error("connection lost"));
+  await session.renew();
+  expect([lost, sessions]).toEqual([[], []]);
+  expect(told.at(-1)).toBe("store.degraded");
+  workers.renew.mockRejectedValueOnce(new WakefulError("not_found", "no such session"));
+  await session.renew();
+  expect([lost, sessions]).toEqual([[7, 8], [2]]);
+});
+
+test("after its goodbye it opens no session again, whatever a late answer says", async () => {
+  const { session, workers, sessions } = await open();
+  let answer: (value: Awaited<ReturnType<Workers["renew"]>>) => void = () => undefined;
+  workers.renew.mockImplementationOnce(
+    () =>
+      new Promise((resolve) => {
+        answer = resolve;
+      }),
+  );
+  const renewing = session.renew();
+  await session.close();
+  answer({ state: "stopped", lost: [] });
+  await renewing;
+  await session.renew();
+  expect(sessions).toEqual([]);
+  expect(workers.register).toHaveBeenCalledTimes(1);
+  expect(workers.renew).toHaveBeenCalledTimes(1);
+});
+
+test("renewals of one session never overlap", async () => {
+  const { session, workers } = await open();
+  await Promise.all([session.renew(), session.renew(), session.renew()]);
+  expect(workers.renew).toHaveBeenCalledTimes(1);
+});
