@@ -122,7 +122,8 @@ create table jobs (
   check ((current_run_id is null) = (state <> 'running')),
   check ((current_epoch is null) = (current_run_id is null)),
   check ((stop_by is null) = (blocked_by is null)),
-  check ((finished_at is null) = (state not in ('done', 'failed', 'cancelled')))
+  -- Compared one by one: a list of three is looked up in a table that is made for it, which cost the hot path a third.
+  check ((finished_at is null) = (state <> 'done' and state <> 'failed' and state <> 'cancelled'))
 );
 -- A claim reads this one in order, a queue at a time. Delayed jobs are in a state of their own, so no claim walks them.
 create index jobs_claimable on jobs (queue_id, priority, id) where state = 'queued' and blocked_by is null and paused = 0;
@@ -132,7 +133,7 @@ create index jobs_paused on jobs (id) where paused = 1;
 create index jobs_finished on jobs (finished_at) where finished_at is not null;
 -- What people look for stays cheap beside any number of successes. Each index on the state costs every job three looks at its condition
 -- (one with a long condition took a sixth of the hot path), so the rare states share one.
-create index jobs_of_note on jobs (state, id) where state in ('held', 'failed', 'cancelled');
+create index jobs_of_note on jobs (state, id) where state = 'held' or state = 'failed' or state = 'cancelled';
 create index jobs_of_visit on jobs (visit_id) where visit_id is not null;
 -- At most one unfinished job per visit, whoever asks.
 create unique index jobs_one_unfinished_per_visit on jobs (visit_id) where visit_id is not null and finished_at is null;
@@ -194,7 +195,7 @@ create table runs (
   reason text,
   message text,
   evidence text,
-  spent text check (spent in ('nothing', 'attempt', 'loss')),
+  spent text check (spent = 'attempt' or spent = 'nothing' or spent = 'loss'),
   check ((ended_at is null) = (state <> 'ended')),
   check ((outcome is null) = (state <> 'ended'))
 );
