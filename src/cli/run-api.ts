@@ -44,7 +44,7 @@ export function createRunApi(client: Client): RunCommandApi {
     leaseHolder: async (name) => {
       const { leases } = await client.call(api.listLeases, { query: { limit: leasesMax } });
       const lease = leases.find((each) => each.name === name);
-      if (lease?.grantedAt == null || lease.holder === null) return undefined;
+      if (lease === undefined || lease.grantedAt === null || lease.holder === null) return undefined;
       const { now } = await client.call(api.getDaemon, {});
       return { holder: await holderText(client, lease.holder), heldMs: Math.max(0, now - lease.grantedAt) };
     },

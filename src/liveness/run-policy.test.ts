@@ -322,6 +322,15 @@ describe("tier 1o: alive without a supervisor", () => {
     expect(judge.tick(runFacts(), orphan, at(130))).toMatchObject({ kind: "stop_then_dead", waitedMs: 30_000 });
   });
 
+  test("a command in the foreground is nobody's to adopt: it goes on without its supervisor, and its death is a death", () => {
+    const judge = new HandDrivenJudge();
+    const foreground = runFacts({ foreground: true, ...longCeiling });
+    for (const second of [100, 130, 4000])
+      expect(judge.tick(foreground, evidenceOf({ supervisor: "dead" }), at(second)).kind).toBe("leave_alone");
+    const dead = evidenceOf({ process: processEvidence("dead"), lifePipe: "unknown", supervisor: "dead" });
+    expect([4001, 4002].map((second) => judge.tick(foreground, dead, at(second)).kind)).toEqual(["suspect", "dead"]);
+  });
+
   test("an adoption ends the wait, and a later orphaning begins a new one", () => {
     const judge = new HandDrivenJudge();
     judge.tick(runFacts(), evidenceOf({ supervisor: "dead" }), at(100));

@@ -1,4 +1,5 @@
 import type { HostId } from "../domain/ids.ts";
+import { runTaskName } from "../domain/run-task.ts";
 import type { ExitRecord, LifePipe, ProcessEvidence, Proof, RunEvidence, RunFacts } from "../liveness/evidence.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
 import { readExitRecord } from "../processes/exit-record.ts";
@@ -7,7 +8,6 @@ import { probeLifePipe } from "../processes/life-pipe.ts";
 import { readCommand } from "../processes/run-files.ts";
 import type { LiveRun } from "../store/port/runs.ts";
 import { type DataPaths, runDirOf } from "../worker/run-paths.ts";
-import { runTaskName } from "../worker/task.ts";
 import type { PresenceBook } from "./presence-book.ts";
 
 export interface EvidenceDeps {

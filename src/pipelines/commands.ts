@@ -1,5 +1,6 @@
 import { isWakefulError, WakefulError } from "../domain/errors.ts";
 import type { ItemId, JobId } from "../domain/ids.ts";
+import { runTaskName } from "../domain/run-task.ts";
 import { addMs, type DurationMs, type Instant } from "../domain/time.ts";
 import type { ItemRow, StageEntry } from "../store/port/items.ts";
 import type { JobRow, JsonText } from "../store/port/jobs.ts";
@@ -115,6 +116,10 @@ export class Commands {
   async retryJob({ id, actor }: { readonly id: JobId } & Person): Promise<JobId> {
     const job = await this.#job(id);
     if (job.itemId !== null) return this.retryItem({ id: job.itemId, actor });
+    if (job.queue === runTaskName)
+      throw new WakefulError("conflict", `Job ${id} was a command in somebody's foreground: run it again with \`wakeful run\`.`, {
+        details: { state: job.state },
+      });
     const newJobId = await this.#options.store.jobs.retry(id, { actor });
     if (newJobId === undefined)
       throw new WakefulError("conflict", `Job ${id} is ${job.state}; only a finished job can be retried.`, {

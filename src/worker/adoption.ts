@@ -1,6 +1,7 @@
 import { readdir } from "node:fs/promises";
 import { messageOf } from "../domain/errors.ts";
 import type { RunId } from "../domain/ids.ts";
+import { runTaskName } from "../domain/run-task.ts";
 import type { DurationMs } from "../domain/time.ts";
 import { addMs } from "../domain/time.ts";
 import type { RunOutcome } from "../liveness/outcome-policy.ts";
@@ -15,7 +16,6 @@ import type { Store } from "../store/store.ts";
 import type { Emit } from "../telemetry/events.ts";
 import { type DataPaths, runDirOf } from "./run-paths.ts";
 import { neverStartedDeathsBefore, type SettlingContext, settlementOfFailure } from "./settling.ts";
-import { runTaskName } from "./task.ts";
 
 export interface AdoptionDeps {
   readonly store: Pick<Store, "runs" | "now">;

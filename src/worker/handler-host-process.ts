@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import type { Duplex } from "node:stream";
 import { messageOf, WakefulError } from "../domain/errors.ts";
 import type { RunId, WorkerId } from "../domain/ids.ts";
+import { runTaskName } from "../domain/run-task.ts";
 import { type DurationMs, minutes, seconds } from "../domain/time.ts";
 import type { HostIdentity, ProcessIdentity } from "../processes/identity.ts";
 import { identityOf } from "../processes/strays.ts";
@@ -16,7 +17,6 @@ import { hostFds, type HostNotes, type HostOffer, type HostSetup, unloadableExit
 import { type HostEnd, settleRunsOfHost } from "./host-runs.ts";
 import { removeHostRecord, writeHostRecord } from "./leftover-host.ts";
 import type { SettlingContext } from "./settling.ts";
-import { runTaskName } from "./task.ts";
 
 type Renewal = Parameters<WorkersStore["renew"]>[0];
 

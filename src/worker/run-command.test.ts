@@ -398,6 +398,18 @@ test("a run folder that exists already raises the store's epoch, and the next op
   expect(next.runId).toBeGreaterThan(2 ** 40);
 });
 
+test("while everything is paused nothing is opened", async () => {
+  const bench = await runBench();
+  await bench.sessions.abandon({
+    ...(await bench.sessions.open({ argv: ["a"], cwd: "/", process: bench.self })),
+    reason: "made the queue",
+  });
+  await bench.store.upkeep.setQueuePaused({ queues: "all", paused: true, actor: "test" });
+  await expect(bench.run(["true"])).rejects.toMatchObject({ code: "conflict", message: expect.stringContaining("wakeful resume --all") });
+  await bench.store.upkeep.setQueuePaused({ queues: "all", paused: false, actor: "test" });
+  expect(await bench.run(["true"])).toBe(0);
+});
+
 test("a process of another host is refused", async () => {
   const bench = await runBench();
   const foreign = { ...bench.self, hostId: "elsewhere" as ProcessIdentity["hostId"] };

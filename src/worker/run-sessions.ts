@@ -1,6 +1,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { WakefulError } from "../domain/errors.ts";
 import type { JobId, OwnerEpoch, RunId, WorkerId } from "../domain/ids.ts";
+import { runTaskName } from "../domain/run-task.ts";
 import { addMs, type DurationMs, hours } from "../domain/time.ts";
 import { explainExitCode } from "../liveness/exit-policy.ts";
 import type { RunOutcome } from "../liveness/outcome-policy.ts";
@@ -12,7 +13,6 @@ import type { Store } from "../store/store.ts";
 import type { Emit } from "../telemetry/events.ts";
 import { type DataPaths, runDirOf } from "./run-paths.ts";
 import { settlementOfFailure, settlementOfSuccess, type SettlingContext } from "./settling.ts";
-import { runTaskName } from "./task.ts";
 
 /** A run of `wakeful run`, as its command line names it: what it may write to. */
 export interface RunSessionRef {
@@ -73,7 +73,8 @@ export class RunSessions {
   }
 
   /**
-   * @throws {WakefulError} `bad_request`: not a process of this host. `unavailable`: another daemon kept taking the job away.
+   * @throws {WakefulError} `bad_request`: not a process of this host. `conflict`: everything is paused. `unavailable`: another daemon kept
+   * taking the job away.
    */
   async open(request: OpenRunSession): Promise<OpenedRunSession> {
     const { host } = this.#options;
@@ -155,6 +156,8 @@ export class RunSessions {
   async #open({ argv, cwd, process }: OpenRunSession): Promise<OpenedRunSession> {
     const { store, emit, renewMs, newId } = this.#options;
     await store.jobs.ensureQueues([{ name: runTaskName, kind: "command" }]);
+    if ((await store.upkeep.pausedQueues()).includes(runTaskName))
+      throw new WakefulError("conflict", "Everything is paused, and nothing new is started: `wakeful resume --all` lets it go on.");
     const workerId = await store.workers.register({
       name: `run@${process.pid}`,
       kind: "run",
@@ -187,7 +190,10 @@ export class RunSessions {
       mine = claimed.find((run) => run.jobId === jobId);
       for (const other of claimed) if (other !== mine) await this.#putAway(other);
     }
-    if (mine === undefined) throw new WakefulError("unavailable", "The run could not be claimed: other openings kept taking it.");
+    if (mine === undefined) {
+      await store.jobs.cancel(jobId, { actor, reason: "it could not be claimed", stopBy: store.now() });
+      throw new WakefulError("unavailable", "The run could not be claimed: other openings kept taking it.");
+    }
     return mine;
   }
 

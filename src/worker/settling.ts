@@ -1,11 +1,11 @@
 import type { RunId } from "../domain/ids.ts";
 import type { RunOutcome as StoredOutcome } from "../domain/lifecycles.ts";
+import { runTaskName } from "../domain/run-task.ts";
 import { addMs, type DurationMs, type Instant } from "../domain/time.ts";
 import { changeAfter, type JobBudget, type JobChange, type RunOutcome } from "../liveness/outcome-policy.ts";
 import { defaultRetryDelay, type Random, type RetryDelay } from "../liveness/retry-delay.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
 import type { Advance, AfterRun, LiveRun, RunRow, Settlement } from "../store/port/runs.ts";
-import { runTaskName } from "./task.ts";
 
 /** What the settlement of a run's end needs besides the run itself. */
 export interface SettlingContext {

@@ -1,4 +1,5 @@
 import { WakefulError } from "../domain/errors.ts";
+import { runTaskName } from "../domain/run-task.ts";
 import { type DurationMs, hours } from "../domain/time.ts";
 import type { RunLimits } from "../store/port/runs.ts";
 import type { Handler } from "./handler-context.ts";
@@ -20,9 +21,6 @@ export interface TaskOptions {
   /** Age at which a run is given up whatever the evidence, in milliseconds; greater than `timeoutMs`. Default 24 h, or a minute above the timeout. */
   readonly maxRunningMs?: DurationMs;
 }
-
-/** The name under which `wakeful run` keeps its runs. */
-export const runTaskName = "run";
 
 /**
  * Defines a task, for the handlers module of a daemon or for an embedded worker.

@@ -32,12 +32,13 @@ const waiting = (name: string, exitCode = 0): string[] => [
 ];
 
 /** The pid of a {@link waiting} command that is at work; it is killed when the test ends. */
-async function atWork(folder: string, name: string, of?: WakefulProcess): Promise<number> {
+async function atWork(folder: string, name: string, of: WakefulProcess): Promise<number> {
   const path = join(folder, `${name}.pid`);
-  const pid = await until(() => (existsSync(path) ? Number(readFileSync(path, "utf8")) : undefined), {
-    timeoutMs: 20_000,
-    what: `${name} to be at work; ${of?.err() ?? ""}`,
+  const failed = of.ended.then((code) => {
+    throw new Error(`${name} was never at work, wakeful ended with ${code}: ${of.err()}`);
   });
+  const seen = until(() => (existsSync(path) ? Number(readFileSync(path, "utf8")) : undefined), { timeoutMs: 20_000 });
+  const pid = await Promise.race([seen, failed]);
   onTestFinished(() => kill(pid));
   return pid;
 }
@@ -85,6 +86,8 @@ test("exit code and output are the command's own, and the daemon tells what ran"
   const why = wakeful(folder, "why", `job:${job.id}`);
   expect(await why.ended).toBe(0);
   expect(why.out()).toContain("exit code 3");
+  const retry = wakeful(folder, "retry", `job:${job.id}`);
+  expect([await retry.ended, retry.err()]).toEqual([5, expect.stringContaining("run it again with `wakeful run`")]);
 });
 
 test("a command ended by a signal answers 128 + n, and one that succeeds is done", async () => {

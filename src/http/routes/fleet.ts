@@ -1,7 +1,7 @@
 import type { FastifyInstance } from "fastify";
 import { WakefulError } from "../../domain/errors.ts";
 import { asHostId, asRunId } from "../../domain/ids.ts";
-import { addMs } from "../../domain/time.ts";
+import { addMs, type DurationMs, seconds } from "../../domain/time.ts";
 import { stageChain } from "../../pipelines/definition.ts";
 import { api } from "../../protocol/api/index.ts";
 import { defaultPageLimit } from "../../protocol/wire.ts";
@@ -42,6 +42,9 @@ export function pipelineRoutes(app: FastifyInstance, { store, registry }: Daemon
   });
 }
 
+/** How long a free lease may take to be granted to somebody who does not wait: a busy store's turn, not a place in line. */
+const grantWithinMs: DurationMs = seconds(10);
+
 export function leaseRoutes(app: FastifyInstance, { store, events }: DaemonServices): void {
   mount(app, api.listLeases, async ({ query }) => ({ leases: await store.leases.list({ limit: query.limit ?? defaultPageLimit }) }));
 
@@ -57,8 +60,7 @@ export function leaseRoutes(app: FastifyInstance, { store, events }: DaemonServi
           : { kind: "process", process: { ...holder.process, hostId: asHostId(holder.process.hostId) } },
       ttlMs,
       maxHoldMs,
-      // A free lease is granted whatever the timeout; the store asks for one that is still ahead.
-      timeoutAt: addMs(store.now(), Math.max(1, waitMs)),
+      timeoutAt: addMs(store.now(), waitMs > 0 ? waitMs : grantWithinMs),
     });
     if (answer.kind === "held") events.emit("lease.granted", { lease: params.name, fencing: answer.fencing });
     if (waitMs > 0 || answer.kind !== "waiting") return answer;
