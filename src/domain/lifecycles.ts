@@ -332,10 +332,6 @@ export function sourcesOf<State extends string>(lifecycle: Lifecycle<State>, ver
   return lifecycle.transitions.filter((row) => row.verb === verb && row.to === to).flatMap((row) => row.from);
 }
 
-export function isFinal<State extends string>(lifecycle: Lifecycle<State>, state: State): boolean {
-  return lifecycle.states[state].final === true;
-}
-
 /** How a run ended. The reason beside it says why, in a stable code of its own. */
 export type RunOutcome =
   | "succeeded"

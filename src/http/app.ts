@@ -31,7 +31,7 @@ export interface AppOptions {
   readonly eventsKept?: number;
 }
 
-export const bodyLimitBytes = 1024 * 1024;
+const bodyLimitBytes = 1024 * 1024;
 /** How long a request may take to arrive whole; a client that sends a byte a minute holds nothing open. */
 const requestTimeoutMs = 30_000;
 

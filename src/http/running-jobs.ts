@@ -31,7 +31,7 @@ export async function runningJobs(store: Store): Promise<readonly RunningJobWire
 }
 
 /** Ages in seconds: 0 since a start that is unknown, null since an exit that has not been. */
-export function ofRun(run: LiveRun, now: Instant): RunningJobWire {
+function ofRun(run: LiveRun, now: Instant): RunningJobWire {
   return {
     id: run.jobId,
     agent: run.agent,

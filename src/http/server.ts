@@ -29,7 +29,7 @@ export interface RunningServer {
 }
 
 /** The daemon's Unix socket inside its data directory. */
-export const socketPathOf = (dataDir: string): string => join(dataDir, "wakeful.sock");
+const socketPathOf = (dataDir: string): string => join(dataDir, "wakeful.sock");
 
 /** What the kernel takes as a socket's path, its final zero not counted; the shortest of the platforms. */
 const socketPathBytesMax = 103;

@@ -17,7 +17,7 @@ const firstSignalStatus = 129;
 const lastSignalStatus = 159;
 
 /** The signal that a wrapper's status stands for, or `undefined` when the status is no signal's. A program may exit so by itself. */
-export function signalOf(code: number): number | undefined {
+function signalOf(code: number): number | undefined {
   return code >= firstSignalStatus && code <= lastSignalStatus ? code - 128 : undefined;
 }
 

@@ -49,9 +49,9 @@ export interface JobBudget {
 }
 
 /** So often a job may be claimed by workers that die before they start it, before each further time spends an attempt. */
-export const freeNeverStartedDeaths = 3;
+const freeNeverStartedDeaths = 3;
 /** Collateral losses without a `maxLosses`: even a blameless job does not go round for ever. */
-export const defaultMaxCollateralLosses = 10;
+const defaultMaxCollateralLosses = 10;
 
 /** What a run's end spends of its job's budget. */
 export function spends(outcome: RunOutcome, budget: Pick<JobBudget, "maxLosses" | "neverStartedDeaths">): Spend {
@@ -100,7 +100,7 @@ export interface JobChangeInput {
 }
 
 /** The text stored with a run's end: what happened and which run. */
-export const errorText = (reason: string, runId: RunId): string => `${reason} (run ${runId})`;
+const errorText = (reason: string, runId: RunId): string => `${reason} (run ${runId})`;
 
 /** The change of a job whose run ended cleanly: done, and advanced or not. */
 export function successChange(input: Pick<JobChangeInput, "budget">, advance: boolean): JobChange {

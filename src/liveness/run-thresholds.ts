@@ -32,7 +32,7 @@ export const defaultRunThresholds: RunThresholds = {
   reaperTimeoutSlackMs: minutes(1),
 };
 
-export const defaultGatePatienceMs: DurationMs = minutes(10);
+const defaultGatePatienceMs: DurationMs = minutes(10);
 
 /** The number of dead answers that act, never below 1; a fraction is rounded up, for a part of a tick proves nothing. */
 export function deadTicksNeeded(thresholds: Pick<RunThresholds, "deadTicks">): number {

@@ -153,11 +153,6 @@ export function versionOf(definition: PipelineDefinition): string {
   return createHash("sha256").update(canonicalJson(definition)).digest("hex");
 }
 
-/** The version of one stage: a worker does not claim a stage whose version differs from its own. */
-export function stageVersionOf(stage: StageDefinition): string {
-  return createHash("sha256").update(canonicalJson(stage)).digest("hex");
-}
-
 /** The stages in the order in which an item visits them. */
 export function stageChain(definition: PipelineDefinition): readonly StageDefinition[] {
   const chain: StageDefinition[] = [];

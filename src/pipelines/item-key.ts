@@ -1,6 +1,6 @@
 import { WakefulError } from "../domain/errors.ts";
 
-export const itemKeyBytesMax = 200;
+const itemKeyBytesMax = 200;
 /** What file systems allow one name to be. */
 const fileNameBytesMax = 255;
 

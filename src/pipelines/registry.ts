@@ -9,7 +9,7 @@ export interface RegisteredPipeline {
 }
 
 /** The queue of a stage: stages of different pipelines never share one. */
-export const queueOfStage = (pipeline: string, stage: string): string => `${pipeline}/${stage}`;
+const queueOfStage = (pipeline: string, stage: string): string => `${pipeline}/${stage}`;
 
 /** The pipelines this process was started with: what a stage is, what follows it, and which queues there are. */
 export class PipelineRegistry {

@@ -4,7 +4,7 @@ import { runFiles } from "./run-files.ts";
 import { formatMarker, markerVariable, runVariables } from "./run-marker.ts";
 
 /** What a command takes over from its worker. Everything else of the worker's environment, its secrets included, stays there. */
-export const allowedVariables = ["PATH", "HOME", "LANG", "TZ", "TMPDIR"] as const;
+const allowedVariables = ["PATH", "HOME", "LANG", "TZ", "TMPDIR"] as const;
 
 const defaultPath = "/usr/local/bin:/usr/bin:/bin";
 

@@ -26,7 +26,7 @@ export const blankExitRecord = " ".repeat(exitRecordBytes);
 const recordPattern = /^([1-9]\d{0,15}) (nogo|\d{1,3}) ([0-9A-Za-z-]{8,64})\n/;
 
 /** Judges the text of a record file. `draft`: it has not been renamed yet, so blanks are normal. Pure. */
-export function parseExitRecord(options: {
+function parseExitRecord(options: {
   readonly text: string;
   readonly runId: RunId;
   readonly draft: boolean;

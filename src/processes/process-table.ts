@@ -124,7 +124,7 @@ export function linuxProcessTable(calls: KernelCalls = realCalls): ProcessTable 
 const psColumns = "pid=,ppid=,pgid=,stat=,lstart=";
 
 /** macOS: the same answers from `ps`. No sessions, no environments and no ages; starts are known to the second. */
-export function darwinProcessTable(calls: Pick<KernelCalls, "kill"> = realCalls): ProcessTable {
+function darwinProcessTable(calls: Pick<KernelCalls, "kill"> = realCalls): ProcessTable {
   const run = (args: readonly string[]): readonly ProcessRow[] => {
     // `ps -p` exits 1 when one of the pids does not exist, with the others printed.
     const text = execFileSync("/bin/sh", ["-c", 'LC_ALL=C TZ=UTC0 /bin/ps "$@" || [ $? -eq 1 ]', "wakeful", ...args], {

@@ -50,7 +50,7 @@ export function statusRoutes(app: FastifyInstance, { store, loops, readiness, me
 }
 
 /** The reaper's snapshot under the names its operators know; counters that a fresh process has not begun are zero (B-62). */
-export function reaperView(snapshot: LoopSnapshot | undefined): ReaperWire {
+function reaperView(snapshot: LoopSnapshot | undefined): ReaperWire {
   const { reaped_total = 0, last_reaped = null, lease_reclaimed_total = 0 } = snapshot?.details ?? {};
   return reaperWire.parse({
     enabled: snapshot?.enabled ?? false,

@@ -65,7 +65,7 @@ function ended(run: RunRow, { actions }: Pick<StoryFacts, "actions">): StoryLine
 }
 
 /** The action row of a run's end tells who won the flip. */
-export function endOf(run: RunRow, actions: readonly ActionRow[]): ActionRow | undefined {
+function endOf(run: RunRow, actions: readonly ActionRow[]): ActionRow | undefined {
   return actions.findLast((action) => action.runId === run.id && tellsEnd(action));
 }
 
@@ -93,7 +93,7 @@ const spentText = {
 const evidenceEntriesMax = 12;
 
 /** The numbers of a verdict as `name value, name value`, nested ones by their path. */
-export function evidenceText(evidence: string | null): string {
+function evidenceText(evidence: string | null): string {
   const entries: string[] = [];
   const collect = (value: unknown, path: string): void => {
     if (entries.length > evidenceEntriesMax || value === null || value === undefined) return;

@@ -28,14 +28,13 @@ export const listWorkers = endpoint({
   answer: z.object({ workers: z.array(workerWire) }),
 });
 
-export const pipelineWire = z.object({
+const pipelineWire = z.object({
   name: z.string(),
   version: z.string(),
   paused: z.boolean(),
   stages: z.array(z.string()),
   loaded: z.boolean(),
 });
-export type PipelineWire = z.output<typeof pipelineWire>;
 
 export const listPipelines = endpoint({
   method: "GET",
@@ -191,7 +190,6 @@ const target = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("queue"), name }),
   z.strictObject({ kind: z.literal("item"), id: rowId }),
 ]);
-export type PauseTarget = z.output<typeof target>;
 
 export const pause = endpoint({
   method: "POST",
@@ -205,7 +203,7 @@ export const pause = endpoint({
 
 export const resume = endpoint({ ...pause, path: "/v1/resume", summary: "Undoes a pause." });
 
-export const daemonWire = z.object({
+const daemonWire = z.object({
   version: z.string(),
   pid: z.int(),
   startedAt: instant,

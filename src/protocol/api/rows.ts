@@ -94,7 +94,6 @@ export const itemWire = z.object({
   updatedAt: instant,
   finishedAt: maybeInstant,
 });
-export type ItemWire = z.output<typeof itemWire>;
 
 export const visitWire = z.object({
   id: rowId,
@@ -111,7 +110,6 @@ export const visitWire = z.object({
   closedAt: maybeInstant,
   output: anyJson,
 });
-export type VisitWire = z.output<typeof visitWire>;
 
 export const workerWire = z.object({
   id: rowId,
@@ -126,9 +124,8 @@ export const workerWire = z.object({
   loopLagMs: z.number().nullable(),
   queues: z.array(z.string()),
 });
-export type WorkerWire = z.output<typeof workerWire>;
 
-export const leaseHolderWire = z.discriminatedUnion("kind", [
+const leaseHolderWire = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("run"), runId: rowId }),
   z.object({ kind: z.literal("process"), process: processWire }),
 ]);
@@ -162,7 +159,6 @@ export const actionWire = z.object({
   lease: z.string().nullable(),
   correlationId: z.string().nullable(),
 });
-export type ActionWire = z.output<typeof actionWire>;
 
 export const duplicateDecisions = ["use_existing", "discard", "reprocess"] as const;
 
@@ -179,4 +175,3 @@ export const duplicateWire = z.object({
   decidedAt: maybeInstant,
   doneAt: maybeInstant,
 });
-export type DuplicateWire = z.output<typeof duplicateWire>;

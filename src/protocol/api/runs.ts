@@ -5,7 +5,7 @@ import { runWire } from "./rows.ts";
 
 const tag = "runs";
 
-export const liveRunWire = runWire.extend({
+const liveRunWire = runWire.extend({
   queue: z.string(),
   attempts: z.int(),
   maxAttempts: z.int(),
@@ -13,7 +13,6 @@ export const liveRunWire = runWire.extend({
   agent: z.string().nullable(),
   repo: z.string().nullable(),
 });
-export type LiveRunWire = z.output<typeof liveRunWire>;
 
 export const listRuns = endpoint({
   method: "GET",

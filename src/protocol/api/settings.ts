@@ -7,7 +7,6 @@ const settingsWire = z.object({
   leases: z.object({ reclaimEnabled: z.boolean(), scope: z.array(z.string()) }),
   loops: z.record(z.string(), z.object({ enabled: z.boolean() })),
 });
-export type SettingsWire = z.output<typeof settingsWire>;
 
 export const getSettings = endpoint({
   method: "GET",
