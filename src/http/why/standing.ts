@@ -1,3 +1,4 @@
+import { runTaskName } from "../../domain/run-task.ts";
 import { addMs, type Instant } from "../../domain/time.ts";
 import type { StoryLine } from "../../protocol/api/records.ts";
 import type { JobRow } from "../../store/port/jobs.ts";
@@ -109,6 +110,7 @@ function running(facts: JobFacts, story: StoryFacts): StoryLine[] {
   const { job, runs } = facts;
   const run = runs.find(({ id }) => id === job.currentRunId);
   if (run === undefined) return [now("It is running.")];
+  if (job.queue === runTaskName && run.state !== "exited") return foreground(run, story);
   if (run.state === "reserved")
     return [
       now(`Attempt ${run.attempt} is claimed and about to start.`),
@@ -119,6 +121,19 @@ function running(facts: JobFacts, story: StoryFacts): StoryLine[] {
     now(`Attempt ${run.attempt} is at work${run.startedAt === null ? "" : ` for ${spanText(Math.max(0, story.now - run.startedAt))}`}.`),
     ...limitLines(run, story),
     next(`If it fails, ${leftText(job)}.`),
+  ];
+}
+
+/** A command of `wakeful run`: no worker has it, no limit ends it, and nobody but its caller starts it again. */
+function foreground({ state, startedAt }: RunRow, { now: at }: StoryFacts): StoryLine[] {
+  if (state === "reserved" || startedAt === null)
+    return [
+      now("Its command is not started yet: `wakeful run` waits for its lease, or is about to start it."),
+      next("If `wakeful run` ends before that, it is cancelled."),
+    ];
+  return [
+    now(`Its command is at work for ${spanText(Math.max(0, at - startedAt))}, in the foreground of \`wakeful run\`.`),
+    next("It ends with its command, also when `wakeful run` is gone. Nothing runs it again."),
   ];
 }
 
@@ -154,10 +169,9 @@ function finished(job: JobRow): StoryLine[] {
   if (job.state === "done") return [now("It is done.")];
   const again = job.itemId === null ? `\`wakeful retry job:${job.id}\`` : `\`wakeful retry item:${job.itemId}\``;
   const why = job.error === null ? "" : `: ${job.error}`;
-  return [
-    now(job.state === "failed" ? `It has failed${why}.` : `It was cancelled${why}.`),
-    next(`Nothing happens by itself. ${again} gives it a fresh budget.`),
-  ];
+  const state = now(job.state === "failed" ? `It has failed${why}.` : `It was cancelled${why}.`);
+  if (job.queue === runTaskName) return [state, next("Nothing happens by itself: whoever called `wakeful run` may call it again.")];
+  return [state, next(`Nothing happens by itself. ${again} gives it a fresh budget.`)];
 }
 
 function leftText({ attempts, maxAttempts, losses, maxLosses }: JobRow): string {

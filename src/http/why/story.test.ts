@@ -274,6 +274,17 @@ test("a failed job names the command that gives it a fresh budget", () => {
   );
 });
 
+test("a command of `wakeful run` is told as its caller's alone: no limit ends it, nothing runs it again", () => {
+  const ofCaller = (changes: Partial<JobRow>) => job({ queue: "run", maxAttempts: 1, ...changes });
+  const running = ofCaller({ state: "running", currentRunId: run().id });
+  const next = (of: JobRow, ...runs: RunRow[]) => textsOf("next", story({ job: of, runs, waiting: undefined }));
+  expect(next(running, run({ state: "reserved", startedAt: null }))).toEqual(["If `wakeful run` ends before that, it is cancelled."]);
+  expect(next(running, run())).toEqual(["It ends with its command, also when `wakeful run` is gone. Nothing runs it again."]);
+  expect(next(ofCaller({ state: "failed", error: "exit code 2 (run 41)" }))).toEqual([
+    "Nothing happens by itself: whoever called `wakeful run` may call it again.",
+  ]);
+});
+
 test("the story of one run leaves the others out", () => {
   const second = run({
     id: asRunId(1_000_042),
