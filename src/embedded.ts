@@ -2,7 +2,7 @@ import { mkdir } from "node:fs/promises";
 import { hostname } from "node:os";
 import { WakefulError } from "./domain/errors.ts";
 import { asHostId, type JobId } from "./domain/ids.ts";
-import { asInstant, type DurationMs, type Instant } from "./domain/time.ts";
+import { asInstant, type DurationMs } from "./domain/time.ts";
 import { defaultMaxRunningMs } from "./liveness/run-thresholds.ts";
 import { createPlainRepairs } from "./loops/plain-repairs.ts";
 import { PipelineRegistry } from "./pipelines/registry.ts";
@@ -19,11 +19,17 @@ import type { JobRow, QueueSpec } from "./store/port/jobs.ts";
 import type { RunLimits } from "./store/port/runs.ts";
 import type { Store } from "./store/store.ts";
 import { EventBus } from "./telemetry/event-bus.ts";
-import { type EventLevel, eventCatalogue } from "./telemetry/events.ts";
+import { eventCatalogue } from "./telemetry/events.ts";
 import { directBackend } from "./worker/backend.ts";
 import { BeatLane } from "./worker/beat-lane.ts";
+import {
+  type CheckedOptions,
+  checkOptions,
+  type EmbeddedLogLine,
+  type EmbeddedOptions,
+  type EmbeddedTask,
+} from "./worker/embedded-options.ts";
 import { Finaliser } from "./worker/finaliser.ts";
-import type { Handler } from "./worker/handler-context.ts";
 import { HandlerCrew } from "./worker/handler-crew.ts";
 import { createDecision } from "./worker/handler-decision.ts";
 import type { HandlerQueue } from "./worker/handler-worker.ts";
@@ -31,54 +37,7 @@ import { JobWaiters } from "./worker/job-waiters.ts";
 import { dataPaths } from "./worker/run-paths.ts";
 import { countStart } from "./worker/start-sequence.ts";
 
-/** A plain task: its handler and the limits of its runs. */
-export interface EmbeddedTask {
-  readonly handler: Handler;
-  /** When a run is asked to stop, in milliseconds; it spends an attempt. Absent: never; a run is given up after 24 h. */
-  readonly timeoutMs?: number;
-  /** A run that has called `heartbeat()` or `progress()` no more for this long is hung. Absent: none is asked for. */
-  readonly heartbeatTimeoutMs?: number;
-  /** Attempts of a job unless its enqueue says otherwise. At least 1, default 2. */
-  readonly maxAttempts?: number;
-  /**
-   * Runs of this task at once, over all processes of the store. Absent: only the workers' concurrency is the limit.
-   * Counted in the store, which makes each job of the task about twice as expensive.
-   */
-  readonly concurrency?: number;
-}
-
-export interface EmbeddedOptions<Name extends string = string> {
-  /** A file's path (SQLite, owned by this process alone), `:memory:`, or `postgres://...` (shared by any number of processes). */
-  readonly store: string;
-  /** By name. */
-  readonly tasks: Readonly<Record<Name, Handler | EmbeddedTask>>;
-  /** Handlers at work at once in this process. At least 1, default 10. */
-  readonly concurrency?: number;
-  /**
-   * Most jobs taken and not yet settled: what a crash may run again. At least `concurrency`, at most 1000, default 200; slow handlers
-   * reserve nothing ahead whatever it is. Equal to `concurrency`, nothing is ever reserved ahead.
-   */
-  readonly outstandingMax?: number;
-  /**
-   * Where this host's identity and the count of starts are kept. Default: `<store>.state` beside a file, `./data` for a server.
-   * It must survive restarts, and stay behind when a machine is cloned.
-   */
-  readonly dataDir?: string;
-  /** SQLite: whether a commit survives a power cut (`full`, the default) or only the death of the process (`normal`). */
-  readonly synchronous?: "full" | "normal";
-  /** What happens, for people and programs. Default: warnings and errors go to standard error, a JSON object a line. Must not throw. */
-  readonly log?: (line: EmbeddedLogLine) => void;
-  /** How often jobs are looked for that no hint announced. At least 1000, which is the default. */
-  readonly pollMs?: number;
-}
-
-/** One event of the catalogue (docs/events.md), or `run.log` for a line that a handler logged. */
-export interface EmbeddedLogLine {
-  readonly level: EventLevel;
-  readonly event: string;
-  readonly at: Instant;
-  readonly data: Readonly<Record<string, unknown>>;
-}
+export type { EmbeddedLogLine, EmbeddedOptions, EmbeddedTask } from "./worker/embedded-options.ts";
 
 export interface EnqueueOptions {
   /** Lower goes first. -32768 to 32767, default 0. */
@@ -115,7 +74,6 @@ export interface Embedded<Name extends string = string> extends AsyncDisposable 
   stop(options?: { readonly drain?: boolean }): Promise<{ readonly busy: number }>;
 }
 
-const defaults = { concurrency: 10, outstandingMax: 200, pollMs: 1000 } as const;
 const renewMs: DurationMs = 5000;
 const selfFenceAfterMs: DurationMs = 15_000;
 const deadAfterMs: DurationMs = 30_000;
@@ -151,15 +109,6 @@ export async function startEmbedded<const Name extends string>(options: Embedded
     for (const step of undo.toReversed()) await step().catch(() => undefined);
     throw thrown;
   }
-}
-
-interface CheckedOptions {
-  readonly concurrency: number;
-  readonly outstandingMax: number;
-  readonly pollMs: DurationMs;
-  readonly tasks: ReadonlyMap<string, EmbeddedTask>;
-  /** Undefined: nothing is kept, the store is gone with this process. */
-  readonly dataDir: string | undefined;
 }
 
 async function start(
@@ -394,37 +343,6 @@ function handlerQueueOf(name: string, { handler, timeoutMs, heartbeatTimeoutMs }
     ...(heartbeatTimeoutMs === undefined ? {} : { heartbeatTimeoutMs }),
   };
   return { name, handler, limits };
-}
-
-function checkOptions(options: EmbeddedOptions): CheckedOptions {
-  const { concurrency = defaults.concurrency, pollMs = defaults.pollMs } = options;
-  const outstandingMax = options.outstandingMax ?? Math.max(defaults.outstandingMax, concurrency);
-  checkWhole("concurrency", concurrency, { min: 1, max: 1000 });
-  checkWhole("outstandingMax", outstandingMax, { min: concurrency, max: 1000 });
-  checkWhole("pollMs", pollMs, { min: 1000, max: 3_600_000 });
-  const tasks = new Map<string, EmbeddedTask>();
-  for (const [name, given] of Object.entries<Handler | EmbeddedTask>(options.tasks)) {
-    if (name === "" || name.length > 200) throw new WakefulError("bad_request", "A task's name has 1 to 200 characters.");
-    const task = typeof given === "function" ? { handler: given } : given;
-    for (const field of ["timeoutMs", "heartbeatTimeoutMs", "maxAttempts", "concurrency"] as const) {
-      const value = task[field];
-      if (value !== undefined) checkWhole(`${name}.${field}`, value, { min: 1, max: Number.MAX_SAFE_INTEGER });
-    }
-    tasks.set(name, task);
-  }
-  return { concurrency, outstandingMax, pollMs, tasks, dataDir: options.dataDir ?? dataDirBeside(options.store) };
-}
-
-function checkWhole(field: string, value: number, { min, max }: { readonly min: number; readonly max: number }): void {
-  if (Number.isInteger(value) && value >= min && value <= max) return;
-  throw new WakefulError("bad_request", `${field} must be a whole number from ${min} to ${max}; it is ${value}.`, {
-    details: { field, value },
-  });
-}
-
-function dataDirBeside(store: string): string | undefined {
-  if (store === ":memory:") return undefined;
-  return /^postgres(ql)?:\/\//.test(store) ? "data" : `${store}.state`;
 }
 
 async function hostOf(dataDir: string | undefined): Promise<HostIdentity> {

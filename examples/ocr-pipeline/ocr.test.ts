@@ -2,6 +2,7 @@ import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { until } from "../../test/support/until.ts";
 import { exampleDir, ItemDirectory, readJson, type StartedStep } from "./step-process.ts";
 
 let item: ItemDirectory;
@@ -37,11 +38,12 @@ function wordFiles(): { name: string; inode: number; mtimeMs: number }[] {
 }
 
 async function progressReaches(started: StartedStep, done: number): Promise<void> {
-  const deadline = Date.now() + 30_000;
-  while (Number(readJson(started.progressFile)?.["done"] ?? 0) < done) {
-    if (Date.now() > deadline || started.process.exitCode !== null) throw new Error("the step never came that far");
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
+  const reached = await until(
+    () =>
+      Number(readJson(started.progressFile)?.["done"] ?? 0) >= done ? "there" : started.process.exitCode === null ? undefined : "over",
+    { timeoutMs: 30_000, everyMs: 10, what: `page ${done} to be read` },
+  );
+  expect(reached, "the step ended before").toBe("there");
 }
 
 test("a killed OCR costs at most the page it was reading; no page is recognised twice", { timeout: 60_000 }, async () => {
