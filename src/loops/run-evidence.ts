@@ -5,7 +5,7 @@ import type { PipelineRegistry } from "../pipelines/registry.ts";
 import { readExitRecord } from "../processes/exit-record.ts";
 import type { HostIdentity, ProcessIdentity, ProcessLife, ProcessProbe } from "../processes/identity.ts";
 import { probeLifePipe } from "../processes/life-pipe.ts";
-import { readCommand } from "../processes/run-files.ts";
+import { readCommand, readStarted } from "../processes/run-files.ts";
 import type { LiveRun } from "../store/port/runs.ts";
 import { type DataPaths, runDirOf } from "../worker/run-paths.ts";
 import type { PresenceBook } from "./presence-book.ts";
@@ -75,9 +75,12 @@ export class RunObserver {
     if (run.process === null) return undefined;
     const isWrapper = run.wrapper !== null && run.process.pid === run.wrapper.pid && run.process.startTime === run.wrapper.startTime;
     // The command's own record comes before any probe: a dead wrapper says nothing of a command that it has started.
-    const command = isWrapper && onDisk ? await readCommand({ runDir: runDirOf(paths, run.id), runId: run.id }) : undefined;
+    const files = { runDir: runDirOf(paths, run.id), runId: run.id };
+    const command = isWrapper && onDisk ? await readCommand(files) : undefined;
     const identity = command ?? run.process;
-    return processEvidence(identity, isWrapper && command === undefined ? "wrapper" : "command", probe.observe(identity));
+    // No record of a command proves that none began only where the records are: a command may have removed its own folder.
+    const isWrapperAlone = isWrapper && command === undefined && !(onDisk && (await readStarted(files)) === undefined);
+    return processEvidence(identity, isWrapperAlone ? "wrapper" : "command", probe.observe(identity));
   }
 
   #factsOf(run: LiveRun): RunFacts {

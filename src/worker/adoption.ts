@@ -105,7 +105,9 @@ async function adoptOrRequeueOne(run: LiveRun, deps: AdoptionDeps): Promise<"ado
   if (!lives && life.kind !== "dead" && life.kind !== "otherBoot") return "left";
   // The wrapper died, or was told nothing, before anything of the command was executed.
   const isWrapper = recorded === undefined && command !== null && run.wrapper !== null && command.pid === run.wrapper.pid;
-  const neverStarted = record.kind === "nogo" || (isWrapper && life.kind === "dead" && pipe !== "held");
+  // That no command is on record says something only where the records are: a command may have removed its own folder.
+  const isWrapperAlone = isWrapper && (await readStarted({ runDir, runId: run.id })) !== undefined;
+  const neverStarted = record.kind === "nogo" || (isWrapperAlone && life.kind === "dead" && pipe !== "held");
   const outcome: RunOutcome = neverStarted
     ? { kind: "never_started", reason: "never started: its supervisor died before its command ran", bySessionDeath: true }
     : { kind: "lost", reason: lives ? "its supervisor died, and adoption is off" : `its supervisor and pid ${command?.pid} are dead` };

@@ -304,8 +304,16 @@ export class RepairWorld {
       const wrapper = this.processOf(wrapperPid, options.host);
       await this.store.runs.start([{ runId, ownerEpoch, startedAt, wrapper, limits, checkAt }]);
       if (options.command !== false) await this.store.runs.recordProcess({ runId, ownerEpoch, process: this.processOf(pid, options.host) });
+      else this.#leaveStarted(runId, wrapper);
     }
     return { runId, jobId, ownerEpoch, pid, wrapperPid };
+  }
+
+  /** What a wrapper writes before anything of its command runs: where it is missing, the folder proves nothing. */
+  #leaveStarted(runId: RunId, { pid, startTime, bootId, pidNamespace, hostId }: ProcessIdentity): void {
+    const runDir = runDirOf(this.world.paths, runId);
+    mkdirSync(runDir, { recursive: true });
+    writeFileSync(runFiles(runDir).started, `${runId} ${pid} ${startTime} ${bootId} ${pidNamespace} ${hostId}\n`);
   }
 
   /** Command and wrapper are gone, without an exit record. */
