@@ -82,7 +82,7 @@ export function createPlainRepairs(deps: PlainRepairsDeps): PlainRepairs {
     watcher,
     registry,
     finaliser: deps.finaliser,
-    leaseSweep: new LeaseSweep({ store, probe, settings: () => ({ reclaimEnabled: true, scope: [] }), endRun }),
+    leaseSweep: new LeaseSweep({ store, probe, settings: () => ({ reclaimEnabled: true, scope: [], deadAfterMs }), endRun }),
     random,
     settings: () => ({ enabled: true, thresholds: { ...defaultRunThresholds, deadAfterMs }, adoption: false, stopWithinMs }),
     adopt: async () => false,
@@ -106,7 +106,7 @@ export function createPlainRepairs(deps: PlainRepairsDeps): PlainRepairs {
     paths,
     presence,
     clock,
-    settings: () => ({ enabled: true, stopGraceMs, killGraceMs, fenceKillAfterMs }),
+    settings: () => ({ enabled: true, stopGraceMs, killGraceMs, fenceKillAfterMs, deadAfterMs }),
     shielded: () => [self],
   });
   const runnerDeps = { now: () => store.now(), monoNow: () => clock.mono(), random, emit };

@@ -104,7 +104,8 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
     const [answer] = await store.runs.settle([settlementOfFailure(run, { kind: "timed_out", reason: message }, details, context)]);
     return answer?.kind === "ok";
   };
-  const leaseSweep = new LeaseSweep({ store, probe, settings: () => live.read().leases, endRun });
+  const { deadAfterMs } = config.worker;
+  const leaseSweep = new LeaseSweep({ store, probe, settings: () => ({ ...live.read().leases, deadAfterMs }), endRun });
   const jobReaper = new JobReaper({
     store,
     observer: new RunObserver({ probe, host, paths, presence, registry }),
@@ -117,7 +118,7 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
     random,
     settings: () => {
       const { reaper, loops } = live.read();
-      const thresholds = { ...defaultRunThresholds, ...reaper, deadAfterMs: config.worker.deadAfterMs };
+      const thresholds = { ...defaultRunThresholds, ...reaper, deadAfterMs };
       return { enabled: reaper.enabled && loops["job-reaper"].enabled, thresholds, adoption: config.recovery.adoption, stopWithinMs };
     },
     adopt: deps.adopt,
@@ -130,7 +131,7 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
     paths,
     presence,
     clock,
-    settings: () => ({ enabled: enabled("stopper")(), ...config.stop, fenceKillAfterMs: config.worker.fenceKillAfterMs }),
+    settings: () => ({ enabled: enabled("stopper")(), ...config.stop, fenceKillAfterMs: config.worker.fenceKillAfterMs, deadAfterMs }),
     shielded,
   });
   const workerReaper = new WorkerReaper({
@@ -143,7 +144,7 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
     random,
     settings: () => ({
       enabled: enabled("worker-reaper")(),
-      deadAfterMs: config.worker.deadAfterMs,
+      deadAfterMs,
       recoverySpreadMs: config.recovery.recoverySpreadMs,
     }),
     wakeJobReaper: () => loops.wake("job-reaper"),

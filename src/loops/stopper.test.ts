@@ -75,6 +75,20 @@ test("a host that is heard stops what is its own: nobody else gives it back", as
   expect((await world.job(run.jobId)).blockedBy).toBe(run.runId);
 });
 
+test("how long a host counts as heard is the setting for silent sessions, read at each look", async () => {
+  const { world, run } = await blocked({ host: "host-b" });
+  const workerId = await world.worker({ host: "host-b" });
+  world.advance(seconds(700));
+  await world.store.workers.renew({ workerId, held: [], claimSeqReceived: 0 });
+  world.advance(seconds(45));
+  world.settings.thresholds = { ...world.settings.thresholds, deadAfterMs: seconds(60) };
+  await world.stopBlocked();
+  expect((await world.job(run.jobId)).blockedBy).toBe(run.runId);
+  world.settings.thresholds = { ...world.settings.thresholds, deadAfterMs: seconds(30) };
+  await world.stopBlocked();
+  expect((await world.job(run.jobId)).blockedBy).toBeNull();
+});
+
 test("a handler's run is given back when its host has let go of it, or is dead", async () => {
   const world = await RepairWorld.open();
   const workerId = await world.worker({ pid: 60, kind: "handler" });

@@ -196,7 +196,7 @@ export class RepairWorld {
     const sweep = new LeaseSweep({
       store: { leases: seen.leases, runs: seen.runs },
       probe,
-      settings: () => settings,
+      settings: () => ({ ...settings, deadAfterMs: settings.thresholds.deadAfterMs }),
       endRun: async (run, message) => {
         const details = { reason: "lease_held_too_long", stopBy: addMs(now(), settings.stopWithinMs) };
         const context = { registry, random: () => 0.5, now: now(), actor: "lease-sweep" };
@@ -241,7 +241,13 @@ export class RepairWorld {
       paths,
       presence,
       clock: { mono: () => clock.now() },
-      settings: () => ({ enabled: true, stopGraceMs: 5000, killGraceMs: 2000, fenceKillAfterMs: 600_000 }),
+      settings: () => ({
+        enabled: true,
+        stopGraceMs: 5000,
+        killGraceMs: 2000,
+        fenceKillAfterMs: 600_000,
+        deadAfterMs: settings.thresholds.deadAfterMs,
+      }),
       shielded: () => [],
     });
     this.loops = { reaper, runner, workers, stopper, sweep, presence, watcher, finaliser, observer };
