@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { chain, type LoopWorld, loopWorld } from "../../test/support/loop-world.ts";
 import { claimOne, failure, startRun, success } from "../../test/support/store-rows.ts";
 import { asHostId } from "../domain/ids.ts";
@@ -134,6 +134,18 @@ test("an unreadable gate moves nothing until its patience is over", async () => 
   }
   expect(await itemOf(world, item)).toMatchObject({ stage: "prep" });
   expect(await unfinishedJobs(world, item)).toBe(1);
+});
+
+test("an unreadable gate is read again when its time has come, and not at every tick", async () => {
+  const world = await reconcilerWorld(unreadable);
+  await doneWithoutAdvance(world);
+  const finalise = vi.fn(async () => ({ kind: "wait", readAgainAt: addMs(world.clock.now(), 5000), why: "unreadable" }) as const);
+  const loop = world.restart({ finaliser: { finalise } });
+  for (let second = 0; second <= 10; second++) {
+    await world.tick(loop);
+    world.clock.advance(1000);
+  }
+  expect(finalise).toHaveBeenCalledTimes(3);
 });
 
 test("a visit without any job is given one within its remaining budget", async () => {

@@ -19,6 +19,20 @@ test("a session whose process is dead is buried at once, and what its handlers h
   expect(await world.store.upkeep.checkInvariants()).toEqual([]);
 });
 
+test("a session that another daemon has buried meanwhile is its burial: told of by nobody here, and not counted", async () => {
+  const world = await RepairWorld.open();
+  const workerId = await world.worker({ pid: 60 });
+  world.probe.set(60, "dead");
+  const { bury } = world.seen.workers;
+  world.seen.workers.bury = async (id, words) => {
+    expect(await bury(id, { ...words, actor: "another" })).toBe(true);
+    return await bury(id, words);
+  };
+  expect(await world.tickWorkers()).toMatchObject({ settled: 0, lost: 1 });
+  expect(await world.store.workers.get(workerId)).toMatchObject({ state: "dead" });
+  expect(world.world.eventsOf("worker.buried")).toEqual([]);
+});
+
 test("silence buries only where nothing can be probed: a living process is never seized by it", async () => {
   const world = await RepairWorld.open();
   const here = await world.worker({ pid: 60, kind: "handler" });

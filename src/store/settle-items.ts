@@ -113,14 +113,7 @@ async function moveItem(tx: Transaction<Database>, settlement: Settlement, end: 
       await advanceItem(tx, { itemId, visitId, advance: then.advance, output: then.output ?? null, now });
     } else if (end.jobState === "failed") await failItem(tx, ended);
     else if (end.jobState === "cancelled") await cancelItem(tx, ended);
-    else if (end.jobState === "queued" || end.jobState === "scheduled") await keepPaused(tx, end);
+    // A job that goes back stays as unclaimable as it was: pausing an item marks its running job as well.
   }
   await putStateFile(tx, now, itemId);
-}
-
-/** A job whose item was paused while it ran goes back unclaimable, as its item's other jobs are. */
-async function keepPaused(tx: Transaction<Database>, end: RunEnd): Promise<void> {
-  if (end.itemId === null) return;
-  const item = await tx.selectFrom("items").select("state").where("id", "=", end.itemId).executeTakeFirst();
-  if (item?.state === "paused") await tx.updateTable("jobs").set({ paused: true }).where("id", "=", end.jobId).execute();
 }

@@ -189,7 +189,6 @@ export class HandlerWorker {
   }
 
   /** There may be jobs: claims in this turn of the event loop, so that an enqueue of the same turn shares its transaction. */
-  /** There may be jobs: looks in this turn. */
   lookAgain(): void {
     this.#claims.lookAgain();
     this.#planTurn();
