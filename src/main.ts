@@ -28,7 +28,7 @@ import { EventBus } from "./telemetry/event-bus.ts";
 import { logSubscriber } from "./telemetry/log-subscriber.ts";
 import { createMetrics } from "./telemetry/metrics.ts";
 import { type AdoptionReport, adoptOrRequeue } from "./worker/adoption.ts";
-import type { CommandRunDeps } from "./worker/command-run.ts";
+import type { CommandRunDeps } from "./worker/command-run-deps.ts";
 import { CommandWorker } from "./worker/command-worker.ts";
 import { Finaliser } from "./worker/finaliser.ts";
 import { HandlerHostProcess } from "./worker/handler-host-process.ts";

@@ -209,7 +209,10 @@ test("the disk's ballast is laid while there is room, freed when there is none, 
   expect([disk.low, ...told]).toEqual([false, "disk.low", "disk.recovered"]);
   expect(readdirSync(dataDir)).toEqual(["ballast"]);
   const broken = new DiskWatch({
-    ...{ dataDir, minFreeBytes: 1, ballastBytes: 0, emit: (name: EventName) => told.push(name) },
+    dataDir,
+    minFreeBytes: 1,
+    ballastBytes: 0,
+    emit: (name: EventName) => told.push(name),
     freeBytes: async () => {
       throw new Error("gone");
     },

@@ -1,5 +1,6 @@
 import { describe, expect, test, vi } from "vitest";
 import { RepairWorld } from "../../test/support/repair-world.ts";
+import { until } from "../../test/support/until.ts";
 import { asInstant } from "../domain/time.ts";
 import type { EventName, WakefulEvents } from "../telemetry/events.ts";
 import { type Loop, nothingSeen, type TickReport } from "./loop.ts";
@@ -192,7 +193,8 @@ test("a hint shortens the wait; hints without end leave the event loop its turns
     },
   });
   insistent.runner.start();
-  await new Promise((resolve) => setTimeout(resolve, 5));
+  // A timer of somebody else, and then the stop, have their turn among ticks that follow each other at once.
+  await until(() => insistent.runner.snapshot().ticks > 20, { everyMs: 1 });
   await insistent.runner.stop();
   await runner.stop();
 });
@@ -257,7 +259,7 @@ describe("all loops of a process", () => {
     const loops = new LoopSet([world.loops.runner]);
     const run = await world.running();
     world.die(run);
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    await new Promise((resolve) => setImmediate(resolve));
     expect(loops.snapshots()).toMatchObject([{ ticks: 0, running: false }]);
     loops.start(world.store);
     await vi.waitFor(() => expect(loops.snapshots()[0]?.ticks).toBeGreaterThan(1), { interval: 2, timeout: 5000 });

@@ -1,66 +1,26 @@
-import { mkdir, unlink } from "node:fs/promises";
-import { join, resolve } from "node:path";
 import { isWakefulError, messageOf } from "../domain/errors.ts";
-import type { JobId, OwnerEpoch, RunId, WorkerId } from "../domain/ids.ts";
+import type { JobId, OwnerEpoch, RunId } from "../domain/ids.ts";
 import { addMs, asInstant, type Instant } from "../domain/time.ts";
 import type { RunOutcome } from "../liveness/outcome-policy.ts";
 import type { StageDefinition } from "../pipelines/definition.ts";
-import { commandEnvironment } from "../processes/environment.ts";
 import { readExitRecord } from "../processes/exit-record.ts";
-import type { HostIdentity, ProcessIdentity } from "../processes/identity.ts";
-import { probeLifePipe } from "../processes/life-pipe.ts";
+import type { ProcessIdentity } from "../processes/identity.ts";
 import { isZombie } from "../processes/process-stat.ts";
 import type { ProcessTable } from "../processes/process-table.ts";
 import { readCommand } from "../processes/run-files.ts";
-import { stopTree } from "../processes/stop-tree.ts";
 import { findStrays } from "../processes/strays.ts";
 import { type RunWatch, watchRun } from "../processes/watch-run.ts";
-import { type StartedWrapper, spawnWrapper } from "../processes/wrapper.ts";
-import type { WrapperTools } from "../processes/wrapper-tools.ts";
+import type { StartedWrapper } from "../processes/wrapper.ts";
 import type { ClaimedRun, LiveRun, RunLimits, Settlement } from "../store/port/runs.ts";
 import type { Store } from "../store/store.ts";
-import type { Emit } from "../telemetry/events.ts";
-import { stageInput } from "./command-input.ts";
-import type { Finaliser } from "./finaliser.ts";
-import { type DataPaths, itemDirOf, runDirOf } from "./run-paths.ts";
-import { readSecrets } from "./secrets.ts";
-import { neverStartedDeathsBefore, type SettlingContext, settlementOfFailure } from "./settling.ts";
-import { traceparentOf } from "./trace-context.ts";
-
-export interface CommandRunDeps {
-  readonly store: Pick<Store, "runs" | "items" | "upkeep" | "now">;
-  readonly settling: Omit<SettlingContext, "now" | "actor">;
-  readonly finaliser: Finaliser;
-  readonly paths: DataPaths;
-  readonly baseDir: string;
-  readonly environment: Readonly<Record<string, string | undefined>>;
-  readonly host: HostIdentity;
-  readonly table: ProcessTable;
-  readonly tools: WrapperTools;
-  readonly clock: { mono(): number };
-  readonly wallNow: () => number;
-  readonly emit: Emit;
-  readonly firstCheckAt: (startedAt: number, limits: RunLimits) => number;
-  /** How long the stopper may take before a block needs a person: stop grace + kill grace + 10 s. */
-  readonly stopWithinMs: () => number;
-  readonly stopGraceMs: () => number;
-  readonly killGraceMs: () => number;
-  readonly url: () => string | undefined;
-  /** The present session. */
-  readonly workerId: () => WorkerId;
-  readonly tokenOf: (runId: RunId) => string | undefined;
-  /** Sessions of this host: never signalled, nor what is below them. */
-  readonly shielded: () => readonly ProcessIdentity[];
-}
+import { type CommandRunDeps, limitsOf } from "./command-run-deps.ts";
+import { prepareCommand } from "./prepare-command.ts";
+import { itemDirOf, runDirOf } from "./run-paths.ts";
+import { stopStrays } from "./run-strays.ts";
+import { neverStartedDeathsBefore, settlementOfFailure } from "./settling.ts";
 
 /** How soon a write that the store refused is tried again. */
 const againMs = 1000;
-
-export const limitsOf = (stage: Pick<StageDefinition, "timeoutMs" | "heartbeat" | "maxRunningMs">): RunLimits => ({
-  maxRunningMs: stage.maxRunningMs,
-  ...(stage.timeoutMs === undefined ? {} : { timeoutMs: stage.timeoutMs }),
-  ...(stage.heartbeat === undefined ? {} : { heartbeatTimeoutMs: stage.heartbeat.timeoutMs }),
-});
 
 /**
  * One run of a command under this supervisor, from its claim (or its adoption) to its settlement.
@@ -238,44 +198,9 @@ export class CommandRun {
   }
 
   async #start(claimed: ClaimedRun, item: Awaited<ReturnType<Store["items"]["get"]>>): Promise<void> {
-    const { store, host, tools, environment, baseDir, emit, firstCheckAt, url, tokenOf } = this.#deps;
-    const { stage, runId, workDir } = this;
-    if (stage.run.kind !== "command") throw new Error(`Stage ${stage.name} is not run by a command.`);
-    if (workDir !== undefined) {
-      await mkdir(workDir, { recursive: true, mode: 0o700 });
-      // The previous run's file would be a fresh heartbeat of this one (its previous run is proved stopped: else we had no claim).
-      // What is no file cannot be removed so, and counts for nothing.
-      await unlink(join(workDir, stage.compatible.heartbeatFile)).catch(() => undefined);
-    }
-    const runDir = this.runDir;
-    const token = tokenOf(runId);
-    const daemonUrl = url();
-    const env = commandEnvironment({
-      workerEnv: environment,
-      stageEnv: { ...stage.env, ...(await readSecrets(stage.envFiles, baseDir)) },
-      hostId: host.hostId,
-      runId,
-      jobId: claimed.jobId,
-      attempt: claimed.attempt,
-      runDir,
-      workDir: workDir ?? runDir,
-      stage: stage.name,
-      traceparent: traceparentOf(claimed),
-      ...(item === undefined ? {} : { itemKey: item.key }),
-      ...(daemonUrl === undefined ? {} : { url: daemonUrl }),
-      ...(token === undefined ? {} : { token }),
-    });
-    const input = await stageInput(store.items, claimed, item);
-    const wrapper = await spawnWrapper({
-      runDir,
-      runId,
-      host,
-      tools,
-      argv: stage.run.argv,
-      env,
-      cwd: resolve(baseDir, stage.cwd ?? "."),
-      input,
-    });
+    const { store, emit, firstCheckAt } = this.#deps;
+    const { stage, runId, runDir, workDir } = this;
+    const wrapper = await prepareCommand(this.#deps, claimed, { stage, item, runDir, workDir });
     const startedAt = store.now();
     const limits = this.#limits;
     const [answer] = await this.#committed(wrapper, () =>
@@ -458,34 +383,13 @@ export class CommandRun {
     };
   }
 
-  /** Never rejects: what survives, or cannot be looked at, is the stopper's, and the job waits for its proof. */
   async #stopStrays(writtenAtHostMs: number): Promise<void> {
     if (this.stage.strays === "leave") return;
     const { runId, jobId, queue, runDir } = this;
-    const { emit, clock, stopGraceMs, killGraceMs } = this.#deps;
-    try {
-      const command = await readCommand({ runDir, runId });
-      if (command !== undefined) this.#command = command;
-      // Both times are of this host's wall clock; the age only tells old processes from new ones.
-      const tree = { ...this.#tree(), endedAgoMs: Math.max(0, this.#deps.wallNow() - writtenAtHostMs) };
-      const strays = findStrays(tree);
-      if (strays.length === 0 && (await probeLifePipe(runDir)) !== "held") return;
-      if (strays.length > 0) emit("run.strays_stopped", { runId, jobId, queue, pids: strays.map((stray) => stray.pid) });
-      // With the pipe, which the wrapper holds for the moment that it takes to end, and a stray that no scan finds for longer.
-      const stopped = await stopTree({
-        ...this.#tree(),
-        seen: strays,
-        runDir,
-        clock,
-        stopGraceMs: stopGraceMs(),
-        killGraceMs: killGraceMs(),
-        signal: this.#stopped.signal,
-      });
-      this.#leftStrays = !stopped.stopped;
-    } catch (thrown) {
-      emit("loop.subject_failed", { loop: "worker", subject: `strays of run ${runId}`, message: messageOf(thrown) });
-      this.#leftStrays = true;
-    }
+    const signal = this.#stopped.signal;
+    const stopped = await stopStrays(this.#deps, { ref: { runId, jobId, queue }, runDir, tree: this.#tree(), writtenAtHostMs, signal });
+    this.#command = stopped.command ?? this.#command;
+    this.#leftStrays = stopped.left;
   }
 
   async #finalise(status: number | undefined): Promise<void> {

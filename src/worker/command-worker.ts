@@ -11,7 +11,8 @@ import type { ProcessTable } from "../processes/process-table.ts";
 import { runFiles } from "../processes/run-files.ts";
 import { snapshotOf } from "../processes/table-snapshot.ts";
 import type { LiveRun } from "../store/port/runs.ts";
-import { CommandRun, type CommandRunDeps, limitsOf } from "./command-run.ts";
+import { CommandRun } from "./command-run.ts";
+import { type CommandRunDeps, limitsOf } from "./command-run-deps.ts";
 
 export interface CommandWorkerOptions {
   readonly deps: CommandRunDeps;

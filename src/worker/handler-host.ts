@@ -11,17 +11,17 @@ import { firstChecks } from "../store/claim-rules.ts";
 import type { Emit } from "../telemetry/events.ts";
 import type { WorkerBackend } from "./backend.ts";
 import { BeatLane } from "./beat-lane.ts";
-import { limitsOf } from "./command-run.ts";
+import { limitsOf } from "./command-run-deps.ts";
 import { Finaliser } from "./finaliser.ts";
 import { createDecision } from "./handler-decision.ts";
-import { loadHandlers, type LoadedHandlers } from "./handler-module.ts";
+import { type LoadedHandlers, loadHandlers } from "./handler-module.ts";
 import { type HandlerQueue, HandlerWorker } from "./handler-worker.ts";
 import { HostChannel } from "./host-channel.ts";
 import {
-  hostFds,
   type HostOffer,
   type HostOrders,
   type HostSetup,
+  hostFds,
   type PresenceData,
   type ToMainThread,
   type ToPresenceThread,

@@ -22,7 +22,7 @@ import type { ItemRow } from "../../src/store/port/items.ts";
 import type { Store } from "../../src/store/store.ts";
 import type { Emit } from "../../src/telemetry/events.ts";
 import { type AdoptionReport, adoptOrRequeue } from "../../src/worker/adoption.ts";
-import type { CommandRunDeps } from "../../src/worker/command-run.ts";
+import type { CommandRunDeps } from "../../src/worker/command-run-deps.ts";
 import { CommandWorker } from "../../src/worker/command-worker.ts";
 import { Finaliser } from "../../src/worker/finaliser.ts";
 import { itemDirOf, runDirOf } from "../../src/worker/run-paths.ts";
@@ -91,7 +91,14 @@ export async function commandWorld(
   };
   const random = (): number => 0.5;
   const finaliser = new Finaliser({
-    ...{ registry, items: store.items, paths, hostId: host.hostId, baseDir: world.baseDir, random, now, gatesAtOnce: 2 },
+    registry,
+    items: store.items,
+    paths,
+    hostId: host.hostId,
+    baseDir: world.baseDir,
+    random,
+    now,
+    gatesAtOnce: 2,
     environment: { PATH: path },
   });
   const stop = { stopGraceMs: 300, killGraceMs: 2000 };
@@ -107,15 +114,50 @@ export async function commandWorld(
   let adopter: CommandWorker | undefined;
   const reaper = new JobReaper({
     store,
-    observer: new RunObserver({ probe, host, paths, presence, registry }),
-    ...{ probe, hostId: host.hostId, watcher, registry, finaliser, random },
-    leaseSweep: new LeaseSweep({ store, probe, settings: () => ({ reclaimEnabled: true, scope: [] }), endRun: async () => false }),
-    settings: () => ({ enabled: true, thresholds: defaultRunThresholds, adoption: true, stopWithinMs }),
+    observer: new RunObserver({
+      probe,
+      host,
+      paths,
+      presence,
+      registry,
+    }),
+    probe,
+    hostId: host.hostId,
+    watcher,
+    registry,
+    finaliser,
+    random,
+    leaseSweep: new LeaseSweep({
+      store,
+      probe,
+      settings: () => ({
+        reclaimEnabled: true,
+        scope: [],
+      }),
+      endRun: async () => false,
+    }),
+    settings: () => ({
+      enabled: true,
+      thresholds: defaultRunThresholds,
+      adoption: true,
+      stopWithinMs,
+    }),
     adopt: async (run, why) => (await adopter?.adopt(run, why)) ?? false,
   });
   const stopper = new Stopper({
-    ...{ store, probe, table, host, paths, presence, clock: mono, shielded },
-    settings: () => ({ enabled: true, ...stop, fenceKillAfterMs: 600_000 }),
+    store,
+    probe,
+    table,
+    host,
+    paths,
+    presence,
+    clock: mono,
+    shielded,
+    settings: () => ({
+      enabled: true,
+      ...stop,
+      fenceKillAfterMs: 6e5,
+    }),
   });
 
   onTestFinished(async () => {
@@ -141,15 +183,43 @@ export async function commandWorld(
   };
 
   const opened: CommandWorld = {
-    ...{ world, store, host, probe, table, reaper, stopper, presence },
+    world,
+    store,
+    host,
+    probe,
+    table,
+    reaper,
+    stopper,
+    presence,
     worker: async ({ concurrency = 8, dead = false } = {}) => {
       made++;
-      const identity = dead ? { ...self, startTime: "1" } : self;
-      const register = { name: `w${made}`, kind: "command", process: identity, concurrency, queues: [] } as const;
+      const identity = dead
+        ? {
+            ...self,
+            startTime: "1",
+          }
+        : self;
+      const register = {
+        name: `w${made}`,
+        kind: "command",
+        process: identity,
+        concurrency,
+        queues: [],
+      } as const;
       const workerId = await store.workers.register(register);
       const deps: CommandRunDeps = {
-        ...{ store, finaliser, paths, host, table, tools, emit, shielded },
-        settling: { registry, random },
+        store,
+        finaliser,
+        paths,
+        host,
+        table,
+        tools,
+        emit,
+        shielded,
+        settling: {
+          registry,
+          random,
+        },
         baseDir: world.baseDir,
         environment: { PATH: path },
         clock: mono,
@@ -165,19 +235,34 @@ export async function commandWorld(
       const prefix = `${made}-`;
       let claims = 0;
       const worker = new CommandWorker({
-        ...{ deps, registry, concurrency, pollMs: 20, mayClaim: () => true },
+        deps,
+        registry,
+        concurrency,
+        pollMs: 20,
+        mayClaim: () => true,
         newClaimId: () => `${prefix}${++claims}`,
       });
       workers.push(worker);
       worker.useSession(workerId);
       adopter = worker;
       const start = (): void => worker.start(workerId, (listener) => store.onHint((hint) => (hint === "jobs" ? listener() : undefined)));
-      return { worker, workerId, start };
+      return {
+        worker,
+        workerId,
+        start,
+      };
     },
     addItem: async (key = "book", pipeline = "p") => {
       const first = registry.entry(pipeline, definition.first);
       if (first === undefined) throw new Error(`there is no pipeline ${pipeline}`);
-      const { item } = await store.items.add({ pipeline, key, dir: key, input: '{"n":1}', first, actor: "test" });
+      const { item } = await store.items.add({
+        pipeline,
+        key,
+        dir: key,
+        input: '{"n":1}',
+        first,
+        actor: "test",
+      });
       mkdirSync(itemDirOf(paths, item.dir), { recursive: true });
       return item;
     },
@@ -193,14 +278,33 @@ export async function commandWorld(
       return run;
     },
     command: async (runId) =>
-      await until(async () => await readCommand({ runDir: runDirOf(paths, runId), runId }), {
-        everyMs: 5,
-        what: `the command of run ${runId}`,
-      }),
+      await until(
+        async () =>
+          await readCommand({
+            runDir: runDirOf(paths, runId),
+            runId,
+          }),
+        {
+          everyMs: 5,
+          what: `the command of run ${runId}`,
+        },
+      ),
     adoptOrRequeue: async (worker, { enabled = true } = {}) =>
       await adoptOrRequeue({
-        ...{ store, probe, table, host, paths, clock: mono, emit, enabled, shielded, ...stop },
-        settling: { registry, random },
+        store,
+        probe,
+        table,
+        host,
+        paths,
+        clock: mono,
+        emit,
+        enabled,
+        shielded,
+        ...stop,
+        settling: {
+          registry,
+          random,
+        },
         adopt: (run, why) => worker.adopt(run, why),
       }),
     tickReaper: async () => {
