@@ -336,9 +336,9 @@ function queueOf(name: string, { concurrency }: EmbeddedTask): QueueSpec {
   return { name, kind: "handler", ...(concurrency === undefined ? {} : { slot: { key: `task.${name}`, capacity: concurrency } }) };
 }
 
-function handlerQueueOf(name: string, { handler, timeoutMs, heartbeatTimeoutMs }: EmbeddedTask): HandlerQueue {
+function handlerQueueOf(name: string, { handler, timeoutMs, heartbeatTimeoutMs, maxRunningMs }: EmbeddedTask): HandlerQueue {
   const limits: RunLimits = {
-    maxRunningMs: defaultMaxRunningMs({ timeoutMs, finaliseMs: 0, finalizeGraceMs: 0, gatePatienceMs: 0 }),
+    maxRunningMs: maxRunningMs ?? defaultMaxRunningMs({ timeoutMs, finaliseMs: 0, finalizeGraceMs: 0, gatePatienceMs: 0 }),
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
     ...(heartbeatTimeoutMs === undefined ? {} : { heartbeatTimeoutMs }),
   };

@@ -27,6 +27,7 @@ export {
   type HandlerJob as TaskJob,
   PermanentError,
 } from "./worker/handler-context.ts";
+export { type DefinedTask, defineTask, type TaskOptions } from "./worker/task.ts";
 
 /**
  * Opens a store and runs a worker and the loops that repair plain jobs in this process. What a dead predecessor held is given back first.

@@ -15,18 +15,25 @@ export async function embedded({ quick, say }: BenchOptions): Promise<readonly F
   const [jobs, peerJobs] = quick ? [10_000, 3000] : [60_000, 15_000];
   const ratios = new Map<string, number[]>(cells.map(({ key }) => [key, []]));
   const speeds = new Map<string, number[]>(cells.map(({ key }) => [key, []]));
-  const [enqueueRatios, enqueueSpeeds, peerSpeeds, peerEnqueues]: [number[], number[], number[], number[]] = [[], [], [], []];
+  const processor = new Map<string, number[]>(cells.map(({ key }) => [key, []]));
+  const enqueueRatios: number[] = [];
+  const enqueueSpeeds: number[] = [];
+  const peerSpeeds: number[] = [];
+  const peerEnqueues: number[] = [];
+  const peerProcessor: number[] = [];
   for (let round = 1; round <= rounds; round++) {
     const peer = missing === undefined ? await runCell("./peers/plainjob.js", { jobs: peerJobs }) : undefined;
     if (peer !== undefined) {
       peerSpeeds.push(peer["perSecond"] ?? Number.NaN);
       peerEnqueues.push(peer["enqueuePerSecond"] ?? Number.NaN);
+      peerProcessor.push(peer["cpuUsPerJob"] ?? Number.NaN);
     }
     const enqueued: number[] = [];
     for (const { key, concurrency, outstandingMax } of cells) {
       const ours = await runCell("./cells/embedded.ts", { jobs: outstandingMax === 10 ? jobs / 2 : jobs, concurrency, outstandingMax });
       const perSecond = ours["perSecond"] ?? Number.NaN;
       speeds.get(key)?.push(perSecond);
+      processor.get(key)?.push(ours["cpuUsPerJob"] ?? Number.NaN);
       enqueued.push(ours["enqueuePerSecond"] ?? Number.NaN);
       if (peer !== undefined) ratios.get(key)?.push(perSecond / (peer["perSecond"] ?? Number.NaN));
       say(
@@ -47,10 +54,12 @@ export async function embedded({ quick, say }: BenchOptions): Promise<readonly F
     ratio("embedded, enqueue in batches of 1,000", 1, enqueueRatios),
     ...cells.map(({ key }) => plainFigure(`embedded, claim to settled, ${key}`, "jobs/s", speeds.get(key) ?? [])),
     plainFigure("embedded, enqueue in batches of 1,000", "jobs/s", enqueueSpeeds),
+    ...cells.map(({ key }) => plainFigure(`embedded, processor time of a job, ${key}`, "us", processor.get(key) ?? [])),
     ...(missing === undefined
       ? [
           plainFigure("plainjob, claim to settled", "jobs/s", peerSpeeds),
           plainFigure("plainjob, enqueue in batches of 1,000", "jobs/s", peerEnqueues),
+          plainFigure("plainjob, processor time of a job", "us", peerProcessor),
         ]
       : []),
   ];

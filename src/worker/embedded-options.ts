@@ -2,6 +2,7 @@ import { WakefulError } from "../domain/errors.ts";
 import type { DurationMs, Instant } from "../domain/time.ts";
 import type { EventLevel } from "../telemetry/events.ts";
 import type { Handler } from "./handler-context.ts";
+import { type DefinedTask, isDefinedTask } from "./task.ts";
 
 /** A plain task: its handler and the limits of its runs. */
 export interface EmbeddedTask {
@@ -10,6 +11,8 @@ export interface EmbeddedTask {
   readonly timeoutMs?: number;
   /** A run that has called `heartbeat()` or `progress()` no more for this long is hung. Absent: none is asked for. */
   readonly heartbeatTimeoutMs?: number;
+  /** Age at which a run is given up whatever the evidence, in milliseconds; greater than `timeoutMs`. Default a minute above it, else 24 h. */
+  readonly maxRunningMs?: number;
   /** Attempts of a job unless its enqueue says otherwise. At least 1, default 2. */
   readonly maxAttempts?: number;
   /**
@@ -22,8 +25,8 @@ export interface EmbeddedTask {
 export interface EmbeddedOptions<Name extends string = string> {
   /** A file's path (SQLite, owned by this process alone), `:memory:`, or `postgres://...` (shared by any number of processes). */
   readonly store: string;
-  /** By name. */
-  readonly tasks: Readonly<Record<Name, Handler | EmbeddedTask>>;
+  /** By name. A task made by `defineTask` goes by the name that it stands under here. */
+  readonly tasks: Readonly<Record<Name, Handler | EmbeddedTask | DefinedTask>>;
   /** Handlers at work at once in this process. At least 1, default 10. */
   readonly concurrency?: number;
   /**
@@ -72,16 +75,23 @@ export function checkOptions(options: EmbeddedOptions): CheckedOptions {
   checkWhole("outstandingMax", outstandingMax, { min: concurrency, max: 1000 });
   checkWhole("pollMs", pollMs, { min: 1000, max: 3_600_000 });
   const tasks = new Map<string, EmbeddedTask>();
-  for (const [name, given] of Object.entries<Handler | EmbeddedTask>(options.tasks)) {
+  for (const [name, given] of Object.entries<Handler | EmbeddedTask | DefinedTask>(options.tasks)) {
     if (name === "" || name.length > 200) throw new WakefulError("bad_request", "A task's name has 1 to 200 characters.");
-    const task = typeof given === "function" ? { handler: given } : given;
+    const task = taskOf(given);
     for (const field of ["timeoutMs", "heartbeatTimeoutMs", "maxAttempts", "concurrency"] as const) {
       const value = task[field];
       if (value !== undefined) checkWhole(`${name}.${field}`, value, { min: 1, max: Number.MAX_SAFE_INTEGER });
     }
+    if (task.maxRunningMs !== undefined)
+      checkWhole(`${name}.maxRunningMs`, task.maxRunningMs, { min: (task.timeoutMs ?? 0) + 1, max: Number.MAX_SAFE_INTEGER });
     tasks.set(name, task);
   }
   return { concurrency, outstandingMax, pollMs, tasks, dataDir: options.dataDir ?? dataDirBeside(options.store) };
+}
+
+function taskOf(given: Handler | EmbeddedTask | DefinedTask): EmbeddedTask {
+  if (typeof given === "function") return { handler: given };
+  return isDefinedTask(given) ? { handler: given.handler, ...given.limits } : given;
 }
 
 function checkWhole(field: string, value: number, { min, max }: { readonly min: number; readonly max: number }): void {
