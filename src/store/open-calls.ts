@@ -25,9 +25,14 @@ export class OpenCalls {
   #run(call: () => Promise<unknown>): Promise<unknown> {
     if (this.#closed) return Promise.reject(storeClosed());
     this.#open += 1;
-    return call().finally(() => {
-      this.#open -= 1;
-      if (this.#open === 0) this.#drained?.();
-    });
+    const answer = call();
+    // The caller's own promise goes back; this one only watches it, and handles a rejection by counting it.
+    answer.then(this.#ended, this.#ended);
+    return answer;
   }
+
+  readonly #ended = (): void => {
+    this.#open -= 1;
+    if (this.#open === 0) this.#drained?.();
+  };
 }

@@ -82,8 +82,8 @@ export function createHot(engine: SqliteEngine): HotVerbs {
       settle: async (settlements) => {
         if (settlements.length === 0) return [];
         const answers = await settle(settlements);
+        if (!answers.some(({ kind }) => kind === "with_item")) return answers as readonly FencedAnswer[];
         const withItem = settlements.filter((_, index) => answers[index]?.kind === "with_item");
-        if (withItem.length === 0) return answers as readonly FencedAnswer[];
         const rest = (await settleItems(engine, writer, withItem)).values();
         for (const { runId } of withItem) settling.special.delete(runId);
         return answers.map((answer) => (answer.kind === "with_item" ? (rest.next().value as FencedAnswer) : answer));

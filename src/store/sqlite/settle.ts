@@ -34,6 +34,7 @@ const writeOutputs = "update jobs set output = e.value from json_each(?) e where
 export type SettleAnswer = FencedAnswer | { readonly kind: "with_item" };
 
 const ok: SettleAnswer = { kind: "ok" };
+const okOnce: readonly SettleAnswer[] = [ok];
 const withItem: SettleAnswer = { kind: "with_item" };
 
 /** What the settlements of one statement have in common. */
@@ -46,7 +47,7 @@ interface PlainBatch {
 }
 
 /** Ends runs: plain successes by the batch, everything else one by one, items left to the caller. */
-export class SettlePhase implements GroupPhase<readonly Settlement[], SettleAnswer[]> {
+export class SettlePhase implements GroupPhase<readonly Settlement[], readonly SettleAnswer[]> {
   readonly #connection: SqliteConnection;
   readonly #ends: SqliteRunEnds;
   readonly #now: () => Instant;
@@ -63,13 +64,17 @@ export class SettlePhase implements GroupPhase<readonly Settlement[], SettleAnsw
     return settlements.length;
   }
 
-  apply(inputs: readonly (readonly Settlement[])[], hints: Set<StoreHint>): readonly SettleAnswer[][] {
+  apply(inputs: readonly (readonly Settlement[])[], hints: Set<StoreHint>): readonly (readonly SettleAnswer[])[] {
     const now = this.#now();
     const plain: Settlement[] = [];
+    let count = 0;
     for (const input of inputs) {
+      count += input.length;
       for (const settlement of input) if (this.#isPlain(settlement)) plain.push(settlement);
     }
     const batched = plain.length > 0 && this.#settleBatch(plain, now);
+    // The usual turn: nothing but plain successes, each caller with one.
+    if (batched && plain.length === count) return inputs.map((input) => (input.length === 1 ? okOnce : input.map(() => ok)));
     return inputs.map((input) =>
       input.map((settlement) => (batched && this.#isPlain(settlement) ? ok : this.#settleOne(settlement, now, hints))),
     );
@@ -81,17 +86,16 @@ export class SettlePhase implements GroupPhase<readonly Settlement[], SettleAnsw
 
   /** False: it fell short, so at least one of them has lost its run or is not plain after all; nothing is written. */
   #settleBatch(settlements: readonly Settlement[], now: Instant): boolean {
-    const { db } = this.#connection;
-    db.exec("savepoint plain");
+    this.#connection.prepare("savepoint plain").run();
     for (const batch of inBatches(settlements)) {
       if (this.#writeBatch(batch, now)) continue;
-      db.exec("rollback to plain");
-      db.exec("release plain");
+      this.#connection.prepare("rollback to plain").run();
+      this.#connection.prepare("release plain").run();
       return false;
     }
     const outputs = outputsOf(settlements);
     if (outputs !== undefined) this.#connection.prepare(writeOutputs).run(outputs);
-    db.exec("release plain");
+    this.#connection.prepare("release plain").run();
     return true;
   }
 
