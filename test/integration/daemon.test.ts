@@ -59,7 +59,7 @@ test("a command that is killed runs again at once, and why tells it", async () =
   expect(text).toContain("signal 9, or exit code 137");
 });
 
-test("commands outlive their daemon: the next one adopts them, none is restarted", async () => {
+test("commands outlive their daemon: the next one adopts them before its reaper starts, none is restarted [B-5, B-74]", async () => {
   const folder = tempDir("adoption");
   const yaml = oneStage('while [ ! -e "$WAKEFUL_WORK_DIR/go" ]; do sleep 0.05; done', "concurrency: 3");
   const before = await startTestDaemon({ yaml, folder });
@@ -68,6 +68,12 @@ test("commands outlive their daemon: the next one adopts them, none is restarted
   await before.stop("leave");
   const after = await startTestDaemon({ yaml, folder });
   expect(after.daemon.adoption).toMatchObject({ adopted: 3, requeued: 0 });
+  const lineOf = (text: string): number => after.log.findIndex((line) => line.includes(text));
+  const [adopted, started] = [after.log.findLastIndex((line) => line.includes("run.adopted")), lineOf("loop=job-reaper")];
+  expect(adopted).toBeGreaterThan(-1);
+  expect(started, "the reaper starts when what could be adopted has been").toBeGreaterThan(adopted);
+  for (const told of ["loop.started", "intervalMs=1000", "enabled=true", '"deadTicks":2', '"maxRunningMs":86400000', '"leaseReclaim":true'])
+    expect(after.log[started]).toContain(told);
   const now = await untilRunning(after, 3);
   expect(new Set(now.map((each) => each.process?.pid))).toEqual(new Set(running.map((each) => each.process?.pid)));
   for (const key of ["a", "b", "c"]) await writeFile(join(after.dataDir, "work", key, "go"), "");
@@ -143,20 +149,25 @@ test("a full disk loses nothing: what runs is settled when there is room again",
   await stop();
 });
 
-test("a wall clock set an hour either way, and a stall, judge nobody", async () => {
+test("a wall clock set an hour either way, a suspend and a stall of 20 minutes judge nobody", async () => {
   const clock = new FakeClock();
   const yaml = oneStage('while [ ! -e "$WAKEFUL_WORK_DIR/go" ]; do sleep 0.05; done', "heartbeat: { timeout: 60s }");
   const { client, dataDir, log } = await startTestDaemon({ yaml, clock });
   const id = await submit(client, "steady");
   await untilRunning({ client, dataDir });
-  for (const leap of [() => clock.stepWall(3_600_000), () => clock.stepWall(-7_200_000), () => clock.suspend(20 * 60_000)]) {
+  const leaps = [
+    () => clock.stepWall(3_600_000),
+    () => clock.stepWall(-7_200_000),
+    () => clock.suspend(20 * 60_000),
+    () => clock.advance(20 * 60_000),
+  ];
+  for (const leap of leaps) {
     leap();
     clock.advance(1000);
     await client.call(api.runLoop, { params: { name: "job-reaper" }, body: {} });
     await client.call(api.runLoop, { params: { name: "worker-reaper" }, body: {} });
   }
   const { runs } = await client.call(api.listRuns, { query: { limit: 10 } });
-  if (runs.length !== 1) console.log(log.join("\n"));
   expect(runs).toHaveLength(1);
   expect(log.filter((line) => line.includes("run.reaped") || line.includes("worker.buried"))).toEqual([]);
   await writeFile(join(dataDir, "work", "steady", "go"), "");
