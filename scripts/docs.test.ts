@@ -5,10 +5,14 @@ import { generatedDocuments } from "./documents.ts";
 import { readEventFields } from "./event-fields.ts";
 import { repositoryRoot } from "./source-tree.ts";
 
-test.each(generatedDocuments)("$path is what the code says; `npm run docs` writes it again [C-106]", async ({ path, make }) => {
-  expect(readFileSync(join(repositoryRoot, path), "utf8")).toBe(await make());
-  // Loading the whole API for its document takes seconds where other tests keep the machine busy.
-}, 60_000);
+test.each(generatedDocuments)(
+  "$path is what the code says; `npm run docs` writes it again [C-106]",
+  async ({ path, make }) => {
+    expect(readFileSync(join(repositoryRoot, path), "utf8")).toBe(await make());
+    // Loading the whole API for its document takes seconds where other tests keep the machine busy.
+  },
+  60_000,
+);
 
 test("an event's fields are read from literals, interfaces and intersections of them", () => {
   const source = `

@@ -101,13 +101,10 @@ const stageShape = {
     .meta({ description: "The run's output." }),
   env: environment.optional().meta({ description: "Variables of the command; { file: path } reads a secret when it starts." }),
   cwd: plainText().optional().meta({ description: "Working directory; the folder of wakeful.yaml by default." }),
-  fence: z
-    .enum(["freeze", "kill", "none"])
-    .optional()
-    .meta({
-      description:
-        "What a worker of another host that is cut off from the store is to do to the command. Kept, and without effect until there are such workers.",
-    }),
+  fence: z.enum(["freeze", "kill", "none"]).optional().meta({
+    description:
+      "What a worker of another host that is cut off from the store is to do to the command. Kept, and without effect until there are such workers.",
+  }),
   priority: whole({ min: -1000, max: 1000 }, "Lower is claimed first, as with the priority of processes.").optional(),
   labels: z
     .strictObject({ agent: plainText().max(200).optional(), repo: plainText().max(200).optional() })

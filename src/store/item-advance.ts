@@ -149,10 +149,7 @@ async function queueIdOf(tx: Kysely<Database>, name: string): Promise<number> {
 }
 
 /** The run of this item that is still being stopped, if any. */
-async function blockOfItem(
-  tx: Kysely<Database>,
-  itemId: ItemId,
-): Promise<{ readonly runId: RunId; readonly stopBy: Instant } | undefined> {
+async function blockOfItem(tx: Kysely<Database>, itemId: ItemId): Promise<{ readonly runId: RunId; readonly stopBy: Instant } | undefined> {
   const row = await tx
     .selectFrom("jobs")
     .select(["blocked_by", "stop_by"])

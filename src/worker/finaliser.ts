@@ -189,8 +189,7 @@ function readingsSince(gatePendingAt: Instant | null, now: Instant): number {
 }
 
 /** The stable code of an outcome: its kind, which the message explains. */
-const reasonCode = (outcome: RunOutcome): string =>
-  outcome.kind === "failed" || outcome.kind === "lost" ? "exit_code" : outcome.kind;
+const reasonCode = (outcome: RunOutcome): string => (outcome.kind === "failed" || outcome.kind === "lost" ? "exit_code" : outcome.kind);
 
 function positionOf(run: LiveRun, stage: StageDefinition | undefined): StagePosition {
   if (run.itemId === null) return "no_item";
