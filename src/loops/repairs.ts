@@ -131,7 +131,13 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
     paths,
     presence,
     clock,
-    settings: () => ({ enabled: enabled("stopper")(), ...config.stop, fenceKillAfterMs: config.worker.fenceKillAfterMs, deadAfterMs }),
+    settings: () => ({
+      enabled: enabled("stopper")(),
+      ...config.stop,
+      fenceKillAfterMs: config.worker.fenceKillAfterMs,
+      deadAfterMs: config.worker.deadAfterMs,
+      deadAfterMs,
+    }),
     shielded,
   });
   const workerReaper = new WorkerReaper({
