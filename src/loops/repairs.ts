@@ -135,7 +135,6 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
       enabled: enabled("stopper")(),
       ...config.stop,
       fenceKillAfterMs: config.worker.fenceKillAfterMs,
-      deadAfterMs: config.worker.deadAfterMs,
       deadAfterMs,
     }),
     shielded,
