@@ -16,7 +16,9 @@ export async function readFileGate(gate: FileGateDefinition, subject: GateSubjec
     if (!(await realpath(path)).startsWith((await realpath(subject.workDir)) + sep)) {
       return { kind: "red", reason: `${gate.path} leads out of the work directory` };
     }
-    if (!gate.anyAge && stat.ctimeMs < subject.notBeforeMs) return { kind: "red", reason: `${gate.path} is older than this run` };
+    if (!gate.anyAge && subject.notBeforeMs === undefined)
+      return { kind: "unreadable", error: `whether ${gate.path} is of this run cannot be told: nothing says when the run began` };
+    if (!gate.anyAge && stat.ctimeMs < (subject.notBeforeMs ?? 0)) return { kind: "red", reason: `${gate.path} is older than this run` };
     if (gate.minBytes !== undefined && stat.size < gate.minBytes) {
       return { kind: "red", reason: `${gate.path} has ${stat.size} bytes, at least ${gate.minBytes} are needed` };
     }

@@ -14,8 +14,11 @@ export interface GateSubject {
   readonly cwd: string;
   /** Environment of command gates. */
   readonly env: Readonly<Record<string, string>>;
-  /** File time, in milliseconds, before which a result is an earlier run's. From a file of the same disk, so that one clock stamped both. */
-  readonly notBeforeMs: number;
+  /**
+   * File time, in milliseconds, before which a result is an earlier run's. From a file of the same disk, so that one clock stamped both.
+   * Undefined: not known, so a file whose age matters cannot be judged.
+   */
+  readonly notBeforeMs: number | undefined;
   /** How long one reading may take in all; past it, unreadable. */
   readonly timeoutMs: number;
 }

@@ -1,10 +1,10 @@
-import { mkdtemp, mkdir, rm, symlink, utimes, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, symlink, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { GateDefinition } from "../pipelines/definition.ts";
-import type { GateSubject } from "./gate-answer.ts";
 import { readGate } from "./gate.ts";
+import type { GateSubject } from "./gate-answer.ts";
 
 let workDir: string;
 const never = new AbortController().signal;
@@ -43,6 +43,13 @@ test("a result of an earlier run is red, unless any age will do", async () => {
   const later = Date.now() + 60_000;
   expect(await read(file(), { notBeforeMs: later })).toMatchObject({ kind: "red", reason: expect.stringContaining("older") });
   expect(await read(file({ anyAge: true }), { notBeforeMs: later })).toEqual({ kind: "green" });
+});
+
+test("a file whose run began nobody knows when is neither of this run nor of an earlier one: unreadable, unless any age will do", async () => {
+  await writeFile(join(workDir, "final.pdf"), "x");
+  expect(await read(file(), { notBeforeMs: undefined })).toMatchObject({ kind: "unreadable" });
+  expect(await read(file({ anyAge: true }), { notBeforeMs: undefined })).toEqual({ kind: "green" });
+  expect(await read(file({ path: "missing.pdf" }), { notBeforeMs: undefined })).toMatchObject({ kind: "red" });
 });
 
 test("a missing file, a folder, a link and a path that leaves the work directory are red", async () => {

@@ -1,4 +1,5 @@
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import { chain } from "../../test/support/loop-world.ts";
 import { RepairWorld, type StartedRun } from "../../test/support/repair-world.ts";
@@ -72,9 +73,23 @@ test("its stage's factor makes later delays grow", async () => {
   expect(await Promise.all([1, 2, 3].map(delayAt))).toEqual([750, 2250, 6750]);
 });
 
+test("a result is believed when it is known to be of this run: without the run's start it is asked for again", async () => {
+  const { world, item, run } = await exited({ stage: { gate: { ...gate, anyAge: false }, gatePatienceMs: 600_000 } });
+  world.turnGateGreen(item);
+  expect(await finalise(world, run)).toMatchObject({ kind: "wait", why: expect.stringContaining("nothing says when the run began") });
+  const runDir = runDirOf(world.world.paths, run.runId);
+  mkdirSync(runDir, { recursive: true });
+  writeFileSync(runFiles(runDir).started, "");
+  world.turnGateGreen(item);
+  expect(await finalise(world, run)).toMatchObject({ settlement: { outcome: "succeeded", then: { to: "done" } } });
+});
+
 test("gates are read at most so many at a time, and all in the end", async () => {
-  const command = { kind: "command", argv: ["sh", "-c", "exit 1"] } as const;
+  const command = { kind: "command", argv: ["sh", "-c", "echo 1 >> readings; sleep 0.05; echo -1 >> readings; exit 1"] } as const;
   const { world, run } = await exited({ stage: { gate: command } });
   const results = await Promise.all(Array.from({ length: 9 }, () => finalise(world, run)));
-  expect(new Set(results.map((result) => result.kind))).toEqual(new Set(["settle"]));
+  expect(results.map((result) => result.kind)).toEqual(Array(9).fill("settle"));
+  const steps = readFileSync(join(world.world.baseDir, "readings"), "utf8").trim().split("\n").map(Number);
+  let now = 0;
+  expect(Math.max(...steps.map((step) => (now += step)))).toBe(4);
 });

@@ -147,6 +147,7 @@ export class Finaliser {
       if (item === undefined) return { kind: "unreadable", error: "its item could not be read" };
       const runDir = runDirOf(paths, run.id);
       const workDir = itemDirOf(paths, item.dir);
+      // Missing or unreadable: then no file can be told from an earlier run's, and the gate that asks for it says so.
       const started = await stat(runFiles(runDir).started).catch(() => undefined);
       const env = commandEnvironment({
         workerEnv: environment,
@@ -162,7 +163,7 @@ export class Finaliser {
       });
       return await readGate(
         stage.gate,
-        { workDir, cwd: resolve(baseDir, stage.cwd ?? "."), env, notBeforeMs: started?.mtimeMs ?? 0, timeoutMs: stage.gateTimeoutMs },
+        { workDir, cwd: resolve(baseDir, stage.cwd ?? "."), env, notBeforeMs: started?.mtimeMs, timeoutMs: stage.gateTimeoutMs },
         signal,
       );
     } catch (thrown) {
