@@ -45,6 +45,8 @@ export function createReconcilerLoop(deps: ReconcilerDeps): Loop {
   /** What a person was told already, by item; forgotten when the item is stranded no more. */
   const told = new Map<ItemId, string>();
   let after: ItemId | undefined;
+  /** Stages cannot change while the daemon runs, so one look is enough. */
+  let undeclaredTold = false;
   const counts = { redriven: 0, advanced: 0, ended: 0, slots_corrected: 0 };
 
   const handle = async (stranded: StrandedItem, context: TickContext): Promise<Handled> => {
@@ -55,7 +57,7 @@ export function createReconcilerLoop(deps: ReconcilerDeps): Loop {
       if (job.kind === "end") return await end(stranded, job, context);
       return await tell(
         stranded,
-        `stage ${item.stage} of pipeline ${item.pipeline} is not declared any more: declare it, or move the item`,
+        `stage ${item.stage} of pipeline ${item.pipeline} is not declared any more: declare it again, or cancel the item`,
         context,
       );
     }
@@ -170,6 +172,18 @@ export function createReconcilerLoop(deps: ReconcilerDeps): Loop {
     await store.outbox.put({ kind: "alert", key: cause, payload: JSON.stringify(payload) });
   };
 
+  /** Jobs of stages that no worker will ever claim: they are in nobody's hands, and have no limit, until a person hears of them. */
+  const tellUndeclared = async (): Promise<void> => {
+    for (const { pipeline, stage, items } of await store.items.countUnfinishedByStage()) {
+      if (registry.entry(pipeline, stage) !== undefined) continue;
+      const which = items === 1 ? "1 item stands" : `${items} items stand`;
+      const title = `${which} in stage ${stage} of pipeline ${pipeline}, which is not declared any more: declare it again, or cancel them`;
+      const cause = `stage.undeclared:${pipeline}/${stage}`;
+      await store.outbox.put({ kind: "alert", key: cause, payload: JSON.stringify({ title, pipeline, stage, items }) });
+    }
+    undeclaredTold = true;
+  };
+
   const recount = async ({ emit }: TickContext): Promise<void> => {
     const wrong = await store.upkeep.recountSlots();
     counts.slots_corrected += wrong.length;
@@ -217,6 +231,7 @@ export function createReconcilerLoop(deps: ReconcilerDeps): Loop {
         }
       }
       if (!context.dryRun) await recount(context);
+      if (!context.dryRun && !undeclaredTold) await tellUndeclared();
       return { ...report, ...(context.dryRun ? { would } : {}), ...(more ? { nextInMs: 0 } : {}) };
     },
   };

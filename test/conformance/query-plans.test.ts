@@ -62,6 +62,7 @@ async function exercise(store: Store): Promise<void> {
   });
   await store.workers.listAlive();
   await store.items.listStranded({ limit: 100 });
+  await store.items.countUnfinishedByStage();
   await store.leases.listHeld({ limit: 100 });
   await store.outbox.due(100);
   await store.upkeep.counts();
