@@ -4,7 +4,7 @@ import type { Config } from "./config/config.ts";
 import { LiveSettings } from "./config/live-settings.ts";
 import { isWakefulError, messageOf, WakefulError } from "./domain/errors.ts";
 import type { RunId } from "./domain/ids.ts";
-import { asInstant, type Instant } from "./domain/time.ts";
+import { asInstant } from "./domain/time.ts";
 import { version } from "./domain/version.ts";
 import { type RunningServer, startServer } from "./http/server.ts";
 import { openTokens } from "./http/tokens.ts";
@@ -23,6 +23,7 @@ import { findWrapperTools } from "./processes/wrapper-tools.ts";
 import { type HostClock, systemClock } from "./runtime/clock.ts";
 import { newClientId, newHostId, random, randomBytes } from "./runtime/entropy.ts";
 import { createStoreClock } from "./runtime/store-clock.ts";
+import { firstChecks } from "./store/claim-rules.ts";
 import { openStore } from "./store/open-store.ts";
 import { EventBus } from "./telemetry/event-bus.ts";
 import { logSubscriber } from "./telemetry/log-subscriber.ts";
@@ -146,7 +147,7 @@ async function start(
     clock,
     wallNow: () => clock.wall(),
     emit,
-    firstCheckAt,
+    firstCheckAt: (startedAt, limits) => firstChecks.firstCheckAt(asInstant(startedAt), limits),
     stopWithinMs,
     stopGraceMs: () => config.stop.stopGraceMs,
     killGraceMs: () => config.stop.killGraceMs,
@@ -370,17 +371,6 @@ async function start(
 }
 
 const optional = <T>(value: T | undefined): readonly T[] => (value === undefined ? [] : [value]);
-
-/** When a started run is first looked at: the earliest of its own limits. Silence of its session is the worker-reaper's. */
-function firstCheckAt(
-  startedAt: number,
-  limits: { readonly timeoutMs?: number; readonly heartbeatTimeoutMs?: number; readonly maxRunningMs: number },
-): Instant {
-  const candidates = [startedAt + limits.maxRunningMs];
-  if (limits.timeoutMs !== undefined) candidates.push(startedAt + limits.timeoutMs + 60_001);
-  if (limits.heartbeatTimeoutMs !== undefined) candidates.push(startedAt + limits.heartbeatTimeoutMs + 1);
-  return asInstant(Math.min(...candidates));
-}
 
 async function makeDataDirectory(dataDir: string, inside: readonly string[]): Promise<void> {
   try {

@@ -1,7 +1,6 @@
 import { messageOf } from "../domain/errors.ts";
 import { addMs, type DurationMs, type Instant } from "../domain/time.ts";
 import { explainLease, judgeLease, type LeaseEvidence } from "../liveness/lease-policy.ts";
-import { defaultRunThresholds } from "../liveness/run-thresholds.ts";
 import type { ProcessProbe } from "../processes/identity.ts";
 import type { HeldLease } from "../store/port/leases.ts";
 import type { LiveRun } from "../store/port/runs.ts";
@@ -12,7 +11,7 @@ export interface LeaseSweepDeps {
   readonly store: Pick<Store, "leases" | "runs">;
   readonly probe: ProcessProbe;
   /** Read each tick: the switch of its own, and the names in scope (empty: all). */
-  readonly settings: () => { readonly reclaimEnabled: boolean; readonly scope: readonly string[]; readonly deadAfterMs?: DurationMs };
+  readonly settings: () => { readonly reclaimEnabled: boolean; readonly scope: readonly string[]; readonly deadAfterMs: DurationMs };
   /** Ends a holder's run that keeps its lease beyond every limit: flip first, the stopper follows. */
   readonly endRun: (run: LiveRun, message: string) => Promise<boolean>;
 }
@@ -127,7 +126,7 @@ export class LeaseSweep {
     const alive =
       (run.process !== null && probe.observe(run.process).kind === "alive") ||
       (supervisor !== null && probe.observe(supervisor.process).kind === "alive") ||
-      (supervisor?.state === "live" && now - supervisor.lastHeardAt < (settings().deadAfterMs ?? defaultRunThresholds.deadAfterMs));
+      (supervisor?.state === "live" && now - supervisor.lastHeardAt < settings().deadAfterMs);
     return { holder: alive ? "alive" : "unknown", stopping: false };
   }
 }

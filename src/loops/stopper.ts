@@ -1,7 +1,6 @@
 import { messageOf } from "../domain/errors.ts";
 import type { HostId, JobId } from "../domain/ids.ts";
 import { addMs, type DurationMs, type Instant } from "../domain/time.ts";
-import { defaultRunThresholds } from "../liveness/run-thresholds.ts";
 import type { HostIdentity, ProcessIdentity, ProcessProbe } from "../processes/identity.ts";
 import { probeLifePipe } from "../processes/life-pipe.ts";
 import type { ProcessTable } from "../processes/process-table.ts";
@@ -26,8 +25,8 @@ export interface StopperDeps {
     readonly stopGraceMs: DurationMs;
     readonly killGraceMs: DurationMs;
     readonly fenceKillAfterMs: DurationMs;
-    /** How long a session may be silent before its host cannot be counted on to stop what is its own. Default 30 000. */
-    readonly deadAfterMs?: DurationMs;
+    /** How long a session may be silent before its host cannot be counted on to stop what is its own. */
+    readonly deadAfterMs: DurationMs;
   };
   /** Sessions of this host: never signalled, nor what is below them. */
   readonly shielded: () => readonly ProcessIdentity[];
@@ -206,7 +205,7 @@ export class Stopper implements Loop {
   /** A host that is heard has a stopper of its own, which sees what cannot be seen from here. */
   async #isLookedAfter(hostId: HostId): Promise<boolean> {
     const { store, settings } = this.#deps;
-    const heardSince = store.now() - (settings().deadAfterMs ?? defaultRunThresholds.deadAfterMs);
+    const heardSince = store.now() - settings().deadAfterMs;
     this.#aliveWorkers ??= store.workers.listAlive();
     const workers = await this.#aliveWorkers;
     return workers.some((worker) => worker.process.hostId === hostId && worker.kind === "command" && worker.lastHeardAt >= heardSince);

@@ -133,6 +133,7 @@ export async function commandWorld(
       settings: () => ({
         reclaimEnabled: true,
         scope: [],
+        deadAfterMs: 30_000,
       }),
       endRun: async () => false,
     }),
@@ -157,6 +158,7 @@ export async function commandWorld(
       enabled: true,
       ...stop,
       fenceKillAfterMs: 6e5,
+      deadAfterMs: 30_000,
     }),
   });
 
