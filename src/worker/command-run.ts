@@ -35,11 +35,11 @@ export class CommandRun {
   readonly stage: StageDefinition;
   readonly ownerEpoch: OwnerEpoch;
   readonly workDir: string | undefined;
-  readonly startedAt: Instant;
   readonly over: Promise<void>;
   readonly #deps: CommandRunDeps;
   /** Those it started with, whatever its stage says by now. */
   readonly #limits: RunLimits;
+  #startedAt: Instant;
   #mode: "preparing" | "running" | "finalising" | "over" = "preparing";
   #finish: () => void = () => undefined;
   #watch: RunWatch | undefined;
@@ -74,7 +74,7 @@ export class CommandRun {
     this.ownerEpoch = run.ownerEpoch;
     this.stage = stage;
     this.workDir = workDir;
-    this.startedAt = run.startedAt;
+    this.#startedAt = run.startedAt;
     this.#limits = run.limits;
     this.over = new Promise((resolve) => {
       this.#finish = resolve;
@@ -122,6 +122,11 @@ export class CommandRun {
       run.check();
     }
     return run;
+  }
+
+  /** As the store has it; until the start is written, the time of the claim. */
+  get startedAt(): Instant {
+    return this.#startedAt;
   }
 
   get runDir(): string {
@@ -201,7 +206,9 @@ export class CommandRun {
     const { store, emit, firstCheckAt } = this.#deps;
     const { stage, runId, runDir, workDir } = this;
     const wrapper = await prepareCommand(this.#deps, claimed, { stage, item, runDir, workDir });
+    // What preparing took is not the command's: its limits count from here.
     const startedAt = store.now();
+    this.#startedAt = startedAt;
     const limits = this.#limits;
     const [answer] = await this.#committed(wrapper, () =>
       store.runs.start([

@@ -126,6 +126,21 @@ describe("a command", () => {
     await untilRun(world, item, "started", 2);
   });
 
+  test("was slow to prepare: its timeout counts from its start, not from its claim", async () => {
+    const world = await commandWorld("sleep 0.2", { stage: { timeoutMs: 1000, attempts: 1, envFiles: { SLOW: "secret" } } });
+    const secret = join(world.world.baseDir, "secret");
+    makeFifo(secret);
+    const item = await world.addItem();
+    (await world.worker()).start();
+    const claimed = await untilRun(world, item, "reserved");
+    world.advance(10_000);
+    writeFileSync(secret, "said at last\n");
+    await untilItem(world, item, "done");
+    const run = await world.runOf(item);
+    expect(run).toMatchObject({ id: claimed.id, outcome: "succeeded" });
+    expect((run.startedAt ?? 0) - run.reservedAt).toBe(10_000);
+  });
+
   test("leaves a daemon behind: it is stopped before the item moves on", async () => {
     const { world, item } = await startOne('setsid sh -c "echo \\$\\$ > stray; exec sleep 600" & while [ ! -s stray ]; do :; done', {
       stage: { cwd: "." },
