@@ -14,9 +14,6 @@ export interface ClaimLaneOptions {
   readonly onFailed: () => void;
 }
 
-/** Most runs of one claim, as the store has it. */
-export const claimMax = 1000;
-
 /** One claim at a time, and none while there is no reason to expect jobs. */
 export class ClaimLane {
   readonly #options: ClaimLaneOptions;
@@ -52,7 +49,7 @@ export class ClaimLane {
     this.#hinted = true;
   }
 
-  /** Asks for at most `max` runs, 1 to {@link claimMax}; the first `startNow` of them as started. Call it only when {@link ready}. */
+  /** Asks for at most `max` runs, 1 to the most that a store takes; the first `startNow` of them as started. Call it only when {@link ready}. */
   claim(workerId: WorkerId, room: { readonly max: number; readonly startNow: number }): void {
     const request = this.#unanswered ?? this.#next(workerId, room);
     this.#claiming = true;

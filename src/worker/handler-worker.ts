@@ -1,10 +1,11 @@
 import { messageOf } from "../domain/errors.ts";
 import type { RunId, WorkerId } from "../domain/ids.ts";
 import { asInstant, type DurationMs } from "../domain/time.ts";
+import { claimMax } from "../store/claim-rules.ts";
 import type { ClaimedRun, FencedAnswer, RunLimits, Settlement, StartRun } from "../store/port/runs.ts";
 import type { Emit } from "../telemetry/events.ts";
 import type { WorkerBackend } from "./backend.ts";
-import { ClaimLane, claimMax } from "./claim-lane.ts";
+import { ClaimLane } from "./claim-lane.ts";
 import { ActiveRun, type Handler, type RunReports } from "./handler-context.ts";
 import { endAfterRequest, endOfOutput, endOfThrown, isThenable } from "./handler-end.ts";
 import { OutstandingLimit } from "./intake-rate.ts";
