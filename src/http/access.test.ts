@@ -83,6 +83,7 @@ test.each([
   ["a body that is no object", "[]", 400, "bad_request"],
   ["an unknown field", '{"target":{"kind":"all"},"x":1}', 400, "bad_request"],
   ["a reach into prototypes", '{"__proto__":{"a":1}}', 400, "bad_request"],
+  ["a body nested deeper than anything could give out again", `{"x":${"[".repeat(9000)}${"]".repeat(9000)}}`, 400, "bad_request"],
   ["an oversized body", JSON.stringify({ x: "y".repeat(1024 * 1024) }), 413, "payload_too_large"],
 ])("%s is answered by a typed error", async (_what, body, status, code) => {
   const { request } = await apiDaemon();

@@ -2,6 +2,7 @@ import fastifySwagger from "@fastify/swagger";
 import Fastify, { type FastifyInstance } from "fastify";
 import { jsonSchemaTransform, serializerCompiler, validatorCompiler } from "fastify-type-provider-zod";
 import { WakefulError } from "../domain/errors.ts";
+import { isNestedTooDeep, nestingRule } from "../domain/json-nesting.ts";
 import { api } from "../protocol/api/index.ts";
 import { envelopeOf } from "../protocol/error-envelope.ts";
 import { type AccessRules, checkAccess } from "./access.ts";
@@ -129,6 +130,7 @@ function acceptJsonOnly(app: FastifyInstance): void {
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("application/json", { parseAs: "string" }, (request, body, done) => {
     if (body === "") done(null, {});
+    else if (isNestedTooDeep(body as string)) done(new WakefulError("bad_request", `The request is not valid: ${nestingRule}.`));
     // The parser of this name calls back; its type allows for parsers that answer a promise.
     // oxlint-disable-next-line typescript/no-floating-promises
     else parse(request, body as string, done);

@@ -1,3 +1,4 @@
+import { isNestedTooDeep, nestingRule } from "../domain/json-nesting.ts";
 import { failureText, isPermanent } from "./handler-context.ts";
 import type { HandlerEnd } from "./run-end.ts";
 import { maxOutputBytes } from "./run-output.ts";
@@ -18,6 +19,7 @@ export function endOfOutput(output: unknown): HandlerEnd {
   // Most outputs are far below the limit in characters, and then their bytes need no counting.
   const bytes = text.length * 3 <= maxOutputBytes ? 0 : Buffer.byteLength(text);
   if (bytes > maxOutputBytes) return { kind: "bad_output", why: `its output has ${bytes} bytes, at most ${maxOutputBytes} are kept` };
+  if (isNestedTooDeep(text)) return { kind: "bad_output", why: `its output is too deep: ${nestingRule}` };
   return { kind: "returned", output: text };
 }
 

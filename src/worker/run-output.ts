@@ -1,6 +1,7 @@
 import { constants } from "node:fs";
 import { open } from "node:fs/promises";
 import { messageOf } from "../domain/errors.ts";
+import { isNestedTooDeep, nestingRule } from "../domain/json-nesting.ts";
 import { runFiles } from "../processes/run-files.ts";
 
 /** Most bytes a command may return: 1 MiB. */
@@ -28,6 +29,7 @@ export async function readRunOutput(runDir: string): Promise<RunOutput> {
     if (stat.size === 0) return { kind: "none" };
     if (stat.size > maxOutputBytes) return { kind: "bad", why: `its output has ${stat.size} bytes, at most ${maxOutputBytes} are kept` };
     const text = new TextDecoder("utf-8", { fatal: true }).decode(await file.readFile());
+    if (isNestedTooDeep(text)) return { kind: "bad", why: `its output is too deep: ${nestingRule}` };
     // Parsed and written again: what is stored is one line of JSON without surprises such as duplicate keys.
     return { kind: "json", text: JSON.stringify(JSON.parse(text)) };
   } catch (thrown) {

@@ -184,6 +184,7 @@ describe("a command", () => {
   test.each([
     ["no JSON", "echo '{' > \"$WAKEFUL_OUTPUT_FILE\""],
     ["too much", "head -c 1100000 /dev/zero | tr '\\0' 1 > \"$WAKEFUL_OUTPUT_FILE\""],
+    ["what is too deep", "for side in '[' ']'; do head -c 3000 /dev/zero | tr '\\0' \"$side\"; done > \"$WAKEFUL_OUTPUT_FILE\""],
     ["a FIFO", 'mkfifo "$WAKEFUL_OUTPUT_FILE"'],
     ["a link", 'ln -s /etc/hostname "$WAKEFUL_OUTPUT_FILE"'],
     ["a folder", 'mkdir "$WAKEFUL_OUTPUT_FILE"'],
