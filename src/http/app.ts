@@ -6,6 +6,7 @@ import { isNestedTooDeep, nestingRule } from "../domain/json-nesting.ts";
 import { api } from "../protocol/api/index.ts";
 import { envelopeOf } from "../protocol/error-envelope.ts";
 import { type AccessRules, checkAccess } from "./access.ts";
+import { answerBrokenRequest } from "./broken-requests.ts";
 import { EventHistory } from "./event-history.ts";
 import { mountStream } from "./mount.ts";
 import { requestErrorOf } from "./request-errors.ts";
@@ -42,11 +43,21 @@ const safeHeaders = { "x-content-type-options": "nosniff", "cache-control": "no-
 /** The API without a listener: routes, access, errors, OpenAPI. */
 export async function buildApp({ services, access, correlationPrefix, eventsKept = 2000 }: AppOptions): Promise<FastifyInstance> {
   let requests = 0;
+  const nextId = (): string => `${correlationPrefix}-${++requests}`;
   const app = Fastify({
     bodyLimit: bodyLimitBytes,
     forceCloseConnections: true,
     requestTimeout: requestTimeoutMs,
-    genReqId: () => `${correlationPrefix}-${++requests}`,
+    genReqId: nextId,
+    clientErrorHandler: (thrown, socket) => answerBrokenRequest(thrown, { socket, correlationId: nextId(), requestTimeoutMs }),
+    // An address that is no address fails before any route, hook or error handler.
+    frameworkErrors: (thrown, request, reply) => {
+      const { status, body } = envelopeOf(new WakefulError("bad_request", `The request is not valid: ${thrown.message}`), request.id);
+      reply.hijack();
+      const text = JSON.stringify(body);
+      const headers = { "content-type": "application/json; charset=utf-8", "content-length": Buffer.byteLength(text) };
+      reply.raw.writeHead(status, { ...safeHeaders, "x-correlation-id": request.id, ...headers }).end(text);
+    },
     routerOptions: { maxParamLength: 1000 },
   });
   app.setValidatorCompiler(validatorCompiler);

@@ -1,5 +1,5 @@
 import { chmodSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
+import { connect, createServer } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
 import { apiDaemon } from "../../test/support/api-daemon.ts";
 import { tempDir } from "../../test/support/temp-dir.ts";
@@ -52,6 +52,35 @@ test("a socket file that a killed daemon left is replaced, and a stopped daemon 
   await server.close();
   expect(existsSync(server.socketPath ?? "")).toBe(false);
 });
+
+test.each([
+  ["what is no HTTP", "\u0016\u0003\u0001 hello\r\n\r\n", 400, "bad_request"],
+  ["an endless header", `GET /healthz HTTP/1.1\r\nhost: localhost\r\nx: ${"a".repeat(100_000)}\r\n\r\n`, 413, "payload_too_large"],
+  ["two lengths", "POST /v1/pause HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello", 400, "bad_request"],
+  ["an address that is none", "GET /v1/items/%zz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n", 400, "bad_request"],
+])("%s is answered in the shape of every other error, on TCP and on the socket", async (_what, bytes, status, code) => {
+  const { server } = await running();
+  const { port } = new URL(server.url);
+  for (const where of [{ host: "127.0.0.1", port: Number(port) }, { path: server.socketPath ?? "" }]) {
+    const answer = await answerTo(where, bytes);
+    expect(answer.split("\r\n")[0]).toContain(` ${status} `);
+    const body: unknown = JSON.parse(answer.slice(answer.indexOf("\r\n\r\n")));
+    expect(body).toMatchObject({ error: { code, correlationId: expect.stringMatching(/^t-\d+$/) } });
+  }
+});
+
+/** All that comes back on a connection that is sent these bytes. */
+async function answerTo(
+  where: { readonly host: string; readonly port: number } | { readonly path: string },
+  bytes: string,
+): Promise<string> {
+  const socket = connect(where);
+  const parts: Buffer[] = [];
+  socket.on("data", (part: Buffer) => parts.push(part));
+  socket.write(bytes);
+  await new Promise((resolve) => socket.once("close", resolve).on("error", resolve));
+  return Buffer.concat(parts).toString("utf8");
+}
 
 test("an address that is taken is told in words", async () => {
   const { services } = await apiDaemon();

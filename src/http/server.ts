@@ -55,6 +55,8 @@ export async function startServer({
     ...(eventsKept === undefined ? {} : { eventsKept }),
   });
   const local = createServer({ requestTimeout: app.server.requestTimeout }, (request, response) => app.routing(request, response));
+  // What could not be read as a request is answered alike on both.
+  local.on("clientError", (thrown, socket) => app.server.emit("clientError", thrown, socket));
   try {
     await app.listen({ ...listen });
   } catch (cause) {

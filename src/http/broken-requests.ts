@@ -1,0 +1,41 @@
+import type { Socket } from "node:net";
+import { WakefulError } from "../domain/errors.ts";
+import { envelopeOf } from "../protocol/error-envelope.ts";
+
+/** What Node's HTTP parser says of bytes that never became a request. */
+interface ParserError extends Error {
+  readonly code?: string;
+}
+
+function brokenRequestOf({ code, message }: ParserError, requestTimeoutMs: number): WakefulError {
+  if (code === "HPE_HEADER_OVERFLOW") return new WakefulError("payload_too_large", "The request's address and headers are too long.");
+  if (code === "ERR_HTTP_REQUEST_TIMEOUT")
+    return new WakefulError("bad_request", `The request did not arrive whole within ${requestTimeoutMs / 1000} s.`);
+  return new WakefulError("bad_request", `This is no HTTP request: ${message}`);
+}
+
+/** Answers, in the shape of every other error, what could not be read as a request, and ends the connection: nothing more in it can be trusted. */
+export function answerBrokenRequest(
+  thrown: ParserError,
+  {
+    socket,
+    correlationId,
+    requestTimeoutMs,
+  }: { readonly socket: Socket; readonly correlationId: string; readonly requestTimeoutMs: number },
+): void {
+  // Nobody is there any more to be answered.
+  if (thrown.code === "ECONNRESET" || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const { status, body } = envelopeOf(brokenRequestOf(thrown, requestTimeoutMs), correlationId);
+  const text = JSON.stringify(body);
+  const head = [
+    `HTTP/1.1 ${status} Refused`,
+    "content-type: application/json; charset=utf-8",
+    `content-length: ${Buffer.byteLength(text)}`,
+    `x-correlation-id: ${correlationId}`,
+    "connection: close",
+  ];
+  socket.end(`${head.join("\r\n")}\r\n\r\n${text}`);
+}
