@@ -1,5 +1,4 @@
 import { defaultMaxAttempts, type Spend } from "../domain/budget.ts";
-import type { RunId } from "../domain/ids.ts";
 import { ageMs, type DurationMs, type Instant } from "../domain/time.ts";
 import { lossDelayMs, type Random, type RetryDelay, retryDelayMs } from "./retry-delay.ts";
 import { explain, type RunVerdict } from "./verdict.ts";
@@ -26,7 +25,7 @@ export type OutcomeKind =
 
 export interface RunOutcome {
   readonly kind: OutcomeKind;
-  /** For people and for the stored error; names the cause with its numbers. */
+  /** For people; names the cause with its numbers, and neither the run nor its attempt: those stand beside it wherever it is told. */
   readonly reason: string;
   /** What the exit code policy asks for whatever the budget says. */
   readonly disposition?: "fail" | "hold";
@@ -83,12 +82,9 @@ export interface JobChange {
   readonly advance: boolean;
   /** A person is to be told: once, by the winner of the flip. */
   readonly alert: boolean;
-  /** Reason and run id; absent for a success. */
-  readonly error?: string;
 }
 
 export interface JobChangeInput {
-  readonly runId: RunId;
   /** Whether the present run is counted in `budget.attempts`: it is from its start on. */
   readonly counted: boolean;
   readonly budget: JobBudget;
@@ -97,15 +93,6 @@ export interface JobChangeInput {
   readonly lastLostAt?: Instant | undefined;
   readonly now: Instant;
   readonly random: Random;
-}
-
-/** The text stored with a run's end: what happened and which run. */
-const errorText = (reason: string, runId: RunId): string => `${reason} (run ${runId})`;
-
-/** The change of a job whose run ended cleanly: done, and advanced or not. */
-export function successChange(input: Pick<JobChangeInput, "budget">, advance: boolean): JobChange {
-  const { attempts, losses } = counts(input.budget);
-  return { to: "done", delayMs: 0, spent: "nothing", attempts, losses, advance, alert: false };
 }
 
 /**
@@ -118,7 +105,7 @@ export function changeAfter(outcome: RunOutcome, input: JobChangeInput): JobChan
   const spent = spends(outcome, budget);
   const attempts = attemptsAfter(before.attempts, { counted: input.counted, spent });
   const losses = before.losses + (spent === "loss" ? 1 : 0);
-  const end = { spent, attempts, losses, advance: false, delayMs: 0, error: errorText(outcome.reason, input.runId) } as const;
+  const end = { spent, attempts, losses, advance: false, delayMs: 0 } as const;
   if (outcome.kind === "cancelled") return { ...end, to: "cancelled", alert: false };
   if (outcome.disposition !== undefined) return { ...end, to: outcome.disposition === "fail" ? "failed" : "held", alert: true };
   const maxLosses = budget.maxLosses ?? defaultMaxCollateralLosses;

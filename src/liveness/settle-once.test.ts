@@ -6,7 +6,7 @@ import { asOwnerEpoch, asRunId, type RunId } from "../domain/ids.ts";
 import { asInstant, type Instant } from "../domain/time.ts";
 import type { ExitRecord, RunEvidence, RunFacts } from "./evidence.ts";
 import { type GateReading, resolveExit } from "./exit-resolution.ts";
-import { changeAfter, type JobChange, outcomeOfVerdict, type RunOutcome, successChange } from "./outcome-policy.ts";
+import { changeAfter, type JobChange, outcomeOfVerdict, type RunOutcome } from "./outcome-policy.ts";
 import { judgeRun, type RunMemory } from "./run-policy.ts";
 import { defaultRunThresholds } from "./run-thresholds.ts";
 import type { RunVerdict } from "./verdict.ts";
@@ -107,7 +107,7 @@ class World {
     const run = this.runs.find((candidate) => candidate.runId === token.runId);
     // A late finaliser goes by what it once saw, not by what the store says now.
     if (run?.disk.kind !== "exit") return false;
-    return this.settle(token, this.changeForExit(token, run.disk.status));
+    return this.settle(token, this.changeForExit(run.disk.status));
   }
 
   takeOver(token: Token): void {
@@ -118,18 +118,21 @@ class World {
     this.tokens.push({ runId: run.runId, epoch: run.epoch });
   }
 
-  changeForExit(token: Token, exitCode: number): JobChange {
+  changeForExit(exitCode: number): JobChange {
     const { now, gate, stage: position } = this;
     const resolution = resolveExit({ exitCode, policy: {}, position, gate, gatePatienceMs: 0, now });
-    if (resolution.kind === "done") return successChange({ budget: { ...this.job, onExhausted: "fail" } }, resolution.advance);
+    if (resolution.kind === "done") {
+      const { attempts, losses } = this.job;
+      return { to: "done", delayMs: 0, spent: "nothing", attempts, losses, advance: resolution.advance, alert: false };
+    }
     assert.equal(resolution.kind, "retry_contract");
-    return this.changeFor(token, resolution.outcome);
+    return this.changeFor(resolution.outcome);
   }
 
-  changeFor(token: Token, outcome: RunOutcome): JobChange {
+  changeFor(outcome: RunOutcome): JobChange {
     const budget = { ...this.job, maxAttempts: 3, onExhausted: "fail" } as const;
     const delay = { baseMs: 0, maxMs: 0 };
-    return changeAfter(outcome, { runId: token.runId, counted: true, budget, delay, now: this.now, random: () => 0 });
+    return changeAfter(outcome, { counted: true, budget, delay, now: this.now, random: () => 0 });
   }
 
   /** Observes and judges; the verdict is kept, for it may be acted on much later, or twice. */
@@ -151,11 +154,11 @@ class World {
   act(of: { readonly token: Token; readonly verdict: RunVerdict }): void {
     const { token, verdict } = of;
     const outcome = outcomeOfVerdict(verdict);
-    if (outcome !== undefined) this.settle(token, this.changeFor(token, outcome));
+    if (outcome !== undefined) this.settle(token, this.changeFor(outcome));
     else if (verdict.kind === "record_exit") this.recordExit(token);
     else if (verdict.kind === "orphaned_adopt" || verdict.kind === "take_over") this.takeOver(token);
-    else if (verdict.kind === "exited_known") this.settle(token, this.changeForExit(token, verdict.exitCode));
-    else if (verdict.kind === "over_age" && verdict.exitCode !== undefined) this.settle(token, this.changeForExit(token, verdict.exitCode));
+    else if (verdict.kind === "exited_known") this.settle(token, this.changeForExit(verdict.exitCode));
+    else if (verdict.kind === "over_age" && verdict.exitCode !== undefined) this.settle(token, this.changeForExit(verdict.exitCode));
   }
 
   factsOf(run: ModelRun, state: "started" | "exited"): RunFacts {
@@ -204,7 +207,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   withToken((world, token) => world.recordExit(token)),
   withToken((world, token) => world.finalise(token)),
   withToken((world, token) => world.takeOver(token)),
-  withToken((world, token) => world.settle(token, world.changeFor(token, { kind: "cancelled", reason: "by hand" }))),
+  withToken((world, token) => world.settle(token, world.changeFor({ kind: "cancelled", reason: "by hand" }))),
   fc.constant<Step>((world) => {
     const run = world.current;
     if (run !== undefined) run.supervisorAlive = false;
@@ -294,7 +297,7 @@ describe("a run is settled once", () => {
     const [recorded] = world.verdicts;
     if (recorded !== undefined) world.act(recorded);
     const token = { runId: asRunId(1), epoch: 1 };
-    expect(world.settle(token, world.changeFor(token, { kind: "lost", reason: "requeued by another" }))).toBe(true);
+    expect(world.settle(token, world.changeFor({ kind: "lost", reason: "requeued by another" }))).toBe(true);
     const before = structuredClone(world.job);
     expect(world.finalise(token)).toBe(false);
     expect([world.job, world.advances]).toEqual([before, 0]);

@@ -321,7 +321,7 @@ describe("who else may be at work", () => {
       agent: "developer",
       repo: "web",
       outcome: "queued",
-      reason: `dead pid ${pid} (2 looks) (run ${runId})`,
+      reason: `dead pid ${pid} (2 looks)`,
     };
     expect(world.world.eventsOf("run.reaped")).toMatchObject([reaped]);
   });

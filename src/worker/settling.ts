@@ -59,7 +59,6 @@ export function settlementOfFailure(run: LiveRun, outcome: RunOutcome, details: 
   const delay: RetryDelay =
     stage === undefined ? defaultRetryDelay : { baseMs: stage.retry.minMs, maxMs: stage.retry.maxMs, factor: stage.retry.factor };
   const change = changeAfter(outcome, {
-    runId: run.id,
     counted: run.state !== "reserved",
     budget,
     delay,
@@ -72,7 +71,8 @@ export function settlementOfFailure(run: LiveRun, outcome: RunOutcome, details: 
     ...fenceOf(run),
     outcome: storedOutcome[outcome.kind],
     reason: details.reason,
-    message: change.error ?? outcome.reason,
+    // Without the run id, which means nothing to people; the job's own error gets it from the store.
+    message: outcome.reason,
     spend: change.spent,
     then,
     actor: context.actor,

@@ -1,11 +1,13 @@
 import { expect, test } from "vitest";
 import { asHostId, asItemId, asJobId, asOwnerEpoch, asRunId, asVisitId, asWorkerId } from "../../domain/ids.ts";
 import { addMs, asInstant, type Instant } from "../../domain/time.ts";
+import { PipelineRegistry } from "../../pipelines/registry.ts";
 import type { ItemRow } from "../../store/port/items.ts";
 import type { JobRow } from "../../store/port/jobs.ts";
 import type { ActionRow } from "../../store/port/records.ts";
-import type { RunRow } from "../../store/port/runs.ts";
+import type { LiveRun, RunRow } from "../../store/port/runs.ts";
 import type { WorkerRow } from "../../store/port/workers.ts";
+import { settlementOfFailure } from "../../worker/settling.ts";
 import type { JobFacts, StoryFacts, WaitingFacts } from "./facts.ts";
 import { relativeText, spanText } from "./spans.ts";
 import { tellStory } from "./story.ts";
@@ -154,6 +156,21 @@ test("a lost run's story tells where it ran, its last signs of life, the verdict
 });
 
 test("texts name the attempt and never the run id", () => {
+  const live: LiveRun = {
+    ...run(),
+    ...{ queue: "comics/ocr", attempts: 1, maxAttempts: 3, losses: 0, maxLosses: null, lastLossAt: null, itemId: null, visitId: null },
+    ...{ itemStage: null, itemVisitId: null, pipeline: null, pipelineVersion: null, agent: null, repo: null, supervisor: null },
+  };
+  const { outcome, reason, message, spend } = settlementOfFailure(
+    live,
+    { kind: "lost", reason: "dead pid 812 (2 looks)" },
+    { reason: "dead_pid" },
+    { registry: new PipelineRegistry([]), random: () => 0.5, now: at(60_000), actor: "job-reaper" },
+  );
+  const settled = run({ state: "ended", endedAt: at(60_000), outcome, reason, message: message ?? null, spent: spend });
+  const told = story({ job: job({ runCount: 1, maxLosses: 3 }), runs: [settled] }).text;
+  expect(told).toContain("Attempt 1 ended after 58 s: it was lost (dead_pid). Dead pid 812 (2 looks).");
+  expect(told).not.toContain(String(settled.id));
   expect(story({ job: job({ runCount: 1, blockedBy: lost.id, stopBy: at(70_000) }), runs: [lost] }).text).not.toContain(String(lost.id));
 });
 
