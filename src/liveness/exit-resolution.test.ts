@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { at } from "../../test/support/judged-run.ts";
 import { explainExitCode, meaningOfExit } from "./exit-policy.ts";
-import { type ExitFacts, type GateReading, resolveExit, stagePosition } from "./exit-resolution.ts";
+import { type ExitFacts, type GateReading, resolveExit } from "./exit-resolution.ts";
 
 const exit = (facts: Partial<ExitFacts>) =>
   resolveExit({ exitCode: 0, policy: {}, position: "pending", gate: { kind: "green" }, gatePatienceMs: 600_000, now: at(600), ...facts });
@@ -15,16 +15,9 @@ describe("exit 0", () => {
   });
 
   test("a failed lookup is never 'already advanced': it is looked up again, and gives out as red [B-G2, B-60]", () => {
-    const position = stagePosition({ error: new Error("database is locked") }, ["architecture"]);
+    const position = "lookup_failed";
     expect(exit({ position })).toEqual({ kind: "wait", reason: "lookup_failed", gatePendingAt: at(600), readAgainAt: at(601) });
     expect(exit({ position, gatePendingAt: at(0) })).toMatchObject({ kind: "retry_contract", outcome: { kind: "gate_unreadable" } });
-  });
-
-  test("an agent's stages are all that it leaves [B-42]", () => {
-    const deployer = ["testing", "deploy-staging"];
-    expect(deployer.map((stage) => stagePosition({ stage }, deployer))).toEqual(["pending", "pending"]);
-    expect(stagePosition({ stage: "development" }, ["architecture"])).toBe("past");
-    expect(stagePosition({ stage: undefined }, deployer)).toBe("unknown_stage");
   });
 
   test("with the stage pending the gate is asked for first [B-43]", () => {

@@ -8,21 +8,6 @@ import type { RunOutcome } from "./outcome-policy.ts";
  */
 export type StagePosition = "pending" | "past" | "unknown_stage" | "no_item" | "lookup_failed";
 
-/**
- * The position of an item that was found in `stage`. A job may leave several stages; it is pending in each of them.
- *
- * @param found - the item's stage (`undefined`: found, but in no stage), or what the lookup threw, or that the job has no item.
- */
-export function stagePosition(
-  found: { readonly stage: string | undefined } | { readonly error: unknown } | "no_item",
-  leaves: readonly string[],
-): StagePosition {
-  if (found === "no_item") return "no_item";
-  if ("error" in found) return "lookup_failed";
-  if (found.stage === undefined) return "unknown_stage";
-  return leaves.includes(found.stage) ? "pending" : "past";
-}
-
 /** What is known of the stage's gate. `no_branch`: the gate needs a branch and the item has none. */
 export type GateReading =
   | { readonly kind: "not_read" }

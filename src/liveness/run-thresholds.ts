@@ -62,13 +62,3 @@ export function defaultMaxRunningMs(times: StageTimes): DurationMs {
   if (times.timeoutMs === undefined) return defaultRunThresholds.maxRunningMs;
   return times.timeoutMs + times.finaliseMs + times.finalizeGraceMs + times.gatePatienceMs + slackMs;
 }
-
-/** Why `maxRunningMs` is too small for these times, or `undefined` when it is not; a start with a reason is refused. */
-export function maxRunningProblem(maxRunningMs: DurationMs, times: StageTimes): string | undefined {
-  const needed = (times.timeoutMs ?? 0) + times.finaliseMs + times.finalizeGraceMs + times.gatePatienceMs;
-  if (maxRunningMs > needed) return undefined;
-  return (
-    `maxRunningMs (${maxRunningMs}) must be greater than timeout + finalise + finalizeGrace + gate patience (${needed}), ` +
-    "or the ceiling would end runs that are still being finalised."
-  );
-}

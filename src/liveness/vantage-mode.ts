@@ -51,11 +51,6 @@ function nextState(before: ScopeState, wanted: VantageMode, now: Instant, cleanM
   return ageMs(cleanSince, now) >= cleanMs ? { mode: wanted, since: now } : { ...before, cleanSince };
 }
 
-/** The vantage without the state of scopes that no longer exist. */
-export function keepScopes(vantage: Vantage, scopes: ReadonlySet<string>): Vantage {
-  return { ...vantage, scopes: Object.fromEntries(Object.entries(vantage.scopes).filter(([scope]) => scopes.has(scope))) };
-}
-
 /**
  * How many subjects turned silent within the last `limitMs`. Give also those judged dead by silence in that time, or the count sinks with
  * each of them while the others follow.

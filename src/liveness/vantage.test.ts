@@ -17,7 +17,7 @@ import {
   viewOf,
   wakeVantage,
 } from "./vantage.ts";
-import { countTurnedSilent, keepScopes, observeScope, silentAllowed } from "./vantage-mode.ts";
+import { countTurnedSilent, observeScope, silentAllowed } from "./vantage-mode.ts";
 
 const heardAt0 = (vantage: Vantage, now: number, channel: Channel = "throughMe") =>
   silenceOf(vantage, { channel, lastHeardAt: at(0), limitMs: 30_000, now: at(now) });
@@ -176,7 +176,6 @@ describe("modes", () => {
     ({ vantage } = observeScope(vantage, { ...seen, turnedSilent: 40, now: at(510) }));
     expect(observeScope(vantage, { ...seen, turnedSilent: 40, now: at(570) }).change).toMatchObject({ from: "frozen", to: "limited" });
     expect(viewOf(vantage, "instances:x:y").mode).toBe("normal");
-    expect(keepScopes(vantage, new Set()).scopes).toEqual({});
   });
 
   test("only those count that turned silent within one timeout and are not proved dead", () => {

@@ -1,4 +1,4 @@
-import { readFile, stat, writeFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { type CommandRun, type CommandRunOptions, commandRun, shellNames, toolsOf } from "../../test/support/command-run.ts";
@@ -7,8 +7,8 @@ import { systemClock } from "../runtime/clock.ts";
 import type { ProcessIdentity } from "./identity.ts";
 import { probeLifePipe } from "./life-pipe.ts";
 import { isFrozen } from "./process-stat.ts";
+import { type StopResult, stopTree } from "./stop-tree.ts";
 import { findStrays, identityOf, type RunTree } from "./strays.ts";
-import { freezeTree, type StopResult, stopTree, thawTree } from "./stop-tree.ts";
 
 const clock = systemClock();
 
@@ -79,7 +79,11 @@ describe.each(shellNames)("a run under %s", (shell) => {
     const tools = await toolsOf(shell);
     if (tools === undefined) return;
     const run = await readyRun({ tools, argv: ["sh", "-c", "trap 'exit 9' TERM; : > ready; while :; do sleep 0.01; done"] });
-    expect(await freezeTree(run.fullTree)).toEqual({ frozen: true });
+    process.kill(run.self.pid, "SIGSTOP");
+    await until(() => {
+      const sight = run.tree.table.look(run.self.pid);
+      return sight.kind === "seen" && isFrozen(sight.row);
+    });
     const result = await stop(run);
     expect(result).toMatchObject({ stopped: true });
     expect(await run.exit()).toMatchObject({ kind: "exit", status: 9 });
@@ -221,22 +225,6 @@ test("a process that may not be signalled is a survivor, after TERM, grace and K
     "SIGKILL denied",
   ]);
   expect(now).toBeGreaterThanOrEqual(7000);
-});
-
-test("a frozen run goes on where it was when it is thawed; its wrapper was never frozen", async () => {
-  const tools = await toolsOf("dash");
-  if (tools === undefined) return;
-  const run = await readyRun({ tools, argv: ["sh", "-c", "sleep 61 & : > ready; until [ -e go ]; do sleep 0.01; done; kill $!; exit 4"] });
-  expect(await freezeTree(run.fullTree)).toEqual({ frozen: true });
-  await writeFile(join(run.workDir, "go"), "");
-  const state = (pid: number): boolean => {
-    const sight = run.tree.table.look(pid);
-    return sight.kind === "seen" && isFrozen(sight.row);
-  };
-  expect(state(run.self.pid)).toBe(true);
-  expect(state(run.wrapper.identity.pid)).toBe(false);
-  thawTree(run.fullTree);
-  expect(await run.exit()).toMatchObject({ kind: "exit", status: 4 });
 });
 
 test("an abandoned wait answers with what is left", async () => {

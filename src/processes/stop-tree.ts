@@ -157,29 +157,3 @@ export async function stopTree(options: StopTreeOptions): Promise<StopResult> {
   const survivors = left.map((row) => identityOf(options.host, row));
   return { stopped: false, survivors, signals: signaller.sent, lifePipe, tookMs: tookMs() };
 }
-
-const freezeRoundsMax = 10;
-
-/**
- * Freezes every process of a run but its wrapper (self-fencing). Repeats until a scan finds nobody who may still act, since a fork may
- * slip through a scan; `frozen: false` when ten scans were not enough.
- */
-export async function freezeTree(tree: RunTree, pause: Pause = timerPause): Promise<{ readonly frozen: boolean }> {
-  const told = new Set<string>();
-  for (let round = 0; round < freezeRoundsMax; round += 1) {
-    // In state D with the signal pending a process executes nothing more: when the kernel lets it go, it stops. Waiting for that would
-    // be in vain where a parent waits for the exec of a child (vfork) that was stopped before it.
-    const awake = livingMembers(tree).filter((row) => !isFrozen(row) && !(row.state === "D" && told.has(keyOf(row))));
-    if (awake.length === 0) return { frozen: true };
-    const signaller = new TreeSignaller(tree);
-    signaller.signalAll(awake, "SIGSTOP");
-    for (const { process, outcome } of signaller.sent) if (outcome === "sent") told.add(keyOf(process));
-    await pause(2 ** round);
-  }
-  return { frozen: false };
-}
-
-/** Lets a frozen run go on: CONT to all of it, because it also withdraws a stop that is still pending. */
-export function thawTree(tree: RunTree): void {
-  new TreeSignaller(tree).signalAll(livingMembers(tree), "SIGCONT");
-}

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { FakeClock } from "./fake-clock.ts";
-import { deafMsOf, findClockEvents, sampleOf } from "./suspend-watch.ts";
+import { findClockEvents, sampleOf } from "./suspend-watch.ts";
 
 function between(happen: (host: FakeClock) => void, options: { boot?: boolean } = {}) {
   const host = new FakeClock(options.boot === false ? { bootMs: undefined } : {});
@@ -25,7 +25,6 @@ test("boot and wall moved without the monotonic clock: the machine slept", () =>
     host.suspend(3_600_000);
   });
   expect(findings).toEqual([{ kind: "suspended", deafMs: 3_601_000, suspendedMs: 3_600_000 }]);
-  expect(deafMsOf(findings)).toBe(3_601_000);
 });
 
 test("the wall alone moved: a step, forward or back, and no time in which nothing could be heard", () => {
@@ -58,7 +57,7 @@ test("what happened together is told apart: asleep, then set, then paused", () =
     host.advance(30_000);
   });
   expect(findings.map((finding) => finding.kind)).toEqual(["stalled", "suspended", "stepped"]);
-  expect(deafMsOf(findings)).toBe(630_000);
+  expect(findings[1]).toMatchObject({ deafMs: 630_000 });
 });
 
 test("drift that NTP corrects between rare looks is no step", () => {

@@ -60,7 +60,3 @@ export function findClockEvents(before: ClockSample, after: ClockSample, options
   }
   return findings;
 }
-
-/** The longest time before the later sample in which nothing could be heard; 0 when the watcher heard throughout. */
-export const deafMsOf = (findings: readonly ClockFinding[]): DurationMs =>
-  findings.reduce((most, finding) => Math.max(most, finding.deafMs), 0);
