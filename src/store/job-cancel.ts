@@ -1,5 +1,5 @@
-import type { Transaction } from "kysely";
-import type { JobId } from "../domain/ids.ts";
+import { sql, type Transaction } from "kysely";
+import type { JobId, VisitId } from "../domain/ids.ts";
 import { jobLifecycle, sourcesOf } from "../domain/lifecycles.ts";
 import type { Instant } from "../domain/time.ts";
 import { appendActions } from "./action-log.ts";
@@ -42,6 +42,7 @@ export async function cancelJob(engine: Engine, tx: Transaction<Database>, optio
   if (flipped.numUpdatedRows === 0n) return false;
   if (runId !== null) {
     const run = await tx.selectFrom("runs").select("state").where("id", "=", runId).executeTakeFirst();
+    if (run?.state === "started" || run?.state === "exited") await giveBackAttempt(tx, job);
     await tx
       .updateTable("runs")
       .set({
@@ -50,7 +51,7 @@ export async function cancelJob(engine: Engine, tx: Transaction<Database>, optio
         outcome: "cancelled",
         reason: "cancelled",
         message: error,
-        spent: run?.state === "reserved" ? "nothing" : "attempt",
+        spent: "nothing",
       })
       .where("id", "=", runId)
       .where("state", "<>", "ended")
@@ -59,4 +60,24 @@ export async function cancelJob(engine: Engine, tx: Transaction<Database>, optio
   if (job.item_id !== null && job.visit_id !== null) await cancelItem(tx, { itemId: job.item_id, visitId: job.visit_id, error, now });
   await appendActions(tx, now, [{ action: "job.cancelled", actor, reason, message: error, jobId, runId, itemId: job.item_id }]);
   return true;
+}
+
+/** Cancelling spends nothing: the attempt that was counted at the run's start is taken off again, of the visit's budget too. */
+async function giveBackAttempt(
+  tx: Transaction<Database>,
+  job: { readonly id: JobId; readonly visit_id: VisitId | null; readonly attempts: number },
+): Promise<void> {
+  if (job.attempts > 0)
+    await tx
+      .updateTable("jobs")
+      .set({ attempts: job.attempts - 1 })
+      .where("id", "=", job.id)
+      .execute();
+  if (job.visit_id === null) return;
+  await tx
+    .updateTable("visits")
+    .set({ attempts: sql<number>`attempts - 1` })
+    .where("id", "=", job.visit_id)
+    .where("attempts", ">", 0)
+    .execute();
 }

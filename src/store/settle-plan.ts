@@ -2,6 +2,7 @@ import type { Spend } from "../domain/budget.ts";
 import { WakefulError } from "../domain/errors.ts";
 import { firstOwnerEpoch, type ItemId, type JobId, type OwnerEpoch, type RunId, type VisitId, type WorkerId } from "../domain/ids.ts";
 import type { JobState, RunOutcome, RunState } from "../domain/lifecycles.ts";
+import { runTaskName } from "../domain/run-task.ts";
 import type { DurationMs, Instant } from "../domain/time.ts";
 import { addMs } from "../domain/time.ts";
 import type { JobAlert } from "./job-alert.ts";
@@ -156,7 +157,8 @@ function planEnd(settlement: Settlement, facts: RunFacts, now: Instant): RunEnd 
     stopBy: settlement.stopBy ?? null,
     releasedSlot: settlement.stopBy === undefined ? facts.slotKey : null,
     actor: settlement.actor ?? (outcome === "succeeded" ? null : "worker"),
-    alert: jobState === "failed" || jobState === "held" ? alertOf(jobState, facts, settlement) : null,
+    // Whoever called `wakeful run` saw the exit code himself.
+    alert: (jobState === "failed" || jobState === "held") && facts.queue !== runTaskName ? alertOf(jobState, facts, settlement) : null,
   };
 }
 

@@ -70,7 +70,42 @@ describeStores((open) => {
     const [answer] = await store.runs.settle([success(run)]);
     expect(answer).toMatchObject({ kind: "lost", now: { state: "ended" } });
     expect(await store.jobs.get(run.jobId)).toEqual(before);
-    expect(await store.runs.get(run.runId)).toMatchObject({ outcome: "cancelled", reason: "cancelled", spent: "attempt" });
+    expect(await store.runs.get(run.runId)).toMatchObject({ outcome: "cancelled", reason: "cancelled", spent: "nothing" });
+  });
+
+  test("cancelling spends nothing: the attempt that a start counted is given back, on the visit too", async () => {
+    const { store } = await withQueues(open);
+    await store.jobs.enqueue({ queue: "t", jobs: [{}] });
+    const plain = await claimOne(store);
+    await startRun(store, plain);
+    const item = await addItem(store);
+    const first = await claimOne(store);
+    await startRun(store, first);
+    await store.runs.settle([failure(first, { then: { to: "queued" } })]);
+    const second = await claimOne(store);
+    await startRun(store, second);
+    expect(await store.jobs.get(second.jobId)).toMatchObject({ attempts: 2 });
+    for (const run of [plain, second]) {
+      expect(await store.jobs.cancel(run.jobId, person)).toBe(true);
+      expect(await store.runs.get(run.runId)).toMatchObject({ outcome: "cancelled", spent: "nothing" });
+    }
+    expect(await store.jobs.get(plain.jobId)).toMatchObject({ state: "cancelled", attempts: 0, runCount: 1 });
+    expect(await store.jobs.get(second.jobId)).toMatchObject({ state: "cancelled", attempts: 1, runCount: 2 });
+    expect(await store.items.visits(item.id)).toMatchObject([{ state: "returned", attempts: 1 }]);
+    expect(await store.upkeep.checkInvariants()).toEqual([]);
+  });
+
+  test("cancelling a reserved run takes no attempt off, for none was counted", async () => {
+    const { store } = await withQueues(open);
+    const item = await addItem(store);
+    const first = await claimOne(store);
+    await startRun(store, first);
+    await store.runs.settle([failure(first, { then: { to: "queued" } })]);
+    const reserved = await claimOne(store);
+    expect(await store.jobs.cancel(reserved.jobId, person)).toBe(true);
+    expect(await store.runs.get(reserved.runId)).toMatchObject({ outcome: "cancelled", spent: "nothing" });
+    expect(await store.jobs.get(reserved.jobId)).toMatchObject({ attempts: 1 });
+    expect(await store.items.visits(item.id)).toMatchObject([{ attempts: 1 }]);
   });
 
   test("a flip of a job that is queued again changes nothing [B-33]", async () => {

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { asOwnerEpoch } from "../../src/domain/ids.ts";
+import { runTaskName } from "../../src/domain/run-task.ts";
 import { addMs } from "../../src/domain/time.ts";
 import type { ClaimedRun, Settlement } from "../../src/store/port/runs.ts";
 import type { Store } from "../../src/store/store.ts";
@@ -70,6 +71,21 @@ describeStores((open) => {
       spent: "attempt",
     });
     expect(await store.actions.list({ jobId: run.jobId, limit: 10 })).toEqual([]);
+  });
+
+  test("a failed `wakeful run` alerts nobody: its caller saw the exit code", async () => {
+    const { store } = await withQueues(open);
+    await store.jobs.ensureQueues([{ name: runTaskName, kind: "command" }]);
+    await store.jobs.enqueue({ queue: runTaskName, maxAttempts: 1, jobs: [{}, {}] });
+    await store.jobs.enqueue({ queue: "t", maxAttempts: 1, jobs: [{}] });
+    const [failed, held] = await claim(store, { queues: [runTaskName] });
+    const other = await claimOne(store);
+    for (const run of [present(failed), present(held), other]) await startRun(store, run);
+    await store.runs.settle([failure(present(failed)), failure(present(held), { then: { to: "held" } }), failure(other)]);
+    expect(await store.jobs.get(present(failed).jobId)).toMatchObject({ state: "failed", error: expect.stringContaining("exit code 1") });
+    expect(await store.jobs.get(present(held).jobId)).toMatchObject({ state: "held" });
+    const alerts = (await store.outbox.due(10)).filter((entry) => entry.kind === "alert");
+    expect(alerts.map(({ key }) => key)).toEqual([`job.failed:${other.jobId}:${other.runId}`]);
   });
 
   test("the start of a reserved run is folded into its end, and counts its attempt once", async () => {
