@@ -45,7 +45,7 @@ export class StoreCorruptError extends WakefulError {
     const { store, found, cause } = options;
     super(
       "store_corrupt",
-      `${store} cannot be read as a store: ${found}. Keep the file, stop the daemon and restore the newest backup (\`wakeful backup\` makes them); \`sqlite3 FILE .recover\` may save rows.`,
+      `${store} cannot be read as a store: ${found}. Keep the file, stop the daemon and restore the newest backup; \`sqlite3 FILE .recover\` may save rows.`,
       { cause, details: { store } },
     );
   }

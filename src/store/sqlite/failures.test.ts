@@ -1,4 +1,8 @@
-import { expect, test } from "vitest";
+import { join } from "node:path";
+import { DatabaseSync } from "@photostructure/sqlite";
+import { expect, onTestFinished, test } from "vitest";
+import { tempDir } from "../../../test/support/temp-dir.ts";
+import { WakefulError } from "../../domain/errors.ts";
 import { sqliteFailure } from "./failures.ts";
 
 const thrown = (fields: Record<string, number>) => Object.assign(new Error("from the driver"), { code: "ERR_SQLITE_ERROR", ...fields });
@@ -21,4 +25,35 @@ test("a broken promise of the schema stays what it is: a defect", () => {
   expect(sqliteFailure(constraint, "wakeful.db")).toBe(constraint);
   const other = new TypeError("not of the driver");
   expect(sqliteFailure(other, "wakeful.db")).toBe(other);
+});
+
+test("what the driver's own statements throw is told alike, whichever way they are run", () => {
+  const path = join(tempDir("failures"), "small.db");
+  const database = new DatabaseSync(path);
+  onTestFinished(() => database.close());
+  database.exec("create table t (a integer primary key, b text unique)");
+  database.exec("pragma max_page_count = 4");
+  const insert = "insert into t (b) values (?)";
+  const large = "y".repeat(100_000);
+  const codeOf = (run: () => unknown): unknown => {
+    try {
+      return run();
+    } catch (thrown) {
+      const failure = sqliteFailure(thrown, path);
+      return failure instanceof WakefulError ? failure.code : failure;
+    }
+  };
+  const ways = [
+    (text: string) => database.prepare(insert).run(text),
+    (text: string) => database.prepare(`${insert} returning a`).all(text),
+    (text: string) => database.prepare(`${insert} returning a`).get(text),
+    (text: string) => [...database.prepare(`${insert} returning a`).iterate(text)],
+  ];
+  for (const way of ways) expect(codeOf(() => way(large))).toBe("disk_full");
+  database.prepare(insert).run("taken");
+  for (const way of ways) expect(codeOf(() => way("taken"))).toBeInstanceOf(Error);
+  const other = new DatabaseSync(path);
+  onTestFinished(() => other.close());
+  other.exec("begin immediate");
+  for (const way of ways) expect(codeOf(() => way("short"))).toBe("unavailable");
 });

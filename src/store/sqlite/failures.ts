@@ -14,10 +14,22 @@ const notADatabase = 26;
 const ioErrorsOfWriting = new Set([ioError | (3 << 8), ioError | (4 << 8), ioError | (6 << 8)]);
 const noSpace = new Set([28, 122]);
 
+/** SQLite's own words for those codes, which no release has changed. */
+const codesByWords: ReadonlyMap<string, number> = new Map([
+  ["database is locked", busy],
+  ["database table is locked", locked],
+  ["attempt to write a readonly database", readOnly],
+  ["disk I/O error", ioError],
+  ["database disk image is malformed", corrupt],
+  ["database or disk is full", full],
+  ["unable to open database file", cannotOpen],
+  ["file is not a database", notADatabase],
+]);
+
 /** Whatever the driver threw, as an error of ours where a caller can act on it; anything else as it is. */
 export function sqliteFailure(thrown: unknown, store: string): unknown {
   if (isWakefulError(thrown)) return thrown;
-  const code = numberField(thrown, "errcode");
+  const code = numberField(thrown, "errcode") ?? codeOfWords(thrown);
   if (code === undefined) return thrown;
   const extended = numberField(thrown, "sqliteExtendedCode") ?? code;
   const found = messageOf(thrown);
@@ -42,6 +54,12 @@ export function sqliteFailure(thrown: unknown, store: string): unknown {
     default:
       return thrown;
   }
+}
+
+/** The driver's `all()` gives the words without the code: of every read, and of every write that returns rows. */
+function codeOfWords(thrown: unknown): number | undefined {
+  const ofSqlite = thrown instanceof Error && "code" in thrown && thrown.code === "ERR_SQLITE_ERROR";
+  return ofSqlite ? codesByWords.get(thrown.message) : undefined;
 }
 
 function numberField(thrown: unknown, name: string): number | undefined {
