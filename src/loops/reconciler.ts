@@ -82,7 +82,7 @@ export function createReconcilerLoop(deps: ReconcilerDeps): Loop {
     const entry = registry.entry(item.pipeline, item.stage);
     if (entry === undefined || !(await store.items.redrive(item.id, { visitId: visit.id, entry, actor, reason }))) return "lost";
     counts.redriven += 1;
-    await acted(stranded, `given a job again: ${reason}`, context);
+    await acted(stranded, { action: "redriven", what: `given a job again: ${reason}` }, context);
     return "settled";
   };
 
@@ -96,7 +96,7 @@ export function createReconcilerLoop(deps: ReconcilerDeps): Loop {
     if (!(await store.items.end(item.id, { visitId: visit.id, state, actor, reason }))) return "lost";
     counts.ended += 1;
     context.emit("item.ended", { itemId: item.id, state, reason });
-    await acted(stranded, `ended as ${state}: ${reason}`, context);
+    await acted(stranded, { action: "ended", what: `ended as ${state}: ${reason}` }, context);
     return "settled";
   };
 
@@ -139,13 +139,17 @@ export function createReconcilerLoop(deps: ReconcilerDeps): Loop {
     counts.advanced += 1;
     const to = move.advance.kind === "next" ? move.advance.stage : null;
     context.emit("item.advanced", { itemId: item.id, from: item.stage, to });
-    await acted(stranded, `moved on to ${to ?? "its end"}: ${move.reason}`, context);
+    await acted(stranded, { action: "advanced", what: `moved on to ${to ?? "its end"}: ${move.reason}` }, context);
     return "settled";
   };
 
-  const acted = async (stranded: StrandedItem, what: string, context: TickContext): Promise<void> => {
+  const acted = async (
+    stranded: StrandedItem,
+    { action, what }: { readonly action: "redriven" | "advanced" | "ended"; readonly what: string },
+    context: TickContext,
+  ): Promise<void> => {
     const { item } = stranded;
-    context.emit("item.redriven", { itemId: item.id, stage: item.stage, reason: what });
+    context.emit("item.rescued", { itemId: item.id, stage: item.stage, action, reason: what });
     await alert(stranded, {
       cause: `reconciler.acted:${item.id}:${stranded.visit.id}`,
       title: `Item ${item.key} was stranded in ${item.stage} and ${what}`,

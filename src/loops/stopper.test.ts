@@ -19,7 +19,9 @@ test("a job is given back with proof: nothing of its run is left", async () => {
   const { world, run } = await blocked();
   await world.stopBlocked();
   expect((await world.job(run.jobId)).blockedBy).toBeNull();
-  expect(world.world.eventsOf("run.stopped")).toMatchObject([{ runId: run.runId, proof: expect.stringContaining("0 processes gone") }]);
+  expect(world.world.eventsOf("run.stopped")).toMatchObject([
+    { runId: run.runId, queue: (await world.job(run.jobId)).queue, proof: expect.stringContaining("0 processes gone") },
+  ]);
   expect(await world.store.upkeep.checkInvariants()).toEqual([]);
 });
 

@@ -214,7 +214,7 @@ export class Stopper implements Loop {
   #tellUnstoppable(job: BlockedJob, survivors: readonly number[], context: TickContext): void {
     if (this.#deps.store.now() < job.stopBy || this.#toldUnstoppable.has(job.jobId)) return;
     this.#toldUnstoppable.add(job.jobId);
-    const ref = { runId: job.run.id, jobId: job.jobId, queue: "" };
+    const ref = { runId: job.run.id, jobId: job.jobId, queue: job.queue };
     context.emit("run.unstoppable", { ...ref, survivors });
     context.emit("alert.raised", {
       cause: `unstoppable:${job.run.id}`,
@@ -229,6 +229,6 @@ export class Stopper implements Loop {
     this.#toldUnstoppable.delete(job.jobId);
     if (cleared !== true) return;
     this.#stoppedTotal++;
-    context.emit("run.stopped", { runId: job.run.id, jobId: job.jobId, queue: "", proof, tookMs });
+    context.emit("run.stopped", { runId: job.run.id, jobId: job.jobId, queue: job.queue, proof, tookMs });
   }
 }

@@ -116,6 +116,7 @@ export function createRunReads(kysely: Kysely<Database>): RunReads {
 type BlockedRow = RowOf<"runs"> &
   SupervisorColumns & {
     readonly blocked_job_id: JobId;
+    readonly queue: string;
     readonly stop_by: Instant;
     readonly item_id: ItemId | null;
     readonly visit_id: VisitId | null;
@@ -124,11 +125,14 @@ type BlockedRow = RowOf<"runs"> &
 async function listBlocked(kysely: Kysely<Database>, limit: number, after: JobId | undefined): Promise<readonly BlockedJob[]> {
   // Few jobs are blocked at any time: all of them are in the partial index, and a page of them is sorted by key.
   const { rows } = await sql<BlockedRow>`
-    select r.*, b.id as blocked_job_id, b.stop_by, b.item_id, b.visit_id, ${supervisorColumns}
-    from (select id, blocked_by, stop_by, item_id, visit_id from jobs where blocked_by is not null and id + 0 > ${after ?? -1} order by id + 0 limit ${limit}) b
-    join runs r on r.id = b.blocked_by left join workers w on w.id = r.worker_id order by b.id`.execute(kysely);
+    select r.*, b.id as blocked_job_id, q.name as queue, b.stop_by, b.item_id, b.visit_id, ${supervisorColumns}
+    from (select id, queue_id, blocked_by, stop_by, item_id, visit_id from jobs where blocked_by is not null and id + 0 > ${after ?? -1} order by id + 0 limit ${limit}) b
+    join runs r on r.id = b.blocked_by join queues q on q.id = b.queue_id left join workers w on w.id = r.worker_id order by b.id`.execute(
+    kysely,
+  );
   return rows.map((row) => ({
     jobId: row.blocked_job_id,
+    queue: row.queue,
     stopBy: row.stop_by,
     run: runRow(row),
     supervisor: supervisorOf(row),

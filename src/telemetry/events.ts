@@ -25,7 +25,12 @@ export interface WakefulEvents {
   "item.added": { readonly itemId: ItemId; readonly pipeline: string; readonly key: string; readonly label: string | null };
   "item.advanced": { readonly itemId: ItemId; readonly from: string; readonly to: string | null };
   "item.ended": { readonly itemId: ItemId; readonly state: string; readonly reason: string };
-  "item.redriven": { readonly itemId: ItemId; readonly stage: string; readonly reason: string };
+  "item.rescued": {
+    readonly itemId: ItemId;
+    readonly stage: string;
+    readonly action: "redriven" | "advanced" | "ended";
+    readonly reason: string;
+  };
   "intake.rejected": { readonly pipeline: string; readonly fileName: string; readonly reason: string };
   "intake.duplicate_held": { readonly pipeline: string; readonly fileName: string; readonly duplicateId: number };
   "intake.waited": { readonly pipeline: string; readonly fileName: string; readonly reason: string };
@@ -142,7 +147,10 @@ export const eventCatalogue: { readonly [Name in EventName]: { readonly level: E
   "item.added": { level: "info", meaning: "An item entered a pipeline." },
   "item.advanced": { level: "info", meaning: "An item passed a stage." },
   "item.ended": { level: "info", meaning: "An item reached a final state." },
-  "item.redriven": { level: "warn", meaning: "The reconciler found an item that nobody was working on and moved it on." },
+  "item.rescued": {
+    level: "warn",
+    meaning: "The reconciler found an item that nobody was working on, and gave it a job again, moved it on or ended it, as `action` says.",
+  },
   "intake.rejected": { level: "warn", meaning: "A file was refused and moved to the error folder with the reason." },
   "intake.duplicate_held": { level: "info", meaning: "A file that is an item already waits for a decision." },
   "intake.waited": { level: "debug", meaning: "A file is not taken yet." },

@@ -122,7 +122,7 @@ const recoveryKinds: Partial<Record<EmittedEvent["name"], string>> = {
   "run.strays_stopped": "strays_stopped",
   "worker.buried": "worker_buried",
   "lease.reclaimed": "lease_reclaimed",
-  "item.redriven": "item_redriven",
+  "item.rescued": "item_rescued",
   "handler_host.exited": "handler_host_restarted",
   "store.recovered": "store_recovered",
   "disk.recovered": "disk_recovered",

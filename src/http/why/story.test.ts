@@ -158,8 +158,21 @@ test("a lost run's story tells where it ran, its last signs of life, the verdict
 test("texts name the attempt and never the run id", () => {
   const live: LiveRun = {
     ...run(),
-    ...{ queue: "comics/ocr", attempts: 1, maxAttempts: 3, losses: 0, maxLosses: null, lastLossAt: null, itemId: null, visitId: null },
-    ...{ itemStage: null, itemVisitId: null, pipeline: null, pipelineVersion: null, agent: null, repo: null, supervisor: null },
+    queue: "comics/ocr",
+    attempts: 1,
+    maxAttempts: 3,
+    losses: 0,
+    maxLosses: null,
+    lastLossAt: null,
+    itemId: null,
+    visitId: null,
+    itemStage: null,
+    itemVisitId: null,
+    pipeline: null,
+    pipelineVersion: null,
+    agent: null,
+    repo: null,
+    supervisor: null,
   };
   const { outcome, reason, message, spend } = settlementOfFailure(
     live,

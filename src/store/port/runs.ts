@@ -286,6 +286,7 @@ export interface RunsStore {
 
 export interface BlockedJob {
   readonly jobId: JobId;
+  readonly queue: string;
   readonly stopBy: Instant;
   readonly run: RunRow;
   readonly supervisor: SupervisorRow | null;
