@@ -288,6 +288,7 @@ async function start(
     concurrency: worker.concurrency,
     queues: worker.queues,
     renewMs: config.worker.renewMs,
+    renewTimeoutMs: config.worker.renewTimeoutMs,
     held: () => worker.held(),
     claimSeqReceived: () => worker.claimSeqReceived,
     onLost: (runId) => worker.lose(runId),

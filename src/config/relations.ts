@@ -63,7 +63,7 @@ export function doubtfulSettings(config: Pick<Config, "http" | "reaper">): Findi
     findings.push({
       path: ["http", "listen"],
       value: host,
-      rule: "lets other machines reach the API and the dashboard; only tokens protect them, so put TLS in front",
+      rule: "lets other machines reach the API; only tokens protect them, so put TLS in front",
     });
   }
   if (!config.reaper.enabled) {

@@ -106,7 +106,7 @@ export const configShape = {
     {
       listen: text<string>({
         default: "127.0.0.1:7070",
-        meaning: "Address and port of the API and the dashboard. Port 0 lets the system choose.",
+        meaning: "Address and port of the API. Port 0 lets the system choose.",
         rule: (value) =>
           parseListen(value) === undefined ? "must be an address and a port (0 to 65535), such as 127.0.0.1:7070 or [::1]:7070" : undefined,
       }),
@@ -115,7 +115,7 @@ export const configShape = {
         meaning: "Host names, beside the listening address and localhost, that requests may be addressed to.",
       }),
     },
-    "The API and the dashboard.",
+    "The API.",
   ),
   worker: section(
     {
@@ -149,7 +149,12 @@ export const configShape = {
         meaning:
           "Silence after which a worker that cannot be probed is judged dead. Longer than fencing, stopping and one renewal together.",
       }),
-      renewTimeoutMs: durationMs({ default: seconds(5), min: 10, max: minutes(10), meaning: "How long one renewal may take." }),
+      renewTimeoutMs: durationMs({
+        default: seconds(5),
+        min: 10,
+        max: minutes(10),
+        meaning: "How long one renewal of a session may take; one that takes longer counts as failed, and the next is made in its turn.",
+      }),
       fenceKillAfterMs: durationMs({
         default: minutes(10),
         min: 100,

@@ -1,4 +1,4 @@
-import { expect, test, vi } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { WakefulError } from "../domain/errors.ts";
 import { asHostId, asRunId, asWorkerId, type RunId, type WorkerId } from "../domain/ids.ts";
 import type { EventName } from "../telemetry/events.ts";
@@ -89,4 +89,33 @@ test("renewals of one session never overlap", async () => {
   const { session, workers } = await open();
   await Promise.all([session.renew(), session.renew(), session.renew()]);
   expect(workers.renew).toHaveBeenCalledTimes(1);
+});
+
+test("a renewal that takes longer than it may counts as failed, and the next is made; what the late answer says still holds", async () => {
+  vi.useFakeTimers();
+  onTestFinished(() => {
+    vi.useRealTimers();
+  });
+  const { session, workers, lost, sessions, told, renewed } = await open({ renewTimeoutMs: 3000 });
+  let answer: (value: Awaited<ReturnType<Workers["renew"]>>) => void = () => undefined;
+  workers.renew.mockImplementationOnce(
+    () =>
+      new Promise((resolve) => {
+        answer = resolve;
+      }),
+  );
+  const renewing = session.renew();
+  await vi.advanceTimersByTimeAsync(2999);
+  expect(told).not.toContain("store.degraded");
+  await vi.advanceTimersByTimeAsync(1);
+  await renewing;
+  expect(told.at(-1)).toBe("store.degraded");
+  expect(renewed).not.toHaveBeenCalled();
+  await session.renew();
+  expect(workers.renew).toHaveBeenCalledTimes(2);
+  expect(renewed).toHaveBeenCalledTimes(1);
+  answer({ state: "live", lost: [{ runId: asRunId(7), why: "taken" }] });
+  await vi.advanceTimersByTimeAsync(0);
+  expect([lost, sessions]).toEqual([[7], []]);
+  expect(renewed).toHaveBeenCalledTimes(1);
 });

@@ -1,8 +1,8 @@
 import { isWakefulError, messageOf } from "../domain/errors.ts";
 import type { RunId, WorkerId } from "../domain/ids.ts";
-import type { DurationMs } from "../domain/time.ts";
+import { type DurationMs, seconds } from "../domain/time.ts";
 import type { ProcessIdentity } from "../processes/identity.ts";
-import type { WorkerRow } from "../store/port/workers.ts";
+import type { WorkerRow, WorkersStore } from "../store/port/workers.ts";
 import type { Store } from "../store/store.ts";
 import type { Emit } from "../telemetry/events.ts";
 
@@ -14,6 +14,8 @@ export interface SessionOptions {
   readonly concurrency: number;
   readonly queues: readonly string[];
   readonly renewMs: DurationMs;
+  /** How long one renewal may take before it counts as failed. Default 5 s. */
+  readonly renewTimeoutMs?: DurationMs;
   readonly held: () => readonly RunId[];
   readonly claimSeqReceived: () => number;
   readonly loopLagMs?: () => number;
@@ -29,12 +31,17 @@ export interface SessionOptions {
   readonly emit: Emit;
 }
 
+type RenewAnswer = Awaited<ReturnType<WorkersStore["renew"]>>;
+
+const defaultRenewTimeoutMs: DurationMs = seconds(5);
+
 /** The presence of one worker in this process: registered, renewed, and told what it has lost. */
 export class Session {
   readonly #options: SessionOptions;
   #workerId: WorkerId;
   #timer: NodeJS.Timeout | undefined;
   #renewing = false;
+  #reopening = false;
   #closed = false;
 
   private constructor(options: SessionOptions, workerId: WorkerId) {
@@ -57,14 +64,19 @@ export class Session {
   async renew(): Promise<void> {
     if (this.#renewing || this.#closed) return;
     this.#renewing = true;
-    const { workers, held, claimSeqReceived, loopLagMs, onLost, onRenewed, emit } = this.#options;
+    const { workers, held, claimSeqReceived, loopLagMs, onRenewed, renewTimeoutMs = defaultRenewTimeoutMs, emit } = this.#options;
     try {
       const renewal = { workerId: this.#workerId, held: held(), claimSeqReceived: claimSeqReceived() };
       const lag = loopLagMs?.();
-      const answer = await workers.renew({ ...renewal, ...(lag === undefined ? {} : { loopLagMs: lag }) });
-      for (const { runId, why } of answer.lost) onLost(runId, why);
-      if (answer.state === "dead" || answer.state === "stopped") await this.#openAgain(answer.state);
-      else onRenewed?.(renewal);
+      const answering = workers.renew({ ...renewal, ...(lag === undefined ? {} : { loopLagMs: lag }) });
+      const answer = await within(answering, renewTimeoutMs);
+      if (answer === tooLate) {
+        emit("store.degraded", { code: "renew_timeout", message: `no answer to a renewal within ${renewTimeoutMs} ms` });
+        // What it says of our runs is true whenever it comes; that it was heard in time it cannot say any more, nor why it failed.
+        answering.then((late) => this.#take(renewal.workerId, late)).catch(() => undefined);
+        return;
+      }
+      if ((await this.#take(renewal.workerId, answer)) === "live") onRenewed?.(renewal);
     } catch (thrown) {
       // Pruned: it ended long ago, as far as the store is concerned. When registering fails too, the next renewal comes here again.
       if (isWakefulError(thrown) && thrown.code === "not_found") await this.#openAgain("unknown to the store").catch(() => undefined);
@@ -72,6 +84,15 @@ export class Session {
     } finally {
       this.#renewing = false;
     }
+  }
+
+  /** `over`: the session has ended, as far as the store is concerned. An answer to an earlier session's renewal says nothing of this one. */
+  async #take(workerId: WorkerId, answer: RenewAnswer): Promise<"live" | "over"> {
+    if (workerId !== this.#workerId) return "over";
+    for (const { runId, why } of answer.lost) this.#options.onLost(runId, why);
+    if (answer.state !== "dead" && answer.state !== "stopped") return "live";
+    await this.#openAgain(answer.state);
+    return "over";
   }
 
   async drain(): Promise<void> {
@@ -92,13 +113,20 @@ export class Session {
   }
 
   async #openAgain(state: string): Promise<void> {
+    // Two renewals may be answered at once, where the first was late.
+    if (this.#reopening) return;
     const { emit, held, onLost, onNewSession } = this.#options;
     emit("worker.fenced", { workerId: this.#workerId, reason: `its session is ${state}` });
     for (const runId of held()) onLost(runId, `its session is ${state}`);
     // Told so by an answer that came after our own goodbye.
     if (this.#closed) return;
-    this.#workerId = await register(this.#options);
-    onNewSession(this.#workerId);
+    this.#reopening = true;
+    try {
+      this.#workerId = await register(this.#options);
+      onNewSession(this.#workerId);
+    } finally {
+      this.#reopening = false;
+    }
   }
 }
 
@@ -106,4 +134,19 @@ async function register({ workers, name, kind, process, concurrency, queues, emi
   const workerId = await workers.register({ name, kind, process, concurrency, queues });
   emit("worker.registered", { workerId, kind, pid: process.pid });
   return workerId;
+}
+
+const tooLate = Symbol("too late");
+
+async function within<T>(promise: Promise<T>, limitMs: DurationMs): Promise<T | typeof tooLate> {
+  let timer: NodeJS.Timeout | undefined;
+  const limit = new Promise<typeof tooLate>((resolve) => {
+    timer = setTimeout(() => resolve(tooLate), limitMs);
+    timer.unref();
+  });
+  try {
+    return await Promise.race([promise, limit]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
