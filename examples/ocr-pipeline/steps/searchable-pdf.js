@@ -3,12 +3,12 @@ import {
   beginText,
   endText,
   PDFDocument,
+  StandardFonts,
   setCharacterSqueeze,
   setFontAndSize,
   setTextMatrix,
   setTextRenderingMode,
   showText,
-  StandardFonts,
   TextRenderingMode,
 } from "@cantoo/pdf-lib";
 
