@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { accessSync, constants, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Config } from "../config/config.ts";
 import { type ConfigRequest, loadConfig } from "../config/load.ts";
@@ -41,9 +41,14 @@ export async function connect({ host, configRequest, url, offline }: ConnectRequ
     if (trouble === undefined) return online(createClient({ transport: transport(undefined), actor, token: given ?? readToken(config) }));
     tried.push(trouble === "" ? where : `${where} (${trouble})`);
   }
-  const nobody = `No daemon answers for ${config.dataDir}${tried.length === 0 ? "" : `: tried ${tried.join(", ")}`}.`;
+  const shut = whyShut(config.dataDir);
+  const nobody = `No daemon answers for ${config.dataDir}${tried.length === 0 ? "" : `: tried ${tried.join(", ")}`}${shut === undefined ? "" : `, and you may not look into it (${shut})`}.`;
   if (!offline)
     throw new WakefulError("daemon_unreachable", `${nobody} Start it with \`wakeful up\`, or name it with --url.`, {
+      details: { dataDir: config.dataDir },
+    });
+  if (shut !== undefined)
+    throw new WakefulError("forbidden", `${nobody} Call as the user who started the daemon, or name it with --url and WAKEFUL_TOKEN.`, {
       details: { dataDir: config.dataDir },
     });
   if (!config.store.includes("://") && !existsSync(config.store)) {
@@ -61,6 +66,16 @@ export async function connect({ host, configRequest, url, offline }: ConnectRequ
 
 const online = (client: Client): Connection => ({ client, offline: false, close: async () => undefined });
 const tokenOption = (token: string | undefined): { readonly token?: string } => (token === undefined ? {} : { token });
+
+/** Why nothing below a folder can be seen; what cannot be seen is not missing. Undefined: it can, or there is none. */
+function whyShut(directory: string): string | undefined {
+  try {
+    accessSync(directory, constants.X_OK);
+    return undefined;
+  } catch (thrown) {
+    return thrown instanceof Error && "code" in thrown && (thrown.code === "EACCES" || thrown.code === "EPERM") ? thrown.code : undefined;
+  }
+}
 
 interface Candidate {
   readonly where: string;

@@ -90,14 +90,18 @@ export function checkDisk({ dataDir, disk }: Pick<Config, "dataDir" | "disk">): 
         "Leave it at its default of 16 MiB.",
       ),
     ];
-  const ballast = sizeOf(join(dataDir, "ballast"));
-  // A daemon that runs lays it down by itself, when there is room.
-  return [
-    space,
-    ballast === undefined
-      ? warning("ballast", "the ballast is not laid down", "A running daemon lays it down once enough space is free.")
-      : ok("ballast", `${formatSize(ballast)} kept for a full disk`),
-  ];
+  return [space, ballastOf(join(dataDir, "ballast"))];
+}
+
+function ballastOf(path: string): Finding {
+  try {
+    return ok("ballast", `${formatSize(statSync(path).size)} kept for a full disk`);
+  } catch (thrown) {
+    // A daemon that runs lays it down by itself, when there is room.
+    if (isMissing(thrown))
+      return warning("ballast", "the ballast is not laid down", "A running daemon lays it down once enough space is free.");
+    return warning("ballast", `it cannot be looked at: ${messageOf(thrown)}`, "Call as the user who runs the daemon.");
+  }
 }
 
 /** In a container, everything ends with its first process: nothing is left that a next daemon could adopt. */
@@ -141,15 +145,6 @@ function isExecutable(path: string): boolean {
   } catch {
     // Not here; another directory of the path may have it.
     return false;
-  }
-}
-
-function sizeOf(path: string): number | undefined {
-  try {
-    return statSync(path).size;
-  } catch (thrown) {
-    if (isMissing(thrown)) return undefined;
-    throw thrown;
   }
 }
 
