@@ -99,6 +99,22 @@ test("a reserved run has age 0, and an exited one tells how long ago it finished
   ]);
 });
 
+test("the check of the store names a job whose last attempt should be stopped by now, and none before", async () => {
+  const { request, services, worker, claim, advance } = await apiDaemon();
+  const { item } = await services.commands.submit({ pipeline: "comics", key: "a", actor: "t" });
+  const [run] = await claim(await worker(), ["comics/prep"]);
+  if (run === undefined) throw new Error("nothing was claimed");
+  const { runId, jobId } = run;
+  const startedAt = services.store.now();
+  await services.store.runs.start([{ runId, ownerEpoch: firstOwnerEpoch, startedAt, limits: { maxRunningMs: 1000 }, checkAt: startedAt }]);
+  await request("POST", `/v1/items/${item.id}/cancel`, { body: {} });
+  advance(17_000);
+  expect((await request("GET", "/v1/store/check")).body.unstoppable).toEqual([]);
+  advance(1);
+  const stopBy = startedAt + 17_000;
+  expect((await request("GET", "/v1/store/check")).body.unstoppable).toEqual([{ jobId, queue: "comics/prep", attempt: 1, stopBy }]);
+});
+
 test("GET /queue shows the reaper under the names its operators know, and zeros for a fresh process [B-61] [B-62]", async () => {
   const fresh = await apiDaemon();
   expect((await fresh.request("GET", "/queue")).body.reaper).toEqual({

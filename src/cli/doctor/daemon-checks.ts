@@ -8,7 +8,16 @@ import { type Finding, ok, problem, warning } from "./finding.ts";
 const periodsMax = 5;
 
 export function checkStored(found: StoreCheckWire, wall: number): readonly Finding[] {
-  return [...integrity(found), clock(found, wall), ...outbox(found)];
+  return [...integrity(found), clock(found, wall), ...outbox(found), ...found.unstoppable.map((job) => unstoppable(job, found.now))];
+}
+
+/** It keeps its slot and its leases until somebody acts, so it may hold up a whole stage. */
+function unstoppable({ jobId, queue, attempt, stopBy }: StoreCheckWire["unstoppable"][number], now: number): Finding {
+  return problem(
+    `job ${jobId}`,
+    `attempt ${attempt} on ${queue} should have been stopped ${relativeText(asInstant(stopBy), asInstant(now))}, and is not proved to be`,
+    `End its processes by hand: whoever holds runs/<run>/alive open is one of them (\`wakeful why job:${jobId}\`). Or, when you know that they do no harm, \`wakeful unhold job:${jobId} --force\`.`,
+  );
 }
 
 function integrity({ integrity: pages, breaches, sizeBytes }: StoreCheckWire): Finding[] {

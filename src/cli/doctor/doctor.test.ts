@@ -11,7 +11,16 @@ import { checkLoops, checkStored } from "./daemon-checks.ts";
 import type { Finding } from "./finding.ts";
 import { checkContainer, checkDataDirectory, checkDisk, checkNode, checkPrograms } from "./host-checks.ts";
 
-const sound: StoreCheckWire = { integrity: [], breaches: [], now: 0, newestAt: 1000, sizeBytes: 1, outboxWaiting: 0, outboxDead: [] };
+const sound: StoreCheckWire = {
+  integrity: [],
+  breaches: [],
+  now: 0,
+  newestAt: 1000,
+  sizeBytes: 1,
+  outboxWaiting: 0,
+  outboxDead: [],
+  unstoppable: [],
+};
 const loop: LoopWire = {
   name: "stopper",
   enabled: true,
@@ -91,6 +100,17 @@ test("broken pages, broken invariants, a clock ahead and dead deliveries are pro
   expect(problems(checkStored({ ...sound, outboxDead: [{ id: 1, kind: "alert", key: "a", error: "404" }] }, 1000))[0]?.text).toContain(
     "alert a: 404",
   );
+});
+
+test("a job whose last attempt cannot be stopped is a problem, with the way out", () => {
+  const [found] = problems(
+    checkStored({ ...sound, now: 9000, unstoppable: [{ jobId: 7, queue: "p/work", attempt: 2, stopBy: 4000 }] }, 9000),
+  );
+  expect(found).toMatchObject({
+    check: "job 7",
+    text: "attempt 2 on p/work should have been stopped 5 s ago, and is not proved to be",
+    remedy: expect.stringContaining("`wakeful unhold job:7 --force`"),
+  });
 });
 
 test("a loop that is stuck, fails or is switched off is told", () => {

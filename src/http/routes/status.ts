@@ -5,6 +5,10 @@ import { type ReaperWire, reaperWire } from "../../protocol/api/status.ts";
 import { mount, mountStream } from "../mount.ts";
 import type { DaemonServices } from "../services.ts";
 
+/** Jobs that wait for the end of their last attempt; the oldest come first, and those that wait for too long are among them. */
+const blockedMax = 1000;
+const unstoppableMax = 100;
+
 export function statusRoutes(app: FastifyInstance, { store, loops, readiness, metrics, daemon }: DaemonServices): void {
   mount(app, api.queueStatus, async () => {
     const queues = await store.upkeep.counts();
@@ -31,16 +35,22 @@ export function statusRoutes(app: FastifyInstance, { store, loops, readiness, me
   });
 
   mount(app, api.checkStore, async () => {
-    const [integrity, breaches, newestAt, sizeBytes, outboxWaiting, dead] = await Promise.all([
+    const [integrity, breaches, newestAt, sizeBytes, outboxWaiting, dead, blocked] = await Promise.all([
       store.upkeep.integrityCheck(),
       store.upkeep.checkInvariants(),
       store.upkeep.newestInstant(),
       store.upkeep.sizeBytes(),
       store.outbox.depth(),
       store.outbox.listDead(100),
+      store.runs.listBlocked({ limit: blockedMax }),
     ]);
     const outboxDead = dead.map(({ id, kind, key, lastError }) => ({ id, kind, key, error: lastError }));
-    return { integrity, breaches, now: store.now(), newestAt: newestAt ?? null, sizeBytes, outboxWaiting, outboxDead };
+    const now = store.now();
+    const unstoppable = blocked
+      .filter(({ stopBy }) => stopBy < now)
+      .slice(0, unstoppableMax)
+      .map(({ jobId, queue, stopBy, run }) => ({ jobId, queue, attempt: run.attempt, stopBy }));
+    return { integrity, breaches, now, newestAt: newestAt ?? null, sizeBytes, outboxWaiting, outboxDead, unstoppable };
   });
 
   mount(app, api.getDaemon, async () => {

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { endpoint } from "../endpoint.ts";
+import { instant, rowId } from "../wire.ts";
 
 /** As the delivery orchestrator's operators know it: names and units are theirs, seconds and snake case included. */
 export const reaperWire = z.object({
@@ -75,6 +76,9 @@ export const checkStore = endpoint({
     sizeBytes: z.number(),
     outboxWaiting: z.int(),
     outboxDead: z.array(z.object({ id: z.int(), kind: z.string(), key: z.string(), error: z.string().nullable() })),
+    unstoppable: z
+      .array(z.object({ jobId: rowId, queue: z.string(), attempt: z.int(), stopBy: instant }))
+      .meta({ description: "Jobs whose last attempt should be stopped by now and is not proved to be; at most 100." }),
   }),
 });
 export type StoreCheckWire = z.output<typeof checkStore.answer>;
