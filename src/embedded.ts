@@ -5,6 +5,7 @@ import { asHostId, type JobId } from "./domain/ids.ts";
 import { asInstant, type DurationMs } from "./domain/time.ts";
 import { defaultMaxRunningMs } from "./liveness/run-thresholds.ts";
 import { createPlainRepairs } from "./loops/plain-repairs.ts";
+import { alertsThrough } from "./notify/raise-alert.ts";
 import { PipelineRegistry } from "./pipelines/registry.ts";
 import { readHostIdentity } from "./processes/host-identity.ts";
 import { createProcessProbe, type HostIdentity, type ProcessIdentity } from "./processes/identity.ts";
@@ -217,6 +218,7 @@ async function start(
     onRenewed: ({ workerId, ...presence }) => repairs.heard(workerId, presence),
     // The owner of a file is the only one who could give its jobs to another.
     ...(store.capabilities.manyWriters ? { selfFenceAfterMs } : {}),
+    alert: alertsThrough({ outbox: store.outbox, emit, tellsHere: true }),
     emit,
   });
   await crew.start();

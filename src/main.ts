@@ -11,6 +11,7 @@ import { openTokens } from "./http/tokens.ts";
 import { tellClockAhead } from "./loops/clock-ahead.ts";
 import { createRepairs } from "./loops/repairs.ts";
 import { createSettingsDesk } from "./loops/settings-desk.ts";
+import { alertsThrough } from "./notify/raise-alert.ts";
 import { Commands } from "./pipelines/commands.ts";
 import { canonicalJson } from "./pipelines/definition.ts";
 import { type Configuration, limitsOf as configLimits } from "./pipelines/load.ts";
@@ -104,6 +105,7 @@ async function start(
     (thrown) => process.stderr.write(`a subscriber of events failed: ${messageOf(thrown)}\n`),
   );
   const { emit } = bus;
+  const alert = alertsThrough({ outbox: store.outbox, emit });
   bus.subscribe(logSubscriber({ level: config.log.level, json: config.log.json, ...(writeLog === undefined ? {} : { write: writeLog }) }));
   await tellClockAhead({ outbox: store.outbox, aheadMs: storeClock.aheadOfWallMs() });
   const { startSeq, epochRaised } = await countStart(config.dataDir, store.upkeep);
@@ -216,6 +218,7 @@ async function start(
         repairs.loops.wake("worker-reaper");
         repairs.loops.wake("stopper");
       },
+      alert,
       emit,
       mono: () => clock.mono(),
     });
@@ -331,7 +334,7 @@ async function start(
   undo.push(() => repairs.stop());
   if (leftover.kind === "survived") {
     const { pid } = leftover.process;
-    emit("alert.raised", {
+    await alert({
       cause: `handler_host:${pid}`,
       title: `The handler host of an earlier daemon, pid ${pid}, cannot be stopped: no other is started beside it`,
       details: { pid },

@@ -3,6 +3,7 @@ import type { RunId, WorkerId } from "../domain/ids.ts";
 import { addMs, type DurationMs } from "../domain/time.ts";
 import { defaultRunThresholds } from "../liveness/run-thresholds.ts";
 import { newVantage } from "../liveness/vantage.ts";
+import { alertsThrough } from "../notify/raise-alert.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
 import type { HostIdentity, ProcessIdentity, ProcessProbe } from "../processes/identity.ts";
 import type { ProcessTable } from "../processes/process-table.ts";
@@ -63,7 +64,9 @@ export function createPlainRepairs(deps: PlainRepairsDeps): PlainRepairs {
   const own = new Set<WorkerId>();
   const store = storeOfPlainJobs(deps.store, own);
   const stopWithinMs = stopGraceMs + killGraceMs + 10_000;
-  const watcher = new Watcher(newVantage(), emit);
+  // No loop of an embedded worker delivers the outbox: a daemon on the same store does, now or later.
+  const alert = alertsThrough({ outbox: deps.store.outbox, emit, tellsHere: true });
+  const watcher = new Watcher(newVantage(), { emit, alert });
   const presence = new PresenceBook();
   const clockWatch = new ClockWatch({ host: clock, hostId: host.hostId, store, watcher, emit, periodMs: loopMs });
 
@@ -106,6 +109,7 @@ export function createPlainRepairs(deps: PlainRepairsDeps): PlainRepairs {
     paths,
     presence,
     clock,
+    alert,
     settings: () => ({ enabled: true, stopGraceMs, killGraceMs, fenceKillAfterMs, deadAfterMs }),
     shielded: () => [self],
   });

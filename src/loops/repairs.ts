@@ -5,6 +5,7 @@ import { addMs, type DurationMs, type Instant } from "../domain/time.ts";
 import { defaultRunThresholds } from "../liveness/run-thresholds.ts";
 import { type Vantage, wakeVantage } from "../liveness/vantage.ts";
 import { alertsFile, createAlertDeliverer } from "../notify/alerts.ts";
+import { alertsThrough } from "../notify/raise-alert.ts";
 import { SourceKeeper } from "../notify/source-file.ts";
 import { createStateFileDeliverer } from "../notify/state-file.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
@@ -79,11 +80,12 @@ const loopStopMs: DurationMs = 5000;
 
 export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
   const { store, config, live, registry, finaliser, host, probe, table, paths, clock, emit, random, shielded } = deps;
+  const alert = alertsThrough({ outbox: store.outbox, emit });
   const now = store.now();
   const previous = parseVantage(await store.upkeep.setting(vantageSetting), emit);
   const watcher = new Watcher(
     wakeVantage({ previous, lastAliveAt: deps.lastAliveAt, now, settings: { reannounceMs: 2 * config.worker.renewMs } }),
-    emit,
+    { emit, alert },
   );
   const presence = new PresenceBook();
   const disk = new DiskWatch({
@@ -131,6 +133,7 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
     paths,
     presence,
     clock,
+    alert,
     settings: () => ({
       enabled: enabled("stopper")(),
       ...config.stop,

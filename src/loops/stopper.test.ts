@@ -65,7 +65,7 @@ test("a host that cannot be probed: given back only behind its fence, with an al
   world.advance(seconds(17));
   await world.stopBlocked();
   expect((await world.job(run.jobId)).blockedBy).toBeNull();
-  expect(world.world.eventsOf("alert.raised")).toMatchObject([{ cause: `fence:${run.runId}` }]);
+  expect(await world.alertCauses()).toContain(`fence:${run.runId}`);
 });
 
 test("a host that is heard stops what is its own: nobody else gives it back", async () => {
@@ -111,6 +111,28 @@ test("a handler's run is given back when its host has let go of it, or is dead",
   world.probe.set(60, "dead");
   await world.stopBlocked();
   expect((await world.job(second.jobId)).blockedBy).toBeNull();
+});
+
+test("a run that survives is told of once while it lasts, through the outbox; a store that refuses leaves the event", async () => {
+  const world = await RepairWorld.open();
+  const workerId = await world.worker({ pid: 60, kind: "handler" });
+  const run = await world.running({ queue: "mail", workerId, limits: { maxRunningMs: seconds(100) } });
+  world.advance(seconds(100));
+  await world.store.runs.moveChecks([{ ...run, checkAt: world.now }]);
+  await world.tick();
+  await world.stopBlocked();
+  expect(await world.alertCauses()).not.toContain(`unstoppable:${run.runId}`);
+  world.advance(seconds(60));
+  for (let tick = 0; tick < 3; tick++) await world.stopBlocked();
+  expect((await world.alertCauses()).filter((cause) => cause === `unstoppable:${run.runId}`)).toHaveLength(1);
+  expect((await world.store.outbox.due(100)).find((row) => row.key.startsWith("unstoppable"))?.revision).toBe(1);
+  expect(world.world.eventsOf("run.unstoppable")).toMatchObject([{ runId: run.runId, queue: "mail" }]);
+  expect(world.world.eventsOf("alert.raised")).toEqual([]);
+  const put = vi.spyOn(world.store.outbox, "put").mockRejectedValue(new Error("the disk is full"));
+  world.restart();
+  await world.stopBlocked();
+  expect(world.world.eventsOf("alert.raised")).toMatchObject([{ cause: `unstoppable:${run.runId}` }]);
+  put.mockRestore();
 });
 
 test("a handler of a host that can neither be probed nor heard is not waited for without end", async () => {

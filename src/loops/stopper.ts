@@ -1,6 +1,7 @@
 import { messageOf } from "../domain/errors.ts";
 import type { HostId, JobId } from "../domain/ids.ts";
 import { addMs, type DurationMs, type Instant } from "../domain/time.ts";
+import type { RaiseAlert } from "../notify/raise-alert.ts";
 import type { HostIdentity, ProcessIdentity, ProcessProbe } from "../processes/identity.ts";
 import { probeLifePipe } from "../processes/life-pipe.ts";
 import type { ProcessTable } from "../processes/process-table.ts";
@@ -20,6 +21,7 @@ export interface StopperDeps {
   readonly paths: DataPaths;
   readonly presence: PresenceBook;
   readonly clock: { mono(): number };
+  readonly alert: RaiseAlert;
   readonly settings: () => {
     readonly enabled: boolean;
     readonly stopGraceMs: DurationMs;
@@ -158,7 +160,7 @@ export class Stopper implements Loop {
       return;
     }
     this.#retryAt.set(job.jobId, addMs(this.#deps.store.now(), againMs));
-    this.#tellUnstoppable(
+    await this.#tellUnstoppable(
       job,
       result.survivors.map((survivor) => survivor.pid),
       context,
@@ -179,7 +181,7 @@ export class Stopper implements Loop {
       await this.#release(job, "its host has let go of it", 0, context);
     // Nobody will tell any more, and nothing can be probed from here.
     else if (life === "unknown" && (supervisor.state === "dead" || supervisor.state === "stopped")) await this.#awaitFence(job, context);
-    else this.#tellUnstoppable(job, [supervisor.process.pid], context);
+    else await this.#tellUnstoppable(job, [supervisor.process.pid], context);
   }
 
   /** Nothing can be probed from here: past the bound of its own fence it has certainly stopped. */
@@ -195,7 +197,7 @@ export class Stopper implements Loop {
     if (store.now() < fencedAt) return;
     await this.#release(job, "its host cannot be probed and its fence has passed", 0, context);
     const details = { jobId: job.jobId, runId: job.run.id };
-    context.emit("alert.raised", {
+    await this.#deps.alert({
       cause: `fence:${job.run.id}`,
       title: `Attempt ${job.run.attempt} of job ${job.jobId} was given up behind its fence`,
       details,
@@ -211,12 +213,12 @@ export class Stopper implements Loop {
     return workers.some((worker) => worker.process.hostId === hostId && worker.kind === "command" && worker.lastHeardAt >= heardSince);
   }
 
-  #tellUnstoppable(job: BlockedJob, survivors: readonly number[], context: TickContext): void {
+  async #tellUnstoppable(job: BlockedJob, survivors: readonly number[], context: TickContext): Promise<void> {
     if (this.#deps.store.now() < job.stopBy || this.#toldUnstoppable.has(job.jobId)) return;
     this.#toldUnstoppable.add(job.jobId);
     const ref = { runId: job.run.id, jobId: job.jobId, queue: job.queue };
     context.emit("run.unstoppable", { ...ref, survivors });
-    context.emit("alert.raised", {
+    await this.#deps.alert({
       cause: `unstoppable:${job.run.id}`,
       title: `Attempt ${job.run.attempt} of job ${job.jobId} cannot be stopped; look at its processes, then \`wakeful unhold --force ${job.jobId}\``,
       details: { jobId: job.jobId, runId: job.run.id, survivors },

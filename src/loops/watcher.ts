@@ -1,6 +1,7 @@
 import type { DurationMs, Instant } from "../domain/time.ts";
 import { addDeaf, beginDeaf, type DeafCause, endDeaf, isUnstable, type Vantage, type VantageView, viewOf } from "../liveness/vantage.ts";
 import { observeScope, type ScopeObservation } from "../liveness/vantage-mode.ts";
+import type { RaiseAlert } from "../notify/raise-alert.ts";
 import type { Emit } from "../telemetry/events.ts";
 
 /** What the watcher knows of its own hearing, shared by the loops that judge. Everything it concludes is an event. */
@@ -8,10 +9,12 @@ export class Watcher {
   #vantage: Vantage;
   #toldUnstable = false;
   readonly #emit: Emit;
+  readonly #alert: RaiseAlert;
 
-  constructor(vantage: Vantage, emit: Emit) {
+  constructor(vantage: Vantage, { emit, alert }: { readonly emit: Emit; readonly alert: RaiseAlert }) {
     this.#vantage = vantage;
     this.#emit = emit;
+    this.#alert = alert;
   }
 
   get vantage(): Vantage {
@@ -42,8 +45,9 @@ export class Watcher {
     if (change === undefined) return;
     const why = `${change.turnedSilent} of ${change.total} turned silent within one timeout`;
     this.#emit("vantage.changed", { scope: change.scope, from: change.from, to: change.to, why });
-    if (change.to !== "normal") {
-      this.#emit("alert.raised", {
+    // Once while it lasts, and again when it turns worse.
+    if (change.from === "normal" || change.to === "frozen") {
+      void this.#alert({
         cause: `vantage:${change.scope}`,
         title: `The watcher of ${change.scope} is ${change.to}: ${why}`,
         details: { ...change },

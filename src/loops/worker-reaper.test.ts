@@ -1,6 +1,7 @@
 import { expect, test, vi } from "vitest";
 import { chain } from "../../test/support/loop-world.ts";
 import { RepairWorld } from "../../test/support/repair-world.ts";
+import { until } from "../../test/support/until.ts";
 import { addMs } from "../domain/time.ts";
 
 const seconds = (n: number): number => n * 1000;
@@ -105,7 +106,7 @@ test("many that turn silent together make the watcher doubt itself: the limit do
   await world.tickWorkers();
   expect(await world.store.workers.listAlive()).toHaveLength(10);
   expect(world.world.eventsOf("vantage.changed")).toMatchObject([{ scope: "workers", to: "limited" }]);
-  expect(world.world.eventsOf("alert.raised")).toHaveLength(1);
+  expect(await until(() => world.alertCauses().then((causes) => causes.length > 0 && causes))).toEqual(["vantage:workers"]);
   world.advance(seconds(30));
   await world.tickWorkers();
   expect(await world.store.workers.listAlive()).toEqual([]);

@@ -1,6 +1,7 @@
 import { messageOf } from "../domain/errors.ts";
 import type { RunId, WorkerId } from "../domain/ids.ts";
 import type { DurationMs } from "../domain/time.ts";
+import type { RaiseAlert } from "../notify/raise-alert.ts";
 import type { ProcessIdentity } from "../processes/identity.ts";
 import type { WorkersStore } from "../store/port/workers.ts";
 import type { Emit } from "../telemetry/events.ts";
@@ -23,6 +24,7 @@ export interface HandlerCrewOptions {
    * Absent: nobody else can, as with a store that this process alone owns.
    */
   readonly selfFenceAfterMs?: DurationMs;
+  readonly alert: RaiseAlert;
   readonly emit: Emit;
 }
 
@@ -43,6 +45,7 @@ export class HandlerCrew {
   readonly #stuck = new Set<RunId>();
   #lead: Member | undefined;
   #stopping = false;
+  #toldAllStuck = false;
   #fencing: Promise<unknown> | undefined;
   #watch: NodeJS.Timeout | undefined;
 
@@ -89,11 +92,14 @@ export class HandlerCrew {
   }
 
   async #hire(): Promise<void> {
-    const { worker, emit, workers, name, process, renewMs, onRenewed } = this.#options;
+    const { worker, emit, alert, workers, name, process, renewMs, onRenewed } = this.#options;
     const concurrency = worker.concurrency - this.#stuck.size;
     if (concurrency < 1) {
+      // A handler that ignored it stays busy until its process ends, so nothing of this changes any more.
+      if (this.#toldAllStuck) return;
+      this.#toldAllStuck = true;
       const title = `All ${worker.concurrency} handlers of ${name} ignore that they were asked to stop: restart the process`;
-      emit("alert.raised", { cause: `stuck:${name}`, title, details: { runIds: [...this.#stuck] } });
+      await alert({ cause: `stuck:${name}`, title, details: { runIds: [...this.#stuck] } });
       return;
     }
     const make = (): HandlerWorker => new HandlerWorker({ ...worker, concurrency, onStuck: (runId) => this.#replaceStuck(runId) });

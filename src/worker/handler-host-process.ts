@@ -4,16 +4,17 @@ import { messageOf, WakefulError } from "../domain/errors.ts";
 import type { RunId, WorkerId } from "../domain/ids.ts";
 import { runTaskName } from "../domain/run-task.ts";
 import { type DurationMs, minutes, seconds } from "../domain/time.ts";
+import type { RaiseAlert } from "../notify/raise-alert.ts";
 import type { HostIdentity, ProcessIdentity } from "../processes/identity.ts";
-import { identityOf } from "../processes/strays.ts";
 import type { ProcessTable } from "../processes/process-table.ts";
 import { cleanEnvironment } from "../processes/run-marker.ts";
+import { identityOf } from "../processes/strays.ts";
 import type { ClaimRequest, Settlement } from "../store/port/runs.ts";
 import type { WorkersStore } from "../store/port/workers.ts";
 import type { Store } from "../store/store.ts";
 import type { Emit, EventName } from "../telemetry/events.ts";
 import { type ChannelVerb, HostChannel } from "./host-channel.ts";
-import { hostFds, type HostNotes, type HostOffer, type HostSetup, unloadableExitCode } from "./host-protocol.ts";
+import { type HostNotes, type HostOffer, type HostSetup, hostFds, unloadableExitCode } from "./host-protocol.ts";
 import { type HostEnd, settleRunsOfHost } from "./host-runs.ts";
 import { removeHostRecord, writeHostRecord } from "./leftover-host.ts";
 import type { SettlingContext } from "./settling.ts";
@@ -36,6 +37,7 @@ export interface HandlerHostOptions {
   readonly onRenewed: (renewal: Renewal) => void;
   /** It died unasked: its session and runs can be judged at once. A hint. */
   readonly onDeath: () => void;
+  readonly alert: RaiseAlert;
   readonly emit: Emit;
   readonly mono: () => number;
   /** Delay before it is started again: doubled from `firstMs` (500) up to `maxMs` (30 000), and begun anew once it lived for a minute. */
@@ -324,7 +326,7 @@ export class HandlerHostProcess {
   #alert(cause: string, title: string): void {
     if (this.#lastAlert === title) return;
     this.#lastAlert = title;
-    this.#options.emit("alert.raised", { cause, title, details: { module: this.#options.setup.modulePath } });
+    void this.#options.alert({ cause, title, details: { module: this.#options.setup.modulePath } });
   }
 }
 

@@ -11,6 +11,7 @@ import { PresenceBook } from "../../src/loops/presence-book.ts";
 import { RunObserver } from "../../src/loops/run-evidence.ts";
 import { Stopper } from "../../src/loops/stopper.ts";
 import { Watcher } from "../../src/loops/watcher.ts";
+import { alertsThrough } from "../../src/notify/raise-alert.ts";
 import type { StageDefinition } from "../../src/pipelines/definition.ts";
 import { readHostIdentity } from "../../src/processes/host-identity.ts";
 import { createProcessProbe, type HostIdentity, type ProcessIdentity, type ProcessProbe } from "../../src/processes/identity.ts";
@@ -108,7 +109,8 @@ export async function commandWorld(
   const self: ProcessIdentity = { ...host, pid: process.pid, startTime: sight.row.startTime };
   const shielded = () => [self];
   const presence = new PresenceBook();
-  const watcher = new Watcher(newVantage(), emit);
+  const alert = alertsThrough({ outbox: store.outbox, emit });
+  const watcher = new Watcher(newVantage(), { emit, alert });
   const workers: CommandWorker[] = [];
   let made = 0;
   let adopter: CommandWorker | undefined;
@@ -153,6 +155,7 @@ export async function commandWorld(
     paths,
     presence,
     clock: mono,
+    alert,
     shielded,
     settings: () => ({
       enabled: true,

@@ -2,6 +2,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { build } from "esbuild";
 import { onTestFinished } from "vitest";
+import { alertsThrough } from "../../src/notify/raise-alert.ts";
 import type { PipelineDefinition } from "../../src/pipelines/definition.ts";
 import { PipelineRegistry } from "../../src/pipelines/registry.ts";
 import { readHostIdentity } from "../../src/processes/host-identity.ts";
@@ -115,6 +116,7 @@ export async function hostBench(program: string, pipelines: readonly PipelineDef
         onDeath: () => {
           bench.deaths++;
         },
+        alert: alertsThrough({ outbox: store.outbox, emit }),
         emit,
         mono: () => clock.mono(),
         restart: { firstMs: 20, maxMs: 200 },

@@ -13,6 +13,7 @@ import { RunObserver } from "../../src/loops/run-evidence.ts";
 import { Stopper } from "../../src/loops/stopper.ts";
 import { Watcher } from "../../src/loops/watcher.ts";
 import { WorkerReaper } from "../../src/loops/worker-reaper.ts";
+import { alertsThrough } from "../../src/notify/raise-alert.ts";
 import type { PipelineDefinition } from "../../src/pipelines/definition.ts";
 import type { HostIdentity, ProcessIdentity, ProcessLife, ProcessProbe } from "../../src/processes/identity.ts";
 import type { ProcessTable } from "../../src/processes/process-table.ts";
@@ -180,7 +181,8 @@ export class RepairWorld {
       world.events.push({ name, data });
     };
     const now = (): Instant => clock.now();
-    const watcher = new Watcher(newVantage(), emit);
+    const alert = alertsThrough({ outbox: world.store.outbox, emit });
+    const watcher = new Watcher(newVantage(), { emit, alert });
     const presence = new PresenceBook();
     const finaliser = new Finaliser({
       registry,
@@ -241,6 +243,7 @@ export class RepairWorld {
       paths,
       presence,
       clock: { mono: () => clock.now() },
+      alert,
       settings: () => ({
         enabled: true,
         stopGraceMs: 5000,
@@ -387,6 +390,11 @@ export class RepairWorld {
   async alerts(): Promise<readonly string[]> {
     const rows = await this.store.outbox.due(100);
     return rows.filter((row) => row.kind === "alert").map((row) => row.payload);
+  }
+
+  async alertCauses(): Promise<readonly string[]> {
+    const rows = await this.store.outbox.due(100);
+    return rows.filter((row) => row.kind === "alert").map((row) => row.key);
   }
 
   details() {

@@ -1,0 +1,29 @@
+import { expect, test, vi } from "vitest";
+import type { Emit } from "../telemetry/events.ts";
+import { alertsThrough } from "./raise-alert.ts";
+
+const alert = { cause: "stuck:handlers", title: "All 4 handlers are stuck", details: { runIds: [7] } };
+const stored = { kind: "alert", key: "stuck:handlers", payload: JSON.stringify({ runIds: [7], title: alert.title }) };
+
+test("an alert goes to the outbox, whose delivery tells of it", async () => {
+  const put = vi.fn(async () => undefined);
+  const emit = vi.fn<Emit>();
+  await alertsThrough({ outbox: { put }, emit })(alert);
+  expect(put).toHaveBeenCalledExactlyOnceWith(stored);
+  expect(emit).not.toHaveBeenCalled();
+});
+
+test("where nothing in the process delivers it, it is told at once as well", async () => {
+  const put = vi.fn(async () => undefined);
+  const emit = vi.fn<Emit>();
+  await alertsThrough({ outbox: { put }, emit, tellsHere: true })(alert);
+  expect(put).toHaveBeenCalledTimes(1);
+  expect(emit).toHaveBeenCalledExactlyOnceWith("alert.raised", alert);
+});
+
+test("a store that refuses it leaves the event, which says so", async () => {
+  const emit = vi.fn<Emit>();
+  const put = vi.fn(async () => await Promise.reject(new Error("the disk is full")));
+  await alertsThrough({ outbox: { put }, emit })(alert);
+  expect(emit).toHaveBeenCalledExactlyOnceWith("alert.raised", { ...alert, details: { runIds: [7], notStored: "the disk is full" } });
+});
