@@ -1,6 +1,7 @@
-import { mkdir, symlink, utimes, writeFile } from "node:fs/promises";
+import { chmod, mkdir, symlink, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { skipTest } from "../../test/support/skips.ts";
 import { tempDir } from "../../test/support/temp-dir.ts";
 import { asInstant } from "../domain/time.ts";
 import { HeartbeatWatch } from "./heartbeat-watch.ts";
@@ -51,6 +52,36 @@ test("a folder, a link and a missing file say nothing", async () => {
   expect(await watch.look(at(0))).toBeUndefined();
   await touch(join(dir, "folder"), wall + 1000);
   expect(await watch.look(at(1000))).toBeUndefined();
+});
+
+test("a file that may not be looked at says nothing and breaks nothing; once it may be, it is heard again", async (context) => {
+  const dir = tempDir();
+  const path = join(dir, "closed", "hb");
+  await mkdir(join(dir, "closed"));
+  await writeFile(path, "");
+  await touch(path, wall - 10_000);
+  const watch = new HeartbeatWatch([{ path, by: "mtime" }]);
+  // Nothing is closed to root, so for one look this process is somebody else.
+  const isRoot = process.getuid?.() === 0;
+  if (isRoot && process.seteuid === undefined) skipTest(context, "root cannot become another user here");
+  await chmod(join(dir, "closed"), 0o000);
+  try {
+    if (isRoot) process.seteuid?.(65534);
+    expect(await watch.look(at(0))).toBeUndefined();
+  } finally {
+    if (isRoot) process.seteuid?.(0);
+    await chmod(join(dir, "closed"), 0o700);
+  }
+  expect(await watch.look(at(1000))).toBe(5_000_000 - 10_000);
+});
+
+test("of a file of mode 0000 only the time is asked, so that a touch still counts", async () => {
+  const path = join(tempDir(), "hb");
+  await writeFile(path, "");
+  await chmod(path, 0o000);
+  await touch(path, wall - 10_000);
+  const watch = new HeartbeatWatch([{ path, by: "mtime" }]);
+  expect(await watch.look(at(0))).toBe(5_000_000 - 10_000);
 });
 
 test("growth of a log is progress where the stage says so", async () => {
