@@ -3,7 +3,7 @@
  * Exit code 1 when a figure does not hold; one that could not be measured holds neither way.
  */
 import { parseArgs } from "node:util";
-import type { BenchOptions, Figure } from "./figure.ts";
+import { type BenchOptions, type Figure, unmeasured } from "./figure.ts";
 
 const benches: Readonly<Record<string, () => Promise<(options: BenchOptions) => Promise<readonly Figure[]>>>> = {
   embedded: async () => (await import("./figures/embedded.ts")).embedded,
@@ -27,7 +27,15 @@ const figures: Figure[] = [];
 for (const name of positionals.length === 0 ? Object.keys(benches) : positionals) {
   const bench = await benches[name]?.();
   if (bench === undefined) continue;
-  figures.push(...(await bench({ quick: values.quick, say: (line) => process.stderr.write(`${name}: ${line}\n`) })));
+  const say = (line: string): void => void process.stderr.write(`${name}: ${line}\n`);
+  try {
+    figures.push(...(await bench({ quick: values.quick, say })));
+  } catch (thrown) {
+    // What the others measured is worth keeping.
+    const why = thrown instanceof Error ? thrown.message : String(thrown);
+    say(why);
+    figures.push(unmeasured(name, "", "", why));
+  }
 }
 process.stdout.write(values.json ? `${JSON.stringify({ figures }, undefined, 2)}\n` : table(figures));
 process.exitCode = figures.some(({ holds }) => holds === false) ? 1 : 0;

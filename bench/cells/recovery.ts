@@ -35,8 +35,6 @@ async function killRuns(folder: string, daemon: BenchDaemon): Promise<Readonly<R
     const { items } = await daemon.client.call(api.listItems, { query: { pipeline: "bench", key } });
     const [item] = items;
     if (item !== undefined) await daemon.client.call(api.cancelItem, { params: { id: item.id }, body: {} });
-    // A handler host that was killed twice within a short time is started again more slowly.
-    if (what === "handler") await pause(2000);
   }
   return { samples: nextAfterMs };
 }

@@ -7,10 +7,10 @@ import { countTurnedSilent } from "../liveness/vantage-mode.ts";
 import { explainWorker, judgeWorker, type WorkerVerdict } from "../liveness/worker-policy.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
 import type { HostIdentity, ProcessIdentity, ProcessProbe } from "../processes/identity.ts";
-import type { HeldRun, LiveRun } from "../store/port/runs.ts";
+import type { HeldRun, LiveRun, LossProgress } from "../store/port/runs.ts";
 import type { SessionPresence } from "../store/port/workers.ts";
 import type { Store } from "../store/store.ts";
-import { settlementOfFailure } from "../worker/settling.ts";
+import { neverStartedDeathsBefore, settlementOfFailure } from "../worker/settling.ts";
 import type { Loop, TickContext, TickReport } from "./loop.ts";
 import type { PresenceBook } from "./presence-book.ts";
 import type { Watcher } from "./watcher.ts";
@@ -37,6 +37,19 @@ const pageSize = 500;
 /** What ended with the process of its session. Commands may live on, and the outcome of an exit on record is known. */
 const isLost = (run: HeldRun): boolean => run.kind === "handler" && run.state !== "exited";
 const keyOf = (run: HeldRun): string => `${run.runId}/${run.ownerEpoch}`;
+
+/** Hosts of which sessions with differing boot ids were both heard since then, as `listHostConflicts` finds them: cloned machines. */
+function hostConflictsOf(alive: readonly SessionPresence[], heardSince: Instant): ReadonlySet<HostId> {
+  const bootOf = new Map<HostId, string>();
+  const conflicts = new Set<HostId>();
+  for (const { process, lastHeardAt } of alive) {
+    if (lastHeardAt < heardSince) continue;
+    const known = bootOf.get(process.hostId);
+    if (known === undefined) bootOf.set(process.hostId, process.bootId);
+    else if (known !== process.bootId) conflicts.add(process.hostId);
+  }
+  return conflicts;
+}
 
 /** Judges sessions: what is proved dead, or silent beyond every doubt, is buried, and what it held goes back. */
 export class WorkerReaper implements Loop {
@@ -70,19 +83,22 @@ export class WorkerReaper implements Loop {
     const { deadAfterMs } = this.#deps.settings();
     const alive = await store.workers.listPresence();
     this.#sessions = alive.map((worker) => worker.process);
-    const conflicts = new Set(await store.workers.listHostConflicts(addMs(context.now, -deadAfterMs)));
+    const conflicts = hostConflictsOf(alive, addMs(context.now, -deadAfterMs));
     this.#observeScope(alive, conflicts, context.now);
     const lives = this.#deps.probe.observeMany(alive.map((worker) => worker.process));
     const would: string[] = [];
     let buried = 0;
     let lost = 0;
+    const view = this.#deps.watcher.view("workers");
     for (const [at, worker] of alive.entries()) {
       const life = lives[at];
+      // Nothing but a dead process ends a session that was heard within the limit: most are, each second, and need no judging.
+      if (life?.kind !== "dead" && context.now - worker.lastHeardAt < deadAfterMs) continue;
       const verdict = judgeWorker(
         { workerId: worker.id, heardAt: worker.lastHeardAt, channel: "throughMe" },
         { process: { pid: worker.process.pid, life: life?.kind ?? "unknown" }, hostConflict: conflicts.has(worker.process.hostId) },
         { deadAfterMs },
-        this.#deps.watcher.view("workers"),
+        view,
         context.now,
       );
       if (verdict.kind !== "dead") continue;
@@ -126,12 +142,13 @@ export class WorkerReaper implements Loop {
 
   /** What ended sessions held. Starts from the store, so that a crash between a burial and this loses nothing. */
   async #giveBack(context: TickContext): Promise<{ readonly settled: number; readonly failed: number; readonly more: boolean }> {
-    const { store } = this.#deps;
+    const { store, random } = this.#deps;
     const ended = await store.workers.listEndedHolding(pageSize);
     if (ended.length === 0) return { settled: 0, failed: 0, more: false };
     let settled = 0;
     let pages = 0;
     let more = true;
+    let event: LossProgress | undefined;
     const { recoverySpreadMs } = this.#deps.settings();
     while (more && pages < pagesPerTick && !context.signal.aborted) {
       const page = await store.runs.settleLostPage({
@@ -139,9 +156,11 @@ export class WorkerReaper implements Loop {
         limit: lostPageSize,
         reason: "session_dead",
         actor: this.name,
-        spreadMs: recoverySpreadMs,
-        spreadFrom: context.now,
+        recoverySpreadMs,
+        random,
+        ...(event === undefined ? {} : { event }),
       });
+      event = page.event;
       settled += page.settled;
       more = page.more;
       pages++;
@@ -208,6 +227,7 @@ export class WorkerReaper implements Loop {
         reason: "session_dead",
         evidence: { judgedAt: context.now, worker: run.supervisor, startedAt: run.startedAt },
         spreadMs: spreadDelayMs({ ...at, recoverySpreadMs }),
+        ...(run.state === "reserved" ? { neverStartedDeaths: neverStartedDeathsBefore(await store.runs.ofJob(run.jobId), run.id) } : {}),
       },
       { registry, random, now: asInstant(context.now), actor: this.name },
     );
