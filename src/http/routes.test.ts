@@ -112,7 +112,7 @@ test("the check of the store names a job whose last attempt should be stopped by
   expect((await request("GET", "/v1/store/check")).body.unstoppable).toEqual([]);
   advance(1);
   const stopBy = startedAt + 17_000;
-  expect((await request("GET", "/v1/store/check")).body.unstoppable).toEqual([{ jobId, queue: "comics/prep", attempt: 1, stopBy }]);
+  expect((await request("GET", "/v1/store/check")).body.unstoppable).toEqual([{ jobId, attempt: 1, attemptOf: jobId, stopBy }]);
 });
 
 test("GET /queue shows the reaper under the names its operators know, and zeros for a fresh process [B-61] [B-62]", async () => {
@@ -326,4 +326,32 @@ test("why tells of a waiting job who holds the slot that it needs", async () => 
   expect((await request("GET", `/v1/why?item=${jobs[0].itemId}`)).body.headline).toContain("is active in stage prep");
   expect((await request("GET", "/v1/why?job=1&item=1")).status).toBe(400);
   expect((await request("GET", "/v1/why")).status).toBe(400);
+});
+
+test("a stage that passed and left something behind is told once as the holder of its slot, though the next job waits for it too", async () => {
+  const { request, services, worker, claim, advance } = await apiDaemon();
+  const { store, commands, registry } = services;
+  await commands.submit({ pipeline: "comics", key: "a", actor: "t" });
+  await commands.submit({ pipeline: "comics", key: "b", actor: "t" });
+  const [run] = await claim(await worker(), ["comics/prep"]);
+  if (run === undefined) throw new Error("nothing was claimed");
+  const { runId, jobId } = run;
+  const now = store.now();
+  const fence = { runId, ownerEpoch: firstOwnerEpoch };
+  await store.runs.start([{ ...fence, startedAt: now, limits: { maxRunningMs: 1000 }, checkAt: now }]);
+  const pipelineVersion = registry.get("comics")?.version ?? "";
+  const next = { kind: "next", stage: "ocr", queue: "comics/ocr", maxAttempts: 3, maxLosses: null, priority: 0, agent: null } as const;
+  const then = { to: "done", advance: { ...next, pipelineVersion } } as const;
+  await store.runs.settle([{ ...fence, jobId, outcome: "succeeded", reason: "ok", spend: "attempt", stopBy: now, then }]);
+  advance(1);
+  const [following] = (await request("GET", "/v1/jobs?queue=comics%2Focr")).body.jobs;
+  const waits = { attempt: 1, attemptOf: jobId, stopBy: now };
+  const { unstoppable } = (await request("GET", "/v1/store/check")).body;
+  expect(unstoppable).toEqual([
+    { jobId, ...waits },
+    { jobId: following.id, ...waits },
+  ]);
+  const [queued] = (await request("GET", "/v1/jobs?queue=comics%2Fprep&state=queued")).body.jobs;
+  const { headline } = (await request("GET", `/v1/why?job=${queued.id}`)).body;
+  expect(headline).toContain(`The one slot of comics.prep is taken, by attempt 1 of job:${jobId} (being stopped).`);
 });

@@ -15,6 +15,9 @@ export async function run({ connect, host, json }: CommandContext, { args: [what
     if (held === undefined) throw new WakefulError("conflict", `item:${id} has no held job.`);
     jobId = held.id;
   }
-  const answer = await client.call(api.unholdJob, { params: { id: jobId }, body: { force: flagOption(options, "force") } });
-  host.output.out(json ? `${JSON.stringify(answer)}\n` : `job:${jobId} has one more attempt\n`);
+  const force = flagOption(options, "force");
+  const answer = await client.call(api.unholdJob, { params: { id: jobId }, body: { force } });
+  // With force a job that was not held is only unblocked, whatever else it has left.
+  const said = force ? "waits for no earlier attempt any more; if it was held, it has one more attempt" : "has one more attempt";
+  host.output.out(json ? `${JSON.stringify(answer)}\n` : `job:${jobId} ${said}\n`);
 }

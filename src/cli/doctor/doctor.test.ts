@@ -103,12 +103,10 @@ test("broken pages, broken invariants, a clock ahead and dead deliveries are pro
 });
 
 test("a job whose last attempt cannot be stopped is a problem, with the way out", () => {
-  const [found] = problems(
-    checkStored({ ...sound, now: 9000, unstoppable: [{ jobId: 7, queue: "p/work", attempt: 2, stopBy: 4000 }] }, 9000),
-  );
+  const [found] = problems(checkStored({ ...sound, now: 9000, unstoppable: [{ jobId: 7, attempt: 2, attemptOf: 6, stopBy: 4000 }] }, 9000));
   expect(found).toMatchObject({
     check: "job 7",
-    text: "attempt 2 on p/work should have been stopped 5 s ago, and is not proved to be",
+    text: "it waits for attempt 2 of job 6, which should have been stopped 5 s ago, and is not proved to be",
     remedy: expect.stringContaining("`wakeful unhold job:7 --force`"),
   });
 });

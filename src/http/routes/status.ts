@@ -49,7 +49,7 @@ export function statusRoutes(app: FastifyInstance, { store, loops, readiness, me
     const unstoppable = blocked
       .filter(({ stopBy }) => stopBy < now)
       .slice(0, unstoppableMax)
-      .map(({ jobId, queue, stopBy, run }) => ({ jobId, queue, attempt: run.attempt, stopBy }));
+      .map(({ jobId, stopBy, run }) => ({ jobId, attempt: run.attempt, attemptOf: run.jobId, stopBy }));
     return { integrity, breaches, now, newestAt: newestAt ?? null, sizeBytes, outboxWaiting, outboxDead, unstoppable };
   });
 

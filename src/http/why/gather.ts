@@ -112,9 +112,11 @@ async function waitingOf(job: JobRow, { store, registry }: Pick<Sources, "store"
 async function holdersOf(key: string, store: Store): Promise<readonly SlotHolder[]> {
   const [live, stopping] = await Promise.all([store.runs.listAllLive({ limit: lookMax }), store.runs.listBlocked({ limit: lookMax })]);
   const holds = (run: RunRow | LiveRun): boolean => run.slotKey === key;
+  // One run may block two jobs: its own, and that of the stage which follows.
+  const ended = new Map(stopping.filter(({ run }) => holds(run)).map(({ run }) => [run.id, run] as const));
   return [
     ...live.filter(holds).map(({ jobId, attempt }) => ({ jobId, attempt, stopping: false })),
-    ...stopping.filter(({ run }) => holds(run)).map(({ jobId, run }) => ({ jobId, attempt: run.attempt, stopping: true })),
+    ...[...ended.values()].map(({ jobId, attempt }) => ({ jobId, attempt, stopping: true })),
   ];
 }
 
