@@ -27,6 +27,16 @@ test.each([
   expect(out + err).toMatch(text);
 });
 
+test.each([[["frobnicate"]], [["ls", "--bogus"]], [["show"]], [["why", "item:1", "more"]]])(
+  "a call that cannot be understood, %j, answers in JSON too when asked to",
+  async (argv) => {
+    const { code, out, err } = await cli([...argv, "--json"]);
+    expect([code, err]).toEqual([2, ""]);
+    expect(JSON.parse(out)).toMatchObject({ error: { code: "bad_request", message: expect.stringContaining("error: ") } });
+    expect(await cli(argv)).toMatchObject({ code: 2, out: "", err: expect.stringContaining("error: ") });
+  },
+);
+
 test("the exit code is that of the error's code, and --json prints the error as an object", async () => {
   const daemon = await apiDaemon();
   expect(await cli(["show", "job:9"], { daemon })).toEqual({ code: 4, out: "", err: "There is no job 9.\n" });

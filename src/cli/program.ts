@@ -1,6 +1,6 @@
 import { Command, CommanderError } from "commander";
 import { errorCodes } from "../domain/error-codes.ts";
-import { isWakefulError } from "../domain/errors.ts";
+import { isWakefulError, WakefulError } from "../domain/errors.ts";
 import { withoutControls } from "../protocol/terminal-text.ts";
 import { type CommandContext, type CommandSpec, type Options, textOption } from "./command.ts";
 import { commands } from "./commands.ts";
@@ -21,21 +21,29 @@ export interface CliRequest {
 /** Runs one command line; resolves to its exit code and never rejects. */
 export async function runCli({ argv, host, connect }: CliRequest): Promise<number> {
   let exitCode = 0;
-  const program = buildProgram(host, async (spec, args, options) => {
+  const json = argv.slice(0, argv.includes("--") ? argv.indexOf("--") : undefined).includes("--json");
+  const complaints: string[] = [];
+  const complain = (text: string): void => void (json ? complaints.push(text) : host.output.err(text));
+  const program = buildProgram({ host, complain }, async (spec, args, options) => {
     exitCode = await callCommand({ spec, args, options, host, connect });
   });
   try {
     await program.parseAsync([...argv], { from: "user" });
     return exitCode;
   } catch (thrown) {
+    if (!(thrown instanceof CommanderError)) return failed(thrown, { host, json });
     // Commander has printed what it has to say; `--help` and `--version` come this way too, with 0.
-    if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? 0 : usageExitCode;
-    return failed(thrown, { host, json: argv.includes("--json") });
+    if (thrown.exitCode === 0) return 0;
+    if (json) failed(new WakefulError("bad_request", complaints.join("\n")), { host, json });
+    return usageExitCode;
   }
 }
 
-function buildProgram(host: CliHost, call: (spec: CommandSpec, args: readonly string[], options: Options) => Promise<void>): Command {
-  const output = { writeOut: (text: string) => host.output.out(text), writeErr: (text: string) => host.output.err(text.trimEnd()) };
+function buildProgram(
+  { host, complain }: { readonly host: CliHost; readonly complain: (text: string) => void },
+  call: (spec: CommandSpec, args: readonly string[], options: Options) => Promise<void>,
+): Command {
+  const output = { writeOut: (text: string) => host.output.out(text), writeErr: (text: string) => complain(text.trimEnd()) };
   const program = new Command("wakeful")
     .description("A self-healing orchestrator.")
     .version(host.version)

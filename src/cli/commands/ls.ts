@@ -9,7 +9,7 @@ export async function run({ connect, host, json }: CommandContext, { args: [what
     const nearest = nearestWord(what, Object.keys(listings));
     throw new WakefulError(
       "bad_request",
-      `There is no list of "${what}"${nearest === undefined ? "" : `; did you mean "${nearest}"?`} There are ${Object.keys(listings).join(", ")}.`,
+      `There is no list of "${what}"${nearest === undefined ? "." : `; did you mean "${nearest}"?`} There are ${Object.keys(listings).join(", ")}.`,
     );
   }
   const { client } = await connect({ offline: true });
