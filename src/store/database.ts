@@ -162,6 +162,7 @@ export interface RunsTable {
   message: Maybe<string>;
   evidence: Maybe<string>;
   spent: Maybe<Spend>;
+  by_session_death: FlagWithDefault;
 }
 
 /** Who holds a lease or waits for one: a run, or a registered process. */

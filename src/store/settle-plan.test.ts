@@ -130,42 +130,59 @@ test("a success is plain only when it says nothing of its own", () => {
   }
 });
 
-const lost = (overrides: Partial<LostRun> = {}): LostRun => ({ ...facts(), neverStartedBefore: 0, ...overrides });
-const event = { now, reason: "dead_pid", actor: "worker-reaper", spread: undefined };
+const lost = (overrides: Partial<LostRun> = {}): LostRun => ({ ...facts(), neverStartedDeaths: 0, ...overrides });
+const event = { now, reason: "dead_pid", actor: "worker-reaper", random: () => 0, recoverySpreadMs: 10_000 };
+const alone = { index: 0, total: 1 };
 
 test("a loss spends a loss where the job counts them, else an attempt; the last of either ends the job", () => {
-  expect(planLoss(lost({ attempts: 1 }), event)).toMatchObject({ outcome: "lost", spent: "attempt", jobState: "queued", attempts: 1 });
-  expect(planLoss(lost({ attempts: 2 }), event)).toMatchObject({ jobState: "failed" });
-  expect(planLoss(lost({ maxLosses: 3, losses: 1 }), event)).toMatchObject({ spent: "loss", jobState: "queued", attempts: 0, losses: 2 });
-  expect(planLoss(lost({ maxLosses: 3, losses: 2 }), event)).toMatchObject({ jobState: "held", losses: 3 });
+  expect(planLoss(lost({ attempts: 1 }), alone, event)).toMatchObject({
+    outcome: "lost",
+    spent: "attempt",
+    jobState: "queued",
+    attempts: 1,
+  });
+  expect(planLoss(lost({ attempts: 2 }), alone, event)).toMatchObject({ jobState: "failed" });
+  expect(planLoss(lost({ maxLosses: 3, losses: 1 }), alone, event)).toMatchObject({
+    spent: "loss",
+    jobState: "scheduled",
+    attempts: 0,
+    losses: 2,
+  });
+  expect(planLoss(lost({ maxLosses: 3, losses: 2 }), alone, event)).toMatchObject({ jobState: "held", losses: 3 });
 });
 
 test("an unstarted run is lost unspent, but not for ever", () => {
   const reserved = { state: "reserved", attempts: 0 } as const;
-  expect(planLoss(lost(reserved), event)).toMatchObject({
+  expect(planLoss(lost(reserved), alone, event)).toMatchObject({
     outcome: "never_started",
     spent: "nothing",
     jobState: "queued",
     attempts: 0,
     lastLossAt: null,
   });
-  expect(planLoss(lost({ ...reserved, neverStartedBefore: 3 }), event)).toMatchObject({ spent: "attempt", attempts: 1 });
-  expect(planLoss(lost({ ...reserved, attempts: 1, neverStartedBefore: 3 }), event)).toMatchObject({
+  expect(planLoss(lost({ ...reserved, neverStartedDeaths: 3 }), alone, event)).toMatchObject({ spent: "attempt", attempts: 1 });
+  expect(planLoss(lost({ ...reserved, attempts: 1, neverStartedDeaths: 3 }), alone, event)).toMatchObject({
     spent: "attempt",
     jobState: "failed",
   });
 });
 
-test("a spread gives each job a place of its own within it; a job lost twice within a minute waits longer each time", () => {
-  const spread = { from: now, overMs: 10_000 };
-  const places = Array.from({ length: 50 }, (_, id) => planLoss(lost({ jobId: asJobId(id + 1) }), { ...event, spread }).runAt ?? 0);
-  expect(new Set(places).size).toBe(50);
-  for (const place of places) {
-    expect(place).toBeGreaterThanOrEqual(now);
-    expect(place).toBeLessThan(now + 10_000);
-  }
+test("jobs beyond the first hundred of one event come back evenly over the spread", () => {
+  const waits = Array.from({ length: 150 }, (_, index) => (planLoss(lost(), { index, total: 150 }, event).runAt ?? 0) - now);
+  expect(waits.slice(0, 100)).toEqual(Array.from({ length: 100 }, () => 0));
+  expect(waits.slice(100)).toEqual(Array.from({ length: 50 }, (_, index) => 200 * (index + 1)));
+});
+
+test("a first loss comes back at once, each further one after a longer delay with jitter, as the retry contract says", () => {
   const soon = addMs(now, -1_000);
-  const waits = [0, 1, 2].map((losses) => (planLoss(lost({ maxLosses: 9, losses, lastLossAt: soon }), event).runAt ?? 0) - now);
-  expect(waits).toEqual([1_000, 2_000, 4_000]);
-  expect(planLoss(lost({ lastLossAt: addMs(now, -60_000) }), event).jobState).toBe("queued");
+  const waitAfter = (losses: number, random: () => number) =>
+    (planLoss(lost({ maxLosses: 9, losses, lastLossAt: losses === 0 ? null : soon }), alone, { ...event, random }).runAt ?? 0) - now;
+  expect([0, 1, 2, 3].map((losses) => waitAfter(losses, () => 0))).toEqual([0, 500, 1_000, 2_000]);
+  expect([0, 1, 2, 3].map((losses) => waitAfter(losses, () => 0.5))).toEqual([0, 750, 1_500, 3_000]);
+  const longAgo = lost({ attempts: 2, maxAttempts: 9, lastLossAt: addMs(now, -3_600_000) });
+  expect(planLoss(longAgo, alone, event), "a second loss waits, however long ago the first was").toMatchObject({ jobState: "scheduled" });
+});
+
+test("a lost foreground run is cancelled, for nobody else would start its command", () => {
+  expect(planLoss(lost({ queue: "run" }), alone, event)).toMatchObject({ jobState: "cancelled", alert: null });
 });

@@ -5,8 +5,10 @@ import type { JobState, RunOutcome, RunState } from "../domain/lifecycles.ts";
 import { runTaskName } from "../domain/run-task.ts";
 import type { DurationMs, Instant } from "../domain/time.ts";
 import { addMs } from "../domain/time.ts";
+import { changeAfter, type RunOutcome as EndedRun, type JobChange } from "../liveness/outcome-policy.ts";
+import { defaultRetryDelay, type Random, spreadDelayMs } from "../liveness/retry-delay.ts";
 import type { JobAlert } from "./job-alert.ts";
-import type { FencedAnswer, Settlement } from "./port/runs.ts";
+import type { AfterRun, FencedAnswer, LossProgress, Settlement } from "./port/runs.ts";
 import type { StoreHint } from "./store.ts";
 
 /** A run and its job as they stand inside the settling transaction: all that the rules of settling look at. */
@@ -51,6 +53,7 @@ export interface RunEnd {
   /** Null leaves what is on record. */
   readonly startedAt: Instant | null;
   readonly spent: Spend;
+  readonly bySessionDeath: boolean;
   readonly jobState: Exclude<JobState, "running">;
   /** When the job may be claimed again; null for a job that may not. */
   readonly runAt: Instant | null;
@@ -146,6 +149,7 @@ function planEnd(settlement: Settlement, facts: RunFacts, now: Instant): RunEnd 
     exitCode: settlement.exitCode ?? null,
     startedAt: settlement.startedAt ?? null,
     spent: spend,
+    bySessionDeath: outcome === "never_started" && settlement.bySessionDeath === true,
     jobState,
     runAt: jobState === "queued" || jobState === "scheduled" ? ((then.to === "queued" ? then.runAt : undefined) ?? now) : null,
     finishedAt: final ? now : null,
@@ -186,67 +190,65 @@ export function lateResult(settlement: Settlement, why: string): string {
   return JSON.stringify({ ownerEpoch, outcome, reason, message, exitCode, then: then.to, why });
 }
 
-/** A second loss within this long makes the job wait, so that a job which kills its workers does not do so at full speed. */
-const quickLossMs: DurationMs = 60_000;
-const quickLossDelayMs: DurationMs = 1_000;
-const quickLossDelayMsMax: DurationMs = 60_000;
-/** After this many never-started ends in a row, each further one spends an attempt. */
-export const freeNeverStartedEnds = 3;
-
-/** Runs lost by one event beyond which their jobs do not all come back at once. */
-export const spreadBeyond = 100;
-
+/** A run that a dead session held, with the ends as never started by the death of a session directly before it. */
 export interface LostRun extends RunFacts {
-  /** Never-started ends directly before this run, counted up to {@link freeNeverStartedEnds}. */
-  readonly neverStartedBefore: number;
+  readonly neverStartedDeaths: number;
 }
 
+/** What the runs of one page have in common. */
 export interface LossEvent {
   readonly now: Instant;
   readonly reason: string;
   readonly actor: string;
-  /** Undefined: few enough to go back at once. */
-  readonly spread: { readonly from: Instant; readonly overMs: DurationMs } | undefined;
+  readonly random: Random;
+  readonly recoverySpreadMs: DurationMs;
 }
 
-/** The end of a plain job's run whose process died with its session: the job goes back, or ends, by its own counters. */
-export function planLoss(lost: LostRun, event: LossEvent): RunEnd {
+/**
+ * The end of a plain job's run whose process died with its session, by the retry contract.
+ *
+ * @param at - The run's place among all that the event ends.
+ */
+export function planLoss(lost: LostRun, at: LossProgress, event: LossEvent): RunEnd {
+  const { now, random, recoverySpreadMs } = event;
   const started = lost.state !== "reserved";
-  const spend: Spend = started
-    ? lost.maxLosses === null
-      ? "attempt"
-      : "loss"
-    : lost.neverStartedBefore >= freeNeverStartedEnds
-      ? "attempt"
-      : "nothing";
-  const runAt = Math.max(spreadInstant(lost.jobId, event), started ? afterQuickLoss(lost, event.now) : 0) as Instant;
-  const exhausted = spend === "loss" && lost.maxLosses !== null && lost.losses + 1 >= lost.maxLosses;
-  const outcome = started ? "lost" : "never_started";
+  const outcome: EndedRun = started
+    ? { kind: "lost", reason: `the process of worker ${lost.workerId ?? "?"} that ran attempt ${lost.attempt} is gone` }
+    : { kind: "never_started", reason: `worker ${lost.workerId ?? "?"} went before attempt ${lost.attempt} started`, bySessionDeath: true };
+  const change = changeAfter(outcome, {
+    counted: started,
+    // A plain job has no stage whose policy would say otherwise.
+    budget: { ...lost, onExhausted: "fail" },
+    delay: defaultRetryDelay,
+    lastLostAt: lost.lastLossAt ?? undefined,
+    now,
+    random,
+  });
   const settlement: Settlement = {
     runId: lost.runId,
     ownerEpoch: lost.ownerEpoch,
     jobId: lost.jobId,
-    outcome,
+    outcome: started ? "lost" : "never_started",
     reason: event.reason,
-    message: started
-      ? `the process of worker ${lost.workerId ?? "?"} that ran attempt ${lost.attempt} is gone`
-      : `worker ${lost.workerId ?? "?"} went before attempt ${lost.attempt} started`,
-    spend,
-    then: exhausted ? { to: "held" } : { to: "queued", runAt },
+    message: outcome.reason,
+    spend: change.spent,
+    bySessionDeath: !started,
+    then: afterChange(lost.queue, change.to, { now, delayMs: change.delayMs + spreadDelayMs({ ...at, recoverySpreadMs }) }),
     actor: event.actor,
   };
-  return planEnd(settlement, lost, event.now);
+  return planEnd(settlement, lost, now);
 }
 
-/** The same job always falls on the same place of the spread; neighbours fall far apart. */
-function spreadInstant(jobId: JobId, event: LossEvent): number {
-  if (event.spread === undefined || event.spread.overMs <= 0) return 0;
-  return event.spread.from + ((jobId * 7919) % event.spread.overMs);
-}
-
-function afterQuickLoss(lost: LostRun, now: Instant): number {
-  if (lost.lastLossAt === null || now - lost.lastLossAt >= quickLossMs) return 0;
-  return addMs(now, Math.min(quickLossDelayMsMax, quickLossDelayMs * 2 ** Math.min(lost.losses, 6)));
+/** What the retry contract's answer means for a job of `queue`. */
+export function afterChange(
+  queue: string,
+  to: JobChange["to"],
+  { now, delayMs }: { readonly now: Instant; readonly delayMs: DurationMs },
+): AfterRun {
+  // Whoever called `wakeful run` is gone, and nobody else would start its command.
+  if (to === "queued" && queue === runTaskName) return { to: "cancelled" };
+  if (to === "queued" && delayMs > 0) return { to: "queued", runAt: addMs(now, delayMs) };
+  return { to: to === "done" ? "failed" : to };
 }
 
 /** Whom the end of a run may interest. */

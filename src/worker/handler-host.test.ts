@@ -4,9 +4,9 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { bundleHandlerHost, type HostBench, hostBench } from "../../test/support/handler-host.ts";
 import { until } from "../../test/support/until.ts";
 import { asJobId, type JobId } from "../domain/ids.ts";
-import { createProcessProbe } from "../processes/identity.ts";
-import { definePipeline, handler } from "../pipelines/typescript.ts";
 import { PipelineRegistry } from "../pipelines/registry.ts";
+import { definePipeline, handler } from "../pipelines/typescript.ts";
+import { createProcessProbe } from "../processes/identity.ts";
 import { hostRecordPath, stopLeftoverHost } from "./leftover-host.ts";
 
 let program = "";
@@ -127,8 +127,8 @@ test("after kill -9 the host is started again, and what it ran is left to the ve
     limit: 100,
     reason: "worker_dead",
     actor: "worker-reaper",
-    spreadMs: 0,
-    spreadFrom: bench.store.now(),
+    recoverySpreadMs: 0,
+    random: () => 0,
   };
   expect((await bench.store.runs.settleLostPage(page)).settled).toBe(1);
   await until(async () => (await stateOf(bench, id)) === "done");
@@ -258,8 +258,8 @@ test("a module that exits the process, at once or later, never takes the daemon 
     limit: 100,
     reason: "worker_dead",
     actor: "worker-reaper",
-    spreadMs: 0,
-    spreadFrom: bench.store.now(),
+    recoverySpreadMs: 0,
+    random: () => 0,
   };
   await bench.store.runs.settleLostPage(page);
   await until(async () => (await stateOf(bench, id)) === "done");

@@ -1,11 +1,11 @@
 import type { RunId } from "../domain/ids.ts";
 import type { RunOutcome as StoredOutcome } from "../domain/lifecycles.ts";
-import { runTaskName } from "../domain/run-task.ts";
-import { addMs, type DurationMs, type Instant } from "../domain/time.ts";
-import { changeAfter, type JobBudget, type JobChange, type RunOutcome } from "../liveness/outcome-policy.ts";
+import type { Instant } from "../domain/time.ts";
+import { changeAfter, type JobBudget, type RunOutcome } from "../liveness/outcome-policy.ts";
 import { defaultRetryDelay, type Random, type RetryDelay } from "../liveness/retry-delay.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
-import type { Advance, AfterRun, LiveRun, RunRow, Settlement } from "../store/port/runs.ts";
+import type { Advance, LiveRun, RunRow, Settlement } from "../store/port/runs.ts";
+import { afterChange } from "../store/settle-plan.ts";
 
 /** What the settlement of a run's end needs besides the run itself. */
 export interface SettlingContext {
@@ -66,7 +66,7 @@ export function settlementOfFailure(run: LiveRun, outcome: RunOutcome, details: 
     now: context.now,
     random: context.random,
   });
-  const then = afterRun(run, change.to, { now: context.now, delayMs: change.delayMs + (details.spreadMs ?? 0) });
+  const then = afterChange(run.queue, change.to, { now: context.now, delayMs: change.delayMs + (details.spreadMs ?? 0) });
   return {
     ...fenceOf(run),
     outcome: storedOutcome[outcome.kind],
@@ -74,19 +74,13 @@ export function settlementOfFailure(run: LiveRun, outcome: RunOutcome, details: 
     // Without the run id, which means nothing to people; the job's own error gets it from the store.
     message: outcome.reason,
     spend: change.spent,
+    ...(outcome.bySessionDeath === true ? { bySessionDeath: true } : {}),
     then,
     actor: context.actor,
     ...(details.evidence === undefined ? {} : { evidence: JSON.stringify(details.evidence) }),
     ...(details.exitCode === undefined ? {} : { exitCode: details.exitCode }),
     ...(details.stopBy === undefined ? {} : { stopBy: details.stopBy }),
   };
-}
-
-function afterRun(run: LiveRun, to: JobChange["to"], { now, delayMs }: { readonly now: Instant; readonly delayMs: DurationMs }): AfterRun {
-  // Whoever called `wakeful run` is gone, and nobody else would start its command.
-  if (to === "queued" && run.queue === runTaskName) return { to: "cancelled" };
-  if (to === "queued" && delayMs > 0) return { to: "queued", runAt: addMs(now, delayMs) };
-  return { to: to === "done" ? "failed" : to };
 }
 
 /** The settlement of a clean success: done and, where its stage is still pending, the advance in the same transaction. */
@@ -108,24 +102,12 @@ export function settlementOfSuccess(
   };
 }
 
-/** Ends as never started by the death of whoever had claimed the run: too many in a row cost the job an attempt each. */
-const sessionDeaths: ReadonlySet<string> = new Set([
-  "nogo",
-  "session_dead",
-  "session_silent",
-  "supervisor_dead",
-  "dead_pid",
-  "other_boot",
-  "wrapper_dead",
-  "start_failed",
-]);
-
-/** How many runs directly before `runId` ended so; a claim that merely got lost neither counts nor breaks the row. */
+/** How many runs directly before `runId` ended as never started by the death of whoever had claimed them; a claim that merely got lost neither counts nor breaks the row. */
 export function neverStartedDeathsBefore(runs: readonly RunRow[], runId: RunId): number {
   let deaths = 0;
   for (const before of runs.filter((run) => run.id < runId).toReversed()) {
     if (before.outcome !== "never_started" && before.outcome !== "released") break;
-    if (before.outcome === "never_started" && sessionDeaths.has(before.reason ?? "")) deaths++;
+    if (before.bySessionDeath) deaths++;
   }
   return deaths;
 }

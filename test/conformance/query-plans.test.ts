@@ -57,8 +57,8 @@ async function exercise(store: Store): Promise<void> {
     limit: 100,
     reason: "dead_pid",
     actor: "a",
-    spreadMs: 1,
-    spreadFrom: store.now(),
+    recoverySpreadMs: 1,
+    random: () => 0,
   });
   await store.workers.listAlive();
   await store.items.listStranded({ limit: 100 });

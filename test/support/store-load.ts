@@ -16,7 +16,7 @@ export async function requeueLeftovers(store: Store): Promise<void> {
     const live = await store.runs.listAllLive({ limit: 200 });
     if (live.length === 0) break;
     const workerIds = [...new Set(live.flatMap((run) => (run.workerId === null ? [] : [run.workerId])))];
-    const page = { workerIds, limit: 200, reason: "dead_pid", actor: "test", spreadMs: 1, spreadFrom: store.now() };
+    const page = { workerIds, limit: 200, reason: "dead_pid", actor: "test", recoverySpreadMs: 1, random: () => 0 };
     const { settled } = await store.runs.settleLostPage(page);
     if (settled > 0) continue;
     const lost = live.map(

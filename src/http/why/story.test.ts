@@ -69,6 +69,7 @@ const run = (changes: Partial<RunRow> = {}): RunRow => ({
   message: null,
   evidence: null,
   spent: null,
+  bySessionDeath: false,
   suspendedMs: 0,
   ...changes,
 });

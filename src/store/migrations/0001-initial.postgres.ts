@@ -179,6 +179,7 @@ create table runs (
   message text,
   evidence text,
   spent text check (spent in ('nothing', 'attempt', 'loss')),
+  by_session_death boolean not null default false,
   check ((ended_at is null) = (state <> 'ended')),
   check ((outcome is null) = (state <> 'ended'))
 ) with (fillfactor = 50);

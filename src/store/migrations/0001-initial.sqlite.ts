@@ -196,6 +196,7 @@ create table runs (
   message text,
   evidence text,
   spent text check (spent = 'attempt' or spent = 'nothing' or spent = 'loss'),
+  by_session_death integer not null default 0,
   check ((ended_at is null) = (state <> 'ended')),
   check ((outcome is null) = (state <> 'ended'))
 );

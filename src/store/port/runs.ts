@@ -89,6 +89,8 @@ export interface RunRow {
   readonly message: string | null;
   readonly evidence: JsonText | null;
   readonly spent: Spend | null;
+  /** Ended as never started, and by the death of whoever had claimed it: of many in a row each costs an attempt. */
+  readonly bySessionDeath: boolean;
   /** Awake time lost to recorded suspends of its host since the start, in milliseconds. */
   readonly suspendedMs: DurationMs;
 }
@@ -135,6 +137,8 @@ export interface Settlement extends Fence {
   /** Start of a run that the store still holds as reserved: its start is folded into its end. */
   readonly startedAt?: Instant;
   readonly spend: Spend;
+  /** Of a run that never started: the death of whoever had claimed it was the cause. Default false. */
+  readonly bySessionDeath?: boolean;
   readonly then: AfterRun;
   /** Set when its process may still live: the job is not claimable, its slot and leases stay taken, until {@link RunsStore.clearBlocks}. */
   readonly stopBy?: Instant;
@@ -202,6 +206,12 @@ export interface HeldRun extends Fence {
   readonly state: RunState;
 }
 
+/** How far the pages of one event have come: the place of the next run among all that it ends. */
+export interface LossProgress {
+  readonly index: number;
+  readonly total: number;
+}
+
 export interface RunsStore {
   /** Takes jobs in (priority, id) order within each queue, the queues merged. One group commit with other callers. */
   claim(request: ClaimRequest): Promise<readonly ClaimedRun[]>;
@@ -265,10 +275,13 @@ export interface RunsStore {
     readonly limit: number;
     readonly reason: string;
     readonly actor: string;
-    /** New runs are spread over this long when more than 100 jobs are lost by one event. */
-    readonly spreadMs: DurationMs;
-    readonly spreadFrom: Instant;
-  }): Promise<{ readonly settled: number; readonly more: boolean }>;
+    /** Where more than 100 jobs are lost by one event, those beyond come back spread over this long. */
+    readonly recoverySpreadMs: DurationMs;
+    /** For the jitter of delays: a number from 0 up to 1. */
+    readonly random: () => number;
+    /** What the page before answered; absent: the first page of an event, which counts what is to come. */
+    readonly event?: LossProgress;
+  }): Promise<{ readonly settled: number; readonly more: boolean; readonly event: LossProgress }>;
   /** Jobs whose last run's process must still be proved stopped, of this host (or whose host cannot be probed, past `stopBy`). */
   listBlocked(options: { readonly limit: number; readonly after?: JobId }): Promise<readonly BlockedJob[]>;
   /** The proof: unblocks the job and gives its slot back. */

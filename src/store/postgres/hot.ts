@@ -11,7 +11,7 @@ import type { ClaimRequest, FencedAnswer, RunsStore, Settlement } from "../port/
 import { createRunReads } from "../run-reads.ts";
 import { createRunVerbs } from "../run-verbs.ts";
 import { type RunEndWriter, settleItems } from "../settle-items.ts";
-import { hintsOfEnd, lateResult, planLoss, planSettlement, spreadBeyond } from "../settle-plan.ts";
+import { hintsOfEnd, lateResult, planLoss, planSettlement } from "../settle-plan.ts";
 import type { StoreHint } from "../store.ts";
 import { ClaimPhase, claimedRuns, runsOfClaim } from "./claim.ts";
 import type { PostgresEngine } from "./engine.ts";
@@ -20,7 +20,7 @@ import { mayRunAgain, postgresFailure } from "./failures.ts";
 import { hotConfig, Lanes, type Rows } from "./lanes.ts";
 import { StatementPool } from "./pool.ts";
 import { createRunBeats, VerbPhase } from "./run-beats.ts";
-import { lockFacts, lockLost, type WrittenEnd, writeLateResult, writeRunEnds } from "./run-ends.ts";
+import { countLost, lockFacts, lockLost, type WrittenEnd, writeLateResult, writeRunEnds } from "./run-ends.ts";
 import { SettlePhase } from "./settle.ts";
 import { createWatchReads } from "./watch-reads.ts";
 
@@ -220,18 +220,14 @@ async function settleLostPage(engine: Engine, page: Parameters<RunsStore["settle
   const hints = new Set<StoreHint>();
   const answer = await engine.transaction(async (tx) => {
     const now = engine.now();
-    const lost = await lockLost(tx, { workerIds: page.workerIds, limit: Math.max(limit, spreadBeyond) + 1 });
+    const lost = await lockLost(tx, { workerIds: page.workerIds, limit: limit + 1 });
+    const { index, total } = page.event ?? { index: 0, total: await countLost(tx, page.workerIds) };
     const settled = lost.slice(0, limit);
-    const event = {
-      now,
-      reason: page.reason,
-      actor: page.actor,
-      spread: lost.length > spreadBeyond ? { from: page.spreadFrom, overMs: page.spreadMs } : undefined,
-    };
-    const ends = settled.map((facts) => ({ end: planLoss(facts, event), facts }));
+    const event = { ...page, now };
+    const ends = settled.map((facts, place) => ({ end: planLoss(facts, { index: index + place, total }, event), facts }));
     await writeRunEnds(tx, ends, now);
     for (const { end } of ends) hintsOfEnd(end, hints);
-    return { settled: settled.length, more: lost.length > limit };
+    return { settled: settled.length, more: lost.length > limit, event: { index: index + settled.length, total } };
   });
   if (hints.size > 0) engine.hint(...hints);
   return answer;

@@ -3,7 +3,7 @@ import type { RunId, WorkerId } from "../../domain/ids.ts";
 import type { Instant } from "../../domain/time.ts";
 import type { Database } from "../database.ts";
 import { jobAlertEntry } from "../job-alert.ts";
-import { type LostRun, freeNeverStartedEnds, type RunEnd, type RunFacts } from "../settle-plan.ts";
+import type { LostRun, RunEnd, RunFacts } from "../settle-plan.ts";
 
 const factColumns = `
   r.id as "runId", r.job_id as "jobId", r.attempt, r.state, r.owner_epoch as "ownerEpoch", r.worker_id as "workerId",
@@ -21,16 +21,22 @@ const factsOfRuns = `select ${factColumns} from runs r ${factJoins} where r.id =
 /** Live handler runs and unstarted runs of plain jobs that these sessions hold. Rows that somebody else is settling are left to him. */
 const factsOfLost = `
   select ${factColumns},
-    (select count(*) from runs p where p.job_id = r.job_id and p.attempt between r.attempt - $1::integer and r.attempt - 1 and p.outcome = 'never_started') as "neverStartedBefore"
+    (select count(*)::integer from runs p where p.job_id = r.job_id and p.attempt < r.attempt and p.by_session_death and p.attempt > coalesce(
+      (select b.attempt from runs b where b.job_id = r.job_id and b.attempt < r.attempt and b.outcome not in ('never_started', 'released')
+       order by b.attempt desc limit 1), 0)) as "neverStartedDeaths"
   from runs r ${factJoins}
-  where r.worker_id = any($2::bigint[]) and r.ended_at is null and (r.kind = 'handler' or r.state = 'reserved') and r.state <> 'exited' and j.item_id is null
-  order by j.id limit $3 for update of j, r skip locked`;
+  where r.worker_id = any($1::bigint[]) and r.ended_at is null and (r.kind = 'handler' or r.state = 'reserved') and r.state <> 'exited' and j.item_id is null
+  order by j.id limit $2 for update of j, r skip locked`;
+
+const countOfLost = `
+  select count(*)::integer as n from runs r join jobs j on j.id = r.job_id
+  where r.worker_id = any($1::bigint[]) and r.ended_at is null and (r.kind = 'handler' or r.state = 'reserved') and r.state <> 'exited' and j.item_id is null`;
 
 /** All ends of a transaction in one statement; every row that it touches was locked when its facts were read. */
 const writeEnds = `
   with e as materialized (
     select * from json_to_recordset($1::json) as t (run bigint, job bigint, visit bigint, item bigint, worker bigint, outcome text, reason text,
-      message text, evidence text, exit_code integer, started_at bigint, spent text, job_state text, run_at bigint, finished_at bigint,
+      message text, evidence text, exit_code integer, started_at bigint, spent text, by_session_death boolean, job_state text, run_at bigint, finished_at bigint,
       attempts integer, losses integer, last_loss_at bigint, error text, output text, stop_by bigint, slot text, actor text,
       alert_key text, alert text)
   ), ended_jobs as (
@@ -41,7 +47,7 @@ const writeEnds = `
     returning jobs.id
   ), ended_runs as (
     update runs set state = 'ended', ended_at = $2::bigint, outcome = e.outcome, reason = e.reason, message = e.message, evidence = e.evidence,
-      exit_code = coalesce(e.exit_code, runs.exit_code), started_at = coalesce(runs.started_at, e.started_at), spent = e.spent,
+      exit_code = coalesce(e.exit_code, runs.exit_code), started_at = coalesce(runs.started_at, e.started_at), spent = e.spent, by_session_death = e.by_session_death,
       slot_key = case when e.stop_by is null then null else runs.slot_key end
     from e where runs.id = e.run and runs.state in ('reserved', 'started', 'exited')
   ), spent_visits as (
@@ -80,8 +86,13 @@ export async function lockLost(
   tx: Transaction<Database>,
   options: { readonly workerIds: readonly WorkerId[]; readonly limit: number },
 ): Promise<readonly LostRun[]> {
-  const { rows } = await tx.executeQuery(CompiledQuery.raw(factsOfLost, [freeNeverStartedEnds, options.workerIds, options.limit]));
+  const { rows } = await tx.executeQuery(CompiledQuery.raw(factsOfLost, [options.workerIds, options.limit]));
   return rows as LostRun[];
+}
+
+export async function countLost(tx: Transaction<Database>, workerIds: readonly WorkerId[]): Promise<number> {
+  const { rows } = await tx.executeQuery(CompiledQuery.raw(countOfLost, [workerIds]));
+  return (rows[0] as { readonly n: number } | undefined)?.n ?? 0;
 }
 
 /** Writes ends whose facts were locked in this transaction. */
@@ -109,6 +120,7 @@ function recordOf(end: RunEnd, facts: RunFacts, now: Instant): Readonly<Record<s
     exit_code: end.exitCode,
     started_at: end.startedAt,
     spent: end.spent,
+    by_session_death: end.bySessionDeath,
     job_state: end.jobState,
     run_at: end.runAt,
     finished_at: end.finishedAt,

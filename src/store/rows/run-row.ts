@@ -57,6 +57,7 @@ export function runRow(row: RowOf<"runs">): RunRow {
     message: row.message,
     evidence: row.evidence,
     spent: row.spent,
+    bySessionDeath: Boolean(row.by_session_death),
     suspendedMs: row.suspended_ms,
   };
 }

@@ -7,7 +7,7 @@ import type { FencedAnswer } from "../port/runs.ts";
 import { createRunReads } from "../run-reads.ts";
 import { createRunVerbs } from "../run-verbs.ts";
 import { type RunEndWriter, settleItems } from "../settle-items.ts";
-import { freeNeverStartedEnds, planLoss, spreadBeyond } from "../settle-plan.ts";
+import { planLoss } from "../settle-plan.ts";
 import type { StoreHint } from "../store.ts";
 import { ClaimPhase } from "./claim.ts";
 import type { SqliteEngine } from "./engine.ts";
@@ -95,19 +95,15 @@ export function createHot(engine: SqliteEngine): HotVerbs {
       settleLostPage: async (page) => {
         const limit = Math.min(page.limit, lostPageMax);
         return await verb((at, hints) => {
-          // One row more than the page tells whether there is another page, and enough to tell a small event from a large one.
-          const lost = ends.lost({
-            workerIds: page.workerIds,
-            limit: Math.max(limit, spreadBeyond) + 1,
-            neverStartedEnds: freeNeverStartedEnds,
-          });
-          const spread = lost.length > spreadBeyond ? { from: page.spreadFrom, overMs: page.spreadMs } : undefined;
+          // One row more than the page tells whether there is another page.
+          const lost = ends.lost({ workerIds: page.workerIds, limit: limit + 1 });
+          const { index, total } = page.event ?? { index: 0, total: ends.countLost(page.workerIds) };
           const settled = lost.slice(0, limit);
-          for (const run of settled) {
+          for (const [place, run] of settled.entries()) {
             settling.special.delete(run.runId);
-            ends.write(planLoss(run, { now: at, reason: page.reason, actor: page.actor, spread }), run, at, hints);
+            ends.write(planLoss(run, { index: index + place, total }, { ...page, now: at }), run, at, hints);
           }
-          return { settled: settled.length, more: lost.length > limit };
+          return { settled: settled.length, more: lost.length > limit, event: { index: index + settled.length, total } };
         });
       },
     }),

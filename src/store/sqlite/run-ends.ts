@@ -21,10 +21,17 @@ const factsOfRun = `select ${factColumns} from runs r ${factJoins} where r.id = 
 /** Live handler runs and unstarted runs of plain jobs that these sessions hold, from the index of live runs alone. */
 const factsOfLost = `
   select ${factColumns},
-    (select count(*) from runs p where p.job_id = r.job_id and p.attempt between r.attempt - ? and r.attempt - 1 and p.outcome = 'never_started') as neverStartedBefore
+    (select count(*) from runs p where p.job_id = r.job_id and p.attempt < r.attempt and p.by_session_death = 1 and p.attempt > coalesce(
+      (select b.attempt from runs b where b.job_id = r.job_id and b.attempt < r.attempt and b.outcome not in ('never_started', 'released')
+       order by b.attempt desc limit 1), 0)) as neverStartedDeaths
   from (select * from runs indexed by runs_of_worker
         where worker_id in (select value from json_each(?)) and ended_at is null and (kind = 'handler' or state = 'reserved') and state <> 'exited') r
   ${factJoins} where j.item_id is null limit ?`;
+
+const countOfLost = `
+  select count(*) as n from (select job_id from runs indexed by runs_of_worker
+        where worker_id in (select value from json_each(?)) and ended_at is null and (kind = 'handler' or state = 'reserved') and state <> 'exited') r
+  cross join jobs j on j.id = r.job_id where j.item_id is null`;
 
 const endJob = `
   update jobs set state = ?, run_at = coalesce(?, run_at), finished_at = ?, attempts = ?, losses = ?, last_loss_at = ?,
@@ -32,7 +39,7 @@ const endJob = `
   where id = ? and current_run_id = ?`;
 const endRun = `
   update runs set state = 'ended', ended_at = ?, outcome = ?, reason = ?, message = ?, evidence = ?, exit_code = coalesce(?, exit_code),
-    started_at = coalesce(started_at, ?), spent = ?, slot_key = case when ? then slot_key end
+    started_at = coalesce(started_at, ?), spent = ?, by_session_death = ?, slot_key = case when ? then slot_key end
   where id = ? and ended_at is null`;
 const spendOfVisit = "update visits set attempts = ?, losses = ?, last_loss_at = ? where id = ?";
 /** Never below zero: a wrong count is a breach that the recount repairs, and must not keep a run from ending. */
@@ -69,10 +76,12 @@ export class SqliteRunEnds {
     return this.#connection.prepare(factsOfRun).get(runId) as RunFacts | undefined;
   }
 
-  lost(options: { readonly workerIds: readonly number[]; readonly limit: number; readonly neverStartedEnds: number }): readonly LostRun[] {
-    return this.#connection
-      .prepare(factsOfLost)
-      .all(options.neverStartedEnds, JSON.stringify(options.workerIds), options.limit) as LostRun[];
+  lost(options: { readonly workerIds: readonly number[]; readonly limit: number }): readonly LostRun[] {
+    return this.#connection.prepare(factsOfLost).all(JSON.stringify(options.workerIds), options.limit) as LostRun[];
+  }
+
+  countLost(workerIds: readonly number[]): number {
+    return (this.#connection.prepare(countOfLost).get(JSON.stringify(workerIds)) as { readonly n: number }).n;
   }
 
   write(end: RunEnd, facts: RunFacts, now: Instant, hints: Set<StoreHint>): void {
@@ -106,6 +115,7 @@ export class SqliteRunEnds {
         end.exitCode,
         end.startedAt,
         end.spent,
+        end.bySessionDeath ? 1 : 0,
         end.stopBy === null ? 0 : 1,
         end.runId,
       );
