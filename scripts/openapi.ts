@@ -5,6 +5,7 @@ import { version } from "../src/domain/version.ts";
 import { buildApp } from "../src/http/app.ts";
 import { createSettingsDesk } from "../src/loops/settings-desk.ts";
 import { Commands } from "../src/pipelines/commands.ts";
+import { PausedWorkers } from "../src/pipelines/paused-workers.ts";
 import { PipelineRegistry } from "../src/pipelines/registry.ts";
 import { openStore } from "../src/store/open-store.ts";
 import { EventBus } from "../src/telemetry/event-bus.ts";
@@ -20,7 +21,16 @@ export async function openApiText(): Promise<string> {
       throw thrown;
     },
   );
-  const commands = new Commands({ store, registry, emit: events.emit, newKey: () => "", tasks: () => new Set(), stopWithinMs: () => 0 });
+  const commands = new Commands({
+    store,
+    registry,
+    emit: events.emit,
+    newKey: () => "",
+    tasks: () => new Set(),
+    pausedWorkers: await PausedWorkers.open(store.upkeep),
+    isOwnWorker: () => false,
+    stopWithinMs: () => 0,
+  });
   const app = await buildApp({
     services: {
       store,

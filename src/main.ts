@@ -15,6 +15,7 @@ import { alertsThrough } from "./notify/raise-alert.ts";
 import { Commands } from "./pipelines/commands.ts";
 import { canonicalJson } from "./pipelines/definition.ts";
 import { type Configuration, limitsOf as configLimits } from "./pipelines/load.ts";
+import { PausedWorkers } from "./pipelines/paused-workers.ts";
 import { PipelineRegistry } from "./pipelines/registry.ts";
 import { ceilingFindings } from "./pipelines/stage-relations.ts";
 import { readHostIdentity } from "./processes/host-identity.ts";
@@ -180,13 +181,17 @@ async function start(
     // What has ended must still be written down: the ballast makes room for that, and nothing new is claimed.
     if (event.name === "store.degraded" && event.data.code === "disk_full") void repairs.disk.freeBallast();
   });
+  const commandsName = `commands@${basename(config.dataDir)}`;
+  const handlersName = `handlers@${basename(config.dataDir)}`;
+  const pausedWorkers = await PausedWorkers.open(store.upkeep);
+  const mayClaim = (name: string): boolean => !repairs.disk.low && !pausedWorkers.has({ name, process: host });
   const worker = new CommandWorker({
     deps: runDeps,
     registry,
     concurrency: config.worker.concurrency,
     pollMs: 1000,
     newClaimId: newClientId,
-    mayClaim: () => !repairs.disk.low,
+    mayClaim: () => mayClaim(commandsName),
   });
 
   const modulePath = config.worker.handlers ?? (configuration.handlers.size > 0 ? config.file : undefined);
@@ -207,12 +212,12 @@ async function start(
         stopGraceMs: config.stop.stopGraceMs,
         killGraceMs: config.stop.killGraceMs,
       },
-      name: `handlers@${basename(config.dataDir)}`,
+      name: handlersName,
       host,
       table,
       settling,
       recoverySpreadMs: config.recovery.recoverySpreadMs,
-      mayClaim: () => !repairs.disk.low,
+      mayClaim: () => mayClaim(handlersName),
       onRenewed: ({ workerId, held, claimSeqReceived }) => repairs.presence.heard(workerId, { at: store.now(), held, claimSeqReceived }),
       onDeath: () => {
         repairs.loops.wake("worker-reaper");
@@ -229,6 +234,8 @@ async function start(
     emit,
     newKey: newClientId,
     tasks: () => hostProcess?.tasks() ?? new Set(),
+    pausedWorkers,
+    isOwnWorker: ({ name, process: { hostId } }) => hostId === host.hostId && (name === commandsName || name === handlersName),
     stopWithinMs,
   });
   const runSessions = new RunSessions({
@@ -285,7 +292,7 @@ async function start(
 
   const session: Session = await Session.open({
     workers: store.workers,
-    name: `commands@${basename(config.dataDir)}`,
+    name: commandsName,
     kind: "command",
     process: self,
     concurrency: worker.concurrency,

@@ -103,7 +103,7 @@ export const commands: readonly CommandSpec[] = [
   {
     name: "pause",
     args: "[what]",
-    summary: "start nothing new of pipeline:NAME, queue:NAME or item:4",
+    summary: "start nothing new of pipeline:NAME, queue:NAME, worker:3 or item:4",
     options: [{ flags: "--all", description: "everything" }],
     load: () => import("./commands/pause.ts"),
   },

@@ -78,7 +78,7 @@ const workers: List = async ({ client, query, now, colour }) => {
     { title: "WORKER", of: ({ id }) => id },
     { title: "NAME", of: ({ name }) => name },
     { title: "KIND", of: ({ kind }) => kind },
-    { title: "STATE", of: ({ state }) => state, paint: statePainter(colour) },
+    { title: "STATE", of: ({ state, paused }) => (paused ? `${state}, paused` : state), paint: statePainter(colour) },
     { title: "HEARD", of: ({ lastHeardAt }) => since(lastHeardAt, now) },
     { title: "PID", of: ({ process }) => process.pid },
     { title: "SLOTS", of: ({ concurrency }) => concurrency },

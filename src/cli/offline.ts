@@ -6,6 +6,7 @@ import { buildApp } from "../http/app.ts";
 import type { DaemonServices } from "../http/services.ts";
 import { Commands } from "../pipelines/commands.ts";
 import { readConfiguration } from "../pipelines/load.ts";
+import { PausedWorkers } from "../pipelines/paused-workers.ts";
 import { PipelineRegistry } from "../pipelines/registry.ts";
 import { createClient } from "../protocol/client.ts";
 import { openReadOnly } from "../store/open-store.ts";
@@ -34,7 +35,16 @@ export async function openOffline({ config, configRequest, host }: OfflineReques
     store,
     events,
     registry,
-    commands: new Commands({ store, registry, emit: events.emit, newKey: () => "", tasks: () => new Set(), stopWithinMs: () => 0 }),
+    commands: new Commands({
+      store,
+      registry,
+      emit: events.emit,
+      newKey: () => "",
+      tasks: () => new Set(),
+      pausedWorkers: await PausedWorkers.open(store.upkeep),
+      isOwnWorker: () => false,
+      stopWithinMs: () => 0,
+    }),
     loops: { snapshots: () => [], runOnce: async () => undefined },
     settings: {
       read: () => ({ reaper: config.reaper, leases: config.leases, loops: config.loops }),

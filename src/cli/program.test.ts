@@ -93,6 +93,10 @@ test("pausing names what it means, once", async () => {
   expect((await cli(["pause", "pipeline:comics"], { daemon })).out).toBe("pipeline:comics is paused\n");
   expect((await cli(["resume", "queue:comics/prep"], { daemon })).out).toBe("queue:comics/prep is resumed\n");
   expect((await cli(["resume", "--all"], { daemon })).code).toBe(0);
+  const worker = `worker:${await daemon.worker()}`;
+  expect((await cli(["pause", worker], { daemon })).out).toBe(`${worker} is paused\n`);
+  expect((await cli(["pause", worker], { daemon })).out).toBe(`${worker} is paused already\n`);
+  expect((await cli(["ls", "workers"], { daemon })).out).toContain("live, paused");
 });
 
 test("a lease is released under the number that was seen", async () => {

@@ -49,9 +49,12 @@ export async function pauseTarget(
   client: Client,
   { what, all }: { readonly what: string | undefined; readonly all: boolean },
 ): Promise<PauseTarget> {
-  if (all === (what !== undefined)) throw new WakefulError("bad_request", "Name one thing (pipeline:NAME, queue:NAME, item:4), or --all.");
+  if (all === (what !== undefined))
+    throw new WakefulError("bad_request", "Name one thing (pipeline:NAME, queue:NAME, worker:3, item:4), or --all.");
   if (what === undefined) return { kind: "all" };
   const named = /^(pipeline|queue):(.+)$/.exec(what);
   if (named !== null) return { kind: named[1] as "pipeline" | "queue", name: named[2] ?? "" };
+  const worker = /^worker:([1-9][0-9]{0,14})$/.exec(what);
+  if (worker !== null) return { kind: "worker", id: Number(worker[1]) };
   return { kind: "item", id: await itemOf(client, what) };
 }

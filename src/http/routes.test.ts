@@ -1,9 +1,10 @@
 import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { apiDaemon } from "../../test/support/api-daemon.ts";
-import { firstOwnerEpoch } from "../domain/ids.ts";
+import { asHostId, firstOwnerEpoch } from "../domain/ids.ts";
 import { asInstant } from "../domain/time.ts";
 import type { LoopSnapshot } from "../loops/loop.ts";
+import { PausedWorkers } from "../pipelines/paused-workers.ts";
 import { api } from "../protocol/api/index.ts";
 
 test("an item is submitted once per key, and told with its visit and job", async () => {
@@ -195,6 +196,35 @@ test("pausing names all, a pipeline, a queue or an item", async () => {
   expect(await pause({ kind: "item", id: item.id })).toEqual({ changed: 1 });
   expect(await pause({ kind: "item", id: item.id })).toEqual({ changed: 0 });
   expect((await request("POST", "/v1/resume", { body: { target: { kind: "all" } } })).body.changed).toBeGreaterThan(0);
+});
+
+test("a worker is paused by any of its sessions until it is resumed; another daemon's is not ours to pause", async () => {
+  const { request, services } = await apiDaemon();
+  const { store } = services;
+  const process = { hostId: asHostId("h"), bootId: "b", pidNamespace: "n", pid: 5, startTime: "9" };
+  const register = (name: string) => store.workers.register({ name, kind: "command", process, concurrency: 1, queues: [] });
+  const [id, elsewhere] = [await register("ours"), await register("elsewhere")];
+  const ask = async (verb: string, workerId: number) =>
+    (await request("POST", `/v1/${verb}`, { body: { target: { kind: "worker", id: workerId } } })).body;
+  expect([await ask("pause", id), await ask("pause", id)]).toEqual([{ changed: 1 }, { changed: 0 }]);
+  const again = await register("ours");
+  const shown = async () => {
+    const { workers } = (await request("GET", "/v1/workers")).body as { workers: { id: number; paused: boolean }[] };
+    return new Map(workers.map(({ id: workerId, paused }) => [workerId, paused]));
+  };
+  expect(await shown()).toMatchObject(
+    new Map([
+      [id, true],
+      [again, true],
+      [elsewhere, false],
+    ]),
+  );
+  expect((await PausedWorkers.open(store.upkeep)).has({ name: "ours", process })).toBe(true);
+  expect(await ask("resume", again)).toEqual({ changed: 1 });
+  expect((await shown()).get(id)).toBe(false);
+  expect((await ask("pause", elsewhere)).error.code).toBe("conflict");
+  expect((await ask("pause", 99)).error.code).toBe("not_found");
+  expect(await store.actions.list({ workerId: id, limit: 5 })).toMatchObject([{ action: "worker.paused" }]);
 });
 
 test("a lease is held by its fencing number alone", async () => {

@@ -1,5 +1,5 @@
 import { isWakefulError, WakefulError } from "../domain/errors.ts";
-import type { ItemId, JobId } from "../domain/ids.ts";
+import type { ItemId, JobId, WorkerId } from "../domain/ids.ts";
 import { runTaskName } from "../domain/run-task.ts";
 import { addMs, type DurationMs, type Instant } from "../domain/time.ts";
 import type { ItemRow, StageEntry } from "../store/port/items.ts";
@@ -8,6 +8,7 @@ import type { DuplicateRow } from "../store/port/records.ts";
 import type { Store } from "../store/store.ts";
 import type { Emit } from "../telemetry/events.ts";
 import { checkedItemKey, itemDirectories } from "./item-key.ts";
+import type { NamedWorker, PausedWorkers } from "./paused-workers.ts";
 import type { PipelineRegistry } from "./registry.ts";
 
 export interface CommandsOptions {
@@ -18,6 +19,9 @@ export interface CommandsOptions {
   readonly newKey: () => string;
   /** Tasks that may be enqueued outside any pipeline: those that handlers declare. */
   readonly tasks: () => ReadonlySet<string>;
+  readonly pausedWorkers: PausedWorkers;
+  /** Whether a worker is of this daemon, which alone can keep it from claiming. */
+  readonly isOwnWorker: (worker: NamedWorker) => boolean;
   /** How long a stopped process may take to be gone: stop grace + kill grace + 10 s. */
   readonly stopWithinMs: () => DurationMs;
 }
@@ -47,6 +51,7 @@ export type PauseTarget =
   | { readonly kind: "all" }
   | { readonly kind: "pipeline"; readonly name: string }
   | { readonly kind: "queue"; readonly name: string }
+  | { readonly kind: "worker"; readonly id: number }
   | { readonly kind: "item"; readonly id: number };
 
 interface Person {
@@ -157,7 +162,7 @@ export class Commands {
     this.#options.emit("item.ended", { itemId: id, state: "cancelled", reason });
   }
 
-  /** Pauses or resumes; answers how many queues (or items) changed. */
+  /** Pauses or resumes; answers how many queues, workers or items changed. */
   async setPaused({ target, paused, actor }: { readonly target: PauseTarget; readonly paused: boolean } & Person): Promise<number> {
     const { store, registry } = this.#options;
     if (target.kind === "item") {
@@ -169,6 +174,7 @@ export class Commands {
         details: { state: item.state },
       });
     }
+    if (target.kind === "worker") return await this.#setWorkerPaused(target.id as WorkerId, { paused, actor });
     if (target.kind === "all") return store.upkeep.setQueuePaused({ queues: "all", paused, actor });
     if (target.kind === "pipeline") {
       const stages = registry.get(target.name)?.definition.stages;
@@ -178,6 +184,24 @@ export class Commands {
     if (!(await this.#knownQueues()).has(target.name))
       throw new WakefulError("not_found", `There is no queue "${target.name}".`, { details: { queue: target.name } });
     return store.upkeep.setQueuePaused({ queues: [target.name], paused, actor });
+  }
+
+  isWorkerPaused(worker: NamedWorker): boolean {
+    return this.#options.pausedWorkers.has(worker);
+  }
+
+  async #setWorkerPaused(id: WorkerId, { paused, actor }: { readonly paused: boolean } & Person): Promise<number> {
+    const { store, pausedWorkers, isOwnWorker } = this.#options;
+    const worker = await store.workers.get(id);
+    if (worker === undefined) throw new WakefulError("not_found", `There is no worker ${id}.`, { details: { workerId: id } });
+    if (!isOwnWorker(worker)) {
+      throw new WakefulError("conflict", `Worker ${id} (${worker.name}) is not one of this daemon's: ask the daemon of its host.`, {
+        details: { workerId: id, name: worker.name },
+      });
+    }
+    if (!(await pausedWorkers.set(worker, paused))) return 0;
+    await store.actions.append([{ action: paused ? "worker.paused" : "worker.resumed", actor, workerId: id, message: worker.name }]);
+    return 1;
   }
 
   /** Enqueues a declared task. Stages are entered through items alone, so their queues are refused. */

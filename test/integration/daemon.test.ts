@@ -206,3 +206,29 @@ test("the daemon and its parts start and stop twice without a trace of the first
     await stop("drain");
   }
 });
+
+test("a paused worker claims nothing, keeps what it has, and stays paused over a restart", async () => {
+  const yaml = oneStage('while [ ! -e "$WAKEFUL_WORK_DIR/go" ]; do sleep 0.05; done');
+  const folder = tempDir("paused");
+  const first = await startTestDaemon({ yaml, folder });
+  const running = await submit(first.client, "running");
+  await untilRunning(first);
+  const workerOf = async ({ client }: TestDaemon) => {
+    const { workers } = await client.call(api.listWorkers, {});
+    return workers.find(({ kind }) => kind === "command") ?? expect.fail("no worker");
+  };
+  await first.client.call(api.pause, { body: { target: { kind: "worker", id: (await workerOf(first)).id } } });
+  const waiting = await submit(first.client, "waiting");
+  await writeFile(join(first.dataDir, "work", "running", "go"), "");
+  await untilItem(first.client, running, "done");
+  await first.stop();
+  const second = await startTestDaemon({ yaml, folder });
+  const worker = await workerOf(second);
+  expect(worker).toMatchObject({ paused: true });
+  // The enqueue, the end of the other run and the new daemon each had it look for work.
+  expect((await second.client.call(api.getItem, { params: { id: waiting } })).runs).toEqual([]);
+  await second.client.call(api.resume, { body: { target: { kind: "worker", id: worker.id } } });
+  await untilRunning(second);
+  await writeFile(join(second.dataDir, "work", "waiting", "go"), "");
+  await untilItem(second.client, waiting, "done");
+});

@@ -12,6 +12,7 @@ import { type LoopSnapshot, nothingSeen } from "../../src/loops/loop.ts";
 import { createSettingsDesk } from "../../src/loops/settings-desk.ts";
 import { Commands } from "../../src/pipelines/commands.ts";
 import type { PipelineDefinition, StageDefinition } from "../../src/pipelines/definition.ts";
+import { PausedWorkers } from "../../src/pipelines/paused-workers.ts";
 import { PipelineRegistry } from "../../src/pipelines/registry.ts";
 import { openStore } from "../../src/store/open-store.ts";
 import type { ClaimedRun } from "../../src/store/port/runs.ts";
@@ -102,6 +103,8 @@ export async function apiDaemon(options: ApiDaemonOptions = {}): Promise<ApiDaem
     emit: events.emit,
     newKey: () => `made-${++made}`,
     tasks: () => new Set(["mail"]),
+    pausedWorkers: await PausedWorkers.open(store.upkeep),
+    isOwnWorker: ({ name }) => name !== "elsewhere",
     stopWithinMs: () => 17_000,
   });
   const plain: DaemonServices = {

@@ -13,7 +13,7 @@ export async function setPaused(
   const { client } = await connect();
   const target = await pauseTarget(client, { what, all: flagOption(options, "all") });
   const { changed } = await client.call(paused ? api.pause : api.resume, { body: { target } });
-  const named = target.kind === "item" ? `item:${target.id}` : target.kind === "all" ? "everything" : `${target.kind}:${target.name}`;
+  const named = target.kind === "all" ? "everything" : `${target.kind}:${"id" in target ? target.id : target.name}`;
   const state = paused ? "paused" : "resumed";
   host.output.out(json ? `${JSON.stringify({ changed })}\n` : `${named} is ${changed === 0 ? `${state} already` : state}\n`);
 }

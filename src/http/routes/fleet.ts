@@ -9,10 +9,11 @@ import { doneAnswer, mount } from "../mount.ts";
 import type { DaemonServices } from "../services.ts";
 import { definitionView } from "../views.ts";
 
-export function workerRoutes(app: FastifyInstance, { store }: DaemonServices): void {
-  mount(app, api.listWorkers, async ({ query }) => ({
-    workers: await store.workers.list({ states: query.state ?? ["live", "draining"], limit: query.limit ?? defaultPageLimit }),
-  }));
+export function workerRoutes(app: FastifyInstance, { store, commands }: DaemonServices): void {
+  mount(app, api.listWorkers, async ({ query }) => {
+    const workers = await store.workers.list({ states: query.state ?? ["live", "draining"], limit: query.limit ?? defaultPageLimit });
+    return { workers: workers.map((worker) => ({ ...worker, paused: commands.isWorkerPaused(worker) })) };
+  });
   mount(app, api.listSlots, async () => ({ slots: await store.upkeep.slots() }));
 }
 

@@ -188,6 +188,7 @@ const target = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("all") }),
   z.strictObject({ kind: z.literal("pipeline"), name }),
   z.strictObject({ kind: z.literal("queue"), name }),
+  z.strictObject({ kind: z.literal("worker"), id: rowId }),
   z.strictObject({ kind: z.literal("item"), id: rowId }),
 ]);
 
@@ -195,7 +196,8 @@ export const pause = endpoint({
   method: "POST",
   path: "/v1/pause",
   tag: "commands",
-  summary: "Nothing new of the target is started; running work ends by itself. Answers how many queues or items changed.",
+  summary:
+    "Nothing new of the target is started; running work ends by itself. Answers how many queues, workers or items changed. A worker stays paused over restarts.",
   access: "admin",
   body: z.strictObject({ target }),
   answer: z.object({ changed: z.int() }),

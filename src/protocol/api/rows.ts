@@ -116,6 +116,8 @@ export const workerWire = z.object({
   name: z.string(),
   kind: z.enum(["command", "handler", "run"]),
   state: z.enum(workerStates),
+  /** It claims nothing until it is resumed, and keeps what it holds. */
+  paused: z.boolean(),
   process: processWire,
   registeredAt: instant,
   lastHeardAt: instant,
