@@ -40,7 +40,7 @@ export interface HandlerHostOptions {
   readonly alert: RaiseAlert;
   readonly emit: Emit;
   readonly mono: () => number;
-  /** Delay before it is started again: doubled from `firstMs` (500) up to `maxMs` (30 000), and begun anew once it lived for a minute. */
+  /** Delay before it is started again: doubled from `firstMs` (500) up to `maxMs` (30 000), and begun anew once it lived for a minute; the first five deaths of a host that had taken work are followed at once. */
   readonly restart?: { readonly firstMs: DurationMs; readonly maxMs: DurationMs };
 }
 
@@ -275,7 +275,7 @@ export class HandlerHostProcess {
     const planned = stopped || child.retiring !== undefined;
     if (!planned) this.#failures = mono() - child.startedAtMono >= settledAfterMs ? 1 : this.#failures + 1;
     if (!stopped) {
-      const restartInMs = planned ? 0 : this.#restartDelayMs();
+      const restartInMs = planned ? 0 : this.#restartDelayMs(child.workerId !== undefined);
       emit("handler_host.exited", { pid: child.identity.pid, ...how, restartInMs });
       this.#beginLater(restartInMs);
     }
@@ -309,9 +309,12 @@ export class HandlerHostProcess {
     onDeath();
   }
 
-  #restartDelayMs(): DurationMs {
+  /** A host that had taken work was most likely killed: the first few times it is back at once. One that never got there is backed off. */
+  #restartDelayMs(served: boolean): DurationMs {
     const { firstMs, maxMs } = this.#options.restart ?? { firstMs: 500, maxMs: seconds(30) };
-    return Math.min(maxMs, firstMs * 2 ** Math.min(20, Math.max(0, this.#failures - 1)));
+    const failures = served ? this.#failures - quickRestarts : this.#failures;
+    if (failures <= 0) return Math.min(firstMs, quickRestartMs);
+    return Math.min(maxMs, firstMs * 2 ** Math.min(20, failures - 1));
   }
 
   #beginLater(delayMs?: DurationMs): void {
@@ -319,7 +322,7 @@ export class HandlerHostProcess {
     if (delayMs === undefined) this.#failures++;
     this.#restart = setTimeout(() => {
       this.#begin().catch(() => undefined);
-    }, delayMs ?? this.#restartDelayMs()).unref();
+    }, delayMs ?? this.#restartDelayMs(false)).unref();
   }
 
   /** Once for each text: the host is started again and again, and a person needs to be told only of what is new. */
@@ -330,6 +333,9 @@ export class HandlerHostProcess {
   }
 }
 
+/** So many deaths in the middle of work, each within a minute of the start, are forgiven before the delay grows. */
+const quickRestarts = 5;
+const quickRestartMs: DurationMs = 50;
 /** Above its own grace, in which it exits by itself. */
 const killDelayMs: DurationMs = 500;
 
