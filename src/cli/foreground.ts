@@ -1,6 +1,6 @@
 import { messageOf, WakefulError } from "../domain/errors.ts";
-import type { HostIdentity, ProcessIdentity } from "../processes/identity.ts";
 import { readHostIdentity } from "../processes/host-identity.ts";
+import type { HostIdentity, ProcessIdentity } from "../processes/identity.ts";
 import { type ProcessTable, systemProcessTable } from "../processes/process-table.ts";
 import { identityOf } from "../processes/strays.ts";
 import { newClientId } from "../runtime/entropy.ts";

@@ -1,8 +1,8 @@
 import { isWakefulError } from "../domain/errors.ts";
 import { asJobId, asOwnerEpoch, asRunId, asWorkerId } from "../domain/ids.ts";
-import { argvWireMax } from "../protocol/api/run-sessions.ts";
 import { api } from "../protocol/api/index.ts";
 import type { LeaseWire } from "../protocol/api/rows.ts";
+import { argvWireMax } from "../protocol/api/run-sessions.ts";
 import type { Client } from "../protocol/client.ts";
 import type { RunCommandApi } from "../worker/run-command.ts";
 import type { RunSessionRef } from "../worker/run-sessions.ts";

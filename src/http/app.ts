@@ -53,7 +53,7 @@ export async function buildApp({ services, access, correlationPrefix, eventsKept
     // An address that is no address fails before any route, hook or error handler.
     frameworkErrors: (thrown, request, reply) => {
       const { status, body } = envelopeOf(new WakefulError("bad_request", `The request is not valid: ${thrown.message}`), request.id);
-      reply.hijack();
+      void reply.hijack();
       const text = JSON.stringify(body);
       const headers = { "content-type": "application/json; charset=utf-8", "content-length": Buffer.byteLength(text) };
       reply.raw.writeHead(status, { ...safeHeaders, "x-correlation-id": request.id, ...headers }).end(text);

@@ -1,3 +1,4 @@
+import { constants } from "node:fs";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { asHostId, asRunId, type RunId } from "../domain/ids.ts";
@@ -39,19 +40,22 @@ export const runFiles = (runDir: string): RunFiles => ({
 export const runDirectory = ({ runsDir, runId }: { readonly runsDir: string; readonly runId: RunId }): string =>
   join(runsDir, String(runId));
 
-/** The first `maxBytes` of a file, or `undefined` when there is none. Records are short; what is longer was not written by us. */
+/** The first `maxBytes` of a file, or `undefined` when there is none. Records are short; what is longer, or no file, was not written by us. */
 export async function readStart(path: string, maxBytes: number): Promise<{ text: string; mtimeMs: number } | undefined> {
   let handle: Awaited<ReturnType<typeof open>>;
   try {
-    handle = await open(path, "r");
+    // The command may put a FIFO or a link here: the first would hold this thread for ever, the second lead it elsewhere.
+    handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    if (error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ELOOP")) return undefined;
     throw error;
   }
   try {
+    const stat = await handle.stat();
+    if (!stat.isFile()) return undefined;
     const buffer = Buffer.alloc(maxBytes);
     const { bytesRead } = await handle.read(buffer, 0, maxBytes, 0);
-    return { text: buffer.toString("latin1", 0, bytesRead), mtimeMs: (await handle.stat()).mtimeMs };
+    return { text: buffer.toString("latin1", 0, bytesRead), mtimeMs: stat.mtimeMs };
   } finally {
     await handle.close();
   }

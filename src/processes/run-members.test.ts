@@ -2,8 +2,8 @@ import { expect, test } from "vitest";
 import { asHostId, asRunId } from "../domain/ids.ts";
 import type { ProcessIdentity } from "./identity.ts";
 import type { ProcessRow } from "./process-stat.ts";
-import { type RunMembersQuery, runMembers } from "./run-members.ts";
 import type { RunMarker } from "./run-marker.ts";
+import { type RunMembersQuery, runMembers } from "./run-members.ts";
 
 const hostId = asHostId("host");
 const ours: RunMarker = { runId: asRunId(1), hostId };

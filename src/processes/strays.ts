@@ -3,8 +3,8 @@ import type { DurationMs } from "../domain/time.ts";
 import type { HostIdentity, ProcessIdentity } from "./identity.ts";
 import { isZombie, type ProcessRow } from "./process-stat.ts";
 import type { ProcessTable } from "./process-table.ts";
-import { runMembers } from "./run-members.ts";
 import { markerVariable, parseMarker } from "./run-marker.ts";
+import { runMembers } from "./run-members.ts";
 
 /** One run, and whom to leave alone while looking for its processes. */
 export interface RunTree {

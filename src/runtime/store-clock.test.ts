@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { FakeClock } from "./fake-clock.ts";
 import { asInstant } from "../domain/time.ts";
 import { systemClock } from "./clock.ts";
+import { FakeClock } from "./fake-clock.ts";
 import { type ClockStep, createStoreClock } from "./store-clock.ts";
 
 const start = Date.UTC(2026, 0, 1);

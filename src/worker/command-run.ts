@@ -10,11 +10,10 @@ import type { ProcessTable } from "../processes/process-table.ts";
 import { readCommand } from "../processes/run-files.ts";
 import { findStrays } from "../processes/strays.ts";
 import { type RunWatch, watchRun } from "../processes/watch-run.ts";
-import type { StartedWrapper } from "../processes/wrapper.ts";
 import type { ClaimedRun, LiveRun, RunLimits, Settlement } from "../store/port/runs.ts";
 import type { Store } from "../store/store.ts";
 import { type CommandRunDeps, limitsOf } from "./command-run-deps.ts";
-import { prepareCommand } from "./prepare-command.ts";
+import { committedOrAbandoned, prepareCommand } from "./prepare-command.ts";
 import { itemDirOf, runDirOf } from "./run-paths.ts";
 import { stopStrays } from "./run-strays.ts";
 import { neverStartedDeathsBefore, settlementOfFailure } from "./settling.ts";
@@ -210,7 +209,7 @@ export class CommandRun {
     const startedAt = store.now();
     this.#startedAt = startedAt;
     const limits = this.#limits;
-    const [answer] = await this.#committed(wrapper, () =>
+    const [answer] = await committedOrAbandoned(wrapper, () =>
       store.runs.start([
         {
           runId,
@@ -240,16 +239,6 @@ export class CommandRun {
       workerId: this.#deps.workerId(),
       pid: wrapper.identity.pid,
     });
-  }
-
-  /** A wrapper whose start could not be committed must not be let go; its record says `nogo` then. */
-  async #committed<T>(wrapper: StartedWrapper, commit: () => Promise<T>): Promise<T> {
-    try {
-      return await commit();
-    } catch (thrown) {
-      wrapper.abandon();
-      throw thrown;
-    }
   }
 
   async #failToStart(thrown: unknown): Promise<void> {

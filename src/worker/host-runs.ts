@@ -5,7 +5,7 @@ import { spreadDelayMs } from "../liveness/retry-delay.ts";
 import type { LiveRun } from "../store/port/runs.ts";
 import type { Store } from "../store/store.ts";
 import type { Emit } from "../telemetry/events.ts";
-import { settlementOfFailure, type SettlingContext } from "./settling.ts";
+import { type SettlingContext, settlementOfFailure } from "./settling.ts";
 
 /**
  * Why a handler host that is proved gone went. `stopped`: its daemon ended it in order, nothing is spent. `collateral`: it was killed

@@ -66,3 +66,13 @@ export async function prepareCommand(
   const cwd = resolve(baseDir, stage.cwd ?? ".");
   return await spawnWrapper({ runDir, runId, host, tools, argv: stage.run.argv, env, cwd, input });
 }
+
+/** A wrapper whose start could not be committed must not be let go; its record says `nogo` then. */
+export async function committedOrAbandoned<T>(wrapper: StartedWrapper, commit: () => Promise<T>): Promise<T> {
+  try {
+    return await commit();
+  } catch (thrown) {
+    wrapper.abandon();
+    throw thrown;
+  }
+}

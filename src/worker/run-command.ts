@@ -1,10 +1,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { open, rename, writeFile } from "node:fs/promises";
 import { constants } from "node:os";
+import { formatDuration } from "../domain/durations.ts";
 import { isWakefulError, messageOf, WakefulError } from "../domain/errors.ts";
 import type { RunId } from "../domain/ids.ts";
 import { type DurationMs, hours, seconds } from "../domain/time.ts";
-import { formatDuration } from "../domain/durations.ts";
 import { exitRecordBytes } from "../processes/exit-record.ts";
 import type { HostIdentity, ProcessIdentity } from "../processes/identity.ts";
 import { type Pause, timerPause } from "../processes/pause.ts";

@@ -12,7 +12,7 @@ import type { ClaimedRun, FencedAnswer, LiveRun, RunLimits, Settlement } from ".
 import type { Store } from "../store/store.ts";
 import type { Emit } from "../telemetry/events.ts";
 import { type DataPaths, runDirOf } from "./run-paths.ts";
-import { settlementOfFailure, settlementOfSuccess, type SettlingContext } from "./settling.ts";
+import { type SettlingContext, settlementOfFailure, settlementOfSuccess } from "./settling.ts";
 
 /** A run of `wakeful run`, as its command line names it: what it may write to. */
 export interface RunSessionRef {

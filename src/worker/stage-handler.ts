@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import type { RunId } from "../domain/ids.ts";
 import type { StageDefinition } from "../pipelines/definition.ts";
-import type { HandlerJob as StageJob, HandlerContext as StageContext, StageHandler } from "../pipelines/handler.ts";
+import type { HandlerContext as StageContext, StageHandler, HandlerJob as StageJob } from "../pipelines/handler.ts";
 import { runFiles } from "../processes/run-files.ts";
 import type { WorkerBackend } from "./backend.ts";
 import { stageInput } from "./command-input.ts";

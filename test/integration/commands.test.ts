@@ -1,44 +1,11 @@
-import { closeSync, mkdirSync, openSync, readFileSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync, writeSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { runDirOf } from "../../src/worker/run-paths.ts";
-import { type CommandWorld, commandWorld, filesOf } from "../support/command-world.ts";
+import { forever, lives, startOne, untilItem, untilRun } from "../support/command-runs.ts";
+import { commandWorld, filesOf } from "../support/command-world.ts";
 import { makeFifo } from "../support/fifo.ts";
 import { until } from "../support/until.ts";
-
-const forever = "while :; do sleep 1; done";
-type Item = Awaited<ReturnType<CommandWorld["addItem"]>>;
-
-async function untilRun(world: CommandWorld, item: Item, state: string, attempt = 1) {
-  return await until(
-    async () => {
-      const run = await world.runOf(item, attempt);
-      return run.state === state ? run : undefined;
-    },
-    { everyMs: 5, what: `attempt ${attempt} of ${item.key} to be ${state}` },
-  );
-}
-
-async function untilItem(world: CommandWorld, item: Item, state: string) {
-  return await until(async () => ((await world.store.items.get(item.id))?.state === state ? true : undefined), {
-    everyMs: 5,
-    what: `${item.key} to be ${state}`,
-  });
-}
-
-async function startOne(script: string, stage: Parameters<typeof commandWorld>[1] = {}) {
-  const world = await commandWorld(script, stage);
-  const item = await world.addItem();
-  const { worker, workerId, start } = await world.worker();
-  start();
-  return { world, item, worker, workerId };
-}
-
-/** A zombie has ended; who reaps it is not ours to say. */
-function lives(world: CommandWorld, pid: number): boolean {
-  const sight = world.table.look(pid);
-  return sight.kind === "seen" && sight.row.state !== "Z";
-}
 
 describe("a command", () => {
   test("its process is on record as soon as it runs; its exit is recorded first, its job settled last [B-15, B-16]", async () => {
@@ -127,18 +94,42 @@ describe("a command", () => {
   });
 
   test("was slow to prepare: its timeout counts from its start, not from its claim", async () => {
-    const world = await commandWorld("sleep 0.2", { stage: { timeoutMs: 1000, attempts: 1, envFiles: { SLOW: "secret" } } });
-    const secret = join(world.world.baseDir, "secret");
-    makeFifo(secret);
+    const world = await commandWorld("sleep 0.2", { stage: { timeoutMs: 1000, attempts: 1 } });
+    const visits = world.store.items.visits.bind(world.store.items);
+    const told = vi.spyOn(world.store.items, "visits").mockImplementationOnce(async (itemId) => {
+      world.advance(10_000);
+      return await visits(itemId);
+    });
     const item = await world.addItem();
     (await world.worker()).start();
-    const claimed = await untilRun(world, item, "reserved");
-    world.advance(10_000);
-    writeFileSync(secret, "said at last\n");
     await untilItem(world, item, "done");
+    expect(told).toHaveBeenCalled();
     const run = await world.runOf(item);
-    expect(run).toMatchObject({ id: claimed.id, outcome: "succeeded" });
+    expect(run).toMatchObject({ outcome: "succeeded" });
     expect((run.startedAt ?? 0) - run.reservedAt).toBe(10_000);
+  });
+
+  test("puts FIFOs in the place of its records: nobody waits at them", async () => {
+    const swap = 'for name in started command exit; do rm -f "$dir/$name"; mkfifo "$dir/$name"; done';
+    const { world, item } = await startOne(`dir=\${WAKEFUL_HEARTBEAT_FILE%/*}; ${swap}; echo ok > swapped; read go < gate`, {
+      stage: { cwd: "." },
+    });
+    const gate = join(world.world.baseDir, "gate");
+    makeFifo(gate);
+    await until(() => existsSync(join(world.world.baseDir, "swapped")), { everyMs: 5 });
+    for (let tick = 0; tick < 3; tick++) await world.tickReaper();
+    expect((await world.runOf(item)).state).toBe("started");
+    writeFileSync(gate, "go\n");
+    await untilItem(world, item, "done");
+  });
+
+  test("takes a secret from a FIFO: refused, and the reader of files is not lost", async () => {
+    const world = await commandWorld("true", { stage: { attempts: 1, envFiles: { SECRET: "secret" } } });
+    makeFifo(join(world.world.baseDir, "secret"));
+    const item = await world.addItem();
+    (await world.worker()).start();
+    await untilItem(world, item, "failed");
+    expect(await world.runOf(item)).toMatchObject({ outcome: "failed", message: expect.stringContaining("is not a regular file") });
   });
 
   test("leaves a daemon behind: it is stopped before the item moves on", async () => {
@@ -412,52 +403,5 @@ describe("adoption", () => {
     expect(await world.adoptOrRequeue(second.worker)).toMatchObject({ stopped: 1 });
     expect(world.probe.observe(command).kind).toBe("dead");
     Object.assign(world.store.runs, { get, listAllLive });
-  });
-});
-
-describe("stopping the daemon", () => {
-  test("SIGINT: what runs is released unspent and stopped; it is queued again when that is proved", async () => {
-    const { world, item, worker } = await startOne(forever);
-    const run = await untilRun(world, item, "started");
-    const command = await world.command(run.id);
-    await worker.stopAll();
-    expect(await world.runOf(item)).toMatchObject({ state: "ended", outcome: "released", spent: "nothing" });
-    expect(await world.job(item.id)).toMatchObject({ state: "queued", attempts: 0, blockedBy: run.id });
-    await world.stopBlocked();
-    expect(world.probe.observe(command).kind).toBe("dead");
-    expect(await world.job(item.id)).toMatchObject({ state: "queued", blockedBy: null });
-  });
-
-  test("a stopper that is killed while it stops: the block in the store brings the next one to it", async () => {
-    const { world, item, worker } = await startOne(`trap '' TERM; ${forever}`);
-    const run = await untilRun(world, item, "started");
-    const command = await world.command(run.id);
-    await worker.stopAll();
-    const killed = new AbortController();
-    const begun = world.stopper.tick({ now: world.world.clock.now(), signal: killed.signal, dryRun: false, emit: () => undefined });
-    await begun;
-    killed.abort();
-    await world.stopper.idle();
-    expect(world.probe.observe(command).kind).toBe("alive");
-    expect(await world.job(item.id)).toMatchObject({ blockedBy: run.id });
-    world.advance(5000);
-    await world.stopBlocked();
-    expect(world.probe.observe(command).kind).toBe("dead");
-    expect(await world.job(item.id)).toMatchObject({ blockedBy: null });
-  });
-
-  test("drain waits for what runs, and claims nothing more", async () => {
-    const world = await commandWorld("read go < gate", { stage: { cwd: "." } });
-    makeFifo(join(world.world.baseDir, "gate"));
-    const item = await world.addItem("first");
-    const { worker, start } = await world.worker();
-    start();
-    await untilRun(world, item, "started");
-    const drained = worker.drain();
-    const second = await world.addItem("second");
-    writeFileSync(join(world.world.baseDir, "gate"), "go\n");
-    await drained;
-    await untilItem(world, item, "done");
-    expect((await world.job(second.id)).state).toBe("queued");
   });
 });

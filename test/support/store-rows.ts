@@ -1,6 +1,6 @@
 import type { ItemId, JobId, RunId, WorkerId } from "../../src/domain/ids.ts";
-import { addMs, asInstant } from "../../src/domain/time.ts";
 import { asHostId } from "../../src/domain/ids.ts";
+import { addMs, asInstant } from "../../src/domain/time.ts";
 import type { ItemRow, StageEntry } from "../../src/store/port/items.ts";
 import type { ClaimedRun, Settlement, StoredProcess } from "../../src/store/port/runs.ts";
 import type { Store } from "../../src/store/store.ts";

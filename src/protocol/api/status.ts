@@ -76,12 +76,10 @@ export const checkStore = endpoint({
     sizeBytes: z.number(),
     outboxWaiting: z.int(),
     outboxDead: z.array(z.object({ id: z.int(), kind: z.string(), key: z.string(), error: z.string().nullable() })),
-    unstoppable: z
-      .array(z.object({ jobId: rowId, attempt: z.int(), attemptOf: rowId, stopBy: instant }))
-      .meta({
-        description:
-          "Jobs that wait for the end of an attempt, their own or that of the job before (attemptOf), which should be stopped by now and is not proved to be; at most 100.",
-      }),
+    unstoppable: z.array(z.object({ jobId: rowId, attempt: z.int(), attemptOf: rowId, stopBy: instant })).meta({
+      description:
+        "Jobs that wait for the end of an attempt, their own or that of the job before (attemptOf), which should be stopped by now and is not proved to be; at most 100.",
+    }),
   }),
 });
 export type StoreCheckWire = z.output<typeof checkStore.answer>;
