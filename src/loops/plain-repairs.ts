@@ -1,4 +1,3 @@
-import { messageOf } from "../domain/errors.ts";
 import type { RunId, WorkerId } from "../domain/ids.ts";
 import { addMs, type DurationMs } from "../domain/time.ts";
 import { defaultRunThresholds } from "../liveness/run-thresholds.ts";
@@ -19,6 +18,7 @@ import { JobReaper } from "./job-reaper.ts";
 import { LeaseSweep } from "./lease-sweep.ts";
 import { LoopRunner } from "./loop-runner.ts";
 import { LoopSet } from "./loop-set.ts";
+import { createLoopsWatch } from "./loops-watch.ts";
 import { PresenceBook } from "./presence-book.ts";
 import { RunObserver } from "./run-evidence.ts";
 import { createSchedulerLoop, schedulerIntervalMs } from "./scheduler.ts";
@@ -123,14 +123,7 @@ export function createPlainRepairs(deps: PlainRepairsDeps): PlainRepairs {
   ]);
 
   let timer: NodeJS.Timeout | undefined;
-  const watch = async (): Promise<void> => {
-    try {
-      await clockWatch.look();
-      loops.checkLate();
-    } catch (thrown) {
-      emit("store.degraded", { code: "watch_failed", message: messageOf(thrown) });
-    }
-  };
+  const watch = createLoopsWatch({ checkLate: () => loops.checkLate(), looks: [async () => await clockWatch.look()], emit });
   return {
     loops,
     recover: async () => {
@@ -145,7 +138,7 @@ export function createPlainRepairs(deps: PlainRepairsDeps): PlainRepairs {
       presence.heard(workerId, { at: store.now(), held, claimSeqReceived });
     },
     start: () => {
-      timer = setInterval(() => void watch(), loopMs).unref();
+      timer = setInterval(watch, loopMs).unref();
       loops.start(store);
     },
     stop: async () => {

@@ -26,6 +26,7 @@ import { LeaseSweep } from "./lease-sweep.ts";
 import type { Loop } from "./loop.ts";
 import { LoopRunner } from "./loop-runner.ts";
 import { LoopSet } from "./loop-set.ts";
+import { createLoopsWatch } from "./loops-watch.ts";
 import { createOutboxLoop } from "./outbox.ts";
 import { PresenceBook } from "./presence-book.ts";
 import { createReconcilerLoop } from "./reconciler.ts";
@@ -226,19 +227,22 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
     await store.upkeep.putSetting(vantageSetting, text);
     keptVantage = text;
   };
-  const watch = async (): Promise<void> => {
-    try {
-      await clockWatch.look();
-      await hearing.look();
-      await disk.look();
-      loops.checkLate();
-      if (clock.mono() - keptAtMono < vantageKeepMs) return;
-      keptAtMono = clock.mono();
-      await keepVantage();
-    } catch (thrown) {
-      emit("store.degraded", { code: "watch_failed", message: messageOf(thrown) });
-    }
-  };
+  const watch = createLoopsWatch({
+    checkLate: () => loops.checkLate(),
+    looks: [
+      async () => {
+        await clockWatch.look();
+        await hearing.look();
+      },
+      async () => await disk.look(),
+      async () => {
+        if (clock.mono() - keptAtMono < vantageKeepMs) return;
+        keptAtMono = clock.mono();
+        await keepVantage();
+      },
+    ],
+    emit,
+  });
   return {
     loops,
     presence,
@@ -246,8 +250,8 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
     watcher,
     sessions: () => workerReaper.sessions(),
     start: () => {
-      void watch();
-      timer = setInterval(() => void watch(), watchPeriodMs);
+      watch();
+      timer = setInterval(watch, watchPeriodMs);
       timer.unref();
       loops.start(store);
       stopHints = intake.watchHints(() => loops.wake("intake"));

@@ -17,7 +17,8 @@ export async function readSecrets(files: Readonly<Record<string, string>>, baseD
 async function readSecret(path: string): Promise<string> {
   const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
-    if (!(await file.stat()).isFile()) throw new WakefulError("bad_request", `The secret ${path} is not a regular file.`, { details: { path } });
+    if (!(await file.stat()).isFile())
+      throw new WakefulError("bad_request", `The secret ${path} is not a regular file.`, { details: { path } });
     return await file.readFile("utf8");
   } finally {
     await file.close();

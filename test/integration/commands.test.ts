@@ -1,4 +1,16 @@
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test, vi } from "vitest";
 import { runDirOf } from "../../src/worker/run-paths.ts";
@@ -110,7 +122,7 @@ describe("a command", () => {
   });
 
   test("puts FIFOs in the place of its records: nobody waits at them", async () => {
-    const swap = 'for name in started command exit; do rm -f "$dir/$name"; mkfifo "$dir/$name"; done';
+    const swap = 'for name in started exit; do rm -f "$dir/$name"; mkfifo "$dir/$name"; done';
     const { world, item } = await startOne(`dir=\${WAKEFUL_HEARTBEAT_FILE%/*}; ${swap}; echo ok > swapped; read go < gate`, {
       stage: { cwd: "." },
     });
