@@ -29,9 +29,9 @@ export interface WorkerReaperDeps {
 }
 
 /** A page is one transaction of a few milliseconds, so that the event loop stays free between two. */
-const lostPageSize = 200;
+const lostPageSize = 100;
 /** Pages per tick; what is left comes with the next tick, at once. */
-const pagesPerTick = 100;
+const pagesPerTick = 200;
 const pageSize = 500;
 
 /** What ended with the process of its session. Commands may live on, and the outcome of an exit on record is known. */

@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
 import { asJobId } from "../domain/ids.ts";
+import { asInstant } from "../domain/time.ts";
 import { inOrder, mergeClaim, type QueuePick } from "./claim-merge.ts";
 import { firstChecks } from "./claim-rules.ts";
-import { asInstant } from "../domain/time.ts";
 
 const pick = (jobs: readonly (readonly [number, number])[], overrides: Partial<QueuePick> = {}): QueuePick => ({
   kind: "handler",

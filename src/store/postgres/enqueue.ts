@@ -1,8 +1,8 @@
 import { defaultMaxAttempts } from "../../domain/budget.ts";
 import { asJobId, type JobId } from "../../domain/ids.ts";
 import type { Instant } from "../../domain/time.ts";
-import type { EnqueueGroup } from "../port/jobs.ts";
 import { hasEnqueueIds, haveOneForm } from "../enqueue-groups.ts";
+import type { EnqueueGroup } from "../port/jobs.ts";
 import type { BoundStatement, LaneBatch, LanePhase, Rows, Statement } from "./lanes.ts";
 
 const columns = "queue_id, state, priority, run_at, created_at, max_attempts, max_losses, agent, repo";

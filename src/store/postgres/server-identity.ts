@@ -1,8 +1,8 @@
 import { sql } from "kysely";
 import { raiseEpochIn } from "../start-record.ts";
 import { lockStoreEpoch, readMeta, writeMeta } from "../store-epoch.ts";
-import { codeOf } from "./failures.ts";
 import type { PostgresEngine } from "./engine.ts";
+import { codeOf } from "./failures.ts";
 
 const name = "server_identity";
 const insufficientPrivilege = "42501";

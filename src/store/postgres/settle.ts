@@ -1,5 +1,5 @@
-import type { Instant } from "../../domain/time.ts";
 import type { JobId } from "../../domain/ids.ts";
+import type { Instant } from "../../domain/time.ts";
 import type { FencedAnswer, Settlement } from "../port/runs.ts";
 import { isPlainSuccess } from "../settle-plan.ts";
 import type { BoundStatement, LaneBatch, LanePhase, Statement } from "./lanes.ts";

@@ -1,7 +1,7 @@
 import { expect, onTestFinished, test } from "vitest";
+import { firstIdOfEpoch } from "../../domain/ids.ts";
 import { SqliteConnection } from "./connection.ts";
 import { SqliteRunIds } from "./run-ids.ts";
-import { firstIdOfEpoch } from "../../domain/ids.ts";
 
 function connect(): SqliteConnection {
   const connection = new SqliteConnection({ path: ":memory:" });

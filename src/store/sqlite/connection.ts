@@ -1,4 +1,4 @@
-import { type DatabaseSyncInstance, DatabaseSync, type StatementSyncInstance } from "@photostructure/sqlite";
+import { DatabaseSync, type DatabaseSyncInstance, type StatementSyncInstance } from "@photostructure/sqlite";
 import { storeClosed } from "../errors.ts";
 import { sqliteFailure } from "./failures.ts";
 import { makePrivateFile } from "./private-file.ts";

@@ -1,13 +1,13 @@
 import {
   CompiledQuery,
   type DatabaseConnection,
+  type Dialect,
   type Driver,
   type Kysely,
   type QueryResult,
   SqliteAdapter,
-  SqliteQueryCompiler,
   SqliteIntrospector,
-  type Dialect,
+  SqliteQueryCompiler,
 } from "kysely";
 import type { SqliteConnection } from "./connection.ts";
 import { sqliteFailure } from "./failures.ts";

@@ -1,7 +1,7 @@
 import { accessSync, constants, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { DatabaseSync, type DatabaseSyncInstance } from "@photostructure/sqlite";
-import type { Instant } from "../../domain/time.ts";
 import { messageOf } from "../../domain/errors.ts";
+import type { Instant } from "../../domain/time.ts";
 import { DiskFullError, StoreLockedError, StoreReadOnlyError } from "../errors.ts";
 import { sqliteFailure } from "./failures.ts";
 import { makePrivateFile } from "./private-file.ts";

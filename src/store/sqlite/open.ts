@@ -3,7 +3,7 @@ import { CompiledQuery } from "kysely";
 import { StoreLockedError, StoreReadOnlyError } from "../errors.ts";
 import { HintBoard } from "../hint-board.ts";
 import { sqliteMigrations } from "../migrations/sqlite.ts";
-import { checkSchema, migrate, type MigrationTarget } from "../migrator.ts";
+import { checkSchema, type MigrationTarget, migrate } from "../migrator.ts";
 import { newestInstant } from "../newest-instant.ts";
 import { assembleStore } from "../nouns.ts";
 import type { Store } from "../store.ts";
