@@ -1,4 +1,4 @@
-import { writeFileSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { forever, startOne, untilItem, untilRun } from "../support/command-runs.ts";
@@ -45,7 +45,8 @@ describe("stopping the daemon", () => {
     await untilRun(world, item, "started");
     const drained = worker.drain();
     const second = await world.addItem("second");
-    writeFileSync(join(world.world.baseDir, "gate"), "go\n");
+    // Not synchronously: until the command opens its end, a writer of a FIFO waits, and so would the worker that starts the command.
+    await writeFile(join(world.world.baseDir, "gate"), "go\n");
     await drained;
     await untilItem(world, item, "done");
     expect((await world.job(second.id)).state).toBe("queued");

@@ -11,6 +11,7 @@ import {
   writeFileSync,
   writeSync,
 } from "node:fs";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test, vi } from "vitest";
 import { runDirOf } from "../../src/worker/run-paths.ts";
@@ -27,7 +28,7 @@ describe("a command", () => {
     const run = await untilRun(world, item, "started");
     const command = await world.command(run.id);
     await until(async () => (await world.runOf(item)).process?.pid === command.pid, { everyMs: 5 });
-    writeFileSync(gate, "go\n");
+    await writeFile(gate, "go\n");
     await untilItem(world, item, "done");
     expect(await world.runOf(item)).toMatchObject({ state: "ended", outcome: "succeeded", exitCode: 0 });
     const order = world.world.events.map((event) => event.name).filter((name) => name === "run.exited" || name === "run.ended");
@@ -131,7 +132,7 @@ describe("a command", () => {
     await until(() => existsSync(join(world.world.baseDir, "swapped")), { everyMs: 5 });
     for (let tick = 0; tick < 3; tick++) await world.tickReaper();
     expect((await world.runOf(item)).state).toBe("started");
-    writeFileSync(gate, "go\n");
+    await writeFile(gate, "go\n");
     await untilItem(world, item, "done");
   });
 
@@ -180,7 +181,7 @@ describe("a command", () => {
       everyMs: 10,
     });
     expect(readFileSync(filesOf(world, run.id).stdoutLog, "utf8")).toContain("bytes of older output were dropped");
-    writeFileSync(gate, "go\n");
+    await writeFile(gate, "go\n");
     await untilItem(world, item, "done");
   });
 
@@ -329,7 +330,7 @@ describe("adoption", () => {
     const run = await untilRun(world, item, "started");
     await world.command(run.id);
     await first.worker.leave();
-    writeFileSync(join(world.world.baseDir, "gate"), "go\n");
+    await writeFile(join(world.world.baseDir, "gate"), "go\n");
     await until(() => readFileSync(filesOf(world, run.id).exit, "utf8"), { everyMs: 5 });
     const second = await world.worker();
     expect(await world.adoptOrRequeue(second.worker)).toMatchObject({ adopted: 1 });
