@@ -38,6 +38,11 @@ const isAlive = (run: CommandRun, identity: ProcessIdentity): boolean => {
   return sight.kind === "seen" && sight.row.startTime === identity.startTime && sight.row.state !== "Z";
 };
 
+const frozen = (run: CommandRun, identity: ProcessIdentity): boolean => {
+  const sight = run.tree.table.look(identity.pid);
+  return sight.kind === "seen" && isFrozen(sight.row);
+};
+
 describe.each(shellNames)("a run under %s", (shell) => {
   test("ends by TERM to its group; the wrapper is left to record it", async () => {
     const tools = await toolsOf(shell);
@@ -73,6 +78,21 @@ describe.each(shellNames)("a run under %s", (shell) => {
     });
     expect(await stop(run)).toMatchObject({ stopped: true });
     expect(isAlive(run, stray)).toBe(false);
+  });
+
+  test("a frozen wrapper goes on once its command is gone, and records the exit", async () => {
+    const tools = await toolsOf(shell);
+    if (tools === undefined) return;
+    const run = await readyRun({ tools, argv: ["sh", "-c", ": > ready; sleep 60"] });
+    const { identity } = run.wrapper;
+    for (const pid of [identity.pid, run.self.pid]) run.tree.table.signal(pid, "SIGSTOP");
+    await until(() => frozen(run, identity), { everyMs: 2, what: "the wrapper to be frozen" });
+    const result = await stop(run);
+    expect(result).toMatchObject({ stopped: true, proof: { lifePipe: "released" } });
+    const toWrapper = result.stopped ? result.proof.signals.filter(({ process }) => process.pid === identity.pid) : [];
+    expect(toWrapper.map(({ signal }) => signal)).toContain("SIGCONT");
+    expect(new Set(toWrapper.map(({ signal }) => signal)).size).toBe(1);
+    expect(await run.exit()).toMatchObject({ kind: "exit", status: 143 });
   });
 
   test("a frozen process gets TERM, then CONT", async () => {

@@ -4,7 +4,7 @@ import type { ProcessIdentity } from "./identity.ts";
 import { type LifePipeState, probeLifePipe } from "./life-pipe.ts";
 import { type Pause, timerPause } from "./pause.ts";
 import { isFrozen, isZombie, type ProcessRow } from "./process-stat.ts";
-import { identityOf, livingMembers, type RunTree } from "./strays.ts";
+import { hereOnly, identityOf, livingMembers, type RunTree } from "./strays.ts";
 
 export interface StopTreeOptions extends RunTree {
   readonly clock: Pick<HostClock, "mono">;
@@ -97,6 +97,14 @@ class TreeSignaller {
     }
   }
 
+  /** The wrapper, while it lives. */
+  wrapper(): ProcessRow | undefined {
+    const { wrapper, host, table } = this.#tree;
+    if (wrapper === undefined || hereOnly(host, wrapper) === undefined) return undefined;
+    const sight = table.look(wrapper.pid);
+    return sight.kind === "seen" && sight.row.startTime === wrapper.startTime && !isZombie(sight.row) ? sight.row : undefined;
+  }
+
   /** The members of the command's own process group, its leader first; empty when somebody else is in that group. */
   #commandGroup(rows: readonly ProcessRow[]): readonly ProcessRow[] {
     const { command, table } = this.#tree;
@@ -123,7 +131,7 @@ const pollMsMax = 50;
 
 /**
  * Stops everything of one run on this host: TERM (a frozen process: TERM, then CONT), after `stopGraceMs` KILL, until no member is left.
- * Never signals the wrapper, which records the exit, nor what is shielded. May be called again, also for a run that has already ended
+ * Never signals the wrapper, which records the exit (but lets a frozen one go on once all others are gone), nor what is shielded. May be called again, also for a run that has already ended
  * (then it stops its strays). Never throws for what processes do; a process that may not be signalled is a survivor.
  */
 export async function stopTree(options: StopTreeOptions): Promise<StopResult> {
@@ -142,6 +150,9 @@ export async function stopTree(options: StopTreeOptions): Promise<StopResult> {
       if (options.runDir !== undefined) lifePipe = await probeLifePipe(options.runDir);
       // Held with nobody to be seen: most often the wrapper, which is writing the exit record at this moment.
       if (lifePipe !== "held") break;
+      // Frozen by whoever froze its command, it would hold the pipe, and with it the job, until a person came.
+      const wrapper = signaller.wrapper();
+      if (wrapper !== undefined) signaller.wakeFrozen([wrapper]);
     } else {
       signaller.signalAll(left, killing ? "SIGKILL" : "SIGTERM");
       if (!killing) signaller.wakeFrozen(left);
@@ -154,6 +165,7 @@ export async function stopTree(options: StopTreeOptions): Promise<StopResult> {
   if (left.length === 0 && lifePipe !== "held") {
     return { stopped: true, proof: { gone: signaller.seen, signals: signaller.sent, lifePipe, tookMs: tookMs() } };
   }
-  const survivors = left.map((row) => identityOf(options.host, row));
+  const wrapper = left.length === 0 ? signaller.wrapper() : undefined;
+  const survivors = (wrapper === undefined ? left : [wrapper]).map((row) => identityOf(options.host, row));
   return { stopped: false, survivors, signals: signaller.sent, lifePipe, tookMs: tookMs() };
 }

@@ -26,7 +26,8 @@ export interface RunTree {
   readonly endedAgoMs?: DurationMs | undefined;
 }
 
-const hereOnly = (host: HostIdentity, identity: ProcessIdentity | undefined): ProcessIdentity | undefined =>
+/** The identity, if it is of this host, boot and namespace: only then its pid says anything here. */
+export const hereOnly = (host: HostIdentity, identity: ProcessIdentity | undefined): ProcessIdentity | undefined =>
   identity !== undefined &&
   identity.hostId === host.hostId &&
   identity.bootId === host.bootId &&
