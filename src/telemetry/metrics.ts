@@ -50,7 +50,7 @@ export interface Metrics {
 /** Counts events as they come and looks the rest up when asked. Labels are bounded: queues, loops, outcomes and routes, never ids. */
 export function createMetrics({ events, sources, version, processMetrics = true }: MetricsOptions): Metrics {
   const registry = new Registry();
-  if (processMetrics) collectDefaultMetrics({ register: registry });
+  if (processMetrics) ofTheProcess(registry);
   new Gauge({ name: "wakeful_info", help: "1; the version stands in the label.", labelNames: ["version"], registers: [registry] }).set(
     { version },
     1,
@@ -75,6 +75,27 @@ export function createMetrics({ events, sources, version, processMetrics = true 
       registry.clear();
     },
   };
+}
+
+/** The period at which the library samples the event loop, at its default of 10 ms, would be most of what an idle daemon does. */
+const loopSampleMs = 1000;
+/** What the library makes of those samples: at one a second they say nothing. */
+const sampledLag = ["min", "max", "mean", "stddev", "p50", "p90", "p99"].map((of) => `nodejs_eventloop_lag_${of}_seconds`);
+
+function ofTheProcess(registry: Registry): void {
+  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: loopSampleMs });
+  for (const name of sampledLag) registry.removeSingleMetric(name);
+  let before = performance.eventLoopUtilization();
+  new Gauge({
+    name: "wakeful_event_loop_busy_ratio",
+    help: "How much of the time since the last look the event loop was busy, 0 to 1. Near 1 the process is late with everything.",
+    registers: [registry],
+    collect() {
+      const now = performance.eventLoopUtilization();
+      this.set(performance.eventLoopUtilization(now, before).utilization);
+      before = now;
+    },
+  });
 }
 
 function eventCounters(registry: Registry): (event: EmittedEvent) => void {
