@@ -266,6 +266,12 @@ export const configShape = {
         meaning: "How long rows of finished items and jobs are kept.",
       }),
       logsMs: durationMs({ default: days(14), min: 0, max: longest, meaning: "How long output of finished runs is kept." }),
+      duplicatesMs: durationMs({
+        default: days(30),
+        min: 0,
+        max: longest,
+        meaning: "How long rows of duplicates that were decided and dealt with are kept.",
+      }),
       workDirsDays: integer({
         default: 7,
         min: 0,

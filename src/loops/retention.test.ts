@@ -12,7 +12,7 @@ import type { Loop } from "./loop.ts";
 import { createRetentionLoop, type RetentionDeps, type RetentionPolicy } from "./retention.ts";
 
 const dayMs = hours(24);
-const policy: RetentionPolicy = { finishedRowsMs: 30 * dayMs, logsMs: 14 * dayMs, workDirsDays: 7 };
+const policy: RetentionPolicy = { finishedRowsMs: 30 * dayMs, logsMs: 14 * dayMs, workDirsDays: 7, duplicatesMs: 30 * dayMs };
 
 interface World extends LoopWorld {
   readonly loop: Loop;
@@ -254,4 +254,51 @@ test("a dry run removes nothing and says what it would remove", async () => {
   expect(report.would).toHaveLength(2);
   expect(works(world)).toEqual(["book"]);
   expect(existsSync(join(world.baseDir, "archive"))).toBe(false);
+});
+
+test("a duplicate that was decided and dealt with goes at its own age; one that waits for a person, or for its turn, stays", async () => {
+  const world = await retentionWorld({ duplicatesMs: 3 * dayMs });
+  const { store, clock } = world;
+  const add = (fileName: string): Promise<number> =>
+    store.duplicates.add({ pipeline: "p", key: "k", existingItemId: 1 as never, fileName, path: `/held/${fileName}`, sizeBytes: 1 });
+  const [waiting, decided, done, younger] = [await add("a"), await add("b"), await add("c"), await add("d")];
+  for (const id of [decided, done, younger]) await store.duplicates.decide(id, "discard", "ana");
+  await store.duplicates.finish(done);
+  clock.advance(1);
+  await store.duplicates.finish(younger);
+  const left = async (): Promise<number[]> => (await store.duplicates.list(10)).map(({ id }) => id).toSorted((a, b) => a - b);
+  clock.advance(3 * dayMs - 1);
+  await world.tick(world.loop);
+  expect(await left(), "exactly as old as the limit is not older").toEqual([waiting, decided, done, younger]);
+  clock.advance(1);
+  await world.tick(world.loop, { dryRun: true });
+  expect(await left(), "a dry run removes nothing").toHaveLength(4);
+  await world.tick(world.loop);
+  expect(await left()).toEqual([waiting, decided, younger]);
+  expect(world.eventsOf("retention.pruned")).toEqual([{ jobs: 0, items: 0, runs: 0, duplicates: 1 }]);
+  clock.advance(400 * dayMs);
+  await world.tick(world.loop);
+  expect(await left()).toEqual([waiting, decided]);
+});
+
+test("duplicates go a bounded page at a time, and the next page soon", async () => {
+  const world = await retentionWorld({ duplicatesMs: 0 });
+  const { store, clock } = world;
+  for (const fileName of ["a", "b", "c"]) {
+    const id = await store.duplicates.add({
+      pipeline: "p",
+      key: "k",
+      existingItemId: 1 as never,
+      fileName,
+      path: `/${fileName}`,
+      sizeBytes: 1,
+    });
+    await store.duplicates.decide(id, "discard", "ana");
+    await store.duplicates.finish(id);
+  }
+  clock.advance(1);
+  const loop = world.restart({ pageSize: 2 });
+  expect(await world.tick(loop)).toMatchObject({ settled: 2, nextInMs: 1_000 });
+  expect(await world.tick(loop)).toMatchObject({ settled: 1 });
+  expect(await store.duplicates.list(10)).toEqual([]);
 });

@@ -16,12 +16,14 @@ export interface RetentionPolicy {
   readonly finishedRowsMs: DurationMs;
   /** Age at which folders of ended runs (their logs) are removed. */
   readonly logsMs: DurationMs;
+  /** Age, since its decision was carried out, at which the row of a held duplicate is removed. */
+  readonly duplicatesMs: DurationMs;
   /** Age at which work directories of finished items are removed, in days (`KEEP_WORK_DIR_DAYS`); 0: as soon as they are finished. */
   readonly workDirsDays: number;
 }
 
 export interface RetentionDeps {
-  readonly store: Pick<Store, "items" | "jobs" | "runs" | "upkeep" | "outbox">;
+  readonly store: Pick<Store, "items" | "jobs" | "runs" | "upkeep" | "outbox" | "duplicates">;
   readonly paths: DataPaths;
   /** Gives sources back that a work directory still holds, before it is removed. */
   readonly sources: Pick<SourceKeeper, "keep">;
@@ -48,14 +50,14 @@ const keptNotAtAllMs: DurationMs = minutes(1);
 
 /**
  * Removes what has been finished for long enough: work directories first, then rows, then folders of runs, also those whose row is gone.
- * Never anything unfinished, held, blocked or adopted, never a name that begins with `_`, never through a link, and never a work
+ * Never anything unfinished, held, blocked, adopted or undecided, never a name that begins with `_`, never through a link, and never a work
  * directory with a source file that its owner was not given back.
  */
 export function createRetentionLoop(deps: RetentionDeps): Loop {
   const { store, paths, sources, wall, pageSize = 500, pagesMax = 20, foldersMax = 500 } = deps;
   const workWalk = new FolderWalk(paths.workDir);
   const runWalk = new FolderWalk(paths.runsDir);
-  const counts = { jobs: 0, items: 0, runs: 0, work_dirs: 0, run_dirs: 0 };
+  const counts = { jobs: 0, items: 0, runs: 0, work_dirs: 0, run_dirs: 0, duplicates: 0 };
   const told = new Set<string>();
 
   const pruneRows = async (tally: Tally, { now, signal }: TickContext): Promise<void> => {
@@ -75,6 +77,13 @@ export function createRetentionLoop(deps: RetentionDeps): Loop {
       if (!pruned.more) return;
     }
     tally.more = true;
+  };
+
+  /** One statement: people decide about duplicates, so that they are few. */
+  const pruneDuplicates = async (tally: Tally, { now }: TickContext): Promise<void> => {
+    const removed = await store.duplicates.removeDone({ doneBefore: (now - deps.policy().duplicatesMs) as Instant, limit: pageSize });
+    tally.duplicates += removed;
+    if (removed >= pageSize) tally.more = true;
   };
 
   const mayGo = async (root: string, dir: string): Promise<boolean> =>
@@ -190,18 +199,33 @@ export function createRetentionLoop(deps: RetentionDeps): Loop {
     enabled: deps.enabled,
     details: () => ({ ...counts }),
     tick: async (context): Promise<TickReport> => {
-      const tally: Tally = { seen: 0, failed: 0, jobs: 0, items: 0, runs: 0, workDirs: 0, runDirs: 0, more: false, would: [] };
+      const tally: Tally = {
+        seen: 0,
+        failed: 0,
+        jobs: 0,
+        items: 0,
+        runs: 0,
+        workDirs: 0,
+        runDirs: 0,
+        duplicates: 0,
+        more: false,
+        would: [],
+      };
       await walkFolders({ walk: workWalk, root: paths.workDir, judge: judgeWorkDir }, tally, context);
-      if (!context.dryRun) await pruneRows(tally, context);
+      if (!context.dryRun) {
+        await pruneRows(tally, context);
+        await pruneDuplicates(tally, context);
+      }
       await walkFolders({ walk: runWalk, root: paths.runsDir, judge: judgeRunDir }, tally, context);
-      const { jobs, items, runs, workDirs, runDirs } = tally;
+      const { jobs, items, runs, workDirs, runDirs, duplicates } = tally;
       counts.jobs += jobs;
       counts.items += items;
       counts.runs += runs;
       counts.work_dirs += workDirs;
       counts.run_dirs += runDirs;
-      if (jobs + items + runs > 0) context.emit("retention.pruned", { jobs, items, runs });
-      const settled = jobs + items + runs + workDirs + runDirs;
+      counts.duplicates += duplicates;
+      if (jobs + items + runs + duplicates > 0) context.emit("retention.pruned", { jobs, items, runs, duplicates });
+      const settled = jobs + items + runs + workDirs + runDirs + duplicates;
       return {
         seen: tally.seen,
         settled,
@@ -222,6 +246,7 @@ interface Tally {
   runs: number;
   workDirs: number;
   runDirs: number;
+  duplicates: number;
   more: boolean;
   readonly would: string[];
 }

@@ -69,6 +69,19 @@ export function createDuplicates(engine: Engine): DuplicatesStore {
       const rows = await kysely.selectFrom("duplicates").selectAll().orderBy("id", "desc").limit(limit).execute();
       return rows.map(duplicateRow);
     },
+    removeDone: async ({ doneBefore, limit }) => {
+      // What waits for a person, and what was decided and still waits to be carried out, has no instant at which it was done.
+      const old = kysely
+        .selectFrom("duplicates")
+        .select("id")
+        .where("done_at", "is not", null)
+        .where("done_at", "<", doneBefore)
+        .orderBy("done_at")
+        .orderBy("id")
+        .limit(limit);
+      const { numDeletedRows } = await kysely.deleteFrom("duplicates").where("id", "in", old).executeTakeFirst();
+      return Number(numDeletedRows);
+    },
   };
 }
 

@@ -107,7 +107,7 @@ export interface WakefulEvents {
   "outbox.dead_lettered": { readonly id: number; readonly kind: string; readonly key: string; readonly error: string };
   "disk.low": { readonly path: string; readonly freeBytes: number; readonly needBytes: number };
   "disk.recovered": { readonly path: string; readonly freeBytes: number };
-  "retention.pruned": { readonly jobs: number; readonly items: number; readonly runs: number };
+  "retention.pruned": { readonly jobs: number; readonly items: number; readonly runs: number; readonly duplicates: number };
   /** Something a person must know; delivered through the outbox as well where it follows from a flip. */
   "alert.raised": { readonly cause: string; readonly title: string; readonly details: Readonly<Record<string, unknown>> };
   "defect.found": { readonly where: string; readonly message: string };

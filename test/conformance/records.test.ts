@@ -68,6 +68,26 @@ describeStores((open) => {
     expect(await store.outbox.due(10)).toMatchObject([{ id, attempts: 0, payload: "3" }]);
   });
 
+  test("only duplicates whose decision was carried out are removed, the oldest first and a page at a time", async () => {
+    const { store, clock } = await open();
+    const item = { pipeline: "p", key: "k", existingItemId: 1 as ItemId, sizeBytes: 1 };
+    const ids: number[] = [];
+    for (const fileName of ["waits", "decided", "first", "second"])
+      ids.push(await store.duplicates.add({ ...item, fileName, path: `held/${fileName}` }));
+    const [waits = 0, decided = 0, first = 0, second = 0] = ids;
+    for (const id of [decided, first, second]) await store.duplicates.decide(id, "discard", "ana");
+    await store.duplicates.finish(second);
+    clock.advance(1);
+    await store.duplicates.finish(first);
+    expect(await store.duplicates.removeDone({ doneBefore: addMs(clock.now(), -1), limit: 10 }), "as old as the limit").toBe(0);
+    const doneBefore = clock.advance(1);
+    expect(await store.duplicates.removeDone({ doneBefore, limit: 1 })).toBe(1);
+    expect((await store.duplicates.list(10)).map(({ id }) => id)).toEqual([first, decided, waits]);
+    expect(await store.duplicates.removeDone({ doneBefore, limit: 10 })).toBe(1);
+    expect(await store.duplicates.removeDone({ doneBefore, limit: 10 })).toBe(0);
+    expect((await store.duplicates.list(10)).map(({ id }) => id)).toEqual([decided, waits]);
+  });
+
   test("a duplicate is decided once, carried out once, and the same file is kept once", async () => {
     const { store } = await open();
     await declareQueues(store);

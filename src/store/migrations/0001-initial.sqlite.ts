@@ -297,6 +297,7 @@ create table duplicates (
   done_at integer
 );
 create index duplicates_decided on duplicates (id) where decision is not null and done_at is null;
+create index duplicates_done on duplicates (done_at, id) where done_at is not null;
 
 create table hosts (
   host_id text primary key,

@@ -84,4 +84,6 @@ export interface DuplicatesStore {
   listDecided(): Promise<readonly DuplicateRow[]>;
   finish(id: number): Promise<boolean>;
   list(limit: number): Promise<readonly DuplicateRow[]>;
+  /** Retention: removes at most `limit` of those carried out before `doneBefore`, oldest first. Answers how many. */
+  removeDone(options: { readonly doneBefore: Instant; readonly limit: number }): Promise<number>;
 }
