@@ -23,20 +23,22 @@ export function wholeExit(run: RunFacts): { readonly exitCode: number; readonly 
 export const progressOf = (run: RunFacts): Instant | undefined =>
   run.lastProgressAt !== undefined && run.lastProgressAt >= startOf(run) ? run.lastProgressAt : undefined;
 
+/** What the look that computes the next one has learned. */
+export interface LookFindings {
+  /** When the session last named a reserved run. Default: its reservation. */
+  readonly namedAt?: Instant;
+  /** When progress was last looked for. Default: the start. A run that has shown none may do so right after, and never again. */
+  readonly lookedAt?: Instant;
+  /** The run's process was probed here and lives. Default false. Its death is found by the look at processes, whatever its session says. */
+  readonly provedAlive?: boolean;
+}
+
 /**
  * The earliest instant at which any row could match without alarming evidence (`isAlarming`): what `runs.check_at` stores.
  * It counts on silence from the last signs of life in `run`, so beats need not move it: a look that comes too early moves it forward.
  * Compute it anew when thresholds shrink.
- *
- * @param namedAt - when the session last named a reserved run; default its reservation.
- * @param lookedAt - when progress was last looked for; default the start. A run that has shown none may do so right after, and never again.
  */
-export function nextCheckAt(
-  run: RunFacts,
-  thresholds: RunThresholds,
-  namedAt: Instant = run.reservedAt,
-  lookedAt: Instant = startOf(run),
-): Instant {
+export function nextCheckAt(run: RunFacts, thresholds: RunThresholds, found: LookFindings = {}): Instant {
   const startedAt = startOf(run);
   if (run.state === "exited") {
     const exit = wholeExit(run);
@@ -47,8 +49,11 @@ export function nextCheckAt(
     }
     return earliest(addMs(exit.exitedAt, finalizeGraceOf(run, thresholds)), ceilingAt(run, thresholds));
   }
-  const candidates = [ceilingAt(run, thresholds), addMs(run.session.heardAt, thresholds.deadAfterMs)];
-  if (run.state === "reserved") return earliest(...candidates, addMs(namedAt, thresholds.startWithinMs));
+  const { namedAt = run.reservedAt, lookedAt = startedAt, provedAlive = false } = found;
+  const sessionSilentAt = addMs(run.session.heardAt, thresholds.deadAfterMs);
+  const candidates = [ceilingAt(run, thresholds)];
+  if (run.state === "reserved") return earliest(...candidates, sessionSilentAt, addMs(namedAt, thresholds.startWithinMs));
+  if (!provedAlive) candidates.push(sessionSilentAt);
   const { heartbeatTimeoutMs, timeoutMs } = run.limits;
   if (heartbeatTimeoutMs !== undefined) {
     const progressAt = progressOf(run);

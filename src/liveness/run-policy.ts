@@ -231,7 +231,8 @@ function judgeByAge(subject: Case): RunVerdict | undefined {
 
 function leaveAlone(subject: Case): RunVerdict {
   const { run, seen, thresholds, now } = subject;
-  const at = nextCheckAt(run, thresholds, namedAtOf(subject), now);
+  const found = { namedAt: namedAtOf(subject), lookedAt: now, provedAlive: seen.process?.life === "alive" };
+  const at = nextCheckAt(run, thresholds, found);
   // With an alarm the next look is soon in any case; without one, a limit behind us means that the silence did not count.
   if (at > now && !isAlarming(seen)) return { kind: "leave_alone", reason: "no_limit_reached", nextCheckAt: at };
   const soon = addMs(now, doubtRecheckMs);

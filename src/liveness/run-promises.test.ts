@@ -106,7 +106,7 @@ describe("runs.check_at", () => {
   test("before it, and without an alarm, every run is left alone or goes on being finalised", () => {
     fc.assert(
       fc.property(facts, evidence, thresholds, vantages, fc.double({ min: 0, max: 1, noNaN: true }), (run, seen, limits, vantage, part) => {
-        const dueAt = nextCheckAt(run, limits);
+        const dueAt = nextCheckAt(run, limits, { provedAlive: seen.process?.life === "alive" });
         // Nothing is judged before it has happened.
         const from = Math.max(run.reservedAt, run.startedAt ?? 0, run.exitedAt ?? 0);
         const now = asInstant(Math.floor(from + (dueAt - 1 - from) * part));
@@ -116,6 +116,18 @@ describe("runs.check_at", () => {
         if (run.state !== "exited") expect(verdict.kind).toBe("leave_alone");
       }),
       { numRuns: 1000 },
+    );
+  });
+
+  test("a run whose process is proved alive is not looked at again because its session may fall silent", () => {
+    fc.assert(
+      fc.property(facts, thresholds, (drawn, limits) => {
+        const run = { ...drawn, state: "started" as const, startedAt: drawn.startedAt ?? drawn.reservedAt };
+        const proved = nextCheckAt(run, limits, { provedAlive: true });
+        const silentSession = { ...run, session: { ...run.session, heardAt: run.reservedAt } };
+        expect(nextCheckAt(silentSession, limits, { provedAlive: true })).toBe(proved);
+        expect(nextCheckAt(run, limits)).toBe(Math.min(proved, run.session.heardAt + limits.deadAfterMs));
+      }),
     );
   });
 
