@@ -1,4 +1,4 @@
-import { addMs, ageMs, type DurationMs, type Instant } from "../domain/time.ts";
+import { addMs, ageMs, type DurationMs, type Instant, inSeconds } from "../domain/time.ts";
 import type { Proof } from "./evidence.ts";
 
 /** One held lease. The holder is a run or a registered process, never a session. */
@@ -55,8 +55,6 @@ export function judgeLease(lease: LeaseFacts, evidence: LeaseEvidence, now: Inst
   return { kind: "keep", reason: ttlOver ? "holder_alive" : "within_ttl", ...(nextCheckAt === undefined ? {} : { nextCheckAt }) };
 }
 
-const s = (ms: DurationMs): string => `${Number((ms / 1000).toFixed(1))} s`;
-
 /** The verdict for people, with the numbers that led to it. */
 export function explainLease(verdict: LeaseVerdict): string {
   switch (verdict.kind) {
@@ -64,11 +62,11 @@ export function explainLease(verdict: LeaseVerdict): string {
       if (verdict.reason === "being_stopped") return "its holder is being stopped";
       return verdict.reason === "holder_alive" ? "its holder is alive" : "within its time";
     case "alert":
-      return `not renewed for ${s(verdict.ageMs)} (TTL ${s(verdict.ttlMs)}), but its holder is alive`;
+      return `not renewed for ${inSeconds(verdict.ageMs)} (TTL ${inSeconds(verdict.ttlMs)}), but its holder is alive`;
     case "free":
       if (verdict.reason === "holder_dead") return "its holder is dead";
-      return `not renewed for ${s(verdict.ageMs)} (TTL ${s(verdict.ttlMs)}), and nobody can tell whether its holder lives`;
+      return `not renewed for ${inSeconds(verdict.ageMs)} (TTL ${inSeconds(verdict.ttlMs)}), and nobody can tell whether its holder lives`;
     case "stop_then_free":
-      return `held for ${s(verdict.heldMs)} (limit ${s(verdict.maxHoldMs)})`;
+      return `held for ${inSeconds(verdict.heldMs)} (limit ${inSeconds(verdict.maxHoldMs)})`;
   }
 }

@@ -1,4 +1,4 @@
-import type { DurationMs, Instant } from "../domain/time.ts";
+import { type DurationMs, type Instant, inSeconds } from "../domain/time.ts";
 import type { LifePipe } from "./evidence.ts";
 
 /** Nothing is wrong that could be known before `nextCheckAt`. `doubted`: a limit passed by the clock, but the watcher may have been deaf. */
@@ -167,8 +167,7 @@ export function mayStillLive(verdict: RunVerdict): boolean {
   }
 }
 
-const s = (ms: DurationMs): string => `${Number((ms / 1000).toFixed(ms < 10_000 ? 2 : 0))} s`;
-const deaf = (ms: DurationMs): string => (ms > 0 ? `, not counting ${s(ms)} in which it could not be heard` : "");
+const deaf = (ms: DurationMs): string => (ms > 0 ? `, not counting ${inSeconds(ms)} in which it could not be heard` : "");
 
 /** The verdict in one sentence part for people: no run id, no advice, the numbers that led to it. */
 export function explain(verdict: RunVerdict): string {
@@ -183,8 +182,8 @@ export function explain(verdict: RunVerdict): string {
       return `the exit record on disk says status ${verdict.status}`;
     case "defer":
       return verdict.reason === "finalising"
-        ? `exit code ${verdict.exitCode} recorded ${s(verdict.ageMs)} ago, being finalised (grace ${s(verdict.limitMs)})`
-        : `exit code ${verdict.exitCode}, its gate has been unreadable for ${s(verdict.ageMs)} (patience ${s(verdict.limitMs)})`;
+        ? `exit code ${verdict.exitCode} recorded ${inSeconds(verdict.ageMs)} ago, being finalised (grace ${inSeconds(verdict.limitMs)})`
+        : `exit code ${verdict.exitCode}, its gate has been unreadable for ${inSeconds(verdict.ageMs)} (patience ${inSeconds(verdict.limitMs)})`;
     case "never_started":
       return `never started: ${explainNeverStarted(verdict)}`;
     case "dead":
@@ -193,17 +192,17 @@ export function explain(verdict: RunVerdict): string {
     case "take_over":
       return `exit code ${verdict.exitCode}, ${explainFinaliser(verdict)}`;
     case "orphaned_adopt":
-      return `alive without a supervisor, waiting to be adopted for ${s(verdict.waitedMs)} of ${s(verdict.limitMs)}`;
+      return `alive without a supervisor, waiting to be adopted for ${inSeconds(verdict.waitedMs)} of ${inSeconds(verdict.limitMs)}`;
     case "stop_then_dead":
-      return `alive without a supervisor and not adopted for ${s(verdict.waitedMs)} (limit ${s(verdict.limitMs)})`;
+      return `alive without a supervisor and not adopted for ${inSeconds(verdict.waitedMs)} (limit ${inSeconds(verdict.limitMs)})`;
     case "hung":
       return verdict.reason === "progress_stale"
-        ? `no progress for ${s(verdict.silentMs)} (heartbeat timeout ${s(verdict.limitMs)}${deaf(verdict.deafMs)})`
-        : `no heartbeat at all in ${s(verdict.silentMs)} since the start (limit ${s(verdict.limitMs)}${deaf(verdict.deafMs)})`;
+        ? `no progress for ${inSeconds(verdict.silentMs)} (heartbeat timeout ${inSeconds(verdict.limitMs)}${deaf(verdict.deafMs)})`
+        : `no heartbeat at all in ${inSeconds(verdict.silentMs)} since the start (limit ${inSeconds(verdict.limitMs)}${deaf(verdict.deafMs)})`;
     case "timed_out":
-      return `running for ${s(verdict.ageMs)}, timeout ${s(verdict.limitMs)}`;
+      return `running for ${inSeconds(verdict.ageMs)}, timeout ${inSeconds(verdict.limitMs)}`;
     case "over_age":
-      return `running for ${s(verdict.ageMs)}, ceiling ${s(verdict.ceilingMs)}${verdict.exitCode === undefined ? "" : `, exit code ${verdict.exitCode}`}`;
+      return `running for ${inSeconds(verdict.ageMs)}, ceiling ${inSeconds(verdict.ceilingMs)}${verdict.exitCode === undefined ? "" : `, exit code ${verdict.exitCode}`}`;
   }
 }
 
@@ -212,16 +211,16 @@ function explainDead(verdict: Dead): string {
     case "dead_pid":
       return `dead pid ${verdict.pid} (${verdict.streak} looks${verdict.lifePipe === "held" ? ", strays of it still live" : ""})`;
     case "other_boot":
-      return `the host was started again; its session was last heard ${s(verdict.sinceHeardMs)} ago`;
+      return `the host was started again; its session was last heard ${inSeconds(verdict.sinceHeardMs)} ago`;
     case "life_pipe_released":
       return "nothing of the run holds its life pipe any more";
     case "session_silent":
-      return `worker silent for ${s(verdict.silentMs)} (limit ${s(verdict.limitMs)}${deaf(verdict.deafMs)})`;
+      return `worker silent for ${inSeconds(verdict.silentMs)} (limit ${inSeconds(verdict.limitMs)}${deaf(verdict.deafMs)})`;
   }
 }
 
 function explainNeverStarted(verdict: NeverStarted): string {
-  const limit = verdict.limitMs === undefined ? "" : ` (limit ${s(verdict.limitMs)})`;
+  const limit = verdict.limitMs === undefined ? "" : ` (limit ${inSeconds(verdict.limitMs)})`;
   switch (verdict.reason) {
     case "nogo":
       return "its worker went away before it gave the word";
@@ -240,7 +239,7 @@ function explainNeverStarted(verdict: NeverStarted): string {
     case "wrapper_dead":
       return `its wrapper (pid ${verdict.pid}) died before a command started`;
     case "age_ceiling":
-      return `reserved for ${s(verdict.ageMs)}${limit}`;
+      return `reserved for ${inSeconds(verdict.ageMs)}${limit}`;
   }
 }
 
@@ -249,10 +248,10 @@ function explainFinaliser(verdict: ExitedKnown | TakeOver): string {
     case "finaliser_dead":
       return "its finaliser is dead";
     case "finalize_grace_over":
-      return `not finalised for ${s(verdict.ageMs)} (grace ${s(verdict.limitMs)})`;
+      return `not finalised for ${inSeconds(verdict.ageMs)} (grace ${inSeconds(verdict.limitMs)})`;
     case "gate_due":
-      return `its gate has been unreadable for ${s(verdict.ageMs)} and is read again (patience ${s(verdict.limitMs)})`;
+      return `its gate has been unreadable for ${inSeconds(verdict.ageMs)} and is read again (patience ${inSeconds(verdict.limitMs)})`;
     case "gate_patience_over":
-      return `its gate has been unreadable for ${s(verdict.ageMs)} (patience ${s(verdict.limitMs)} is over)`;
+      return `its gate has been unreadable for ${inSeconds(verdict.ageMs)} (patience ${inSeconds(verdict.limitMs)} is over)`;
   }
 }

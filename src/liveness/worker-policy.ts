@@ -1,5 +1,5 @@
 import type { WorkerId } from "../domain/ids.ts";
-import { addMs, ageMs, type DurationMs, type Instant } from "../domain/time.ts";
+import { addMs, ageMs, type DurationMs, type Instant, inSeconds } from "../domain/time.ts";
 import type { Channel, ProcessLife } from "./evidence.ts";
 import { isSilent, silentNotBefore, type VantageView } from "./vantage.ts";
 import { deadAfterIn } from "./vantage-mode.ts";
@@ -73,22 +73,22 @@ export function judgeWorker(
   return { kind: "leave_alone", reason: doubted ? "doubted" : "heard", silentMs, nextCheckAt: silentNotBefore(silence, limitMs, now) };
 }
 
-const s = (ms: DurationMs): string => `${Number((ms / 1000).toFixed(1))} s`;
-
 /** The verdict for people, with the numbers that led to it. */
 export function explainWorker(verdict: WorkerVerdict): string {
   if (verdict.kind === "leave_alone") {
-    if (verdict.reason === "alive_but_silent") return `its process is alive, yet it has been silent for ${s(verdict.silentMs)}`;
-    return verdict.reason === "heard" ? `heard ${s(verdict.silentMs)} ago` : "silent by the clock, but the watcher may not have heard it";
+    if (verdict.reason === "alive_but_silent") return `its process is alive, yet it has been silent for ${inSeconds(verdict.silentMs)}`;
+    return verdict.reason === "heard"
+      ? `heard ${inSeconds(verdict.silentMs)} ago`
+      : "silent by the clock, but the watcher may not have heard it";
   }
   switch (verdict.reason) {
     case "process_dead":
       return `dead pid ${verdict.pid}`;
     case "other_boot":
-      return `its host was started again; last heard ${s(verdict.sinceHeardMs)} ago`;
+      return `its host was started again; last heard ${inSeconds(verdict.sinceHeardMs)} ago`;
     case "silent": {
-      const deaf = verdict.deafMs > 0 ? `, not counting ${s(verdict.deafMs)} in which it could not be heard` : "";
-      return `silent for ${s(verdict.silentMs)} (limit ${s(verdict.limitMs)}${deaf})`;
+      const deaf = verdict.deafMs > 0 ? `, not counting ${inSeconds(verdict.deafMs)} in which it could not be heard` : "";
+      return `silent for ${inSeconds(verdict.silentMs)} (limit ${inSeconds(verdict.limitMs)}${deaf})`;
     }
   }
 }
