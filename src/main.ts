@@ -1,8 +1,7 @@
-import { mkdir, rm } from "node:fs/promises";
 import { basename } from "node:path";
 import type { Config } from "./config/config.ts";
 import { LiveSettings } from "./config/live-settings.ts";
-import { isWakefulError, messageOf, WakefulError } from "./domain/errors.ts";
+import { messageOf, WakefulError } from "./domain/errors.ts";
 import type { RunId } from "./domain/ids.ts";
 import { asInstant } from "./domain/time.ts";
 import { version } from "./domain/version.ts";
@@ -33,6 +32,7 @@ import { createMetrics } from "./telemetry/metrics.ts";
 import { type AdoptionReport, adoptOrRequeue } from "./worker/adoption.ts";
 import type { CommandRunDeps } from "./worker/command-run-deps.ts";
 import { CommandWorker } from "./worker/command-worker.ts";
+import { prepareDataDirectory } from "./worker/data-directory.ts";
 import { Finaliser } from "./worker/finaliser.ts";
 import { HandlerHostProcess } from "./worker/handler-host-process.ts";
 import { stopLeftoverHost } from "./worker/leftover-host.ts";
@@ -89,7 +89,7 @@ async function start(
 ): Promise<Daemon> {
   const { config, pipelines } = configuration;
   const paths = dataPaths(config.dataDir);
-  await makeDataDirectory(config.dataDir, [paths.runsDir, paths.workDir]);
+  await prepareDataDirectory(paths);
   const host = await readHostIdentity({ stateDir: config.dataDir, randomId: newHostId });
   const table = systemProcessTable();
   const probe = createProcessProbe({ host, table });
@@ -382,25 +382,6 @@ async function start(
 }
 
 const optional = <T>(value: T | undefined): readonly T[] => (value === undefined ? [] : [value]);
-
-async function makeDataDirectory(dataDir: string, inside: readonly string[]): Promise<void> {
-  try {
-    for (const path of [dataDir, ...inside]) await mkdir(path, { recursive: true, mode: 0o700 });
-    const trial = `${dataDir}/.writable`;
-    await mkdir(trial, { recursive: true });
-    await rm(trial, { recursive: true });
-  } catch (cause) {
-    if (isWakefulError(cause)) throw cause;
-    throw new WakefulError(
-      "store_read_only",
-      `The data directory ${dataDir} cannot be written: ${messageOf(cause)}. Mount it writable, or name another with --data-dir.`,
-      {
-        cause,
-        details: { dataDir },
-      },
-    );
-  }
-}
 
 function ownIdentity(host: HostIdentity, table: ReturnType<typeof systemProcessTable>): ProcessIdentity {
   const sight = table.look(process.pid);

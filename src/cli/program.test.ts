@@ -247,6 +247,17 @@ test("init writes a project whose configuration is valid, and overwrites nothing
   expect((await cli(["init", "demo", "--force"], { cwd })).code).toBe(0);
 });
 
+test.each([
+  [["init", "/proc/x/demo"], 2, "/proc/x"],
+  [["migrate", "--data-dir", "/proc/x/data"], 8, "/proc/x/data"],
+  [["ls", "--data-dir", "/proc/x/data"], 7, "/proc/x/data"],
+])("where no folder can be made, %j says so and ends", async (argv, exitCode, path) => {
+  const cwd = tempDir("cli");
+  writeFileSync(join(cwd, "wakeful.yaml"), "http: { listen: 127.0.0.1:0 }\n");
+  const { code, err } = await cli(argv, { cwd });
+  expect([code, err]).toEqual([exitCode, expect.stringContaining(path)]);
+});
+
 test("without a daemon lists are read from the store's file, and standard error says so; writes are refused", async () => {
   const cwd = tempDir("cli");
   writeFileSync(join(cwd, "wakeful.yaml"), "http: { listen: 127.0.0.1:0 }\n");

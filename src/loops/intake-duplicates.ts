@@ -8,6 +8,7 @@ import { forgetKeptSource, inputFolder } from "../notify/source-file.ts";
 import { compatibleTime } from "../notify/state-file.ts";
 import { intakeInputOf } from "../notify/state-projection.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
+import { makeDirectory } from "../runtime/make-directory.ts";
 import type { ItemRow } from "../store/port/items.ts";
 import type { DuplicateRow } from "../store/port/records.ts";
 import type { Store } from "../store/store.ts";
@@ -88,7 +89,7 @@ export class DuplicateDecisions {
     if (intake === undefined)
       throw new Error(`the pipeline ${row.pipeline} has no intake any more, so ${row.path} has no archive to go to`);
     const dir = resolve(this.#options.baseDir, intake.archiveDir);
-    await mkdir(dir, { recursive: true });
+    await makeDirectory(dir);
     const to = await freePathIn({ from: row.path, dir, name: safeFileName(row.fileName) });
     if (!(await moveToFree({ from: row.path, to }))) throw new Error(`another file took the place ${to}; it is tried again`);
   }

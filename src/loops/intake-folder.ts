@@ -1,8 +1,9 @@
-import { lstat, mkdir, readdir } from "node:fs/promises";
+import { lstat, readdir } from "node:fs/promises";
 import type { DurationMs, Instant } from "../domain/time.ts";
 import { hasCode } from "../notify/atomic-file.ts";
 import { labelOf } from "../notify/file-name.ts";
 import { type Glob, parseGlob } from "../pipelines/glob.ts";
+import { makeDirectory } from "../runtime/make-directory.ts";
 
 /** A file in a watched folder. Its name may be any bytes, so paths are bytes too and only the label is for people and for matching. */
 export interface FoundFile {
@@ -118,7 +119,7 @@ export class WatchedFolder {
     } catch (thrown) {
       if (!hasCode(thrown, "ENOENT")) throw thrown;
       // Made for whoever is to drop files there; it may have been removed while we ran.
-      await mkdir(this.dir, { recursive: true });
+      await makeDirectory(this.dir);
       return [];
     }
   }

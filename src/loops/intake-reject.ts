@@ -1,8 +1,8 @@
-import { mkdir } from "node:fs/promises";
 import { writeAtomically } from "../notify/atomic-file.ts";
 import { freePathIn, moveToFree } from "../notify/file-moves.ts";
 import { safeFileName } from "../notify/file-name.ts";
 import { reasonPath } from "../notify/source-file.ts";
+import { makeDirectory } from "../runtime/make-directory.ts";
 import type { FoundFile } from "./intake-folder.ts";
 
 export interface Rejection {
@@ -20,7 +20,7 @@ export interface Rejection {
  * next look finds the file where it was and writes the same reason again.
  */
 export async function rejectFile({ file, errorDir, pipeline, code, reason, at }: Rejection): Promise<string> {
-  await mkdir(errorDir, { recursive: true });
+  await makeDirectory(errorDir);
   const to = await freePathIn({ from: file.path, dir: errorDir, name: safeFileName(file.label) });
   await writeAtomically(
     reasonPath(to),

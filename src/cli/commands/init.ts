@@ -1,6 +1,7 @@
-import { chmod, mkdir, writeFile } from "node:fs/promises";
+import { chmod, writeFile } from "node:fs/promises";
 import { dirname, join, relative, resolve } from "node:path";
-import { WakefulError } from "../../domain/errors.ts";
+import { messageOf, WakefulError } from "../../domain/errors.ts";
+import { makeDirectory } from "../../runtime/make-directory.ts";
 import { type CommandCall, type CommandContext, flagOption } from "../command.ts";
 import { exampleFiles } from "../example-project.ts";
 
@@ -10,7 +11,7 @@ export async function run({ host, json }: CommandContext, { args: [directory = "
   const written: string[] = [];
   for (const { path, text, executable } of exampleFiles) {
     const file = join(target, path);
-    await mkdir(dirname(file), { recursive: true });
+    await makeFolder(dirname(file));
     try {
       await writeFile(file, text, { flag });
     } catch (thrown) {
@@ -27,5 +28,16 @@ export async function run({ host, json }: CommandContext, { args: [directory = "
     host.output.out(
       `${written.map((path) => `wrote ${join(step, path)}`).join("\n")}\n\nNext:\n${step === "" ? "" : `  cd ${step}\n`}  wakeful up                 # in/hello.txt becomes out/hello.txt.report\n  wakeful ls                 # in another terminal\n  wakeful why words/...      # the story of an item, by its pipeline and key\n`,
     );
+  }
+}
+
+async function makeFolder(path: string): Promise<void> {
+  try {
+    await makeDirectory(path);
+  } catch (cause) {
+    throw new WakefulError("bad_request", `The folder ${path} cannot be made: ${messageOf(cause)}. Name one that you may write to.`, {
+      cause,
+      details: { path },
+    });
   }
 }

@@ -1,13 +1,13 @@
-import { mkdir } from "node:fs/promises";
 import { loadConfig } from "../../config/load.ts";
 import { asInstant } from "../../domain/time.ts";
 import { openStore } from "../../store/open-store.ts";
+import { makeDataDirectory } from "../../worker/data-directory.ts";
 import type { CommandContext } from "../command.ts";
 import { storeText } from "../connect.ts";
 
 export async function run({ host, json, configRequest }: CommandContext): Promise<void> {
   const { config } = await loadConfig(configRequest);
-  await mkdir(config.dataDir, { recursive: true, mode: 0o700 });
+  await makeDataDirectory(config.dataDir);
   const store = await openStore({ url: config.store, clock: { now: () => asInstant(host.clock.wall()) } });
   await store.close();
   host.output.out(

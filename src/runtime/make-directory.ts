@@ -1,0 +1,46 @@
+import { mkdir, stat } from "node:fs/promises";
+import { dirname } from "node:path";
+
+/**
+ * Makes a folder and what is missing above it, step by step. Node's own recursive `mkdir` never returns below a file system that answers
+ * "no such file" to whoever makes a folder in it, as procfs does: it makes the parent, is told that it exists, and begins again.
+ *
+ * A folder that is there is left as it is. Rejects with the system's error, which names the path that could not be made.
+ */
+export async function makeDirectory(path: string, options: { readonly mode?: number } = {}): Promise<void> {
+  if (await made(path, options)) return;
+  const parent = dirname(path);
+  if (parent !== path) await makeDirectory(parent, options);
+  // Once more and no oftener: the parent is there now, so a second "no such file" is this file system's last word.
+  await mkdirOrFind(path, options);
+}
+
+async function made(path: string, options: { readonly mode?: number }): Promise<boolean> {
+  try {
+    await mkdirOrFind(path, options);
+    return true;
+  } catch (thrown) {
+    if (hasCode(thrown, "ENOENT")) return false;
+    throw thrown;
+  }
+}
+
+async function mkdirOrFind(path: string, options: { readonly mode?: number }): Promise<void> {
+  try {
+    await mkdir(path, options);
+  } catch (thrown) {
+    // Not always EEXIST: a read-only file system may refuse before it looks whether the folder is there.
+    if (hasCode(thrown, "ENOENT") || !(await isDirectory(path))) throw thrown;
+  }
+}
+
+async function isDirectory(path: string): Promise<boolean> {
+  try {
+    return (await stat(path)).isDirectory();
+  } catch {
+    // Then the failure to make it says more than the failure to look at it.
+    return false;
+  }
+}
+
+const hasCode = (thrown: unknown, code: string): boolean => thrown instanceof Error && "code" in thrown && thrown.code === code;

@@ -1,0 +1,42 @@
+import { mkdir, rm } from "node:fs/promises";
+import { messageOf, WakefulError } from "../domain/errors.ts";
+import { makeDirectory } from "../runtime/make-directory.ts";
+import type { DataPaths } from "./run-paths.ts";
+
+/**
+ * Makes the data directory for its owner alone (0700), with the folders that everything in it relies on, and tries whether it can be written.
+ * @throws {WakefulError} `store_read_only`, naming the directory.
+ */
+export async function prepareDataDirectory({ dataDir, runsDir, workDir }: DataPaths): Promise<void> {
+  try {
+    for (const path of [dataDir, runsDir, workDir]) await makeDirectory(path, { mode: 0o700 });
+    const trial = `${dataDir}/.writable`;
+    await mkdir(trial).catch((thrown: unknown) => {
+      // Left behind by a start that was killed right here.
+      if (!(thrown instanceof Error && "code" in thrown && thrown.code === "EEXIST")) throw thrown;
+    });
+    await rm(trial, { recursive: true });
+  } catch (cause) {
+    throw notWritable(dataDir, cause);
+  }
+}
+
+/**
+ * The data directory alone, for who needs no more than the store in it.
+ * @throws {WakefulError} `store_read_only`, naming the directory.
+ */
+export async function makeDataDirectory(dataDir: string): Promise<void> {
+  try {
+    await makeDirectory(dataDir, { mode: 0o700 });
+  } catch (cause) {
+    throw notWritable(dataDir, cause);
+  }
+}
+
+function notWritable(dataDir: string, cause: unknown): WakefulError {
+  return new WakefulError(
+    "store_read_only",
+    `The data directory ${dataDir} cannot be written: ${messageOf(cause)}. Mount it writable, or name another with --data-dir.`,
+    { cause, details: { dataDir } },
+  );
+}
