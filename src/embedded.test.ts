@@ -149,3 +149,36 @@ test("after a kill the next start gives back what was held, and every job runs t
   expect(jobs.filter((job) => job.attempts === 2).length).toBeGreaterThanOrEqual(5);
   expect(jobs.filter((job) => job.runCount > 1).length).toBeLessThanOrEqual(50);
 }, 30_000);
+
+test("a run hands no more to the log than its task allows, and says so once; another run of the task begins anew", async () => {
+  const told: { readonly runId: unknown; readonly line: string }[] = [];
+  const queue = await startEmbedded({
+    store: ":memory:",
+    log: ({ event, data }) => {
+      if (event === "run.log") told.push({ runId: data["runId"], line: String(data["line"]) });
+    },
+    tasks: {
+      loud: {
+        logMaxBytes: 4096,
+        handler: (_job: TaskJob, { log }) => {
+          for (let n = 0; n < 100; n += 1) log("é".repeat(50));
+        },
+      },
+    },
+  });
+  onTestFinished(async () => {
+    await queue.stop();
+  });
+  for (const id of await queue.enqueueMany("loud", [1, 2])) await queue.waitFor(id);
+  const runs = [...new Set(told.map(({ runId }) => runId))];
+  expect(runs).toHaveLength(2);
+  for (const runId of runs) {
+    const lines = told.filter((each) => each.runId === runId).map(({ line }) => line);
+    expect(lines).toHaveLength(41);
+    expect(lines[39]).toBe("é".repeat(50));
+    expect(lines[40]).toBe("[wakeful] more than 4096 bytes (logMaxBytes): the rest of this run's lines is dropped");
+  }
+  await expect(startEmbedded({ store: ":memory:", tasks: { a: { handler: () => 1, logMaxBytes: 100 } } })).rejects.toMatchObject({
+    code: "bad_request",
+  });
+});

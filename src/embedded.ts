@@ -1,4 +1,3 @@
-import { mkdir } from "node:fs/promises";
 import { hostname } from "node:os";
 import { WakefulError } from "./domain/errors.ts";
 import { asHostId, type JobId } from "./domain/ids.ts";
@@ -23,6 +22,8 @@ import { EventBus } from "./telemetry/event-bus.ts";
 import { eventCatalogue } from "./telemetry/events.ts";
 import { directBackend } from "./worker/backend.ts";
 import { BeatLane } from "./worker/beat-lane.ts";
+import { makeDataDirectory } from "./worker/data-directory.ts";
+import { embeddedRunLog } from "./worker/embedded-log.ts";
 import {
   type CheckedOptions,
   checkOptions,
@@ -204,7 +205,7 @@ async function start(
       }),
       reports: {
         beat: (runId, progress) => beats.beat(runId, progress),
-        log: (runId, line) => log({ level: "info", event: "run.log", at: store.now(), data: { runId, line } }),
+        log: embeddedRunLog({ tasks, log, now: () => store.now() }),
       },
       emit,
       monoNow: () => clock.mono(),
@@ -349,7 +350,7 @@ function handlerQueueOf(name: string, { handler, timeoutMs, heartbeatTimeoutMs, 
 
 async function hostOf(dataDir: string | undefined): Promise<HostIdentity> {
   if (dataDir === undefined) return { hostId: asHostId(newHostId()), bootId: "none", pidNamespace: "none" };
-  await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  await makeDataDirectory(dataDir);
   return await readHostIdentity({ stateDir: dataDir, randomId: newHostId });
 }
 

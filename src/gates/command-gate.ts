@@ -1,24 +1,50 @@
 import { spawn } from "node:child_process";
+import type { Readable } from "node:stream";
 import { messageOf } from "../domain/errors.ts";
 import { type GateAnswer, type GateSubject, green } from "./gate-answer.ts";
+import { GateLogWriter } from "./gate-log.ts";
 
-/** Most characters of the gate's output that are kept as its reason. */
-const reasonChars = 2000;
+/** Most bytes of the gate's output that are kept as its reason. */
+const reasonBytesMax = 2000;
 
 /**
  * Runs a read-only check. Exit 0 is green, 1 to 99 red with its output as the reason; any other end (100 and above, a signal, the time limit,
- * a command that cannot be started) is unreadable, because it says nothing of the result.
+ * a command that cannot be started) is unreadable, because it says nothing of the result. The reason holds the first 2000 bytes; the whole
+ * output goes to the run's log, as far as `log.maxBytes` of its stage allows.
  */
-export function readCommandGate(argv: readonly string[], subject: GateSubject, signal: AbortSignal): Promise<GateAnswer> {
+export async function readCommandGate(argv: readonly string[], subject: GateSubject, signal: AbortSignal): Promise<GateAnswer> {
   const [file, ...args] = argv;
-  if (file === undefined) return Promise.resolve({ kind: "unreadable", error: "the gate's command is empty" });
+  if (file === undefined) return { kind: "unreadable", error: "the gate's command is empty" };
+  const log = subject.log === undefined ? undefined : await GateLogWriter.open(subject.log, argv.join(" "));
+  try {
+    return await runCommand({ argv, file, args, subject, signal, log });
+  } finally {
+    await log?.close();
+  }
+}
+
+function runCommand(options: {
+  readonly argv: readonly string[];
+  readonly file: string;
+  readonly args: readonly string[];
+  readonly subject: GateSubject;
+  readonly signal: AbortSignal;
+  readonly log: GateLogWriter | undefined;
+}): Promise<GateAnswer> {
+  const { argv, file, args, subject, signal, log } = options;
   return new Promise((resolve) => {
     // A group of its own, so that the time limit ends whatever the check has started.
     const child = spawn(file, args, { cwd: subject.cwd, env: { ...subject.env }, stdio: ["ignore", "pipe", "pipe"], detached: true });
-    let said = "";
+    const said = new Said();
     let settled = false;
-    const keep = (chunk: Buffer): void => {
-      if (said.length < reasonChars) said += chunk.toString("utf8").slice(0, reasonChars - said.length);
+    const listen = (stream: Readable): void => {
+      stream.on("data", (chunk: Buffer) => {
+        said.add(chunk);
+        if (log === undefined) return;
+        // One that says more than the disk takes waits, rather than filling our memory.
+        stream.pause();
+        void log.write(chunk).then(() => stream.resume());
+      });
     };
     const finish = (answer: GateAnswer): void => {
       if (settled) return;
@@ -31,11 +57,11 @@ export function readCommandGate(argv: readonly string[], subject: GateSubject, s
     const onAbort = (): void => finish({ kind: "unreadable", error: "the reading was interrupted" });
     const timer = setTimeout(() => finish({ kind: "unreadable", error: `no answer within ${subject.timeoutMs} ms` }), subject.timeoutMs);
     signal.addEventListener("abort", onAbort);
-    child.stdout.on("data", keep);
-    child.stderr.on("data", keep);
+    listen(child.stdout);
+    listen(child.stderr);
     child.on("error", (thrown) => finish({ kind: "unreadable", error: `${file}: ${messageOf(thrown)}` }));
     child.on("close", (code, killedBy) => {
-      const text = said.trim();
+      const text = said.text();
       if (code === 0) finish(green);
       else if (code !== null && code < 100) finish({ kind: "red", reason: text === "" ? `${argv.join(" ")} said no` : text });
       else
@@ -46,6 +72,25 @@ export function readCommandGate(argv: readonly string[], subject: GateSubject, s
     });
     if (signal.aborted) onAbort();
   });
+}
+
+/** The beginning of what a command says, on both streams, and how much there was in all. */
+class Said {
+  readonly #chunks: Buffer[] = [];
+  #keptBytes = 0;
+  #bytes = 0;
+
+  add(chunk: Buffer): void {
+    const kept = chunk.subarray(0, reasonBytesMax - this.#keptBytes);
+    if (kept.length > 0) this.#chunks.push(kept);
+    this.#keptBytes += kept.length;
+    this.#bytes += chunk.length;
+  }
+
+  text(): string {
+    const text = Buffer.concat(this.#chunks).toString("utf8").trim();
+    return this.#bytes === this.#keptBytes ? text : `${text} [the first ${this.#keptBytes} of ${this.#bytes} bytes]`;
+  }
 }
 
 function killGroup(pid: number | undefined): void {

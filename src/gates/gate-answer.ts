@@ -1,3 +1,5 @@
+import type { GateLog } from "./gate-log.ts";
+
 /** What a gate says of a stage's result. An error is never green or red: only a definite answer moves anything. */
 export type GateAnswer =
   | { readonly kind: "green" }
@@ -21,4 +23,6 @@ export interface GateSubject {
   readonly notBeforeMs: number | undefined;
   /** How long one reading may take in all; past it, unreadable. */
   readonly timeoutMs: number;
+  /** Takes the whole output of command gates; absent: only the beginning is kept, as the reason. */
+  readonly log?: GateLog;
 }

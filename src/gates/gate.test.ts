@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm, symlink, utimes, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, symlink, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -86,4 +86,46 @@ test("a gate that cannot be read is never taken for red by all, any or not [B-47
   expect(await read({ kind: "any", gates: [unreadable, file()] })).toEqual({ kind: "green" });
   expect(await read({ kind: "not", gate: unreadable })).toMatchObject({ kind: "unreadable" });
   expect(await read({ kind: "not", gate: red })).toEqual({ kind: "green" });
+});
+
+test("what a gate command says is in the run's log, whatever its answer, behind what was there; its reason says when it is only the beginning", async () => {
+  const path = join(workDir, "stderr.log");
+  await writeFile(path, "of the run itself\n");
+  const log = { path, maxBytes: 100_000 };
+  expect(await read(command("console.log('all 3 pages have text')"), { log })).toEqual({ kind: "green" });
+  const red = await read(command("process.stderr.write('é'.repeat(3000)); process.exitCode = 1"), { log });
+  expect(red).toEqual({ kind: "red", reason: `${"é".repeat(1000)} [the first 2000 of 6000 bytes]` });
+  const text = await readFile(path, "utf8");
+  expect(text.startsWith("of the run itself\n[wakeful] the gate ")).toBe(true);
+  expect(text).toContain("says:\nall 3 pages have text\n");
+  expect(text.endsWith("é".repeat(3000))).toBe(true);
+  expect(text).not.toContain("dropped");
+});
+
+test("the log of a gate's output keeps to the stage's log.maxBytes and notes what is lost", async () => {
+  const path = join(workDir, "stderr.log");
+  const log = { path, maxBytes: 8192 };
+  const loud = command("process.stdout.write('x'.repeat(1_000_000)); process.exitCode = 1");
+  expect(await read(loud, { log })).toMatchObject({ kind: "red", reason: expect.stringContaining("[the first 2000 of 1000000 bytes]") });
+  const first = await readFile(path, "utf8");
+  expect(first.length).toBeLessThan(8192);
+  expect(first).toContain("x".repeat(4096));
+  expect(first).toContain(`[wakeful] ${1_000_000 - 4096} bytes of the gate's output were dropped here (log.maxBytes is 8192)`);
+  for (let again = 0; again < 3; again += 1) await read(loud, { log });
+  const text = await readFile(path, "utf8");
+  expect(text.length).toBeLessThanOrEqual(8192);
+  expect(text).toMatch(/^\[wakeful\] \d+ bytes of older output were dropped here \(log\.maxBytes is 8192\)\n/);
+  expect(text.endsWith("were dropped here (log.maxBytes is 8192)\n")).toBe(true);
+});
+
+test("a log that cannot be written, or is a link, changes no answer", async () => {
+  await writeFile(join(workDir, "precious"), "x");
+  await symlink(join(workDir, "precious"), join(workDir, "link.log"));
+  for (const path of [join(workDir, "no/such/folder/stderr.log"), join(workDir, "link.log"), workDir]) {
+    expect(await read(command("console.log('no'); process.exitCode = 2"), { log: { path, maxBytes: 4096 } })).toEqual({
+      kind: "red",
+      reason: "no",
+    });
+  }
+  expect(await readFile(join(workDir, "precious"), "utf8")).toBe("x");
 });

@@ -1,6 +1,7 @@
 import { posix } from "node:path";
 import { defaultStageMaxAttempts } from "../domain/budget.ts";
 import { deepFreeze } from "../domain/deep-freeze.ts";
+import { logMaxBytesDefault } from "../domain/log-limits.ts";
 import { compatibleStageNames } from "../domain/stage-names.ts";
 import { type DurationMs, minutes, seconds } from "../domain/time.ts";
 import type { GateDefinition, IntakeDefinition, Json, PipelineDefinition, RunDefinition, StageDefinition } from "./definition.ts";
@@ -30,7 +31,6 @@ export const builtInDefaults: PipelineDefaults = deepFreeze({
 const reaperSlackMs = seconds(60);
 const gatePatienceMsDefault = minutes(10);
 const gateTimeoutMsDefault = seconds(30);
-const logMaxBytesDefault = 64 * 2 ** 20;
 const minStableMsDefault = seconds(2);
 const retryDefault = { minMs: seconds(1), maxMs: minutes(5), factor: 2 };
 

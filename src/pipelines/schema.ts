@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { logMaxBytesMin } from "../domain/log-limits.ts";
 import { rootGate } from "./gate-schema.ts";
 import { parseGlob } from "./glob.ts";
 import { argv, duration, exactlyOne, notYet, plainText, real, refuseLater, size, whole } from "./value-schemas.ts";
@@ -96,7 +97,7 @@ const stageShape = {
   finalizeGrace: duration("How long a run may take to be settled after its exit.", { min: 0, max: 7 * day }).optional(),
   strays: z.enum(["stop", "leave"]).optional().meta({ description: "What happens to processes that outlive their run." }),
   log: z
-    .strictObject({ maxBytes: size("Size at which output is cut.", { min: 4096, max: 2 ** 40 }).optional() })
+    .strictObject({ maxBytes: size("Size at which output is cut.", { min: logMaxBytesMin, max: 2 ** 40 }).optional() })
     .optional()
     .meta({ description: "The run's output." }),
   env: environment.optional().meta({ description: "Variables of the command; { file: path } reads a secret when it starts." }),

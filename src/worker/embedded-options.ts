@@ -1,4 +1,5 @@
 import { WakefulError } from "../domain/errors.ts";
+import { logMaxBytesMin } from "../domain/log-limits.ts";
 import type { DurationMs, Instant } from "../domain/time.ts";
 import type { EventLevel } from "../telemetry/events.ts";
 import type { Handler } from "./handler-context.ts";
@@ -15,6 +16,11 @@ export interface EmbeddedTask {
   readonly maxRunningMs?: number;
   /** Attempts of a job unless its enqueue says otherwise. At least 1, default 2. */
   readonly maxAttempts?: number;
+  /**
+   * Bytes of log lines that one run may hand to `log`; the line that would pass it is replaced by a note, and what comes after is dropped.
+   * At least 4096, default 64 MiB.
+   */
+  readonly logMaxBytes?: number;
   /**
    * Runs of this task at once, over all processes of the store. Absent: only the workers' concurrency is the limit.
    * Counted in the store, which makes each job of the task about twice as expensive.
@@ -82,6 +88,8 @@ export function checkOptions(options: EmbeddedOptions): CheckedOptions {
       const value = task[field];
       if (value !== undefined) checkWhole(`${name}.${field}`, value, { min: 1, max: Number.MAX_SAFE_INTEGER });
     }
+    if (task.logMaxBytes !== undefined)
+      checkWhole(`${name}.logMaxBytes`, task.logMaxBytes, { min: logMaxBytesMin, max: Number.MAX_SAFE_INTEGER });
     if (task.maxRunningMs !== undefined)
       checkWhole(`${name}.maxRunningMs`, task.maxRunningMs, { min: (task.timeoutMs ?? 0) + 1, max: Number.MAX_SAFE_INTEGER });
     tasks.set(name, task);
@@ -91,7 +99,7 @@ export function checkOptions(options: EmbeddedOptions): CheckedOptions {
 
 function taskOf(given: Handler | EmbeddedTask | DefinedTask): EmbeddedTask {
   if (typeof given === "function") return { handler: given };
-  return isDefinedTask(given) ? { handler: given.handler, ...given.limits } : given;
+  return isDefinedTask(given) ? { handler: given.handler, ...given.limits, logMaxBytes: given.logMaxBytes } : given;
 }
 
 function checkWhole(field: string, value: number, { min, max }: { readonly min: number; readonly max: number }): void {

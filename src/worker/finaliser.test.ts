@@ -93,3 +93,14 @@ test("gates are read at most so many at a time, and all in the end", async () =>
   let now = 0;
   expect(Math.max(...steps.map((step) => (now += step)))).toBe(4);
 });
+
+test("what a gate command says is kept in the run's log, within the stage's bound", async () => {
+  const argv = ["sh", "-c", "head -c 20000 /dev/zero | tr '\\0' g; exit 1"];
+  const { world, run } = await exited({ stage: { gate: { kind: "command", argv }, log: { maxBytes: 4096 } } });
+  const runDir = runDirOf(world.world.paths, run.runId);
+  mkdirSync(runDir, { recursive: true });
+  expect(await finalise(world, run)).toMatchObject({ settlement: { reason: "gate_red" } });
+  const text = readFileSync(runFiles(runDir).stderrLog, "utf8");
+  expect(text).toContain("g".repeat(2048));
+  expect(text).toContain(`${20_000 - 2048} bytes of the gate's output were dropped here (log.maxBytes is 4096)`);
+});

@@ -163,7 +163,14 @@ export class Finaliser {
       });
       return await readGate(
         stage.gate,
-        { workDir, cwd: resolve(baseDir, stage.cwd ?? "."), env, notBeforeMs: started?.mtimeMs, timeoutMs: stage.gateTimeoutMs },
+        {
+          workDir,
+          cwd: resolve(baseDir, stage.cwd ?? "."),
+          env,
+          notBeforeMs: started?.mtimeMs,
+          timeoutMs: stage.gateTimeoutMs,
+          log: { path: runFiles(runDir).stderrLog, maxBytes: stage.log.maxBytes },
+        },
         signal,
       );
     } catch (thrown) {

@@ -21,7 +21,7 @@ export interface HandlerContext {
   readonly heartbeat: () => void;
   /** Progress for people, and a heartbeat. Any JSON value; the newest wins. */
   readonly progress: (value: unknown) => void;
-  /** A line for the run's log. */
+  /** A line for the run's log, which keeps its newest part: see `log.maxBytes` of the stage, `logMaxBytes` of a task. */
   readonly log: (line: string) => void;
 }
 
@@ -58,14 +58,22 @@ export function failureText(thrown: unknown): string {
 export interface RunReports {
   /** `progress` as JSON. */
   beat(runId: RunId, progress: string | undefined): void;
-  log(runId: RunId, line: string): void;
+  log(run: LoggingRun, line: string): void;
+}
+
+/** The run that logs. */
+export interface LoggingRun {
+  readonly runId: RunId;
+  readonly queue: string;
+  /** Bytes that were taken of its lines, for whoever keeps count. */
+  loggedBytes: number;
 }
 
 /** Most characters of a progress value as JSON; a longer one is replaced by a note of its size. */
 const progressTextMax = 16_384;
 
 /** The context and the bookkeeping of one run, in one object: an allocation more per job is measurable. */
-export class ActiveRun implements HandlerContext, HandlerJob<unknown> {
+export class ActiveRun implements HandlerContext, HandlerJob<unknown>, LoggingRun {
   readonly claimed: ClaimedRun;
   readonly startedAt: number;
   /** Of a run that was claimed as reserved. */
@@ -76,6 +84,7 @@ export class ActiveRun implements HandlerContext, HandlerJob<unknown> {
   stopAs: HandlerEnd | undefined;
   /** Until its timeout, then until the end of the grace in which it must have stopped. */
   timer: NodeJS.Timeout | undefined;
+  loggedBytes = 0;
   readonly #reports: RunReports;
   #controller: AbortController | undefined;
   #abortReason: unknown;
@@ -133,7 +142,7 @@ export class ActiveRun implements HandlerContext, HandlerJob<unknown> {
   }
 
   get log(): (line: string) => void {
-    return (line) => this.#reports.log(this.claimed.runId, line);
+    return (line) => this.#reports.log(this, line);
   }
 }
 

@@ -43,6 +43,37 @@ test("tasks of a user's module run in the host, with progress, log and output", 
   expect(existsSync(hostRecordPath(bench.dataDir))).toBe(false);
 });
 
+test("what handlers log is cut at the size that their stage, or their task, sets; the loss is noted", async () => {
+  const stage = (maxBytes: `${number}KiB`) =>
+    definePipeline(`p${maxBytes}`, { stages: { talk: { run: handler("talk"), log: { maxBytes } } } }).definition;
+  const pipelines = [stage("4KiB"), stage("1024KiB")];
+  const bench = await hostBench(program, pipelines);
+  bench.module(`
+    export const talk = (job, context) => { for (let n = 0; n < 1000; n++) context.log.info("line " + n); };
+    export const small = defineTask("small", (job, { log }) => { for (let n = 0; n < 1000; n++) log("line " + n); }, { logMaxBytes: 4096 });`);
+  const host = bench.process();
+  await host.start();
+  await offered(host, "small");
+  const ids = await Promise.all(
+    ["p4KiB/talk", "p1024KiB/talk", "small"].map(async (queue) => (await bench.store.jobs.enqueue({ queue, jobs: [{}] }))[0]),
+  );
+  for (const id of ids) await until(async () => (await stateOf(bench, id)) === "done");
+  // It writes what it has gathered before it goes.
+  await host.stop("drain");
+  const logs: string[] = [];
+  for (const id of ids) {
+    const [run] = await bench.store.runs.ofJob(id ?? asJobId(0));
+    logs.push(readFileSync(join(bench.dataDir, "runs", String(run?.id), "stdout.log"), "utf8"));
+  }
+  const [cut = "", whole = "", small = ""] = logs;
+  expect(whole.split("\n")).toHaveLength(1001);
+  for (const text of [cut, small]) {
+    expect(text.length).toBeLessThanOrEqual(4096);
+    expect(text).toMatch(/^\[wakeful\] \d+ bytes of older output were dropped here \(log\.maxBytes is 4096\)\n/);
+    expect(text.trimEnd().endsWith("line 999")).toBe(true);
+  }
+});
+
 test("thousands of jobs go through the pipe, each once", async () => {
   const bench = await hostBench(program);
   bench.module(`export const t = defineTask("t", async (job) => job.payload);`);

@@ -3,6 +3,7 @@ import { Socket } from "node:net";
 import { Worker } from "node:worker_threads";
 import { messageOf, WakefulError } from "../domain/errors.ts";
 import type { RunId, WorkerId } from "../domain/ids.ts";
+import { logMaxBytesDefault } from "../domain/log-limits.ts";
 import { type DurationMs, seconds } from "../domain/time.ts";
 import { PipelineRegistry } from "../pipelines/registry.ts";
 import { timerPause } from "../processes/pause.ts";
@@ -153,6 +154,9 @@ class HandlerHost {
     const emit: Emit = (name, data) => channel.note("event", { name, data });
     const shortestMs = Math.min(...queues.map(({ limits }) => limits.heartbeatTimeoutMs ?? Number.POSITIVE_INFINITY));
     this.#logs = new RunLogs({ paths });
+    // A task of a module that was made by another version of this package may say nothing.
+    const logMaxBytesOf = (queue: string): number =>
+      registry.stageOfQueue(queue)?.stage.log.maxBytes ?? loaded.tasks.get(queue)?.logMaxBytes ?? logMaxBytesDefault;
     this.#beats = new BeatLane({
       beat: (beats) => backend.runs.beat(beats),
       now: () => time.now(),
@@ -194,7 +198,10 @@ class HandlerHost {
         stopWithinMs: () => setup.stopGraceMs + setup.killGraceMs + seconds(10),
         signal: this.#stopping.signal,
       }),
-      reports: { beat: (runId, progress) => this.#beats.beat(runId, progress), log: (runId, line) => this.#logs.log(runId, line) },
+      reports: {
+        beat: (runId, progress) => this.#beats.beat(runId, progress),
+        log: ({ runId, queue }, line) => this.#logs.log({ runId, maxBytes: logMaxBytesOf(queue) }, line),
+      },
       emit,
       monoNow: edges.monoNow,
       newClaimId: edges.newClaimId,

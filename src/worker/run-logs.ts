@@ -1,37 +1,58 @@
+import { constants } from "node:fs";
 import { mkdir, open } from "node:fs/promises";
 import type { RunId } from "../domain/ids.ts";
 import type { DurationMs } from "../domain/time.ts";
+import { limitLog } from "../processes/log-limit.ts";
 import { runFiles } from "../processes/run-files.ts";
 import { type DataPaths, runDirOf } from "./run-paths.ts";
 
 export interface RunLogsOptions {
   readonly paths: DataPaths;
-  /** How long a run's log may become. Default 10 MiB; what comes after is dropped, with a note in its place. */
-  readonly maxBytes?: number;
   /** How long lines are gathered before they are written. Default 200. */
   readonly gatherMs?: DurationMs;
+  /** Characters gathered over all runs; more, from a disk that does not keep up, are dropped with a note. Default 4 Mi. */
+  readonly gatheredMax?: number;
 }
 
-/** Characters gathered over all runs; more, from a disk that does not keep up, are dropped. */
-const gatheredMax = 4 * 2 ** 20;
+/** A run's log, with the size at which it is cut to its newest half, as its stage or task says (`log.maxBytes`). */
+export interface LimitedRunLog {
+  readonly runId: RunId;
+  readonly maxBytes: number;
+}
+
+interface Gathered extends LimitedRunLog {
+  text: string;
+  droppedLines: number;
+}
 
 /** What handlers say, appended to `runs/<id>/stdout.log`. Logging never throws and never waits: work must not fail for its log. */
 export class RunLogs {
   readonly #options: RunLogsOptions;
-  #texts = new Map<RunId, string>();
+  readonly #gatheredMax: number;
+  #logs = new Map<RunId, Gathered>();
   #gathered = 0;
   #timer: NodeJS.Timeout | undefined;
   #writing: Promise<void> = Promise.resolve();
 
   constructor(options: RunLogsOptions) {
     this.#options = options;
+    this.#gatheredMax = options.gatheredMax ?? 4 * 2 ** 20;
   }
 
-  log(runId: RunId, line: unknown): void {
+  log({ runId, maxBytes }: LimitedRunLog, line: unknown): void {
     const text = typeof line === "string" ? line : `(a log line that is a ${typeof line})`;
-    if (this.#gathered + text.length > gatheredMax) return;
-    this.#gathered += text.length + 1;
-    this.#texts.set(runId, `${this.#texts.get(runId) ?? ""}${text}\n`);
+    let log = this.#logs.get(runId);
+    if (log === undefined) {
+      log = { runId, maxBytes, text: "", droppedLines: 0 };
+      this.#logs.set(runId, log);
+    }
+    if (this.#gathered + text.length > this.#gatheredMax) {
+      log.droppedLines += 1;
+    } else {
+      this.#gathered += text.length + 1;
+      log.text += `${noteOfDropped(log)}${text}\n`;
+      log.droppedLines = 0;
+    }
     this.#timer ??= setTimeout(() => {
       this.#writing = this.#writing.then(() => this.#write());
     }, this.#options.gatherMs ?? 200).unref();
@@ -46,33 +67,33 @@ export class RunLogs {
   async #write(): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    const texts = this.#texts;
-    this.#texts = new Map();
+    const logs = this.#logs;
+    this.#logs = new Map();
     this.#gathered = 0;
-    for (const [runId, text] of texts) {
-      await this.#append(runId, text).catch(() => {
+    for (const log of logs.values()) {
+      await this.#append(log).catch(() => {
         // A full disk or a folder that was removed: the log is the first thing to do without, and the store says so itself.
       });
     }
   }
 
-  async #append(runId: RunId, text: string): Promise<void> {
-    const { paths, maxBytes = 10 * 2 ** 20 } = this.#options;
-    const runDir = runDirOf(paths, runId);
+  async #append(log: Gathered): Promise<void> {
+    const { runId, maxBytes } = log;
+    const runDir = runDirOf(this.#options.paths, runId);
     await mkdir(runDir, { recursive: true, mode: 0o700 });
-    const file = await open(runFiles(runDir).stdoutLog, "a", 0o600);
+    const path = runFiles(runDir).stdoutLog;
+    const file = await open(path, constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
+    let size: number;
     try {
-      const { size } = await file.stat();
-      if (size >= maxBytes) return;
-      const bytes = Buffer.from(text);
-      const room = maxBytes - size;
-      await file.appendFile(
-        bytes.length <= room
-          ? bytes
-          : Buffer.concat([bytes.subarray(0, room), Buffer.from(`\n(more than ${maxBytes} bytes: the rest is dropped)\n`)]),
-      );
+      await file.appendFile(`${log.text}${noteOfDropped(log)}`);
+      ({ size } = await file.stat());
     } finally {
       await file.close();
     }
+    if (size > maxBytes) await limitLog({ path, maxBytes });
   }
+}
+
+function noteOfDropped({ droppedLines }: Gathered): string {
+  return droppedLines === 0 ? "" : `[wakeful] ${droppedLines} lines were dropped here: they came faster than they could be written\n`;
 }

@@ -1,4 +1,5 @@
 import { WakefulError } from "../domain/errors.ts";
+import { logMaxBytesDefault, logMaxBytesMin } from "../domain/log-limits.ts";
 import { runTaskName } from "../domain/run-task.ts";
 import { type DurationMs, hours } from "../domain/time.ts";
 import type { RunLimits } from "../store/port/runs.ts";
@@ -11,6 +12,8 @@ export interface DefinedTask {
   readonly name: string;
   readonly handler: Handler;
   readonly limits: RunLimits;
+  /** Size at which a run's log is cut, in bytes. */
+  readonly logMaxBytes: number;
 }
 
 export interface TaskOptions {
@@ -20,6 +23,8 @@ export interface TaskOptions {
   readonly heartbeatTimeoutMs?: DurationMs;
   /** Age at which a run is given up whatever the evidence, in milliseconds; greater than `timeoutMs`. Default 24 h, or a minute above the timeout. */
   readonly maxRunningMs?: DurationMs;
+  /** Size at which the log of a run is cut to its newest half, in bytes. At least 4096. Default 64 MiB. */
+  readonly logMaxBytes?: number;
 }
 
 /**
@@ -46,6 +51,10 @@ export function defineTask<Payload = unknown, Output = unknown>(
       throw new WakefulError("bad_request", `${key} of task ${name} must be a whole number of milliseconds, at least 1.`);
     }
   }
+  const { logMaxBytes = logMaxBytesDefault } = options;
+  if (!Number.isSafeInteger(logMaxBytes) || logMaxBytes < logMaxBytesMin) {
+    throw new WakefulError("bad_request", `logMaxBytes of task ${name} must be a whole number of bytes, at least ${logMaxBytesMin}.`);
+  }
   if (timeoutMs !== undefined && maxRunningMs <= timeoutMs) {
     throw new WakefulError(
       "bad_request",
@@ -57,7 +66,7 @@ export function defineTask<Payload = unknown, Output = unknown>(
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
     ...(heartbeatTimeoutMs === undefined ? {} : { heartbeatTimeoutMs }),
   };
-  return Object.freeze({ wakefulTask: true, name, handler, limits });
+  return Object.freeze({ wakefulTask: true, name, handler, limits, logMaxBytes });
 }
 
 export function isDefinedTask(value: unknown): value is DefinedTask {

@@ -1,0 +1,25 @@
+import { logMaxBytesDefault } from "../domain/log-limits.ts";
+import type { Instant } from "../domain/time.ts";
+import type { EmbeddedLogLine, EmbeddedTask } from "./embedded-options.ts";
+import type { RunReports } from "./handler-context.ts";
+
+export interface EmbeddedRunLogOptions {
+  readonly tasks: ReadonlyMap<string, Pick<EmbeddedTask, "logMaxBytes">>;
+  readonly log: (line: EmbeddedLogLine) => void;
+  readonly now: () => Instant;
+}
+
+/**
+ * Hands lines of handlers to the application's own log, as many bytes of each run as its task allows. What went there cannot be cut
+ * afterwards as a file can, so it is the oldest part that stays: the line that would pass the limit is told as the loss, those after it not at all.
+ */
+export function embeddedRunLog({ tasks, log, now }: EmbeddedRunLogOptions): RunReports["log"] {
+  return (run, line) => {
+    const maxBytes = tasks.get(run.queue)?.logMaxBytes ?? logMaxBytesDefault;
+    if (run.loggedBytes > maxBytes) return;
+    run.loggedBytes += Buffer.byteLength(String(line)) + 1;
+    const told =
+      run.loggedBytes > maxBytes ? `[wakeful] more than ${maxBytes} bytes (logMaxBytes): the rest of this run's lines is dropped` : line;
+    log({ level: "info", event: "run.log", at: now(), data: { runId: run.runId, line: told } });
+  };
+}
