@@ -94,6 +94,12 @@ export const jobLifecycle: Lifecycle<JobState> = {
       when: "its exit code, its losses or its budget's policy ask for a person",
     },
     {
+      from: ["scheduled", "queued"],
+      to: "held",
+      verb: "hold",
+      when: "its stage is not declared any more, so nobody would ever claim it; a block by a run that is being stopped stays with it",
+    },
+    {
       from: ["running", "queued", "scheduled", "held"],
       to: "cancelled",
       verb: "cancel",

@@ -6,6 +6,7 @@ import { releaseSlot } from "./blocks.ts";
 import type { Database } from "./database.ts";
 import { type Engine, lockRows } from "./engine.ts";
 import { cancelJob } from "./job-cancel.ts";
+import { holdJob, listWaiting } from "./job-hold.ts";
 import type { JobsStore } from "./port/jobs.ts";
 import { jobRow } from "./rows/job-row.ts";
 
@@ -51,6 +52,16 @@ export function createJobs(engine: Engine): Omit<JobsStore, "enqueue" | "promote
       const won = await engine.transaction(async (tx) => await cancelJob(engine, tx, { jobId: id, now: engine.now(), ...options }));
       if (won) engine.hint("blocked", "items", "outbox", "jobs");
       return won;
+    },
+    hold: async (id, options) => {
+      const answer = await engine.transaction(async (tx) => await holdJob(engine, tx, { jobId: id, now: engine.now(), ...options }));
+      if (answer.kind === "held") engine.hint("items", "outbox");
+      return answer;
+    },
+    listWaiting: async (options) => await listWaiting(kysely, options),
+    listQueues: async () => {
+      const rows = await kysely.selectFrom("queues").select("name").orderBy("name").execute();
+      return rows.map((row) => row.name);
     },
     unhold: async (id, options) => {
       const won = await engine.transaction(async (tx) => await unhold(engine, tx, { id, ...options }));

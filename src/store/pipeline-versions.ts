@@ -1,8 +1,15 @@
+import { sql } from "kysely";
 import type { Engine } from "./engine.ts";
 import type { ItemsStore } from "./port/items.ts";
+import { writeMeta } from "./store-epoch.ts";
+
+/** Declarations share the small table of the store's own numbers, under names of their own. */
+const declares = "declares:";
 
 /** Versions of pipelines by content hash; one of each pipeline is the current one. */
-export function createPipelineVersions(engine: Engine): Pick<ItemsStore, "putPipeline" | "getPipeline" | "listPipelines"> {
+export function createPipelineVersions(
+  engine: Engine,
+): Pick<ItemsStore, "putPipeline" | "getPipeline" | "listPipelines" | "declarePipelines" | "declaredPipelines"> {
   const { kysely } = engine;
   return {
     putPipeline: async ({ pipeline, hash, definition }) => {
@@ -26,6 +33,23 @@ export function createPipelineVersions(engine: Engine): Pick<ItemsStore, "putPip
     getPipeline: async (pipeline, hash) => {
       const query = kysely.selectFrom("pipeline_versions").select(["hash", "definition"]).where("pipeline", "=", pipeline);
       return await (hash === undefined ? query.where("current", "is", true) : query.where("hash", "=", hash)).executeTakeFirst();
+    },
+    declarePipelines: async ({ hostId, pipelines }) => {
+      if (!engine.capabilities.manyWriters) return;
+      await writeMeta(kysely, `${declares}${hostId}`, JSON.stringify(pipelines.toSorted()));
+    },
+    declaredPipelines: async () => {
+      if (!engine.capabilities.manyWriters) return [];
+      const rows = await kysely
+        .selectFrom("meta")
+        .select("value")
+        .where("name", "like", `${declares}%`)
+        // The data directory of a host that has no session left, not even an ended one, is gone for good.
+        .where((eb) =>
+          eb.exists(eb.selectFrom("workers").select("workers.id").where(sql<boolean>`meta.name = ${declares} || workers.host_id`)),
+        )
+        .execute();
+      return [...new Set(rows.flatMap(({ value }) => JSON.parse(value) as string[]))].toSorted();
     },
     listPipelines: async () => {
       const versions = await kysely

@@ -37,6 +37,7 @@ export interface WakefulEvents {
 
   "job.enqueued": { readonly jobIds: readonly JobId[]; readonly queue: string };
   "job.cancelled": { readonly jobId: JobId; readonly actor: string; readonly reason: string };
+  "job.held": { readonly jobId: JobId; readonly queue: string; readonly actor: string; readonly reason: string; readonly message: string };
   "job.unheld": { readonly jobId: JobId; readonly actor: string };
   "job.retried": { readonly jobId: JobId; readonly newJobId: JobId; readonly actor: string };
 
@@ -57,7 +58,7 @@ export interface WakefulEvents {
   "run.deferred": RunRef & { readonly reason: string };
   "run.adopted": RunRef & { readonly workerId: WorkerId; readonly evidence: string };
   "run.stopped": RunRef & { readonly proof: string; readonly tookMs: DurationMs };
-  "run.unstoppable": RunRef & { readonly survivors: readonly number[] };
+  "run.unstoppable": RunRef & { readonly survivors: readonly number[]; readonly remains: string };
   "run.strays_stopped": RunRef & { readonly pids: readonly number[] };
   "run.late_result": RunRef & { readonly tried: string; readonly why: string };
   /** B-63: one warning per reap. */
@@ -156,6 +157,7 @@ export const eventCatalogue: { readonly [Name in EventName]: { readonly level: E
   "intake.waited": { level: "debug", meaning: "A file is not taken yet." },
   "job.enqueued": { level: "debug", meaning: "Jobs were added." },
   "job.cancelled": { level: "info", meaning: "A person ended a job." },
+  "job.held": { level: "warn", meaning: "A waiting job is kept for a person, because nothing would ever run it." },
   "job.unheld": { level: "info", meaning: "A person granted a held job one more attempt." },
   "job.retried": { level: "info", meaning: "A person ran a finished job again as a new one." },
   "run.started": { level: "debug", meaning: "A run's process is at work." },

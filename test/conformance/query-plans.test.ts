@@ -2,7 +2,7 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import pg from "pg";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
-import { asHostId, asOwnerEpoch, type RunId } from "../../src/domain/ids.ts";
+import { asHostId, asOwnerEpoch, type ItemId, type RunId } from "../../src/domain/ids.ts";
 import { HintBoard } from "../../src/store/hint-board.ts";
 import { initial } from "../../src/store/migrations/0001-initial.sqlite.ts";
 import { assembleStore } from "../../src/store/nouns.ts";
@@ -63,6 +63,8 @@ async function exercise(store: Store): Promise<void> {
   await store.workers.listAlive();
   await store.items.listStranded({ limit: 100 });
   await store.items.countUnfinishedByStage();
+  await store.jobs.listQueues();
+  await store.jobs.listWaiting({ stages: [{ pipeline: "p", stage: "prep" }], limit: 100, after: 0 as ItemId });
   await store.leases.listHeld({ limit: 100 });
   await store.outbox.due(100);
   await store.upkeep.counts();

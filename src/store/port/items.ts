@@ -1,4 +1,4 @@
-import type { ItemId, JobId, VisitId } from "../../domain/ids.ts";
+import type { HostId, ItemId, JobId, VisitId } from "../../domain/ids.ts";
 import type { ItemState, VisitState } from "../../domain/lifecycles.ts";
 import type { Instant } from "../../domain/time.ts";
 import type { JobRow, JsonText } from "./jobs.ts";
@@ -70,6 +70,16 @@ export interface ItemsStore {
   /** Stores a pipeline version by its content hash; idempotent. The newest put is the current one. */
   putPipeline(version: { readonly pipeline: string; readonly hash: string; readonly definition: JsonText }): Promise<void>;
   getPipeline(pipeline: string, hash?: string): Promise<{ readonly hash: string; readonly definition: JsonText } | undefined>;
+  /**
+   * Keeps which pipelines the daemon of this data directory declares, in place of what it declared before, where several daemons share the store.
+   * A daemon that owns its store alone is asked itself; nothing is kept then.
+   */
+  declarePipelines(declaration: { readonly hostId: HostId; readonly pipelines: readonly string[] }): Promise<void>;
+  /**
+   * Pipelines that some daemon of a shared store declares, also one that is down now: its configuration is as it was. Of a daemon that the store
+   * remembers no session of, the declaration does not count any more. Empty where one daemon owns the store.
+   */
+  declaredPipelines(): Promise<readonly string[]>;
   listPipelines(): Promise<
     readonly {
       readonly pipeline: string;

@@ -68,6 +68,21 @@ export interface JobRow {
   readonly error: string | null;
 }
 
+/** A queued or scheduled job of an unfinished item, with the stage that it waits for. */
+export interface WaitingJob {
+  readonly jobId: JobId;
+  readonly itemId: ItemId;
+  readonly pipeline: string;
+  readonly stage: string;
+}
+
+export type HoldAnswer =
+  | { readonly kind: "held" }
+  /** It was held before; nothing was written, and nobody is told again. */
+  | { readonly kind: "already" }
+  /** There is no such job, or it is not one that may be held; nothing was written. */
+  | { readonly kind: "refused"; readonly why: string };
+
 export interface JobsStore {
   /**
    * Makes queues known (idempotent; a changed slot capacity takes effect at once). Every queue must be known before it is enqueued to or claimed from.
@@ -93,6 +108,24 @@ export interface JobsStore {
       readonly stopBy: Instant;
     },
   ): Promise<boolean>;
+  /**
+   * scheduled|queued -> held, of a job of an item, with its one alert in the same transaction. A job that is still blocked by a run stays blocked
+   * by it: slot and leases are given back by the proof that the run has stopped, not by this. Idempotent.
+   *
+   * @param options.message - For people: why, and what to do. Also the job's error.
+   */
+  hold(id: JobId, options: { readonly actor: string; readonly reason: string; readonly message: string }): Promise<HoldAnswer>;
+  /**
+   * Jobs that wait for one of these stages, in the order of their items. Paused and blocked ones too. Costs grow with the unfinished items, not
+   * with the jobs.
+   */
+  listWaiting(options: {
+    readonly stages: readonly { readonly pipeline: string; readonly stage: string }[];
+    readonly limit: number;
+    readonly after?: ItemId;
+  }): Promise<readonly WaitingJob[]>;
+  /** The names of all queues there have ever been. */
+  listQueues(): Promise<readonly string[]>;
   /** held -> queued with one attempt more. `force` also clears a block (for a run that cannot be stopped). */
   unhold(id: JobId, options: { readonly actor: string; readonly force: boolean }): Promise<boolean>;
   /** A finished plain job (no item) again: a new job with a fresh budget and the same payload. Undefined: no such finished plain job. */
