@@ -8,6 +8,7 @@ import { version } from "./domain/version.ts";
 import { type RunningServer, startServer } from "./http/server.ts";
 import { openTokens } from "./http/tokens.ts";
 import { tellClockAhead } from "./loops/clock-ahead.ts";
+import { Pulse } from "./loops/pulse.ts";
 import { createRepairs } from "./loops/repairs.ts";
 import { createSettingsDesk } from "./loops/settings-desk.ts";
 import { alertsThrough } from "./notify/raise-alert.ts";
@@ -159,6 +160,7 @@ async function start(
     workerId: () => session.workerId,
     shielded,
   };
+  const pulse = new Pulse({ periodMs: 1000, random });
   const repairs = await createRepairs({
     store,
     config,
@@ -172,6 +174,7 @@ async function start(
     clock,
     emit,
     random,
+    pulse,
     newId: newClientId,
     shielded,
     lastAliveAt,
@@ -189,7 +192,7 @@ async function start(
     deps: runDeps,
     registry,
     concurrency: config.worker.concurrency,
-    pollMs: 1000,
+    onPoll: (listener) => pulse.each(listener),
     newClaimId: newClientId,
     mayClaim: () => mayClaim(commandsName),
   });
@@ -209,6 +212,7 @@ async function start(
         concurrency: config.worker.concurrency,
         outstandingMax: Math.max(config.worker.outstandingMax, config.worker.concurrency),
         renewMs: config.worker.renewMs,
+        renewTimeoutMs: config.worker.renewTimeoutMs,
         stopGraceMs: config.stop.stopGraceMs,
         killGraceMs: config.stop.killGraceMs,
       },

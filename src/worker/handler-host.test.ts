@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { bundleHandlerHost, type HostBench, hostBench } from "../../test/support/handler-host.ts";
 import { until } from "../../test/support/until.ts";
 import { asJobId, type JobId } from "../domain/ids.ts";
@@ -132,6 +132,20 @@ test("a main thread that is deep in a blocking call keeps its presence [A-G3]", 
   expect(worker?.state).toBe("live");
   expect(bench.renewals.at(-1)?.loopLagMs).toBeGreaterThan(100);
   await until(async () => (await stateOf(bench, id)) === "done");
+});
+
+test("a renewal that is never answered is given up after its time, told, and followed by others", async () => {
+  const bench = await hostBench(program);
+  bench.module(`${beginning} export const idle = defineTask("idle", () => 1);`);
+  const renew = vi.spyOn(bench.store.workers, "renew").mockImplementationOnce(() => new Promise(() => undefined));
+  const host = bench.process({ renewTimeoutMs: 100 });
+  await host.start();
+  await offered(host, "idle");
+  await until(() => renew.mock.calls.length >= 3, { what: "renewals after the one that hangs" });
+  expect(bench.events).toContainEqual({
+    name: "store.degraded",
+    data: { code: "renew_timeout", message: expect.stringContaining("within 100 ms") },
+  });
 });
 
 test("after kill -9 the host is started again, and what it ran is left to the verdict on its session", async () => {

@@ -118,7 +118,8 @@ class HandlerHost {
       );
     }
     const workerId = (await channel.call("open", offer)) as WorkerId;
-    const data: PresenceData = { workerId, renewMs: setup.renewMs, obeyWithinMs: setup.stopGraceMs + setup.killGraceMs };
+    const { renewMs, renewTimeoutMs, stopGraceMs, killGraceMs } = setup;
+    const data: PresenceData = { workerId, renewMs, renewTimeoutMs, obeyWithinMs: stopGraceMs + killGraceMs };
     const presence = new Worker(edges.threadUrl, { workerData: data, execArgv: [] });
     presence.on("message", (message: ToMainThread) => host.#hear(message, (answer) => presence.postMessage(answer, [])));
     presence.on("error", (thrown) => {

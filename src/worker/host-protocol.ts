@@ -20,6 +20,8 @@ export interface HostSetup {
   readonly concurrency: number;
   readonly outstandingMax: number;
   readonly renewMs: DurationMs;
+  /** How long one renewal may take before it counts as failed. */
+  readonly renewTimeoutMs: DurationMs;
   readonly stopGraceMs: DurationMs;
   readonly killGraceMs: DurationMs;
   /** The store's clock. */
@@ -54,6 +56,8 @@ export interface HostNotes {
 export interface PresenceData {
   readonly workerId: WorkerId;
   readonly renewMs: DurationMs;
+  /** How long one renewal may take before it counts as failed. */
+  readonly renewTimeoutMs: DurationMs;
   /** Time for the main thread to obey, to a lost run or to the end of the pipe, before the whole process is killed. */
   readonly obeyWithinMs: DurationMs;
 }

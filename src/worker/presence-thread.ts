@@ -2,6 +2,7 @@ import { Socket } from "node:net";
 import type { MessagePort } from "node:worker_threads";
 import type { RunId } from "../domain/ids.ts";
 import type { DurationMs } from "../domain/time.ts";
+import { tooLate, within } from "../runtime/time-limit.ts";
 import type { WorkersStore } from "../store/port/workers.ts";
 import { HostChannel } from "./host-channel.ts";
 import { hostFds, type PresenceData, type ToMainThread, type ToPresenceThread } from "./host-protocol.ts";
@@ -25,7 +26,7 @@ const answerWithinMs: DurationMs = 100;
  * dead. Also the one who ends the process when its main thread cannot: when the daemon is gone, or when handlers of lost runs do not stop.
  */
 export function runPresenceThread({ data, port, monoNow, kill }: PresenceThreadOptions): void {
-  const { workerId, renewMs, obeyWithinMs } = data;
+  const { workerId, renewMs, renewTimeoutMs, obeyWithinMs } = data;
   const tell = (message: ToMainThread): void => port.postMessage(message);
   let last: ToPresenceThread = { number: 0, held: [], claimSeqReceived: 0, disobeying: false };
   let asked = { number: 0, atMono: monoNow(), answered: true };
@@ -79,7 +80,21 @@ export function runPresenceThread({ data, port, monoNow, kill }: PresenceThreadO
       claimSeqReceived: last.claimSeqReceived,
       loopLagMs: Math.round(lagMs),
     };
-    const answer = (await channel.call("renew", renewal)) as RenewalAnswer;
+    const answering = channel.call("renew", renewal) as Promise<RenewalAnswer>;
+    const answer = await within(answering, renewTimeoutMs);
+    if (answer !== tooLate) {
+      take(answer);
+      return;
+    }
+    channel.note("event", {
+      name: "store.degraded",
+      data: { code: "renew_timeout", message: `no answer to a renewal of the handler host within ${renewTimeoutMs} ms` },
+    });
+    // What it says of our runs is true whenever it comes; the next renewal does not wait for it.
+    answering.then(take).catch(() => undefined);
+  };
+
+  const take = (answer: RenewalAnswer): void => {
     if (answer.state === "dead" || answer.state === "stopped") tell({ kind: "fenced", state: answer.state });
     if (answer.lost.length > 0) {
       for (const { runId } of answer.lost) lost.add(runId);

@@ -2,6 +2,7 @@ import { isWakefulError, messageOf } from "../domain/errors.ts";
 import type { RunId, WorkerId } from "../domain/ids.ts";
 import { type DurationMs, seconds } from "../domain/time.ts";
 import type { ProcessIdentity } from "../processes/identity.ts";
+import { tooLate, within } from "../runtime/time-limit.ts";
 import type { WorkerRow, WorkersStore } from "../store/port/workers.ts";
 import type { Store } from "../store/store.ts";
 import type { Emit } from "../telemetry/events.ts";
@@ -134,19 +135,4 @@ async function register({ workers, name, kind, process, concurrency, queues, emi
   const workerId = await workers.register({ name, kind, process, concurrency, queues });
   emit("worker.registered", { workerId, kind, pid: process.pid });
   return workerId;
-}
-
-const tooLate = Symbol("too late");
-
-async function within<T>(promise: Promise<T>, limitMs: DurationMs): Promise<T | typeof tooLate> {
-  let timer: NodeJS.Timeout | undefined;
-  const limit = new Promise<typeof tooLate>((resolve) => {
-    timer = setTimeout(() => resolve(tooLate), limitMs);
-    timer.unref();
-  });
-  try {
-    return await Promise.race([promise, limit]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

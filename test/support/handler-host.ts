@@ -102,6 +102,7 @@ export async function hostBench(program: string, pipelines: readonly PipelineDef
           concurrency: 4,
           outstandingMax: 20,
           renewMs: 50,
+          renewTimeoutMs: 5_000,
           stopGraceMs: 2_000,
           killGraceMs: 500,
           ...setup,

@@ -1,0 +1,21 @@
+import type { DurationMs } from "../domain/time.ts";
+
+/** What {@link within} answers when the time was up first. */
+export const tooLate = Symbol("too late");
+
+/**
+ * What the promise answers, or {@link tooLate} after `limitMs`. The promise itself goes on: what it answers late is the caller's to take or
+ * leave. The wait holds no process.
+ */
+export async function within<T>(promise: Promise<T>, limitMs: DurationMs): Promise<T | typeof tooLate> {
+  let timer: NodeJS.Timeout | undefined;
+  const limit = new Promise<typeof tooLate>((resolve) => {
+    timer = setTimeout(() => resolve(tooLate), limitMs);
+    timer.unref();
+  });
+  try {
+    return await Promise.race([promise, limit]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
