@@ -1,5 +1,6 @@
 import type { Instant } from "../domain/time.ts";
 import type { Emit, EmittedEvent } from "./events.ts";
+import { wholeMilliseconds } from "./whole-milliseconds.ts";
 
 type Subscriber = (event: EmittedEvent) => void;
 
@@ -16,7 +17,7 @@ export class EventBus {
 
   readonly emit: Emit = (name, data) => {
     if (this.#subscribers.size === 0) return;
-    const event = { name, at: this.#now(), data } as EmittedEvent;
+    const event = { name, at: this.#now(), data: wholeMilliseconds(data) } as EmittedEvent;
     for (const subscriber of this.#subscribers) {
       try {
         subscriber(event);

@@ -46,6 +46,14 @@ test("each reap logs one warning with job, agent, repo, run, pid, outcome and re
   });
 });
 
+test("durations are told in whole milliseconds, also in an alert's details, and nothing else is rounded", () => {
+  const lines = linesOf({ json: true, level: "debug" }, (emit) => {
+    emit("loop.late", { loop: "scheduler", sinceMs: 101.6 });
+    emit("alert.raised", { cause: "x", title: "x", details: { heldMs: 0.4, load: 0.4 } });
+  });
+  expect(lines.map((line) => JSON.parse(line) as object)).toMatchObject([{ sinceMs: 102 }, { details: { heldMs: 0, load: 0.4 } }]);
+});
+
 test("a healthy tick logs nothing [B-63]", () => {
   for (const json of [true, false]) {
     expect(
