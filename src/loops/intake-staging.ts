@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import type { PathLike } from "node:fs";
 import { lstat, mkdir, readdir, rename, rm, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -8,7 +7,7 @@ import { lstatOrUndefined, moveFile, sha256Of } from "../notify/file-moves.ts";
 import { safeFileName } from "../notify/file-name.ts";
 import { inputFolder } from "../notify/source-file.ts";
 import type { IntakeInput } from "../notify/state-projection.ts";
-import { canonicalJson, type Json } from "../pipelines/definition.ts";
+import { intakeKey } from "../pipelines/intake-key.ts";
 import { itemDirectories } from "../pipelines/item-key.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
 import type { ItemRow } from "../store/port/items.ts";
@@ -69,10 +68,6 @@ export type Staged =
 const recordBytesMax = 65_536;
 const duplicatesMax = 10_000;
 
-/** The item key of a file: the hash of its content and that of its pipeline's profile. */
-export const intakeKey = ({ sha256, profile }: { readonly sha256: string; readonly profile: Json }): string =>
-  `${sha256}__${createHash("sha256").update(canonicalJson(profile)).digest("hex")}`;
-
 /** Folder of the files that wait for a decision about their item. */
 const holdDirOf = (paths: DataPaths, key: string): string => join(paths.dataDir, "hold", "duplicates", key);
 
@@ -85,6 +80,8 @@ export class Staging {
   readonly #options: StagingOptions;
   /** Work directories that the store said belong to others, by staging folder. */
   readonly #dirsTaken = new Map<string, Set<string>>();
+  /** Whether a folder may be there: one left by a crash, or one that this process has begun. */
+  #mayHaveBegun = true;
 
   constructor(options: StagingOptions) {
     this.#options = options;
@@ -96,11 +93,16 @@ export class Staging {
 
   /** Staging folders that were begun and not completed. */
   async list(): Promise<readonly string[]> {
+    if (!this.#mayHaveBegun) return [];
+    this.#mayHaveBegun = false;
     try {
       const names = await readdir(this.#root);
-      return names.filter((name) => name.startsWith(`${this.#options.owner}-`)).map((name) => join(this.#root, name));
+      const begun = names.filter((name) => name.startsWith(`${this.#options.owner}-`)).map((name) => join(this.#root, name));
+      if (begun.length > 0) this.#mayHaveBegun = true;
+      return begun;
     } catch (thrown) {
       if (hasCode(thrown, "ENOENT")) return [];
+      this.#mayHaveBegun = true;
       throw thrown;
     }
   }
@@ -112,6 +114,7 @@ export class Staging {
     readonly path: Buffer;
     readonly fingerprint: string;
   }): Promise<string> {
+    this.#mayHaveBegun = true;
     const dir = join(this.#root, `${this.#options.owner}-${this.#options.newId()}`);
     await mkdir(dir, { recursive: true, mode: 0o700 });
     const { pipeline, label, fingerprint } = file;

@@ -18,9 +18,9 @@ import { makeFifo } from "../../test/support/fifo.ts";
 import { chain, type LoopWorld, loopWorld } from "../../test/support/loop-world.ts";
 import { until } from "../../test/support/until.ts";
 import type { IntakeDefinition } from "../pipelines/definition.ts";
+import { intakeKey } from "../pipelines/intake-key.ts";
 import type { ItemRow } from "../store/port/items.ts";
 import { createIntakeLoop, type IntakeDeps, type IntakeLoop } from "./intake.ts";
-import { intakeKey } from "./intake-staging.ts";
 
 let ids = 0;
 

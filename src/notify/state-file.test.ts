@@ -7,10 +7,12 @@ import { compatibleStageNames } from "../domain/stage-names.ts";
 import { addMs } from "../domain/time.ts";
 import { staleMessage } from "../liveness/heartbeat-policy.ts";
 import type { StageDefinition } from "../pipelines/definition.ts";
+import { intakeKey } from "../pipelines/intake-key.ts";
 import type { ItemRow } from "../store/port/items.ts";
 import type { ClaimedRun, Settlement } from "../store/port/runs.ts";
 import { SourceKeeper } from "./source-file.ts";
 import { createStateFileDeliverer } from "./state-file.ts";
+import { projectState } from "./state-projection.ts";
 
 interface World extends LoopWorld {
   readonly item: ItemRow;
@@ -237,4 +239,16 @@ test("a link in the place of the work directory is an error that is tried again,
   symlinkSync(world.baseDir, join(world.paths.workDir, "book"));
   await expect(world.deliver()).rejects.toThrow("is not a folder");
   expect(existsSync(join(world.baseDir, "state.json"))).toBe(false);
+});
+
+test("the profile is told as long as it is the one that the item was made with, so that it never contradicts its hash", async () => {
+  const { item } = await stateWorld();
+  const made = { lang: "eng" };
+  const key = intakeKey({ sha256: "a".repeat(64), profile: made });
+  const facts = { item: { ...item, key }, visits: [], job: undefined, lastRun: undefined };
+  const hashes = { fileHash: "a".repeat(64), profileHash: key.slice(-64) };
+  expect(projectState({ ...facts, profile: made })).toMatchObject({ ...hashes, profile: made });
+  const changed = projectState({ ...facts, profile: { lang: "fra" } });
+  expect(changed).toMatchObject(hashes);
+  expect(changed).not.toHaveProperty("profile");
 });

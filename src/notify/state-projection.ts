@@ -1,6 +1,7 @@
 import { compatibleStageNames } from "../domain/stage-names.ts";
 import { staleMessage } from "../liveness/heartbeat-policy.ts";
 import type { Json } from "../pipelines/definition.ts";
+import { partsOfIntakeKey } from "../pipelines/intake-key.ts";
 import type { ItemRow, VisitRow } from "../store/port/items.ts";
 import type { JobRow } from "../store/port/jobs.ts";
 import type { RunRow } from "../store/port/runs.ts";
@@ -134,11 +135,12 @@ const attemptField = (stage: string): string =>
 const stepOf = (stage: string): string => compatibleStageNames(stage).running.replace(/_RUNNING$/, "");
 
 function inputFields({ item, profile }: StateFacts): Record<string, Json> {
-  const [, fileHash, profileHash] = /^([0-9a-f]{64})__([0-9a-f]{64})$/.exec(item.key) ?? [];
+  const key = partsOfIntakeKey(item.key);
   const input = intakeInputOf(item);
   return {
-    ...(fileHash === undefined || profileHash === undefined ? {} : { fileHash, profileHash }),
-    ...(fileHash === undefined || profile === undefined ? {} : { profile }),
+    ...(key === undefined ? {} : { fileHash: key.fileHash, profileHash: key.profileHash }),
+    // The pipeline's profile may have changed since: another one's would contradict the hash beside it.
+    ...(profile !== undefined && key?.isOf(profile) === true ? { profile } : {}),
     ...(input === undefined ? {} : { input: { name: input.name, path: input.file } }),
   };
 }
