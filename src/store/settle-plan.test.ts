@@ -186,3 +186,11 @@ test("a first loss comes back at once, each further one after a longer delay wit
 test("a lost foreground run is cancelled, for nobody else would start its command", () => {
   expect(planLoss(lost({ queue: "run" }), alone, event)).toMatchObject({ jobState: "cancelled", alert: null });
 });
+
+test("a stored error names its run even where the text speaks of a number that looks like it [B-38]", () => {
+  const error = (message: string, runId: number) =>
+    endOf(failed({ message, runId: asRunId(runId) }), facts({ runId: asRunId(runId), currentRunId: asRunId(runId) })).error;
+  expect(error("dry run 12 failed", 1)).toBe("dry run 12 failed (run 1)");
+  expect(error("the dry run 1 failed", 1)).toBe("the dry run 1 failed (run 1)");
+  expect(error("exit code 1 (run 1)", 1)).toBe("exit code 1 (run 1)");
+});

@@ -174,9 +174,10 @@ function nextJobState(settlement: Settlement, attempts: number, maxAttempts: num
   return then.runAt !== undefined && then.runAt > now ? "scheduled" : "queued";
 }
 
-/** Names the run (B-38), because a job's error outlives the run that it came from. */
+/** Names the run (B-38), because a job's error outlives the run that it came from. Only our own ending counts: a text may speak of any number. */
 function errorText(text: string, runId: RunId): string {
-  return text.includes(`run ${runId}`) ? text : `${text} (run ${runId})`;
+  const named = `(run ${runId})`;
+  return text.endsWith(named) ? text : `${text} ${named}`;
 }
 
 function alertOf(state: JobAlert["state"], facts: RunFacts, settlement: Settlement): JobAlert {
