@@ -150,23 +150,6 @@ test("an unreadable gate is read again when its time has come, and not at every 
   expect(finalise).toHaveBeenCalledTimes(3);
 });
 
-test("items that wait in a stage which is not declared any more are told of once, since no worker will ever claim their jobs", async () => {
-  const world = await reconcilerWorld();
-  const items = [await addItem(world, "a"), await addItem(world, "b")];
-  const registry = new PipelineRegistry([chain("p", ["scan", "ocr"])]);
-  const loop = world.restart({ registry });
-  await world.tick(loop, { dryRun: true });
-  expect(await alertsOf(world)).toEqual([]);
-  await world.tick(loop);
-  const [alert, ...more] = await world.store.outbox.due(100).then((entries) => entries.filter((entry) => entry.kind === "alert"));
-  expect(more).toEqual([]);
-  expect(alert).toMatchObject({ key: "stage.undeclared:p/prep", payload: expect.stringContaining("2 items stand in stage prep") });
-  if (alert !== undefined) await world.store.outbox.done(alert);
-  await world.tick(loop);
-  expect(await alertsOf(world)).toEqual([]);
-  for (const item of items) expect(await unfinishedJobs(world, item)).toBe(1);
-});
-
 test("a visit without any job is given one within its remaining budget", async () => {
   const world = await reconcilerWorld(green);
   const item = await addItem(world);
@@ -225,6 +208,7 @@ test("an item with an unfinished job, paused or finished is not the reconciler's
 test("a vanished stage is kept for a person, who is told once", async () => {
   const world = await reconcilerWorld();
   const item = await doneWithoutAdvance(world);
+  for (const { id } of await world.store.workers.listAlive()) await world.store.workers.leave(id);
   const loop = world.restart({ registry: new PipelineRegistry([chain("p", ["ocr"])]) });
   await world.tick(loop);
   await world.tick(loop);

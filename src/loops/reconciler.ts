@@ -2,6 +2,7 @@ import { messageOf } from "../domain/errors.ts";
 import type { ItemId, VisitId } from "../domain/ids.ts";
 import type { Instant } from "../domain/time.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
+import { StoredStages } from "../pipelines/stored-stages.ts";
 import type { StrandedItem } from "../store/port/items.ts";
 import type { Advance, LiveRun } from "../store/port/runs.ts";
 import type { Store } from "../store/store.ts";
@@ -9,9 +10,10 @@ import type { Finaliser } from "../worker/finaliser.ts";
 import { inLanes } from "./lanes.ts";
 import type { Loop, TickContext, TickReport } from "./loop.ts";
 import { judgeStranded, type StrandedVerdict, withinBudget } from "./stranded-verdict.ts";
+import { UndeclaredStages } from "./undeclared-stages.ts";
 
 export interface ReconcilerDeps {
-  readonly store: Pick<Store, "items" | "outbox" | "upkeep" | "now">;
+  readonly store: Pick<Store, "items" | "jobs" | "workers" | "outbox" | "upkeep" | "now">;
   readonly registry: PipelineRegistry;
   /** Reads the gate of a run that ended well while its item stayed behind. */
   readonly finaliser: Pick<Finaliser, "finalise">;
@@ -38,6 +40,7 @@ const gatesAtOnce = 4;
 /**
  * Finds active items whose visit has no unfinished job, which nothing else would ever move, and moves, redrives or ends them. Each verb
  * is guarded by the visit, so whoever was quicker wins. Acting at all means that something was lost before, hence the alert.
+ * Jobs that wait for a stage which nothing declares any more are held.
  */
 export function createReconcilerLoop(deps: ReconcilerDeps): Loop {
   const { store, registry, finaliser, pageSize = 100, itemsMax = 1000 } = deps;
@@ -45,9 +48,14 @@ export function createReconcilerLoop(deps: ReconcilerDeps): Loop {
   /** What a person was told already, by item; forgotten when the item is stranded no more. */
   const told = new Map<ItemId, string>();
   let after: ItemId | undefined;
-  /** Stages cannot change while the daemon runs, so one look is enough. */
-  let undeclaredTold = false;
-  const counts = { redriven: 0, advanced: 0, ended: 0, slots_corrected: 0 };
+  const undeclared = new UndeclaredStages({
+    store,
+    registry,
+    stored: new StoredStages(registry, store.items),
+    pageSize,
+    jobsMax: itemsMax,
+  });
+  const counts = { redriven: 0, advanced: 0, ended: 0, held: 0, slots_corrected: 0 };
 
   const handle = async (stranded: StrandedItem, context: TickContext): Promise<Handled> => {
     const { item } = stranded;
@@ -55,6 +63,8 @@ export function createReconcilerLoop(deps: ReconcilerDeps): Loop {
       // Whatever its job says: without a definition there is no gate to read and no stage to run again.
       const job = judgeStranded(stranded);
       if (job.kind === "end") return await end(stranded, job, context);
+      // Another daemon of this store knows the stage, and its reconciler looks after the item.
+      if (undeclared.isElsewhere(item)) return "waiting";
       return await tell(
         stranded,
         `stage ${item.stage} of pipeline ${item.pipeline} is not declared any more: declare it again, or cancel the item`,
@@ -176,18 +186,6 @@ export function createReconcilerLoop(deps: ReconcilerDeps): Loop {
     await store.outbox.put({ kind: "alert", key: cause, payload: JSON.stringify(payload) });
   };
 
-  /** Jobs of stages that no worker will ever claim: they are in nobody's hands, and have no limit, until a person hears of them. */
-  const tellUndeclared = async (): Promise<void> => {
-    for (const { pipeline, stage, items } of await store.items.countUnfinishedByStage()) {
-      if (registry.entry(pipeline, stage) !== undefined) continue;
-      const which = items === 1 ? "1 item stands" : `${items} items stand`;
-      const title = `${which} in stage ${stage} of pipeline ${pipeline}, which is not declared any more: declare it again, or cancel them`;
-      const cause = `stage.undeclared:${pipeline}/${stage}`;
-      await store.outbox.put({ kind: "alert", key: cause, payload: JSON.stringify({ title, pipeline, stage, items }) });
-    }
-    undeclaredTold = true;
-  };
-
   const recount = async ({ emit }: TickContext): Promise<void> => {
     const wrong = await store.upkeep.recountSlots();
     counts.slots_corrected += wrong.length;
@@ -203,6 +201,7 @@ export function createReconcilerLoop(deps: ReconcilerDeps): Loop {
       const report = { seen: 0, settled: 0, lost: 0, failed: 0 };
       const would: string[] = [];
       const stillStranded = new Set<ItemId>();
+      await undeclared.look(context.now);
       let cursor = context.dryRun ? undefined : after;
       const wholeRound = cursor === undefined;
       let more = true;
@@ -235,8 +234,17 @@ export function createReconcilerLoop(deps: ReconcilerDeps): Loop {
         }
       }
       if (!context.dryRun) await recount(context);
-      if (!context.dryRun && !undeclaredTold) await tellUndeclared();
-      return { ...report, ...(context.dryRun ? { would } : {}), ...(more ? { nextInMs: 0 } : {}) };
+      const waiting = await undeclared.hold(context);
+      counts.held += waiting.held;
+      if (!context.dryRun) await undeclared.tellUnserved(context.now);
+      return {
+        seen: report.seen + waiting.seen,
+        settled: report.settled + waiting.held,
+        lost: report.lost + waiting.lost,
+        failed: report.failed + waiting.failed,
+        ...(context.dryRun ? { would: [...would, ...waiting.would] } : {}),
+        ...(more || (waiting.more && !context.dryRun) ? { nextInMs: 0 } : {}),
+      };
     },
   };
 }

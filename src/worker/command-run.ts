@@ -194,7 +194,7 @@ export class CommandRun {
     const evidence = { startedAt: live.startedAt, now, reason: outcome.reason };
     const neverStartedDeaths = outcome.kind === "never_started" ? await this.#neverStartedDeaths() : 0;
     const details = { reason, stopBy: addMs(now, stopWithinMs()), evidence, neverStartedDeaths };
-    await this.#settle(settlementOfFailure(live, outcome, details, { ...settling, now, actor: "worker" }));
+    await this.#settle(settlementOfFailure(live, outcome, details, { ...settling, stage: this.stage, now, actor: "worker" }));
   }
 
   async #neverStartedDeaths(): Promise<number> {
@@ -252,7 +252,7 @@ export class CommandRun {
       const unspent = reused || (isWakefulError(thrown) && thrown.retryable);
       const reason = `could not be started: ${messageOf(thrown)}`;
       const outcome: RunOutcome = unspent ? { kind: "never_started", reason, bySessionDeath: !reused } : { kind: "failed", reason };
-      const context = { ...settling, now: store.now(), actor: "worker" };
+      const context = { ...settling, stage: this.stage, now: store.now(), actor: "worker" };
       // Bounded like any other start that fails, or a missing folder would make the job go round at full speed for ever.
       const neverStartedDeaths = unspent ? await this.#neverStartedDeaths() : 0;
       const details = { reason: reused ? "run_dir_exists" : "start_failed", neverStartedDeaths };

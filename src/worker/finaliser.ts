@@ -9,6 +9,7 @@ import { type ExitResolution, type GateReading, resolveExit, type StagePosition 
 import type { RunOutcome } from "../liveness/outcome-policy.ts";
 import type { StageDefinition } from "../pipelines/definition.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
+import { StoredStages, type VersionSource } from "../pipelines/stored-stages.ts";
 import { commandEnvironment } from "../processes/environment.ts";
 import { runFiles } from "../processes/run-files.ts";
 import type { ItemsStore } from "../store/port/items.ts";
@@ -20,7 +21,8 @@ import { type SettlingContext, settlementOfFailure, settlementOfSuccess } from "
 
 export interface FinaliserDeps {
   readonly registry: PipelineRegistry;
-  readonly items: Pick<ItemsStore, "get">;
+  /** Without stored versions only stages of the registry can be told: enough for who finalises no other runs. */
+  readonly items: Pick<ItemsStore, "get"> & VersionSource;
   readonly paths: DataPaths;
   readonly hostId: HostId;
   /** Folder of wakeful.yaml, where relative paths of stages start. */
@@ -44,11 +46,13 @@ export type Finalised =
  */
 export class Finaliser {
   readonly #deps: FinaliserDeps;
+  readonly #stored: StoredStages;
   #reading = 0;
   readonly #waiting: (() => void)[] = [];
 
   constructor(deps: FinaliserDeps) {
     this.#deps = deps;
+    this.#stored = new StoredStages(deps.registry, deps.items);
   }
 
   /**
@@ -61,8 +65,9 @@ export class Finaliser {
   ): Promise<Finalised> {
     const { registry, now, random } = this.#deps;
     const { exitCode } = run;
-    const stage = registry.stageOfQueue(run.queue)?.stage;
-    const context: SettlingContext = { registry, random, now: now(), actor: options.actor };
+    // A stage that is not declared any more is still finalised by the version under which its item entered it.
+    const stage = await this.#stored.stageOf(run);
+    const context: SettlingContext = { registry, stage, random, now: now(), actor: options.actor };
     // A code is never invented: an exit whose code nobody knows is no success.
     if (exitCode === null) {
       const outcome: RunOutcome = { kind: "lost", reason: "it exited, and its exit code is not known" };
@@ -98,8 +103,9 @@ export class Finaliser {
       case "done":
         return {
           kind: "settle",
-          settlement: this.#success(
+          settlement: await this.#success(
             run,
+            stage,
             { advance: resolution.advance, reason: resolution.reason, output: output.kind === "json" ? output.text : undefined },
             details,
             settling,
@@ -117,23 +123,20 @@ export class Finaliser {
     }
   }
 
-  #success(
+  async #success(
     run: LiveRun,
+    stage: StageDefinition | undefined,
     success: { readonly advance: boolean; readonly reason: string; readonly output: string | undefined },
     details: { readonly exitCode: number; readonly evidence: unknown },
     context: SettlingContext,
-  ): Settlement {
+  ): Promise<Settlement> {
     const { output, reason } = success;
     if (!success.advance || run.pipeline === null || run.itemStage === null) {
       return settlementOfSuccess(run, { advance: undefined, output, details: { ...details, reason } }, context);
     }
-    const advance = this.#deps.registry.advanceFrom(run.pipeline, run.itemStage);
+    const advance = stage === undefined ? undefined : await this.#stored.advanceFrom(run.pipeline, stage);
     if (advance === undefined) {
-      const outcome: RunOutcome = {
-        kind: "failed",
-        disposition: "hold",
-        reason: `stage_vanished: what follows stage ${run.itemStage} of ${run.pipeline} is not declared any more`,
-      };
+      const outcome: RunOutcome = { kind: "failed", disposition: "hold", reason: `stage_vanished: ${vanishedText(run, stage)}` };
       return settlementOfFailure(run, outcome, { ...details, reason: "stage_vanished" }, context);
     }
     return settlementOfSuccess(run, { advance, output, details: { ...details, reason } }, context);
@@ -189,6 +192,15 @@ export class Finaliser {
     }
     this.#reading++;
   }
+}
+
+/** Which stage is missing after a run that ended well, and what a person can do. */
+function vanishedText({ pipeline, itemStage, jobId }: LiveRun, stage: StageDefinition | undefined): string {
+  const what =
+    stage === undefined
+      ? `stage ${itemStage} of pipeline ${pipeline} is not declared any more, and no version on record says what follows it`
+      : `it ended well, and stage ${stage.next} of pipeline ${pipeline}, which follows ${itemStage}, is not declared any more`;
+  return `${what}: declare it again, then \`wakeful unhold job:${jobId}\` runs ${itemStage} once more; or \`wakeful cancel job:${jobId}\``;
 }
 
 /** How many readings have failed in this time when each came twice as long after the one before, the first of them after a second. */

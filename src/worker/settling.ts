@@ -3,6 +3,7 @@ import type { RunOutcome as StoredOutcome } from "../domain/lifecycles.ts";
 import type { Instant } from "../domain/time.ts";
 import { changeAfter, type JobBudget, type RunOutcome } from "../liveness/outcome-policy.ts";
 import { defaultRetryDelay, type Random, type RetryDelay } from "../liveness/retry-delay.ts";
+import type { StageDefinition } from "../pipelines/definition.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
 import type { Advance, LiveRun, RunRow, Settlement } from "../store/port/runs.ts";
 import { afterChange } from "../store/settle-plan.ts";
@@ -12,6 +13,8 @@ export interface SettlingContext {
   readonly registry: PipelineRegistry;
   readonly random: Random;
   readonly now: Instant;
+  /** The run's stage where the settler knows it; absent: as the registry has it. */
+  readonly stage?: StageDefinition | undefined;
   /** Who settles, for the action log. */
   readonly actor: string;
 }
@@ -47,14 +50,15 @@ const storedOutcome: Record<RunOutcome["kind"], StoredOutcome> = {
 
 /** The settlement of a run that did not succeed: the retry contract applied to its job's budget. */
 export function settlementOfFailure(run: LiveRun, outcome: RunOutcome, details: EndDetails, context: SettlingContext): Settlement {
-  const stage = context.registry.stageOfQueue(run.queue)?.stage;
+  const stage = context.stage ?? context.registry.stageOfQueue(run.queue)?.stage;
   const budget: JobBudget = {
     attempts: run.attempts,
     maxAttempts: run.maxAttempts,
     losses: run.losses,
     maxLosses: run.maxLosses ?? undefined,
     neverStartedDeaths: details.neverStartedDeaths,
-    onExhausted: stage?.onExhausted ?? "fail",
+    // What the stage would have is not known here: an item is kept for a person rather than ended.
+    onExhausted: stage?.onExhausted ?? (run.itemId === null ? "fail" : "hold"),
   };
   const delay: RetryDelay =
     stage === undefined ? defaultRetryDelay : { baseMs: stage.retry.minMs, maxMs: stage.retry.maxMs, factor: stage.retry.factor };
