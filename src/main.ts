@@ -120,6 +120,7 @@ async function start(
     await store.items.putPipeline({ pipeline: definition.name, hash, definition: canonicalJson(definition) });
   }
   await store.jobs.ensureQueues(registry.queues());
+  await store.items.declarePipelines({ hostId: host.hostId, pipelines: registry.all().map(({ definition }) => definition.name) });
 
   const live = new LiveSettings(config, { check: ({ reaper }) => ceilingFindings(pipelines, configLimits({ ...config, reaper })) });
   const stopWithinMs = (): number => config.stop.stopGraceMs + config.stop.killGraceMs + 10_000;
