@@ -113,7 +113,7 @@ test("the check of the store names a job whose last attempt should be stopped by
   expect((await request("GET", "/v1/store/check")).body.unstoppable).toEqual([]);
   advance(1);
   const stopBy = startedAt + 17_000;
-  expect((await request("GET", "/v1/store/check")).body.unstoppable).toEqual([{ jobId, attempt: 1, attemptOf: jobId, stopBy }]);
+  expect((await request("GET", "/v1/store/check")).body.unstoppable).toEqual([{ jobId, attempt: 1, attemptOf: jobId, stopBy, remains: null }]);
 });
 
 test("GET /queue shows the reaper under the names its operators know, and zeros for a fresh process [B-61] [B-62]", async () => {
@@ -375,7 +375,7 @@ test("a stage that passed and left something behind is told once as the holder o
   await store.runs.settle([{ ...fence, jobId, outcome: "succeeded", reason: "ok", spend: "attempt", stopBy: now, then }]);
   advance(1);
   const [following] = (await request("GET", "/v1/jobs?queue=comics%2Focr")).body.jobs;
-  const waits = { attempt: 1, attemptOf: jobId, stopBy: now };
+  const waits = { attempt: 1, attemptOf: jobId, stopBy: now, remains: null };
   const { unstoppable } = (await request("GET", "/v1/store/check")).body;
   expect(unstoppable).toEqual([
     { jobId, ...waits },

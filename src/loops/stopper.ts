@@ -49,6 +49,8 @@ export class Stopper implements Loop {
   readonly #stopping = new Map<JobId, Promise<void>>();
   readonly #retryAt = new Map<JobId, Instant>();
   readonly #toldUnstoppable = new Set<JobId>();
+  /** What the last try has left of each, for people who ask. */
+  readonly #remains = new Map<JobId, string>();
   /** Asked for at most once per tick. */
   #aliveWorkers: ReturnType<Store["workers"]["listAlive"]> | undefined;
   #stoppedTotal = 0;
@@ -62,7 +64,7 @@ export class Stopper implements Loop {
   }
 
   details(): Readonly<Record<string, unknown>> {
-    return { stoppedTotal: this.#stoppedTotal, stopping: this.#stopping.size };
+    return { stoppedTotal: this.#stoppedTotal, stopping: this.#stopping.size, remains: Object.fromEntries(this.#remains) };
   }
 
   async idle(): Promise<void> {
@@ -74,6 +76,7 @@ export class Stopper implements Loop {
     const present = new Set(blocked.map((job) => job.jobId));
     for (const jobId of this.#retryAt.keys()) if (!present.has(jobId)) this.#retryAt.delete(jobId);
     for (const jobId of this.#toldUnstoppable) if (!present.has(jobId)) this.#toldUnstoppable.delete(jobId);
+    for (const jobId of this.#remains.keys()) if (!present.has(jobId)) this.#remains.delete(jobId);
     const would: string[] = [];
     this.#aliveWorkers = undefined;
     for (const job of blocked) {
@@ -160,11 +163,8 @@ export class Stopper implements Loop {
       return;
     }
     this.#retryAt.set(job.jobId, addMs(this.#deps.store.now(), againMs));
-    await this.#tellUnstoppable(
-      job,
-      result.survivors.map((survivor) => survivor.pid),
-      context,
-    );
+    this.#remains.set(job.jobId, result.remains);
+    await this.#tellUnstoppable(job, { survivors: result.survivors.map((survivor) => survivor.pid), remains: result.remains }, context);
   }
 
   /** A handler ends with its slot or with its host: the host says that it holds the run no more, or is dead. */
@@ -181,7 +181,11 @@ export class Stopper implements Loop {
       await this.#release(job, "its host has let go of it", 0, context);
     // Nobody will tell any more, and nothing can be probed from here.
     else if (life === "unknown" && (supervisor.state === "dead" || supervisor.state === "stopped")) await this.#awaitFence(job, context);
-    else await this.#tellUnstoppable(job, [supervisor.process.pid], context);
+    else {
+      const remains = `its handler, in the process ${supervisor.process.pid}, has not let go of it`;
+      this.#remains.set(job.jobId, remains);
+      await this.#tellUnstoppable(job, { survivors: [supervisor.process.pid], remains }, context);
+    }
   }
 
   /** Nothing can be probed from here: past the bound of its own fence it has certainly stopped. */
@@ -213,15 +217,19 @@ export class Stopper implements Loop {
     return workers.some((worker) => worker.process.hostId === hostId && worker.kind === "command" && worker.lastHeardAt >= heardSince);
   }
 
-  async #tellUnstoppable(job: BlockedJob, survivors: readonly number[], context: TickContext): Promise<void> {
+  async #tellUnstoppable(
+    job: BlockedJob,
+    left: { readonly survivors: readonly number[]; readonly remains: string },
+    context: TickContext,
+  ): Promise<void> {
     if (this.#deps.store.now() < job.stopBy || this.#toldUnstoppable.has(job.jobId)) return;
     this.#toldUnstoppable.add(job.jobId);
     const ref = { runId: job.run.id, jobId: job.jobId, queue: job.queue };
-    context.emit("run.unstoppable", { ...ref, survivors });
+    context.emit("run.unstoppable", { ...ref, ...left });
     await this.#deps.alert({
       cause: `unstoppable:${job.run.id}`,
-      title: `Attempt ${job.run.attempt} of job ${job.jobId} cannot be stopped; look at its processes, then \`wakeful unhold --force ${job.jobId}\``,
-      details: { jobId: job.jobId, runId: job.run.id, survivors },
+      title: `Attempt ${job.run.attempt} of job ${job.jobId} cannot be stopped (${left.remains}); end it by hand, or \`wakeful unhold --force ${job.jobId}\``,
+      details: { jobId: job.jobId, runId: job.run.id, ...left },
     });
   }
 
@@ -229,6 +237,7 @@ export class Stopper implements Loop {
     const [cleared] = await this.#deps.store.runs.clearBlocks([{ jobId: job.jobId, runId: job.run.id, proof, actor: this.name }]);
     this.#retryAt.delete(job.jobId);
     this.#toldUnstoppable.delete(job.jobId);
+    this.#remains.delete(job.jobId);
     if (cleared !== true) return;
     this.#stoppedTotal++;
     context.emit("run.stopped", { runId: job.run.id, jobId: job.jobId, queue: job.queue, proof, tookMs });

@@ -37,6 +37,7 @@ function members(rows: readonly ProcessRow[], markers: Record<number, RunMarker>
     wrapper: identity(20),
     shielded: [identity(10)],
     seen: [],
+    holders: [],
     endedAgoMs: undefined,
     ...changes,
   }).map(({ pid }) => pid);

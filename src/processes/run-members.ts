@@ -19,6 +19,8 @@ export interface RunMembersQuery {
   readonly shielded: readonly ProcessIdentity[];
   /** Processes seen to be members before, in case their parents have gone meanwhile. */
   readonly seen: readonly ProcessIdentity[];
+  /** Processes younger than the run that hold its life pipe as the wrapper handed it down, whatever else they have left behind. */
+  readonly holders: readonly ProcessIdentity[];
   /** How long ago the command ended at the latest, if it ended; `undefined`: not known. */
   readonly endedAgoMs: number | undefined;
 }
@@ -34,7 +36,7 @@ const isRow = (row: ProcessRow, identity: ProcessIdentity | undefined): boolean 
 
 /**
  * Which processes belong to a run: its command, what is below it, members of its session, what bears its marker, and what was seen
- * to belong before. Pure; the caller has checked that the identities are of this host, boot and namespace.
+ * to belong before; and, where these were looked for, holders of its life pipe. Pure; the caller has checked that the identities are of this host, boot and namespace.
  *
  * The nearest ancestor that says anything decides: below the daemon and the wrapper stands the command, which is ours; below the
  * command may stand a nested worker, which is not. Init shields nobody below itself, because orphans of every run are its children.
@@ -69,7 +71,9 @@ export function runMembers(query: RunMembersQuery): readonly ProcessRow[] {
     if (above === "shield") return "shield";
     if (ownMarker || query.seen.some((identity) => isRow(row, identity))) return "member";
     if (above === "other_run") return "other_run";
-    return above === "member" || ownSession(row) ? "member" : "none";
+    // Last, because a holder may also be another run's, which inherited the pipe from the run around it.
+    const holds = query.holders.some((identity) => isRow(row, identity));
+    return holds || above === "member" || ownSession(row) ? "member" : "none";
   };
 
   return query.rows.filter((row) => standingOf(row) === "member");

@@ -6,6 +6,7 @@ import { until } from "../../test/support/until.ts";
 import { systemClock } from "../runtime/clock.ts";
 import type { ProcessIdentity } from "./identity.ts";
 import { probeLifePipe } from "./life-pipe.ts";
+import { linuxOpenFiles, type OpenFiles } from "./open-files.ts";
 import { isFrozen } from "./process-stat.ts";
 import { type StopResult, stopTree } from "./stop-tree.ts";
 import { findStrays, identityOf, type RunTree } from "./strays.ts";
@@ -151,7 +152,9 @@ test("a run whose pids are all gone is not released while its life pipe is held"
   const hidden = await identityFrom(run, "hidden");
   await run.wrapper.exited;
   await until(async () => !(await readFile(`/proc/${hidden.pid}/environ`, "latin1")).includes("WAKEFUL"));
-  expect(await stop(run, { stopGraceMs: 10, killGraceMs: 10 })).toMatchObject({ stopped: false, survivors: [], lifePipe: "held" });
+  // Where nothing tells who holds the pipe.
+  const files: OpenFiles = { ...linuxOpenFiles(), identifyFifo: () => undefined };
+  expect(await stop(run, { stopGraceMs: 10, killGraceMs: 10, files })).toMatchObject({ stopped: false, survivors: [], lifePipe: "held" });
   expect(await stop(run, { seen: [hidden] })).toMatchObject({ stopped: true });
 });
 

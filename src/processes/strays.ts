@@ -19,6 +19,8 @@ export interface RunTree {
   readonly shielded?: readonly ProcessIdentity[];
   /** Processes known to have belonged to the run. */
   readonly seen?: readonly ProcessIdentity[];
+  /** Processes that hold the run's life pipe as it was handed down; see `lookAtPipe`. */
+  readonly holders?: readonly ProcessIdentity[];
   /**
    * How long ago the command ended, at the latest. Absent: unknown; then a process without the marker that stayed behind in the ended
    * command's session is not counted, because pids of session leaders are reused.
@@ -61,6 +63,7 @@ export function livingMembers(tree: RunTree): readonly ProcessRow[] {
     wrapper: hereOnly(host, tree.wrapper),
     shielded: here(tree.shielded),
     seen: here(tree.seen),
+    holders: here(tree.holders),
     endedAgoMs: tree.endedAgoMs,
   }).filter((row) => !isZombie(row));
 }

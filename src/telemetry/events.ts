@@ -169,7 +169,7 @@ export const eventCatalogue: { readonly [Name in EventName]: { readonly level: E
   "run.deferred": { level: "info", meaning: "A verdict waits, for example while a finaliser is within its grace." },
   "run.adopted": { level: "warn", meaning: "A run went on under a new supervisor after its old one died." },
   "run.stopped": { level: "info", meaning: "A run's processes are proved stopped; its job may be claimed again." },
-  "run.unstoppable": { level: "error", meaning: "A run's process survives KILL; its job stays blocked until a person acts." },
+  "run.unstoppable": { level: "error", meaning: "A run's process survives KILL, or is held to be another's; its job stays blocked until a person acts. `remains` names what is left." },
   "run.strays_stopped": { level: "warn", meaning: "Processes that a run left behind were stopped." },
   "run.late_result": { level: "warn", meaning: "A supervisor that had lost its run tried to write; nothing changed." },
   "run.reaped": { level: "warn", meaning: "The job-reaper ended a run." },

@@ -1,7 +1,7 @@
 import { messageOf } from "../domain/errors.ts";
 import type { JobId, RunId } from "../domain/ids.ts";
 import type { DurationMs } from "../domain/time.ts";
-import type { ProcessIdentity } from "../processes/identity.ts";
+import { type ProcessIdentity, sameProcess } from "../processes/identity.ts";
 import { probeLifePipe } from "../processes/life-pipe.ts";
 import { readCommand } from "../processes/run-files.ts";
 import { stopTree } from "../processes/stop-tree.ts";
@@ -43,8 +43,13 @@ export async function stopStrays(
     if (strays.length > 0) emit("run.strays_stopped", { ...ref, pids: strays.map((stray) => stray.pid) });
     // With the pipe, which the wrapper holds for the moment that it takes to end, and a stray that no scan finds for longer.
     const graces = { stopGraceMs: stopGraceMs(), killGraceMs: killGraceMs() };
-    const { stopped } = await stopTree({ ...tree, seen: strays, runDir, clock, ...graces, signal });
-    return { left: !stopped, command };
+    const result = await stopTree({ ...tree, seen: strays, runDir, clock, ...graces, signal });
+    // Those that only the life pipe gave away.
+    const hidden = (result.stopped ? result.proof.gone : result.survivors).filter(
+      (each) => !strays.some((stray) => sameProcess(each, stray)),
+    );
+    if (hidden.length > 0) emit("run.strays_stopped", { ...ref, pids: hidden.map((each) => each.pid) });
+    return { left: !result.stopped, command };
   } catch (thrown) {
     emit("loop.subject_failed", { loop: "worker", subject: `strays of run ${ref.runId}`, message: messageOf(thrown) });
     return { left: true, command };

@@ -12,11 +12,11 @@ export function checkStored(found: StoreCheckWire, wall: number): readonly Findi
 }
 
 /** It keeps its slot and its leases until somebody acts, so it may hold up a whole stage. */
-function unstoppable({ jobId, attempt, attemptOf, stopBy }: StoreCheckWire["unstoppable"][number], now: number): Finding {
+function unstoppable({ jobId, attempt, attemptOf, stopBy, remains }: StoreCheckWire["unstoppable"][number], now: number): Finding {
   return problem(
     `job ${jobId}`,
-    `it waits for attempt ${attempt} of job ${attemptOf}, which should have been stopped ${relativeText(asInstant(stopBy), asInstant(now))}, and is not proved to be`,
-    `End its processes by hand: whoever holds runs/<run>/alive open is one of them (\`wakeful why job:${jobId}\`). Or, when you know that they do no harm, \`wakeful unhold job:${jobId} --force\`.`,
+    `it waits for attempt ${attempt} of job ${attemptOf}, which should have been stopped ${relativeText(asInstant(stopBy), asInstant(now))}, and is not proved to be${remains === null ? "" : `: ${remains}`}`,
+    `End by hand what is left of it: whoever holds runs/<run>/alive open is one of its processes (\`wakeful why job:${jobId}\`). Or, when you know that they do no harm, \`wakeful unhold job:${jobId} --force\`.`,
   );
 }
 

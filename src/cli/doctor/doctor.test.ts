@@ -103,10 +103,15 @@ test("broken pages, broken invariants, a clock ahead and dead deliveries are pro
 });
 
 test("a job whose last attempt cannot be stopped is a problem, with the way out", () => {
-  const [found] = problems(checkStored({ ...sound, now: 9000, unstoppable: [{ jobId: 7, attempt: 2, attemptOf: 6, stopBy: 4000 }] }, 9000));
+  const [found] = problems(
+    checkStored(
+      { ...sound, now: 9000, unstoppable: [{ jobId: 7, attempt: 2, attemptOf: 6, stopBy: 4000, remains: "pid 42 (sleep 9) lives on" }] },
+      9000,
+    ),
+  );
   expect(found).toMatchObject({
     check: "job 7",
-    text: "it waits for attempt 2 of job 6, which should have been stopped 5 s ago, and is not proved to be",
+    text: "it waits for attempt 2 of job 6, which should have been stopped 5 s ago, and is not proved to be: pid 42 (sleep 9) lives on",
     remedy: expect.stringContaining("`wakeful unhold job:7 --force`"),
   });
 });

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from "fastify";
 import type { LoopSnapshot } from "../../loops/loop.ts";
+import { remainsOf } from "../../loops/stopper-remains.ts";
 import { api } from "../../protocol/api/index.ts";
 import { type ReaperWire, reaperWire } from "../../protocol/api/status.ts";
 import { mount, mountStream } from "../mount.ts";
@@ -46,10 +47,11 @@ export function statusRoutes(app: FastifyInstance, { store, loops, readiness, me
     ]);
     const outboxDead = dead.map(({ id, kind, key, lastError }) => ({ id, kind, key, error: lastError }));
     const now = store.now();
+    const remains = remainsOf(loops.snapshots());
     const unstoppable = blocked
       .filter(({ stopBy }) => stopBy < now)
       .slice(0, unstoppableMax)
-      .map(({ jobId, stopBy, run }) => ({ jobId, attempt: run.attempt, attemptOf: run.jobId, stopBy }));
+      .map(({ jobId, stopBy, run }) => ({ jobId, attempt: run.attempt, attemptOf: run.jobId, stopBy, remains: remains(jobId) }));
     return { integrity, breaches, now, newestAt: newestAt ?? null, sizeBytes, outboxWaiting, outboxDead, unstoppable };
   });
 

@@ -31,6 +31,8 @@ export interface JobFacts {
   readonly waiting: WaitingFacts | undefined;
   /** How long an unreadable gate of its stage is read again. */
   readonly gatePatienceMs: DurationMs | undefined;
+  /** What the stopper of this daemon found left of the run that the job waits for, at its last try. */
+  readonly remains?: string | undefined;
 }
 
 export interface WaitingFacts {

@@ -1,5 +1,6 @@
 import { WakefulError } from "../../domain/errors.ts";
 import type { ItemId, JobId, RunId, WorkerId } from "../../domain/ids.ts";
+import { remainsOf } from "../../loops/stopper-remains.ts";
 import type { JobRow } from "../../store/port/jobs.ts";
 import type { ActionRow } from "../../store/port/records.ts";
 import type { LiveRun, RunRow } from "../../store/port/runs.ts";
@@ -8,7 +9,7 @@ import type { Store } from "../../store/store.ts";
 import type { DaemonServices } from "../services.ts";
 import type { JobFacts, SlotHolder, StoryFacts, WaitingFacts } from "./facts.ts";
 
-type Sources = Pick<DaemonServices, "store" | "registry" | "readiness">;
+type Sources = Pick<DaemonServices, "store" | "registry" | "readiness" | "loops">;
 
 /** As much as is looked at to name who is ahead, or who holds the slots; beyond it the story says "at least". */
 const lookMax = 1000;
@@ -74,13 +75,14 @@ async function gather({ subject, jobs, itemId, actions }: Gathered, sources: Sou
   };
 }
 
-async function factsOf(job: JobRow, { store, registry }: Sources): Promise<JobFacts> {
+async function factsOf(job: JobRow, { store, registry, loops }: Sources): Promise<JobFacts> {
   const runs = (await store.runs.ofJob(job.id)).toSorted((a, b) => a.attempt - b.attempt);
   return {
     job,
     runs,
     waiting: job.state === "queued" ? await waitingOf(job, { store, registry }) : undefined,
     gatePatienceMs: registry.stageOfQueue(job.queue)?.stage.gatePatienceMs,
+    remains: job.blockedBy === null ? undefined : (remainsOf(loops.snapshots())(job.id) ?? undefined),
   };
 }
 

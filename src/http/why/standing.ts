@@ -66,14 +66,14 @@ function queued(facts: JobFacts, story: StoryFacts): StoryLine[] {
 }
 
 /** A run that was taken from its holder and is not proved stopped: nobody else gets its job, slot or leases before. */
-function blocked({ job, runs }: JobFacts, { now: at }: StoryFacts): StoryLine[] {
+function blocked({ job, runs, remains }: JobFacts, { now: at }: StoryFacts): StoryLine[] {
   if (job.blockedBy === null || job.stopBy === null) return [];
   const run = runs.find(({ id }) => id === job.blockedBy);
   const attempt = run === undefined ? "an earlier attempt" : `attempt ${run.attempt}`;
   if (job.stopBy > at) return [now(`It waits for ${attempt} to be proved stopped, at the latest ${whenText(job.stopBy, at)}.`, job.stopBy)];
   return [
     now(
-      `It waits for ${attempt}, whose process should have been stopped by ${whenText(job.stopBy, at)} and is not proved to be. ` +
+      `It waits for ${attempt}, whose process should have been stopped by ${whenText(job.stopBy, at)} and is not proved to be${remains === undefined ? "" : `: ${remains}`}. ` +
         `End the process by hand, or \`wakeful unhold job:${job.id} --force\` when you know that it does no harm.`,
       job.stopBy,
     ),

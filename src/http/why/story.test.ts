@@ -202,6 +202,12 @@ test.each<[string, Partial<JobFacts>, Partial<StoryFacts>, string]>([
     "`wakeful unhold job:7 --force` when you know that it does no harm.",
   ],
   [
+    "a run of which something is left",
+    { job: job({ blockedBy: lost.id, stopBy: at(64_000) }), runs: [lost], remains: "pid 42 (sleep 9) lives on" },
+    {},
+    "is not proved to be: pid 42 (sleep 9) lives on. End the process by hand",
+  ],
+  [
     "a paused queue",
     { waiting: { ...free, queuePaused: true } },
     {},

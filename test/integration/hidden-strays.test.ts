@@ -1,0 +1,97 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { remainsOf } from "../../src/loops/stopper-remains.ts";
+import type { ProcessIdentity } from "../../src/processes/identity.ts";
+import { markerVariable } from "../../src/processes/run-marker.ts";
+import { identityOf } from "../../src/processes/strays.ts";
+import { lives, startOne, untilItem, untilRun } from "../support/command-runs.ts";
+import type { CommandWorld } from "../support/command-world.ts";
+import { until } from "../support/until.ts";
+
+/** Leaves its session, its parents and its environment behind, and its pid in the file `hidden`. */
+const hide = (variables = ""): string =>
+  `(setsid env -i ${variables} /bin/sh -c 'echo $$ > hidden; exec /bin/sleep 600' &); until [ -s hidden ]; do sleep 0.01; done`;
+
+async function hiddenOf(world: CommandWorld): Promise<ProcessIdentity> {
+  const pid = await until(() => Number(readFileSync(join(world.world.baseDir, "hidden"), "utf8")) || undefined, { everyMs: 5 });
+  const sight = world.table.look(pid);
+  if (sight.kind !== "seen") throw new Error("what was to be hidden is gone");
+  const identity = identityOf(world.host, sight.row);
+  onTestFinished(() => {
+    if (world.probe.observe(identity).kind === "alive") world.table.signal(pid, "SIGKILL");
+  });
+  return identity;
+}
+
+describe.each(["dash", "bash"] as const)("a process that a command hid, under %s", (shell) => {
+  test("is stopped when the command has ended by itself, and its job goes on without a person", async () => {
+    const { world, item } = await startOne(`${hide()}; exit 0`, { stage: { cwd: "." }, shell });
+    const hidden = await hiddenOf(world);
+    await untilItem(world, item, "done");
+    expect(lives(world, hidden.pid)).toBe(false);
+    expect(world.world.eventsOf("run.strays_stopped").flatMap(({ pids }) => pids)).toContain(hidden.pid);
+    expect((await world.job(item.id)).blockedBy).toBeNull();
+  });
+
+  test("is stopped by the stopper when the command and its wrapper were killed, and its job is given back", async () => {
+    const { world, item, worker } = await startOne(`${hide()}; while :; do sleep 1; done`, { stage: { cwd: "." }, shell });
+    const run = await untilRun(world, item, "started");
+    const command = await world.command(run.id);
+    const hidden = await hiddenOf(world);
+    await worker.leave();
+    const { wrapper } = await world.runOf(item);
+    for (const pid of [wrapper?.pid ?? 0, command.pid]) world.table.signal(pid, "SIGKILL");
+    await until(() => world.probe.observe(command).kind === "dead", { everyMs: 5 });
+    await world.store.jobs.cancel(run.jobId, { actor: "test", reason: "test", stopBy: world.world.clock.now() });
+    expect((await world.job(item.id)).blockedBy).toBe(run.id);
+    await world.stopBlocked();
+    expect(lives(world, hidden.pid)).toBe(false);
+    expect((await world.job(item.id)).blockedBy).toBeNull();
+  });
+});
+
+test("a stopper that is killed while it stops a hidden process: the next one finds it again", async () => {
+  const { world, item, worker } = await startOne(`${hide()}; while :; do sleep 1; done`, { stage: { cwd: "." } });
+  const run = await untilRun(world, item, "started");
+  const command = await world.command(run.id);
+  const hidden = await hiddenOf(world);
+  await worker.leave();
+  const { wrapper } = await world.runOf(item);
+  for (const pid of [wrapper?.pid ?? 0, command.pid]) world.table.signal(pid, "SIGKILL");
+  await until(() => world.probe.observe(command).kind === "dead", { everyMs: 5 });
+  await world.store.jobs.cancel(run.jobId, { actor: "test", reason: "test", stopBy: world.world.clock.now() });
+  const killed = new AbortController();
+  await world.stopper.tick({ now: world.world.clock.now(), signal: killed.signal, dryRun: false, emit: () => undefined });
+  killed.abort();
+  await world.stopper.idle();
+  expect([lives(world, hidden.pid), (await world.job(item.id)).blockedBy]).toEqual([true, run.id]);
+  world.advance(5000);
+  await world.stopBlocked();
+  expect([lives(world, hidden.pid), (await world.job(item.id)).blockedBy]).toEqual([false, null]);
+});
+
+test("what bears another run's marker keeps the job, untouched; the alert and the doctor name its pid and command", async () => {
+  const script = `${hide(`${markerVariable}=999999:elsewhere`)}; exit 0`;
+  const { world, item } = await startOne(script, { stage: { cwd: "." } });
+  const hidden = await hiddenOf(world);
+  await until(async () => (await world.job(item.id)).blockedBy !== null, { everyMs: 20, what: "its job to wait for the proof" });
+  const { id: jobId, blockedBy } = await world.job(item.id);
+  world.advance(20_000);
+  await world.stopBlocked();
+  expect([lives(world, hidden.pid), (await world.job(item.id)).blockedBy]).toEqual([true, blockedBy]);
+  const named = `pid ${hidden.pid} (/bin/sleep 600), which is left alone`;
+  expect(world.world.eventsOf("run.unstoppable")).toMatchObject([{ remains: expect.stringContaining(named) }]);
+  const [alert] = (await world.store.outbox.due(100)).filter(({ key }) => key === `unstoppable:${blockedBy}`);
+  expect(alert?.payload).toContain(named);
+  const snapshot = { name: "stopper", details: world.stopper.details() } as unknown as Parameters<typeof remainsOf>[0][number];
+  expect(remainsOf([snapshot])(jobId)).toContain(named);
+  world.table.signal(hidden.pid, "SIGKILL");
+  world.advance(5000);
+  await vi.waitFor(async () => {
+    await world.stopBlocked();
+    expect((await world.job(item.id)).blockedBy).toBeNull();
+    world.advance(5000);
+  });
+  expect(remainsOf([{ ...snapshot, details: world.stopper.details() }])(jobId)).toBeNull();
+});
