@@ -16,6 +16,13 @@ export interface ClockWatchDeps {
 }
 
 /**
+ * The boot clock is a file, a hundred times as dear as the other two. Between two looks that follow each other this soon it is left alone
+ * as long as the others agree: a suspend moves the wall against the monotonic clock, and the next full look compares with the last one.
+ */
+const soonMs: DurationMs = 500;
+const agreeMs: DurationMs = 20;
+
+/**
  * Compares the host's clocks each second. What it finds (a stall, a suspend, a step) makes the watcher deaf for that time before any loop
  * judges silence, and a suspend is recorded with the host's runs, whose limits count time awake.
  */
@@ -33,6 +40,7 @@ export class ClockWatch {
   /** One comparison. Loops call it before they judge; the daemon's timer calls it each period. */
   async look(): Promise<void> {
     const { host, hostId, store, watcher, emit, periodMs } = this.#deps;
+    if (this.#unrecordedMs === 0 && this.#agreesSoon()) return;
     const after = sampleOf(host);
     const findings = findClockEvents(this.#before, after, { periodMs });
     this.#before = after;
@@ -58,5 +66,13 @@ export class ClockWatch {
       this.#unrecordedMs += ms;
       throw thrown;
     }
+  }
+
+  /** Whether the last look was a moment ago, and nothing can have happened since. */
+  #agreesSoon(): boolean {
+    const { host } = this.#deps;
+    const { mono, wall } = this.#before;
+    const passedMs = host.mono() - mono;
+    return passedMs >= 0 && passedMs < soonMs && Math.abs(host.wall() - wall - passedMs) < agreeMs;
   }
 }

@@ -13,11 +13,15 @@ export interface DiskWatchOptions {
 }
 
 const ballastName = "ballast";
+/** The ballast is looked at each so many looks, and at once after it was freed. */
+const ballastEvery = 60;
 
 /** Keeps room to settle: nothing new is claimed below the limit, and a file of ballast is freed when the disk is full. */
 export class DiskWatch {
   readonly #options: DiskWatchOptions;
   #low = false;
+  /** Looks until the ballast is looked at again: it changes when we free it, or when a person takes it away. */
+  #ballastIn = 0;
 
   constructor(options: DiskWatchOptions) {
     this.#options = options;
@@ -45,6 +49,7 @@ export class DiskWatch {
   async freeBallast(): Promise<boolean> {
     const path = join(this.#options.dataDir, ballastName);
     this.#low = true;
+    this.#ballastIn = 0;
     const had = await stat(path).then(
       (found) => found.size > 0,
       () => false,
@@ -57,9 +62,14 @@ export class DiskWatch {
   async #layBallast(free: number): Promise<void> {
     const { dataDir, ballastBytes, minFreeBytes } = this.#options;
     if (ballastBytes === 0 || free < minFreeBytes + 2 * ballastBytes) return;
+    this.#ballastIn -= 1;
+    if (this.#ballastIn > 0) return;
     const path = join(dataDir, ballastName);
     const there = await stat(path).catch(() => undefined);
-    if (there?.size === ballastBytes) return;
+    if (there?.size === ballastBytes) {
+      this.#ballastIn = ballastEvery;
+      return;
+    }
     const file = await open(path, "w", 0o600);
     try {
       // Not zeros, which some file systems store as nothing.

@@ -1,6 +1,6 @@
 import { readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import type { DurationMs, Instant } from "../domain/time.ts";
+import { addMs, type DurationMs, type Instant } from "../domain/time.ts";
 import { hasCode, readSmallFile } from "../notify/atomic-file.ts";
 import type { DuplicateRow } from "../store/port/records.ts";
 import type { Store } from "../store/store.ts";
@@ -19,6 +19,8 @@ const decisionBytesMax = 65_536;
 /** Keys looked at in one tick. */
 const keysMax = 500;
 const undecidedMax = 10_000;
+/** The folder of held duplicates is made when the first file is held. While there is none, it is looked for this often. */
+const absentLookMs: DurationMs = 10_000;
 /** A program that does not write in one go gets this long to finish. */
 const tornPatienceMs: DurationMs = 5_000;
 
@@ -32,6 +34,7 @@ export class DecisionFiles {
   readonly #options: DecisionFilesOptions;
   readonly #tornSince = new Map<string, Instant>();
   #turn = 0;
+  #lookAt: Instant | undefined;
 
   constructor(options: DecisionFilesOptions) {
     this.#options = options;
@@ -39,9 +42,16 @@ export class DecisionFiles {
 
   /** Records every readable decision in the store and removes its file; answers how many duplicates were decided. */
   async read(now: Instant): Promise<number> {
+    if (this.#lookAt !== undefined && now < this.#lookAt) return 0;
+    this.#lookAt = undefined;
     let decided = 0;
-    for (const key of await this.#keys()) decided += await this.#readOne(key, now);
+    for (const key of await this.#keys(now)) decided += await this.#readOne(key, now);
     return decided;
+  }
+
+  /** A file was held: its decision may follow. */
+  expect(): void {
+    this.#lookAt = undefined;
   }
 
   async #readOne(key: string, now: Instant): Promise<number> {
@@ -90,7 +100,7 @@ export class DecisionFiles {
     });
   }
 
-  async #keys(): Promise<readonly string[]> {
+  async #keys(now: Instant): Promise<readonly string[]> {
     try {
       const entries = await readdir(join(this.#options.paths.dataDir, "hold", "duplicates"), { withFileTypes: true });
       const keys = entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
@@ -99,8 +109,9 @@ export class DecisionFiles {
       this.#turn = start + keysMax;
       return [...keys.slice(start), ...keys.slice(0, start)].slice(0, keysMax);
     } catch (thrown) {
-      if (hasCode(thrown, "ENOENT")) return [];
-      throw thrown;
+      if (!hasCode(thrown, "ENOENT")) throw thrown;
+      this.#lookAt = addMs(now, absentLookMs);
+      return [];
     }
   }
 }

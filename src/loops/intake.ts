@@ -112,6 +112,7 @@ export function createIntakeLoop(deps: IntakeDeps): IntakeLoop {
         const { duplicate } = staged;
         tally.settled += 1;
         counters.duplicates += 1;
+        decisionFiles.expect();
         const policy = registry.get(duplicate.pipeline)?.definition.intake?.duplicates ?? "hold";
         if (policy !== "hold") {
           await store.duplicates.decide(duplicate.id, policy, "intake");
@@ -126,7 +127,11 @@ export function createIntakeLoop(deps: IntakeDeps): IntakeLoop {
 
   const take = async (folder: Folder, file: FoundFile, tally: Tally, context: TickContext): Promise<void> => {
     const { pipeline, intake } = folder;
-    const answer = await checkFile(file, intake, async () => await freeBytes(paths.workDir));
+    const answer = await checkFile(file, intake, async () => {
+      // Somebody may have removed it while we ran; only who has a file to put there needs it.
+      await mkdir(paths.workDir, { recursive: true, mode: 0o700 });
+      return await freeBytes(paths.workDir);
+    });
     const waitingKey = `${pipeline} ${file.fingerprint}`;
     if (context.dryRun) {
       const what = { take: "take", reject: "reject", wait: "wait with" }[answer.kind];
@@ -211,7 +216,6 @@ export function createIntakeLoop(deps: IntakeDeps): IntakeLoop {
     tick: async (context): Promise<TickReport> => {
       const tally: Tally = { seen: 0, settled: 0, failed: 0, handled: 0, bytes: 0, decided: false, nextInMs: undefined, would: [] };
       if (!context.dryRun) {
-        await mkdir(paths.workDir, { recursive: true, mode: 0o700 });
         for (const dir of await staging.list()) {
           if (context.signal.aborted) break;
           await apart(tally, dir, context, async () => await complete(dir, tally, context));

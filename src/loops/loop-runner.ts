@@ -3,6 +3,7 @@ import { messageOf } from "../domain/errors.ts";
 import type { DurationMs, Instant } from "../domain/time.ts";
 import type { Emit } from "../telemetry/events.ts";
 import { type Loop, type LoopSnapshot, nothingSeen, type TickReport } from "./loop.ts";
+import type { Pulse } from "./pulse.ts";
 
 export interface LoopRunnerDeps {
   readonly now: () => Instant;
@@ -11,7 +12,11 @@ export interface LoopRunnerDeps {
   readonly emit: Emit;
   /** Runs before each tick: whoever judges silence must first know of the time in which nothing could be heard. */
   readonly beforeTick?: () => Promise<void>;
+  /** What wakes this process's loops together, where their interval is a number of its periods. Absent: each has a timer of its own. */
+  readonly pulse?: Pulse;
 }
+
+const tracer = trace.getTracer("wakeful");
 
 /** A loop that has not finished a tick for this many of its periods is late, and somebody must know. */
 const latePeriods = 5;
@@ -157,9 +162,15 @@ export class LoopRunner {
         this.#deps.emit("loop.failed", { loop: this.loop.name, message: messageOf(thrown) });
         return nothingSeen;
       });
-      const interval = this.intervalMs * (1 + (this.#deps.random() - 0.5) * 2 * jitter);
-      waitMs = Math.max(0, Math.min(interval, report.nextInMs ?? interval));
+      waitMs = this.#waitAfter(report);
     }
+  }
+
+  /** Until the next tick, if nobody wakes the loop. A wait of the whole interval is one for the pulse, which jitters for all loops at once. */
+  #waitAfter({ nextInMs }: TickReport): DurationMs {
+    if (this.#deps.pulse?.keeps(this.intervalMs) === true) return Math.max(0, Math.min(this.intervalMs, nextInMs ?? this.intervalMs));
+    const interval = this.intervalMs * (1 + (this.#deps.random() - 0.5) * 2 * jitter);
+    return Math.max(0, Math.min(interval, nextInMs ?? interval));
   }
 
   async #wait(ms: DurationMs): Promise<void> {
@@ -169,22 +180,29 @@ export class LoopRunner {
       return;
     }
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, ms);
-      // The loop follows its process and never holds it.
-      timer.unref();
+      const cancel = this.#after(ms, resolve);
       this.#wake = () => {
-        clearTimeout(timer);
+        cancel();
         resolve();
       };
     });
     this.#wake = undefined;
   }
 
+  #after(ms: DurationMs, resolve: () => void): () => void {
+    const { pulse } = this.#deps;
+    if (ms === this.intervalMs && pulse?.keeps(ms) === true) return pulse.after(ms, resolve);
+    const timer = setTimeout(resolve, ms);
+    // The loop follows its process and never holds it.
+    timer.unref();
+    return () => clearTimeout(timer);
+  }
+
   async #tick(dryRun: boolean, signal: AbortSignal): Promise<TickReport> {
     const { emit, now, monoNow } = this.#deps;
     const startedMono = monoNow();
     this.#tickStartedMono = startedMono;
-    const span = trace.getTracer("wakeful").startSpan(`loop ${this.loop.name}`);
+    const span = tracer.startSpan(`loop ${this.loop.name}`);
     let report: TickReport = nothingSeen;
     try {
       await this.#deps.beforeTick?.();
@@ -207,12 +225,13 @@ export class LoopRunner {
       this.#seen += report.seen;
       this.#settled += report.settled;
       this.#lost += report.lost;
-      span.setAttributes({
-        "wakeful.seen": report.seen,
-        "wakeful.settled": report.settled,
-        "wakeful.lost": report.lost,
-        "wakeful.failed": report.failed,
-      });
+      if (span.isRecording())
+        span.setAttributes({
+          "wakeful.seen": report.seen,
+          "wakeful.settled": report.settled,
+          "wakeful.lost": report.lost,
+          "wakeful.failed": report.failed,
+        });
       span.end();
       emit("loop.ticked", {
         loop: this.loop.name,

@@ -20,6 +20,7 @@ import { LoopRunner } from "./loop-runner.ts";
 import { LoopSet } from "./loop-set.ts";
 import { createLoopsWatch } from "./loops-watch.ts";
 import { PresenceBook } from "./presence-book.ts";
+import { Pulse } from "./pulse.ts";
 import { RunObserver } from "./run-evidence.ts";
 import { createSchedulerLoop, schedulerIntervalMs } from "./scheduler.ts";
 import { Stopper } from "./stopper.ts";
@@ -113,7 +114,8 @@ export function createPlainRepairs(deps: PlainRepairsDeps): PlainRepairs {
     settings: () => ({ enabled: true, stopGraceMs, killGraceMs, fenceKillAfterMs, deadAfterMs }),
     shielded: () => [self],
   });
-  const runnerDeps = { now: () => store.now(), monoNow: () => clock.mono(), random, emit };
+  const pulse = new Pulse({ periodMs: loopMs, random });
+  const runnerDeps = { now: () => store.now(), monoNow: () => clock.mono(), random, emit, pulse };
   const scheduler = createSchedulerLoop({ jobs: store.jobs, now: () => store.now(), enabled: () => true });
   const loops = new LoopSet([
     new LoopRunner(jobReaper, { intervalMs: loopMs }, runnerDeps),
@@ -122,7 +124,7 @@ export function createPlainRepairs(deps: PlainRepairsDeps): PlainRepairs {
     new LoopRunner(scheduler, { intervalMs: schedulerIntervalMs }, runnerDeps),
   ]);
 
-  let timer: NodeJS.Timeout | undefined;
+  let stopWatch: (() => void) | undefined;
   const watch = createLoopsWatch({ checkLate: () => loops.checkLate(), looks: [async () => await clockWatch.look()], emit });
   return {
     loops,
@@ -138,11 +140,11 @@ export function createPlainRepairs(deps: PlainRepairsDeps): PlainRepairs {
       presence.heard(workerId, { at: store.now(), held, claimSeqReceived });
     },
     start: () => {
-      timer = setInterval(watch, loopMs).unref();
+      stopWatch = pulse.each(watch);
       loops.start(store);
     },
     stop: async () => {
-      clearInterval(timer);
+      stopWatch?.();
       await loops.stop(loopStopMs);
     },
   };

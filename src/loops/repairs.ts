@@ -29,6 +29,7 @@ import { LoopSet } from "./loop-set.ts";
 import { createLoopsWatch } from "./loops-watch.ts";
 import { createOutboxLoop } from "./outbox.ts";
 import { PresenceBook } from "./presence-book.ts";
+import type { Pulse } from "./pulse.ts";
 import { createReconcilerLoop } from "./reconciler.ts";
 import { createRetentionLoop } from "./retention.ts";
 import { RunObserver } from "./run-evidence.ts";
@@ -51,6 +52,8 @@ export interface RepairsDeps {
   readonly clock: HostClock;
   readonly emit: Emit;
   readonly random: () => number;
+  /** Beats once a second. */
+  readonly pulse: Pulse;
   /** A new id, safe as a file name and never given before. */
   readonly newId: () => string;
   readonly shielded: () => readonly ProcessIdentity[];
@@ -74,13 +77,12 @@ export interface Repairs {
 }
 
 const vantageSetting = "vantage";
-const watchPeriodMs: DurationMs = 1000;
 /** How often the vantage is written down for the next daemon, when it has changed. */
 const vantageKeepMs: DurationMs = 10_000;
 const loopStopMs: DurationMs = 5000;
 
 export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
-  const { store, config, live, registry, finaliser, host, probe, table, paths, clock, emit, random, shielded } = deps;
+  const { store, config, live, registry, finaliser, host, probe, table, paths, clock, emit, random, pulse, shielded } = deps;
   const alert = alertsThrough({ outbox: store.outbox, emit });
   const now = store.now();
   const previous = parseVantage(await store.upkeep.setting(vantageSetting), emit);
@@ -95,7 +97,7 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
     ballastBytes: config.disk.ballastBytes,
     emit,
   });
-  const clockWatch = new ClockWatch({ host: clock, hostId: host.hostId, store, watcher, emit, periodMs: watchPeriodMs });
+  const clockWatch = new ClockWatch({ host: clock, hostId: host.hostId, store, watcher, emit, periodMs: pulse.periodMs });
   const hearing = new StoreHearing({ store, watcher, emit, monoNow: () => clock.mono() });
   const enabled = (name: Loop["name"]) => (): boolean => live.read().loops[name].enabled;
   const stopWithinMs = config.stop.stopGraceMs + config.stop.killGraceMs + 10_000;
@@ -178,7 +180,7 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
     wall: () => clock.wall(),
     enabled: enabled("intake"),
   });
-  const runnerDeps = { now: () => store.now(), monoNow: () => clock.mono(), random, emit, beforeTick: () => clockWatch.look() };
+  const runnerDeps = { now: () => store.now(), monoNow: () => clock.mono(), random, emit, pulse, beforeTick: () => clockWatch.look() };
   const { reaper, leases } = live.read();
   const reaperSettings = {
     jobScan: reaper.enabled,
@@ -217,7 +219,7 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
     ),
   ]);
 
-  let timer: NodeJS.Timeout | undefined;
+  let stopWatch: (() => void) | undefined;
   let stopHints: (() => void) | undefined;
   let keptVantage = "";
   let keptAtMono = clock.mono();
@@ -251,8 +253,7 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
     sessions: () => workerReaper.sessions(),
     start: () => {
       watch();
-      timer = setInterval(watch, watchPeriodMs);
-      timer.unref();
+      stopWatch = pulse.each(watch);
       loops.start(store);
       stopHints = intake.watchHints(() => loops.wake("intake"));
     },
@@ -268,7 +269,7 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
       clearTimeout(limit);
     },
     stop: async () => {
-      clearInterval(timer);
+      stopWatch?.();
       stopHints?.();
       await loops.stop(loopStopMs);
       await keepVantage();

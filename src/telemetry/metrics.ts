@@ -77,9 +77,9 @@ export function createMetrics({ events, sources, version, processMetrics = true 
   };
 }
 
-/** The period at which the library samples the event loop, at its default of 10 ms, would be most of what an idle daemon does. */
-const loopSampleMs = 1000;
-/** What the library makes of those samples: at one a second they say nothing. */
+/** The library samples the event loop. At its default of 10 ms that would be most of what an idle daemon does, so it hardly ever does. */
+const loopSampleMs = 3_600_000;
+/** What the library makes of those samples: they say nothing. */
 const sampledLag = ["min", "max", "mean", "stddev", "p50", "p90", "p99"].map((of) => `nodejs_eventloop_lag_${of}_seconds`);
 
 function ofTheProcess(registry: Registry): void {

@@ -2,7 +2,7 @@ import { lstat } from "node:fs/promises";
 import { join } from "node:path";
 import { isWakefulError, messageOf } from "../domain/errors.ts";
 import type { RunId, WorkerId } from "../domain/ids.ts";
-import { addMs, asInstant, type DurationMs, type Instant } from "../domain/time.ts";
+import { addMs, asInstant, type Instant } from "../domain/time.ts";
 import { HeartbeatWatch, type WatchedFile } from "../observe/heartbeat-watch.ts";
 import { readProgress } from "../observe/progress-file.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
@@ -19,8 +19,8 @@ export interface CommandWorkerOptions {
   readonly registry: PipelineRegistry;
   /** Commands at once. At least 1. */
   readonly concurrency: number;
-  /** How often jobs are asked for without a hint, and files are looked at. */
-  readonly pollMs: DurationMs;
+  /** Calls back when jobs are to be asked for without a hint, and files are looked at: once a second. Returns the way to stop. */
+  readonly onPoll: (listener: () => void) => () => void;
   readonly newClaimId: () => string;
   /** False while free disk is below the limit: nothing new is claimed. */
   readonly mayClaim: () => boolean;
@@ -50,7 +50,7 @@ export class CommandWorker {
   #claimSeqReceived = 0;
   #claiming = false;
   #claimAgain = false;
-  #poll: NodeJS.Timeout | undefined;
+  #stopPolling: (() => void) | undefined;
   #looking = false;
   #stopListening: (() => void) | undefined;
   /** Beats that the store has not taken: a file tells of each touch once. */
@@ -88,11 +88,10 @@ export class CommandWorker {
     this.#workerId = workerId;
     this.#mode = "running";
     this.#stopListening = onHint(() => void this.claim());
-    this.#poll = setInterval(() => {
+    this.#stopPolling = this.#options.onPoll(() => {
       void this.claim();
       void this.#look();
-    }, this.#options.pollMs);
-    this.#poll.unref();
+    });
     void this.claim();
   }
 
@@ -139,7 +138,7 @@ export class CommandWorker {
     while (this.#held.size > 0 || this.#preparing.size > 0 || this.#claiming) {
       await Promise.race([...[...this.#held.values()].map(({ run }) => run.over), new Promise((resolve) => setTimeout(resolve, 50))]);
     }
-    clearInterval(this.#poll);
+    this.#stopPolling?.();
   }
 
   /** Stops claiming and looking; the commands live on and are adopted by the next daemon. */
@@ -164,7 +163,7 @@ export class CommandWorker {
   async #stopClaiming(): Promise<void> {
     this.#mode = "stopped";
     this.#stopListening?.();
-    clearInterval(this.#poll);
+    this.#stopPolling?.();
     // What is being prepared either commits its start or is withdrawn; both take milliseconds.
     await this.#waitWhile(() => this.#preparing.size > 0 || this.#claiming);
   }

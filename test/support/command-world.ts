@@ -243,7 +243,10 @@ export async function commandWorld(
         deps,
         registry,
         concurrency,
-        pollMs: 20,
+        onPoll: (listener) => {
+          const timer = setInterval(listener, 20);
+          return () => clearInterval(timer);
+        },
         mayClaim: () => true,
         newClaimId: () => `${prefix}${++claims}`,
       });
