@@ -1,31 +1,21 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { build } from "esbuild";
 import { onTestFinished } from "vitest";
+import { executableBuild } from "../../scripts/executables.ts";
+import { repositoryRoot } from "../../scripts/source-tree.ts";
 import { makeTempDir } from "./temp-dir-maker.ts";
 
 /** Bundles the command line as a release has it. Call it once per file, in `beforeAll`; `remove` in `afterAll`. */
 export async function bundleWakeful(): Promise<{ readonly program: string; readonly remove: () => void }> {
   const { path, remove } = makeTempDir("wakeful-program");
-  await build({
-    absWorkingDir: join(import.meta.dirname, "../.."),
-    entryPoints: ["src/bin/wakeful.ts"],
-    outdir: path,
-    outbase: "src",
-    bundle: true,
-    splitting: true,
-    format: "esm",
-    platform: "node",
-    target: "node20.19",
-    outExtension: { ".js": ".mjs" },
-    external: ["@photostructure/sqlite", "pg", "pg-native", "pino", "@opentelemetry/api"],
-    banner: {
-      js: 'import { createRequire as wakefulCreateRequire } from "node:module"; const require = wakefulCreateRequire(import.meta.url);',
-    },
-    logLevel: "silent",
-  });
-  return { program: join(path, "bin/wakeful.mjs"), remove };
+  await build({ ...executableBuild, outdir: path, logLevel: "silent" });
+  writeFileSync(join(path, "package.json"), '{ "type": "module" }');
+  // What the bundle leaves out is found where it is installed.
+  symlinkSync(join(repositoryRoot, "node_modules"), join(path, "node_modules"));
+  return { program: join(path, "wakeful.js"), remove };
 }
 
 export interface WakefulProcess {

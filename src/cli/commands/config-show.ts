@@ -1,3 +1,4 @@
+import { stringify } from "yaml";
 import { definitionView } from "../../http/views.ts";
 import { loadConfiguration } from "../../pipelines/load.ts";
 import type { CommandContext } from "../command.ts";
@@ -15,6 +16,5 @@ export async function run({ host, json, configRequest }: CommandContext): Promis
     host.output.out(`${JSON.stringify(shown)}\n`);
     return;
   }
-  const { stringify } = await import("yaml");
   host.output.out(stringify(JSON.parse(JSON.stringify(shown))));
 }
