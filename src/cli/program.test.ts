@@ -247,6 +247,35 @@ test("init writes a project whose configuration is valid, and overwrites nothing
   expect((await cli(["init", "demo", "--force"], { cwd })).code).toBe(0);
 });
 
+test("whatever names a thing that does not exist is not found, in every command", async () => {
+  const daemon = await apiDaemon();
+  const things = ["job:99", "item:99", "run:99", "comics/absent"];
+  const targets = ["item:99", "comics/absent", "worker:99", "queue:absent", "pipeline:absent"];
+  const calls = [
+    ...["show", "why", "logs", "rerun"].flatMap((command) => things.map((thing) => [command, thing])),
+    // A run by itself is neither retried nor cancelled: that is a wrong call.
+    ...["retry", "unhold", "cancel"].flatMap((command) => things.filter((thing) => thing !== "run:99").map((thing) => [command, thing])),
+    ...["pause", "resume"].flatMap((command) => targets.map((target) => [command, target])),
+    ["submit", "absent"],
+    ["leases", "release", "absent"],
+    ["decide", "999", "discard"],
+  ];
+  const answers = [];
+  for (const argv of calls) {
+    const { code } = await cli(argv, { daemon });
+    answers.push([argv.join(" "), code]);
+  }
+  expect(answers.filter(([, code]) => code !== 4)).toEqual([]);
+  const itemId = (await daemon.services.commands.submit({ pipeline: "comics", key: "k", actor: "ana" })).item.id;
+  const held = { pipeline: "comics", key: "k", existingItemId: itemId, fileName: "k.cbz", path: "/held/k.cbz", sizeBytes: 1 };
+  const id = await daemon.services.store.duplicates.add(held);
+  expect((await cli(["decide", String(id), "discard"], { daemon })).code).toBe(0);
+  expect(await cli(["decide", String(id), "discard"], { daemon })).toMatchObject({
+    code: 5,
+    err: expect.stringContaining("decided before: discard"),
+  });
+});
+
 test.each([
   [["init", "/proc/x/demo"], 2, "/proc/x"],
   [["migrate", "--data-dir", "/proc/x/data"], 8, "/proc/x/data"],

@@ -227,8 +227,11 @@ export class Commands {
     decision,
     actor,
   }: { readonly id: number; readonly decision: NonNullable<DuplicateRow["decision"]> } & Person): Promise<void> {
-    if (await this.#options.store.duplicates.decide(id, decision, actor)) return;
-    throw new WakefulError("conflict", `Duplicate ${id} does not exist or was decided before.`, { details: { id } });
+    const { duplicates } = this.#options.store;
+    if (await duplicates.decide(id, decision, actor)) return;
+    const found = await duplicates.get(id);
+    if (found === undefined) throw new WakefulError("not_found", `There is no duplicate ${id}.`, { details: { id } });
+    throw new WakefulError("conflict", `Duplicate ${id} was decided before: ${found.decision ?? "just now"}.`, { details: { id } });
   }
 
   /** Tries the directories in turn: the store's unique index says which is free, so that two submissions at once cannot share one. */

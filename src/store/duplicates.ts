@@ -25,6 +25,10 @@ export function createDuplicates(engine: Engine): DuplicatesStore {
       engine.hint("items");
       return row.id;
     },
+    get: async (id) => {
+      const row = await kysely.selectFrom("duplicates").selectAll().where("id", "=", id).executeTakeFirst();
+      return row === undefined ? undefined : duplicateRow(row);
+    },
     decide: async (id, decision, actor) => {
       const won = await engine.transaction(async (tx) => {
         const now = engine.now();

@@ -79,6 +79,8 @@ export interface DuplicateRow {
 
 export interface DuplicatesStore {
   add(duplicate: Pick<DuplicateRow, "pipeline" | "key" | "existingItemId" | "fileName" | "path" | "sizeBytes">): Promise<number>;
+  get(id: number): Promise<DuplicateRow | undefined>;
+  /** `false`: there is none, or it was decided before. */
   decide(id: number, decision: NonNullable<DuplicateRow["decision"]>, actor: string): Promise<boolean>;
   /** Decided, not carried out yet. */
   listDecided(): Promise<readonly DuplicateRow[]>;
