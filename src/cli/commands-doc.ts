@@ -20,7 +20,10 @@ export const commonOptions: readonly { readonly flags: string; readonly meaning:
   { flags: "--json", meaning: "answer in JSON, as the API gives it; errors too" },
   { flags: "--config <file>", meaning: "the configuration file, instead of the one in the working directory" },
   { flags: "--data-dir <directory>", meaning: "the data directory, above the configuration's" },
-  { flags: "--url <url>", meaning: "the daemon's address (or `WAKEFUL_URL`), instead of the one of the data directory" },
+  {
+    flags: "--url <url>",
+    meaning: "the daemon's address (or `WAKEFUL_URL`, `ORCHESTRATOR_URL`), instead of the one of the data directory",
+  },
   { flags: "--no-color", meaning: "no colours; there are none outside a terminal, or with `NO_COLOR`" },
 ];
 

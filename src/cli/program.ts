@@ -118,7 +118,7 @@ async function callCommand({ spec, args, options, host: givenHost, connect }: Ca
     json,
     configRequest,
     async connect({ offline = false } = {}) {
-      const url = textOption(options, "url") ?? (host.env["WAKEFUL_URL"]?.trim() || undefined);
+      const url = textOption(options, "url") ?? (host.env["WAKEFUL_URL"]?.trim() || host.env["ORCHESTRATOR_URL"]?.trim() || undefined);
       const connection =
         connect !== undefined
           ? await connect({ offline })

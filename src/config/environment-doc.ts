@@ -4,7 +4,10 @@ import { listedSettings } from "./reference.ts";
 export function environmentExample(): string {
   const entries = listedSettings.map(({ variable, info }) => {
     const bounds = info.bounds === "" ? info.type : `${info.type}: ${info.bounds}`;
-    const others = info.aliases.map(({ name, unit }) => (unit === undefined ? name : `${name} (a bare number is ${unitNames[unit]})`));
+    const others = [
+      ...info.aliases.map(({ name, unit }) => (unit === undefined ? name : `${name} (a bare number is ${unitNames[unit]})`)),
+      ...(info.assembled === undefined ? [] : [info.assembled.names.join(" and ")]),
+    ];
     return [
       `# ${info.meaning}`,
       `# ${bounds}.${others.length === 0 ? "" : ` Also read: ${others.join(", ")}.`}`,

@@ -130,6 +130,32 @@ test("the document pipeline's variables work in its units", async () => {
   });
 });
 
+test.each([
+  [{ ORCHESTRATOR_HTTP_PORT: "8080" }, { host: "127.0.0.1", port: 8080 }],
+  [{ ORCHESTRATOR_HTTP_BIND: "0.0.0.0" }, { host: "0.0.0.0", port: 7070 }],
+  [
+    { ORCHESTRATOR_HTTP_BIND: "::1", ORCHESTRATOR_HTTP_PORT: "8080" },
+    { host: "::1", port: 8080 },
+  ],
+  [
+    { ORCHESTRATOR_HTTP_PORT: "8080", WAKEFUL_HTTP_LISTEN: "127.0.0.1:1" },
+    { host: "127.0.0.1", port: 1 },
+  ],
+])("%o listens on %o", async (env, listen) => {
+  expect((await load(env)).http.listen).toEqual(listen);
+});
+
+test.each(["MAX_JOBS_IN_FLIGHT", "SERVICE_CONCURRENCY", "ORCH_MAX_CONCURRENCY"])("%s bounds what runs at once", async (name) => {
+  expect((await load({ [name]: "3" })).worker.concurrency).toBe(3);
+});
+
+test("a port that is none is told with the variable that says so", async () => {
+  const { mistakes } = await readConfig({ cwd, env: { ORCHESTRATOR_HTTP_PORT: "http" } });
+  expect(mistakes.map(describeMistake)).toEqual([
+    expect.stringMatching(/^environment ORCHESTRATOR_HTTP_PORT: "127\.0\.0\.1:http" must be/),
+  ]);
+});
+
 test("our own name wins over another system's, and a contradiction is a warning", async () => {
   const { config, warnings } = await loadConfig({
     cwd,

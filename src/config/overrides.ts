@@ -2,6 +2,7 @@ import { nearestWord } from "./edit-distance.ts";
 import type { ConfigMistake } from "./mistake.ts";
 import { shownValue } from "./mistake.ts";
 import { listedSettings } from "./reference.ts";
+import type { SettingInfo } from "./setting.ts";
 
 /** The process's environment, handed in. */
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -44,6 +45,7 @@ export function overridesOfEnvironment(env: Environment): Overrides {
         ? []
         : [{ name: alias.name, text, value: info.fromText(text, "unit" in alias ? alias.unit : undefined) }];
     });
+    given.push(...assembledValue(info.assembled, env));
     const [winner, ...others] = given;
     if (winner === undefined) continue;
     values.push({ path, value: winner.value, source: "environment", name: winner.name, given: winner.text });
@@ -57,6 +59,17 @@ export function overridesOfEnvironment(env: Environment): Overrides {
     }
   }
   return { values, mistakes: [], warnings: [...warnings, ...misspelledVariables(env)] };
+}
+
+function assembledValue(
+  assembled: SettingInfo["assembled"],
+  env: Environment,
+): readonly { readonly name: string; readonly text: string; readonly value: unknown }[] {
+  if (assembled === undefined) return [];
+  const set = assembled.names.filter((name) => (env[name] ?? "").trim() !== "");
+  if (set.length === 0) return [];
+  const value = assembled.join(Object.fromEntries(set.map((name) => [name, env[name]?.trim()])));
+  return [{ name: set.join(" and "), text: value, value }];
 }
 
 function misspelledVariables(env: Environment): ConfigMistake[] {

@@ -50,7 +50,11 @@ export interface ConfigReferenceRow {
 export function configReference(): readonly ConfigReferenceRow[] {
   return listedSettings.map(({ key, variable, info }) => ({
     key,
-    env: [variable, ...info.aliases.map((alias) => (alias.unit === undefined ? alias.name : `${alias.name} (${alias.unit})`))],
+    env: [
+      variable,
+      ...info.aliases.map((alias) => (alias.unit === undefined ? alias.name : `${alias.name} (${alias.unit})`)),
+      ...(info.assembled === undefined ? [] : [info.assembled.names.join(" and ")]),
+    ],
     type: info.type,
     default: info.default,
     unit: info.unit,

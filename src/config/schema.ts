@@ -109,6 +109,11 @@ export const configShape = {
         meaning: "Address and port of the API. Port 0 lets the system choose.",
         rule: (value) =>
           parseListen(value) === undefined ? "must be an address and a port (0 to 65535), such as 127.0.0.1:7070 or [::1]:7070" : undefined,
+        assembled: {
+          names: ["ORCHESTRATOR_HTTP_BIND", "ORCHESTRATOR_HTTP_PORT"],
+          join: ({ ORCHESTRATOR_HTTP_BIND: host = "127.0.0.1", ORCHESTRATOR_HTTP_PORT: port = "7070" }) =>
+            `${host.includes(":") && !host.startsWith("[") ? `[${host}]` : host}:${port}`,
+        },
       }),
       allowedHosts: list({
         default: [],
@@ -125,6 +130,7 @@ export const configShape = {
         max: 10_000,
         unit: "runs",
         meaning: "How many runs the daemon's own worker executes at once.",
+        aliases: ["MAX_JOBS_IN_FLIGHT", "SERVICE_CONCURRENCY", "ORCH_MAX_CONCURRENCY"],
       }),
       outstandingMax: integer({
         default: 200,

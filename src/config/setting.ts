@@ -7,6 +7,13 @@ export interface SettingAlias {
   readonly unit?: "s" | "days" | "MiB";
 }
 
+/** Variables of another system that each hold a part of the value. */
+export interface AssembledAlias {
+  readonly names: readonly string[];
+  /** The value as the file would hold it, from those that are set; at least one is. */
+  readonly join: (parts: Readonly<Record<string, string | undefined>>) => string;
+}
+
 /** What the documentation, the environment and the command line need to know of a setting. */
 export interface SettingInfo {
   readonly type: string;
@@ -17,6 +24,7 @@ export interface SettingInfo {
   /** What editors are told. */
   readonly json: Readonly<Record<string, unknown>>;
   readonly aliases: readonly SettingAlias[];
+  readonly assembled: AssembledAlias | undefined;
   /** Relative values are resolved against where they were written: the file's folder, or the working directory. */
   readonly isPath: boolean;
   /** What a text (a variable's, a flag's) says, as the value that the file would hold; not yet validated. */
@@ -27,6 +35,7 @@ interface SettingOptions<T> {
   readonly default: T;
   readonly meaning: string;
   readonly aliases?: readonly (string | SettingAlias)[];
+  readonly assembled?: AssembledAlias;
 }
 
 interface Kind<T> {
@@ -73,6 +82,7 @@ function setting<T>(kind: Kind<NonNullable<T>>, options: SettingOptions<T>): z.Z
     meaning: options.meaning,
     json: { description: options.meaning, ...kind.json, ...(fallback === undefined ? {} : { default: fallback }) },
     aliases: (options.aliases ?? []).map((alias) => (typeof alias === "string" ? { name: alias } : alias)),
+    assembled: options.assembled,
     isPath: kind.isPath ?? false,
     fromText: kind.fromText ?? ((text) => text),
   });
