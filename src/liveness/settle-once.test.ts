@@ -249,8 +249,8 @@ function check(world: World): void {
   if (world.advances > 0) expect(world.job.state).toBe("done");
 }
 
-describe("a run is settled once", () => {
-  test("no order of ticks, late finalisers, take-overs, restarts and duplicates settles a run twice or advances twice [B-65, B-49]", () => {
+describe("a model of the rules, with the store reduced to its guarded flips: the store itself is proved in test/conformance and test/simulation", () => {
+  test("no order of ticks, late finalisers, take-overs, restarts and duplicates settles the model's run twice or advances twice", () => {
     fc.assert(
       fc.property(fc.array(step, { minLength: 20, maxLength: 120 }), (steps) => {
         const world = new World();
@@ -264,7 +264,7 @@ describe("a run is settled once", () => {
     );
   });
 
-  test("whatever happened before, honest ticks alone bring the job to an end or back into the queue [B-1]", () => {
+  test("whatever happened before, honest ticks alone bring the model's job to an end or back into the queue", () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
         const world = new World();
@@ -289,7 +289,7 @@ describe("a run is settled once", () => {
     );
   });
 
-  test("the late settle of an ended run finds nothing to change, and says so [B-33, B-49]", () => {
+  test("the late settle of an ended run finds nothing to change in the model, and says so", () => {
     const world = new World();
     world.claim();
     world.endProcess(0, true);

@@ -69,7 +69,7 @@ describe("a dead process", () => {
     expect(await world.stateOf(run)).toBe("queued");
   });
 
-  test("dead_ticks below 1 acts as 1, and is read at each tick [B-23, B-68]", async () => {
+  test("dead_ticks below 1 acts as 1 [B-23]", async () => {
     const world = await RepairWorld.open();
     const run = await world.running();
     world.die(run);
@@ -135,6 +135,25 @@ describe("a dead process", () => {
     }
     expect(await world.stateOf(claimed)).toBe("running");
     expect(world.details()).toMatchObject({ suspects: 0 });
+  });
+
+  test("a process that is off the record clears the streak: what comes back begins at one [B-26]", async () => {
+    const world = await RepairWorld.open();
+    const run = await world.running();
+    world.die(run);
+    await world.tick();
+    expect(world.world.eventsOf("run.suspected")).toMatchObject([{ streak: 1 }]);
+    const { listLive } = world.seen.runs;
+    world.seen.runs.listLive = async (ids) => (await listLive(ids)).map((live) => ({ ...live, process: null }));
+    await world.tick();
+    expect(await world.stateOf(run)).toBe("running");
+    expect(world.details()).toMatchObject({ suspects: 0 });
+    world.seen.runs.listLive = listLive;
+    await world.tick();
+    expect(world.world.eventsOf("run.suspected")).toMatchObject([{ streak: 1 }, { streak: 1 }]);
+    expect(await world.stateOf(run)).toBe("running");
+    await world.tick();
+    expect(await world.stateOf(run)).toBe("queued");
   });
 
   test("a process of another host is unknown, never dead [B-G5]", async () => {

@@ -12,6 +12,7 @@ import type { Store } from "../store/store.ts";
 import type { Finaliser } from "../worker/finaliser.ts";
 import { neverStartedDeathsBefore, type SettlingContext, settlementOfFailure } from "../worker/settling.ts";
 import type { LeaseSweep } from "./lease-sweep.ts";
+import { LookAtAll } from "./look-at-all.ts";
 import { type Loop, nothingSeen, type TickContext, type TickReport } from "./loop.ts";
 import type { ObservedRun, RunObserver } from "./run-evidence.ts";
 import { TickProbe } from "./tick-probe.ts";
@@ -54,6 +55,7 @@ export class JobReaper implements Loop {
   /** Runs whose gate is being read outside the tick. */
   readonly #finalising = new Map<RunId, Promise<void>>();
   #conflicts: ReadonlySet<HostId> = new Set();
+  readonly #all = new LookAtAll();
   #reapedTotal = 0;
   #lastReaped: { readonly job_id: number; readonly agent: string | null; readonly outcome: string } | null = null;
 
@@ -104,8 +106,9 @@ export class JobReaper implements Loop {
     const conflicts = await this.#hostConflicts(context);
     const due = await store.runs.listDue({ now: context.now, limit: pageSize });
     const suspects = await this.#runsToLookAt(due, probe);
+    const others = context.dryRun ? [] : await this.#all.next(this.#deps, [...due, ...suspects]);
     const tick = new ReaperTick();
-    for (const run of [...due, ...suspects]) {
+    for (const run of [...due, ...suspects, ...others]) {
       if (context.signal.aborted) break;
       if (this.#finalising.has(run.id)) continue;
       tick.seen++;
@@ -118,7 +121,7 @@ export class JobReaper implements Loop {
       }
     }
     if (!context.dryRun) await store.runs.moveChecks(tick.checks);
-    const more = due.length === pageSize ? 0 : undefined;
+    const more = due.length === pageSize || this.#all.underWay ? 0 : undefined;
     const nextInMs = more ?? (tick.recheckAt === undefined ? undefined : Math.max(1, tick.recheckAt - context.now));
     return {
       seen: tick.seen,

@@ -1,0 +1,70 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { itemDirOf } from "../../src/worker/run-paths.ts";
+import { type CommandWorld, commandWorld } from "../support/command-world.ts";
+import { until } from "../support/until.ts";
+
+type Item = Awaited<ReturnType<CommandWorld["addItem"]>>;
+
+/** Waits until its folder says that it may end. */
+const waits = 'while ! [ -e "$WAKEFUL_WORK_DIR/$WAKEFUL_STAGE.done" ]; do sleep 0.05; done';
+const stage = { heartbeat: { timeoutMs: 600_000, from: "file" } } as const;
+
+async function runOfStage(world: CommandWorld, item: Item, name: string) {
+  const jobs = await world.store.items.jobs(item.id);
+  const job = jobs.find(({ queue }) => queue === `p/${name}`);
+  return job === undefined ? undefined : (await world.store.runs.ofJob(job.id)).at(-1);
+}
+
+/** Touches files of the item's folder until the store has heard of progress at this instant. */
+async function beatBy(world: CommandWorld, item: Item, file: string, name: string): Promise<void> {
+  await until(
+    async () => {
+      world.file(item, file, `beat ${Math.random()}`);
+      return (await runOfStage(world, item, name))?.progressAt === world.world.clock.now();
+    },
+    { what: `progress of ${name} by ${file}` },
+  );
+}
+
+test("PREP_RUNNING is judged by prep.heartbeat and OCR_RUNNING by ocr.heartbeat, each below its item's folder in the given place [A-1, A-10, A-11, A-21]", async () => {
+  const world = await commandWorld({ prep: waits, ocr: waits }, { stage });
+  const item = await world.addItem();
+  (await world.worker()).start();
+  for (const name of ["prep", "ocr"]) {
+    await until(async () => (await runOfStage(world, item, name))?.state === "started", { what: `${name} to start` });
+    world.advance(1000);
+    await beatBy(world, item, `${name}.heartbeat`, name);
+    expect(existsSync(join(itemDirOf(world.world.paths, item.dir), `${name}.heartbeat`))).toBe(true);
+    world.advance(600_000);
+    await world.tickReaper();
+    expect((await runOfStage(world, item, name))?.state).toBe("started");
+    world.file(item, `${name}.done`, "");
+    await until(async () => (await runOfStage(world, item, name))?.state === "ended", { what: `${name} to end` });
+  }
+  await until(async () => (await world.store.items.get(item.id))?.state === "done", { what: "the item to be done" });
+});
+
+test("a stage is not kept alive by another stage's heartbeat file [A-10, A-11]", async () => {
+  const world = await commandWorld({ prep: waits, ocr: waits }, { stage });
+  const [silent, busy] = [await world.addItem("silent"), await world.addItem("busy")];
+  (await world.worker()).start();
+  for (const item of [silent, busy]) await until(async () => (await runOfStage(world, item, "prep"))?.state === "started");
+  world.advance(1000);
+  for (const item of [silent, busy]) await beatBy(world, item, "prep.heartbeat", "prep");
+  const heardAt = world.world.clock.now();
+  world.advance(300_000);
+  world.file(silent, "ocr.heartbeat", "beat");
+  // Two beats of the other item, each at an instant of its own: in between all files have been looked at.
+  for (let look = 0; look < 2; look += 1) {
+    world.advance(1);
+    await beatBy(world, busy, "prep.heartbeat", "prep");
+    world.file(silent, "ocr.heartbeat", `beat ${look}`);
+  }
+  expect((await runOfStage(world, silent, "prep"))?.progressAt).toBe(heardAt);
+  world.advance(300_000);
+  await world.tickReaper();
+  expect(await runOfStage(world, silent, "prep")).toMatchObject({ state: "ended", outcome: "hung" });
+  expect(await runOfStage(world, busy, "prep")).toMatchObject({ state: "started" });
+});
