@@ -5,7 +5,10 @@ import type { RunId, WorkerId } from "../domain/ids.ts";
 import { addMs, asInstant, type Instant } from "../domain/time.ts";
 import { HeartbeatWatch, type WatchedFile } from "../observe/heartbeat-watch.ts";
 import { readProgress } from "../observe/progress-file.ts";
+import type { StageDefinition } from "../pipelines/definition.ts";
+import { neutralStage } from "../pipelines/neutral-stage.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
+import { StoredStages } from "../pipelines/stored-stages.ts";
 import { limitLog } from "../processes/log-limit.ts";
 import type { ProcessTable } from "../processes/process-table.ts";
 import { runFiles } from "../processes/run-files.ts";
@@ -42,6 +45,7 @@ interface Held {
 export class CommandWorker {
   readonly #options: CommandWorkerOptions;
   readonly #queues: readonly { readonly name: string; readonly limits: ReturnType<typeof limitsOf> }[];
+  readonly #stored: StoredStages;
   readonly #held = new Map<RunId, Held>();
   /** Claimed and being prepared. */
   readonly #preparing = new Set<RunId>();
@@ -59,6 +63,7 @@ export class CommandWorker {
 
   constructor(options: CommandWorkerOptions) {
     this.#options = options;
+    this.#stored = new StoredStages(options.registry, options.deps.store.items);
     this.#queues = options.registry
       .queues()
       .filter((queue) => queue.kind === "command")
@@ -112,13 +117,15 @@ export class CommandWorker {
 
   /** Goes on with a run whose supervisor is proved dead. Resolves to false when somebody else was first. */
   async adopt(live: LiveRun, why: string): Promise<boolean> {
-    const { deps, registry } = this.#options;
+    const { deps } = this.#options;
+    // A run outlives the declaration of its stage: it goes on under the version that it began with, or, where nobody can read that any more,
+    // under its own limits alone. A configuration that changed is no reason to end what is at work.
+    const stage = (await this.#stored.stageOf(live)) ?? neutralStageOf(live);
     const workerId = this.#workerId;
-    const stage = registry.stageOfQueue(live.queue)?.stage;
     if (workerId === undefined || stage === undefined || this.#mode === "stopped") return false;
     const checkAt =
       live.state === "exited"
-        ? addMs(deps.store.now(), stage.finalizeGraceMs)
+        ? addMs(deps.store.now(), stage.finalizeGraceMs ?? deps.finalizeGraceMs())
         : asInstant(deps.firstCheckAt(live.startedAt ?? live.reservedAt, live.limits));
     const run = await CommandRun.adopt(deps, live, stage, () =>
       deps.store.runs.takeOver({ runId: live.id, ownerEpoch: live.ownerEpoch, workerId, actor: "worker", reason: why, checkAt }),
@@ -311,6 +318,11 @@ export class CommandWorker {
       }
     }
   }
+}
+
+/** For a run of an item whose stage is neither declared nor on record in any version that can be read. */
+function neutralStageOf({ pipeline, queue, limits }: LiveRun): StageDefinition | undefined {
+  return pipeline === null ? undefined : neutralStage({ pipeline, stage: queue.slice(pipeline.length + 1) }, limits);
 }
 
 /** The files in which a run's stage shows progress; undefined where it is not asked for. */

@@ -33,6 +33,9 @@ const deeds: readonly ((store: Store, item: ItemRow) => Promise<unknown>)[] = [
   async (store, item) => {
     for (const job of await store.items.jobs(item.id)) await store.jobs.unhold(job.id, { actor, force: job.id % 2 === 0 });
   },
+  async (store, item) => {
+    for (const job of await store.items.jobs(item.id)) await store.jobs.hold(job.id, { actor, reason: "crowded", message: "crowded" });
+  },
   (store) => store.upkeep.recountSlots(),
   async (store) => {
     const blocked = await store.runs.listBlocked({ limit: 5 });

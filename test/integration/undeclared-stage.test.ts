@@ -1,0 +1,122 @@
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { alertsFile } from "../../src/notify/alerts.ts";
+import { api } from "../../src/protocol/api/index.ts";
+import { startTestDaemon, submit, type TestDaemon, untilItem } from "../support/daemon.ts";
+import { tempDir } from "../support/temp-dir.ts";
+import { until } from "../support/until.ts";
+
+const wait = 'while [ ! -e "$WAKEFUL_WORK_DIR/go" ]; do sleep 0.02; done; echo ran >> "$WAKEFUL_WORK_DIR/ran"';
+
+/** Pipeline `p` of these stages, each of which runs `script`, the first one with a gate. */
+const pipelineOf = (stages: readonly string[], script = wait): string => `
+dataDir: ./data
+worker: { concurrency: 2 }
+pipelines:
+  p:
+    stages:
+${stages
+  .map(
+    (stage, index) => `      ${stage}:
+        run: { command: [sh, -c, ${JSON.stringify(stage === "publish" ? "true" : script)}] }
+        timeout: 1h
+        ${stage === "work" ? "gate: { file: ran }" : ""}
+        ${stages[index + 1] === undefined ? "" : `next: ${stages[index + 1]}`}
+`,
+  )
+  .join("")}`;
+
+const letGo = (daemon: TestDaemon, key: string): Promise<void> => writeFile(join(daemon.dataDir, "work", key, "go"), "");
+
+async function untilJob(daemon: TestDaemon, itemId: number, state: string) {
+  return await until(
+    async () => {
+      const { jobs } = await daemon.client.call(api.getItem, { params: { id: itemId } });
+      return jobs.find((job) => job.state === state);
+    },
+    { what: `a job of item ${itemId} to be ${state}`, timeoutMs: 20_000 },
+  );
+}
+
+async function alertLines(daemon: TestDaemon): Promise<readonly { readonly cause: string; readonly title: string }[]> {
+  const text = await readFile(alertsFile(daemon.dataDir), "utf8").catch(() => "");
+  return text
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line) as { cause: string; title: string });
+}
+
+const processOf = async (daemon: TestDaemon, itemId: number) => {
+  const { runs } = await daemon.client.call(api.getItem, { params: { id: itemId } });
+  return runs.at(-1);
+};
+
+test("a stage is taken out while its command lives: the command is adopted and runs to its end, what waits is held, and back again it all ends well", async () => {
+  const folder = tempDir("undeclared");
+  const before = await startTestDaemon({ yaml: pipelineOf(["work", "publish"]), folder, flags: { "worker.concurrency": 1 } });
+  const running = await submit(before.client, "running");
+  await untilJob(before, running, "running");
+  const waiting = await submit(before.client, "waiting");
+  const started = await until(async () => {
+    const run = await processOf(before, running);
+    return run?.state === "started" ? run : undefined;
+  });
+  await before.stop("leave");
+
+  const without = await startTestDaemon({ yaml: pipelineOf(["publish"]), folder });
+  expect(without.daemon.adoption).toMatchObject({ adopted: 1, requeued: 0 });
+  expect(await processOf(without, running)).toMatchObject({ id: started.id, state: "started", process: { pid: started.process?.pid } });
+  const held = await untilJob(without, waiting, "held");
+  expect(held.error).toContain("stage work of pipeline p is not declared any more");
+  const alert = await until(async () => (await alertLines(without)).find(({ cause }) => cause.startsWith(`job.held:${held.id}:`)));
+  expect(alert.title).toContain("stage work of pipeline p is not declared any more");
+  for (const subject of [`job:${held.id}`, `item:${waiting}`]) {
+    const [kind, id] = subject.split(":");
+    const story =
+      kind === "job"
+        ? await without.client.call(api.whyJob, { params: { id: Number(id) } })
+        : await without.client.call(api.whyItem, { params: { id: Number(id) } });
+    expect(story.headline).toContain("stage work of pipeline p is not declared any more");
+    expect(story.text).toContain(`wakeful unhold job:${held.id}`);
+  }
+  // The gate of the version it began with is green, and what followed the stage there is still declared.
+  await letGo(without, "running");
+  const ended = await untilItem(without.client, running, "done");
+  expect(ended.runs.map(({ attempt, outcome }) => ({ attempt, outcome }))).toEqual([
+    { attempt: 1, outcome: "succeeded" },
+    { attempt: 1, outcome: "succeeded" },
+  ]);
+  expect(await readFile(join(without.dataDir, "work", "running", "ran"), "utf8")).toBe("ran\n");
+  expect((await alertLines(without)).map(({ cause }) => cause)).toEqual([alert.cause]);
+  await without.stop("leave");
+
+  const again = await startTestDaemon({ yaml: pipelineOf(["work", "publish"]), folder });
+  await again.client.call(api.unholdJob, { params: { id: held.id }, body: {} });
+  await letGo(again, "waiting");
+  await untilItem(again.client, waiting, "done");
+  await again.stop();
+});
+
+test("a stage and the one after it are taken out: the adopted command ends well and its item is held; declared again and unheld, it is done", async () => {
+  const folder = tempDir("undeclared-next");
+  const before = await startTestDaemon({ yaml: pipelineOf(["work", "publish"]), folder });
+  const id = await submit(before.client, "book");
+  await until(async () => (await processOf(before, id))?.state === "started");
+  await before.stop("leave");
+
+  const without = await startTestDaemon({ yaml: pipelineOf(["other"], "true"), folder });
+  expect(without.daemon.adoption).toMatchObject({ adopted: 1 });
+  await letGo(without, "book");
+  const held = await untilJob(without, id, "held");
+  expect(held.error).toContain("stage publish of pipeline p, which follows work, is not declared any more");
+  expect(await processOf(without, id)).toMatchObject({ exitCode: 0, reason: "stage_vanished" });
+  await until(async () => (await alertLines(without)).some(({ cause }) => cause.startsWith(`job.held:${held.id}:`)));
+  expect((await without.client.call(api.getItem, { params: { id } })).item.state).toBe("active");
+  await without.stop("leave");
+
+  const again = await startTestDaemon({ yaml: pipelineOf(["work", "publish"]), folder });
+  await again.client.call(api.unholdJob, { params: { id: held.id }, body: {} });
+  await untilItem(again.client, id, "done");
+  await again.stop();
+});
