@@ -8,6 +8,7 @@ import { monitorEventLoopDelay } from "node:perf_hooks";
 import { DatabaseSync } from "@photostructure/sqlite";
 import pg from "pg";
 import type { WorkerId } from "../../src/domain/ids.ts";
+import { addMs } from "../../src/domain/time.ts";
 import { createPlainRepairs, type PlainRepairs } from "../../src/loops/plain-repairs.ts";
 import { PipelineRegistry } from "../../src/pipelines/registry.ts";
 import { readHostIdentity } from "../../src/processes/host-identity.ts";
@@ -25,6 +26,8 @@ import { percentile } from "../figure.ts";
 import { answer, inFolder, question } from "./answer.ts";
 import { type Crowd, crowdStatements } from "./crowd.ts";
 
+/** Longer than seeding takes: the living were heard when it began. */
+const deadAfterMs = 3_600_000;
 const asked = question() as Crowd & { engine: "sqlite" | "postgres" };
 
 await inFolder(async (folder) => {
@@ -58,7 +61,7 @@ async function measure(url: string, host: HostIdentity, seed: Seed): Promise<Rea
   const found: number[] = [];
   for (let at = 0; at < 30; at++) {
     const began = performance.now();
-    await find(store, probe);
+    await find(store, host, probe);
     found.push(performance.now() - began);
   }
   const jobReaperMs = await ticks(repairs, "job-reaper");
@@ -84,10 +87,10 @@ async function measure(url: string, host: HostIdentity, seed: Seed): Promise<Rea
 }
 
 /** The sessions whose processes are proved dead, and the first 1,000 runs they hold. */
-async function find(store: Store, probe: ProcessProbe): Promise<void> {
-  const alive = await store.workers.listPresence();
-  const lives = probe.observeMany(alive.map((worker) => worker.process));
-  const dead = alive.filter((_, at) => lives[at]?.kind === "dead").map((worker) => worker.id);
+async function find(store: Store, { hostId }: HostIdentity, probe: ProcessProbe): Promise<void> {
+  const { sessions } = await store.workers.listPresence({ hostId, silentSince: addMs(store.now(), -deadAfterMs) });
+  const lives = probe.observeMany(sessions.map((worker) => worker.process));
+  const dead = sessions.filter((_, at) => lives[at]?.kind === "dead").map((worker) => worker.id);
   const held = await store.runs.listHeld({ workerIds: dead, limit: 1000 });
   if (dead.length !== asked.dead || held.length !== Math.min(1000, (asked.jobs / asked.sessions) * asked.dead)) {
     throw new Error(`found ${dead.length} sessions and ${held.length} runs`);
@@ -130,8 +133,7 @@ function repairsOf(store: Store, host: HostIdentity, probe: ProcessProbe): Plain
     clock: systemClock(),
     random,
     emit: () => undefined,
-    // Longer than seeding takes: the living were heard when it began.
-    deadAfterMs: 3_600_000,
+    deadAfterMs,
     stopGraceMs: 5000,
     killGraceMs: 2000,
   });

@@ -6,7 +6,7 @@ import { spreadDelayMs } from "../liveness/retry-delay.ts";
 import { countTurnedSilent } from "../liveness/vantage-mode.ts";
 import { explainWorker, judgeWorker, type WorkerVerdict } from "../liveness/worker-policy.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
-import type { HostIdentity, ProcessIdentity, ProcessProbe } from "../processes/identity.ts";
+import type { HostIdentity, ProcessIdentity, ProcessLife, ProcessProbe } from "../processes/identity.ts";
 import type { HeldRun, LiveRun, LossProgress } from "../store/port/runs.ts";
 import type { SessionPresence } from "../store/port/workers.ts";
 import type { Store } from "../store/store.ts";
@@ -38,17 +38,15 @@ const pageSize = 500;
 const isLost = (run: HeldRun): boolean => run.kind === "handler" && run.state !== "exited";
 const keyOf = (run: HeldRun): string => `${run.runId}/${run.ownerEpoch}`;
 
-/** Hosts of which sessions with differing boot ids were both heard since then, as `listHostConflicts` finds them: cloned machines. */
-function hostConflictsOf(alive: readonly SessionPresence[], heardSince: Instant): ReadonlySet<HostId> {
-  const bootOf = new Map<HostId, string>();
-  const conflicts = new Set<HostId>();
-  for (const { process, lastHeardAt } of alive) {
-    if (lastHeardAt < heardSince) continue;
-    const known = bootOf.get(process.hostId);
-    if (known === undefined) bootOf.set(process.hostId, process.bootId);
-    else if (known !== process.bootId) conflicts.add(process.hostId);
-  }
-  return conflicts;
+/** What one tick saw of all sessions. */
+interface Scope {
+  /** Their number. */
+  readonly alive: number;
+  /** Those that are not simply alive: silent, or without a process. */
+  readonly doubtful: readonly { readonly worker: SessionPresence; readonly life: ProcessLife["kind"] }[];
+  /** Hosts that turned out to be two. */
+  readonly conflicts: ReadonlySet<HostId>;
+  readonly now: Instant;
 }
 
 /** Judges sessions: what is proved dead, or silent beyond every doubt, is buried, and what it held goes back. */
@@ -69,7 +67,7 @@ export class WorkerReaper implements Loop {
     return this.#deps.settings().enabled;
   }
 
-  /** Processes of the sessions that were alive at the last tick: nobody's strays. */
+  /** Processes of this host's sessions that were alive at the last tick: nobody's strays. */
   sessions(): readonly ProcessIdentity[] {
     return this.#sessions;
   }
@@ -79,24 +77,26 @@ export class WorkerReaper implements Loop {
   }
 
   async tick(context: TickContext): Promise<TickReport> {
-    const { store } = this.#deps;
+    const { store, host, probe } = this.#deps;
     const { deadAfterMs } = this.#deps.settings();
-    const alive = await store.workers.listPresence();
-    this.#sessions = alive.map((worker) => worker.process);
-    const conflicts = hostConflictsOf(alive, addMs(context.now, -deadAfterMs));
-    this.#observeScope(alive, conflicts, context.now);
-    const lives = this.#deps.probe.observeMany(alive.map((worker) => worker.process));
+    const silentSince = addMs(context.now, -deadAfterMs);
+    const { alive, sessions } = await store.workers.listPresence({ hostId: host.hostId, silentSince });
+    this.#sessions = sessions.map((worker) => worker.process);
+    const lives = probe.observeMany(this.#sessions);
+    // Nothing but a dead process ends a session that was heard within the limit: most are, each second, and need no judging.
+    const doubtful = sessions
+      .map((worker, at) => ({ worker, life: lives[at]?.kind ?? "unknown" }))
+      .filter(({ worker, life }) => life === "dead" || worker.lastHeardAt <= silentSince);
+    const conflicts: ReadonlySet<HostId> = doubtful.length === 0 ? new Set() : new Set(await store.workers.listHostConflicts(silentSince));
+    this.#observeScope({ alive, doubtful, conflicts, now: context.now });
     const would: string[] = [];
     let buried = 0;
     let lost = 0;
     const view = this.#deps.watcher.view("workers");
-    for (const [at, worker] of alive.entries()) {
-      const life = lives[at];
-      // Nothing but a dead process ends a session that was heard within the limit: most are, each second, and need no judging.
-      if (life?.kind !== "dead" && context.now - worker.lastHeardAt < deadAfterMs) continue;
+    for (const { worker, life } of doubtful) {
       const verdict = judgeWorker(
         { workerId: worker.id, heardAt: worker.lastHeardAt, channel: "throughMe" },
-        { process: { pid: worker.process.pid, life: life?.kind ?? "unknown" }, hostConflict: conflicts.has(worker.process.hostId) },
+        { process: { pid: worker.process.pid, life }, hostConflict: conflicts.has(worker.process.hostId) },
         { deadAfterMs },
         view,
         context.now,
@@ -109,23 +109,23 @@ export class WorkerReaper implements Loop {
       if (await this.#bury(worker, verdict, context)) buried++;
       else lost++;
     }
-    if (context.dryRun) return { seen: alive.length, settled: 0, lost: 0, failed: 0, would };
+    if (context.dryRun) return { seen: alive, settled: 0, lost: 0, failed: 0, would };
     const given = await this.#giveBack(context);
-    return { seen: alive.length, settled: buried + given.settled, lost, failed: given.failed, ...(given.more ? { nextInMs: 0 } : {}) };
+    return { seen: alive, settled: buried + given.settled, lost, failed: given.failed, ...(given.more ? { nextInMs: 0 } : {}) };
   }
 
-  #observeScope(alive: readonly SessionPresence[], conflicts: ReadonlySet<HostId>, now: Instant): void {
-    const { watcher, probe } = this.#deps;
+  #observeScope({ alive, doubtful, conflicts, now }: Scope): void {
+    const { watcher } = this.#deps;
     const { deadAfterMs } = this.#deps.settings();
-    const subjects = alive
-      .filter((worker) => now - worker.lastHeardAt >= deadAfterMs)
-      .map((worker) => ({
+    const subjects = doubtful
+      .filter(({ worker }) => now - worker.lastHeardAt >= deadAfterMs)
+      .map(({ worker, life }) => ({
         lastHeardAt: worker.lastHeardAt,
-        provedDead: !conflicts.has(worker.process.hostId) && ["dead", "otherBoot"].includes(probe.observe(worker.process).kind),
+        provedDead: !conflicts.has(worker.process.hostId) && (life === "dead" || life === "otherBoot"),
       }));
     while (this.#buriedSilent[0] !== undefined && now - this.#buriedSilent[0].lastHeardAt > 2 * deadAfterMs) this.#buriedSilent.shift();
     const turnedSilent = countTurnedSilent([...subjects, ...this.#buriedSilent], { limitMs: deadAfterMs, now });
-    watcher.observe({ scope: "workers", total: alive.length, turnedSilent, canary: "unknown", now });
+    watcher.observe({ scope: "workers", total: alive, turnedSilent, canary: "unknown", now });
   }
 
   async #bury(worker: SessionPresence, verdict: Extract<WorkerVerdict, { kind: "dead" }>, context: TickContext): Promise<boolean> {

@@ -2,9 +2,20 @@ import { appendActions } from "./action-log.ts";
 import type { RowOf } from "./database.ts";
 import type { Engine } from "./engine.ts";
 import type { DuplicateRow, DuplicatesStore } from "./port/records.ts";
+import { repeated } from "./repeated.ts";
 
 export function createDuplicates(engine: Engine): DuplicatesStore {
   const { kysely } = engine;
+  const decided = repeated(engine, () =>
+    kysely
+      .selectFrom("duplicates")
+      .selectAll()
+      .where("decision", "is not", null)
+      .where("done_at", "is", null)
+      .orderBy("id")
+      .limit(1000)
+      .compile(),
+  );
   return {
     add: async (duplicate) => {
       // The same file seen again, after a crash between the move and the row: the row that is there is kept.
@@ -48,17 +59,7 @@ export function createDuplicates(engine: Engine): DuplicatesStore {
       if (won) engine.hint("items");
       return won;
     },
-    listDecided: async () => {
-      const rows = await kysely
-        .selectFrom("duplicates")
-        .selectAll()
-        .where("decision", "is not", null)
-        .where("done_at", "is", null)
-        .orderBy("id")
-        .limit(1000)
-        .execute();
-      return rows.map(duplicateRow);
-    },
+    listDecided: async () => (await decided({})).map(duplicateRow),
     finish: async (id) => {
       const result = await kysely
         .updateTable("duplicates")

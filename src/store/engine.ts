@@ -14,6 +14,8 @@ export interface Engine {
   /** Conditions that must be written exactly as the partial index that serves them, which the engines spell differently. Over table `jobs`. */
   readonly predicates: Readonly<Record<"claimable" | "paused" | "ofNote", RawBuilder<SqlBool>>>;
   now(): Instant;
+  /** The rows of one finished statement outside a transaction, in the order of its parameters. */
+  rows<Row>(statement: string, parameters: readonly unknown[]): Promise<readonly Row[]>;
   /**
    * One transaction of its own, begun for writing. May run `body` again after a deadlock or a lock timeout, so `body` changes nothing
    * but through `tx`. Rows are locked in the order slots, jobs, runs, visits, items, leases; those who do otherwise skip what is locked.

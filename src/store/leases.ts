@@ -6,6 +6,7 @@ import type { Engine } from "./engine.ts";
 import { holderColumns, holderOf } from "./lease-holder.ts";
 import { dropHopeless, ensureLease, freeLease, grantNext, lockLease } from "./lease-line.ts";
 import type { HeldLease, LeaseRow, LeasesStore } from "./port/leases.ts";
+import { repeated } from "./repeated.ts";
 import { processOf } from "./rows/run-row.ts";
 import { supervisorRow } from "./rows/worker-row.ts";
 
@@ -14,6 +15,10 @@ type AcquireAnswer = Awaited<ReturnType<LeasesStore["acquire"]>>;
 
 export function createLeases(engine: Engine): LeasesStore {
   const { kysely } = engine;
+  const heldAfter = repeated(engine, ({ after, limit }: { readonly after: string; readonly limit: number }) =>
+    kysely.selectFrom("leases").selectAll().where("state", "=", "held").where("name", ">", after).orderBy("name").limit(limit).compile(),
+  );
+  const waitedFor = repeated(engine, () => kysely.selectFrom("lease_waiters").select("name").distinct().orderBy("name").compile());
   return {
     acquire: async (request) => await engine.transaction(async (tx) => await acquire(engine, tx, request)),
     renew: async ({ name, fencing }) => {
@@ -53,11 +58,17 @@ export function createLeases(engine: Engine): LeasesStore {
       });
       engine.hint("leases");
     },
-    listHeld: async ({ scope, after, limit }) => {
-      let query = kysely.selectFrom("leases").selectAll().where("state", "=", "held").orderBy("name").limit(limit);
-      if (after !== undefined) query = query.where("name", ">", after);
-      if (scope !== undefined) query = scope.length === 0 ? query.where(sql<boolean>`1 = 0`) : query.where("name", "in", scope);
-      return await withHolders(kysely, await query.execute());
+    // No name is empty, so all come after the empty one.
+    listHeld: async ({ scope, after = "", limit }) => {
+      if (scope === undefined) return await withHolders(kysely, await heldAfter({ after, limit }));
+      if (scope.length === 0) return [];
+      const query = kysely
+        .selectFrom("leases")
+        .selectAll()
+        .where("state", "=", "held")
+        .where("name", ">", after)
+        .where("name", "in", scope);
+      return await withHolders(kysely, await query.orderBy("name").limit(limit).execute());
     },
     list: async ({ limit }) => {
       const rows = await kysely.selectFrom("leases").selectAll().orderBy("name").limit(limit).execute();
@@ -76,7 +87,7 @@ export function createLeases(engine: Engine): LeasesStore {
       return result.numUpdatedRows > 0n;
     },
     tidyWaiters: async () => {
-      const names = await kysely.selectFrom("lease_waiters").select("name").distinct().orderBy("name").execute();
+      const names = await waitedFor({});
       const done = { dropped: 0, granted: 0 };
       for (const { name } of names) {
         await engine.transaction(async (tx) => {
@@ -161,6 +172,7 @@ function leaseRow(row: RowOf<"leases">, waiters: ReadonlyMap<string, number>): L
 
 /** Held leases with what their judge asks of a holding run: one query each for runs, blocks and supervisors, whatever the number of leases. */
 async function withHolders(db: Kysely<Database>, leases: readonly RowOf<"leases">[]): Promise<readonly HeldLease[]> {
+  if (leases.length === 0) return [];
   const waiters = await waitersOf(db, leases);
   const runIds = leases.flatMap((lease) => (lease.holder_run_id === null ? [] : [lease.holder_run_id]));
   const runs = runIds.length === 0 ? [] : await db.selectFrom("runs").selectAll().where("id", "in", runIds).execute();

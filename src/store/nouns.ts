@@ -1,4 +1,3 @@
-import { sql } from "kysely";
 import { createActions } from "./actions.ts";
 import { createDuplicates } from "./duplicates.ts";
 import type { Engine } from "./engine.ts";
@@ -41,7 +40,7 @@ export function assembleStore(parts: StoreParts): Store {
     onHint: (listener) => hints.listen(listener),
     ping: async () => {
       if (closing !== undefined) throw storeClosed();
-      await sql`select 1`.execute(engine.kysely);
+      await engine.rows("select 1", []);
     },
     close: async () => {
       closing ??= hot.close().then(async () => {

@@ -1,28 +1,30 @@
 import { sql } from "kysely";
+import type { Instant } from "../domain/time.ts";
 import type { RowOf } from "./database.ts";
 import type { Engine } from "./engine.ts";
 import { putOutboxEntry } from "./outbox-entries.ts";
 import type { OutboxRow, OutboxStore } from "./port/records.ts";
+import { repeated } from "./repeated.ts";
 
 export function createOutbox(engine: Engine): OutboxStore {
   const { kysely } = engine;
+  const due = repeated(engine, ({ now, limit }: { readonly now: Instant; readonly limit: number }) =>
+    kysely
+      .selectFrom("outbox")
+      .selectAll()
+      .where("due_at", "is not", null)
+      .where("due_at", "<=", now)
+      .orderBy("due_at")
+      .orderBy("id")
+      .limit(limit)
+      .compile(),
+  );
   return {
     put: async (entry) => {
       await putOutboxEntry(kysely, engine.now(), entry);
       engine.hint("outbox");
     },
-    due: async (limit) => {
-      const rows = await kysely
-        .selectFrom("outbox")
-        .selectAll()
-        .where("due_at", "is not", null)
-        .where("due_at", "<=", engine.now())
-        .orderBy("due_at")
-        .orderBy("id")
-        .limit(limit)
-        .execute();
-      return rows.map(outboxRow);
-    },
+    due: async (limit) => (await due({ now: engine.now(), limit })).map(outboxRow),
     done: async ({ id, revision }) => {
       await kysely.deleteFrom("outbox").where("id", "=", id).where("revision", "=", revision).execute();
     },

@@ -1,8 +1,10 @@
-import { type Kysely, type RawBuilder, sql } from "kysely";
+import { type RawBuilder, sql } from "kysely";
 import type { HostId, ItemId, JobId, VisitId } from "../domain/ids.ts";
 import type { Instant } from "../domain/time.ts";
-import type { Database, RowOf } from "./database.ts";
+import type { RowOf } from "./database.ts";
+import type { Engine } from "./engine.ts";
 import type { BlockedJob, LiveRun, RunsStore } from "./port/runs.ts";
+import { repeated } from "./repeated.ts";
 import { processOf, runRow } from "./rows/run-row.ts";
 import { supervisorRow } from "./rows/worker-row.ts";
 
@@ -54,17 +56,27 @@ const liveRuns = (picked: RawBuilder<unknown>): RawBuilder<LiveRow> => sql<LiveR
   from (${picked}) r join jobs j on j.id = r.job_id join queues q on q.id = j.queue_id
   left join items i on i.id = j.item_id left join workers w on w.id = r.worker_id`;
 
-export function createRunReads(kysely: Kysely<Database>): RunReads {
+export function createRunReads(engine: Pick<Engine, "kysely" | "rows">): RunReads {
+  const { kysely } = engine;
+  const due = repeated(engine, ({ now, limit }: { readonly now: Instant; readonly limit: number }) => {
+    const picked = sql`select * from runs where ended_at is null and check_at <= ${now} order by check_at limit ${limit}`;
+    return sql<LiveRow>`${liveRuns(picked)} order by r.check_at, r.id`.compile(kysely);
+  });
+  const localProcesses = repeated(engine, ({ hostId }: { readonly hostId: HostId }) =>
+    sql<RowOf<"runs">>`
+      select id, host_id, boot_id, pid_namespace, pid, start_time from runs where host_id = ${hostId} and ended_at is null and pid is not null and state = 'started'`.compile(
+      kysely,
+    ),
+  );
+  const blocked = repeated(engine, ({ after, limit }: { readonly after: number; readonly limit: number }) =>
+    blockedRows(after, limit).compile(kysely),
+  );
   const live = async (picked: RawBuilder<unknown>, order: RawBuilder<unknown>): Promise<LiveRun[]> => {
     const { rows } = await sql<LiveRow>`${liveRuns(picked)} order by ${order}`.execute(kysely);
     return rows.map(liveRun);
   };
   return {
-    listDue: async ({ now, limit }) =>
-      await live(
-        sql`select * from runs where ended_at is null and check_at <= ${now} order by check_at limit ${limit}`,
-        sql`r.check_at, r.id`,
-      ),
+    listDue: async (options) => (await due(options)).map(liveRun),
     listOfWorkers: async ({ workerIds, after, limit }) => {
       const runs: LiveRun[] = [];
       // Session by session, each a range of the index: one statement over all of them would be sorted as a whole first.
@@ -79,11 +91,7 @@ export function createRunReads(kysely: Kysely<Database>): RunReads {
       return runs;
     },
     listLocalProcesses: async (hostId) => {
-      const { rows } = await sql<RowOf<"runs">>`
-        select id, host_id, boot_id, pid_namespace, pid, start_time from runs where host_id = ${hostId} and ended_at is null and pid is not null and state = 'started'`.execute(
-        kysely,
-      );
-      return rows.flatMap((row) => {
+      return (await localProcesses({ hostId })).flatMap((row) => {
         const process = processOf(row);
         return process === null ? [] : [{ runId: row.id, process }];
       });
@@ -109,7 +117,7 @@ export function createRunReads(kysely: Kysely<Database>): RunReads {
       const rows = await kysely.selectFrom("runs").selectAll().where("job_id", "=", jobId).orderBy("attempt").execute();
       return rows.map(runRow);
     },
-    listBlocked: async ({ limit, after }) => await listBlocked(kysely, limit, after),
+    listBlocked: async ({ limit, after }) => (await blocked({ limit, after: after ?? -1 })).map(blockedJob),
   };
 }
 
@@ -122,15 +130,14 @@ type BlockedRow = RowOf<"runs"> &
     readonly visit_id: VisitId | null;
   };
 
-async function listBlocked(kysely: Kysely<Database>, limit: number, after: JobId | undefined): Promise<readonly BlockedJob[]> {
-  // Few jobs are blocked at any time: all of them are in the partial index, and a page of them is sorted by key.
-  const { rows } = await sql<BlockedRow>`
-    select r.*, b.id as blocked_job_id, q.name as queue, b.stop_by, b.item_id, b.visit_id, ${supervisorColumns}
-    from (select id, queue_id, blocked_by, stop_by, item_id, visit_id from jobs where blocked_by is not null and id + 0 > ${after ?? -1} order by id + 0 limit ${limit}) b
-    join runs r on r.id = b.blocked_by join queues q on q.id = b.queue_id left join workers w on w.id = r.worker_id order by b.id`.execute(
-    kysely,
-  );
-  return rows.map((row) => ({
+/** Few jobs are blocked at any time: all of them are in the partial index, and a page of them is sorted by key. */
+const blockedRows = (after: number, limit: number): RawBuilder<BlockedRow> => sql<BlockedRow>`
+  select r.*, b.id as blocked_job_id, q.name as queue, b.stop_by, b.item_id, b.visit_id, ${supervisorColumns}
+  from (select id, queue_id, blocked_by, stop_by, item_id, visit_id from jobs where blocked_by is not null and id + 0 > ${after} order by id + 0 limit ${limit}) b
+  join runs r on r.id = b.blocked_by join queues q on q.id = b.queue_id left join workers w on w.id = r.worker_id order by b.id`;
+
+function blockedJob(row: BlockedRow): BlockedJob {
+  return {
     jobId: row.blocked_job_id,
     queue: row.queue,
     stopBy: row.stop_by,
@@ -138,7 +145,7 @@ async function listBlocked(kysely: Kysely<Database>, limit: number, after: JobId
     supervisor: supervisorOf(row),
     itemId: row.item_id,
     visitId: row.visit_id,
-  }));
+  };
 }
 
 function liveRun(row: LiveRow): LiveRun {

@@ -1,9 +1,11 @@
 import { sql } from "kysely";
 import type { WorkerId } from "../domain/ids.ts";
 import { sourcesOf, type WorkerState, workerLifecycle } from "../domain/lifecycles.ts";
+import type { Instant } from "../domain/time.ts";
 import { appendActions } from "./action-log.ts";
 import type { Engine } from "./engine.ts";
 import type { WorkersStore } from "./port/workers.ts";
+import { repeated } from "./repeated.ts";
 import { workerRow } from "./rows/worker-row.ts";
 
 /** The states of a session that is heard from: also the predicate of the index `workers_alive`. */
@@ -12,6 +14,30 @@ const ended: readonly WorkerState[] = ["stopped", "dead"];
 
 export function createWorkers(engine: Engine): Omit<WorkersStore, "renew" | "listPresence"> {
   const { kysely } = engine;
+
+  const endedHolding = repeated(engine, ({ limit }: { readonly limit: number }) =>
+    kysely
+      .selectFrom("workers")
+      .select("id")
+      .where("state", "in", ended)
+      .where((eb) =>
+        eb.exists(eb.selectFrom("runs").select("runs.id").whereRef("runs.worker_id", "=", "workers.id").where("runs.ended_at", "is", null)),
+      )
+      .orderBy("id")
+      .limit(limit)
+      .compile(),
+  );
+  const conflicts = repeated(engine, ({ heardSince }: { readonly heardSince: Instant }) =>
+    kysely
+      .selectFrom("workers")
+      .select("host_id")
+      .where("state", "in", alive)
+      .where("last_heard_at", ">=", heardSince)
+      .groupBy("host_id")
+      .having(sql<boolean>`min(boot_id) <> max(boot_id)`)
+      .orderBy("host_id")
+      .compile(),
+  );
 
   /** One guarded flip of a session's state; answers whether this call won. */
   const flip = async (id: WorkerId, to: WorkerState, verb: string): Promise<boolean> => {
@@ -83,32 +109,7 @@ export function createWorkers(engine: Engine): Omit<WorkersStore, "renew" | "lis
       if (options.states !== undefined) query = query.where("state", "in", options.states);
       return (await query.execute()).map(workerRow);
     },
-    listEndedHolding: async (limit) => {
-      const rows = await kysely
-        .selectFrom("workers")
-        .select("id")
-        .where("state", "in", ended)
-        .where((eb) =>
-          eb.exists(
-            eb.selectFrom("runs").select("runs.id").whereRef("runs.worker_id", "=", "workers.id").where("runs.ended_at", "is", null),
-          ),
-        )
-        .orderBy("id")
-        .limit(limit)
-        .execute();
-      return rows.map((row) => row.id);
-    },
-    listHostConflicts: async (heardSince) => {
-      const rows = await kysely
-        .selectFrom("workers")
-        .select("host_id")
-        .where("state", "in", alive)
-        .where("last_heard_at", ">=", heardSince)
-        .groupBy("host_id")
-        .having(sql<boolean>`count(distinct boot_id) > 1`)
-        .orderBy("host_id")
-        .execute();
-      return rows.map((row) => row.host_id);
-    },
+    listEndedHolding: async (limit) => (await endedHolding({ limit })).map((row) => row.id),
+    listHostConflicts: async (heardSince) => (await conflicts({ heardSince })).map((row) => row.host_id),
   };
 }

@@ -44,7 +44,7 @@ async function exercise(store: Store): Promise<void> {
   await store.runs.listDue({ now: store.now(), limit: 500 });
   await store.runs.listOfWorkers({ workerIds: [workerId], limit: 500, after: { workerId, runId: present(d).runId } });
   await store.runs.listHeld({ workerIds: [workerId], limit: 500, after: { workerId, runId: present(d).runId } });
-  await store.workers.listPresence();
+  await store.workers.listPresence({ hostId: asHostId("host-a"), silentSince: store.now() });
   await store.runs.listLocalProcesses(asHostId("host-a"));
   await store.runs.listLive(runs.map((run) => run.runId));
   await store.runs.listAllLive({ limit: 100, after: present(d).runId });

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { asHostId, asWorkerId } from "../../src/domain/ids.ts";
-import { seconds } from "../../src/domain/time.ts";
+import { asInstant, seconds } from "../../src/domain/time.ts";
 import { addItem, claimOne, declareQueues, failure, processOn, registerWorker, startRun } from "../support/store-rows.ts";
 import { describeStores } from "../support/stores.ts";
 
@@ -67,9 +67,32 @@ describeStores((open) => {
     await store.workers.leave(stopped);
     const alive = await store.workers.listAlive();
     expect(alive.map((worker) => worker.id)).toEqual([live, draining]);
-    expect(await store.workers.listPresence()).toEqual(alive.map(({ id, process, lastHeardAt }) => ({ id, process, lastHeardAt })));
+    const watched = { hostId: asHostId("host-a"), silentSince: asInstant(store.now() - 1) };
+    const sessions = alive.map(({ id, process, lastHeardAt }) => ({ id, process, lastHeardAt }));
+    expect(await store.workers.listPresence(watched)).toEqual({ alive: 2, sessions });
     expect((await store.workers.list({ states: ["stopped"], limit: 10 })).map((worker) => worker.id)).toEqual([stopped]);
     expect(await store.workers.list({ limit: 2 })).toHaveLength(2);
+  });
+
+  test("a judge is told of its own host's sessions and of the silent ones; the others are counted", async () => {
+    const { store, clock } = await open();
+    const ids = async ({ hostId, ago }: { readonly hostId: string; readonly ago: number }) => {
+      const options = { hostId: asHostId(hostId), silentSince: asInstant(store.now() - ago) };
+      const { alive, sessions } = await store.workers.listPresence(options);
+      return [alive, ...sessions.map(({ id }) => id)];
+    };
+    const here = await registerWorker(store, "a", processOn("host-a"));
+    const there = await registerWorker(store, "b", processOn("host-b"));
+    clock.advance(seconds(30));
+    const later = await registerWorker(store, "c", processOn("host-c"));
+    expect(await ids({ hostId: "host-a", ago: 30_001 })).toEqual([3, here]);
+    expect(await ids({ hostId: "host-a", ago: 30_000 }), "silent for exactly the limit").toEqual([3, here, there]);
+    expect(await ids({ hostId: "host-z", ago: 30_000 })).toEqual([3, here, there]);
+    expect(await ids({ hostId: "host-z", ago: 0 })).toEqual([3, here, there, later]);
+    await store.workers.renew({ workerId: there, held: [], claimSeqReceived: 0 });
+    expect(await ids({ hostId: "host-a", ago: 30_000 })).toEqual([3, here]);
+    await store.workers.leave(there);
+    expect(await ids({ hostId: "host-z", ago: 30_001 })).toEqual([2]);
   });
 
   test("heard sessions of one host id with two boot ids are a conflict; ended and silent ones are not", async () => {

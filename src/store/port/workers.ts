@@ -63,8 +63,14 @@ export interface WorkersStore {
   ): Promise<boolean>;
   get(id: WorkerId): Promise<WorkerRow | undefined>;
   listAlive(): Promise<readonly WorkerRow[]>;
-  /** The same sessions by id, with no more than their judge needs: it is read each second, whatever their number. */
-  listPresence(): Promise<readonly SessionPresence[]>;
+  /**
+   * What their judge asks each second: how many are alive, and of those the sessions of its own host, whose processes it can look at, and
+   * those that were not heard after `silentSince`. By id. The others are only counted.
+   */
+  listPresence(options: { readonly hostId: HostId; readonly silentSince: Instant }): Promise<{
+    readonly alive: number;
+    readonly sessions: readonly SessionPresence[];
+  }>;
   /** Newest first. */
   list(options: { readonly states?: readonly WorkerState[]; readonly limit: number }): Promise<readonly WorkerRow[]>;
   /** Dead or stopped sessions that still hold live runs, oldest first: what a crash between a burial and its settlements leaves. */

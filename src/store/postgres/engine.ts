@@ -1,4 +1,4 @@
-import { Kysely, PostgresDialect, sql, type Transaction } from "kysely";
+import { CompiledQuery, Kysely, PostgresDialect, sql, type Transaction } from "kysely";
 import { firstIdOfEpoch } from "../../domain/ids.ts";
 import type { Instant } from "../../domain/time.ts";
 import type { Database } from "../database.ts";
@@ -53,6 +53,11 @@ export class PostgresEngine implements Engine {
   /** From now on hints go to other processes too. */
   useChannel(channel: HintChannel): void {
     this.#channel = channel;
+  }
+
+  async rows<Row>(statement: string, parameters: readonly unknown[]): Promise<readonly Row[]> {
+    const { rows } = await this.kysely.executeQuery<Row>(CompiledQuery.raw(statement, [...parameters]));
+    return rows;
   }
 
   async transaction<T>(body: (tx: Transaction<Database>) => Promise<T>): Promise<T> {

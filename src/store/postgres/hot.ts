@@ -1,4 +1,4 @@
-import { Kysely, PostgresDialect } from "kysely";
+import { CompiledQuery, Kysely, PostgresDialect } from "kysely";
 import type { Instant } from "../../domain/time.ts";
 import { checkClaim, firstChecks } from "../claim-rules.ts";
 import type { Database } from "../database.ts";
@@ -42,7 +42,7 @@ export function createHot(outer: PostgresEngine): HotVerbs {
   const beats = createRunBeats(engine, verb);
   const queueIds = new QueueIds(engine);
 
-  const watchReads = createWatchReads(engine.kysely);
+  const watchReads = createWatchReads(engine);
   const calls = new OpenCalls();
   return {
     jobs: calls.guard<HotVerbs["jobs"]>({
@@ -53,7 +53,7 @@ export function createHot(outer: PostgresEngine): HotVerbs {
       },
     }),
     runs: calls.guard<HotVerbs["runs"]>({
-      ...createRunReads(engine.kysely),
+      ...createRunReads(engine),
       ...createRunVerbs(engine),
       listHeld: watchReads.listHeld,
       ...beats.runs,
@@ -101,6 +101,8 @@ function plannedEngine(outer: PostgresEngine): Engine {
   };
   return {
     kysely,
+    rows: async <Row>(statement: string, parameters: readonly unknown[]) =>
+      (await kysely.executeQuery<Row>(CompiledQuery.raw(statement, [...parameters]))).rows,
     transaction,
     capabilities: outer.capabilities,
     predicates: outer.predicates,

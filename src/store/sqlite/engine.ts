@@ -37,6 +37,11 @@ export class SqliteEngine implements Engine {
     this.#hints = options.hints;
   }
 
+  async rows<Row>(statement: string, parameters: readonly unknown[]): Promise<readonly Row[]> {
+    const { connection } = this;
+    return await connection.exclusive(() => connection.prepare(statement).all(...parameters) as Row[]);
+  }
+
   async transaction<T>(body: (tx: Transaction<Database>) => Promise<T>): Promise<T> {
     try {
       return await this.kysely.transaction().execute(body);

@@ -71,7 +71,7 @@ export function createHot(engine: SqliteEngine): HotVerbs {
       promoteDue: async (limit) => await verb((at, hints) => beats.promoteDue(limit, at, hints)),
     }),
     runs: calls.guard<HotVerbs["runs"]>({
-      ...createRunReads(engine.kysely),
+      ...createRunReads(engine),
       ...createRunVerbs(engine),
       listHeld: watchReads.listHeld,
       claim: async (request) => {

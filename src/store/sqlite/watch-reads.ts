@@ -4,7 +4,8 @@ import { type HeldRow, type PresenceRow, presenceOf, readHeld } from "../rows/wa
 import type { SqliteConnection } from "./connection.ts";
 
 const presence = `
-  select json_group_array(json_array(id, last_heard_at, host_id, boot_id, pid_namespace, pid, start_time)) as text
+  select count(*) as alive, json_group_array(json_array(id, last_heard_at, host_id, boot_id, pid_namespace, pid, start_time))
+    filter (where host_id = ? or last_heard_at <= ?) as text
   from (select * from workers where state in ('live', 'draining') order by id)`;
 
 const held = `
@@ -14,13 +15,17 @@ const held = `
 
 /** What is read each second of every session, and of what the dead among them held. */
 export function createWatchReads(connection: SqliteConnection): Pick<WorkersStore, "listPresence"> & Pick<RunsStore, "listHeld"> {
-  const read = async (sql: string, ...parameters: readonly number[]): Promise<unknown> => {
-    const { text } = await connection.exclusive(() => connection.prepare(sql).get(...parameters) as { text: string });
-    return JSON.parse(text);
-  };
+  const read = async <Row>(sql: string, ...parameters: readonly (number | string)[]): Promise<Row> =>
+    await connection.exclusive(() => connection.prepare(sql).get(...parameters) as Row);
   return {
-    listPresence: async () => ((await read(presence)) as readonly PresenceRow[]).map(presenceOf),
+    listPresence: async ({ hostId, silentSince }) => {
+      const { alive, text } = await read<{ alive: number; text: string }>(presence, hostId, silentSince);
+      return { alive, sessions: (JSON.parse(text) as readonly PresenceRow[]).map(presenceOf) };
+    },
     listHeld: async (options) =>
-      await readHeld(options, async ({ workerId, afterRun, limit }) => (await read(held, workerId, afterRun, limit)) as readonly HeldRow[]),
+      await readHeld(options, async ({ workerId, afterRun, limit }) => {
+        const { text } = await read<{ text: string }>(held, workerId, afterRun, limit);
+        return JSON.parse(text) as readonly HeldRow[];
+      }),
   };
 }
