@@ -60,7 +60,10 @@ test("a stage is taken out while its command lives: the command is adopted and r
   const waiting = await submit(before.client, "waiting");
   const started = await until(async () => {
     const run = await processOf(before, running);
-    return run?.state === "started" ? run : undefined;
+    if (run?.state !== "started" || run.process === null) return undefined;
+    // The wrapper's identity stands there until the command has written its own.
+    const wrapper = await readFile(join(before.dataDir, "runs", String(run.id), "started"), "latin1");
+    return Number(wrapper.split(" ")[1]) === run.process.pid ? undefined : run;
   });
   await before.stop("leave");
 
@@ -71,15 +74,13 @@ test("a stage is taken out while its command lives: the command is adopted and r
   expect(held.error).toContain("stage work of pipeline p is not declared any more");
   const alert = await until(async () => (await alertLines(without)).find(({ cause }) => cause.startsWith(`job.held:${held.id}:`)));
   expect(alert.title).toContain("stage work of pipeline p is not declared any more");
-  for (const subject of [`job:${held.id}`, `item:${waiting}`]) {
-    const [kind, id] = subject.split(":");
-    const story =
-      kind === "job"
-        ? await without.client.call(api.whyJob, { params: { id: Number(id) } })
-        : await without.client.call(api.whyItem, { params: { id: Number(id) } });
+  for (const query of [{ job: held.id }, { item: waiting }]) {
+    const story = await without.client.call(api.why, { query });
     expect(story.headline).toContain("stage work of pipeline p is not declared any more");
-    expect(story.text).toContain(`wakeful unhold job:${held.id}`);
+    expect(story.text).toContain(`Once stage work of pipeline p is declared again, \`wakeful unhold job:${held.id}\` runs it`);
   }
+  const ofTheRunning = await without.client.call(api.why, { query: { item: running } });
+  expect(ofTheRunning.text).toContain("it runs to its end under the version that it began with");
   // The gate of the version it began with is green, and what followed the stage there is still declared.
   await letGo(without, "running");
   const ended = await untilItem(without.client, running, "done");

@@ -29,6 +29,8 @@ export interface JobFacts {
   readonly runs: readonly RunRow[];
   /** Absent for a job that has ended: it waits for nothing. */
   readonly waiting: WaitingFacts | undefined;
+  /** The stage of its item that this daemon's configuration does not have; absent for a task, and for a stage that is declared. */
+  readonly undeclared?: { readonly pipeline: string; readonly stage: string } | undefined;
   /** How long an unreadable gate of its stage is read again. */
   readonly gatePatienceMs: DurationMs | undefined;
   /** What the stopper of this daemon found left of the run that the job waits for, at its last try. */

@@ -81,9 +81,16 @@ async function factsOf(job: JobRow, { store, registry, loops }: Sources): Promis
     job,
     runs,
     waiting: job.state === "queued" ? await waitingOf(job, { store, registry }) : undefined,
+    undeclared: undeclaredStageOf(job, registry),
     gatePatienceMs: registry.stageOfQueue(job.queue)?.stage.gatePatienceMs,
     remains: job.blockedBy === null ? undefined : (remainsOf(loops.snapshots())(job.id) ?? undefined),
   };
+}
+
+function undeclaredStageOf({ itemId, queue }: JobRow, registry: Sources["registry"]): JobFacts["undeclared"] {
+  const at = queue.indexOf("/");
+  if (itemId === null || at === -1 || registry.stageOfQueue(queue) !== undefined) return undefined;
+  return { pipeline: queue.slice(0, at), stage: queue.slice(at + 1) };
 }
 
 async function waitingOf(job: JobRow, { store, registry }: Pick<Sources, "store" | "registry">): Promise<WaitingFacts> {

@@ -21,13 +21,18 @@ export function standingOf(facts: JobFacts, story: StoryFacts): readonly StoryLi
       return [
         now(`It is kept for a person${job.error === null ? "" : `: ${job.error}`}.`),
         ...blocked(facts, story),
-        next(
-          `Nothing happens by itself. \`wakeful unhold job:${job.id}\` grants one more attempt, \`wakeful cancel job:${job.id}\` ends it.`,
-        ),
+        next(whatAPersonMayDo(facts)),
       ];
     default:
       return [...blocked(facts, story), ...finished(job)];
   }
+}
+
+function whatAPersonMayDo({ job, undeclared }: JobFacts): string {
+  const [unhold, cancel] = [`\`wakeful unhold job:${job.id}\``, `\`wakeful cancel job:${job.id}\``];
+  return undeclared === undefined
+    ? `Nothing happens by itself. ${unhold} grants one more attempt, ${cancel} ends it.`
+    : `Nothing happens by itself. Once stage ${undeclared.stage} of pipeline ${undeclared.pipeline} is declared again, ${unhold} runs it; before that it would only be held again. ${cancel} ends it.`;
 }
 
 const now = (text: string, at: Instant | null = null): StoryLine => ({ at, tense: "now", text });
@@ -89,9 +94,17 @@ function pauses({ job, waiting }: JobFacts, { item }: StoryFacts): StoryLine[] {
   return lines;
 }
 
-function shortages({ job, waiting }: JobFacts): StoryLine[] {
+function shortages({ job, waiting, undeclared }: JobFacts): StoryLine[] {
   if (waiting === undefined) return [];
   const lines: StoryLine[] = [];
+  if (undeclared !== undefined) {
+    const { pipeline, stage } = undeclared;
+    lines.push(
+      now(
+        `This daemon's configuration has no stage ${stage} of pipeline ${pipeline}: unless another daemon declares it, the reconciler holds it at its next look.`,
+      ),
+    );
+  }
   if (waiting.servedBy.length === 0) lines.push(now(`No live worker serves the queue ${job.queue}.`));
   if (waiting.slot !== undefined && waiting.slot.used >= waiting.slot.capacity) lines.push(now(slotText(waiting.slot)));
   return lines;
@@ -120,9 +133,13 @@ function running(facts: JobFacts, story: StoryFacts): StoryLine[] {
   return [
     now(`Attempt ${run.attempt} is at work${run.startedAt === null ? "" : ` for ${spanText(Math.max(0, story.now - run.startedAt))}`}.`),
     ...limitLines(run, story),
+    ...(facts.undeclared === undefined ? [] : [next(outlivesItsStage(facts.undeclared))]),
     next(`If it fails, ${leftText(job)}.`),
   ];
 }
+
+const outlivesItsStage = ({ pipeline, stage }: NonNullable<JobFacts["undeclared"]>): string =>
+  `Stage ${stage} of pipeline ${pipeline} is not declared here any more: it runs to its end under the version that it began with.`;
 
 /** A command of `wakeful run`: no worker has it, no limit ends it, and nobody but its caller starts it again. */
 function foreground({ state, startedAt }: RunRow, { now: at }: StoryFacts): StoryLine[] {

@@ -260,6 +260,19 @@ test.each<[string, Partial<JobFacts>, Partial<StoryFacts>, string]>([
   expect(textsOf("now", story(facts, rest)).join("\n")).toContain(text);
 });
 
+test("a job whose stage is not declared any more says so in every state, and what a person can do", () => {
+  const undeclared = { pipeline: "comics", stage: "ocr" };
+  expect(textsOf("now", story({ waiting: free, undeclared })).join("\n")).toContain(
+    "This daemon's configuration has no stage ocr of pipeline comics: unless another daemon declares it, the reconciler holds it at its next look.",
+  );
+  const held = story({ job: job({ state: "held", error: "stage ocr of pipeline comics is not declared any more" }), undeclared });
+  expect(textsOf("next", held)).toEqual([
+    "Nothing happens by itself. Once stage ocr of pipeline comics is declared again, `wakeful unhold job:7` runs it; before that it would only be held again. `wakeful cancel job:7` ends it.",
+  ]);
+  const running = story({ job: job({ state: "running", currentRunId: run().id }), runs: [run()], undeclared });
+  expect(textsOf("next", running).join("\n")).toContain("it runs to its end under the version that it began with");
+});
+
 test("a free slot is no reason to wait", () => {
   expect(textsOf("now", story({ waiting: { ...free, slot: { key: "k", capacity: 2, used: 1, holders: [] } } }))).toEqual([
     "Nothing is in its way: the next free worker takes it.",
