@@ -1,6 +1,6 @@
 import { basename } from "node:path";
-import type { Config } from "./config/config.ts";
 import { LiveSettings } from "./config/live-settings.ts";
+import { withoutPassword } from "./config/postgres-url.ts";
 import { messageOf, WakefulError } from "./domain/errors.ts";
 import type { RunId } from "./domain/ids.ts";
 import { asInstant } from "./domain/time.ts";
@@ -397,8 +397,4 @@ function ownIdentity(host: HostIdentity, table: ReturnType<typeof systemProcessT
 function readinessOf(started: boolean, diskLow: boolean): { readonly ready: boolean; readonly reasons: readonly string[] } {
   const reasons = [...(started ? [] : ["starting or stopping"]), ...(diskLow ? ["free disk is below disk.minFreeBytes"] : [])];
   return { ready: reasons.length === 0, reasons };
-}
-
-function withoutPassword(store: Config["store"]): string {
-  return store.replace(/^(postgres(?:ql)?:\/\/[^:@/]*):[^@]*@/, "$1:***@");
 }

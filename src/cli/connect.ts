@@ -2,6 +2,7 @@ import { accessSync, constants, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Config } from "../config/config.ts";
 import { type ConfigRequest, loadConfig } from "../config/load.ts";
+import { withoutPassword } from "../config/postgres-url.ts";
 import { isWakefulError, messageOf, WakefulError } from "../domain/errors.ts";
 import { api } from "../protocol/api/index.ts";
 import { type Client, createClient } from "../protocol/client.ts";
@@ -133,7 +134,7 @@ function readToken(config: Config): string {
 }
 
 /** Without the password that a URL may hold. */
-export const storeText = (config: Pick<Config, "store">): string => config.store.replace(/(:\/\/[^:@/\s]*):[^@/\s]*@/, "$1:***@");
+export const storeText = (config: Pick<Config, "store">): string => withoutPassword(config.store);
 
 /** Only what the API takes as an actor. */
 const actorOf = (user: string): string => `cli:${user.replaceAll(/[^\w.@-]/g, "_")}`.slice(0, 64);

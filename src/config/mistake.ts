@@ -1,4 +1,5 @@
 import { WakefulError } from "../domain/errors.ts";
+import { withoutPassword } from "./postgres-url.ts";
 
 /** The way from the root of a configuration to a value in it. */
 export type KeyPath = readonly (string | number)[];
@@ -95,7 +96,7 @@ export function shownValue(value: unknown, path: KeyPath): string {
     // Only a value that holds itself cannot be written; what it is matters, not how it is written.
     text = error instanceof TypeError ? "[circular]" : String(error);
   }
-  const masked = text.replaceAll(/(:\/\/[^:@/\s"]*):[^@/\s"]*@/g, "$1:***@");
+  const masked = withoutPassword(text).replaceAll(/(:\/\/[^:@/\s"]*):[^@/\s"]*@/g, "$1:***@");
   return masked.length > shownLength ? `${masked.slice(0, shownLength - 1)}…` : masked;
 }
 

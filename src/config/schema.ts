@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { hours, minutes, seconds } from "../domain/time.ts";
 import { parseListen } from "./listen-address.ts";
+import { isPostgresUrl, parsePostgresUrl } from "./postgres-url.ts";
 import { section } from "./section.ts";
 import { decimal, durationMs, flag, integer, list, oneOf, sizeBytes, text } from "./setting.ts";
 
@@ -82,6 +83,11 @@ const loops = Object.fromEntries(
   ]),
 ) as Record<LoopName, ReturnType<typeof section<{ enabled: z.ZodType<boolean> }>>>;
 
+function storeUrlRule(value: string): string | undefined {
+  const parsed = isPostgresUrl(value) ? parsePostgresUrl(value) : undefined;
+  return parsed?.ok === false ? parsed.rule : undefined;
+}
+
 /** Every setting by section, with its default, bounds and meaning. The one source of validation, documentation and JSON schema. */
 export const configShape = {
   store: text({
@@ -94,7 +100,7 @@ export const configShape = {
         ? "must be a file: a store in memory forgets every job with its daemon"
         : /^[a-z][a-z0-9+.-]*:\/\//i.test(value) && !/^postgres(ql)?:\/\//.test(value)
           ? "must be a path or a postgres:// URL"
-          : undefined,
+          : storeUrlRule(value),
   }),
   dataDir: text<string>({
     default: "data",

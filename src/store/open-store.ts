@@ -1,3 +1,4 @@
+import { isPostgresUrl } from "../config/postgres-url.ts";
 import type { Store } from "./store.ts";
 import type { StoreClock } from "./store-clock.ts";
 
@@ -21,10 +22,11 @@ export interface OpenStoreOptions {
  * @throws {StoreNewerError} `store_newer`: a newer program wrote it; nothing was changed.
  * @throws {StoreCorruptError} `store_corrupt`; {@link StoreReadOnlyError} `store_read_only`; {@link DiskFullError} `disk_full`.
  * @throws {StoreUnavailableError} `unavailable`: the server does not answer.
+ * @throws {WakefulError} `config_invalid`: the url is none of a database.
  */
 export async function openStore(options: OpenStoreOptions): Promise<Store> {
   const { url, clock } = options;
-  if (isServerUrl(url)) {
+  if (isPostgresUrl(url)) {
     const { openPostgres } = await import("./postgres/open.ts");
     return await openPostgres({ url, clock, ...(options.poolSize === undefined ? {} : { poolSize: options.poolSize }) });
   }
@@ -45,14 +47,10 @@ export async function openStore(options: OpenStoreOptions): Promise<Store> {
  */
 export async function openReadOnly(options: { readonly url: string; readonly clock: StoreClock }): Promise<Store> {
   const { url, clock } = options;
-  if (isServerUrl(url)) {
+  if (isPostgresUrl(url)) {
     const { openPostgres } = await import("./postgres/open.ts");
     return await openPostgres({ url, clock, readOnly: true });
   }
   const { openSqliteReadOnly } = await import("./sqlite/open.ts");
   return await openSqliteReadOnly({ path: url, clock });
-}
-
-function isServerUrl(url: string): boolean {
-  return /^postgres(ql)?:\/\//.test(url);
 }

@@ -50,7 +50,7 @@ const withDaemon: readonly Call[] = [
   [0, "reap", "--dry-run"],
   [0, "leases"],
   [4, "leases", "release", "absent"],
-  [5, "decide", "99", "discard"],
+  [4, "decide", "99", "discard"],
   [5, "unhold", "job:1"],
   [0, "pause", "--all"],
   [0, "rerun", "item:1"],

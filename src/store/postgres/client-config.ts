@@ -1,4 +1,6 @@
 import pg from "pg";
+import { parsePostgresUrl, withoutPassword } from "../../config/postgres-url.ts";
+import { messageOf, WakefulError } from "../../domain/errors.ts";
 
 /** What every connection to the server is opened with. */
 export interface PostgresTarget {
@@ -14,22 +16,18 @@ export interface PostgresTargetOptions {
   readonly readOnly?: boolean;
 }
 
-const schemaPattern = /^[a-z_][a-z0-9_]{0,40}$/;
 const int8Oid = 20;
 
+/** @throws {WakefulError} `config_invalid`: the url cannot be read, or names a file that cannot. Its text never holds the password. */
 export function postgresTarget(options: PostgresTargetOptions): PostgresTarget {
-  const url = new URL(options.url);
-  const schema = url.searchParams.get("schema") ?? "wakeful";
-  if (!schemaPattern.test(schema))
-    throw new RangeError(`schema ${JSON.stringify(schema)}: lower-case letters, digits and _ only, at most 41`);
-  url.searchParams.delete("schema");
-  const connectionString = url.href;
-  url.password = "";
-  url.search = "";
+  const parsed = parsePostgresUrl(options.url);
+  if (!parsed.ok) throw new WakefulError("config_invalid", `The store's URL ${parsed.rule}.`);
+  const { connectionString, schema, name } = parsed.value;
+  tryUrl(connectionString, name);
   const settings = [`-c search_path=${schema}`, ...(options.readOnly === true ? ["-c default_transaction_read_only=on"] : [])];
   return {
     schema,
-    name: url.href,
+    name,
     config: {
       connectionString,
       application_name: "wakeful",
@@ -45,6 +43,16 @@ export function postgresTarget(options: PostgresTargetOptions): PostgresTarget {
       types: { getTypeParser: parserOf },
     },
   };
+}
+
+/** The driver reads certificates and its own parameters when a client is made: what it finds wrong is told now, and not by each connection. */
+function tryUrl(connectionString: string, name: string): void {
+  try {
+    new pg.Client({ connectionString });
+  } catch (thrown) {
+    // Not as its cause: errors about URLs carry the whole URL along.
+    throw new WakefulError("config_invalid", `The store's URL ${name} cannot be used: ${withoutPassword(messageOf(thrown))}`);
+  }
 }
 
 /** Ids and instants are 8-byte integers, which the driver would answer as text: all of ours are safe integers. */
