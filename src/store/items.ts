@@ -50,26 +50,10 @@ export function createItems(engine: Engine): ItemsStore {
       const rows = await selectJobs(kysely).where("jobs.item_id", "=", id).orderBy("jobs.id").execute();
       return rows.map(jobRow);
     },
-    countUnfinishedByStage: async () =>
-      await kysely
-        .selectFrom("items")
-        .select([byPipeline.as("pipeline"), "stage", sql<number>`count(*)`.as("items")])
-        .where(unfinished)
-        .where((eb) =>
-          eb.exists(
-            eb.selectFrom("jobs").select("jobs.id").whereRef("jobs.visit_id", "=", "items.visit_id").where("jobs.finished_at", "is", null),
-          ),
-        )
-        .groupBy([byPipeline, "stage"])
-        .orderBy(byPipeline)
-        .orderBy("stage")
-        .execute(),
     listStranded: async (options) => await listStranded(engine, options),
   };
 }
 
-/** No bare column: a planner would group by walking the index of all keys, finished items included, instead of the few unfinished. */
-const byPipeline = sql<string>`pipeline || ''`;
 const unfinished = sql<boolean>`state in ('active', 'paused')`;
 
 async function addItem(engine: Engine, item: NewItem): Promise<{ readonly row: RowOf<"items">; readonly created: boolean }> {

@@ -302,16 +302,6 @@ describeStores((open) => {
     expect(await store.items.listPipelines()).toEqual([{ pipeline: "p", hash: "one", paused: true }]);
   });
 
-  test("unfinished items with an unfinished job are counted by their stage", async () => {
-    const { store } = await withQueues(open);
-    await addItem(store, "a");
-    const paused = await addItem(store, "b");
-    await store.items.setPaused(paused.id, { paused: true, actor: "ana" });
-    const over = await addItem(store, "c");
-    await store.items.cancel(over.id, { ...person, stopBy: farFuture });
-    expect(await store.items.countUnfinishedByStage()).toEqual([{ pipeline: "p", stage: "prep", items: 2 }]);
-  });
-
   test("lists page by id, newest first, by state and pipeline", async () => {
     const { store } = await withQueues(open);
     await addItem(store, "a");

@@ -43,10 +43,7 @@ describeStores((open) => {
     expect(await store.jobs.get(id)).toMatchObject({ state: "held", error: message, attempts: 0, finishedAt: null, blockedBy: null });
     expect(await claim(store)).toEqual([]);
     const due = await store.outbox.due(10);
-    expect(due.map(({ kind, key }) => [kind, key]).toSorted()).toEqual([
-      ["alert", `job.held:${id}:waiting`],
-      ["state-file", String(item.id)],
-    ]);
+    expect(due.map(({ kind, key }) => `${kind} ${key}`).toSorted()).toEqual([`alert job.held:${id}:waiting`, `state-file ${item.id}`]);
     expect(JSON.parse((await alerts(store))[0]?.payload ?? "{}")).toMatchObject({
       event: "job.held",
       jobId: id,
@@ -184,7 +181,7 @@ describeStores((open) => {
     await deliverAll(store);
     const before = await store.jobs.get(id);
     // The story is written last: an actor that no column takes fails it when the flip and the alert are written already.
-    await expect(store.jobs.hold(id, { actor: null as unknown as string, reason: "stage_undeclared", message })).rejects.toThrow();
+    await expect(store.jobs.hold(id, { actor: null as unknown as string, reason: "stage_undeclared", message })).rejects.toThrow("actor");
     expect(await store.jobs.get(id)).toEqual(before);
     expect(await store.outbox.due(10)).toEqual([]);
     expect(await query("select * from action_logs where action = 'job.held'")).toEqual([]);

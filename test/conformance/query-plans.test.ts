@@ -62,7 +62,6 @@ async function exercise(store: Store): Promise<void> {
   });
   await store.workers.listAlive();
   await store.items.listStranded({ limit: 100 });
-  await store.items.countUnfinishedByStage();
   await store.jobs.listQueues();
   await store.jobs.listWaiting({ stages: [{ pipeline: "p", stage: "prep" }], limit: 100, after: 0 as ItemId });
   await store.leases.listHeld({ limit: 100 });

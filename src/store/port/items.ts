@@ -121,8 +121,6 @@ export interface ItemsStore {
   ): Promise<boolean>;
   /** active <-> paused; its queued job becomes unclaimable, running work ends by itself. */
   setPaused(id: ItemId, options: { readonly paused: boolean; readonly actor: string }): Promise<boolean>;
-  /** How many unfinished items with an unfinished job stand in which stage: what a daemon that knows other stages would leave lying. */
-  countUnfinishedByStage(): Promise<readonly { readonly pipeline: string; readonly stage: string; readonly items: number }[]>;
   listStranded(options: { readonly limit: number; readonly after?: ItemId }): Promise<readonly StrandedItem[]>;
   /** Enqueues a job for an open visit that has none, within the visit's remaining budget. Guarded: false when the visit has an unfinished job or moved on. */
   redrive(
