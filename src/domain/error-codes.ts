@@ -36,6 +36,12 @@ export const errorCodes = {
     "The store is older than the run directories: raise its epoch, as a start after a restore does by itself.",
   ),
   wrapper_failed: row(500, 1, true, "Look at the message and the run's stderr log; nothing of the run was executed."),
+  host_id_damaged: row(
+    500,
+    8,
+    false,
+    "Restore `host-id` in the data directory; remove it only when nothing of this host is running, for a new id gives up its runs.",
+  ),
   store_locked: row(503, 7, false, "Another process owns the store: talk to it through its API, or stop it first."),
   store_newer: row(500, 8, false, "Install the version that wrote the store, or restore a backup made before the upgrade."),
   store_older: row(503, 8, false, "Run `wakeful migrate`, or start the daemon, which migrates."),

@@ -14,6 +14,21 @@ export class RunDirectoryExistsError extends WakefulError {
   }
 }
 
+/** The file with this host's id is there and holds none. It is never replaced: who this host is decides which runs are its own. */
+export class DamagedHostIdError extends WakefulError {
+  override readonly name = "DamagedHostIdError";
+  readonly path: string;
+
+  constructor(path: string, options?: ErrorOptions) {
+    super(
+      "host_id_damaged",
+      `${path} is damaged: it must be one line of 8 to 64 letters, digits and dashes. Restore it from a backup. Under a new id this host is another host to the store, and what runs here now would be nobody's: its runs would be judged by silence alone and begun again beside the living ones. Only when nothing of this host is running, remove the file, and the next start makes a new id.`,
+      { ...options, details: { path } },
+    );
+    this.path = path;
+  }
+}
+
 /** The wrapper of a command could not be brought to the point where it waits for `go`. Nothing of the run was executed. */
 export class WrapperStartError extends WakefulError {
   override readonly name = "WrapperStartError";

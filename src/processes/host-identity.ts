@@ -4,6 +4,7 @@ import { link, readFile, readlink, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { asHostId } from "../domain/ids.ts";
+import { DamagedHostIdError } from "./errors.ts";
 import type { HostIdentity } from "./identity.ts";
 
 const run = promisify(execFile);
@@ -36,7 +37,7 @@ async function keptRandomId(stateDir: string, randomId: () => string): Promise<s
   }
   const kept = await valid();
   // A damaged file is not replaced: under a new id, everything that runs here would look like another host's.
-  if (kept === undefined) throw new Error(`${path} is damaged; restore it, or remove it when nothing of this host is running`);
+  if (kept === undefined) throw new DamagedHostIdError(path);
   return kept;
 }
 
@@ -62,7 +63,9 @@ async function machineId(): Promise<string> {
  * the id of this boot, and the pid namespace of this process.
  *
  * `stateDir` must exist. `randomId` is called once in the life of a state directory (8 to 64 letters, digits, dashes).
- * Repeated calls answer the same until the machine boots again. Throws when the state directory cannot be written or is damaged.
+ * Repeated calls answer the same until the machine boots again. Rejects with the system's error when the state directory cannot be read or
+ * written.
+ * @throws {DamagedHostIdError} `host_id_damaged`: the file is there and holds no id. It is never replaced.
  */
 export async function readHostIdentity(options: { readonly stateDir: string; readonly randomId: () => string }): Promise<HostIdentity> {
   const [random, machine] = await Promise.all([keptRandomId(options.stateDir, options.randomId), machineId()]);

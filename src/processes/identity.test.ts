@@ -158,11 +158,16 @@ test("a host keeps its random id, and two starts at once agree on one", async ()
   expect(first.hostId).toMatch(/^random-id-\d\.[0-9a-f]{16}$/);
 });
 
-test("a damaged host id is reported, not replaced", async () => {
+test("a damaged host id is not replaced: a typed error says what to do, and what a new id would give up", async () => {
   const stateDir = join(tempDir(), "state");
   mkdirSync(stateDir);
   writeFileSync(join(stateDir, "host-id"), "");
-  await expect(readHostIdentity({ stateDir, randomId: () => "12345678" })).rejects.toThrow(/damaged/);
+  await expect(readHostIdentity({ stateDir, randomId: () => "12345678" })).rejects.toMatchObject({
+    code: "host_id_damaged",
+    message: expect.stringMatching(/Restore it.*its runs would be judged by silence.*Only when nothing of this host is running/),
+    details: { path: join(stateDir, "host-id") },
+  });
+  expect(readFileSync(join(stateDir, "host-id"), "utf8")).toBe("");
 });
 
 test("two identities are the same process only when everything agrees", () => {
