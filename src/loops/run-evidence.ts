@@ -3,7 +3,7 @@ import { runTaskName } from "../domain/run-task.ts";
 import type { ExitRecord, LifePipe, ProcessEvidence, Proof, RunEvidence, RunFacts } from "../liveness/evidence.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
 import { readExitRecord } from "../processes/exit-record.ts";
-import type { HostIdentity, ProcessIdentity, ProcessLife, ProcessProbe } from "../processes/identity.ts";
+import { commandOnRecord, type HostIdentity, type ProcessIdentity, type ProcessLife, type ProcessProbe } from "../processes/identity.ts";
 import { probeLifePipe } from "../processes/life-pipe.ts";
 import { readCommand, readStarted } from "../processes/run-files.ts";
 import type { LiveRun } from "../store/port/runs.ts";
@@ -54,7 +54,9 @@ export class RunObserver {
   /** The exit record of a command run of this host; none for any other. */
   async exitRecordOf(run: LiveRun): Promise<ExitRecord> {
     if (!this.#isOnDisk(run)) return { kind: "none" };
-    return exitRecord(await readExitRecord({ runDir: runDirOf(this.#deps.paths, run.id), runId: run.id }));
+    return exitRecord(
+      await readExitRecord({ runDir: runDirOf(this.#deps.paths, run.id), runId: run.id, commandSeen: commandOnRecord(run) !== undefined }),
+    );
   }
 
   /** Whether something of a command run of this host still holds its life pipe; unknown for any other. */
@@ -73,7 +75,7 @@ export class RunObserver {
       return host === undefined || run.state === "reserved" ? undefined : processEvidence(host, "host", probe.observe(host));
     }
     if (run.process === null) return undefined;
-    const isWrapper = run.wrapper !== null && run.process.pid === run.wrapper.pid && run.process.startTime === run.wrapper.startTime;
+    const isWrapper = commandOnRecord(run) === undefined;
     // The command's own record comes before any probe: a dead wrapper says nothing of a command that it has started.
     const files = { runDir: runDirOf(paths, run.id), runId: run.id };
     const command = isWrapper && onDisk ? await readCommand(files) : undefined;

@@ -74,3 +74,10 @@ test("only a run id names a run directory", () => {
   expect(runIdOfDirectory("1099511627777")).toBe(1099511627777);
   for (const name of ["", "0", "01", "x", "1x", "-1", "12345678901234567"]) expect(runIdOfDirectory(name)).toBeUndefined();
 });
+
+test("that nothing was executed is not believed of a command that was seen to begin", async () => {
+  const runDir = tempDir();
+  writeFileSync(runFiles(runDir).exit, overBlank(`7 nogo ${boot}\n`));
+  expect(await readExitRecord({ runDir, runId })).toMatchObject({ kind: "nogo" });
+  expect(await readExitRecord({ runDir, runId, commandSeen: true })).toEqual({ kind: "torn" });
+});

@@ -1,13 +1,20 @@
 import { asRunId, type RunId } from "../domain/ids.ts";
 import { readStart, runFiles } from "./run-files.ts";
 
+interface RecordOf {
+  readonly runDir: string;
+  readonly runId: RunId;
+  /** The command was seen to begin, whatever its folder shows by now: then nothing that says otherwise is believed. Default: false. */
+  readonly commandSeen?: boolean;
+}
+
 /**
  * The end of a run, as its wrapper left it. One line, `<run id> <status> <boot id>`, written over a file that was filled with blanks
  * at the start (so that a full disk cannot swallow it), synced, and renamed to `exit`.
  *
  * `status` is the shell's: 0 to 255, where 128 + n means signal n, or a command that itself exited so.
  * `nogo`: the wrapper's starter vanished or withdrew before the command began; nothing was executed.
- * `torn`: something is there, but no whole record: believed in nothing. `foreign`: whole, but another run's.
+ * `torn`: something is there, but no whole record, or one that cannot be true: believed in nothing. `foreign`: whole, but another run's.
  * `writtenAtHostMs`: its mtime by the host's wall clock, a hint that decides nothing.
  */
 export type ExitRecord =
@@ -45,14 +52,15 @@ function parseExitRecord(options: {
  * Reads how a run ended. A whole record that was not renamed yet (or never will be, its wrapper having died right then) is believed
  * as well: its text proves it whole, and the rename only protects against losing power. Throws when the disk cannot be read.
  */
-export async function readExitRecord({ runDir, runId }: { readonly runDir: string; readonly runId: RunId }): Promise<ExitRecord> {
+export async function readExitRecord({ runDir, runId, commandSeen = false }: RecordOf): Promise<ExitRecord> {
   const { exit, exitDraft } = runFiles(runDir);
   // Once more from the top when both names were missed: the rename may have happened between the two looks.
   for (let round = 0; round < 2; round += 1) {
     for (const path of [exit, exitDraft]) {
       const start = await readStart(path, exitRecordBytes);
       if (start === undefined) continue;
-      return parseExitRecord({ text: start.text, runId, draft: path === exitDraft, writtenAtHostMs: start.mtimeMs });
+      const record = parseExitRecord({ text: start.text, runId, draft: path === exitDraft, writtenAtHostMs: start.mtimeMs });
+      return commandSeen && record.kind === "nogo" ? { kind: "torn" } : record;
     }
   }
   return { kind: "none" };

@@ -65,6 +65,13 @@ function lifeFromSight(identity: ProcessIdentity, sight: ProcessSight): ProcessL
   }
 }
 
+/** The command's own process as the store has it. Undefined: it has none, or the wrapper's still, because no command was seen to begin. */
+export const commandOnRecord = (run: {
+  readonly process: ProcessIdentity | null;
+  readonly wrapper: ProcessIdentity | null;
+}): ProcessIdentity | undefined =>
+  run.process === null || (run.wrapper !== null && sameProcess(run.process, run.wrapper)) ? undefined : run.process;
+
 /** The probe of this host, boot and namespace. */
 export function createProcessProbe({ host, table }: { readonly host: HostIdentity; readonly table: ProcessTable }): ProcessProbe {
   const observeMany = (identities: readonly ProcessIdentity[]): readonly ProcessLife[] => {

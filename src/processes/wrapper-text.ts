@@ -19,7 +19,9 @@
  * - `1<>` opens the preallocated record without truncating it. sync(1) with a file is fsync; where it takes none it syncs everything.
  * - After `go` the wrapper's own stderr goes nowhere: a shell prints "Killed", bash with this whole text, into what would be the
  *   command's log. The command's shell takes the log from descriptor 5 (dash applies the redirections of a command to itself, too).
- * - An empty `command` file after the child's end means that nothing was executed (the disk was full): `nogo`, unspent.
+ * - A `command` file without a record after the child's end means that nothing was executed (the disk was full): `nogo`, unspent. The wrapper
+ *   reads it through descriptor 6, which it opened before the child began: a command may remove the file from its own run's folder, and an end
+ *   that is on record as `nogo` would be a lie then. The braces take the redirection, because a shell survives one that fails there.
  */
 const identityText = `
 _wkf_dir=$1 _wkf_run=$2 _wkf_boot=$3 _wkf_namespace=$4 _wkf_host=$5
@@ -39,7 +41,7 @@ _wkf_identity() {
 
 /** What becomes the command: parameters 1 to 10 as above, then the command. */
 export const commandText = `
-exec 2>&5 5>&-
+exec 2>&5 5>&- 6>&-
 ${identityText}
 _wkf_identity > "$1/command" || exit 125
 [ -z "$8" ] || ulimit -v "$8" || exit 126
@@ -81,9 +83,12 @@ set -- "$_wkf_shell" -c "$_wkf_text" wakeful "$_wkf_dir" "$_wkf_run" "$_wkf_boot
   "$_wkf_nice" "$_wkf_niceness" "$_wkf_memory" "$_wkf_cpu" "$_wkf_files" "$@"
 [ -z "$_wkf_setsid" ] || set -- "$_wkf_setsid" "$@"
 exec 5>&2 2>/dev/null
-"$@"
-_wkf_status=$?
-{ [ -f "$_wkf_dir/command" ] && [ -s "$_wkf_dir/command" ]; } || _wkf_status=nogo
+_wkf_status=nogo
+{
+  "$@"
+  _wkf_status=$?
+  read -r _wkf_recorded <&6 || _wkf_status=nogo
+} 6<> "$_wkf_dir/command"
 _wkf_record "$_wkf_status"
 exit 0
 `;

@@ -152,6 +152,23 @@ describe.each(shellNames)("a wrapper on %s", (shell) => {
     expect((await stdoutOf(run)).split("\n").slice(0, 4)).toEqual([String(512 * 1024), "33", "77", "5"]);
   });
 
+  test("a command that removes its own record from its folder ends as what it was, not as one that never began", async () => {
+    const tools = await toolsOf(shell);
+    if (tools === undefined) return;
+    const run = await commandRun({ tools, argv: ["sh", "-c", 'rm "${WAKEFUL_HEARTBEAT_FILE%/*}/command"; exit 7'] });
+    expect(await run.exit()).toMatchObject({ kind: "exit", status: 7 });
+    await expect(stat(runFiles(run.runDir).command)).rejects.toThrow("ENOENT");
+  });
+
+  test("what it holds for itself is not handed down to the command, but the life pipe is", async () => {
+    const tools = await toolsOf(shell);
+    if (tools === undefined) return;
+    const run = await commandRun({ tools, argv: ["sh", "-c", "exec ls -l /proc/self/fd/"] });
+    await run.exit();
+    const links = (await stdoutOf(run)).split("\n").filter((line) => line.includes(run.runDir));
+    expect(links.map((line) => line.split("/").at(-1)).toSorted()).toEqual(["alive", "input.json", "stderr.log", "stdout.log"]);
+  });
+
   test("a command that cannot record itself is not executed and ends as nogo", async () => {
     const tools = await toolsOf(shell);
     if (tools === undefined) return;

@@ -8,7 +8,8 @@ import type { DurationMs, Instant } from "../domain/time.ts";
  */
 export interface WakefulEvents {
   "daemon.started": { readonly startSeq: number; readonly pid: number; readonly version: string; readonly listen: string | null };
-  "daemon.stopped": { readonly reason: string };
+  "daemon.stopped": { readonly reason: string; readonly late: readonly string[]; readonly failed: readonly string[] };
+  "daemon.stop_late": { readonly step: string; readonly waitedMs: DurationMs };
   "settings.changed": {
     readonly actor: string;
     readonly changes: readonly { readonly key: string; readonly from: unknown; readonly to: unknown }[];
@@ -126,7 +127,11 @@ export type EventLevel = "error" | "warn" | "info" | "debug";
 /** Level by need: `error` someone must act, `warn` we coped, `info` the world changed, `debug` the rest; and what each says. */
 export const eventCatalogue: { readonly [Name in EventName]: { readonly level: EventLevel; readonly meaning: string } } = {
   "daemon.started": { level: "info", meaning: "The daemon is up: lock held, schema current, loops running." },
-  "daemon.stopped": { level: "info", meaning: "The daemon has stopped in order." },
+  "daemon.stopped": { level: "info", meaning: "The daemon has stopped: in order, save for the steps that it names." },
+  "daemon.stop_late": {
+    level: "error",
+    meaning: "A step of the stop did not end in its time: a disk, the store or a process does not answer. The daemon stops without it.",
+  },
   "settings.changed": { level: "info", meaning: "A person changed what loops read at each tick, until the daemon ends." },
   "store.epoch_raised": {
     level: "warn",
@@ -169,7 +174,7 @@ export const eventCatalogue: { readonly [Name in EventName]: { readonly level: E
   "run.deferred": { level: "info", meaning: "A verdict waits, for example while a finaliser is within its grace." },
   "run.adopted": { level: "warn", meaning: "A run went on under a new supervisor after its old one died." },
   "run.stopped": { level: "info", meaning: "A run's processes are proved stopped; its job may be claimed again." },
-  "run.unstoppable": { level: "error", meaning: "A run's process survives KILL, or is held to be another's; its job stays blocked until a person acts. `remains` names what is left." },
+  "run.unstoppable": { level: "error", meaning: "Something of a run lives on and cannot be stopped; its job stays blocked until a person acts. `remains` names what is known of it." },
   "run.strays_stopped": { level: "warn", meaning: "Processes that a run left behind were stopped." },
   "run.late_result": { level: "warn", meaning: "A supervisor that had lost its run tried to write; nothing changed." },
   "run.reaped": { level: "warn", meaning: "The job-reaper ended a run." },

@@ -6,7 +6,7 @@ import type { DurationMs } from "../domain/time.ts";
 import { addMs } from "../domain/time.ts";
 import type { RunOutcome } from "../liveness/outcome-policy.ts";
 import { readExitRecord } from "../processes/exit-record.ts";
-import type { HostIdentity, ProcessIdentity, ProcessProbe } from "../processes/identity.ts";
+import { commandOnRecord, type HostIdentity, type ProcessIdentity, type ProcessProbe } from "../processes/identity.ts";
 import { probeLifePipe } from "../processes/life-pipe.ts";
 import type { ProcessTable } from "../processes/process-table.ts";
 import { readCommand, readStarted, runIdOfDirectory } from "../processes/run-files.ts";
@@ -83,7 +83,7 @@ function supervisorIsDead(run: LiveRun, probe: ProcessProbe): boolean {
 
 async function adoptOrRequeueOne(run: LiveRun, deps: AdoptionDeps): Promise<"adopted" | "requeued" | "left"> {
   const runDir = runDirOf(deps.paths, run.id);
-  const record = await readExitRecord({ runDir, runId: run.id });
+  const record = await readExitRecord({ runDir, runId: run.id, commandSeen: commandOnRecord(run) !== undefined });
   if (run.state === "exited" || record.kind === "exit") {
     // Outcome known, whatever became of everything else (1x before adoption and requeue).
     return (await deps.adopt(run, "its exit is on record, its supervisor is dead")) ? "adopted" : "left";

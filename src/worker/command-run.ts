@@ -4,7 +4,7 @@ import { addMs, asInstant, type Instant } from "../domain/time.ts";
 import type { RunOutcome } from "../liveness/outcome-policy.ts";
 import type { StageDefinition } from "../pipelines/definition.ts";
 import { readExitRecord } from "../processes/exit-record.ts";
-import type { ProcessIdentity } from "../processes/identity.ts";
+import { commandOnRecord, type ProcessIdentity } from "../processes/identity.ts";
 import { isZombie } from "../processes/process-stat.ts";
 import type { ProcessTable } from "../processes/process-table.ts";
 import { readCommand } from "../processes/run-files.ts";
@@ -306,7 +306,7 @@ export class CommandRun {
 
   async #look(): Promise<void> {
     const { runId, runDir } = this;
-    const record = await readExitRecord({ runDir, runId });
+    const record = await readExitRecord({ runDir, runId, commandSeen: this.#commandSeen });
     if (record.kind === "exit") {
       await this.#exited(record.status, record.writtenAtHostMs);
       return;
@@ -320,12 +320,16 @@ export class CommandRun {
       this.#end();
       return;
     }
-    if (this.#command !== undefined && this.#command.pid !== this.#wrapper?.pid) return;
+    if (this.#commandSeen) return;
     const command = await readCommand({ runDir, runId });
     if (command === undefined || this.#mode !== "running") return;
     const answer = await this.#deps.store.runs.recordProcess({ runId, ownerEpoch: this.ownerEpoch, process: command });
     if (answer.kind === "ok" || answer.kind === "already") this.#command = command;
     else this.#end();
+  }
+
+  get #commandSeen(): boolean {
+    return commandOnRecord({ process: this.#command ?? null, wrapper: this.#wrapper ?? null }) !== undefined;
   }
 
   #isGone(process: ProcessIdentity | undefined): boolean {
@@ -343,7 +347,7 @@ export class CommandRun {
       runId: this.runId,
       ownerEpoch: this.ownerEpoch,
       exitCode: status,
-      checkAt: addMs(now, this.stage.finalizeGraceMs),
+      checkAt: addMs(now, this.stage.finalizeGraceMs ?? this.#deps.finalizeGraceMs()),
     });
     if (answer.kind !== "ok" && answer.kind !== "already") {
       // Ended or taken by another meanwhile: the stopper, or the other supervisor, goes on.

@@ -73,18 +73,6 @@ describe("a command", () => {
     await untilRun(world, item, "started", 2);
   });
 
-  test("removes its own run folder: lost, never taken for a command that did not start", async () => {
-    const { world, item } = await startOne('rm -rf "${WAKEFUL_HEARTBEAT_FILE%/*}"', { stage: { attempts: 1 } });
-    const { wrapper } = await untilRun(world, item, "started");
-    if (wrapper === null) throw new Error("no wrapper on record");
-    await until(() => world.probe.observe(wrapper).kind === "dead", { everyMs: 5 });
-    await world.tickReaper();
-    await world.tickReaper();
-    expect(await world.runOf(item)).toMatchObject({ state: "ended", outcome: "lost", spent: "attempt", exitCode: null });
-    await world.stopBlocked();
-    await untilItem(world, item, "failed");
-  });
-
   test("ends by a signal of its own: lost, unless its stage names the code", async () => {
     const { world, item } = await startOne("kill -TERM $$; sleep 5", { stage: { exitCodes: { retryOn: [], failOn: [143], holdOn: [] } } });
     await untilItem(world, item, "failed");
