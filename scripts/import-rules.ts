@@ -10,6 +10,7 @@ export const layers: readonly { readonly name: string; readonly because: string 
   { name: "index.ts", because: "it is a public door: code inside that came in through it would go round in a circle" },
   { name: "embedded.ts", because: "it composes a worker for applications as main.ts composes the daemon, so nobody below may know it" },
   { name: "main.ts", because: "the composition root is the only file that knows everyone, so nobody may know it" },
+  { name: "daemon", because: "its files are parts of the composition root, which alone puts them together" },
   { name: "cli", because: "a command parses, calls the client and prints; whatever else needs it belongs further down" },
   { name: "http", because: "routes hold no business rules, so no rule can need a route" },
   { name: "dashboard", because: "the page speaks to the public API alone" },

@@ -1,6 +1,7 @@
 import { basename } from "node:path";
 import { LiveSettings } from "./config/live-settings.ts";
 import { withoutPassword } from "./config/postgres-url.ts";
+import { type StopMode, type StopReport, stopDaemon } from "./daemon/stop-daemon.ts";
 import { messageOf, WakefulError } from "./domain/errors.ts";
 import type { RunId } from "./domain/ids.ts";
 import { asInstant } from "./domain/time.ts";
@@ -42,6 +43,8 @@ import { RunSessions } from "./worker/run-sessions.ts";
 import { Session } from "./worker/session.ts";
 import { countStart } from "./worker/start-sequence.ts";
 
+export type { StopMode } from "./daemon/stop-daemon.ts";
+
 export interface DaemonOptions {
   readonly configuration: Configuration;
   /** The environment that commands take their allowed variables from. */
@@ -54,19 +57,14 @@ export interface DaemonOptions {
   readonly clock?: HostClock;
 }
 
-/**
- * How a daemon ends. `leave`: commands live on and are adopted by the next start. `drain`: waits for them. `interrupt`: stops them,
- * unspent.
- */
-export type StopMode = "leave" | "drain" | "interrupt";
-
 export interface Daemon {
   /** Such as `http://127.0.0.1:7070`. */
   readonly url: string;
   readonly socketPath: string | null;
   readonly adoption: AdoptionReport;
   readonly startSeq: number;
-  stop(mode: StopMode): Promise<void>;
+  /** Ends within 10 s, save for the work that `drain` waits for and `interrupt` stops. Never rejects. */
+  stop(mode: StopMode): Promise<StopReport>;
 }
 
 /**
@@ -368,20 +366,18 @@ async function start(
     startSeq,
     stop: async (mode) => {
       ready = false;
-      await session.drain();
-      const handlersEnd = hostProcess?.stop(mode === "drain" ? "drain" : "abort");
-      if (mode === "drain") await worker.drain();
-      else if (mode === "interrupt") {
-        await worker.stopAll();
-        await repairs.stopBlocked(stopWithinMs());
-      } else await worker.leave();
-      await handlersEnd;
-      await repairs.stop();
-      await session.close();
-      await server.close();
-      emit("daemon.stopped", { reason: mode });
-      metrics.close();
-      await store.close();
+      return await stopDaemon(mode, {
+        session,
+        handlers: hostProcess,
+        worker,
+        repairs,
+        server,
+        metrics,
+        store,
+        emit,
+        mono: () => clock.mono(),
+        stopWithinMs: stopWithinMs(),
+      });
     },
   };
 }

@@ -7,6 +7,7 @@ import { runCli } from "../cli/program.ts";
 import { version } from "../domain/version.ts";
 import { systemClock } from "../runtime/clock.ts";
 import { environment } from "../runtime/environment.ts";
+import { leave } from "./leave.ts";
 
 const env = environment();
 const argv = process.argv.slice(2);
@@ -41,7 +42,7 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 });
 
 // An impatient INT must end the process though the daemon still holds handles open; output to terminals, files and pipes is written by now.
-process.exit(await runCli({ argv, host }));
+await leave(await runCli({ argv, host }), host.output.err);
 
 async function restartOutsideJob(): Promise<void> {
   const { ownMarker } = await import("../processes/run-marker.ts");

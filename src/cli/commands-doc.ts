@@ -12,7 +12,9 @@ const exitMeanings: Readonly<Record<number, string>> = {
   6: "not allowed",
   7: "unavailable now; the same call may succeed later",
   8: "the store cannot be used as it is",
+  9: "`wakeful up` has stopped, but a step of its stop did not end in time; the log names it",
   130: "`wakeful up` was interrupted twice",
+  143: "`wakeful up` ended itself by TERM at the end of its stop: a call to the file system, or a name lookup, does not return",
 };
 
 /** Options of every command; a test holds them to `--help`. */

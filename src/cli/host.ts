@@ -25,8 +25,11 @@ export interface RunCommandRequest {
 export interface StoppableDaemon {
   readonly url: string;
   readonly socketPath: string | null;
-  /** `leave`: commands live on and are adopted by the next start. `drain`: waits for them. `interrupt`: stops them. */
-  stop(mode: "leave" | "drain" | "interrupt"): Promise<void>;
+  /**
+   * `leave`: commands live on and are adopted by the next start. `drain`: waits for them. `interrupt`: stops them. Resolves to what could not
+   * be done in order: steps that did not end in their time, and steps that failed.
+   */
+  stop(mode: "leave" | "drain" | "interrupt"): Promise<{ readonly late: readonly string[]; readonly failed: readonly string[] }>;
 }
 
 export type StopSignal = "SIGTERM" | "SIGINT" | "SIGHUP";

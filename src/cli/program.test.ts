@@ -214,9 +214,19 @@ test.each([
   expect([(await running).code, serving.stopped]).toEqual([0, [mode]]);
 });
 
+test("a stop that left a step behind names it and exits with a code of its own", async () => {
+  const serving = fakeServing({ late: ["close the API"], failed: ["say goodbye: the connection is gone"] });
+  const running = cli(["up"], { cwd: tempDir("cli"), host: serving.host });
+  await serving.started;
+  serving.send("SIGTERM");
+  const { code, err } = await running;
+  expect(code).toBe(9);
+  expect(err).toMatch(/without waiting any longer for this step: close the API[\s\S]*say goodbye: the connection is gone/);
+});
+
 test("an impatient second INT ends at once", async () => {
   const serving = fakeServing();
-  const startDaemon = async () => ({ url: "http://x", socketPath: null, stop: () => new Promise<void>(() => undefined) });
+  const startDaemon = async () => ({ url: "http://x", socketPath: null, stop: () => new Promise<never>(() => undefined) });
   const running = cli(["up"], { cwd: tempDir("cli"), host: { ...serving.host, startDaemon } });
   await serving.started;
   serving.send("SIGINT");

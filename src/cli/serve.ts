@@ -1,5 +1,8 @@
 import type { CliHost, StoppableDaemon, StopSignal } from "./host.ts";
 
+/** Ended, though not everything could be: the steps of the stop that did not end in time are named. */
+export const lateStopExitCode = 9;
+
 export interface ServeRequest {
   readonly daemon: StoppableDaemon;
   readonly host: Pick<CliHost, "onSignal" | "output">;
@@ -32,7 +35,11 @@ export async function serveUntilStopped({ daemon, host, drain }: ServeRequest): 
       stopping = daemon
         .stop(mode)
         .then(
-          () => 0,
+          ({ late, failed }) => {
+            for (const step of late) output.err(`The daemon stops without waiting any longer for this step: ${step}.`);
+            for (const failure of failed) output.err(`The daemon did not stop in order: ${failure}`);
+            return late.length > 0 ? lateStopExitCode : failed.length > 0 ? 1 : 0;
+          },
           (thrown: unknown) => {
             output.err(`The daemon did not stop in order: ${String(thrown)}`);
             return 1;

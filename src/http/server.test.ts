@@ -145,7 +145,7 @@ test("events that are not asked for are not sent", async () => {
     { headers: { "last-event-id": "3.0" } },
   );
   services.events.emit("worker.left", { workerId: asWorkerId(1) });
-  services.events.emit("daemon.stopped", { reason: "test" });
+  services.events.emit("daemon.stopped", { reason: "test", late: [], failed: [] });
   for await (const chunk of chunks) {
     expect(Buffer.from(chunk).toString()).toMatch(/^id: 3\.2\nevent: daemon.stopped/);
     break;

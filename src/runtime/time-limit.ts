@@ -5,13 +5,17 @@ export const tooLate = Symbol("too late");
 
 /**
  * What the promise answers, or {@link tooLate} after `limitMs`. The promise itself goes on: what it answers late is the caller's to take or
- * leave. The wait holds no process.
+ * leave. The wait holds the process only where `holds` says so: one that is about to end, and to say why.
  */
-export async function within<T>(promise: Promise<T>, limitMs: DurationMs): Promise<T | typeof tooLate> {
+export async function within<T>(
+  promise: Promise<T>,
+  limitMs: DurationMs,
+  { holds = false }: { readonly holds?: boolean } = {},
+): Promise<T | typeof tooLate> {
   let timer: NodeJS.Timeout | undefined;
   const limit = new Promise<typeof tooLate>((resolve) => {
     timer = setTimeout(() => resolve(tooLate), limitMs);
-    timer.unref();
+    if (!holds) timer.unref();
   });
   try {
     return await Promise.race([promise, limit]);

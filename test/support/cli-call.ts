@@ -69,7 +69,7 @@ export function connectionTo({ app }: ApiDaemon): Connection {
 }
 
 /** A daemon that only tells how it was stopped, and signals that a test sends. */
-export function fakeServing(): {
+export function fakeServing(report: Awaited<ReturnType<StoppableDaemon["stop"]>> = { late: [], failed: [] }): {
   readonly host: Pick<CliHost, "startDaemon" | "onSignal">;
   send(signal: StopSignal): void;
   readonly stopped: string[];
@@ -84,7 +84,10 @@ export function fakeServing(): {
   const daemon: StoppableDaemon = {
     url: "http://127.0.0.1:1",
     socketPath: "/x/wakeful.sock",
-    stop: async (mode) => void stopped.push(mode),
+    stop: async (mode) => {
+      stopped.push(mode);
+      return report;
+    },
   };
   return {
     stopped,

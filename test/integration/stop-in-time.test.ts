@@ -1,0 +1,41 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
+import { makeFifo } from "../support/fifo.ts";
+import { tempDir } from "../support/temp-dir.ts";
+import { until } from "../support/until.ts";
+import { bundleWakeful } from "../support/wakeful-program.ts";
+
+let program: string;
+let remove: () => void;
+beforeAll(async () => {
+  ({ program, remove } = await bundleWakeful());
+});
+afterAll(() => remove());
+
+test("a call to the file system that never returns does not keep a stopped daemon from ending", async () => {
+  const folder = tempDir("stop");
+  writeFileSync(join(folder, "wakeful.yaml"), "http: { listen: 127.0.0.1:0 }\n");
+  // As a server of files that is gone: nobody will ever open the other end, and the thread that opens this one never returns.
+  makeFifo(join(folder, "hung"));
+  writeFileSync(
+    join(folder, "hang.mjs"),
+    `import { open } from "node:fs"; open(${JSON.stringify(join(folder, "hung"))}, "r", () => {});\n`,
+  );
+  const child = spawn(process.execPath, ["--import", join(folder, "hang.mjs"), program, "up"], {
+    cwd: folder,
+    env: { PATH: process.env["PATH"] },
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  onTestFinished(() => void child.kill("SIGKILL"));
+  let said = "";
+  child.stderr.on("data", (chunk: Buffer) => (said += chunk.toString()));
+  await until(() => said.includes("listens on"), { timeoutMs: 20_000, what: "the daemon to be up" });
+  const ended = once(child, "exit");
+  child.kill("SIGTERM");
+  const limit = new Promise((resolve) => setTimeout(() => resolve("still there after 10 s"), 10_000).unref());
+  expect(await Promise.race([ended, limit])).toEqual([null, "SIGTERM"]);
+  expect(said).toContain("does not return");
+});
