@@ -34,7 +34,7 @@ import {
 import { Finaliser } from "./worker/finaliser.ts";
 import { HandlerCrew } from "./worker/handler-crew.ts";
 import { createDecision } from "./worker/handler-decision.ts";
-import type { HandlerQueue } from "./worker/handler-worker.ts";
+import type { HandlerQueue } from "./worker/handler-worker-options.ts";
 import { JobWaiters } from "./worker/job-waiters.ts";
 import { dataPaths } from "./worker/run-paths.ts";
 import { countStart } from "./worker/start-sequence.ts";

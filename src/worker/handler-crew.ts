@@ -5,12 +5,13 @@ import type { RaiseAlert } from "../notify/raise-alert.ts";
 import type { ProcessIdentity } from "../processes/identity.ts";
 import type { WorkersStore } from "../store/port/workers.ts";
 import type { Emit } from "../telemetry/events.ts";
-import { HandlerWorker, type HandlerWorkerOptions } from "./handler-worker.ts";
+import { HandlerWorker } from "./handler-worker.ts";
+import type { HandlerWorkerOptions } from "./handler-worker-options.ts";
 import { Session } from "./session.ts";
 
 export interface HandlerCrewOptions {
   readonly workers: Pick<WorkersStore, "register" | "renew" | "drain" | "leave">;
-  readonly worker: Omit<HandlerWorkerOptions, "onStuck">;
+  readonly worker: Omit<HandlerWorkerOptions, "onStuck" | "onUnstuck" | "slotsLost">;
   readonly name: string;
   readonly process: ProcessIdentity;
   readonly renewMs: DurationMs;
@@ -95,14 +96,20 @@ export class HandlerCrew {
     const { worker, emit, alert, workers, name, process, renewMs, onRenewed } = this.#options;
     const concurrency = worker.concurrency - this.#stuck.size;
     if (concurrency < 1) {
-      // A handler that ignored it stays busy until its process ends, so nothing of this changes any more.
+      // Until one of them returns there is nobody to hire for.
       if (this.#toldAllStuck) return;
       this.#toldAllStuck = true;
       const title = `All ${worker.concurrency} handlers of ${name} ignore that they were asked to stop: restart the process`;
       await alert({ cause: `stuck:${name}`, title, details: { runIds: [...this.#stuck] } });
       return;
     }
-    const make = (): HandlerWorker => new HandlerWorker({ ...worker, concurrency, onStuck: (runId) => this.#replaceStuck(runId) });
+    const make = (): HandlerWorker =>
+      new HandlerWorker({
+        ...worker,
+        onStuck: (runId) => this.#replaceStuck(runId),
+        onUnstuck: (runId) => this.#takeBack(runId),
+        slotsLost: () => this.#stuck.size,
+      });
     const member: Member = { session: undefined, worker: make(), renewedAtMono: worker.monoNow() };
     const session = await Session.open({
       workers,
@@ -139,13 +146,26 @@ export class HandlerCrew {
     if (!this.#stopping) this.#succeed();
   }
 
+  /** It has returned after all: the lead has one slot more, or there is a lead again. */
+  #takeBack(runId: RunId): void {
+    if (!this.#stuck.delete(runId) || this.#stopping) return;
+    if (!this.#toldAllStuck) {
+      this.lookAgain();
+      return;
+    }
+    this.#toldAllStuck = false;
+    this.#succeed();
+  }
+
   /** Handlers are asked to stop before a judge elsewhere may give their jobs to another; what they return still counts if it is in time. */
   #fenceIfCutOff(limitMs: DurationMs): void {
     const lead = this.#lead;
     if (lead?.session === undefined || this.#fencing !== undefined || this.#options.worker.monoNow() - lead.renewedAtMono < limitMs) return;
     this.#options.emit("worker.fenced", { workerId: lead.session.workerId, reason: `no renewal reached the store for ${limitMs} ms` });
-    this.#fencing = lead.worker.abort(limitMs).then(() => {
+    // Not the lead's alone: one that was replaced may still have handlers at work, and its session is as silent.
+    this.#fencing = Promise.all([...this.#members].map(({ worker }) => worker.abort(limitMs))).then((busy) => {
       this.#fencing = undefined;
+      for (const runId of busy.flat()) this.#stuck.add(runId);
       if (!this.#stopping) this.#succeed();
     });
   }

@@ -16,7 +16,8 @@ import { limitsOf } from "./command-run-deps.ts";
 import { Finaliser } from "./finaliser.ts";
 import { createDecision } from "./handler-decision.ts";
 import { type LoadedHandlers, loadHandlers } from "./handler-module.ts";
-import { type HandlerQueue, HandlerWorker } from "./handler-worker.ts";
+import { HandlerWorker } from "./handler-worker.ts";
+import type { HandlerQueue } from "./handler-worker-options.ts";
 import { HostChannel } from "./host-channel.ts";
 import {
   type HostOffer,

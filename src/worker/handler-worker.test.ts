@@ -278,21 +278,6 @@ test("a job that is enqueued while a claim is on its way is found without waitin
   await until(async () => (await stateOf(bench, id)) === "done", { timeoutMs: 800, what: "the job, before the poll of 1 s" });
 });
 
-test("the end of a run that was lost is dropped, and its handler is told to stop", async () => {
-  const bench = await handlerBench();
-  const [id = 0] = await bench.enqueue(1);
-  const keeper = new Gatekeeper();
-  const { worker } = await bench.worker({ handlers: { task: keeper.handler } });
-  await started(keeper, 1);
-  const { runId, signal } = keeper.started[0] ?? { runId: asRunId(0), signal: AbortSignal.abort() };
-  worker.lose(runId, "another has it");
-  expect(signal.aborted).toBe(true);
-  expect(String(signal.reason)).toContain("another has it");
-  keeper.finish(runId, "too late");
-  await until(() => worker.outstanding === 0);
-  expect(await bench.store.jobs.get(asJobId(id))).toMatchObject({ state: "running", output: null });
-});
-
 test("a settlement without the fence is told as a late result and changes nothing", async () => {
   const bench = await handlerBench();
   const [id = 0] = await bench.enqueue(1);

@@ -2,45 +2,15 @@ import { messageOf } from "../domain/errors.ts";
 import type { RunId, WorkerId } from "../domain/ids.ts";
 import { asInstant, type DurationMs } from "../domain/time.ts";
 import { claimMax } from "../store/claim-rules.ts";
-import type { ClaimedRun, FencedAnswer, RunLimits, Settlement, StartRun } from "../store/port/runs.ts";
-import type { Emit } from "../telemetry/events.ts";
-import type { WorkerBackend } from "./backend.ts";
+import type { ClaimedRun, FencedAnswer, Settlement, StartRun } from "../store/port/runs.ts";
 import { ClaimLane } from "./claim-lane.ts";
-import { ActiveRun, type Handler, type RunReports } from "./handler-context.ts";
+import { ActiveRun } from "./handler-context.ts";
 import { endAfterRequest, endOfOutput, endOfThrown, isThenable } from "./handler-end.ts";
+import type { HandlerQueue, HandlerWorkerOptions } from "./handler-worker-options.ts";
 import { OutstandingLimit } from "./intake-rate.ts";
+import { offerLateResult } from "./late-result.ts";
 import type { EndedRun, HandlerEnd, SettleDecision } from "./run-end.ts";
 import { SettleLane } from "./settle-lane.ts";
-
-export interface HandlerQueue {
-  readonly name: string;
-  readonly handler: Handler;
-  readonly limits: RunLimits;
-}
-
-export interface HandlerWorkerOptions {
-  readonly backend: Pick<WorkerBackend, "runs" | "now" | "onJobs">;
-  readonly queues: readonly HandlerQueue[];
-  /** Handlers at work at once. At least 1. */
-  readonly concurrency: number;
-  /** Most runs claimed and not yet settled; what a crash may repeat. At least `concurrency`. */
-  readonly outstandingMax: number;
-  /** How often to look for jobs without a hint; at least 1 s. */
-  readonly pollMs: DurationMs;
-  readonly decide: SettleDecision;
-  readonly reports: RunReports;
-  readonly emit: Emit;
-  readonly monoNow: () => number;
-  /** Unique in the store. */
-  readonly newClaimId: () => string;
-  readonly firstCheckAt: (startedAt: number, limits: RunLimits) => number;
-  /** How long a handler has to end after it was asked to stop. */
-  readonly stopGraceMs: () => DurationMs;
-  /** A handler has not: its slot is lost until the process ends. The worker takes no more and has handed back what had not started. */
-  readonly onStuck: (runId: RunId) => void;
-  /** First delay before a failed write is tried again. Default 100. */
-  readonly retryMs?: DurationMs;
-}
 
 /** Node's timers end here; longer timeouts are the judge's alone. */
 const timerMsMax = 2 ** 31 - 1;
@@ -60,7 +30,7 @@ export class HandlerWorker {
   readonly #lane: SettleLane;
   readonly #claims: ClaimLane;
   readonly #active = new Map<RunId, ActiveRun>();
-  /** Asked to stop and did not: each keeps its slot until the process ends. */
+  /** Asked to stop and did not: each keeps its slot until it returns or the process ends. */
   readonly #stuck = new Map<RunId, ActiveRun>();
   /** Ended, and their settlement is being worked out. */
   readonly #deciding = new Set<RunId>();
@@ -251,7 +221,7 @@ export class HandlerWorker {
   };
 
   #beginWaiting(): void {
-    const free = this.#options.concurrency - this.#stuck.size;
+    const free = this.#options.concurrency - this.#slotsLost();
     while (this.#mode === "running" && this.#active.size < free && this.#waitingHead < this.#waiting.length) {
       const claimed = this.#waiting[this.#waitingHead++];
       if (claimed !== undefined) this.#begin(claimed);
@@ -335,16 +305,22 @@ export class HandlerWorker {
     this.#outstanding--;
   }
 
+  #slotsLost(): number {
+    return this.#options.slotsLost?.() ?? this.#stuck.size;
+  }
+
   #end(run: ActiveRun, end: HandlerEnd): void {
     if (!this.#active.delete(run.runId)) {
-      // Given up before: its slot is free again, and its end was written or is not ours to write.
+      // Given up before: its slot is free again.
       this.#stuck.delete(run.runId);
+      this.#offerLate(run, end);
+      this.#options.onUnstuck?.(run.runId);
       return;
     }
     if (run.timer !== undefined) clearTimeout(run.timer);
     if (run.lost) {
-      // The store has ended the run or given it to another: nothing of it may be written.
       this.#outstanding--;
+      this.#offerLate(run, end);
       this.#planTurn();
       return;
     }
@@ -352,21 +328,17 @@ export class HandlerWorker {
   }
 
   #conclude(run: ActiveRun, end: HandlerEnd, stillRunning: boolean): void {
-    const { claimed, start } = run;
+    const { start } = run;
     // Not sent yet: it is folded into its settlement.
     const unsent = start === undefined ? -1 : this.#starts.indexOf(start);
     if (unsent !== -1) this.#starts.splice(unsent, 1);
-    const ended: EndedRun = {
-      runId: claimed.runId,
-      ownerEpoch: claimed.ownerEpoch,
-      jobId: claimed.jobId,
-      queue: claimed.queue,
-      startedAt: asInstant(run.startedAt),
-      start,
-      stillRunning,
-      end,
-    };
-    this.#decide(ended, 0);
+    this.#decide(endedRun(run, end, stillRunning), 0);
+  }
+
+  /** As far as this worker knows, the store has ended the run or given it to another. It is the fence that knows. */
+  #offerLate(run: ActiveRun, end: HandlerEnd): void {
+    const { backend, decide, emit } = this.#options;
+    offerLateResult(endedRun(run, end, false), { settle: (settlements) => backend.runs.settle(settlements), decide, emit });
   }
 
   #decide(ended: EndedRun, tries: number): void {
@@ -434,7 +406,7 @@ export class HandlerWorker {
     const free = Math.min(claimMax, limit - this.outstanding);
     const nothingWaits = this.#waitingHead === this.#waiting.length;
     if (free <= 0 || (!nothingWaits && free < limit / 4)) return;
-    const startNow = nothingWaits ? Math.max(0, this.#options.concurrency - this.#active.size - this.#stuck.size) : 0;
+    const startNow = nothingWaits ? Math.max(0, this.#options.concurrency - this.#active.size - this.#slotsLost()) : 0;
     this.#claims.claim(this.#workerId, { max: free, startNow });
   }
 
@@ -445,5 +417,16 @@ export class HandlerWorker {
     this.#planTurn();
   }
 }
+
+const endedRun = (run: ActiveRun, end: HandlerEnd, stillRunning: boolean): EndedRun => ({
+  runId: run.claimed.runId,
+  ownerEpoch: run.claimed.ownerEpoch,
+  jobId: run.claimed.jobId,
+  queue: run.claimed.queue,
+  startedAt: asInstant(run.startedAt),
+  start: run.start,
+  stillRunning,
+  end,
+});
 
 const answerText = (answer: FencedAnswer): string => (answer.kind === "lost" ? answer.why : "it no longer exists");

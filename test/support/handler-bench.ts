@@ -12,7 +12,8 @@ import { directBackend, type WorkerBackend } from "../../src/worker/backend.ts";
 import type { Finaliser } from "../../src/worker/finaliser.ts";
 import type { Handler, RunReports } from "../../src/worker/handler-context.ts";
 import { createDecision } from "../../src/worker/handler-decision.ts";
-import { HandlerWorker, type HandlerWorkerOptions } from "../../src/worker/handler-worker.ts";
+import { HandlerWorker } from "../../src/worker/handler-worker.ts";
+import type { HandlerWorkerOptions } from "../../src/worker/handler-worker-options.ts";
 import { processOn } from "./store-rows.ts";
 import { StoreTestClock } from "./stores.ts";
 

@@ -1,0 +1,164 @@
+import { expect, test } from "vitest";
+import type { JobId } from "../../src/domain/ids.ts";
+import type { Store } from "../../src/store/store.ts";
+import { cuttable, Doings, startCrew } from "../support/crew-bench.ts";
+import { present } from "../support/present.ts";
+import { declareQueues, failure } from "../support/store-rows.ts";
+import { describeStores, type OpenTestStore } from "../support/stores.ts";
+import { until } from "../support/until.ts";
+
+const seconds = (n: number): number => n * 1000;
+
+async function withQueues(open: OpenTestStore): Promise<Store> {
+  const { store } = await open();
+  await declareQueues(store);
+  return store;
+}
+
+async function add(store: Store, ...payloads: readonly string[]): Promise<readonly JobId[]> {
+  const jobs = payloads.map((payload) => ({ payload: JSON.stringify(payload) }));
+  return await store.jobs.enqueue({ queue: "t", maxAttempts: 5, jobs });
+}
+
+const stateOf = async (store: Store, id: JobId | undefined) => (await store.jobs.get(present(id)))?.state;
+const alertsOf = async (store: Store) => (await store.outbox.due(100)).filter(({ kind }) => kind === "alert");
+
+describeStores((open) => {
+  test("a handler that does not stop leaks its slot; when all are lost one alert tells it, and what returns brings its slot back", async () => {
+    const store = await withQueues(open);
+    const doings = new Doings();
+    const crew = await startCrew({ store, handler: doings.handler, limits: { timeoutMs: 30, maxRunningMs: seconds(1000) } });
+    const [first] = await add(store, "first");
+    await until(async () => present(await store.jobs.get(present(first))).blockedBy !== null, { what: "the first to be given up" });
+    expect(await alertsOf(store), "one of two slots is left").toEqual([]);
+    await add(store, "second");
+    await until(async () => (await alertsOf(store)).length > 0, { what: "the alert" });
+    const [alert, ...more] = await alertsOf(store);
+    expect(more).toEqual([]);
+    expect(alert).toMatchObject({ key: "stuck:crew", revision: 1 });
+    expect(JSON.parse(present(alert).payload)).toEqual({
+      title: "All 2 handlers of crew ignore that they were asked to stop: restart the process",
+      runIds: [doings.runOf("first"), doings.runOf("second")],
+    });
+    expect(crew.eventsOf("alert.raised"), "told in the process as well, once").toHaveLength(1);
+
+    const [third] = await add(store, "third");
+    crew.crew.lookAgain();
+    await store.runs.listDue({ now: store.now(), limit: 1 });
+    expect(doings.runOf("third")).toBeUndefined();
+    expect(await stateOf(store, third)).toBe("queued");
+    doings.finish("first");
+    await until(() => doings.runOf("third") !== undefined, { what: "the freed slot to be used" });
+    doings.finish("third", "done by the slot that came back");
+    await until(async () => (await stateOf(store, third)) === "done");
+    // What it returned at last is refused, with an answer that says why, and stays on record.
+    const runId = present(doings.runOf("first"));
+    await until(() => crew.eventsOf("run.late_result").length > 0, { what: "the late result" });
+    expect(crew.eventsOf("run.late_result")).toMatchObject([
+      { runId, jobId: first, queue: "t", tried: "succeeded", why: expect.stringContaining("timed_out") },
+    ]);
+    expect((await store.actions.list({ runId, limit: 20 })).filter(({ action }) => action === "run.late_result")).toHaveLength(1);
+    expect(await store.runs.get(runId)).toMatchObject({ state: "ended", outcome: "timed_out" });
+  });
+
+  test("cut off from the store and back: what ran ends as it would have, each end settled once, nothing twice", async () => {
+    const direct = await withQueues(open);
+    const link = cuttable(direct);
+    const doings = new Doings();
+    const crew = await startCrew({ store: link.store, handler: doings.handler });
+    const [a, b] = await add(direct, "a", "b");
+    await until(() => doings.started.length === 2, { what: "both to run" });
+    const [later] = await add(direct, "later");
+    link.cut = true;
+    doings.finish("a", 1);
+    doings.finish("b", 2);
+    const before = link.refused;
+    await until(() => link.refused > before + 20 && crew.eventsOf("store.degraded").some(({ code }) => code === "settle_failed"), {
+      what: "renewals, claims and settlements to fail for a while",
+    });
+    expect([await stateOf(direct, a), await stateOf(direct, b), await stateOf(direct, later)]).toEqual(["running", "running", "queued"]);
+    link.cut = false;
+    await until(() => doings.runOf("later") !== undefined, { what: "claims to go on by themselves" });
+    doings.finish("later", 3);
+    for (const [id, output] of [
+      [a, "1"],
+      [b, "2"],
+      [later, "3"],
+    ] as const) {
+      await until(async () => (await stateOf(direct, id)) === "done");
+      expect(await direct.jobs.get(present(id))).toMatchObject({ output, attempts: 1, runCount: 1 });
+      expect(await direct.runs.ofJob(present(id))).toMatchObject([{ outcome: "succeeded", state: "ended" }]);
+    }
+    expect(doings.started).toHaveLength(3);
+    expect(crew.eventsOf("runs.settled").reduce((sum, { count }) => sum + count, 0)).toBe(3);
+    expect(crew.eventsOf("run.late_result")).toEqual([]);
+    expect(await direct.upkeep.checkInvariants()).toEqual([]);
+  });
+
+  test("a handler that ignores the fence of a cut-off crew: its run goes on elsewhere, its late result is refused and kept, its slot comes back", async () => {
+    const direct = await withQueues(open);
+    const link = cuttable(direct);
+    const [here, elsewhere] = [new Doings(), new Doings()];
+    const crew = await startCrew({ store: link.store, handler: here.handler, concurrency: 1, selfFenceAfterMs: 30 });
+    const [id] = await add(direct, "work");
+    await until(() => here.started.length === 1);
+    const runId = present(here.runOf("work"));
+    link.cut = true;
+    crew.passMs(30);
+    await until(() => here.started[0]?.signal.aborted === true, { what: "the handler to be asked to stop" });
+    expect(crew.eventsOf("worker.fenced")).toHaveLength(1);
+
+    // A judge elsewhere gives the run on when the session has been silent for long enough, as a worker-reaper does.
+    const [live] = await direct.runs.listLive([runId]);
+    const { jobId, ownerEpoch } = present(live);
+    const lost = failure({ runId, jobId, ownerEpoch } as never, {
+      outcome: "lost",
+      reason: "session_silent",
+      then: { to: "queued" },
+      actor: "worker-reaper",
+    });
+    expect(await direct.runs.settle([lost])).toEqual([{ kind: "ok" }]);
+    const other = await startCrew({ store: direct, handler: elsewhere.handler, name: "other", pid: 200, concurrency: 1 });
+    await until(() => elsewhere.started.length === 1, { what: "the successor" });
+    elsewhere.finish("work", "by the successor");
+    await until(async () => (await stateOf(direct, id)) === "done");
+
+    link.cut = false;
+    here.finish("work", "too late");
+    await until(() => crew.eventsOf("run.late_result").length > 0, { what: "the late result" });
+    expect(crew.eventsOf("run.late_result")).toMatchObject([
+      { runId, jobId: id, tried: "succeeded", why: expect.stringContaining("lost") },
+    ]);
+    const kept = (await direct.actions.list({ runId, limit: 20 })).filter(({ action }) => action === "run.late_result");
+    expect(kept).toMatchObject([{ jobId: id, runId }]);
+    expect(await direct.jobs.get(present(id))).toMatchObject({ state: "done", output: '"by the successor"' });
+    expect((await direct.runs.ofJob(present(id))).map(({ outcome }) => outcome)).toEqual(["lost", "succeeded"]);
+
+    await other.crew.stop({ drain: true, graceMs: 0 });
+    const [next] = await add(direct, "next");
+    await until(() => here.runOf("next") !== undefined, { what: "the slot that came back" });
+    here.finish("next");
+    await until(async () => (await stateOf(direct, next)) === "done");
+    expect(await direct.upkeep.checkInvariants()).toEqual([]);
+  });
+
+  test("a handler that ignores the fence and returns before anybody took its run: the work counts, once", async () => {
+    const direct = await withQueues(open);
+    const link = cuttable(direct);
+    const doings = new Doings();
+    const crew = await startCrew({ store: link.store, handler: doings.handler, concurrency: 1, selfFenceAfterMs: 30 });
+    const [id] = await add(direct, "work");
+    await until(() => doings.started.length === 1);
+    link.cut = true;
+    crew.passMs(30);
+    await until(() => doings.started[0]?.signal.aborted === true);
+    await until(async () => (await alertsOf(direct)).length > 0 || crew.eventsOf("alert.raised").length > 0, {
+      what: "the slot to be given up",
+    });
+    link.cut = false;
+    doings.finish("work", "after all");
+    await until(async () => (await stateOf(direct, id)) === "done");
+    expect(await direct.jobs.get(present(id))).toMatchObject({ output: '"after all"', runCount: 1 });
+    expect(crew.eventsOf("run.late_result")).toEqual([]);
+  });
+});

@@ -1,0 +1,152 @@
+import { onTestFinished } from "vitest";
+import type { RunId } from "../../src/domain/ids.ts";
+import type { Instant } from "../../src/domain/time.ts";
+import { alertsThrough } from "../../src/notify/raise-alert.ts";
+import { PipelineRegistry } from "../../src/pipelines/registry.ts";
+import { firstChecks } from "../../src/store/claim-rules.ts";
+import { StoreUnavailableError } from "../../src/store/errors.ts";
+import type { RunLimits } from "../../src/store/port/runs.ts";
+import type { Store } from "../../src/store/store.ts";
+import type { Emit, EventName, WakefulEvents } from "../../src/telemetry/events.ts";
+import { directBackend } from "../../src/worker/backend.ts";
+import type { Handler } from "../../src/worker/handler-context.ts";
+import { HandlerCrew } from "../../src/worker/handler-crew.ts";
+import { createDecision } from "../../src/worker/handler-decision.ts";
+import type { SeenEvent } from "./handler-bench.ts";
+import { processOn } from "./store-rows.ts";
+
+/** A store that answers nothing while `cut` is true: every statement fails, as with a lost connection. */
+export interface CuttableStore {
+  readonly store: Store;
+  cut: boolean;
+  /** Statements that were refused. */
+  refused: number;
+}
+
+export function cuttable(store: Store): CuttableStore {
+  const cuttableStore = { store, cut: false, refused: 0 };
+  const guarded = <Verbs extends object>(verbs: Verbs): Verbs =>
+    new Proxy(verbs, {
+      get: (target, name, receiver) => {
+        const verb: unknown = Reflect.get(target, name, receiver);
+        if (typeof verb !== "function") return verb;
+        return async (...args: readonly unknown[]) => {
+          if (cuttableStore.cut) {
+            cuttableStore.refused += 1;
+            throw new StoreUnavailableError("the store does not answer: cut off by the test");
+          }
+          return (await Reflect.apply(verb, target, args)) as unknown;
+        };
+      },
+    });
+  const { runs, workers, items, outbox } = store;
+  cuttableStore.store = { ...store, runs: guarded(runs), workers: guarded(workers), items: guarded(items), outbox: guarded(outbox) };
+  return cuttableStore;
+}
+
+export interface Crew {
+  readonly crew: HandlerCrew;
+  readonly events: readonly SeenEvent[];
+  eventsOf<Name extends EventName>(name: Name): readonly WakefulEvents[Name][];
+  /** Moves the clock by which the crew knows how long it was not heard. */
+  passMs(ms: number): void;
+}
+
+export interface CrewOptions {
+  readonly store: Store;
+  readonly handler: Handler;
+  readonly name?: string;
+  readonly pid?: number;
+  readonly concurrency?: number;
+  readonly limits?: RunLimits;
+  readonly stopGraceMs?: number;
+  readonly selfFenceAfterMs?: number;
+}
+
+let crews = 0;
+
+/** The workers of one process over a real store, for the task `t`. */
+export async function startCrew(options: CrewOptions): Promise<Crew> {
+  const { store, handler, name = "crew", pid = 100, concurrency = 2, limits = { maxRunningMs: 86_400_000 }, stopGraceMs = 5 } = options;
+  crews += 1;
+  const prefix = `crew${crews}`;
+  const events: SeenEvent[] = [];
+  const emit: Emit = (event, data) => void events.push({ name: event, data });
+  const backend = directBackend(store);
+  const registry = new PipelineRegistry([]);
+  const stopping = new AbortController();
+  let passedMs = 0;
+  let claims = 0;
+  const crew = new HandlerCrew({
+    workers: store.workers,
+    worker: {
+      backend,
+      queues: [{ name: "t", handler, limits }],
+      concurrency,
+      outstandingMax: concurrency,
+      pollMs: 20,
+      decide: createDecision({
+        runs: backend.runs,
+        registry,
+        finaliser: { finalise: () => Promise.reject(new Error("plain tasks have no gate")) },
+        random: () => 0,
+        now: () => store.now(),
+        emit,
+        pause: async () => undefined,
+        saveOutput: async () => undefined,
+        stopWithinMs: () => 17_000,
+        signal: stopping.signal,
+      }),
+      reports: { beat: () => undefined, log: () => undefined },
+      emit,
+      monoNow: () => passedMs,
+      newClaimId: () => `${prefix}-${++claims}`,
+      firstCheckAt: (startedAt, own) => firstChecks.firstCheckAt(startedAt as Instant, own),
+      stopGraceMs: () => stopGraceMs,
+      retryMs: 5,
+    },
+    name,
+    process: processOn("host-a", pid),
+    renewMs: 10,
+    onRenewed: () => undefined,
+    ...(options.selfFenceAfterMs === undefined ? {} : { selfFenceAfterMs: options.selfFenceAfterMs }),
+    alert: alertsThrough({ outbox: store.outbox, emit, tellsHere: true }),
+    emit,
+  });
+  await crew.start();
+  onTestFinished(async () => {
+    stopping.abort();
+    await crew.stop({ drain: false, graceMs: 0 });
+  });
+  return {
+    crew,
+    events,
+    eventsOf: <Name extends EventName>(event: Name) =>
+      events.filter((each) => each.name === event).map(({ data }) => data as WakefulEvents[Name]),
+    passMs: (ms) => {
+      passedMs += ms;
+    },
+  };
+}
+
+/** A handler that a test ends by hand, by payload; it may ignore that it was asked to stop. */
+export class Doings {
+  readonly started: { readonly payload: unknown; readonly runId: RunId; readonly signal: AbortSignal }[] = [];
+  readonly #open = new Map<unknown, (output: unknown) => void>();
+
+  readonly handler: Handler<unknown> = async (job, { signal }) => {
+    const ended = new Promise<unknown>((resolve) => this.#open.set(job.payload, resolve));
+    this.started.push({ payload: job.payload, runId: job.runId, signal });
+    return await ended;
+  };
+
+  runOf(payload: unknown): RunId | undefined {
+    return this.started.find((each) => each.payload === payload)?.runId;
+  }
+
+  finish(payload: unknown, output?: unknown): void {
+    const resolve = this.#open.get(payload);
+    if (resolve === undefined) throw new Error(`no handler of ${String(payload)} is at work`);
+    resolve(output);
+  }
+}
