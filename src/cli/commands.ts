@@ -1,5 +1,6 @@
 import type { CommandSpec } from "./command.ts";
 
+const absolute = { flags: "--absolute", description: "instants instead of spans: 2026-11-22 02:10:03Z, not 3 min ago" };
 const dev = { flags: "--dev", description: "allow limits that are too short for production" };
 
 /** Every command, as data. The order is that of `--help`. */
@@ -47,6 +48,7 @@ export const commands: readonly CommandSpec[] = [
       { flags: "--pipeline <name>", description: "items: only of this pipeline" },
       { flags: "--queue <name>", description: "jobs: only of this queue" },
       { flags: "-n, --limit <rows>", description: "most rows to show (50)" },
+      absolute,
     ],
     load: () => import("./commands/ls.ts"),
   },
@@ -60,6 +62,7 @@ export const commands: readonly CommandSpec[] = [
     name: "why",
     args: "<what>",
     summary: "tell what happened to an item, job or run, what it waits for and what comes next",
+    options: [{ flags: "--raw", description: "with terminal control characters" }],
     load: () => import("./commands/why.ts"),
   },
   {
@@ -120,7 +123,7 @@ export const commands: readonly CommandSpec[] = [
     options: [{ flags: "--dry-run", description: "tell what would be done, and do nothing" }],
     load: () => import("./commands/reap.ts"),
   },
-  { name: "leases", summary: "list the leases", load: () => import("./commands/leases.ts") },
+  { name: "leases", summary: "list the leases", options: [absolute], load: () => import("./commands/leases.ts") },
   {
     name: "leases release",
     args: "<name>",

@@ -1,5 +1,4 @@
-import { asInstant } from "../domain/time.ts";
-import { relativeText, spanText } from "../http/why/spans.ts";
+import { spanText } from "../http/why/spans.ts";
 import { api } from "../protocol/api/index.ts";
 import type { Client } from "../protocol/client.ts";
 import { statePainter, tableText } from "./table.ts";
@@ -8,8 +7,8 @@ export interface ListingRequest {
   readonly client: Client;
   /** What was asked for: `state`, `pipeline`, `queue`, `limit`. A list that knows none of it refuses. */
   readonly query: Readonly<Record<string, string>>;
-  /** For relative times. */
-  readonly now: number;
+  /** How an instant is told; null for none. */
+  readonly when: (at: number | null) => string | null;
   readonly colour: boolean;
 }
 
@@ -21,9 +20,7 @@ export interface Listing {
 
 type List = (request: ListingRequest) => Promise<Listing>;
 
-const since = (at: number | null, now: number): string | null => (at === null ? null : relativeText(asInstant(at), asInstant(now)));
-
-const items: List = async ({ client, query, now, colour }) => {
+const items: List = async ({ client, query, when, colour }) => {
   const answer = await client.call(api.listItems, { query });
   const text = tableText(answer.items, [
     { title: "ITEM", of: ({ id }) => `item:${id}` },
@@ -31,13 +28,13 @@ const items: List = async ({ client, query, now, colour }) => {
     { title: "NAME", of: ({ label, key }) => label ?? key },
     { title: "STAGE", of: ({ stage }) => stage },
     { title: "STATE", of: ({ state }) => state, paint: statePainter(colour) },
-    { title: "CHANGED", of: ({ updatedAt }) => since(updatedAt, now) },
+    { title: "CHANGED", of: ({ updatedAt }) => when(updatedAt) },
     { title: "ERROR", of: ({ error }) => error },
   ]);
   return { answer, text };
 };
 
-const jobs: List = async ({ client, query, now, colour }) => {
+const jobs: List = async ({ client, query, when, colour }) => {
   const answer = await client.call(api.listJobs, { query });
   const text = tableText(answer.jobs, [
     { title: "JOB", of: ({ id }) => `job:${id}` },
@@ -50,13 +47,13 @@ const jobs: List = async ({ client, query, now, colour }) => {
     { title: "ATTEMPTS", of: ({ attempts, maxAttempts }) => `${attempts}/${maxAttempts}` },
     { title: "LOSSES", of: ({ losses, maxLosses }) => (maxLosses === null ? null : `${losses}/${maxLosses}`) },
     { title: "ITEM", of: ({ itemId }) => (itemId === null ? null : `item:${itemId}`) },
-    { title: "CREATED", of: ({ createdAt }) => since(createdAt, now) },
+    { title: "CREATED", of: ({ createdAt }) => when(createdAt) },
     { title: "ERROR", of: ({ error }) => error },
   ]);
   return { answer, text };
 };
 
-const runs: List = async ({ client, query, now, colour }) => {
+const runs: List = async ({ client, query, when, colour }) => {
   const answer = await client.call(api.listRuns, { query });
   const text = tableText(answer.runs, [
     { title: "RUN", of: ({ id }) => `run:${id}` },
@@ -64,22 +61,22 @@ const runs: List = async ({ client, query, now, colour }) => {
     { title: "QUEUE", of: ({ queue }) => queue },
     { title: "ATTEMPT", of: ({ attempt }) => attempt },
     { title: "STATE", of: ({ state }) => state, paint: statePainter(colour) },
-    { title: "STARTED", of: ({ startedAt }) => since(startedAt, now) },
-    { title: "PROGRESS", of: ({ progressAt }) => since(progressAt, now) },
+    { title: "STARTED", of: ({ startedAt }) => when(startedAt) },
+    { title: "PROGRESS", of: ({ progressAt }) => when(progressAt) },
     { title: "PID", of: ({ process }) => process?.pid ?? null },
     { title: "WORKER", of: ({ workerId }) => workerId },
   ]);
   return { answer, text };
 };
 
-const workers: List = async ({ client, query, now, colour }) => {
+const workers: List = async ({ client, query, when, colour }) => {
   const answer = await client.call(api.listWorkers, { query });
   const text = tableText(answer.workers, [
     { title: "WORKER", of: ({ id }) => id },
     { title: "NAME", of: ({ name }) => name },
     { title: "KIND", of: ({ kind }) => kind },
     { title: "STATE", of: ({ state, paused }) => (paused ? `${state}, paused` : state), paint: statePainter(colour) },
-    { title: "HEARD", of: ({ lastHeardAt }) => since(lastHeardAt, now) },
+    { title: "HEARD", of: ({ lastHeardAt }) => when(lastHeardAt) },
     { title: "PID", of: ({ process }) => process.pid },
     { title: "SLOTS", of: ({ concurrency }) => concurrency },
     { title: "QUEUES", of: ({ queues }) => queues.join(" ") },
@@ -87,7 +84,7 @@ const workers: List = async ({ client, query, now, colour }) => {
   return { answer, text };
 };
 
-const leases: List = async ({ client, query, now, colour }) => {
+const leases: List = async ({ client, query, when, colour }) => {
   const answer = await client.call(api.listLeases, { query });
   const text = tableText(answer.leases, [
     { title: "LEASE", of: ({ name }) => name },
@@ -97,20 +94,20 @@ const leases: List = async ({ client, query, now, colour }) => {
       of: ({ holder }) => (holder === null ? null : holder.kind === "run" ? `run:${holder.runId}` : `process ${holder.process.pid}`),
     },
     { title: "FENCING", of: ({ fencing }) => fencing },
-    { title: "GRANTED", of: ({ grantedAt }) => since(grantedAt, now) },
-    { title: "EXPIRES", of: ({ expiresAt }) => since(expiresAt, now) },
+    { title: "GRANTED", of: ({ grantedAt }) => when(grantedAt) },
+    { title: "EXPIRES", of: ({ expiresAt }) => when(expiresAt) },
     { title: "WAITING", of: ({ waiters }) => waiters },
   ]);
   return { answer, text };
 };
 
-const loops: List = async ({ client, now }) => {
+const loops: List = async ({ client, when }) => {
   const answer = await client.call(api.listLoops, {});
   const text = tableText(answer.loops, [
     { title: "LOOP", of: ({ name }) => name },
     { title: "ON", of: ({ enabled }) => (enabled ? "yes" : "no") },
     { title: "EVERY", of: ({ intervalMs }) => spanText(intervalMs) },
-    { title: "LAST RUN", of: ({ lastRunAt }) => since(lastRunAt, now) },
+    { title: "LAST RUN", of: ({ lastRunAt }) => when(lastRunAt) },
     { title: "TOOK", of: ({ lastDurationMs }) => (lastDurationMs === null ? null : spanText(lastDurationMs)) },
     { title: "TICKS", of: ({ ticks }) => ticks },
     { title: "FAILED", of: ({ failures }) => failures },
@@ -142,14 +139,14 @@ const pipelines: List = async ({ client }) => {
   return { answer, text };
 };
 
-const duplicates: List = async ({ client, query, now }) => {
+const duplicates: List = async ({ client, query, when }) => {
   const answer = await client.call(api.listDuplicates, { query });
   const text = tableText(answer.duplicates, [
     { title: "DUPLICATE", of: ({ id }) => id },
     { title: "PIPELINE", of: ({ pipeline }) => pipeline },
     { title: "FILE", of: ({ fileName }) => fileName },
     { title: "IS", of: ({ existingItemId }) => `item:${existingItemId}` },
-    { title: "FOUND", of: ({ detectedAt }) => since(detectedAt, now) },
+    { title: "FOUND", of: ({ detectedAt }) => when(detectedAt) },
     { title: "DECISION", of: ({ decision }) => decision },
   ]);
   return { answer, text };

@@ -2,6 +2,7 @@ import { isAbsolute, resolve } from "node:path";
 import type { z } from "zod";
 import { deepFreeze } from "../domain/deep-freeze.ts";
 import { parseListen } from "./listen-address.ts";
+import { isPostgresUrl } from "./postgres-url.ts";
 import type { configSchema } from "./schema.ts";
 
 type Settings = z.output<typeof configSchema>;
@@ -25,11 +26,6 @@ export type Config = DeepReadonly<Omit<Settings, "store" | "http">> & {
 
 /** The default name of the store inside the data directory. */
 const storeFile = "wakeful.db";
-
-/** Whether `store` names a server rather than a file. */
-export function isPostgresUrl(store: string): boolean {
-  return /^postgres(ql)?:\/\//.test(store);
-}
 
 interface ConfigPlace {
   readonly baseDir: string;

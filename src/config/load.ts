@@ -1,8 +1,9 @@
 import { dirname, resolve } from "node:path";
-import { type Config, configOf, isPostgresUrl } from "./config.ts";
+import { type Config, configOf } from "./config.ts";
 import { type ConfigFile, findConfigFiles, readConfigFile } from "./config-file.ts";
 import { ConfigError, type ConfigMistake, dottedPath, type Finding, inFileOrder, shownValue } from "./mistake.ts";
 import { type Environment, type Override, overridesOfEnvironment, overridesOfFlags } from "./overrides.ts";
+import { isPostgresUrl } from "./postgres-url.ts";
 import { listedSettings } from "./reference.ts";
 import { brokenRelations, doubtfulSettings } from "./relations.ts";
 import { configSchema } from "./schema.ts";

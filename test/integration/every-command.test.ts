@@ -63,6 +63,9 @@ const withDaemon: readonly Call[] = [
   [0, "doctor"],
 ];
 
+/** Commands that may be called a second time, for their JSON. */
+const readers: ReadonlySet<string> = new Set(["ls", "show", "why", "logs", "config", "doctor", "completion"]);
+
 /** What a call printed. It must end with its code, and with nothing that only a defect prints. */
 async function ended(folder: string, [code, ...argv]: Call): Promise<string> {
   const called = startWakeful(program, argv, { cwd: folder });
@@ -81,7 +84,8 @@ test("no command of a release ends as a defect, with a daemon or without one", a
   const up = startWakeful(program, ["up", "--json"], { cwd: folder });
   await until(() => up.out().includes("socketPath"), { timeoutMs: 20_000, what: "the daemon to listen" });
   for (const call of withDaemon) {
-    await ended(folder, call);
+    const text = await ended(folder, call);
+    if (readers.has(call[1] ?? "")) expect.soft(JSON.parse(await ended(folder, [...call, "--json"])), text).toEqual(expect.anything());
     if (call[1] === "submit") await until(async () => (await ended(folder, [0, "show", "item:1"])).includes("done"), { timeoutMs: 20_000 });
   }
   up.child.kill("SIGTERM");

@@ -17,7 +17,7 @@ function vocabulary(): ReadonlyMap<string, readonly string[]> {
   return words;
 }
 
-export async function run({ host }: CommandContext, { args: [shell = ""] }: CommandCall): Promise<void> {
+export async function run({ host, json }: CommandContext, { args: [shell = ""] }: CommandCall): Promise<void> {
   const scripts: Readonly<Record<string, () => string>> = {
     bash,
     zsh: () => `#compdef wakeful\nautoload -U +X bashcompinit && bashcompinit\n${bash()}`,
@@ -25,7 +25,7 @@ export async function run({ host }: CommandContext, { args: [shell = ""] }: Comm
   };
   const script = Object.hasOwn(scripts, shell) ? scripts[shell] : undefined;
   if (script === undefined) throw new WakefulError("bad_request", `There is no completion for "${shell}": write bash, zsh or fish.`);
-  host.output.out(script());
+  host.output.out(json ? `${JSON.stringify({ shell, script: script() })}\n` : script());
 }
 
 function bash(): string {

@@ -1,4 +1,4 @@
-import type { CommandContext } from "../command.ts";
+import type { CommandCall, CommandContext } from "../command.ts";
 import * as ls from "./ls.ts";
 
-export const run = (context: CommandContext): Promise<void> => ls.run(context, { args: ["leases"], options: {} });
+export const run = (context: CommandContext, { options }: CommandCall): Promise<void> => ls.run(context, { args: ["leases"], options });

@@ -1,6 +1,8 @@
 import { nearestWord } from "../../config/edit-distance.ts";
 import { WakefulError } from "../../domain/errors.ts";
-import { type CommandCall, type CommandContext, textOption } from "../command.ts";
+import { asInstant, type Instant } from "../../domain/time.ts";
+import { absoluteText, relativeText } from "../../http/why/spans.ts";
+import { type CommandCall, type CommandContext, flagOption, textOption } from "../command.ts";
 import { listings } from "../listings.ts";
 
 export async function run({ connect, host, json }: CommandContext, { args: [what = "items"], options }: CommandCall): Promise<void> {
@@ -18,6 +20,9 @@ export async function run({ connect, host, json }: CommandContext, { args: [what
       textOption(options, name) === undefined ? [] : [[name, textOption(options, name) ?? ""]],
     ),
   );
-  const { answer, text } = await listing({ client, query, now: host.clock.wall(), colour: host.output.colour });
+  const now = asInstant(host.clock.wall());
+  const tell = flagOption(options, "absolute") ? absoluteText : (at: Instant) => relativeText(at, now);
+  const when = (at: number | null): string | null => (at === null ? null : tell(asInstant(at)));
+  const { answer, text } = await listing({ client, query, when, colour: host.output.colour });
   host.output.out(json ? `${JSON.stringify(answer)}\n` : text);
 }

@@ -6,9 +6,11 @@ import { leaseNameRule } from "../../protocol/wire.ts";
 import { type CommandCall, type CommandContext, type Options, textOption } from "../command.ts";
 import type { RunCommandRequest } from "../host.ts";
 
-export async function run({ host, connect }: CommandContext, { args, options }: CommandCall): Promise<number> {
+export async function run({ host, connect, json }: CommandContext, { args, options }: CommandCall): Promise<number> {
   // Commander keeps the `--` when options are passed through.
   const argv = args[0] === "--" ? args.slice(1) : args;
+  if (json)
+    throw new WakefulError("bad_request", "`wakeful run` prints what its command prints, and has no JSON of its own; leave --json out.");
   if (argv.length === 0 || argv[0] === "") throw new WakefulError("bad_request", "Name the command to run: wakeful run -- make test");
   const lease = leaseOf(options);
   return host.runCommand({ argv, lease, daemon: await findDaemon(connect) });

@@ -4,7 +4,9 @@ import { type CommandCall, type CommandContext, flagOption } from "../command.ts
 import { serveUntilStopped } from "../serve.ts";
 
 export async function run({ host, json, configRequest }: CommandContext, { options }: CommandCall): Promise<number> {
-  const configuration = await loadConfiguration(configRequest);
+  // All of standard output is for programs then: the log's lines too, unless a flag says otherwise.
+  const flags = json ? { "log.json": true, ...configRequest.flags } : configRequest.flags;
+  const configuration = await loadConfiguration({ ...configRequest, ...(flags === undefined ? {} : { flags }) });
   for (const warning of configuration.warnings) host.output.err(`warning: ${describeMistake(warning)}`);
   const daemon = await host.startDaemon(configuration);
   const { url, socketPath } = daemon;

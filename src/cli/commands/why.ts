@@ -1,11 +1,14 @@
 import { api } from "../../protocol/api/index.ts";
-import type { CommandCall, CommandContext } from "../command.ts";
+import { withoutControls } from "../../protocol/terminal-text.ts";
+import { type CommandCall, type CommandContext, flagOption } from "../command.ts";
 import { parseReference, resolveReference } from "../references.ts";
 
-export async function run({ connect, host, json }: CommandContext, { args: [what = ""] }: CommandCall): Promise<void> {
+export async function run({ connect, host, json }: CommandContext, { args: [what = ""], options }: CommandCall): Promise<void> {
   const reference = parseReference(what, "job");
   const { client } = await connect({ offline: true });
   const { kind, id } = await resolveReference(client, reference);
-  const story = await client.call(api.why, { query: { [kind]: id } });
-  host.output.out(json ? `${JSON.stringify(story)}\n` : `${story.text}\n`);
+  const raw = flagOption(options, "raw");
+  // Only when it is asked for: an older daemon does not know the word.
+  const story = await client.call(api.why, { query: { [kind]: id, ...(raw ? { raw } : {}) } });
+  host.output.out(json ? `${JSON.stringify(story)}\n` : `${raw ? story.text : withoutControls(story.text)}\n`);
 }

@@ -28,10 +28,11 @@ export function recordRoutes(app: FastifyInstance, services: DaemonServices): vo
 
   mount(app, api.listDuplicates, async ({ query }) => ({ duplicates: await store.duplicates.list(query.limit ?? defaultPageLimit) }));
 
-  mount(app, api.why, async ({ query: { job, item, run } }) => {
-    if (job !== undefined) return tellStory(await factsOfJob(asJobId(job), services));
-    if (item !== undefined) return tellStory(await factsOfItem(asItemId(item), services));
+  mount(app, api.why, async ({ query: { job, item, run, raw } }) => {
+    const told = { raw: raw === true };
+    if (job !== undefined) return tellStory(await factsOfJob(asJobId(job), services), told);
+    if (item !== undefined) return tellStory(await factsOfItem(asItemId(item), services), told);
     // The schema lets nothing but exactly one of the three through.
-    return tellStory(await factsOfRun(asRunId(run ?? 0), services));
+    return tellStory(await factsOfRun(asRunId(run ?? 0), services), told);
   });
 }

@@ -24,7 +24,7 @@ export function relativeText(at: Instant, now: Instant): string {
 }
 
 /** `2026-11-22 02:10:03Z`. */
-const absoluteText = (at: Instant): string => `${new Date(at).toISOString().slice(0, 19).replace("T", " ")}Z`;
+export const absoluteText = (at: Instant): string => `${new Date(at).toISOString().slice(0, 19).replace("T", " ")}Z`;
 
 /** `2026-11-22 02:10:03Z (3 min ago)`. */
 export const whenText = (at: Instant, now: Instant): string => `${absoluteText(at)} (${relativeText(at, now)})`;

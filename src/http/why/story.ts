@@ -7,8 +7,12 @@ import { runLines, tellsEnd } from "./run-lines.ts";
 import { whenText } from "./spans.ts";
 import { standingOf } from "./standing.ts";
 
-/** Tells what happened to a thing, on what evidence, what it waits for and what comes next. Pure: the same facts, the same story. */
-export function tellStory(facts: StoryFacts): StoryWire {
+/**
+ * Tells what happened to a thing, on what evidence, what it waits for and what comes next. Pure: the same facts, the same story. What
+ * others wrote could command a terminal: such characters are left out unless it is told `raw`.
+ */
+export function tellStory(facts: StoryFacts, { raw = false }: { readonly raw?: boolean } = {}): StoryWire {
+  const clean = raw ? (text: string) => text : withoutControls;
   // At one instant: the item enters its stage, then its job is enqueued, then whatever else is on record.
   const past = [
     ...itemLines(facts),
@@ -19,10 +23,10 @@ export function tellStory(facts: StoryFacts): StoryWire {
   const standing = newest === undefined ? [] : standingOf(newest, facts);
   const lines = [...past.toSorted((a, b) => (a.at ?? 0) - (b.at ?? 0)), ...standing].map((line) => ({
     ...line,
-    text: withoutControls(line.text),
+    text: clean(line.text),
   }));
   const subject = subjectText(facts);
-  const headline = withoutControls(headlineOf(facts, standing));
+  const headline = clean(headlineOf(facts, standing));
   return { subject, headline, now: facts.now, lines, text: textOf(headline, lines, facts) };
 }
 

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { endpoint } from "../endpoint.ts";
-import { done, idParams, instant, maybeInstant, name, pageLimit, pathId } from "../wire.ts";
+import { done, idParams, instant, maybeInstant, name, pageLimit, pathId, queryFlag } from "../wire.ts";
 import { actionWire, duplicateDecisions, duplicateWire } from "./rows.ts";
 
 export const listActions = endpoint({
@@ -58,10 +58,11 @@ export const why = endpoint({
   method: "GET",
   path: "/v1/why",
   tag: "records",
-  summary: "The story of one job, item or run: what happened, on what evidence, what it waits for, what comes next.",
+  summary:
+    "The story of one job, item or run: what happened, on what evidence, what it waits for, what comes next. Terminal control characters are removed unless `raw`.",
   access: "admin",
   query: z
-    .strictObject({ job: pathId.optional(), item: pathId.optional(), run: pathId.optional() })
+    .strictObject({ job: pathId.optional(), item: pathId.optional(), run: pathId.optional(), raw: queryFlag.optional() })
     .refine(
       ({ job, item, run }) => [job, item, run].filter((id) => id !== undefined).length === 1,
       "name exactly one of job, item and run",
