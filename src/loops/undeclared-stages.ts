@@ -47,7 +47,7 @@ const unservedMaxMs: DurationMs = minutes(5);
  */
 export class UndeclaredStages {
   readonly #deps: UndeclaredStagesDeps;
-  /** Nobody's. */
+  /** Nobody's, as of the last look. */
   #vanished: readonly Stage[] = [];
   /** By queue: those of others that no live session serves, and since when. */
   readonly #unserved = new Map<string, Stage & { readonly since: Instant; told: boolean }>();
@@ -65,22 +65,15 @@ export class UndeclaredStages {
       return pipeline === undefined || stage === undefined ? [] : [{ queue, pipeline, stage }];
     });
     const served = foreign.length === 0 ? new Set() : new Set((await store.workers.listAlive()).flatMap(({ queues }) => queues));
-    const vanished: Stage[] = [];
-    const elsewhere = new Set<string>();
-    for (const { queue, pipeline, stage } of foreign) {
-      if (served.has(queue)) {
-        elsewhere.add(queue);
-        this.#unserved.delete(queue);
-      } else if (await stored.isDeclaredElsewhere(pipeline, stage)) {
-        elsewhere.add(queue);
-        if (!this.#unserved.has(queue)) this.#unserved.set(queue, { pipeline, stage, since: now, told: false });
-      } else {
-        vanished.push({ pipeline, stage });
-        this.#unserved.delete(queue);
-      }
+    const unserved = foreign.filter(({ queue }) => !served.has(queue));
+    const others = await stored.declaredElsewhere(unserved);
+    for (const { queue, pipeline, stage } of others) {
+      if (!this.#unserved.has(queue)) this.#unserved.set(queue, { pipeline, stage, since: now, told: false });
     }
-    this.#vanished = vanished;
-    this.#elsewhere = elsewhere;
+    const waitedFor = new Set([...others].map(({ queue }) => queue));
+    for (const queue of this.#unserved.keys()) if (!waitedFor.has(queue)) this.#unserved.delete(queue);
+    this.#vanished = unserved.filter((stage) => !others.has(stage));
+    this.#elsewhere = new Set(foreign.map(({ queue }) => queue).filter((queue) => served.has(queue) || waitedFor.has(queue)));
   }
 
   /** Whether others look after the stage, as of the last look. */

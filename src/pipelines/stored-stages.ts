@@ -43,12 +43,17 @@ export class StoredStages {
   }
 
   /**
-   * Whether another daemon on this store declares the stage: one of them declares the pipeline, and its newest version has the stage. A daemon
-   * that is down counts, because it comes back with the configuration that it had; so do a pipeline's daemons among which an older version is
-   * still being replaced: the newest version decides.
+   * Those of these stages that another daemon on this store declares: one of them declares the pipeline, and its newest version has the stage. A
+   * daemon that is down counts, because it comes back with the configuration that it had; where one declares an older version than another,
+   * the newest decides.
    */
-  async isDeclaredElsewhere(pipeline: string, stage: string): Promise<boolean> {
-    return (await this.#entryElsewhere(pipeline, stage)) !== undefined;
+  async declaredElsewhere<S extends { readonly pipeline: string; readonly stage: string }>(stages: readonly S[]): Promise<ReadonlySet<S>> {
+    const declared = new Set(stages.length === 0 ? [] : await this.#versions.declaredPipelines?.());
+    const newest = new Map<string, StoredVersion | undefined>();
+    for (const { pipeline } of stages) {
+      if (declared.has(pipeline) && !newest.has(pipeline)) newest.set(pipeline, await this.#version(pipeline));
+    }
+    return new Set(stages.filter(({ pipeline, stage }) => newest.get(pipeline)?.stages.stage(pipeline, stage) !== undefined));
   }
 
   async #entryElsewhere(pipeline: string, stage: string): Promise<StageEntry | undefined> {

@@ -1,9 +1,10 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { alertsFile } from "../../src/notify/alerts.ts";
 import { api } from "../../src/protocol/api/index.ts";
 import { startTestDaemon, submit, type TestDaemon, untilItem } from "../support/daemon.ts";
+import { createDatabase } from "../support/postgres.ts";
 import { tempDir } from "../support/temp-dir.ts";
 import { until } from "../support/until.ts";
 
@@ -120,4 +121,28 @@ test("a stage and the one after it are taken out: the adopted command ends well 
   await again.client.call(api.unholdJob, { params: { id: held.id }, body: {} });
   await untilItem(again.client, id, "done");
   await again.stop();
+});
+
+test("two daemons with different pipelines share a store: neither holds what the other declares, also while that one is down", async () => {
+  const database = await createDatabase();
+  onTestFinished(() => database.drop());
+  const flags = { store: database.url };
+  const one = tempDir("undeclared-one");
+  const first = await startTestDaemon({ yaml: pipelineOf(["work", "publish"]), folder: one, flags });
+  const another = await startTestDaemon({ yaml: pipelineOf(["mail"], "true").replace("  p:", "  q:"), flags });
+  const lookNow = async (daemon: TestDaemon) =>
+    await daemon.client.call(api.runLoop, { params: { name: "reconciler" }, query: {}, body: {} });
+  await first.client.call(api.pause, { body: { target: { kind: "pipeline", name: "p" } } });
+  const id = await submit(first.client, "book");
+  await lookNow(another);
+  await first.stop();
+  await lookNow(another);
+  const { jobs } = await another.client.call(api.getItem, { params: { id } });
+  expect(jobs).toMatchObject([{ state: "queued" }]);
+  // Back without the stage: its newest version says so, to everybody.
+  const changed = await startTestDaemon({ yaml: pipelineOf(["publish"]), folder: one, flags });
+  await lookNow(another);
+  await untilJob(another, id, "held");
+  await changed.stop();
+  await another.stop();
 });
