@@ -7,6 +7,7 @@ import { api } from "../../protocol/api/index.ts";
 import { withoutControls } from "../../protocol/terminal-text.ts";
 import { type CommandCall, type CommandContext, flagOption } from "../command.ts";
 import type { Connection } from "../connect.ts";
+import { checkAlerts } from "../doctor/alert-check.ts";
 import { checkLoops, checkStored } from "../doctor/daemon-checks.ts";
 import { type Finding, ok, problem, warning } from "../doctor/finding.ts";
 import { checkContainer, checkDataDirectory, checkDisk, checkNode, checkPrograms, looksLikeContainer } from "../doctor/host-checks.ts";
@@ -33,6 +34,7 @@ export async function run(context: CommandContext, { options }: CommandCall): Pr
       checkDataDirectory({ dataDir: config.dataDir, uid: process.getuid?.() }),
       ...checkDisk(config),
       checkContainer(config, looksLikeContainer(host.env)),
+      ...checkAlerts({ dataDir: config.dataDir, wall: host.clock.wall() }),
     );
     findings.push(...(await checkDaemonAndStore(context, config)));
   }

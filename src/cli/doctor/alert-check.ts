@@ -1,0 +1,67 @@
+import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
+import { asInstant, hours } from "../../domain/time.ts";
+import { relativeText } from "../../http/why/spans.ts";
+import { alertsFile } from "../../notify/alerts.ts";
+import { type Finding, ok, warning } from "./finding.ts";
+
+/** How far back alerts are told. */
+const recentMs = hours(24);
+/** Of the newest part of the file, which is far more than a day of alerts should be. */
+const bytesMax = 256 * 1024;
+const causesMax = 10;
+
+interface Told {
+  readonly at: number;
+  readonly cause: string;
+  readonly title: string;
+}
+
+/** The alerts of the last day, one line for each cause with its newest text: what the daemon has told, whoever was listening. */
+export function checkAlerts(options: { readonly dataDir: string; readonly wall: number }): readonly Finding[] {
+  const { dataDir, wall } = options;
+  const recent = readEnd(alertsFile(dataDir))
+    .split("\n")
+    .flatMap(toldIn)
+    .filter(({ at }) => wall - at <= recentMs);
+  if (recent.length === 0) return [ok("alerts", "none in the last 24 h")];
+  const byCause = new Map<string, readonly Told[]>();
+  for (const told of recent) byCause.set(told.cause, [...(byCause.get(told.cause) ?? []), told]);
+  const causes = [...byCause.values()].sort((a, b) => (b.at(-1)?.at ?? 0) - (a.at(-1)?.at ?? 0));
+  const findings = causes.slice(0, causesMax).flatMap((each): Finding[] => {
+    const newest = each.at(-1);
+    if (newest === undefined) return [];
+    const often = each.length === 1 ? "" : `, ${each.length} times in 24 h`;
+    const text = `${newest.title} (${relativeText(asInstant(newest.at), asInstant(wall))}${often})`;
+    return [warning(`alert ${newest.cause}`, text, `Details are in ${alertsFile(dataDir)}.`)];
+  });
+  if (causes.length <= causesMax) return findings;
+  return [...findings, warning("alerts", `and ${causes.length - causesMax} more causes`, `All are in ${alertsFile(dataDir)}.`)];
+}
+
+function toldIn(line: string): Told[] {
+  try {
+    const { at, cause, title } = JSON.parse(line) as { readonly at?: unknown; readonly cause?: unknown; readonly title?: unknown };
+    const instant = Date.parse(String(at));
+    return typeof cause === "string" && typeof title === "string" && Number.isFinite(instant) ? [{ at: instant, cause, title }] : [];
+  } catch {
+    // The line that the bound cut in two, or one that a crash tore.
+    return [];
+  }
+}
+
+function readEnd(path: string): string {
+  let file: number;
+  try {
+    file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  } catch {
+    // No alert was ever told here; a directory that cannot be read is told by the check of it.
+    return "";
+  }
+  try {
+    const { size } = fstatSync(file);
+    const buffer = Buffer.alloc(Math.min(size, bytesMax));
+    return buffer.toString("utf8", 0, readSync(file, buffer, 0, buffer.length, size - buffer.length));
+  } finally {
+    closeSync(file);
+  }
+}
