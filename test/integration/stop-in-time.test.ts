@@ -1,12 +1,12 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { cpSync, rmSync, writeFileSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { makeFifo } from "../support/fifo.ts";
 import { tempDir } from "../support/temp-dir.ts";
 import { until } from "../support/until.ts";
-import { bundleWakeful } from "../support/wakeful-program.ts";
+import { bundleWakeful, startWakeful } from "../support/wakeful-program.ts";
 
 let program: string;
 let remove: () => void;
@@ -38,4 +38,16 @@ test("a call to the file system that never returns does not keep a stopped daemo
   const limit = new Promise((resolve) => setTimeout(() => resolve("still there after 10 s"), 10_000).unref());
   expect(await Promise.race([ended, limit])).toEqual([null, "SIGTERM"]);
   expect(said).toContain("does not return");
+});
+
+test("a daemon whose program was replaced on disk while it ran stops in order", async () => {
+  const folder = tempDir("stop");
+  writeFileSync(join(folder, "wakeful.yaml"), "http: { listen: 127.0.0.1:0 }\n");
+  const installed = join(folder, "installed");
+  cpSync(dirname(program), installed, { recursive: true, verbatimSymlinks: true });
+  const daemon = startWakeful(join(installed, basename(program)), ["up"], { cwd: folder });
+  await until(() => daemon.err().includes("listens on"), { timeoutMs: 20_000, what: "the daemon to be up" });
+  rmSync(installed, { recursive: true });
+  daemon.child.kill("SIGTERM");
+  expect([await daemon.ended, daemon.out()]).toEqual([0, expect.stringMatching(/daemon\.stopped.*late=\[\] failed=\[\]/)]);
 });
