@@ -1,5 +1,6 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { DatabaseSync } from "@photostructure/sqlite";
 import { expect, onTestFinished, test } from "vitest";
 import { alertsFile } from "../../src/notify/alerts.ts";
 import { api } from "../../src/protocol/api/index.ts";
@@ -145,4 +146,24 @@ test("two daemons with different pipelines share a store: neither holds what the
   await untilJob(another, id, "held");
   await changed.stop();
   await another.stop();
+});
+
+test("a living command is adopted also when no version of its stage can be read any more; what it ends with is held, never lost", async () => {
+  const folder = tempDir("undeclared-unreadable");
+  const before = await startTestDaemon({ yaml: pipelineOf(["work", "publish"]), folder });
+  const id = await submit(before.client, "book");
+  await until(async () => (await processOf(before, id))?.state === "started");
+  await before.stop("leave");
+  const database = new DatabaseSync(join(before.dataDir, "wakeful.db"));
+  database.exec("update pipeline_versions set definition = 'of another release'");
+  database.close();
+
+  const without = await startTestDaemon({ yaml: pipelineOf(["publish"]), folder });
+  expect(without.daemon.adoption).toMatchObject({ adopted: 1, requeued: 0 });
+  await letGo(without, "book");
+  const held = await untilJob(without, id, "held");
+  expect(held.error).toContain("stage work of pipeline p is not declared any more, and no version on record says what follows it");
+  expect(await processOf(without, id)).toMatchObject({ exitCode: 0, reason: "stage_vanished" });
+  expect(without.log.filter((line) => line.includes("loop.failed") || line.includes("subject_failed"))).toEqual([]);
+  await without.stop();
 });
