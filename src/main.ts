@@ -18,7 +18,7 @@ import { canonicalJson } from "./pipelines/definition.ts";
 import { type Configuration, limitsOf as configLimits } from "./pipelines/load.ts";
 import { PausedWorkers } from "./pipelines/paused-workers.ts";
 import { PipelineRegistry } from "./pipelines/registry.ts";
-import { ceilingFindings } from "./pipelines/stage-relations.ts";
+import { liveFindings } from "./pipelines/stage-relations.ts";
 import { readHostIdentity } from "./processes/host-identity.ts";
 import { createProcessProbe, type HostIdentity, type ProcessIdentity } from "./processes/identity.ts";
 import { systemProcessTable } from "./processes/process-table.ts";
@@ -26,7 +26,7 @@ import { findWrapperTools } from "./processes/wrapper-tools.ts";
 import { type HostClock, systemClock } from "./runtime/clock.ts";
 import { newClientId, newHostId, random, randomBytes } from "./runtime/entropy.ts";
 import { createStoreClock } from "./runtime/store-clock.ts";
-import { firstChecks } from "./store/claim-rules.ts";
+import { createFirstChecks } from "./store/claim-rules.ts";
 import { openStore } from "./store/open-store.ts";
 import { EventBus } from "./telemetry/event-bus.ts";
 import { logSubscriber } from "./telemetry/log-subscriber.ts";
@@ -96,7 +96,9 @@ async function start(
   const tools = await findWrapperTools({ path: environment.PATH ?? "/usr/local/bin:/usr/bin:/bin" });
 
   const storeClock = createStoreClock({ host: clock });
-  const store = await openStore({ url: config.store, clock: storeClock });
+  const live = new LiveSettings(config, { check: ({ reaper }) => liveFindings(pipelines, configLimits({ ...config, reaper })) });
+  const checks = createFirstChecks(() => live.read().reaper);
+  const store = await openStore({ url: config.store, clock: storeClock, checks });
   undo.push(() => store.close());
   // Before this start writes anything: how long nobody was listening.
   const lastAliveAt = await store.upkeep.newestInstant();
@@ -120,7 +122,6 @@ async function start(
   await store.jobs.ensureQueues(registry.queues());
   await store.items.declarePipelines({ hostId: host.hostId, pipelines: registry.all().map(({ definition }) => definition.name) });
 
-  const live = new LiveSettings(config, { check: ({ reaper }) => ceilingFindings(pipelines, configLimits({ ...config, reaper })) });
   const stopWithinMs = (): number => config.stop.stopGraceMs + config.stop.killGraceMs + 10_000;
   const tokens = await openTokens({ dataDir: config.dataDir, randomBytes });
   const settling = { registry, random };
@@ -150,7 +151,8 @@ async function start(
     clock,
     wallNow: () => clock.wall(),
     emit,
-    firstCheckAt: (startedAt, limits) => firstChecks.firstCheckAt(asInstant(startedAt), limits),
+    firstCheckAt: (startedAt, limits) => checks.firstCheckAt(asInstant(startedAt), limits),
+    finalizeGraceMs: () => live.read().reaper.finalizeGraceMs,
     stopWithinMs,
     stopGraceMs: () => config.stop.stopGraceMs,
     killGraceMs: () => config.stop.killGraceMs,
@@ -220,6 +222,7 @@ async function start(
       table,
       settling,
       recoverySpreadMs: config.recovery.recoverySpreadMs,
+      checks: { ...checks, finalizeGraceMs: () => live.read().reaper.finalizeGraceMs },
       mayClaim: () => mayClaim(handlersName),
       onRenewed: ({ workerId, held, claimSeqReceived }) => repairs.presence.heard(workerId, { at: store.now(), held, claimSeqReceived }),
       onDeath: () => {
@@ -248,7 +251,7 @@ async function start(
     settling,
     newId: newClientId,
     renewMs: config.worker.renewMs,
-    finalizeGraceMs: config.reaper.finalizeGraceMs,
+    finalizeGraceMs: () => live.read().reaper.finalizeGraceMs,
     onRenewed: ({ workerId, ...heard }) => repairs.presence.heard(workerId, { at: store.now(), ...heard }),
     emit,
   });

@@ -15,7 +15,7 @@ export interface RunThresholds {
   readonly deadAfterMs: DurationMs;
   /** How soon a suspect is looked at again. */
   readonly suspectRecheckMs: DurationMs;
-  /** The ceiling of runs that have none of their own. */
+  /** The ceiling of runs that have neither one of their own nor a timeout. */
   readonly maxRunningMs: DurationMs;
   /** How long the reaper leaves a timeout to the run's own supervisor. */
   readonly reaperTimeoutSlackMs: DurationMs;
@@ -43,7 +43,16 @@ export const finalizeGraceOf = (run: Pick<RunFacts, "limits">, thresholds: RunTh
   run.limits.finalizeGraceMs ?? thresholds.finalizeGraceMs;
 
 export const maxRunningOf = (run: Pick<RunFacts, "limits">, thresholds: RunThresholds): DurationMs =>
-  run.limits.maxRunningMs ?? thresholds.maxRunningMs;
+  run.limits.maxRunningMs ??
+  defaultMaxRunningMs(
+    {
+      timeoutMs: run.limits.timeoutMs,
+      finaliseMs: 0,
+      finalizeGraceMs: finalizeGraceOf(run, thresholds),
+      gatePatienceMs: gatePatienceOf(run),
+    },
+    thresholds,
+  );
 
 export const gatePatienceOf = (run: Pick<RunFacts, "limits">): DurationMs => run.limits.gatePatienceMs ?? defaultGatePatienceMs;
 
@@ -57,8 +66,11 @@ export interface StageTimes {
 
 const slackMs = seconds(60);
 
-/** The ceiling of a stage that sets none: above everything its runs may honestly take, 24 h where the stage has no timeout. */
-export function defaultMaxRunningMs(times: StageTimes): DurationMs {
-  if (times.timeoutMs === undefined) return defaultRunThresholds.maxRunningMs;
+/** The ceiling of a stage that sets none: above everything its runs may honestly take; where it has no timeout, the threshold for all (24 h). */
+export function defaultMaxRunningMs(
+  times: StageTimes,
+  { maxRunningMs }: Pick<RunThresholds, "maxRunningMs"> = defaultRunThresholds,
+): DurationMs {
+  if (times.timeoutMs === undefined) return maxRunningMs;
   return times.timeoutMs + times.finaliseMs + times.finalizeGraceMs + times.gatePatienceMs + slackMs;
 }

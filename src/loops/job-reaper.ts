@@ -55,6 +55,8 @@ export class JobReaper implements Loop {
   /** Runs whose gate is being read outside the tick. */
   readonly #finalising = new Map<RunId, Promise<void>>();
   #conflicts: ReadonlySet<HostId> = new Set();
+  /** Whether no stored check is later than the thresholds of this start allow. */
+  #checksAreOurs = false;
   readonly #all = new LookAtAll();
   #reapedTotal = 0;
   #lastReaped: { readonly job_id: number; readonly agent: string | null; readonly outcome: string } | null = null;
@@ -104,6 +106,7 @@ export class JobReaper implements Loop {
     const { store, observer } = this.#deps;
     const probe = new TickProbe(this.#deps.probe);
     const conflicts = await this.#hostConflicts(context);
+    if (!context.dryRun) await this.#bringChecksForward();
     const due = await store.runs.listDue({ now: context.now, limit: pageSize });
     const suspects = await this.#runsToLookAt(due, probe);
     const others = context.dryRun ? [] : await this.#all.next(this.#deps, [...due, ...suspects]);
@@ -131,6 +134,13 @@ export class JobReaper implements Loop {
       ...(nextInMs === undefined ? {} : { nextInMs }),
       ...(context.dryRun ? { would: tick.would } : {}),
     };
+  }
+
+  /** The daemon before this one may have set a run's next look by longer thresholds, up to a day ahead. Later changes: {@link LookAtAll}. */
+  async #bringChecksForward(): Promise<void> {
+    if (this.#checksAreOurs) return;
+    await this.#deps.store.runs.bringChecksForward(this.#deps.settings().thresholds);
+    this.#checksAreOurs = true;
   }
 
   /** An event for each host that turns out to be two, not for each tick in which it still is. */

@@ -13,8 +13,8 @@ const pageSize = 500;
 
 /**
  * When a run is next looked at was computed with the thresholds of then. After a change of them every live run is looked at once, a page a
- * tick, so that a limit made shorter counts from the tick in which it is read. Not at a start: what was computed before it is late by the
- * old limit at most, and a start has much to do.
+ * tick, so that a limit made shorter counts from the tick in which it is read. Not at a start, which has much to do and brings forward in one
+ * statement what is late.
  */
 export class LookAtAll {
   #seen: string | undefined;

@@ -26,8 +26,11 @@ export interface StageDefinition {
   readonly heartbeat?: HeartbeatDefinition;
   /** The age at which a run is stopped. Absent: only `maxRunningMs` bounds it. */
   readonly timeoutMs?: DurationMs;
-  /** The age at which a run is given up whatever the evidence; greater than `timeoutMs`. */
-  readonly maxRunningMs: DurationMs;
+  /**
+   * The age at which a run is given up whatever the evidence; greater than `timeoutMs`. Absent: not declared, and so not the run's own. With a
+   * timeout it is then that and all that may honestly follow, else `reaper.maxRunningMs`, each as the settings are when the run is looked at.
+   */
+  readonly maxRunningMs?: DurationMs;
   /** Attempts of one visit, at least 1. */
   readonly attempts: number;
   /** Losses after which the job is held. Absent: a loss spends an attempt. */
@@ -46,8 +49,11 @@ export interface StageDefinition {
   readonly gatePatienceMs: DurationMs;
   /** How long one reading of the gate may take; past it, it is unreadable. */
   readonly gateTimeoutMs: DurationMs;
-  /** How long after its exit was recorded a run may take to be settled before another takes its finalising over. */
-  readonly finalizeGraceMs: DurationMs;
+  /**
+   * How long after its exit was recorded a run may take to be settled before another takes its finalising over. Absent: not declared, and
+   * `reaper.finalizeGraceMs` as it is then.
+   */
+  readonly finalizeGraceMs?: DurationMs;
   /** What happens to processes that outlive a run which ended by itself. */
   readonly strays: "stop" | "leave";
   readonly log: { readonly maxBytes: number };

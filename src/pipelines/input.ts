@@ -16,7 +16,7 @@ export interface StageInput<Next extends string = string> {
   readonly heartbeat?: { readonly timeout?: DurationText; readonly from?: "file" | "output" };
   /** The age at which a run is stopped. Default: none but `maxRunning`. */
   readonly timeout?: DurationText;
-  /** The age at which a run is given up whatever the evidence. Default: timeout + finalizeGrace + gate.patience + 60 s, else 24 h. */
+  /** The age at which a run is given up whatever the evidence. Default: timeout + finalizeGrace + gate.patience + 60 s, else reaper.maxRunningMs (24 h). */
   readonly maxRunning?: DurationText;
   /** 1 to 1000; default 3. */
   readonly attempts?: number;

@@ -7,7 +7,8 @@ import { LiveSettings } from "../config/live-settings.ts";
 import { describeMistake } from "../config/mistake.ts";
 import type { Environment } from "../config/overrides.ts";
 import { limitsOf, loadConfiguration, readConfiguration } from "./load.ts";
-import { ceilingFindings } from "./stage-relations.ts";
+import { versionOf } from "./definition.ts";
+import { liveFindings } from "./stage-relations.ts";
 
 let cwd: string;
 beforeEach(async () => {
@@ -41,7 +42,7 @@ test("pipelines take what they leave out from the settings beside them", async (
     {
       intake: { maxBytes: 2 ** 20, diskFreeFactor: 3 },
       stages: {
-        prep: { heartbeat: { timeoutMs: 900_000 }, finalizeGraceMs: 60_000, maxRunningMs: 90_000_000 },
+        prep: { heartbeat: { timeoutMs: 900_000 } },
         ocr: { heartbeat: { timeoutMs: 300_000 } },
       },
     },
@@ -80,15 +81,72 @@ test("the reaper's ceiling must exceed the longest stage timeout plus the grace 
   await write(comics);
   // 2 h + 300 s.
   expect(await mistakesOf({ REAPER_MAX_RUNNING_S: "7500" })).toEqual([
-    'environment REAPER_MAX_RUNNING_S: "7500" must be greater than the longest stage timeout plus reaper.finalizeGraceMs: comics.ocr may run 2h, the grace is 5m',
+    'environment REAPER_MAX_RUNNING_S: "7500" must be greater than the longest stage timeout plus reaper.finalizeGraceMs: comics.ocr may run 2h, the grace is 5m. It is the ceiling of every run that has no limit of its own, and one below an honest run would end work that goes well. Raise it, shorten that timeout, or give the stage a maxRunning of its own',
   ]);
   expect((await load({ REAPER_MAX_RUNNING_S: "7501" })).config.reaper.maxRunningMs).toBe(7_501_000);
+});
+
+test("a timeout above the default ceiling says what to change, and a ceiling of the stage's own is enough [B-31]", async () => {
+  const longer = comics.replace("timeout: 2h", "timeout: 25h");
+  await write(longer);
+  expect(await mistakesOf()).toEqual([
+    expect.stringMatching(
+      /reaper\.maxRunningMs: "?86400000"? must be greater .* comics\.ocr may run 25h, the grace is 5m\..* Raise it, shorten that timeout, or give/,
+    ),
+  ]);
+  await write(longer.replace("attempts: 4", "maxRunning: 26h"));
+  expect(await mistakesOf()).toEqual([]);
+});
+
+test("the ceiling must exceed the finalising of a stage that has no limit of its own", async () => {
+  await write("pipelines: { p: { stages: { s: { run: { handler: h } } } } }\n");
+  expect(await mistakesOf({ REAPER_MAX_RUNNING_S: "900" })).toEqual([
+    'environment REAPER_MAX_RUNNING_S: "900" must be greater than finalizeGrace + gate.patience of p.s (15m), which has no limit of its own: it would end runs that are still being finalised',
+  ]);
+  expect(await mistakesOf({ REAPER_MAX_RUNNING_S: "901" })).toEqual([]);
+});
+
+test("a definition is the same whatever the live settings are at the start", async () => {
+  await write(comics);
+  const hashes = await Promise.all(
+    [{}, { REAPER_MAX_RUNNING_S: "90000", REAPER_FINALIZE_GRACE_S: "60" }].map(async (env) => (await load(env)).pipelines.map(versionOf)),
+  );
+  expect(hashes[0]).toEqual(hashes[1]);
+});
+
+test("a longer grace at run time must leave room below a stage's own ceiling", async () => {
+  await write("pipelines: { p: { stages: { s: { run: { handler: h }, maxRunning: 16m } } } }\n");
+  const { config, pipelines } = await load();
+  const settings = new LiveSettings(config, { check: ({ reaper }) => liveFindings(pipelines, limitsOf({ ...config, reaper })) });
+  expect(() => settings.update({ reaper: { finalizeGraceMs: 360_000 } })).toThrow(/is too long for p\.s/);
+  expect(() => settings.update({ reaper: { finalizeGraceMs: 359_999 } })).not.toThrow();
+});
+
+test("keys without an effect on a handler stage are warned of one by one, where they stand", async () => {
+  const stage = (gate: string) => `pipelines:
+  p:
+    stages:
+      s:
+        run: { handler: h }
+        strays: leave
+        env: { A: b }
+        cwd: ./x
+        gate: { ${gate} }
+`;
+  await write(stage("file: a"));
+  expect((await load()).warnings.map(describeMistake)).toEqual([
+    expect.stringMatching(/^wakeful\.yaml:6:9 pipelines\.p\.stages\.s\.strays: .* has no effect on a handler stage/),
+    expect.stringMatching(/^wakeful\.yaml:7:9 pipelines\.p\.stages\.s\.env: .* has no effect on a handler stage without a gate command/),
+    expect.stringMatching(/^wakeful\.yaml:8:9 pipelines\.p\.stages\.s\.cwd: .* has no effect on a handler stage without a gate command/),
+  ]);
+  await write(stage("all: [{ file: a }, { not: { command: [c] } }]"));
+  expect((await load()).warnings.map(({ path }) => path)).toEqual(["pipelines.p.stages.s.strays"]);
 });
 
 test("the ceiling's relation holds for changes at run time too [B-31]", async () => {
   await write(comics);
   const { config, pipelines } = await load();
-  const check = ({ reaper }: Pick<typeof config, "reaper">) => ceilingFindings(pipelines, limitsOf({ ...config, reaper }));
+  const check = ({ reaper }: Pick<typeof config, "reaper">) => liveFindings(pipelines, limitsOf({ ...config, reaper }));
   const settings = new LiveSettings(config, { check });
   expect(() => settings.update({ reaper: { maxRunningMs: 7_500_000 } })).toThrow(/comics\.ocr may run 2h/);
   expect(() => settings.update({ reaper: { maxRunningMs: 7_500_001 } })).not.toThrow();

@@ -4,6 +4,7 @@ import { type ConfigReading, type ConfigRequest, readConfig } from "../config/lo
 import { ConfigError, type ConfigMistake, type Finding, inFileOrder, shownValue } from "../config/mistake.ts";
 import type { Environment } from "../config/overrides.ts";
 import { compatibleStageNames } from "../domain/stage-names.ts";
+import { defaultRunThresholds } from "../liveness/run-thresholds.ts";
 import { readChain } from "./chain-rules.ts";
 import type { PipelineDefinition } from "./definition.ts";
 import type { StageHandler } from "./handler.ts";
@@ -34,7 +35,11 @@ export async function readConfiguration(request: ConfigRequest): Promise<Configu
   const { raw, handlers, findings: moduleFindings } = rawPipelines(reading.pipelines.value);
   const stages = stageNamesOf(raw);
   const overrides = stageOverrides(request.env, stages);
-  const { definitions, findings } = validatePipelines(raw, {
+  const {
+    definitions,
+    findings,
+    warnings: idle,
+  } = validatePipelines(raw, {
     defaults: defaultsOf(reading.config),
     overrideOf: (stage) => overrides.values.get(stage) ?? {},
   });
@@ -47,7 +52,9 @@ export async function readConfiguration(request: ConfigRequest): Promise<Configu
   const warnings = [
     ...reading.warnings,
     ...overrides.warnings,
-    ...doubtfulStages(definitions).map((finding) => reading.pipelines.locate(finding)),
+    ...[...idle, ...doubtfulStages(definitions, reading.config?.reaper.maxRunningMs ?? defaultRunThresholds.maxRunningMs)].map((finding) =>
+      reading.pipelines.locate(finding),
+    ),
   ];
   const { config } = reading;
   if (config === undefined || mistakes.length > 0) return { configuration: undefined, mistakes: inFileOrder(mistakes), warnings };
@@ -78,7 +85,6 @@ function defaultsOf(config: ConfigReading["config"]): PipelineDefaults {
   return {
     heartbeatTimeoutMs: config.heartbeat.timeoutMs,
     finalizeGraceMs: config.reaper.finalizeGraceMs,
-    maxRunningMs: config.reaper.maxRunningMs,
     intakeMaxBytes: config.intake.maxBytes,
     diskFreeFactor: config.intake.diskFreeFactor,
   };

@@ -11,9 +11,8 @@ import type { ParsedIntake, ParsedPipeline, ParsedStage } from "./schema.ts";
 /** What a definition takes from the configuration where it says nothing itself. */
 export interface PipelineDefaults {
   readonly heartbeatTimeoutMs: DurationMs;
+  /** Only measured against: it may change while runs go on, so that no definition holds it. */
   readonly finalizeGraceMs: DurationMs;
-  /** Of stages without a timeout. */
-  readonly maxRunningMs: DurationMs;
   readonly intakeMaxBytes: number;
   readonly diskFreeFactor: number;
 }
@@ -22,13 +21,10 @@ export interface PipelineDefaults {
 export const builtInDefaults: PipelineDefaults = deepFreeze({
   heartbeatTimeoutMs: seconds(600),
   finalizeGraceMs: seconds(300),
-  maxRunningMs: 86_400_000,
   intakeMaxBytes: 500 * 2 ** 20,
   diskFreeFactor: 2,
 });
 
-/** Between the end of a stage's own limits and the reaper's. */
-const reaperSlackMs = seconds(60);
 const gatePatienceMsDefault = minutes(10);
 const gateTimeoutMsDefault = seconds(30);
 const minStableMsDefault = seconds(2);
@@ -59,8 +55,6 @@ interface StageOptions {
 }
 
 function stageOf(input: ParsedStage, { pipeline, name, defaults }: StageOptions): StageDefinition {
-  const finalizeGraceMs = input.finalizeGrace ?? defaults.finalizeGraceMs;
-  const gatePatienceMs = input.gate?.patience ?? gatePatienceMsDefault;
   const { env, envFiles } = environmentOf(input.env ?? {});
   return {
     name,
@@ -69,9 +63,8 @@ function stageOf(input: ParsedStage, { pipeline, name, defaults }: StageOptions)
       ? {}
       : { heartbeat: { timeoutMs: input.heartbeat.timeout ?? defaults.heartbeatTimeoutMs, from: input.heartbeat.from ?? "file" } }),
     ...(input.timeout === undefined ? {} : { timeoutMs: input.timeout }),
-    maxRunningMs:
-      input.maxRunning ??
-      (input.timeout === undefined ? defaults.maxRunningMs : input.timeout + finalizeGraceMs + gatePatienceMs + reaperSlackMs),
+    // What is not declared stays open: a live setting that were written down here could never change.
+    ...(input.maxRunning === undefined ? {} : { maxRunningMs: input.maxRunning }),
     attempts: input.attempts ?? defaultStageMaxAttempts,
     ...(input.maxLosses === undefined ? {} : { maxLosses: input.maxLosses }),
     onExhausted: input.onExhausted ?? "fail",
@@ -80,9 +73,9 @@ function stageOf(input: ParsedStage, { pipeline, name, defaults }: StageOptions)
     ...(input.concurrency === undefined ? {} : { concurrency: input.concurrency }),
     concurrencyKey: input.concurrencyKey ?? `${pipeline}.${name}`,
     ...(input.gate === undefined ? {} : { gate: gateOf(input.gate) }),
-    gatePatienceMs,
+    gatePatienceMs: input.gate?.patience ?? gatePatienceMsDefault,
     gateTimeoutMs: input.gate?.timeout ?? gateTimeoutMsDefault,
-    finalizeGraceMs,
+    ...(input.finalizeGrace === undefined ? {} : { finalizeGraceMs: input.finalizeGrace }),
     strays: input.strays ?? "stop",
     log: { maxBytes: input.log?.maxBytes ?? logMaxBytesDefault },
     env,

@@ -4,8 +4,12 @@ import { formatDuration } from "../domain/durations.ts";
 import type { DurationMs } from "../domain/time.ts";
 import { type PipelineDefinition, type StageDefinition, stageChain } from "./definition.ts";
 
-/** What must hold within one pipeline once its values are known one by one. */
-export function pipelineRelations(definition: PipelineDefinition, path: KeyPath): readonly Finding[] {
+/**
+ * What must hold within one pipeline once its values are known one by one.
+ *
+ * @param finalizeGraceMs - Of stages that declare none.
+ */
+export function pipelineRelations(definition: PipelineDefinition, path: KeyPath, finalizeGraceMs: DurationMs): readonly Finding[] {
   const { intake } = definition;
   const sameFolder = (["errorDir", "archiveDir"] as const).flatMap((key): Finding[] =>
     intake !== undefined && trimmedPath(intake[key]) === trimmedPath(intake.watch)
@@ -18,20 +22,28 @@ export function pipelineRelations(definition: PipelineDefinition, path: KeyPath)
         ]
       : [],
   );
-  return [...sameFolder, ...stageChain(definition).flatMap((stage) => stageRelations(stage, [...path, "stages", stage.name]))];
+  return [
+    ...sameFolder,
+    ...stageChain(definition).flatMap((stage) => stageRelations(stage, [...path, "stages", stage.name], finalizeGraceMs)),
+  ];
 }
 
 const trimmedPath = (path: string): string => path.replace(/^\.\//, "").replace(/\/+$/, "");
 
-function stageRelations(stage: StageDefinition, path: KeyPath): Finding[] {
+/** The longest that a run of the stage may honestly take, as far as the stage says. */
+const honestMs = ({ timeoutMs = 0, finalizeGraceMs, gatePatienceMs }: StageDefinition, defaultGraceMs: DurationMs): DurationMs =>
+  timeoutMs + (finalizeGraceMs ?? defaultGraceMs) + gatePatienceMs;
+
+function stageRelations(stage: StageDefinition, path: KeyPath, defaultGraceMs: DurationMs): Finding[] {
   const findings: Finding[] = [];
-  const { timeoutMs, maxRunningMs, finalizeGraceMs, gatePatienceMs, retry, exitCodes } = stage;
-  const leastMs = (timeoutMs ?? 0) + finalizeGraceMs + gatePatienceMs;
-  if (timeoutMs !== undefined && maxRunningMs <= leastMs) {
+  const { timeoutMs, maxRunningMs, retry, exitCodes } = stage;
+  const leastMs = honestMs(stage, defaultGraceMs);
+  if (maxRunningMs !== undefined && maxRunningMs <= leastMs) {
+    const parts = timeoutMs === undefined ? "finalizeGrace + gate.patience" : "timeout + finalizeGrace + gate.patience";
     findings.push({
       path: [...path, "maxRunning"],
       value: formatDuration(maxRunningMs),
-      rule: `must be greater than timeout + finalizeGrace + gate.patience (${formatDuration(leastMs)}): it would end runs that are still within their limits`,
+      rule: `must be greater than ${parts} (${formatDuration(leastMs)}): it would end runs that are still within their limits`,
     });
   }
   if (retry.minMs > retry.maxMs) {
@@ -99,11 +111,54 @@ function heartbeatFindings(definition: PipelineDefinition, { renewMs }: StageLim
   );
 }
 
-/** The reaper's ceiling against the stage that may run longest; asked again when a live setting changes. */
-export function ceilingFindings(definitions: readonly PipelineDefinition[], limits: Omit<StageLimits, "renewMs">): readonly Finding[] {
+/** What live settings must keep to stages: asked when they change, because at the start each stage was measured by itself. */
+export function liveFindings(definitions: readonly PipelineDefinition[], limits: Omit<StageLimits, "renewMs">): readonly Finding[] {
+  const graceFindings = definitions.flatMap((definition) =>
+    stageChain(definition).flatMap((stage): Finding[] => {
+      const { name, maxRunningMs, finalizeGraceMs } = stage;
+      const leastMs = honestMs(stage, limits.reaperFinalizeGraceMs);
+      if (maxRunningMs === undefined || finalizeGraceMs !== undefined || maxRunningMs > leastMs) return [];
+      return [
+        {
+          path: ["reaper", "finalizeGraceMs"],
+          value: limits.reaperFinalizeGraceMs,
+          rule:
+            `is too long for ${definition.name}.${name}: with it a run may take ${formatDuration(leastMs)}, ` +
+            `and maxRunning (${formatDuration(maxRunningMs)}) must be greater. Give the stage a finalizeGrace of its own, or a longer maxRunning`,
+        },
+      ];
+    }),
+  );
+  return [...ceilingFindings(definitions, limits), ...graceFindings];
+}
+
+/** The reaper's ceiling against what it is, or would be, the ceiling of; asked again when a live setting changes. */
+function ceilingFindings(definitions: readonly PipelineDefinition[], limits: Omit<StageLimits, "renewMs">): readonly Finding[] {
+  return [...longestTimeoutFindings(definitions, limits), ...unlimitedStageFindings(definitions, limits)];
+}
+
+/** Stages that declare neither `timeout` nor `maxRunning` are given up at the reaper's ceiling alone. */
+function unlimitedStageFindings(definitions: readonly PipelineDefinition[], limits: Omit<StageLimits, "renewMs">): readonly Finding[] {
+  const { reaperMaxRunningMs, reaperFinalizeGraceMs } = limits;
+  return definitions.flatMap((definition) =>
+    stageChain(definition)
+      .filter(({ timeoutMs, maxRunningMs }) => timeoutMs === undefined && maxRunningMs === undefined)
+      .filter((stage) => reaperMaxRunningMs <= honestMs(stage, reaperFinalizeGraceMs))
+      .map((stage) => ({
+        path: ["reaper", "maxRunningMs"],
+        value: reaperMaxRunningMs,
+        rule:
+          `must be greater than finalizeGrace + gate.patience of ${definition.name}.${stage.name} (${formatDuration(honestMs(stage, reaperFinalizeGraceMs))}), ` +
+          "which has no limit of its own: it would end runs that are still being finalised",
+      })),
+  );
+}
+
+function longestTimeoutFindings(definitions: readonly PipelineDefinition[], limits: Omit<StageLimits, "renewMs">): readonly Finding[] {
   const timeouts = definitions.flatMap((definition) =>
-    stageChain(definition).flatMap(({ name, timeoutMs }) =>
-      timeoutMs === undefined ? [] : [{ where: `${definition.name}.${name}`, timeoutMs }],
+    stageChain(definition).flatMap(({ name, timeoutMs, maxRunningMs }) =>
+      // A ceiling that its author has written down needs no other.
+      timeoutMs === undefined || maxRunningMs !== undefined ? [] : [{ where: `${definition.name}.${name}`, timeoutMs }],
     ),
   );
   const longest = timeouts.reduce<(typeof timeouts)[number] | undefined>(
@@ -117,13 +172,14 @@ export function ceilingFindings(definitions: readonly PipelineDefinition[], limi
       value: limits.reaperMaxRunningMs,
       rule:
         `must be greater than the longest stage timeout plus reaper.finalizeGraceMs: ${longest.where} may run ${formatDuration(longest.timeoutMs)}, ` +
-        `the grace is ${formatDuration(limits.reaperFinalizeGraceMs)}`,
+        `the grace is ${formatDuration(limits.reaperFinalizeGraceMs)}. It is the ceiling of every run that has no limit of its own, and one ` +
+        "below an honest run would end work that goes well. Raise it, shorten that timeout, or give the stage a maxRunning of its own",
     },
   ];
 }
 
 /** What is allowed but probably not meant. */
-export function doubtfulStages(definitions: readonly PipelineDefinition[]): readonly Finding[] {
+export function doubtfulStages(definitions: readonly PipelineDefinition[], reaperMaxRunningMs: DurationMs): readonly Finding[] {
   return definitions.flatMap((definition) =>
     stageChain(definition)
       .filter(({ run, heartbeat, timeoutMs }) => run.kind === "command" && heartbeat === undefined && timeoutMs === undefined)
@@ -131,7 +187,7 @@ export function doubtfulStages(definitions: readonly PipelineDefinition[]): read
         path: ["pipelines", definition.name, "stages", name],
         atKey: true,
         value: name,
-        rule: `declares neither heartbeat nor timeout: a hung command is noticed only after ${formatDuration(maxRunningMs)}`,
+        rule: `declares neither heartbeat nor timeout: a hung command is noticed only after ${formatDuration(maxRunningMs ?? reaperMaxRunningMs)}`,
       })),
   );
 }

@@ -10,6 +10,9 @@ const withStages = (...lines: string[]): string =>
 const withStage = (...lines: string[]): string =>
   withStages("s:", "  run: { command: [true] }".replace("true", '"true"'), ...lines.map((line) => `  ${line}`));
 
+/** The same with a handler. */
+const withHandler = (...lines: string[]): string => withStages("s:", "  run: { handler: h }", ...lines.map((line) => `  ${line}`));
+
 interface Case {
   readonly what: string;
   readonly text: string;
@@ -178,6 +181,24 @@ const cases: readonly Case[] = [
     text: withStage("timeout: 1h", "maxRunning: 1h"),
     at: [stagePath("maxRunning"), 7, 21],
     rule: "must be greater than timeout + finalizeGrace + gate.patience (75m)",
+  },
+  {
+    what: "a ceiling below the finalising of a stage without a timeout",
+    text: withStage("maxRunning: 15m"),
+    at: [stagePath("maxRunning"), 6, 21],
+    rule: "must be greater than finalizeGrace + gate.patience (15m)",
+  },
+  {
+    what: "output as a handler's heartbeat",
+    text: withHandler("heartbeat: { from: output }"),
+    at: [stagePath("heartbeat.from"), 6, 28],
+    rule: "has no effect on a handler stage",
+  },
+  {
+    what: "exit codes of a handler",
+    text: withHandler("exitCodes: { failOn: [2] }"),
+    at: [stagePath("exitCodes"), 6, 9],
+    rule: "has no effect on a handler stage",
   },
   {
     what: "a gate without a kind",

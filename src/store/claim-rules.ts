@@ -1,31 +1,43 @@
 import { WakefulError } from "../domain/errors.ts";
-import { addMs, type DurationMs, type Instant, minutes, seconds } from "../domain/time.ts";
+import { addMs, type DurationMs, hours, type Instant, minutes, seconds } from "../domain/time.ts";
 import type { ClaimRequest, RunLimits } from "./port/runs.ts";
 
 /** When a judge first has something to say about a run that was just claimed: what its `check_at` begins with. */
 export interface FirstChecks {
   /** How long after its claim a run that was not started is looked at. */
-  readonly startWithinMs: DurationMs;
-  /** The earliest instant at which a run with these limits, started then, could be judged. Pure. */
+  startWithinMs(): DurationMs;
+  /** The earliest instant at which a run with these limits, started then, could be judged by the thresholds in force now. */
   firstCheckAt(startedAt: Instant, limits: RunLimits): Instant;
 }
 
 /** A supervisor stops its run at the stage's timeout; the judge looks this much later. */
 const timeoutMarginMs = minutes(1);
 
-export const firstChecks: FirstChecks = {
-  startWithinMs: seconds(30),
-  firstCheckAt: (startedAt, { timeoutMs, heartbeatTimeoutMs, maxRunningMs }) =>
-    addMs(
-      startedAt,
-      Math.min(
-        maxRunningMs,
-        timeoutMs === undefined ? maxRunningMs : timeoutMs + timeoutMarginMs,
-        // It may beat once, at once, and never again.
-        heartbeatTimeoutMs === undefined ? maxRunningMs : heartbeatTimeoutMs + 1,
-      ),
-    ),
-};
+/** The thresholds on which first checks depend. */
+export interface FirstCheckThresholds {
+  readonly startWithinMs: DurationMs;
+  /** The ceiling of runs that have neither one of their own nor a timeout. */
+  readonly maxRunningMs: DurationMs;
+}
+
+/** @param thresholds - Read anew for each run, because they may change while the store is open. */
+export function createFirstChecks(thresholds: () => FirstCheckThresholds): FirstChecks {
+  return {
+    startWithinMs: () => thresholds().startWithinMs,
+    firstCheckAt: (startedAt, { timeoutMs, heartbeatTimeoutMs, maxRunningMs }) => {
+      // With a timeout the default ceiling lies beyond it.
+      const ceilingMs = maxRunningMs ?? (timeoutMs === undefined ? thresholds().maxRunningMs : Number.POSITIVE_INFINITY);
+      const timedOutMs = timeoutMs === undefined ? Number.POSITIVE_INFINITY : timeoutMs + timeoutMarginMs;
+      // It may beat once, at once, and never again.
+      const hungMs = heartbeatTimeoutMs === undefined ? Number.POSITIVE_INFINITY : heartbeatTimeoutMs + 1;
+      return addMs(startedAt, Math.min(ceilingMs, timedOutMs, hungMs));
+    },
+  };
+}
+
+const defaults: FirstCheckThresholds = { startWithinMs: seconds(30), maxRunningMs: hours(24) };
+/** By the thresholds of a configuration that says nothing. */
+export const firstChecks: FirstChecks = createFirstChecks(() => defaults);
 
 /** Most runs of one claim. */
 export const claimMax = 1000;

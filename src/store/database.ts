@@ -150,7 +150,7 @@ export interface RunsTable {
   wrapper_start_time: Maybe<string>;
   timeout_ms: Maybe<DurationMs>;
   heartbeat_timeout_ms: Maybe<DurationMs>;
-  max_running_ms: DurationMs;
+  max_running_ms: DurationMs | null;
   suspended_ms: WithDefault<DurationMs>;
   progress_at: Maybe<Instant>;
   progress: Maybe<string>;

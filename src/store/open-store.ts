@@ -1,4 +1,5 @@
 import { isPostgresUrl } from "../config/postgres-url.ts";
+import type { FirstChecks } from "./claim-rules.ts";
 import type { Store } from "./store.ts";
 import type { StoreClock } from "./store-clock.ts";
 
@@ -12,6 +13,8 @@ export interface OpenStoreOptions {
   readonly lock?: boolean;
   /** Server engine: the most connections that ordinary statements use. Default 10. */
   readonly poolSize?: number;
+  /** When claimed runs are first looked at. Default: by the default thresholds. */
+  readonly checks?: FirstChecks;
 }
 
 /**
@@ -26,14 +29,16 @@ export interface OpenStoreOptions {
  */
 export async function openStore(options: OpenStoreOptions): Promise<Store> {
   const { url, clock } = options;
+  const checks = options.checks === undefined ? {} : { checks: options.checks };
   if (isPostgresUrl(url)) {
     const { openPostgres } = await import("./postgres/open.ts");
-    return await openPostgres({ url, clock, ...(options.poolSize === undefined ? {} : { poolSize: options.poolSize }) });
+    return await openPostgres({ url, clock, ...checks, ...(options.poolSize === undefined ? {} : { poolSize: options.poolSize }) });
   }
   const { openSqlite } = await import("./sqlite/open.ts");
   return await openSqlite({
     path: url,
     clock,
+    ...checks,
     ...(options.synchronous === undefined ? {} : { synchronous: options.synchronous }),
     ...(options.lock === undefined ? {} : { lock: options.lock }),
   });

@@ -1,17 +1,23 @@
-import { sql, type Transaction, type Updateable } from "kysely";
+import { type SqlBool, sql, type Transaction, type Updateable } from "kysely";
 import { asOwnerEpoch, type JobId, type OwnerEpoch } from "../domain/ids.ts";
 import type { RunState } from "../domain/lifecycles.ts";
+import type { Instant } from "../domain/time.ts";
 import { appendActions } from "./action-log.ts";
 import { releaseSlot } from "./blocks.ts";
 import type { Database } from "./database.ts";
-import type { Engine } from "./engine.ts";
+import { type Engine, lockRows } from "./engine.ts";
 import { endedAs } from "./held-runs.ts";
 import type { Fence, FencedAnswer, RunsStore } from "./port/runs.ts";
 import { processColumns } from "./rows/run-row.ts";
 import { lostTo, takenOver } from "./settle-plan.ts";
 
 /** The verbs of runs that happen a few times in a command's life: written once, each in a transaction of its own. */
-export type RunVerbs = Pick<RunsStore, "recordProcess" | "recordExit" | "recordGatePending" | "takeOver" | "clearBlocks" | "addSuspend">;
+export type RunVerbs = Pick<
+  RunsStore,
+  "recordProcess" | "recordExit" | "recordGatePending" | "takeOver" | "clearBlocks" | "addSuspend" | "bringChecksForward"
+>;
+
+const idsPerStatement = 500;
 
 export function createRunVerbs(engine: Engine): RunVerbs {
   const fenced = async (body: (tx: Transaction<Database>) => Promise<FencedAnswer>): Promise<FencedAnswer> =>
@@ -35,6 +41,7 @@ export function createRunVerbs(engine: Engine): RunVerbs {
         return answer;
       });
     },
+    bringChecksForward: async (thresholds) => await engine.transaction(async (tx) => await bringChecksForward(engine, tx, thresholds)),
     takeOver: async (run) => {
       const ownerEpoch = await engine.transaction(async (tx) => await takeOver(engine, tx, run));
       if (ownerEpoch !== undefined) engine.hint("workers");
@@ -60,6 +67,35 @@ export function createRunVerbs(engine: Engine): RunVerbs {
       });
     },
   };
+}
+
+/** Set-based, because all that it needs stands in the rows; locked in primary-key order first. */
+async function bringChecksForward(
+  engine: Engine,
+  tx: Transaction<Database>,
+  { startWithinMs, maxRunningMs, finalizeGraceMs }: Parameters<RunsStore["bringChecksForward"]>[0],
+): Promise<number> {
+  const due = sql<Instant>`(case state when 'reserved' then reserved_at + ${startWithinMs}
+    when 'started' then started_at + ${maxRunningMs} else exited_at + ${finalizeGraceMs} end)`;
+  const late = await lockRows(
+    engine,
+    tx
+      .selectFrom("runs")
+      .select("id")
+      .where("ended_at", "is", null)
+      .where("gate_pending_at", "is", null)
+      .where(sql<SqlBool>`(state <> 'started' or (max_running_ms is null and timeout_ms is null))`)
+      // What is due already needs no moving, and this reads the index of what is not.
+      .where("check_at", ">", engine.now())
+      .where("check_at", ">", due)
+      // An expression, lest the order by itself be a reason to walk all runs there ever were.
+      .orderBy(sql`+id`),
+  ).execute();
+  for (let from = 0; from < late.length; from += idsPerStatement) {
+    const ids = late.slice(from, from + idsPerStatement).map(({ id }) => id);
+    await tx.updateTable("runs").set({ check_at: due }).where("id", "in", ids).execute();
+  }
+  return late.length;
 }
 
 type RunColumns = Updateable<Database["runs"]>;

@@ -1,4 +1,5 @@
 import type { RunId, WorkerId } from "../domain/ids.ts";
+import type { DurationMs } from "../domain/time.ts";
 import type { StageDefinition } from "../pipelines/definition.ts";
 import type { HostIdentity, ProcessIdentity } from "../processes/identity.ts";
 import type { ProcessTable } from "../processes/process-table.ts";
@@ -25,6 +26,8 @@ export interface CommandRunDeps {
   readonly wallNow: () => number;
   readonly emit: Emit;
   readonly firstCheckAt: (startedAt: number, limits: RunLimits) => number;
+  /** How long an exited run of a stage that declares no grace may take to be settled, as it is set now. */
+  readonly finalizeGraceMs: () => DurationMs;
   /** How long the stopper may take before a block needs a person: stop grace + kill grace + 10 s. */
   readonly stopWithinMs: () => number;
   readonly stopGraceMs: () => number;
@@ -37,9 +40,9 @@ export interface CommandRunDeps {
   readonly shielded: () => readonly ProcessIdentity[];
 }
 
-/** The limits that a run of this stage starts with. */
+/** The limits that a run of this stage starts with: those that the stage declares. */
 export const limitsOf = (stage: Pick<StageDefinition, "timeoutMs" | "heartbeat" | "maxRunningMs">): RunLimits => ({
-  maxRunningMs: stage.maxRunningMs,
+  ...(stage.maxRunningMs === undefined ? {} : { maxRunningMs: stage.maxRunningMs }),
   ...(stage.timeoutMs === undefined ? {} : { timeoutMs: stage.timeoutMs }),
   ...(stage.heartbeat === undefined ? {} : { heartbeatTimeoutMs: stage.heartbeat.timeoutMs }),
 });

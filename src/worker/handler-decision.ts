@@ -2,6 +2,7 @@ import type { RunId } from "../domain/ids.ts";
 import { addMs, type DurationMs, type Instant, seconds } from "../domain/time.ts";
 import type { RunOutcome } from "../liveness/outcome-policy.ts";
 import type { Random } from "../liveness/retry-delay.ts";
+import { defaultRunThresholds } from "../liveness/run-thresholds.ts";
 import type { StageDefinition } from "../pipelines/definition.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
 import type { Pause } from "../processes/pause.ts";
@@ -104,7 +105,9 @@ async function settleBehindGate(
   const { runId, ownerEpoch, jobId, queue } = ended;
   if (returned.output !== undefined) await options.saveOutput(runId, returned.output);
   if (ended.start !== undefined) await runs.start([ended.start]);
-  const answer = await runs.recordExit({ runId, ownerEpoch, exitCode: 0, checkAt: addMs(now(), returned.stage.finalizeGraceMs) });
+  // Where nothing is declared the daemon knows the grace that is set now, and brings the check forward.
+  const graceMs = returned.stage.finalizeGraceMs ?? defaultRunThresholds.finalizeGraceMs;
+  const answer = await runs.recordExit({ runId, ownerEpoch, exitCode: 0, checkAt: addMs(now(), graceMs) });
   if (answer.kind !== "ok" && answer.kind !== "already") return undefined;
   if (answer.kind === "ok") emit("run.exited", { runId, jobId, queue, exitCode: 0, source: "handler" });
   for (;;) {

@@ -3,13 +3,14 @@ import type { Duplex } from "node:stream";
 import { messageOf, WakefulError } from "../domain/errors.ts";
 import type { RunId, WorkerId } from "../domain/ids.ts";
 import { runTaskName } from "../domain/run-task.ts";
-import { type DurationMs, minutes, seconds } from "../domain/time.ts";
+import { addMs, type DurationMs, minutes, seconds } from "../domain/time.ts";
 import type { RaiseAlert } from "../notify/raise-alert.ts";
 import type { HostIdentity, ProcessIdentity } from "../processes/identity.ts";
 import type { ProcessTable } from "../processes/process-table.ts";
 import { cleanEnvironment } from "../processes/run-marker.ts";
 import { identityOf } from "../processes/strays.ts";
-import type { ClaimRequest, Settlement } from "../store/port/runs.ts";
+import type { FirstChecks } from "../store/claim-rules.ts";
+import type { ClaimRequest, RunsStore, Settlement, StartRun } from "../store/port/runs.ts";
 import type { WorkersStore } from "../store/port/workers.ts";
 import type { Store } from "../store/store.ts";
 import type { Emit, EventName } from "../telemetry/events.ts";
@@ -32,6 +33,8 @@ export interface HandlerHostOptions {
   readonly table: ProcessTable;
   readonly settling: Omit<SettlingContext, "now" | "actor">;
   readonly recoverySpreadMs: DurationMs;
+  /** When a run of the host is first looked at, by the thresholds in force now, which the host does not know. */
+  readonly checks: Pick<FirstChecks, "firstCheckAt"> & { readonly finalizeGraceMs: () => DurationMs };
   /** False while nothing new may be claimed, such as on a full disk. */
   readonly mayClaim: () => boolean;
   readonly onRenewed: (renewal: Renewal) => void;
@@ -207,7 +210,8 @@ export class HandlerHostProcess {
 
   /** What the host may call: a worker's verbs, for its own session alone. */
   #verbs(child: () => Child) {
-    const { runs, items } = this.#options.store;
+    const { checks, store } = this.#options;
+    const { runs, items } = store;
     return {
       open: async (offer: HostOffer) => await this.#open(child(), offer),
       unloadable: async ({ message }: HostNotes["unloadable"]) => this.#alert("handlers_unloadable", message),
@@ -225,7 +229,13 @@ export class HandlerHostProcess {
         for (const { runId } of settlements) held.delete(runId);
         return answers;
       },
-      ...forwarded("runs", runs, ["start", "recordExit", "recordGatePending", "beat", "listLive"]),
+      "runs.start": async (starts: readonly StartRun[]) =>
+        await runs.start(starts.map((start) => ({ ...start, checkAt: checks.firstCheckAt(start.startedAt, start.limits) }))),
+      "runs.recordExit": async (exit: Parameters<RunsStore["recordExit"]>[0]) => {
+        const graceOverAt = addMs(store.now(), checks.finalizeGraceMs());
+        return await runs.recordExit({ ...exit, checkAt: graceOverAt < exit.checkAt ? graceOverAt : exit.checkAt });
+      },
+      ...forwarded("runs", runs, ["recordGatePending", "beat", "listLive"]),
       ...forwarded("items", items, ["get", "visits"]),
     };
   }

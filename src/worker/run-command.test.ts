@@ -56,7 +56,7 @@ async function runBench(): Promise<RunBench> {
     settling: { registry: new PipelineRegistry([]), random: () => 0 },
     newId: () => `id-${++ids}`,
     renewMs: 10,
-    finalizeGraceMs: 300_000,
+    finalizeGraceMs: () => 300_000,
     onRenewed: () => undefined,
     emit: (name, data) => events.push({ name, data }),
   });
@@ -139,6 +139,14 @@ test("a command's exit code is passed through, and its run is done", async () =>
   expect(await bench.store.runs.get(runId)).toMatchObject({ state: "ended", outcome: "succeeded", exitCode: 0, kind: "command" });
   expect((await bench.store.workers.get(workerId))?.state).toBe("stopped");
   expect(await readExitRecord({ runDir, runId })).toMatchObject({ kind: "exit", status: 0, bootId: bench.host.bootId });
+});
+
+test("a command that puts FIFOs in the place of its records does not hold its caller", async () => {
+  const bench = await runBench();
+  const swap = 'cd "$0"/runs/*; for name in command command.new exit exit.new; do rm -f "$name"; mkfifo "$name"; done; exit 4';
+  expect(await bench.run(["sh", "-c", swap, bench.dataDir])).toBe(4);
+  const { runId, runDir } = only(bench.opened);
+  expect(await readExitRecord({ runDir, runId })).toMatchObject({ kind: "exit", status: 4 });
 });
 
 test("a command that fails is failed at once and never retried", async () => {

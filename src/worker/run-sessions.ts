@@ -44,7 +44,7 @@ export interface RunSessionsOptions {
   readonly settling: Omit<SettlingContext, "now" | "actor">;
   readonly newId: () => string;
   readonly renewMs: DurationMs;
-  readonly finalizeGraceMs: DurationMs;
+  readonly finalizeGraceMs: () => DurationMs;
   /** A session was heard from. */
   readonly onRenewed: (renewal: {
     readonly workerId: WorkerId;
@@ -117,7 +117,7 @@ export class RunSessions {
   async end({ workerId, runId, ownerEpoch, exitCode }: RunSessionRef & { readonly exitCode: number }): Promise<boolean> {
     const { store, finalizeGraceMs, emit } = this.#options;
     const now = store.now();
-    const recorded = await store.runs.recordExit({ runId, ownerEpoch, exitCode, checkAt: addMs(now, finalizeGraceMs) });
+    const recorded = await store.runs.recordExit({ runId, ownerEpoch, exitCode, checkAt: addMs(now, finalizeGraceMs()) });
     const live = isOurs(recorded) ? await this.#live(runId, ownerEpoch) : undefined;
     if (live === undefined) {
       await this.#leave(workerId);

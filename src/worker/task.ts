@@ -1,7 +1,7 @@
 import { WakefulError } from "../domain/errors.ts";
 import { logMaxBytesDefault, logMaxBytesMin } from "../domain/log-limits.ts";
 import { runTaskName } from "../domain/run-task.ts";
-import { type DurationMs, hours } from "../domain/time.ts";
+import type { DurationMs } from "../domain/time.ts";
 import type { RunLimits } from "../store/port/runs.ts";
 import type { Handler } from "./handler-context.ts";
 
@@ -21,7 +21,10 @@ export interface TaskOptions {
   readonly timeoutMs?: DurationMs;
   /** Longest time between two signs of progress, in milliseconds. At least 1. Default: progress is not asked for. */
   readonly heartbeatTimeoutMs?: DurationMs;
-  /** Age at which a run is given up whatever the evidence, in milliseconds; greater than `timeoutMs`. Default 24 h, or a minute above the timeout. */
+  /**
+   * Age at which a run is given up whatever the evidence, in milliseconds; greater than `timeoutMs`. Default: none of its own, and then the
+   * timeout and all that may honestly follow, or `reaper.maxRunningMs` (24 h) without one.
+   */
   readonly maxRunningMs?: DurationMs;
   /** Size at which the log of a run is cut to its newest half, in bytes. At least 4096. Default 64 MiB. */
   readonly logMaxBytes?: number;
@@ -45,7 +48,7 @@ export function defineTask<Payload = unknown, Output = unknown>(
       `"${name}" cannot name a task: use letters, digits and ._:- (at most 100), and not "${runTaskName}".`,
     );
   }
-  const { timeoutMs, heartbeatTimeoutMs, maxRunningMs = Math.max(hours(24), (timeoutMs ?? 0) + 60_000) } = options;
+  const { timeoutMs, heartbeatTimeoutMs, maxRunningMs } = options;
   for (const [key, value] of Object.entries({ timeoutMs, heartbeatTimeoutMs, maxRunningMs })) {
     if (value !== undefined && !(Number.isSafeInteger(value) && value >= 1)) {
       throw new WakefulError("bad_request", `${key} of task ${name} must be a whole number of milliseconds, at least 1.`);
@@ -55,14 +58,14 @@ export function defineTask<Payload = unknown, Output = unknown>(
   if (!Number.isSafeInteger(logMaxBytes) || logMaxBytes < logMaxBytesMin) {
     throw new WakefulError("bad_request", `logMaxBytes of task ${name} must be a whole number of bytes, at least ${logMaxBytesMin}.`);
   }
-  if (timeoutMs !== undefined && maxRunningMs <= timeoutMs) {
+  if (timeoutMs !== undefined && maxRunningMs !== undefined && maxRunningMs <= timeoutMs) {
     throw new WakefulError(
       "bad_request",
       `maxRunningMs (${maxRunningMs}) of task ${name} must be greater than its timeoutMs (${timeoutMs}).`,
     );
   }
   const limits: RunLimits = {
-    maxRunningMs,
+    ...(maxRunningMs === undefined ? {} : { maxRunningMs }),
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
     ...(heartbeatTimeoutMs === undefined ? {} : { heartbeatTimeoutMs }),
   };

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { WorkerId } from "../../src/domain/ids.ts";
-import { firstChecks } from "../../src/store/claim-rules.ts";
+import { createFirstChecks, firstChecks } from "../../src/store/claim-rules.ts";
 import type { ClaimRequest } from "../../src/store/port/runs.ts";
 import type { Store } from "../../src/store/store.ts";
 import { present } from "../support/present.ts";
@@ -114,6 +114,26 @@ describeStores((open) => {
       expect(row?.checkAt).toBe(run.started ? firstChecks.firstCheckAt(now, limits) : now + 30_000);
       expect((await store.jobs.get(run.jobId))?.attempts).toBe(run.started ? 1 : 0);
     }
+  });
+
+  test("what a run is first looked at by are the thresholds in force when it is claimed", async () => {
+    const { store: owner, openAgain } = await withWorker(open);
+    const thresholds = { startWithinMs: 4_000, maxRunningMs: 60_000 };
+    const store = await openAgain({ checks: createFirstChecks(() => thresholds) });
+    const workerId = await registerWorker(owner, "other");
+    await enqueue(owner, "t", 4);
+    const queues = [{ name: "t", limits: {} }];
+    const [started, reserved] = await store.runs.claim(request(workerId, 1, { queues, max: 2, startNow: 1 }));
+    thresholds.startWithinMs = 90_000;
+    thresholds.maxRunningMs = 80_000;
+    const [startedLater, reservedLater] = await store.runs.claim(request(workerId, 2, { queues, max: 2, startNow: 1 }));
+    const checks = await Promise.all(
+      [started, reserved, startedLater, reservedLater].map(async (run) => await store.runs.get(present(run).runId)),
+    );
+    const now = store.now();
+    expect(checks.map((run) => (run?.checkAt ?? 0) - now)).toEqual([60_000, 4_000, 80_000, 90_000]);
+    // None of its own: the threshold stays the threshold's.
+    expect(checks.map((run) => run?.limits)).toEqual([{}, {}, {}, {}]);
   });
 
   test("a claim asked again answers the same runs and takes nothing more", async () => {

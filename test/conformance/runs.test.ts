@@ -54,6 +54,42 @@ describeStores((open) => {
     expect((await store.items.visits(item.id))[0]).toMatchObject({ attempts: 1 });
   });
 
+  test("checks are brought forward for shorter thresholds, of runs that these bind, and never back [B-68]", async () => {
+    const { store, clock } = await withQueues(open);
+    await store.jobs.enqueue({ queue: "p/ocr", jobs: [{}, {}, {}, {}, {}, {}] });
+    const [reserved, unlimited, own, timed, exited, pending] = (await claim(store)).map(present);
+    const bare = { ...begin(store, present(unlimited)), checkAt: addMs(store.now(), 86_400_000) };
+    const limits = [{}, { maxRunningMs: 90_000_000 }, { timeoutMs: 90_000_000 }, {}, {}];
+    const starts = [unlimited, own, timed, exited, pending].map((run, at) => ({
+      ...bare,
+      ...fenceOf(present(run)),
+      limits: present(limits[at]),
+    }));
+    await store.runs.start(starts);
+    const startedAt = store.now();
+    clock.advance(1_000);
+    for (const run of [exited, pending])
+      await store.runs.recordExit({ ...fenceOf(present(run)), exitCode: 0, checkAt: addMs(store.now(), 300_000) });
+    await store.runs.recordGatePending({ ...fenceOf(present(pending)), checkAt: addMs(store.now(), 600_000) });
+    clock.advance(1_000);
+    const checks = async () =>
+      await Promise.all(
+        [reserved, unlimited, own, timed, exited, pending].map(
+          async (run) => ((await store.runs.get(present(run).runId))?.checkAt ?? 0) - startedAt,
+        ),
+      );
+    const before = [30_000, 86_400_000, 86_400_000, 86_400_000, 301_000, 601_000];
+    expect(await checks()).toEqual(before);
+    const longer = { startWithinMs: 60_000, maxRunningMs: 99_000_000, finalizeGraceMs: 999_000 };
+    expect(await store.runs.bringChecksForward(longer)).toBe(0);
+    expect(await checks()).toEqual(before);
+    const shorter = { startWithinMs: 5_000, maxRunningMs: 60_000, finalizeGraceMs: 0 };
+    expect(await store.runs.bringChecksForward(shorter)).toBe(3);
+    expect(await checks()).toEqual([5_000, 60_000, 86_400_000, 86_400_000, 1_000, 601_000]);
+    expect(await store.runs.bringChecksForward(shorter)).toBe(0);
+    expect(await store.upkeep.checkInvariants()).toEqual([]);
+  });
+
   test("a start under an old fence, of an ended run, or of none changes nothing and says why", async () => {
     const { store } = await withQueues(open);
     await store.jobs.enqueue({ queue: "p/ocr", jobs: [{}, {}] });

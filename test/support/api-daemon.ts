@@ -26,7 +26,6 @@ export function stageOf(name: string, options: Partial<StageDefinition> = {}): S
   return {
     name,
     run: { kind: "command", argv: ["true"] },
-    maxRunningMs: 86_400_000,
     attempts: 3,
     onExhausted: "fail",
     retry: { minMs: 1000, maxMs: 60_000, factor: 2 },
@@ -34,7 +33,6 @@ export function stageOf(name: string, options: Partial<StageDefinition> = {}): S
     concurrencyKey: `comics.${name}`,
     gatePatienceMs: 600_000,
     gateTimeoutMs: 30_000,
-    finalizeGraceMs: 300_000,
     strays: "stop",
     log: { maxBytes: 1_000_000 },
     env: {},

@@ -230,6 +230,7 @@ export async function commandWorld(
         clock: mono,
         wallNow: () => Date.now(),
         firstCheckAt: (startedAt, limits) => firstChecks.firstCheckAt(asInstant(startedAt), limits),
+        finalizeGraceMs: () => 300_000,
         stopWithinMs: () => stopWithinMs,
         stopGraceMs: () => stop.stopGraceMs,
         killGraceMs: () => stop.killGraceMs,

@@ -9,6 +9,7 @@ import { readHostIdentity } from "../../src/processes/host-identity.ts";
 import type { HostIdentity } from "../../src/processes/identity.ts";
 import { type ProcessTable, systemProcessTable } from "../../src/processes/process-table.ts";
 import { systemClock } from "../../src/runtime/clock.ts";
+import { firstChecks } from "../../src/store/claim-rules.ts";
 import { openStore } from "../../src/store/open-store.ts";
 import type { Store } from "../../src/store/store.ts";
 import type { Emit } from "../../src/telemetry/events.ts";
@@ -112,6 +113,7 @@ export async function hostBench(program: string, pipelines: readonly PipelineDef
         table,
         settling: { registry, random: () => 0 },
         recoverySpreadMs: 0,
+        checks: { ...firstChecks, finalizeGraceMs: () => 300_000 },
         mayClaim,
         onRenewed: (renewal) => renewals.push(renewal),
         onDeath: () => {

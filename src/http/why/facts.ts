@@ -33,6 +33,8 @@ export interface JobFacts {
   readonly undeclared?: { readonly pipeline: string; readonly stage: string } | undefined;
   /** How long an unreadable gate of its stage is read again. */
   readonly gatePatienceMs: DurationMs | undefined;
+  /** The age at which runs without a limit of their own are given up now; absent where the teller does not know the settings. */
+  readonly maxRunningMs?: DurationMs | undefined;
   /** What the stopper of this daemon found left of the run that the job waits for, at its last try. */
   readonly remains?: string | undefined;
 }

@@ -9,7 +9,7 @@ import type { Store } from "../../store/store.ts";
 import type { DaemonServices } from "../services.ts";
 import type { JobFacts, SlotHolder, StoryFacts, WaitingFacts } from "./facts.ts";
 
-type Sources = Pick<DaemonServices, "store" | "registry" | "readiness" | "loops">;
+type Sources = Pick<DaemonServices, "store" | "registry" | "readiness" | "loops" | "settings">;
 
 /** As much as is looked at to name who is ahead, or who holds the slots; beyond it the story says "at least". */
 const lookMax = 1000;
@@ -75,7 +75,7 @@ async function gather({ subject, jobs, itemId, actions }: Gathered, sources: Sou
   };
 }
 
-async function factsOf(job: JobRow, { store, registry, loops }: Sources): Promise<JobFacts> {
+async function factsOf(job: JobRow, { store, registry, loops, settings }: Sources): Promise<JobFacts> {
   const runs = (await store.runs.ofJob(job.id)).toSorted((a, b) => a.attempt - b.attempt);
   return {
     job,
@@ -83,6 +83,7 @@ async function factsOf(job: JobRow, { store, registry, loops }: Sources): Promis
     waiting: job.state === "queued" ? await waitingOf(job, { store, registry }) : undefined,
     undeclared: undeclaredStageOf(job, registry),
     gatePatienceMs: registry.stageOfQueue(job.queue)?.stage.gatePatienceMs,
+    maxRunningMs: settings.read().reaper.maxRunningMs,
     remains: job.blockedBy === null ? undefined : (remainsOf(loops.snapshots())(job.id) ?? undefined),
   };
 }

@@ -132,7 +132,7 @@ function running(facts: JobFacts, story: StoryFacts): StoryLine[] {
   if (run.state === "exited") return exited(run, facts, story);
   return [
     now(`Attempt ${run.attempt} is at work${run.startedAt === null ? "" : ` for ${spanText(Math.max(0, story.now - run.startedAt))}`}.`),
-    ...limitLines(run, story),
+    ...limitLines(run, facts, story),
     ...(facts.undeclared === undefined ? [] : [next(outlivesItsStage(facts.undeclared))]),
     next(`If it fails, ${leftText(job)}.`),
   ];
@@ -166,10 +166,10 @@ function exited(run: RunRow, { gatePatienceMs }: JobFacts, { now: at }: StoryFac
 }
 
 /** When silence or age would end it: the numbers that the judge compares. */
-function limitLines({ attempt, limits, progressAt, startedAt }: RunRow, { now: at }: StoryFacts): StoryLine[] {
+function limitLines({ attempt, limits, progressAt, startedAt }: RunRow, facts: JobFacts, { now: at }: StoryFacts): StoryLine[] {
   if (startedAt === null) return [];
   const lines: StoryLine[] = [];
-  const { heartbeatTimeoutMs, timeoutMs, maxRunningMs } = limits;
+  const { heartbeatTimeoutMs, timeoutMs, maxRunningMs = facts.maxRunningMs } = limits;
   if (heartbeatTimeoutMs !== undefined) {
     const limit = progressAt === null ? addMs(startedAt, 2 * heartbeatTimeoutMs) : addMs(progressAt, heartbeatTimeoutMs);
     const silence =
@@ -177,6 +177,7 @@ function limitLines({ attempt, limits, progressAt, startedAt }: RunRow, { now: a
     lines.push(next(`Attempt ${attempt} ${silence}; silent until ${whenText(limit, at)}, it counts as hung.`, limit));
   }
   const [limitMs, what] = timeoutMs === undefined ? [maxRunningMs, "given up"] : [timeoutMs, "stopped as timed out"];
+  if (limitMs === undefined) return lines;
   const end = addMs(startedAt, limitMs);
   lines.push(next(`Not done by ${whenText(end, at)}, it is ${what}.`, end));
   return lines;

@@ -62,7 +62,7 @@ export const runWire = z.object({
   exitedAt: maybeInstant,
   endedAt: maybeInstant,
   process: processWire.nullable(),
-  limits: z.object({ timeoutMs: durationMs.optional(), heartbeatTimeoutMs: durationMs.optional(), maxRunningMs: durationMs }),
+  limits: z.object({ timeoutMs: durationMs.optional(), heartbeatTimeoutMs: durationMs.optional(), maxRunningMs: durationMs.optional() }),
   progressAt: maybeInstant,
   progress: anyJson,
   exitCode: z.int().nullable(),

@@ -167,7 +167,7 @@ create table runs (
   wrapper_start_time text,
   timeout_ms bigint,
   heartbeat_timeout_ms bigint,
-  max_running_ms bigint not null,
+  max_running_ms bigint,
   suspended_ms bigint not null default 0,
   progress_at bigint,
   progress text,

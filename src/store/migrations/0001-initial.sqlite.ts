@@ -184,7 +184,7 @@ create table runs (
   wrapper_start_time text,
   timeout_ms integer,
   heartbeat_timeout_ms integer,
-  max_running_ms integer not null,
+  max_running_ms integer,
   suspended_ms integer not null default 0,
   progress_at integer,
   progress text,

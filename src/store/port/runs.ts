@@ -20,8 +20,8 @@ export interface RunLimits {
   readonly timeoutMs?: DurationMs;
   /** 0h; absent: progress is not asked for. */
   readonly heartbeatTimeoutMs?: DurationMs;
-  /** 3. */
-  readonly maxRunningMs: DurationMs;
+  /** 3; absent: none of its own, and the threshold in force at each look is its ceiling. */
+  readonly maxRunningMs?: DurationMs;
 }
 
 /** The fence: which attempt, and which of its supervisors. */
@@ -244,6 +244,15 @@ export interface RunsStore {
   ): Promise<readonly RunId[]>;
   /** Moves `check_at` of runs that a judge left alone. Guarded by the epoch; late ones change nothing. */
   moveChecks(checks: readonly (Fence & { readonly checkAt: Instant })[]): Promise<void>;
+  /**
+   * Brings checks forward that were set under longer thresholds: of reserved runs, of started ones without a ceiling or timeout of their own,
+   * and of those that have exited. It never moves one back: a look that comes too early does that. Answers how many it moved.
+   */
+  bringChecksForward(thresholds: {
+    readonly startWithinMs: DurationMs;
+    readonly maxRunningMs: DurationMs;
+    readonly finalizeGraceMs: DurationMs;
+  }): Promise<number>;
   /** Live runs due at `now`, oldest check first. */
   listDue(options: { readonly now: Instant; readonly limit: number }): Promise<readonly LiveRun[]>;
   /** Live runs of these sessions, in (session, id) order after the cursor: what a dead process held. */

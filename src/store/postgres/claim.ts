@@ -113,12 +113,12 @@ export class ClaimPhase implements LanePhase<ClaimRequest, readonly ClaimedRun[]
       request.queues.map(({ name }) => name),
       limits.map(({ timeoutMs }) => timeoutMs ?? null),
       limits.map(({ heartbeatTimeoutMs }) => heartbeatTimeoutMs ?? null),
-      limits.map(({ maxRunningMs }) => maxRunningMs),
+      limits.map(({ maxRunningMs }) => maxRunningMs ?? null),
       limits.map((limit) => this.#checks.firstCheckAt(now, limit)),
       request.max,
       request.startNow,
       now,
-      addMs(now, this.#checks.startWithinMs),
+      addMs(now, this.#checks.startWithinMs()),
     ];
   }
 }

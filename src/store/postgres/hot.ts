@@ -1,6 +1,6 @@
 import { CompiledQuery, Kysely, PostgresDialect } from "kysely";
 import type { Instant } from "../../domain/time.ts";
-import { checkClaim, firstChecks } from "../claim-rules.ts";
+import { checkClaim, type FirstChecks, firstChecks } from "../claim-rules.ts";
 import type { Database } from "../database.ts";
 import type { Engine } from "../engine.ts";
 import { checkEnqueueGroup } from "../enqueue-groups.ts";
@@ -31,14 +31,14 @@ const triesMax = 4;
 const lostPageMax = 500;
 
 /** The hot verbs of the server engine. */
-export function createHot(outer: PostgresEngine): HotVerbs {
+export function createHot(outer: PostgresEngine, checks: FirstChecks = firstChecks): HotVerbs {
   const engine = plannedEngine(outer);
   const lanes = new Lanes({ target: outer.target, hint: (hints) => outer.hint(...hints) });
   const now = (): Instant => engine.now();
   const enqueue = lanes.addPhase(new EnqueuePhase(now));
   const settle = lanes.addPhase(new SettlePhase(now));
   const verb = lanes.addPhase(new VerbPhase());
-  const claim = lanes.addPhase(new ClaimPhase({ now, checks: firstChecks }));
+  const claim = lanes.addPhase(new ClaimPhase({ now, checks }));
   const beats = createRunBeats(engine, verb);
   const queueIds = new QueueIds(engine);
 
@@ -222,14 +222,13 @@ async function settleLostPage(engine: Engine, page: Parameters<RunsStore["settle
   const hints = new Set<StoreHint>();
   const answer = await engine.transaction(async (tx) => {
     const now = engine.now();
-    const lost = await lockLost(tx, { workerIds: page.workerIds, limit: limit + 1 });
+    const { lost, more } = await lockLost(tx, { workerIds: page.workerIds, limit });
     const { index, total } = page.event ?? { index: 0, total: await countLost(tx, page.workerIds) };
-    const settled = lost.slice(0, limit);
     const event = { ...page, now };
-    const ends = settled.map((facts, place) => ({ end: planLoss(facts, { index: index + place, total }, event), facts }));
+    const ends = lost.map((facts, place) => ({ end: planLoss(facts, { index: index + place, total }, event), facts }));
     await writeRunEnds(tx, ends, now);
     for (const { end } of ends) hintsOfEnd(end, hints);
-    return { settled: settled.length, more: lost.length > limit, event: { index: index + settled.length, total } };
+    return { settled: lost.length, more, event: { index: index + lost.length, total } };
   });
   if (hints.size > 0) engine.hint(...hints);
   return answer;

@@ -1,5 +1,6 @@
 import { CompiledQuery, sql } from "kysely";
 import pg from "pg";
+import type { FirstChecks } from "../claim-rules.ts";
 import { HintBoard } from "../hint-board.ts";
 import { postgresMigrations } from "../migrations/postgres.ts";
 import { checkSchema, type MigrationTarget, migrate } from "../migrator.ts";
@@ -19,6 +20,7 @@ export interface OpenPostgresOptions {
   readonly clock: StoreClock;
   readonly poolSize?: number;
   readonly readOnly?: boolean;
+  readonly checks?: FirstChecks;
 }
 
 export async function openPostgres(options: OpenPostgresOptions): Promise<Store> {
@@ -63,7 +65,7 @@ export async function openPostgres(options: OpenPostgresOptions): Promise<Store>
   return assembleStore({
     engine,
     hints,
-    hot: createHot(engine),
+    hot: createHot(engine, options.checks),
     release: async () => {
       serverClock?.stop();
       await channel.close();

@@ -182,7 +182,7 @@ function startsAsJson(runs: readonly StartRun[]): string {
       check_at: run.checkAt,
       timeout_ms: run.limits.timeoutMs ?? null,
       heartbeat_timeout_ms: run.limits.heartbeatTimeoutMs ?? null,
-      max_running_ms: run.limits.maxRunningMs,
+      max_running_ms: run.limits.maxRunningMs ?? null,
       ...processColumns(run.wrapper ?? null),
     })),
   );

@@ -66,6 +66,6 @@ function limitsOf(row: RowOf<"runs">): RunLimits {
   return {
     ...(row.timeout_ms === null ? {} : { timeoutMs: row.timeout_ms }),
     ...(row.heartbeat_timeout_ms === null ? {} : { heartbeatTimeoutMs: row.heartbeat_timeout_ms }),
-    maxRunningMs: row.max_running_ms,
+    ...(row.max_running_ms === null ? {} : { maxRunningMs: row.max_running_ms }),
   };
 }

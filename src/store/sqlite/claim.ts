@@ -159,7 +159,7 @@ export class ClaimPhase implements GroupPhase<ClaimRequest, readonly ClaimedRun[
     const { limits } = named;
     const firstRunId = this.#runIds.take(jobIds.length);
     const ids = `[${jobIds.join(",")}]`;
-    const checkAt = started ? this.#checks.firstCheckAt(now, limits) : addMs(now, this.#checks.startWithinMs);
+    const checkAt = started ? this.#checks.firstCheckAt(now, limits) : addMs(now, this.#checks.startWithinMs());
     this.#connection.prepare(flipJobs).run(firstRunId, started ? 1 : 0, ids);
     this.#connection
       .prepare(insertRuns)
@@ -174,7 +174,7 @@ export class ClaimPhase implements GroupPhase<ClaimRequest, readonly ClaimedRun[
         checkAt,
         limits.timeoutMs ?? null,
         limits.heartbeatTimeoutMs ?? null,
-        limits.maxRunningMs,
+        limits.maxRunningMs ?? null,
         queue.slot_key,
         ids,
       );

@@ -1,5 +1,5 @@
 import type { Instant } from "../../domain/time.ts";
-import { checkClaim, firstChecks } from "../claim-rules.ts";
+import { checkClaim, type FirstChecks, firstChecks } from "../claim-rules.ts";
 import { checkEnqueueGroup } from "../enqueue-groups.ts";
 import type { HotVerbs } from "../hot.ts";
 import { OpenCalls } from "../open-calls.ts";
@@ -10,6 +10,7 @@ import { type RunEndWriter, settleItems } from "../settle-items.ts";
 import { planLoss } from "../settle-plan.ts";
 import type { StoreHint } from "../store.ts";
 import { ClaimPhase } from "./claim.ts";
+import { ClaimLook } from "./claim-look.ts";
 import type { SqliteEngine } from "./engine.ts";
 import { EnqueuePhase } from "./enqueue.ts";
 import { GroupCommit, type GroupPhase } from "./group-commit.ts";
@@ -40,7 +41,7 @@ class VerbPhase implements GroupPhase<SyncVerb, unknown> {
 }
 
 /** The hot verbs of the embedded engine: one transaction per turn of the event loop, in the order insert, settle, other verbs, claim. */
-export function createHot(engine: SqliteEngine): HotVerbs {
+export function createHot(engine: SqliteEngine, checks: FirstChecks = firstChecks): HotVerbs {
   const { connection, runIds, now } = engine;
   const ends = new SqliteRunEnds(connection);
   const beats = new SqliteRunBeats({ connection, ends });
@@ -50,9 +51,7 @@ export function createHot(engine: SqliteEngine): HotVerbs {
   const settle = group.addPhase(settling);
   const joinVerb = group.addPhase(new VerbPhase(now));
   const verb = async <T>(body: (now: Instant, hints: Set<StoreHint>) => T): Promise<T> => (await joinVerb(body)) as T;
-  const claim = group.addPhase(
-    new ClaimPhase({ connection, runIds, now, checks: firstChecks, onSpecial: ({ runId }) => settling.special.add(runId) }),
-  );
+  const claim = group.addPhase(new ClaimPhase({ connection, runIds, now, checks, onSpecial: ({ runId }) => settling.special.add(runId) }));
   // Kysely's transaction is open on the one connection, so that these land in it.
   const writer: RunEndWriter = {
     facts: async (_tx, runId) => ends.facts(runId),
@@ -60,6 +59,7 @@ export function createHot(engine: SqliteEngine): HotVerbs {
     recordLate: async (_tx, late) => ends.recordLate(late),
   };
 
+  const look = new ClaimLook(connection);
   const calls = new OpenCalls();
   const watchReads = createWatchReads(connection);
   return {
@@ -76,7 +76,7 @@ export function createHot(engine: SqliteEngine): HotVerbs {
       listHeld: watchReads.listHeld,
       claim: async (request) => {
         checkClaim(request);
-        return request.max === 0 || request.queues.length === 0 ? [] : await claim(request);
+        return request.max === 0 || request.queues.length === 0 ? [] : await look.around(request, async () => await claim(request), []);
       },
       start: async (runs) => await verb((at, hints) => runs.map((run) => beats.start(run, at, hints))),
       settle: async (settlements) => {

@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import { CompiledQuery } from "kysely";
+import type { FirstChecks } from "../claim-rules.ts";
 import { StoreLockedError, StoreReadOnlyError } from "../errors.ts";
 import { HintBoard } from "../hint-board.ts";
 import { sqliteMigrations } from "../migrations/sqlite.ts";
@@ -19,6 +20,7 @@ export interface OpenSqliteOptions {
   readonly clock: StoreClock;
   readonly synchronous?: "full" | "normal";
   readonly lock?: boolean;
+  readonly checks?: FirstChecks;
 }
 
 /** Opens the embedded store for its one owner: lock, schema, clock. */
@@ -41,7 +43,7 @@ export async function openSqlite(options: OpenSqliteOptions): Promise<Store> {
     return assembleStore({
       engine,
       hints,
-      hot: createHot(engine),
+      hot: createHot(engine, options.checks),
       release: async () => {
         await connection.close();
         lock?.release();

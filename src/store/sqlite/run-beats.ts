@@ -58,7 +58,7 @@ export class SqliteRunBeats {
         run.checkAt,
         limits.timeoutMs ?? null,
         limits.heartbeatTimeoutMs ?? null,
-        limits.maxRunningMs,
+        limits.maxRunningMs ?? null,
         wrapper?.hostId ?? null,
         wrapper?.bootId ?? null,
         wrapper?.pidNamespace ?? null,
