@@ -47,6 +47,12 @@ export const errorCodes = {
   store_older: row(503, 8, false, "Run `wakeful migrate`, or start the daemon, which migrates."),
   store_corrupt: row(500, 8, false, "Keep the file, and restore the newest backup."),
   store_read_only: row(500, 8, false, "Check who owns the store's file and folder, and that the file system is mounted read-write."),
+  not_a_file: row(
+    500,
+    8,
+    true,
+    "Move away what lies at the path that the message names; a delivery or a look is repeated by itself, a start is for you to repeat.",
+  ),
   disk_full: row(507, 7, true, "Free space on the store's volume and repeat; nothing of the failed write is stored."),
 } as const satisfies Record<string, ErrorCodeRow>;
 

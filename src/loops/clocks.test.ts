@@ -1,6 +1,7 @@
-import { mkdirSync, readdirSync, statSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { makeFifo } from "../../test/support/fifo.ts";
 import { RepairWorld } from "../../test/support/repair-world.ts";
 import { tempDir } from "../../test/support/temp-dir.ts";
 import { asRunId, asWorkerId } from "../domain/ids.ts";
@@ -219,4 +220,23 @@ test("the disk's ballast is laid while there is room, freed when there is none, 
   });
   await broken.look();
   expect(told.at(-1)).toBe("store.degraded");
+});
+
+test("a link or a FIFO in the ballast's place is not written through, and holds nobody", async () => {
+  const dataDir = tempDir("ballast");
+  const path = join(dataDir, "ballast");
+  const told: EventName[] = [];
+  const emit = (name: EventName): void => void told.push(name);
+  const disk = new DiskWatch({ dataDir, minFreeBytes: 1, ballastBytes: 1000, emit, freeBytes: async () => 1e9 });
+  writeFileSync(join(dataDir, "precious"), "kept");
+  symlinkSync(join(dataDir, "precious"), path);
+  await disk.look();
+  expect(readFileSync(join(dataDir, "precious"), "utf8")).toBe("kept");
+  rmSync(path);
+  makeFifo(path);
+  await disk.look();
+  expect(told).toEqual(["store.degraded", "store.degraded"]);
+  rmSync(path);
+  for (let look = 0; look < 60; look++) await disk.look();
+  expect(statSync(path).size).toBe(1000);
 });

@@ -1,6 +1,8 @@
-import { open, rm, stat, statfs } from "node:fs/promises";
+import { constants } from "node:fs";
+import { lstat, rm, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { messageOf } from "../domain/errors.ts";
+import { openRegular } from "../processes/regular-file.ts";
 import type { Emit } from "../telemetry/events.ts";
 
 export interface DiskWatchOptions {
@@ -50,7 +52,7 @@ export class DiskWatch {
     const path = join(this.#options.dataDir, ballastName);
     this.#low = true;
     this.#ballastIn = 0;
-    const had = await stat(path).then(
+    const had = await lstat(path).then(
       (found) => found.size > 0,
       () => false,
     );
@@ -65,13 +67,15 @@ export class DiskWatch {
     this.#ballastIn -= 1;
     if (this.#ballastIn > 0) return;
     const path = join(dataDir, ballastName);
-    const there = await stat(path).catch(() => undefined);
+    const there = await lstat(path).catch(() => undefined);
     if (there?.size === ballastBytes) {
       this.#ballastIn = ballastEvery;
       return;
     }
-    const file = await open(path, "w", 0o600);
+    // Neither a FIFO nor a link that a command has put there may hold this look, or have another file overwritten.
+    const file = await openRegular(path, constants.O_WRONLY | constants.O_CREAT);
     try {
+      await file.truncate();
       // Not zeros, which some file systems store as nothing.
       const block = Buffer.alloc(Math.min(ballastBytes, 1_048_576), "wakeful ");
       for (let left = ballastBytes; left > 0; left -= block.length) await file.write(block, 0, Math.min(left, block.length));

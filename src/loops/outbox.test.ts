@@ -1,7 +1,12 @@
+import { rmSync } from "node:fs";
 import { expect, test } from "vitest";
+import { makeFifo } from "../../test/support/fifo.ts";
 import { type LoopWorld, loopWorld } from "../../test/support/loop-world.ts";
+import { tempDir } from "../../test/support/temp-dir.ts";
+import { alertsFile, createAlertDeliverer } from "../notify/alerts.ts";
 import type { Deliverer } from "../notify/deliverer.ts";
 import type { OutboxRow } from "../store/port/records.ts";
+import type { Emit } from "../telemetry/events.ts";
 import type { Loop } from "./loop.ts";
 import { createOutboxLoop, deliveriesMax, type OutboxDeps, redeliveryDelayMs } from "./outbox.ts";
 
@@ -50,6 +55,27 @@ test("a failed delivery is tried again later and later, and given up after ten w
   expect(waits).toEqual([1000, 2000, 4000, 8000, 16_000, 32_000, 64_000, 128_000, 256_000]);
   expect(world.eventsOf("outbox.dead_lettered")).toMatchObject([{ kind: "alert", key: "a", error: "receiver is down" }]);
   expect(await world.store.outbox.listDead(10)).toHaveLength(1);
+});
+
+test("a FIFO in the place of the file of alerts holds nobody: tried ten times, then given up with an event; moved away, the next is told", async () => {
+  const world = await loopWorld();
+  const file = alertsFile(tempDir("alerts"));
+  makeFifo(file);
+  const emit: Emit = (name, data) => {
+    world.events.push({ name, data });
+  };
+  const loop = loopOver(world, createAlertDeliverer({ emit, file, now: () => world.clock.now() }).deliver);
+  await put(world, "a");
+  for (let tries = 0; tries < deliveriesMax; tries++) {
+    await world.tick(loop);
+    world.clock.advance(300_000);
+  }
+  expect(world.eventsOf("outbox.dead_lettered")).toMatchObject([{ key: "a", error: expect.stringContaining("is not a regular file") }]);
+  expect(world.eventsOf("alert.raised")).toEqual([]);
+  rmSync(file);
+  await put(world, "b");
+  await world.tick(loop);
+  expect(world.eventsOf("alert.raised")).toMatchObject([{ cause: "b" }]);
 });
 
 test("waits grow with each failure, are bounded, and half of each is left to chance", () => {

@@ -1,5 +1,6 @@
-import { existsSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { expect, test } from "vitest";
+import { makeFifo } from "../../test/support/fifo.ts";
 import { tempDir } from "../../test/support/temp-dir.ts";
 import { asInstant } from "../domain/time.ts";
 import type { OutboxRow } from "../store/port/records.ts";
@@ -57,10 +58,29 @@ test("the file of alerts does not grow for ever", async () => {
   expect(readFileSync(file, "utf8")).toContain("alert 9");
 });
 
-test("a file that cannot be written fails the delivery before anything is told, so that it comes again", async () => {
+test.each<[string, (file: string) => void]>([
+  [
+    "a link",
+    (file) => {
+      writeFileSync(`${file}.target`, "");
+      symlinkSync(`${file}.target`, file);
+    },
+  ],
+  ["a FIFO", makeFifo],
+  ["a folder", mkdirSync],
+])("%s in the place of the file fails the delivery at once, before anything is told, so that it comes again", async (_what, make) => {
   const { raised, file, deliver } = world();
-  writeFileSync(`${file}.target`, "");
-  symlinkSync(`${file}.target`, file);
-  await expect(deliver(entry({ title: "x" }))).rejects.toThrow("ELOOP");
+  make(file);
+  await expect(deliver(entry({ title: "x" }))).rejects.toMatchObject({ code: "not_a_file", path: file });
   expect(raised).toEqual([]);
+  rmSync(file, { recursive: true });
+  await deliver(entry({ title: "x" }));
+  expect(raised).toHaveLength(1);
+});
+
+test("a folder in the place of the older file fails the delivery, and says which", async () => {
+  const { file, deliver } = world(100);
+  mkdirSync(`${file}.1`);
+  await deliver(entry({ title: "x".repeat(80) }));
+  await expect(deliver(entry({ title: "y".repeat(80) }))).rejects.toMatchObject({ code: "not_a_file", path: `${file}.1` });
 });

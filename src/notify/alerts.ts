@@ -1,9 +1,11 @@
 import { constants } from "node:fs";
-import { mkdir, open, rename } from "node:fs/promises";
+import { mkdir, rename } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Instant } from "../domain/time.ts";
+import { IrregularFileError, openRegular } from "../processes/regular-file.ts";
 import type { OutboxRow } from "../store/port/records.ts";
 import type { Emit } from "../telemetry/events.ts";
+import { hasCode } from "./atomic-file.ts";
 import type { Deliverer } from "./deliverer.ts";
 import { lstatOrUndefined } from "./file-moves.ts";
 
@@ -80,11 +82,22 @@ async function append({
 }): Promise<void> {
   await mkdir(dirname(file), { recursive: true, mode: 0o700 });
   const there = await lstatOrUndefined(file);
-  if (there !== undefined && Number(there.size) + line.length > fileBytesMax) await rename(file, `${file}.1`);
-  const handle = await open(file, constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
+  if (there?.isFile() === true && Number(there.size) + line.length > fileBytesMax) await moveAside(file);
+  // A command may have put a FIFO or a link there: neither may hold the outbox or lead it elsewhere.
+  const handle = await openRegular(file, constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT);
   try {
     await handle.appendFile(line);
   } finally {
     await handle.close();
+  }
+}
+
+async function moveAside(file: string): Promise<void> {
+  const older = `${file}.1`;
+  try {
+    await rename(file, older);
+  } catch (thrown) {
+    if (hasCode(thrown, "EISDIR", "ENOTEMPTY", "EEXIST")) throw new IrregularFileError(older, { cause: thrown });
+    throw thrown;
   }
 }

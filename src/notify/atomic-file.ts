@@ -54,7 +54,7 @@ export async function readSmallFile(path: string, bytesMax: number): Promise<Sma
 
 /** Makes a file's content, or the renames in a folder, survive a power cut. What cannot be synced (some network disks) is left to its own promises. */
 export async function syncToDisk(path: string): Promise<void> {
-  const opened = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+  const opened = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
     await opened.sync();
   } catch (thrown) {

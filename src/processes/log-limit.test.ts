@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { appendFileSync, closeSync, existsSync, openSync, readFileSync, statSync, writeFileSync, writeSync } from "node:fs";
+import { appendFileSync, closeSync, existsSync, openSync, readFileSync, statSync, symlinkSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { makeFifo } from "../../test/support/fifo.ts";
@@ -101,4 +101,14 @@ test("while a process keeps writing, the log stays bounded and whole, in order a
 
 test("a limit that leaves no room is refused", async () => {
   await expect(limitLog({ path: "/dev/null", maxBytes: 100 })).rejects.toThrow(RangeError);
+});
+
+test.each(["a link", "a FIFO"])("%s in a log's place is not followed, and holds nobody", async (what) => {
+  const dir = tempDir("limit");
+  const [path, other] = [join(dir, "log"), join(dir, "other")];
+  writeFileSync(other, "x".repeat(10_000));
+  if (what === "a link") symlinkSync(other, path);
+  else makeFifo(path);
+  await expect(limitLog({ path, maxBytes: 4096 })).rejects.toMatchObject({ code: "not_a_file" });
+  expect(statSync(other).size).toBe(10_000);
 });

@@ -1,5 +1,6 @@
-import { fstatSync, ftruncateSync, readSync, writeSync } from "node:fs";
-import { type FileHandle, open } from "node:fs/promises";
+import { constants, fstatSync, ftruncateSync, readSync, writeSync } from "node:fs";
+import type { FileHandle } from "node:fs/promises";
+import { openRegular } from "./regular-file.ts";
 
 export interface LimitLogOptions {
   /** A log whose writers append (O_APPEND). Absent is fine: nothing to do. */
@@ -37,7 +38,7 @@ export function cleanStart(tail: Uint8Array): number {
  *
  * The order keeps the loss small: while the copy is made the writers append behind it, and what they appended is copied too, until
  * nothing new came; only output of the few microseconds between that look and the cut can be lost. Repeated losses add up in the line.
- * Throws when the log cannot be read or written.
+ * Throws when the log cannot be read or written, or is no regular file (`not_a_file`).
  */
 export async function limitLog(options: LimitLogOptions): Promise<LimitedLog> {
   const { path, maxBytes } = options;
@@ -47,7 +48,7 @@ export async function limitLog(options: LimitLogOptions): Promise<LimitedLog> {
   if (!Number.isSafeInteger(keepBytes) || keepBytes < 0) throw new RangeError(`keepBytes must not be negative, got ${keepBytes}`);
   let handle: FileHandle;
   try {
-    handle = await open(path, "r+");
+    handle = await openRegular(path, constants.O_RDWR);
   } catch (error) {
     if (error instanceof Error && "code" in error && error.code === "ENOENT") return { truncated: false, droppedBytes: 0, sizeBytes: 0 };
     throw error;

@@ -166,7 +166,12 @@ describe.each(shellNames)("a wrapper on %s", (shell) => {
     const run = await commandRun({ tools, argv: ["sh", "-c", "exec ls -l /proc/self/fd/"] });
     await run.exit();
     const links = (await stdoutOf(run)).split("\n").filter((line) => line.includes(run.runDir));
-    expect(links.map((line) => line.split("/").at(-1)).toSorted()).toEqual(["alive", "input.json", "stderr.log", "stdout.log"]);
+    expect(links.map((line) => line.split("/").at(-1)).toSorted((a = "", b = "") => a.localeCompare(b))).toEqual([
+      "alive",
+      "input.json",
+      "stderr.log",
+      "stdout.log",
+    ]);
   });
 
   test("a command that cannot record itself is not executed and ends as nogo", async () => {

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { type FileHandle, mkdir, open, readFile, stat, writeFile } from "node:fs/promises";
+import { type FileHandle, mkdir, open, stat, writeFile } from "node:fs/promises";
 import type { Socket } from "node:net";
 import { messageOf } from "../domain/errors.ts";
 import type { RunId } from "../domain/ids.ts";
@@ -8,7 +8,7 @@ import { type CommandLimits, checkCommand, limitParameters } from "./command-lim
 import { RunDirectoryExistsError, WrapperStartError } from "./errors.ts";
 import { blankExitRecord } from "./exit-record.ts";
 import type { HostIdentity, ProcessIdentity } from "./identity.ts";
-import { parseIdentityRecord, runFiles } from "./run-files.ts";
+import { parseIdentityRecord, readStart, runFiles } from "./run-files.ts";
 import { commandText, wrapperText } from "./wrapper-text.ts";
 import type { WrapperTools } from "./wrapper-tools.ts";
 
@@ -100,7 +100,7 @@ function readyLine(control: Socket, exited: Promise<WrapperEnd>, timeoutMs: Dura
 /** Whatever the shell said before the command could say anything. */
 async function whatTheShellSaid(runDir: string): Promise<string> {
   try {
-    return (await readFile(runFiles(runDir).stderrLog, "utf8")).trim().slice(0, 500);
+    return ((await readStart(runFiles(runDir).stderrLog, 500))?.text ?? "").trim();
   } catch (error) {
     return `(its stderr cannot be read: ${messageOf(error)})`;
   }

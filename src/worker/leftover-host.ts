@@ -1,10 +1,11 @@
-import { open, readFile, rename, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { WorkerId } from "../domain/ids.ts";
 import type { DurationMs } from "../domain/time.ts";
 import { createProcessProbe, type HostIdentity, type ProcessIdentity, sameProcess } from "../processes/identity.ts";
 import { type Pause, timerPause } from "../processes/pause.ts";
 import type { ProcessTable } from "../processes/process-table.ts";
+import { readRegular, replaceFile } from "../processes/regular-file.ts";
 import { type HostRunsOptions, settleRunsOfHost } from "./host-runs.ts";
 
 /** Where a daemon notes which process runs its handlers, so that its successor can stop one that was left over. */
@@ -12,15 +13,7 @@ export const hostRecordPath = (dataDir: string): string => join(dataDir, "handle
 
 export async function writeHostRecord(dataDir: string, identity: ProcessIdentity): Promise<void> {
   const path = hostRecordPath(dataDir);
-  const draft = `${path}.new`;
-  const file = await open(draft, "w", 0o600);
-  try {
-    await file.writeFile(`${JSON.stringify(identity)}\n`);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(draft, path);
+  await replaceFile({ path, draft: `${path}.new`, text: `${JSON.stringify(identity)}\n` });
 }
 
 export async function removeHostRecord(dataDir: string): Promise<void> {
@@ -73,13 +66,8 @@ export async function stopLeftoverHost(options: LeftoverHostOptions): Promise<Le
 }
 
 async function readHostRecord({ dataDir, host }: LeftoverHostOptions): Promise<ProcessIdentity | undefined> {
-  let text: string;
-  try {
-    text = await readFile(hostRecordPath(dataDir), "utf8");
-  } catch (thrown) {
-    if (thrown instanceof Error && "code" in thrown && thrown.code === "ENOENT") return undefined;
-    throw thrown;
-  }
+  const text = await readRegular(hostRecordPath(dataDir));
+  if (text === undefined) return undefined;
   let read: unknown;
   try {
     read = JSON.parse(text);

@@ -1,5 +1,4 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { open, rename, writeFile } from "node:fs/promises";
 import { constants } from "node:os";
 import { formatDuration } from "../domain/durations.ts";
 import { isWakefulError, messageOf, WakefulError } from "../domain/errors.ts";
@@ -9,6 +8,7 @@ import { exitRecordBytes } from "../processes/exit-record.ts";
 import type { HostIdentity, ProcessIdentity } from "../processes/identity.ts";
 import { type Pause, timerPause } from "../processes/pause.ts";
 import type { ProcessTable } from "../processes/process-table.ts";
+import { replaceFile } from "../processes/regular-file.ts";
 import { runFiles } from "../processes/run-files.ts";
 import { cleanEnvironment, formatMarker, markerVariable, ownMarker } from "../processes/run-marker.ts";
 import { identityOf } from "../processes/strays.ts";
@@ -186,7 +186,9 @@ class SupervisedRun {
     if (sight.kind !== "seen") return;
     const process = identityOf(this.#host, sight.row);
     try {
-      await writeFile(runFiles(this.#run.runDir).command, identityRecord(this.#run.runId, process), { mode: 0o600, flush: true });
+      // Beside the command, which may do with its folder what it likes: a file that is replaced holds nobody, whatever lies there.
+      const { command } = runFiles(this.#run.runDir);
+      await replaceFile({ path: command, draft: `${command}.new`, text: identityRecord(this.#run.runId, process) });
       this.#unrecorded = process;
       await this.#api.recordCommand({ ...this.#ref(), process });
       this.#unrecorded = undefined;
@@ -201,14 +203,7 @@ class SupervisedRun {
     const files = runFiles(runDir);
     const record = `${runId} ${exitCode} ${this.#self.bootId}\n`;
     try {
-      const file = await open(files.exitDraft, "w", 0o600);
-      try {
-        await file.writeFile(record.padEnd(exitRecordBytes, " "));
-        await file.sync();
-      } finally {
-        await file.close();
-      }
-      await rename(files.exitDraft, files.exit);
+      await replaceFile({ path: files.exit, draft: files.exitDraft, text: record.padEnd(exitRecordBytes, " ") });
     } catch (thrown) {
       this.#say(`how the command ended could not be written to ${runDir}: ${messageOf(thrown)}`);
     }

@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { makeFifo } from "../../test/support/fifo.ts";
 import { tempDir } from "../../test/support/temp-dir.ts";
 import { asRunId } from "../domain/ids.ts";
 import { RunLogs } from "./run-logs.ts";
@@ -88,4 +89,14 @@ test("a log that cannot be written disturbs nobody, and a link in its place is n
   await logs.flush();
   expect(read(2)).toBe("kept\n(a log line that is a object)\n");
   expect(readFileSync(join(dataDir, "precious"), "utf8")).toBe("x");
+});
+
+test("a FIFO in a log's place holds no other log", async () => {
+  const { dataDir, logs, read } = setUp();
+  mkdirSync(join(dataDir, "runs", "1"), { recursive: true });
+  makeFifo(join(dataDir, "runs", "1", "stdout.log"));
+  logs.log(run(1), "lost");
+  logs.log(run(2), "kept");
+  await logs.flush();
+  expect(read(2)).toBe("kept\n");
 });

@@ -1,8 +1,9 @@
 import { constants } from "node:fs";
-import { mkdir, open } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import type { RunId } from "../domain/ids.ts";
 import type { DurationMs } from "../domain/time.ts";
 import { limitLog } from "../processes/log-limit.ts";
+import { openRegular } from "../processes/regular-file.ts";
 import { runFiles } from "../processes/run-files.ts";
 import { type DataPaths, runDirOf } from "./run-paths.ts";
 
@@ -82,7 +83,7 @@ export class RunLogs {
     const runDir = runDirOf(this.#options.paths, runId);
     await mkdir(runDir, { recursive: true, mode: 0o700 });
     const path = runFiles(runDir).stdoutLog;
-    const file = await open(path, constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
+    const file = await openRegular(path, constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT);
     let size: number;
     try {
       await file.appendFile(`${log.text}${noteOfDropped(log)}`);

@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { makeFifo } from "../../test/support/fifo.ts";
 import { StoreTestClock } from "../../test/support/stores.ts";
 import { tempDir } from "../../test/support/temp-dir.ts";
 import { openStore } from "../store/open-store.ts";
@@ -66,5 +67,15 @@ test("a damaged file is refused with what to do about it, and counts nothing", a
     }
     writeFileSync(file, "1\n");
     expect(await countStart(dataDir, store.upkeep)).toMatchObject({ startSeq: 2 });
+  });
+});
+
+test("a FIFO in the file's place is told at once, and one in the draft's place goes", async () => {
+  await withStore(async (store, dataDir, file) => {
+    makeFifo(`${file}.new`);
+    expect(await countStart(dataDir, store.upkeep)).toMatchObject({ startSeq: 1 });
+    rmSync(file);
+    makeFifo(file);
+    await expect(countStart(dataDir, store.upkeep)).rejects.toMatchObject({ code: "not_a_file" });
   });
 });

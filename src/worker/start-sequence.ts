@@ -1,6 +1,6 @@
-import { open, readFile, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { WakefulError } from "../domain/errors.ts";
+import { readRegular, replaceFile } from "../processes/regular-file.ts";
 import type { UpkeepStore } from "../store/port/upkeep.ts";
 
 /**
@@ -13,23 +13,12 @@ export async function countStart(
 ): Promise<{ readonly startSeq: number; readonly epochRaised: boolean }> {
   const path = join(dataDir, "start");
   const counted = await upkeep.recordStart(await readStart(path));
-  const draft = `${path}.new`;
-  const file = await open(draft, "w", 0o600);
-  try {
-    await file.writeFile(`${counted.startSeq}\n`);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(draft, path);
+  await replaceFile({ path, draft: `${path}.new`, text: `${counted.startSeq}\n` });
   return counted;
 }
 
 async function readStart(path: string): Promise<number | undefined> {
-  const text = await readFile(path, "utf8").catch((thrown: unknown) => {
-    if (thrown instanceof Error && "code" in thrown && thrown.code === "ENOENT") return undefined;
-    throw thrown;
-  });
+  const text = await readRegular(path);
   if (text === undefined) return undefined;
   const value = Number(text.trim());
   if (!/^\d{1,15}\n?$/.test(text)) {

@@ -1,0 +1,78 @@
+import { constants } from "node:fs";
+import { type FileHandle, open, rename, rm } from "node:fs/promises";
+import { WakefulError } from "../domain/errors.ts";
+
+/** Something lies where a regular file is expected: a FIFO, a link, a folder, a device. Nothing was read, written or followed. */
+export class IrregularFileError extends WakefulError {
+  override readonly name = "IrregularFileError";
+  readonly path: string;
+
+  constructor(path: string, options?: ErrorOptions) {
+    super("not_a_file", `${path} is not a regular file (but a folder, a FIFO, a link or the like): move it away.`, {
+      ...options,
+      details: { path },
+    });
+    this.path = path;
+  }
+}
+
+/** A link, a folder, a FIFO that nobody reads or a socket. */
+const irregularCodes: ReadonlySet<unknown> = new Set(["ELOOP", "EISDIR", "ENXIO"]);
+
+/**
+ * Opens a file in a folder that commands can write as well: a FIFO that one has put there does not hold us, and a link leads us nowhere.
+ *
+ * @param flags - of `open(2)`, without `O_TRUNC`, which would empty what is not known yet.
+ * @param mode - for a file that is made. Default: 0600.
+ * @throws IrregularFileError (`not_a_file`) for anything but a regular file; else what the file system says.
+ */
+export async function openRegular(path: string, flags: number, mode = 0o600): Promise<FileHandle> {
+  let file: FileHandle;
+  try {
+    file = await open(path, flags | constants.O_NOFOLLOW | constants.O_NONBLOCK, mode);
+  } catch (thrown) {
+    if (thrown instanceof Error && "code" in thrown && irregularCodes.has(thrown.code))
+      throw new IrregularFileError(path, { cause: thrown });
+    throw thrown;
+  }
+  if ((await file.stat()).isFile()) return file;
+  await file.close();
+  throw new IrregularFileError(path);
+}
+
+/** The text of a file that is there or not: undefined when it is not. @throws as `openRegular`. */
+export async function readRegular(path: string): Promise<string | undefined> {
+  let file: FileHandle;
+  try {
+    file = await openRegular(path, constants.O_RDONLY);
+  } catch (thrown) {
+    if (thrown instanceof Error && "code" in thrown && thrown.code === "ENOENT") return undefined;
+    throw thrown;
+  }
+  try {
+    return await file.readFile("utf8");
+  } finally {
+    await file.close();
+  }
+}
+
+/** Replaces a file by `text`, through `draft` beside it: readers see the old one or the new one, whole and on disk. What lies at `draft` goes. */
+export async function replaceFile({
+  path,
+  draft,
+  text,
+}: {
+  readonly path: string;
+  readonly draft: string;
+  readonly text: string;
+}): Promise<void> {
+  await rm(draft, { recursive: true, force: true });
+  const file = await open(draft, "wx", 0o600);
+  try {
+    await file.writeFile(text);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(draft, path);
+}
