@@ -225,7 +225,7 @@ export class RepairWorld {
     });
     const runner = new LoopRunner(reaper, { intervalMs: 50 }, { now, monoNow: () => clock.now(), random: () => 0.5, emit });
     const workers = new WorkerReaper({
-      store: { runs: seen.runs, workers: seen.workers, now },
+      store: { runs: seen.runs, workers: seen.workers, capabilities: this.store.capabilities, now },
       probe,
       host,
       registry,

@@ -18,19 +18,33 @@ const factJoins = "join jobs j on j.id = r.job_id join queues q on q.id = j.queu
 /** Jobs before runs, in the order of their keys, as every writer locks them. */
 const factsOfRuns = `select ${factColumns} from runs r ${factJoins} where r.id = any($1::bigint[]) order by j.id for update of j, r`;
 
-/** Live handler runs and unstarted runs of plain jobs that these sessions hold. Rows that somebody else is settling are left to him. */
+/**
+ * Live handler runs and unstarted runs of plain jobs that these sessions hold, session by session in the order of the index of what a
+ * session holds: with small tables the planner would else rather read the live runs of all sessions.
+ */
+const lostOf = (limit: string): string => `
+  select r.id from unnest($1::bigint[]) s (id) cross join lateral (
+    select id, job_id from runs
+    where worker_id = s.id and ended_at is null and (kind = 'handler' or state = 'reserved') and state <> 'exited' order by claim_seq, id) r
+  join jobs j on j.id = r.job_id where j.item_id is null ${limit}`;
+
+/**
+ * A page of them. Rows that somebody else is settling are left to him. It is picked first and ends with its limit, and is sorted and locked
+ * after that: sorting first would read all that the sessions hold for each page. The second look at a run names its states, so that no
+ * index of live runs serves it but the key.
+ */
 const factsOfLost = `
-  select ${factColumns},
+  with picked as materialized (${lostOf("limit $2")})
+  select ${factColumns}, (select count(*)::integer from picked) as picked,
     (select count(*)::integer from runs p where p.job_id = r.job_id and p.attempt < r.attempt and p.by_session_death and p.attempt > coalesce(
       (select b.attempt from runs b where b.job_id = r.job_id and b.attempt < r.attempt and b.outcome not in ('never_started', 'released')
        order by b.attempt desc limit 1), 0)) as "neverStartedDeaths"
   from runs r ${factJoins}
-  where r.worker_id = any($1::bigint[]) and r.ended_at is null and (r.kind = 'handler' or r.state = 'reserved') and r.state <> 'exited' and j.item_id is null
-  order by j.id limit $2 for update of j, r skip locked`;
+  where r.id = any(array(select id from picked)) and r.worker_id = any($1::bigint[]) and (r.kind = 'handler' or r.state = 'reserved')
+    and r.state in ('reserved', 'started') and j.item_id is null
+  order by j.id for update of j, r skip locked`;
 
-const countOfLost = `
-  select count(*)::integer as n from runs r join jobs j on j.id = r.job_id
-  where r.worker_id = any($1::bigint[]) and r.ended_at is null and (r.kind = 'handler' or r.state = 'reserved') and r.state <> 'exited' and j.item_id is null`;
+const countOfLost = `select count(*)::integer as n from (${lostOf("")}) l`;
 
 /** All ends of a transaction in one statement; every row that it touches was locked when its facts were read. */
 const writeEnds = `
@@ -82,12 +96,15 @@ export async function lockFacts(tx: Transaction<Database>, runIds: readonly RunI
   return new Map((rows as RunFacts[]).map((facts) => [facts.runId, facts]));
 }
 
+/** At most `limit` lost runs, locked. `more`: the sessions hold others, and it is worth while to ask for them now. */
 export async function lockLost(
   tx: Transaction<Database>,
-  options: { readonly workerIds: readonly WorkerId[]; readonly limit: number },
-): Promise<readonly LostRun[]> {
-  const { rows } = await tx.executeQuery(CompiledQuery.raw(factsOfLost, [options.workerIds, options.limit]));
-  return rows as LostRun[];
+  { workerIds, limit }: { readonly workerIds: readonly WorkerId[]; readonly limit: number },
+): Promise<{ readonly lost: readonly LostRun[]; readonly more: boolean }> {
+  // One row more than the page tells whether there is another page.
+  const { rows } = await tx.executeQuery(CompiledQuery.raw(factsOfLost, [workerIds, limit + 1]));
+  const lost = rows as readonly (LostRun & { readonly picked: number })[];
+  return { lost: lost.slice(0, limit), more: (lost[0]?.picked ?? 0) > limit };
 }
 
 export async function countLost(tx: Transaction<Database>, workerIds: readonly WorkerId[]): Promise<number> {
