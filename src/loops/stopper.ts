@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { messageOf } from "../domain/errors.ts";
 import type { HostId, JobId } from "../domain/ids.ts";
 import { addMs, type DurationMs, type Instant } from "../domain/time.ts";
@@ -36,6 +37,7 @@ export interface StopperDeps {
 
 const pageSize = 200;
 const atOnce = 50;
+const listenersOfOthersMax = 10;
 /** How soon a survivor is tried again. */
 const againMs: DurationMs = 5000;
 
@@ -79,6 +81,8 @@ export class Stopper implements Loop {
     for (const jobId of this.#remains.keys()) if (!present.has(jobId)) this.#remains.delete(jobId);
     const would: string[] = [];
     this.#aliveWorkers = undefined;
+    // Each stop that is under way waits on this one signal; Node takes more than ten listeners of one for a leak.
+    setMaxListeners(atOnce + listenersOfOthersMax, context.signal);
     for (const job of blocked) {
       if (this.#stopping.has(job.jobId) || (this.#retryAt.get(job.jobId) ?? 0) > context.now) continue;
       if (context.dryRun) {
