@@ -4,7 +4,7 @@ import { withoutPassword } from "./config/postgres-url.ts";
 import { type StopMode, type StopReport, stopDaemon } from "./daemon/stop-daemon.ts";
 import { messageOf, WakefulError } from "./domain/errors.ts";
 import type { RunId } from "./domain/ids.ts";
-import { asInstant } from "./domain/time.ts";
+import { asInstant, seconds } from "./domain/time.ts";
 import { version } from "./domain/version.ts";
 import { type RunningServer, startServer } from "./http/server.ts";
 import { openTokens } from "./http/tokens.ts";
@@ -65,6 +65,8 @@ export interface Daemon {
   readonly startSeq: number;
   /** Ends within 10 s, save for the work that `drain` waits for and `interrupt` stops. Never rejects. */
   stop(mode: StopMode): Promise<StopReport>;
+  /** While it stops: kills what is being stopped, its handlers too. Resolves when it has stopped, at the latest 3 s past the kill grace. Never rejects. */
+  kill(): Promise<void>;
 }
 
 /**
@@ -362,6 +364,7 @@ async function start(
   emit("daemon.started", { startSeq, pid: process.pid, version, listen: server.url });
 
   const { url, socketPath } = server;
+  let stopped: Promise<unknown> | undefined;
   return {
     url,
     socketPath,
@@ -369,7 +372,7 @@ async function start(
     startSeq,
     stop: async (mode) => {
       ready = false;
-      return await stopDaemon(mode, {
+      const stopping = stopDaemon(mode, {
         session,
         handlers: hostProcess,
         worker,
@@ -381,6 +384,18 @@ async function start(
         mono: () => clock.mono(),
         stopWithinMs: stopWithinMs(),
       });
+      stopped = stopping;
+      return await stopping;
+    },
+    kill: async () => {
+      repairs.hurry();
+      for (const { pid } of optional(hostProcess?.identity())) table.signal(pid, "SIGKILL");
+      let limit: NodeJS.Timeout | undefined;
+      const bound = new Promise((resolve) => {
+        limit = setTimeout(resolve, config.stop.killGraceMs + seconds(3));
+      });
+      await Promise.race([stopped, bound]);
+      clearTimeout(limit);
     },
   };
 }

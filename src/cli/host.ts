@@ -30,6 +30,8 @@ export interface StoppableDaemon {
    * be done in order: steps that did not end in their time, and steps that failed.
    */
   stop(mode: "leave" | "drain" | "interrupt"): Promise<{ readonly late: readonly string[]; readonly failed: readonly string[] }>;
+  /** While it stops: what is being stopped is killed. Resolves when it has stopped, or when the kill grace is over; never rejects. */
+  kill(): Promise<void>;
 }
 
 export type StopSignal = "SIGTERM" | "SIGINT" | "SIGHUP";

@@ -224,14 +224,24 @@ test("a stop that left a step behind names it and exits with a code of its own",
   expect(err).toMatch(/without waiting any longer for this step: close the API[\s\S]*say goodbye: the connection is gone/);
 });
 
-test("an impatient second INT ends at once", async () => {
+test.each([
+  ["a second INT kills what is being stopped, and leaves then", ["SIGINT", "SIGINT"], { killEnds: true }, ["interrupt", "kill"]],
+  ["a third INT leaves at once, whatever is left", ["SIGINT", "SIGINT", "SIGINT"], { killEnds: false }, ["interrupt", "kill"]],
+  ["an INT after TERM leaves at once, and what TERM left alive lives on", ["SIGTERM", "SIGINT"], { killEnds: false }, ["leave"]],
+] as const)("%s", async (_, signals, { killEnds }, asked) => {
   const serving = fakeServing();
-  const startDaemon = async () => ({ url: "http://x", socketPath: null, stop: () => new Promise<never>(() => undefined) });
+  const seen: string[] = [];
+  const never = () => new Promise<never>(() => undefined);
+  const startDaemon = async () => ({
+    url: "http://x",
+    socketPath: null,
+    stop: (mode: string) => (seen.push(mode), never()),
+    kill: () => (seen.push("kill"), killEnds ? Promise.resolve() : never()),
+  });
   const running = cli(["up"], { cwd: tempDir("cli"), host: { ...serving.host, startDaemon } });
   await serving.started;
-  serving.send("SIGINT");
-  serving.send("SIGINT");
-  expect((await running).code).toBe(130);
+  for (const signal of signals) serving.send(signal);
+  expect([(await running).code, seen]).toEqual([130, asked]);
 });
 
 test("a configuration with mistakes starts nothing and exits with 2, naming line and value", async () => {

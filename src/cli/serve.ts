@@ -3,6 +3,8 @@ import type { CliHost, StoppableDaemon, StopSignal } from "./host.ts";
 /** Ended, though not everything could be: the steps of the stop that did not end in time are named. */
 export const lateStopExitCode = 9;
 
+const impatientExitCode = 130;
+
 export interface ServeRequest {
   readonly daemon: StoppableDaemon;
   readonly host: Pick<CliHost, "onSignal" | "output">;
@@ -11,28 +13,39 @@ export interface ServeRequest {
 }
 
 /**
- * Stays until the daemon has stopped. TERM leaves running commands for the next daemon (or waits for them), INT stops them, and whoever
- * is impatient says it twice.
+ * Stays until the daemon has stopped. TERM leaves running commands for the next daemon (or waits for them), INT stops them, a second
+ * one kills what is being stopped, and the next one leaves whatever is left.
  */
 export async function serveUntilStopped({ daemon, host, drain }: ServeRequest): Promise<number> {
   const { output } = host;
-  let stopping: Promise<void> | undefined;
+  let mode: "interrupt" | "drain" | "leave" | undefined;
+  let killing = false;
   return new Promise((resolve) => {
-    const stop = (signal: StopSignal): void => {
-      if (stopping !== undefined) {
-        output.err(signal === "SIGINT" ? "Stopping at once; what is left behind is taken up by the next start." : "Stopping already.");
-        if (signal === "SIGINT") resolve(130);
+    const hurry = (): void => {
+      if (mode === "interrupt" && !killing) {
+        killing = true;
+        output.err("Killing what is being stopped (once more: leave at once).");
+        void daemon.kill().then(() => resolve(impatientExitCode));
         return;
       }
-      const mode = signal === "SIGINT" ? "interrupt" : drain ? "drain" : "leave";
+      output.err("Leaving at once; what is left behind is taken up by the next start.");
+      resolve(impatientExitCode);
+    };
+    const stop = (signal: StopSignal): void => {
+      if (mode !== undefined) {
+        if (signal === "SIGINT") hurry();
+        else output.err("Stopping already.");
+        return;
+      }
+      mode = signal === "SIGINT" ? "interrupt" : drain ? "drain" : "leave";
       output.err(
         {
-          interrupt: "Stopping, running commands too (once more: at once).",
+          interrupt: "Stopping, running commands too (once more: kill them).",
           drain: "Stopping when running work is done.",
           leave: "Stopping; running commands go on and are taken up by the next start.",
         }[mode],
       );
-      stopping = daemon
+      void daemon
         .stop(mode)
         .then(
           ({ late, failed }) => {
@@ -47,7 +60,7 @@ export async function serveUntilStopped({ daemon, host, drain }: ServeRequest): 
         )
         .then((code) => {
           for (const off of offs) off();
-          resolve(code);
+          resolve(killing ? impatientExitCode : code);
         });
     };
     const offs = (["SIGTERM", "SIGINT", "SIGHUP"] as const).map((signal) => host.onSignal(signal, () => stop(signal)));

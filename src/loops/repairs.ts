@@ -73,6 +73,8 @@ export interface Repairs {
   start(): void;
   /** Stops what is blocked now and resolves when it is proved stopped, or after `timeoutMs`. */
   stopBlocked(timeoutMs: DurationMs): Promise<void>;
+  /** What is being stopped, and what will be, is killed without its grace. */
+  hurry(): void;
   stop(): Promise<void>;
 }
 
@@ -268,6 +270,7 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
       ]);
       clearTimeout(limit);
     },
+    hurry: () => stopper.hurry(),
     stop: async () => {
       stopWatch?.();
       stopHints?.();

@@ -56,6 +56,7 @@ export class Stopper implements Loop {
   /** Asked for at most once per tick. */
   #aliveWorkers: ReturnType<Store["workers"]["listAlive"]> | undefined;
   #stoppedTotal = 0;
+  readonly #hurry = new AbortController();
 
   constructor(deps: StopperDeps) {
     this.#deps = deps;
@@ -67,6 +68,11 @@ export class Stopper implements Loop {
 
   details(): Readonly<Record<string, unknown>> {
     return { stoppedTotal: this.#stoppedTotal, stopping: this.#stopping.size, remains: Object.fromEntries(this.#remains) };
+  }
+
+  /** From now on nothing is given time to end by itself: a person has asked twice. */
+  hurry(): void {
+    this.#hurry.abort();
   }
 
   async idle(): Promise<void> {
@@ -158,6 +164,7 @@ export class Stopper implements Loop {
       killGraceMs,
       shielded: shielded(),
       signal: context.signal,
+      hurry: this.#hurry.signal,
       ...(command === undefined || isWrapper ? {} : { command }),
       ...(wrapper === undefined ? {} : { wrapper }),
     });

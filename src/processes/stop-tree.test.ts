@@ -2,6 +2,7 @@ import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { type CommandRun, type CommandRunOptions, commandRun, shellNames, toolsOf } from "../../test/support/command-run.ts";
+import { present } from "../../test/support/present.ts";
 import { until } from "../../test/support/until.ts";
 import { systemClock } from "../runtime/clock.ts";
 import type { ProcessIdentity } from "./identity.ts";
@@ -43,6 +44,16 @@ const frozen = (run: CommandRun, identity: ProcessIdentity): boolean => {
   const sight = run.tree.table.look(identity.pid);
   return sight.kind === "seen" && isFrozen(sight.row);
 };
+
+test("in a hurry the grace is over at once, also when the hurry comes in the middle of it", async () => {
+  const tools = present((await Promise.all(shellNames.map(toolsOf))).find((found) => found !== undefined));
+  const run = await readyRun({ tools, argv: ["sh", "-c", "trap '' TERM; : > ready; while :; do sleep 60; done"] });
+  const hurry = new AbortController();
+  const stopping = stop(run, { stopGraceMs: 3_600_000, hurry: hurry.signal });
+  hurry.abort();
+  expect(await stopping).toMatchObject({ stopped: true });
+  expect(isAlive(run, run.self)).toBe(false);
+});
 
 describe.each(shellNames)("a run under %s", (shell) => {
   test("ends by TERM to its group; the wrapper is left to record it", async () => {

@@ -17,6 +17,8 @@ export interface StopTreeOptions extends RunTree {
   readonly pause?: Pause;
   /** From TERM to KILL. Default 5000; 0 kills at once. */
   readonly stopGraceMs?: DurationMs;
+  /** Once it is aborted the grace is over: somebody is in a hurry. */
+  readonly hurry?: AbortSignal;
   /** From KILL to giving up. Default 2000. */
   readonly killGraceMs?: DurationMs;
   /** With it the life pipe is asked too, at the end: while it is held the run is not stopped, whatever the pids say. */
@@ -60,7 +62,7 @@ const pollMsMax = 50;
  * not be signalled is a survivor.
  */
 export async function stopTree(options: StopTreeOptions): Promise<StopResult> {
-  const { clock, pause = timerPause, stopGraceMs = 5000, killGraceMs = 2000, runDir, files = systemOpenFiles(), signal } = options;
+  const { clock, pause = timerPause, stopGraceMs = 5000, killGraceMs = 2000, runDir, files = systemOpenFiles(), signal, hurry } = options;
   const signaller = new TreeSignaller(options);
   const hidden = runDir === undefined ? undefined : new HiddenSearch(options, { runDir, files, mono: () => clock.mono() });
   const beganAt = clock.mono();
@@ -72,7 +74,7 @@ export async function stopTree(options: StopTreeOptions): Promise<StopResult> {
 
   for (;;) {
     left = signaller.members();
-    const killing = tookMs() - termAfterMs >= stopGraceMs;
+    const killing = hurry?.aborted === true || tookMs() - termAfterMs >= stopGraceMs;
     if (left.length === 0) {
       if (runDir !== undefined) lifePipe = await probeLifePipe(runDir);
       // Held with nobody to be seen: most often the wrapper, which is writing the exit record at this moment.

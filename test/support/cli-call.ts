@@ -88,6 +88,7 @@ export function fakeServing(report: Awaited<ReturnType<StoppableDaemon["stop"]>>
       stopped.push(mode);
       return report;
     },
+    kill: async () => void stopped.push("kill"),
   };
   return {
     stopped,
