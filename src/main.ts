@@ -226,7 +226,7 @@ async function start(
       recoverySpreadMs: config.recovery.recoverySpreadMs,
       checks: { ...checks, finalizeGraceMs: () => live.read().reaper.finalizeGraceMs },
       mayClaim: () => mayClaim(handlersName),
-      onRenewed: ({ workerId, held, claimSeqReceived }) => repairs.presence.heard(workerId, { at: store.now(), held, claimSeqReceived }),
+      onRenewed: (renewal) => repairs.renewals.heard(renewal),
       onDeath: () => {
         repairs.loops.wake("worker-reaper");
         repairs.loops.wake("stopper");
@@ -254,7 +254,7 @@ async function start(
     newId: newClientId,
     renewMs: config.worker.renewMs,
     finalizeGraceMs: () => live.read().reaper.finalizeGraceMs,
-    onRenewed: ({ workerId, ...heard }) => repairs.presence.heard(workerId, { at: store.now(), ...heard }),
+    onRenewed: (renewal) => repairs.renewals.heard(renewal),
     emit,
   });
   const metrics = createMetrics({
@@ -311,7 +311,7 @@ async function start(
     claimSeqReceived: () => worker.claimSeqReceived,
     onLost: (runId) => worker.lose(runId),
     onNewSession: (workerId) => worker.changeSession(workerId),
-    onRenewed: ({ workerId, ...heard }) => repairs.presence.heard(workerId, { at: store.now(), ...heard }),
+    onRenewed: (renewal) => repairs.renewals.heard(renewal),
     emit,
   });
   undo.push(() => session.close());

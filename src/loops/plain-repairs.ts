@@ -21,6 +21,7 @@ import { LoopSet } from "./loop-set.ts";
 import { createLoopsWatch } from "./loops-watch.ts";
 import { PresenceBook } from "./presence-book.ts";
 import { Pulse } from "./pulse.ts";
+import { RenewalListener } from "./renewal-listener.ts";
 import { RunObserver } from "./run-evidence.ts";
 import { createSchedulerLoop, schedulerIntervalMs } from "./scheduler.ts";
 import { Stopper } from "./stopper.ts";
@@ -69,6 +70,7 @@ export function createPlainRepairs(deps: PlainRepairsDeps): PlainRepairs {
   const alert = alertsThrough({ outbox: deps.store.outbox, emit, tellsHere: true });
   const watcher = new Watcher(newVantage(), { emit, alert });
   const presence = new PresenceBook();
+  const renewals = new RenewalListener({ store, presence, emit, wakeJobReaper: () => loops.wake("job-reaper") });
   const clockWatch = new ClockWatch({ host: clock, hostId: host.hostId, store, watcher, emit, periodMs: loopMs });
 
   const endRun = async (run: LiveRun, message: string): Promise<boolean> => {
@@ -137,7 +139,7 @@ export function createPlainRepairs(deps: PlainRepairsDeps): PlainRepairs {
     },
     heard: (workerId, { held, claimSeqReceived }) => {
       own.add(workerId);
-      presence.heard(workerId, { at: store.now(), held, claimSeqReceived });
+      renewals.heard({ workerId, held, claimSeqReceived });
     },
     start: () => {
       stopWatch = pulse.each(watch);

@@ -31,6 +31,7 @@ import { createOutboxLoop } from "./outbox.ts";
 import { PresenceBook } from "./presence-book.ts";
 import type { Pulse } from "./pulse.ts";
 import { createReconcilerLoop } from "./reconciler.ts";
+import { RenewalListener } from "./renewal-listener.ts";
 import { createRetentionLoop } from "./retention.ts";
 import { RunObserver } from "./run-evidence.ts";
 import { createSchedulerLoop, schedulerIntervalMs } from "./scheduler.ts";
@@ -66,6 +67,8 @@ export interface RepairsDeps {
 export interface Repairs {
   readonly loops: LoopSet;
   readonly presence: PresenceBook;
+  /** Hears what the sessions of this daemon say of themselves. */
+  readonly renewals: RenewalListener;
   readonly disk: DiskWatch;
   readonly watcher: Watcher;
   /** Processes of the sessions that were alive at the last look, this daemon's and others'. */
@@ -93,6 +96,7 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
     { emit, alert },
   );
   const presence = new PresenceBook();
+  const renewals = new RenewalListener({ store, presence, emit, wakeJobReaper: () => loops.wake("job-reaper") });
   const disk = new DiskWatch({
     dataDir: config.dataDir,
     minFreeBytes: config.disk.minFreeBytes,
@@ -250,6 +254,7 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
   return {
     loops,
     presence,
+    renewals,
     disk,
     watcher,
     sessions: () => workerReaper.sessions(),

@@ -14,7 +14,7 @@ import { lostTo, takenOver } from "./settle-plan.ts";
 /** The verbs of runs that happen a few times in a command's life: written once, each in a transaction of its own. */
 export type RunVerbs = Pick<
   RunsStore,
-  "recordProcess" | "recordExit" | "recordGatePending" | "takeOver" | "clearBlocks" | "addSuspend" | "bringChecksForward"
+  "recordProcess" | "recordExit" | "recordGatePending" | "takeOver" | "clearBlocks" | "addSuspend" | "bringChecksForward" | "checkUnheld"
 >;
 
 const idsPerStatement = 500;
@@ -41,6 +41,7 @@ export function createRunVerbs(engine: Engine): RunVerbs {
         return answer;
       });
     },
+    checkUnheld: async (session) => await checkUnheld(engine, session),
     bringChecksForward: async (thresholds) => await engine.transaction(async (tx) => await bringChecksForward(engine, tx, thresholds)),
     takeOver: async (run) => {
       const ownerEpoch = await engine.transaction(async (tx) => await takeOver(engine, tx, run));
@@ -67,6 +68,41 @@ export function createRunVerbs(engine: Engine): RunVerbs {
       });
     },
   };
+}
+
+/** A renewal comes every few seconds from each session, and nearly always finds nothing: it only reads then. */
+async function checkUnheld(engine: Engine, { workerId, held, claimSeqReceived }: Parameters<RunsStore["checkUnheld"]>[0]): Promise<number> {
+  const now = engine.now();
+  const reserved = await engine.kysely
+    .selectFrom("runs")
+    .select("id")
+    .where("worker_id", "=", workerId)
+    .where("ended_at", "is", null)
+    .where("claim_seq", "<=", claimSeqReceived)
+    .where("state", "=", "reserved")
+    .where("check_at", ">", now)
+    .execute();
+  const holds = new Set(held);
+  const unheld = reserved
+    .map(({ id }) => id)
+    .filter((id) => !holds.has(id))
+    .sort((a, b) => a - b);
+  let moved = 0;
+  for (let from = 0; from < unheld.length; from += idsPerStatement) {
+    const ids = unheld.slice(from, from + idsPerStatement);
+    const { numUpdatedRows } = await engine.transaction(
+      async (tx) =>
+        await tx
+          .updateTable("runs")
+          .set({ check_at: now })
+          .where("id", "in", ids)
+          .where("worker_id", "=", workerId)
+          .where("state", "=", "reserved")
+          .executeTakeFirst(),
+    );
+    moved += Number(numUpdatedRows);
+  }
+  return moved;
 }
 
 /** Set-based, because all that it needs stands in the rows; locked in primary-key order first. */

@@ -41,6 +41,7 @@ async function exercise(store: Store): Promise<void> {
   await store.runs.beat([{ runId: present(d).runId, at: store.now() }]);
   await store.runs.moveChecks([{ ...fence, checkAt: farFuture }]);
   await store.workers.renew({ workerId, held: runs.map((run) => run.runId), claimSeqReceived: 1 });
+  await store.runs.checkUnheld({ workerId, held: [], claimSeqReceived: 99 });
   await store.runs.bringChecksForward({ startWithinMs: 1, maxRunningMs: 1, finalizeGraceMs: 1 });
   await store.runs.listDue({ now: store.now(), limit: 500 });
   await store.runs.listOfWorkers({ workerIds: [workerId], limit: 500, after: { workerId, runId: present(d).runId } });

@@ -90,6 +90,33 @@ describeStores((open) => {
     expect(await store.upkeep.checkInvariants()).toEqual([]);
   });
 
+  test("what a session has received and does not hold is due at once; what may still be on its way to it is not", async () => {
+    const { store, clock } = await withQueues(open);
+    await store.jobs.enqueue({ queue: "p/ocr", jobs: [{}, {}, {}, {}] });
+    const workerId = await registerWorker(store, "one");
+    const [started] = await claim(store, { workerId, max: 1 });
+    const [lost] = await claim(store, { workerId, max: 1 });
+    const [held] = await claim(store, { workerId, max: 1 });
+    const received = present(await store.runs.get(present(held).runId)).claimSeq;
+    const [onItsWay] = await claim(store, { workerId, max: 1 });
+    await store.runs.start([begin(store, present(started))]);
+    clock.advance(5_000);
+    const ids = [started, lost, held, onItsWay].map((run) => present(run).runId);
+    const due = async () => {
+      const now = store.now();
+      return (await Promise.all(ids.map(async (id) => await store.runs.get(id)))).map((run) => (run?.checkAt ?? 0) <= now);
+    };
+    const says = { workerId, held: [present(held).runId], claimSeqReceived: received };
+    const other = await registerWorker(store, "other");
+    expect(await store.runs.checkUnheld({ ...says, workerId: other })).toBe(0);
+    expect(await due()).toEqual([false, false, false, false]);
+    expect(await store.runs.checkUnheld(says)).toBe(1);
+    expect(await due()).toEqual([false, true, false, false]);
+    expect(await store.runs.checkUnheld(says)).toBe(0);
+    expect(await store.runs.checkUnheld({ ...says, claimSeqReceived: received + 1 })).toBe(1);
+    expect(await due()).toEqual([false, true, false, true]);
+  });
+
   test("a start under an old fence, of an ended run, or of none changes nothing and says why", async () => {
     const { store } = await withQueues(open);
     await store.jobs.enqueue({ queue: "p/ocr", jobs: [{}, {}] });
@@ -350,6 +377,19 @@ describeStores((open) => {
     await startRun(store, present(runs.find((run) => run.queue === "p/ocr")));
     expect(await store.runs.settleLostPage(page([workerId]))).toMatchObject({ settled: 0, more: false });
     expect(await store.runs.listOfWorkers({ workerIds: [workerId], limit: 10 })).toHaveLength(2);
+  });
+
+  test("items' runs that a session took first hide none of the plain ones behind them from a page", async () => {
+    const { store } = await withQueues(open);
+    const workerId = await registerWorker(store);
+    for (const key of ["a", "b", "c", "d"]) await addItem(store, key, stageEntry("ocr"));
+    expect(await claim(store, { workerId, queues: ["p/ocr"] })).toHaveLength(4);
+    await store.jobs.enqueue({ queue: "t", jobs: [{}, {}] });
+    expect(await claim(store, { workerId, queues: ["t"] })).toHaveLength(2);
+    const first = await store.runs.settleLostPage(page([workerId], 1));
+    expect(first).toEqual({ settled: 1, more: true, event: { index: 1, total: 2 } });
+    const second = await store.runs.settleLostPage(page([workerId], 1, first.event));
+    expect(second).toEqual({ settled: 1, more: false, event: { index: 2, total: 2 } });
   });
 
   test("a large event is settled a page at a time and its jobs come back over the spread, a small one at once", async () => {

@@ -253,6 +253,15 @@ export interface RunsStore {
     readonly maxRunningMs: DurationMs;
     readonly finalizeGraceMs: DurationMs;
   }): Promise<number>;
+  /**
+   * Makes due the reserved runs that a session has received (by `claimSeq`) and does not hold: their claim's answer was lost. One whose claim
+   * is still on its way is left alone. A hint, so unfenced: whoever judges them asks anew. Answers how many.
+   */
+  checkUnheld(session: {
+    readonly workerId: WorkerId;
+    readonly held: readonly RunId[];
+    readonly claimSeqReceived: number;
+  }): Promise<number>;
   /** Live runs due at `now`, oldest check first. */
   listDue(options: { readonly now: Instant; readonly limit: number }): Promise<readonly LiveRun[]>;
   /** Live runs of these sessions, in (session, id) order after the cursor: what a dead process held. */
