@@ -49,6 +49,32 @@ describeStores((open) => {
     expect(await store.upkeep.checkInvariants()).toEqual([]);
   });
 
+  test("after an empty claim the next one finds what has come, and refuses what it always refuses", async () => {
+    const { store, workerId } = await withWorker(open);
+    let claimSeq = 0;
+    const ask = async (overrides: Partial<ClaimRequest> = {}) => await store.runs.claim(request(workerId, ++claimSeq, overrides));
+    const empty = async () => expect(await ask()).toEqual([]);
+    await empty();
+    const [first] = await enqueue(store, "t", 1);
+    expect((await ask()).map((run) => run.jobId)).toEqual([first]);
+    await empty();
+    await empty();
+    const nobodys = [{ name: "nobody's", limits }];
+    await expect(ask({ queues: nobodys })).rejects.toMatchObject({ code: "not_found" });
+    await store.upkeep.setQueuePaused({ queues: ["t"], paused: true, actor: "test" });
+    const [paused] = await enqueue(store, "t", 1);
+    await empty();
+    await store.upkeep.setQueuePaused({ queues: ["t"], paused: false, actor: "test" });
+    const again = request(workerId, ++claimSeq);
+    expect((await store.runs.claim(again)).map((run) => run.jobId)).toEqual([paused]);
+    await empty();
+    expect((await store.runs.claim(again)).map((run) => run.jobId), "asked again after an answer that was lost").toEqual([paused]);
+    await empty();
+    await enqueue(store, "t", 1);
+    await store.workers.drain(workerId);
+    await empty();
+  });
+
   test("a claim hands out what the work needs, and the run keeps the limits it was claimed with", async () => {
     const { store, workerId } = await withWorker(open);
     const [jobId] = await store.jobs.enqueue({ queue: "t", jobs: [{ payload: '{"x":"\\"é"}' }] });
