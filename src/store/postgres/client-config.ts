@@ -6,6 +6,8 @@ import { messageOf, WakefulError } from "../../domain/errors.ts";
 export interface PostgresTarget {
   readonly config: pg.ClientConfig;
   readonly schema: string;
+  /** Opened for reading alone. */
+  readonly readOnly: boolean;
   /** What error messages call the store: the url without its password. */
   readonly name: string;
 }
@@ -27,6 +29,7 @@ export function postgresTarget(options: PostgresTargetOptions): PostgresTarget {
   const settings = [`-c search_path=${schema}`, ...(options.readOnly === true ? ["-c default_transaction_read_only=on"] : [])];
   return {
     schema,
+    readOnly: options.readOnly === true,
     name,
     config: {
       connectionString,

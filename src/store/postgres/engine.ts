@@ -39,7 +39,7 @@ export class PostgresEngine implements Engine {
 
   constructor(options: PostgresEngineOptions) {
     this.target = options.target;
-    this.#pool = new StatementPool({ config: options.target.config, store: options.target.name, size: options.poolSize });
+    this.#pool = new StatementPool({ target: options.target, size: options.poolSize });
     this.kysely = new Kysely<Database>({ dialect: new PostgresDialect({ pool: this.#pool }) });
     this.now = options.now;
     this.#hints = options.hints;
@@ -66,7 +66,7 @@ export class PostgresEngine implements Engine {
         return await this.kysely.transaction().execute(body);
       } catch (thrown) {
         const most = thrown instanceof BeginAgain ? quickTriesMax : triesMax;
-        if (tries >= most || !mayRunAgain(thrown)) throw postgresFailure(thrown, this.target.name);
+        if (tries >= most || !mayRunAgain(thrown)) throw postgresFailure(thrown, this.target.name, this.target);
       }
     }
   }

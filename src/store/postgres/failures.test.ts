@@ -6,15 +6,22 @@ const thrown = (code: string | undefined, message = "from the server") =>
 
 test.each([
   ["a full disk", "53100", "disk_full", true],
-  ["a server that only reads", "25006", "store_read_only", false],
+  ["a server that only reads for now", "25006", "unavailable", true],
   ["a deadlock that outlasted every try", "40P01", "unavailable", true],
   ["a row held for too long", "55P03", "unavailable", true],
   ["a server that shuts down", "57P01", "unavailable", true],
   ["a statement that took too long", "57014", "unavailable", true],
   ["too many connections", "53300", "unavailable", true],
+  ["a server out of memory", "53200", "unavailable", true],
+  ["a limit of the server's configuration", "53400", "unavailable", true],
+  ["a server that is starting or recovering", "57P03", "unavailable", true],
   ["a refused connection", "ECONNREFUSED", "unavailable", true],
 ])("%s is told as %s", (_name, sqlState, code, retryable) => {
   expect(postgresFailure(thrown(sqlState), "postgres://host/db")).toMatchObject({ code, retryable });
+});
+
+test("a write of an opening that only reads is the caller's mistake: it is not worth repeating", () => {
+  expect(postgresFailure(thrown("25006"), "x", { readOnly: true })).toMatchObject({ code: "store_read_only", retryable: false });
 });
 
 test("the driver's own words about a lost connection are told as unavailable", () => {

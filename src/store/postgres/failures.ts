@@ -30,15 +30,26 @@ export function mayRunAgain(thrown: unknown): boolean {
   return code !== undefined && (transient.has(code) || code === uniqueViolation);
 }
 
-/** Whatever the driver threw, as an error of ours where a caller can act on it; anything else as it is. */
-export function postgresFailure(thrown: unknown, store: string): unknown {
+/**
+ * Whatever the driver threw, as an error of ours where a caller can act on it; anything else as it is.
+ *
+ * @param opening.readOnly - whether we opened it for reading alone: then a refused write is the caller's mistake. Else the server has become
+ * one that only reads (a standby, a switch-over, a provider's full disk), and writes again by itself.
+ */
+export function postgresFailure(thrown: unknown, store: string, opening: { readonly readOnly?: boolean } = {}): unknown {
   if (isWakefulError(thrown)) return thrown;
   if (thrown instanceof BeginAgain)
     return new StoreUnavailableError(`${store} is too busy with this row: ${thrown.message}`, { cause: thrown });
   const code = codeOf(thrown);
   const found = messageOf(thrown);
   if (code !== undefined && diskFull.has(code)) return new DiskFullError({ store, cause: thrown });
-  if (code !== undefined && readOnly.has(code)) return new StoreReadOnlyError({ store, found, cause: thrown });
+  if (code !== undefined && readOnly.has(code)) {
+    if (opening.readOnly === true) return new StoreReadOnlyError({ store, found, cause: thrown });
+    return new StoreUnavailableError(`${store} only answers reads now: ${found}. It is tried again by itself.`, {
+      cause: thrown,
+      details: { store, readOnly: true },
+    });
+  }
   if (isUnavailable(code, found)) {
     return new StoreUnavailableError(`${store} does not answer: ${found}. It is tried again by itself.`, {
       cause: thrown,

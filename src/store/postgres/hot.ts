@@ -88,7 +88,7 @@ export function createHot(outer: PostgresEngine, checks: FirstChecks = firstChec
 /** The engine on connections that plan for indexes, whatever the statistics say. */
 function plannedEngine(outer: PostgresEngine): Engine {
   const { name } = outer.target;
-  const pool = new StatementPool({ config: hotConfig(outer.target), store: name, size: poolSize });
+  const pool = new StatementPool({ target: { ...outer.target, config: hotConfig(outer.target) }, size: poolSize });
   const kysely = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
   const transaction: Engine["transaction"] = async (body) => {
     for (let tries = 1; ; tries += 1) {

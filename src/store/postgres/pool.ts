@@ -1,6 +1,7 @@
 import type { PostgresPool, PostgresPoolClient, PostgresQueryResult } from "kysely";
 import pg from "pg";
 import { storeClosed } from "../errors.ts";
+import type { PostgresTarget } from "./client-config.ts";
 import { postgresFailure } from "./failures.ts";
 
 /** Kysely writes a statement per length of an IN list: beyond this many, new ones go unnamed and are planned each time. */
@@ -9,14 +10,14 @@ const namedStatementsMax = 400;
 /** The pool that Kysely's statements use: they are prepared once per connection, and their errors are the store's. */
 export class StatementPool implements PostgresPool {
   readonly #pool: pg.Pool;
-  readonly #store: string;
+  readonly #target: PostgresTarget;
   readonly #clients = new WeakMap<pg.PoolClient, PostgresPoolClient>();
   readonly #names = new Map<string, string>();
   #closed = false;
 
-  constructor(options: { readonly config: pg.ClientConfig; readonly store: string; readonly size: number }) {
-    this.#store = options.store;
-    this.#pool = new pg.Pool({ ...options.config, max: options.size, idleTimeoutMillis: 30_000 });
+  constructor(options: { readonly target: PostgresTarget; readonly size: number }) {
+    this.#target = options.target;
+    this.#pool = new pg.Pool({ ...options.target.config, max: options.size, idleTimeoutMillis: 30_000 });
     // An idle connection that the server ended is an event, which would end the process unheard. The pool has dropped it by now;
     // the next statement opens another, and fails itself if it cannot.
     this.#pool.on("error", () => undefined);
@@ -34,7 +35,7 @@ export class StatementPool implements PostgresPool {
       this.#clients.set(client, made);
       return made;
     } catch (thrown) {
-      throw postgresFailure(thrown, this.#store);
+      throw postgresFailure(thrown, this.#target.name, this.#target);
     }
   }
 
@@ -52,7 +53,7 @@ export class StatementPool implements PostgresPool {
           values.length === 0 ? await client.query(text) : await client.query({ ...this.#named(text), text, values: [...values] });
         return result as unknown as PostgresQueryResult<unknown>;
       } catch (thrown) {
-        throw postgresFailure(thrown, this.#store);
+        throw postgresFailure(thrown, this.#target.name, this.#target);
       }
     };
     return { query: query as PostgresPoolClient["query"], release: () => client.release() };

@@ -1,0 +1,227 @@
+import { execFileSync } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { chownSync, existsSync, mkdtempSync, rmdirSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import pg from "pg";
+import { expect, onTestFinished, test } from "vitest";
+import type { JobId } from "../../src/domain/ids.ts";
+import { openStore } from "../../src/store/open-store.ts";
+import type { Store } from "../../src/store/store.ts";
+import { oneStage, startTestDaemon, submit, untilItem } from "../support/daemon.ts";
+import { createDatabase, queryOnce, type TestDatabase } from "../support/postgres.ts";
+import { present } from "../support/present.ts";
+import { skipTest } from "../support/skips.ts";
+import { addItem, claim, claimOne, declareQueues, failure, registerWorker, startRun, success } from "../support/store-rows.ts";
+import { StoreTestClock } from "../support/stores.ts";
+import { until } from "../support/until.ts";
+
+/** Every write to a growing table fails with this SQLSTATE, as on a server in that trouble, until it is taken back. */
+async function fail(database: TestDatabase, sqlState: string): Promise<() => Promise<void>> {
+  const tables = ["jobs", "runs", "items", "visits", "workers", "outbox", "action_logs"];
+  await queryOnce(
+    database.url,
+    `create function wakeful.trouble() returns trigger language plpgsql as
+       $$ begin raise exception 'could not extend file "base/1": No space left on device' using errcode = '${sqlState}'; end $$;
+     ${tables.map((table) => `create trigger trouble before insert or update or delete on wakeful.${table} for each row execute function wakeful.trouble();`).join("\n")}`,
+  );
+  return async () => await queryOnce(database.url, "drop function wakeful.trouble() cascade");
+}
+
+async function database(): Promise<TestDatabase> {
+  const made = await createDatabase();
+  onTestFinished(() => made.drop());
+  return made;
+}
+
+/** Rows behind the store's back. */
+async function rowsOf(url: string, text: string): Promise<readonly Record<string, unknown>[]> {
+  const connection = new pg.Client({ connectionString: url, options: "-c search_path=wakeful" });
+  await connection.connect();
+  try {
+    return (await connection.query<Record<string, unknown>>(text)).rows;
+  } finally {
+    await connection.end();
+  }
+}
+
+async function storeOf(url: string): Promise<Store> {
+  const store = await openStore({ url, clock: new StoreTestClock() });
+  onTestFinished(() => store.close());
+  await declareQueues(store);
+  return store;
+}
+
+test.each([
+  ["a full disk", "53100", "disk_full"],
+  ["a server out of memory", "53200", "unavailable"],
+  ["a limit of the configuration", "53400", "unavailable"],
+  ["a server that is not ready", "57P03", "unavailable"],
+  ["a server that only reads", "25006", "unavailable"],
+])(
+  "%s: every verb tells it as a typed error that may be retried, nothing of it is stored, and afterwards all goes on",
+  async (_what, sqlState, code) => {
+    const db = await database();
+    const store = await storeOf(db.url);
+    const workerId = await registerWorker(store);
+    const item = await addItem(store);
+    await store.jobs.enqueue({ queue: "t", jobs: [{}, {}, {}] });
+    const command = await claimOne(store, { workerId, queues: ["p/prep"] });
+    await startRun(store, command);
+    const [plain, failing] = await claim(store, { workerId, queues: ["t"], max: 2 });
+    const before = await Promise.all([
+      store.items.get(item.id),
+      store.jobs.get(command.jobId),
+      store.jobs.get(present(plain).jobId),
+      store.upkeep.counts(),
+    ]);
+
+    const mend = await fail(db, sqlState);
+    const verbs: Readonly<Record<string, () => Promise<unknown>>> = {
+      enqueue: () => store.jobs.enqueue({ queue: "t", jobs: [{ enqueueId: "lost?" }] }),
+      claim: () => claim(store, { workerId, queues: ["t"] }),
+      "settle of a plain success": () => store.runs.settle([success(present(plain), { exitCode: undefined } as never)]),
+      "settle of a failure": () => store.runs.settle([failure(present(failing), { then: { to: "queued" } })]),
+      "settle of an item's run": () => store.runs.settle([success(command, { then: { to: "done", advance: { kind: "finish" } } })]),
+      "record of an exit": () => store.runs.recordExit({ ...command, exitCode: 0, checkAt: store.now() }),
+      beat: () => store.runs.beat([{ runId: command.runId, at: store.now() }]),
+      renewal: () => store.workers.renew({ workerId, held: [], claimSeqReceived: 1 }),
+      "new item": () => addItem(store, "second"),
+      alert: () => store.outbox.put({ kind: "alert", key: "k", payload: "{}" }),
+      cancel: () => store.jobs.cancel(present(plain).jobId, { actor: "test", reason: "r", stopBy: store.now() }),
+    };
+    for (const [verb, call] of Object.entries(verbs)) {
+      const answer = await call().then(
+        (value) => ({ value }),
+        (thrown: unknown) => thrown,
+      );
+      expect(answer, verb).toMatchObject({ code, retryable: true });
+    }
+    expect(
+      await Promise.all([
+        store.items.get(item.id),
+        store.jobs.get(command.jobId),
+        store.jobs.get(present(plain).jobId),
+        store.upkeep.counts(),
+      ]),
+      "reading goes on, and nothing has changed",
+    ).toEqual(before);
+
+    await mend();
+    expect(await store.runs.settle([success(present(plain)), failure(present(failing), { then: { to: "queued" } })])).toEqual([
+      { kind: "ok" },
+      { kind: "ok" },
+    ]);
+    expect(await store.runs.settle([success(command, { then: { to: "done", advance: { kind: "finish" } } })])).toEqual([{ kind: "ok" }]);
+    expect(await store.jobs.enqueue({ queue: "t", jobs: [{ enqueueId: "lost?" }] })).toHaveLength(1);
+    expect(await store.items.get(item.id)).toMatchObject({ state: "done" });
+    expect(await store.upkeep.checkInvariants()).toEqual([]);
+  },
+);
+
+test("a daemon on a server whose disk is full takes no work and loses none; when there is room again it goes on by itself", async () => {
+  const db = await database();
+  const yaml = `store: ${JSON.stringify(db.url)}${oneStage('while [ ! -e "$WAKEFUL_WORK_DIR/go" ]; do sleep 0.05; done')}`;
+  const { client, dataDir, log } = await startTestDaemon({ yaml });
+  const [running, waiting] = [await submit(client, "running"), await submit(client, "waiting")];
+  const rows = async (text: string) => await rowsOf(db.url, text);
+  await until(async () => (await rows("select 1 from runs where state = 'started'")).length === 2, { what: "both to run" });
+  const mend = await fail(db, "53100");
+  const refused = submit(client, "refused");
+  await expect(refused).rejects.toMatchObject({ code: "disk_full", retryable: true });
+  writeFileSync(join(dataDir, "work", "running", "go"), "");
+  await until(() => log.filter((line) => line.includes("store.degraded")).length >= 3, { what: "the daemon to notice", timeoutMs: 20_000 });
+  expect(log.some((line) => line.includes("disk_full"))).toBe(true);
+  expect(await rows("select count(*)::int as n from runs")).toEqual([{ n: 2 }]);
+  expect(await rows("select count(*)::int as n from items")).toEqual([{ n: 2 }]);
+  expect(await rows("select state from runs order by id")).toEqual([{ state: "started" }, { state: "started" }]);
+  await mend();
+  const { runs } = await untilItem(client, running, "done", 40_000);
+  expect(runs).toMatchObject([{ attempt: 1, outcome: "succeeded", exitCode: 0 }]);
+  writeFileSync(join(dataDir, "work", "waiting", "go"), "");
+  const third = await submit(client, "refused");
+  await until(() => existsSync(join(dataDir, "work", "refused")), { what: "the third to run" });
+  writeFileSync(join(dataDir, "work", "refused", "go"), "");
+  for (const id of [waiting, third]) expect((await untilItem(client, id, "done", 40_000)).runs).toHaveLength(1);
+});
+
+test("a real server's full disk: what was acknowledged is there, what was refused is not, and room is all it takes to go on", async (context) => {
+  const place = fullDisk(context, await serverAccount(await database()));
+  const admin = await database();
+  const space = `full_${Math.random().toString(36).slice(2, 10)}`;
+  const name = `${space}_db`;
+  await queryOnce(admin.url, `create tablespace ${space} location '${place}'`);
+  await queryOnce(admin.url, `create database ${name} template template0 tablespace ${space}`);
+  const url = new URL(admin.url);
+  url.pathname = `/${name}`;
+  const opened: Store[] = [];
+  onTestFinished(async () => {
+    for (const store of opened) await store.close();
+    await queryOnce(admin.url, `drop database if exists ${name} with (force)`);
+    await queryOnce(admin.url, `drop tablespace ${space}`);
+  });
+  const store = await openStore({ url: url.href, clock: new StoreTestClock() });
+  opened.push(store);
+  await declareQueues(store);
+  await queryOnce(url.href, "create table public.filler as select repeat('x', 900) as text from generate_series(1, 4000)");
+
+  const acknowledged: JobId[] = [];
+  let refusal: unknown;
+  for (let batch = 0; refusal === undefined && batch < 2000; batch += 1) {
+    // Not to be compressed, or the disk would never fill.
+    const jobs = Array.from({ length: 20 }, (_, n) => ({
+      payload: JSON.stringify(randomBytes(1500).toString("base64")),
+      enqueueId: `${batch}-${n}`,
+    }));
+    await store.jobs.enqueue({ queue: "t", jobs }).then(
+      (ids) => acknowledged.push(...ids),
+      (thrown: unknown) => {
+        refusal = thrown;
+      },
+    );
+  }
+  expect(refusal).toMatchObject({ code: "disk_full", retryable: true });
+  expect(acknowledged.length).toBeGreaterThan(0);
+  const last = present(acknowledged.at(-1));
+  expect(await store.jobs.get(last)).toMatchObject({ state: "queued" });
+  expect(await rowsOf(url.href, "select count(*)::int as n from jobs")).toEqual([{ n: acknowledged.length }]);
+  expect(await store.upkeep.checkInvariants()).toEqual([]);
+
+  await queryOnce(url.href, "drop table public.filler");
+  const [run] = await until(async () => await claim(store, { queues: ["t"], max: 1 }), { what: "a claim to find room" });
+  expect(await store.runs.settle([success(present(run))])).toEqual([{ kind: "ok" }]);
+  expect(await store.jobs.enqueue({ queue: "t", jobs: [{}] })).toHaveLength(1);
+  expect(await store.upkeep.checkInvariants()).toEqual([]);
+}, 60_000);
+
+interface Account {
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** As whom the server runs; undefined: it is not a server of this machine. */
+async function serverAccount(of: TestDatabase): Promise<Account | undefined> {
+  const [row] = await rowsOf(of.url, "show data_directory");
+  const folder = String(row?.["data_directory"]);
+  return existsSync(folder) ? statSync(folder) : undefined;
+}
+
+/** A file system of 24 MB that the server may write; gone when the test ends. */
+function fullDisk(context: Parameters<typeof skipTest>[0], account: Account | undefined): string {
+  if (account === undefined) skipTest(context, "the PostgreSQL server is on another machine");
+  const folder = mkdtempSync(join(tmpdir(), "wakeful-small-disk-"));
+  try {
+    execFileSync("mount", ["-t", "tmpfs", "-o", "size=24m,mode=0711", "tmpfs", folder], { stdio: "ignore" });
+  } catch {
+    rmdirSync(folder);
+    skipTest(context, "mounting a small file system is not permitted here");
+  }
+  onTestFinished(() => {
+    execFileSync("umount", ["--lazy", folder]);
+    rmdirSync(folder);
+  });
+  const place = join(folder, "space");
+  execFileSync("mkdir", ["-m", "0700", place]);
+  chownSync(place, account.uid, account.gid);
+  return place;
+}
