@@ -21,6 +21,7 @@ import { PipelineRegistry } from "./pipelines/registry.ts";
 import { liveFindings } from "./pipelines/stage-relations.ts";
 import { readHostIdentity } from "./processes/host-identity.ts";
 import { createProcessProbe, type HostIdentity, type ProcessIdentity } from "./processes/identity.ts";
+import { instanceOf } from "./processes/instance.ts";
 import { systemProcessTable } from "./processes/process-table.ts";
 import { findWrapperTools } from "./processes/wrapper-tools.ts";
 import { type HostClock, systemClock } from "./runtime/clock.ts";
@@ -92,6 +93,7 @@ async function start(
   const paths = dataPaths(config.dataDir);
   await prepareDataDirectory(paths);
   const host = await readHostIdentity({ stateDir: config.dataDir, randomId: newHostId });
+  const instance = instanceOf(config.dataDir);
   const table = systemProcessTable();
   const probe = createProcessProbe({ host, table });
   const self = ownIdentity(host, table);
@@ -287,6 +289,7 @@ async function start(
         startedAt: store.now(),
         startSeq,
         dataDir: config.dataDir,
+        ...(instance.kind === "known" ? { instance: instance.id } : {}),
         store: withoutPassword(config.store),
       },
       runsDir: paths.runsDir,

@@ -1,5 +1,5 @@
 import type { ConfigRequest } from "../config/load.ts";
-import type { Connection } from "./connect.ts";
+import type { Connection } from "./connection.ts";
 import type { CliHost } from "./host.ts";
 
 /** A command as data. What it does is loaded when it is called, so that `--help` costs nothing. */
@@ -35,6 +35,8 @@ export interface CommandCall {
 export type Options = Readonly<Record<string, unknown>>;
 
 export interface CommandContext {
+  /** Every command there is, for those that tell of the others. */
+  readonly commands: readonly CommandSpec[];
   readonly host: CliHost;
   /** `--json`: answers as the API gives them, for programs. */
   readonly json: boolean;

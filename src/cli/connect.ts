@@ -4,17 +4,11 @@ import type { Config } from "../config/config.ts";
 import { type ConfigRequest, loadConfig } from "../config/load.ts";
 import { withoutPassword } from "../config/postgres-url.ts";
 import { isWakefulError, messageOf, WakefulError } from "../domain/errors.ts";
-import { api } from "../protocol/api/index.ts";
 import { type Client, createClient } from "../protocol/client.ts";
-import { socketTransport, type Transport, urlTransport } from "../protocol/transport.ts";
+import { urlTransport } from "../protocol/transport.ts";
+import type { Connection } from "./connection.ts";
+import { findDaemon } from "./find-daemon.ts";
 import type { CliHost } from "./host.ts";
-
-export interface Connection {
-  readonly client: Client;
-  /** No daemon answered: the store's file is read directly. */
-  readonly offline: boolean;
-  close(): Promise<void>;
-}
 
 export interface ConnectRequest {
   readonly host: CliHost;
@@ -23,9 +17,6 @@ export interface ConnectRequest {
   readonly url: string | undefined;
   readonly offline: boolean;
 }
-
-/** How long a daemon may take to say that it is there; it answers this from memory. */
-const probeMs = 5000;
 
 /** Finds the daemon: by its URL, else its socket, else its address; else, where reading is all that is wanted, opens the store itself. */
 export async function connect({ host, configRequest, url, offline }: ConnectRequest): Promise<Connection> {
@@ -36,17 +27,14 @@ export async function connect({ host, configRequest, url, offline }: ConnectRequ
     return online(createClient({ transport: urlTransport(url), actor, ...tokenOption(given ?? (await localToken(configRequest))) }));
 
   const { config } = await loadConfig(configRequest);
-  const tried: string[] = [];
-  for (const { where, transport } of transportsOf(config)) {
-    const trouble = await troubleOf(transport(probeMs));
-    if (trouble === undefined) return online(createClient({ transport: transport(undefined), actor, token: given ?? readToken(config) }));
-    tried.push(trouble === "" ? where : `${where} (${trouble})`);
-  }
+  const found = await findDaemon({ config, tokenGiven: given !== undefined });
+  if (found.kind === "ours") return online(createClient({ transport: found.transport, actor, token: given ?? readToken(config) }));
+  const { tried, strangers } = found;
   const shut = whyShut(config.dataDir);
   const nobody = `No daemon answers for ${config.dataDir}${tried.length === 0 ? "" : `: tried ${tried.join(", ")}`}${shut === undefined ? "" : `, and you may not look into it (${shut})`}.`;
   if (!offline)
-    throw new WakefulError("daemon_unreachable", `${nobody} Start it with \`wakeful up\`, or name it with --url.`, {
-      details: { dataDir: config.dataDir },
+    throw new WakefulError("daemon_unreachable", `${nobody} ${howToStart(strangers)}`, {
+      details: { dataDir: config.dataDir, strangers },
     });
   if (shut !== undefined)
     throw new WakefulError("forbidden", `${nobody} Call as the user who started the daemon, or name it with --url and WAKEFUL_TOKEN.`, {
@@ -61,9 +49,15 @@ export async function connect({ host, configRequest, url, offline }: ConnectRequ
   }
   const { openOffline } = await import("./offline.ts");
   const connection = await openOffline({ config, configRequest, host });
-  host.output.err(`${nobody} Reading ${storeText(config)} directly: nothing in it changes meanwhile.`);
+  host.output.err(`${nobody} Reading ${withoutPassword(config.store)} directly: nothing in it changes meanwhile.`);
   return connection;
 }
+
+/** Where another daemon has the address, this one must be given another. */
+const howToStart = (strangers: readonly string[]): string =>
+  strangers.length === 0
+    ? "Start it with `wakeful up`, or name it with --url."
+    : "This project's is not running: start it on another address with `wakeful up --listen 127.0.0.1:0` or http.listen, or name one with --url.";
 
 const online = (client: Client): Connection => ({ client, offline: false, close: async () => undefined });
 const tokenOption = (token: string | undefined): { readonly token?: string } => (token === undefined ? {} : { token });
@@ -75,38 +69,6 @@ function whyShut(directory: string): string | undefined {
     return undefined;
   } catch (thrown) {
     return thrown instanceof Error && "code" in thrown && (thrown.code === "EACCES" || thrown.code === "EPERM") ? thrown.code : undefined;
-  }
-}
-
-interface Candidate {
-  readonly where: string;
-  readonly transport: (timeoutMs: number | undefined) => Transport;
-}
-
-function transportsOf(config: Config): readonly Candidate[] {
-  const candidates: Candidate[] = [];
-  const waiting = (timeoutMs: number | undefined) => (timeoutMs === undefined ? {} : { timeoutMs });
-  const socketPath = join(config.dataDir, "wakeful.sock");
-  if (existsSync(socketPath))
-    candidates.push({ where: socketPath, transport: (timeoutMs) => socketTransport(socketPath, waiting(timeoutMs)) });
-  const { host, port } = config.http.listen;
-  if (port !== 0) {
-    // What listens everywhere is reached here.
-    const name = ["0.0.0.0", "::"].includes(host) ? "127.0.0.1" : host.includes(":") ? `[${host}]` : host;
-    const url = `http://${name}:${port}`;
-    candidates.push({ where: url, transport: (timeoutMs) => urlTransport(url, waiting(timeoutMs)) });
-  }
-  return candidates;
-}
-
-/** Undefined: a daemon of ours answers. */
-async function troubleOf(transport: Transport): Promise<string | undefined> {
-  try {
-    await createClient({ transport }).call(api.healthz, {});
-    return undefined;
-  } catch (thrown) {
-    if (!isWakefulError(thrown)) throw thrown;
-    return thrown.code === "daemon_unreachable" ? "" : "something else answers there";
   }
 }
 
@@ -132,9 +94,6 @@ function readToken(config: Config): string {
     );
   }
 }
-
-/** Without the password that a URL may hold. */
-export const storeText = (config: Pick<Config, "store">): string => withoutPassword(config.store);
 
 /** Only what the API takes as an actor. */
 const actorOf = (user: string): string => `cli:${user.replaceAll(/[^\w.@-]/g, "_")}`.slice(0, 64);

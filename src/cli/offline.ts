@@ -1,5 +1,6 @@
 import type { Config } from "../config/config.ts";
 import type { ConfigRequest } from "../config/load.ts";
+import { withoutPassword } from "../config/postgres-url.ts";
 import { WakefulError } from "../domain/errors.ts";
 import { asInstant } from "../domain/time.ts";
 import { buildApp } from "../http/app.ts";
@@ -11,7 +12,7 @@ import { PipelineRegistry } from "../pipelines/registry.ts";
 import { createClient } from "../protocol/client.ts";
 import { openReadOnly } from "../store/open-store.ts";
 import { EventBus } from "../telemetry/event-bus.ts";
-import { type Connection, storeText } from "./connect.ts";
+import type { Connection } from "./connection.ts";
 import type { CliHost } from "./host.ts";
 
 export interface OfflineRequest {
@@ -52,7 +53,7 @@ export async function openOffline({ config, configRequest, host }: OfflineReques
     },
     readiness: () => ({ ready: false, reasons: ["no daemon is running"] }),
     metrics: { contentType: "text/plain", text: async () => "", observeRequest: () => undefined },
-    daemon: { version: host.version, pid: 0, startedAt: now(), startSeq: 0, dataDir: config.dataDir, store: storeText(config) },
+    daemon: { version: host.version, pid: 0, startedAt: now(), startSeq: 0, dataDir: config.dataDir, store: withoutPassword(config.store) },
     runsDir: `${config.dataDir}/runs`,
   };
   const app = await buildApp({ services, access: "in-process", correlationPrefix: "offline" });

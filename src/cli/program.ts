@@ -4,7 +4,7 @@ import { isWakefulError, WakefulError } from "../domain/errors.ts";
 import { withoutControls } from "../protocol/terminal-text.ts";
 import { type CommandContext, type CommandSpec, type Options, textOption } from "./command.ts";
 import { commands } from "./commands.ts";
-import type { Connection } from "./connect.ts";
+import type { Connection } from "./connection.ts";
 import type { CliHost } from "./host.ts";
 
 /** A call that cannot be understood, as in most programs. */
@@ -114,6 +114,7 @@ async function callCommand({ spec, args, options, host: givenHost, connect }: Ca
     ...(textOption(options, "config") === undefined ? {} : { file: textOption(options, "config") ?? "" }),
   };
   const context: CommandContext = {
+    commands,
     host,
     json,
     configRequest,

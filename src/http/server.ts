@@ -3,6 +3,9 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { messageOf, WakefulError } from "../domain/errors.ts";
+import type { DurationMs } from "../domain/time.ts";
+import { api } from "../protocol/api/index.ts";
+import { createClient } from "../protocol/client.ts";
 import { buildApp } from "./app.ts";
 import type { DaemonServices } from "./services.ts";
 import type { Tokens } from "./tokens.ts";
@@ -61,11 +64,7 @@ export async function startServer({
     await app.listen({ ...listen });
   } catch (cause) {
     await app.close();
-    throw new WakefulError(
-      "unavailable",
-      `Cannot listen on ${bracketed}:${listen.port}: ${messageOf(cause)}. Is another daemon running, or is http.listen wrong?`,
-      { cause },
-    );
+    throw await cannotListen(cause, { bracketed, port: listen.port });
   }
   const socketPath = socketPathOf(services.daemon.dataDir);
   const fits = Buffer.byteLength(socketPath) <= socketPathBytesMax;
@@ -83,6 +82,35 @@ export async function startServer({
       await app.close();
     },
   };
+}
+
+/** How long whoever has the address is given to say who he is. */
+const whoMs: DurationMs = 2000;
+
+async function cannotListen(
+  cause: unknown,
+  { bracketed, port }: { readonly bracketed: string; readonly port: number },
+): Promise<WakefulError> {
+  const taken = cause instanceof Error && "code" in cause && cause.code === "EADDRINUSE";
+  const who = taken
+    ? await whoListens(`http://${["0.0.0.0", "[::]"].includes(bracketed) ? "127.0.0.1" : bracketed}:${port}`)
+    : messageOf(cause);
+  return new WakefulError(
+    "unavailable",
+    `Cannot listen on ${bracketed}:${port}: ${who}. Choose another address with http.listen in the configuration, or --listen ${bracketed}:0, where the system chooses the port; commands find the daemon by its data directory.`,
+    { cause, details: { listen: `${bracketed}:${port}` } },
+  );
+}
+
+/** For people: what answers at an address that is taken. */
+async function whoListens(url: string): Promise<string> {
+  try {
+    await createClient({ url, timeoutMs: whoMs }).call(api.healthz, {});
+    return "a Wakeful daemon of another data directory listens there already";
+  } catch {
+    // Whatever it is, it is no daemon of ours, or does not say so.
+    return "another program listens there already";
+  }
 }
 
 async function listenOnSocket(server: Server, path: string): Promise<void> {

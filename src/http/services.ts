@@ -41,6 +41,8 @@ export interface DaemonServices {
     /** Tells this start from others: event numbers are only compared within one. */
     readonly startSeq: number;
     readonly dataDir: string;
+    /** Which data directory that is, for whoever has no token. Absent: nobody is told. */
+    readonly instance?: string;
     /** Where the store is, without passwords. */
     readonly store: string;
   };

@@ -1,4 +1,4 @@
-import type { Connection } from "../../src/cli/connect.ts";
+import type { Connection } from "../../src/cli/connection.ts";
 import type { CliHost, StoppableDaemon, StopSignal } from "../../src/cli/host.ts";
 import { runCli } from "../../src/cli/program.ts";
 import { createClient } from "../../src/protocol/client.ts";

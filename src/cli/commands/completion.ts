@@ -1,11 +1,10 @@
 import { WakefulError } from "../../domain/errors.ts";
-import type { CommandCall, CommandContext } from "../command.ts";
-import { commands } from "../commands.ts";
+import type { CommandCall, CommandContext, CommandSpec } from "../command.ts";
 
 const common = ["--json", "--config", "--data-dir", "--url", "--no-color", "--help"];
 
 /** Words that may follow `wakeful`, and those that may follow each command. */
-function vocabulary(): ReadonlyMap<string, readonly string[]> {
+function vocabulary(commands: readonly CommandSpec[]): ReadonlyMap<string, readonly string[]> {
   const words = new Map<string, string[]>();
   for (const { name, options = [] } of commands) {
     const [first = name, second] = name.split(" ");
@@ -17,19 +16,19 @@ function vocabulary(): ReadonlyMap<string, readonly string[]> {
   return words;
 }
 
-export async function run({ host, json }: CommandContext, { args: [shell = ""] }: CommandCall): Promise<void> {
+export async function run({ host, json, commands }: CommandContext, { args: [shell = ""] }: CommandCall): Promise<void> {
   const scripts: Readonly<Record<string, () => string>> = {
-    bash,
-    zsh: () => `#compdef wakeful\nautoload -U +X bashcompinit && bashcompinit\n${bash()}`,
-    fish,
+    bash: () => bash(commands),
+    zsh: () => `#compdef wakeful\nautoload -U +X bashcompinit && bashcompinit\n${bash(commands)}`,
+    fish: () => fish(commands),
   };
   const script = Object.hasOwn(scripts, shell) ? scripts[shell] : undefined;
   if (script === undefined) throw new WakefulError("bad_request", `There is no completion for "${shell}": write bash, zsh or fish.`);
   host.output.out(json ? `${JSON.stringify({ shell, script: script() })}\n` : script());
 }
 
-function bash(): string {
-  const words = vocabulary();
+function bash(commands: readonly CommandSpec[]): string {
+  const words = vocabulary(commands);
   const cases = [...words].map(([name, following]) => `    ${name}) words="${following.join(" ")}" ;;`);
   return `# eval "$(wakeful completion bash)"
 _wakeful() {
@@ -45,11 +44,11 @@ complete -o default -F _wakeful wakeful
 `;
 }
 
-function fish(): string {
+function fish(commands: readonly CommandSpec[]): string {
   const lines = commands
     .filter(({ name }) => !name.includes(" "))
     .map(({ name, summary }) => `complete -c wakeful -n __fish_use_subcommand -f -a ${name} -d '${summary.replaceAll("'", "\\'")}'`);
-  const following = [...vocabulary()].map(
+  const following = [...vocabulary(commands)].map(
     ([name, words]) => `complete -c wakeful -n '__fish_seen_subcommand_from ${name}' -a '${words.join(" ")}'`,
   );
   return `# wakeful completion fish | source\n${[...lines, ...following].join("\n")}\n`;

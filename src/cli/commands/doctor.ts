@@ -6,7 +6,7 @@ import { readConfiguration } from "../../pipelines/load.ts";
 import { api } from "../../protocol/api/index.ts";
 import { withoutControls } from "../../protocol/terminal-text.ts";
 import { type CommandCall, type CommandContext, flagOption } from "../command.ts";
-import type { Connection } from "../connect.ts";
+import type { Connection } from "../connection.ts";
 import { checkAlerts } from "../doctor/alert-check.ts";
 import { checkLoops, checkStored } from "../doctor/daemon-checks.ts";
 import { type Finding, ok, problem, warning } from "../doctor/finding.ts";

@@ -1,9 +1,9 @@
 import { loadConfig } from "../../config/load.ts";
+import { withoutPassword } from "../../config/postgres-url.ts";
 import { asInstant } from "../../domain/time.ts";
 import { openStore } from "../../store/open-store.ts";
 import { makeDataDirectory } from "../../worker/data-directory.ts";
 import type { CommandContext } from "../command.ts";
-import { storeText } from "../connect.ts";
 
 export async function run({ host, json, configRequest }: CommandContext): Promise<void> {
   const { config } = await loadConfig(configRequest);
@@ -12,7 +12,7 @@ export async function run({ host, json, configRequest }: CommandContext): Promis
   await store.close();
   host.output.out(
     json
-      ? `${JSON.stringify({ migrated: true, store: storeText(config) })}\n`
-      : `${storeText(config)} has the schema of wakeful ${host.version}\n`,
+      ? `${JSON.stringify({ migrated: true, store: withoutPassword(config.store) })}\n`
+      : `${withoutPassword(config.store)} has the schema of wakeful ${host.version}\n`,
   );
 }

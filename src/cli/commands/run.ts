@@ -13,7 +13,7 @@ export async function run({ host, connect, json }: CommandContext, { args, optio
     throw new WakefulError("bad_request", "`wakeful run` prints what its command prints, and has no JSON of its own; leave --json out.");
   if (argv.length === 0 || argv[0] === "") throw new WakefulError("bad_request", "Name the command to run: wakeful run -- make test");
   const lease = leaseOf(options);
-  return host.runCommand({ argv, lease, daemon: await findDaemon(connect) });
+  return host.runCommand({ argv, lease, daemon: await findDaemon({ connect, host }) });
 }
 
 /** As far as the API takes them. */
@@ -42,13 +42,18 @@ function durationOption(options: Options, name: "ttl" | "wait", otherwise: Durat
 }
 
 /** Only that nobody answers means that there is none; a daemon that refuses us is not to be gone around. */
-async function findDaemon(connect: CommandContext["connect"]): Promise<RunCommandRequest["daemon"]> {
+async function findDaemon({ connect, host }: Pick<CommandContext, "connect" | "host">): Promise<RunCommandRequest["daemon"]> {
   try {
     const { client } = await connect();
     const { dataDir } = await client.call(api.getDaemon, {});
     return { client, dataDir };
   } catch (thrown) {
-    if (isWakefulError(thrown) && thrown.code === "daemon_unreachable") return undefined;
+    if (isWakefulError(thrown) && thrown.code === "daemon_unreachable") {
+      const { strangers } = thrown.details;
+      if (Array.isArray(strangers) && strangers.length > 0)
+        host.output.err(`wakeful: another project's daemon answers at ${strangers.join(", ")}; this project's is not running`);
+      return undefined;
+    }
     throw thrown;
   }
 }

@@ -1,10 +1,10 @@
 import { existsSync } from "node:fs";
 import { loadConfig } from "../../config/load.ts";
+import { withoutPassword } from "../../config/postgres-url.ts";
 import { isWakefulError, WakefulError } from "../../domain/errors.ts";
 import { asInstant } from "../../domain/time.ts";
 import { openStore } from "../../store/open-store.ts";
 import type { CommandContext } from "../command.ts";
-import { storeText } from "../connect.ts";
 
 /**
  * Brings what the store holds ahead of the right time back to it. The store's clock is neither told of its newest instant nor kept from
@@ -25,8 +25,8 @@ export async function resetClock({ host, json, configRequest, connect }: Command
     const each = Object.entries(tables).map(([table, changed]) => `${table} ${changed}`);
     const told =
       rows === 0
-        ? `nothing in ${storeText(config)} lies ahead of ${new Date(to).toISOString()}`
-        : `${rows} rows of ${storeText(config)} were ahead of ${new Date(to).toISOString()} and are set back to it (${each.join(", ")})`;
+        ? `nothing in ${withoutPassword(config.store)} lies ahead of ${new Date(to).toISOString()}`
+        : `${rows} rows of ${withoutPassword(config.store)} were ahead of ${new Date(to).toISOString()} and are set back to it (${each.join(", ")})`;
     host.output.out(json ? `${JSON.stringify({ to, rows, tables })}\n` : `${told}\n`);
   } finally {
     await store.close();

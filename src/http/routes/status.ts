@@ -28,7 +28,10 @@ export function statusRoutes(app: FastifyInstance, { store, loops, readiness, me
     await reply.type(metrics.contentType).send(await metrics.text());
   });
 
-  mount(app, api.healthz, async () => ({ status: "ok" as const }));
+  mount(app, api.healthz, async () => ({
+    status: "ok" as const,
+    ...(daemon.instance === undefined ? {} : { instance: daemon.instance }),
+  }));
 
   mountStream(app, api.readyz, async (_call, _request, reply) => {
     const { ready, reasons } = readiness();

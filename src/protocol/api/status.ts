@@ -41,7 +41,13 @@ export const healthz = endpoint({
   tag: "status",
   summary: "The process answers.",
   access: "public",
-  answer: z.object({ status: z.literal("ok") }),
+  answer: z.object({
+    status: z.literal("ok"),
+    instance: z
+      .string()
+      .optional()
+      .meta({ description: "Which data directory it serves: the same for all who may read the directory, and telling nothing of it." }),
+  }),
 });
 
 export const readyz = endpoint({
