@@ -158,3 +158,27 @@ test("the library's door drags in no driver, however long the way; a dynamic imp
     violationsOf({ ...door, "src/worker/direct.ts": 'export type * from "../store/open.ts";', "src/store/open.ts": 'import "pg";' }),
   ).toEqual([]);
 });
+
+test("files that import each other are refused, also where one import is of a type or comes later", () => {
+  const because = "files that need each other can only be read, loaded and tested as one; move what both need to a third";
+  expect(
+    violationsOf({
+      "src/cli/a.ts": 'import { b } from "./b.ts";\nb();',
+      "src/cli/b.ts": '\nexport const load = () => import("./c.ts");',
+      "src/cli/c.ts": 'import type { A } from "./a.ts";\nexport type C = A;',
+    }),
+  ).toEqual([`src/cli/c.ts:1: imports in a circle: src/cli/a.ts -> src/cli/b.ts -> src/cli/c.ts -> src/cli/a.ts: ${because}`]);
+  expect(violationsOf({ "src/cli/a.ts": 'export * from "./a.ts";' })[0]).toContain("src/cli/a.ts -> src/cli/a.ts");
+});
+
+test("two ways to the same file are no circle", () => {
+  const both = 'import { d } from "./d.ts";\nd();';
+  expect(
+    violationsOf({
+      "src/cli/a.ts": 'import "./b.ts";\nimport "./c.ts";',
+      "src/cli/b.ts": both,
+      "src/cli/c.ts": both,
+      "src/cli/d.ts": "export const d = 1;",
+    }),
+  ).toEqual([]);
+});

@@ -1,8 +1,10 @@
 import { builtinModules } from "node:module";
 import { dirname, join, normalize } from "node:path/posix";
+import { findCircles } from "./import-circles.ts";
 import {
   ambientExceptions,
   ambientReads,
+  circleBecause,
   entryLoads,
   layers,
   ownedPackages,
@@ -54,7 +56,22 @@ export function findViolations(files: readonly SourceFile[]): Violation[] {
       line: 1,
       message: `the exception for ${name} in scripts/import-rules.ts matches nothing: remove it`,
     }));
-  return [...violations, ...entryViolations(modules), ...unused];
+  return [...violations, ...circleViolations(modules), ...entryViolations(modules), ...unused];
+}
+
+function circleViolations(modules: readonly Module[]): Violation[] {
+  const files = modules.map(({ path, parsed }) => ({
+    path,
+    imports: parsed.imports.flatMap(({ specifier, line }) => {
+      const target = resolveImport(path, specifier);
+      return target === undefined ? [] : [{ target, line }];
+    }),
+  }));
+  return findCircles(files).map(({ path, line, files: round }) => ({
+    path,
+    line,
+    message: `imports in a circle: ${round.join(" -> ")}: ${circleBecause}`,
+  }));
 }
 
 function placeViolations(module: Module): Violation[] {

@@ -39,6 +39,8 @@ export const pureBuiltins: readonly string[] = ["node:assert", "node:assert/stri
 /** What `src/**` test files may import beside the code: the runner, and the support folder. */
 export const testPackages: readonly string[] = ["vitest", "fast-check"];
 
+export const circleBecause = "files that need each other can only be read, loaded and tested as one; move what both need to a third";
+
 /** Packages with one owner. */
 export const ownedPackages: readonly {
   readonly packages: readonly string[];
