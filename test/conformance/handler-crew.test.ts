@@ -142,6 +142,26 @@ describeStores((open) => {
     expect(await direct.upkeep.checkInvariants()).toEqual([]);
   });
 
+  test("the fence reaches the handlers of a worker that was replaced, too", async () => {
+    const direct = await withQueues(open);
+    const link = cuttable(direct);
+    const doings = new Doings();
+    const crew = await startCrew({ store: link.store, handler: doings.handler, concurrency: 3, selfFenceAfterMs: 30 });
+    await add(direct, "stuck", "old");
+    await until(() => doings.started.length === 2);
+    crew.crew.lose(present(doings.runOf("stuck")), "the test says so");
+    await until(() => crew.eventsOf("worker.registered").length === 2, { what: "a successor" });
+    await add(direct, "new");
+    await until(() => doings.started.length === 3);
+    const asked = () => ["old", "new"].map((payload) => doings.started.find((each) => each.payload === payload)?.signal.aborted);
+    expect(asked()).toEqual([false, false]);
+    link.cut = true;
+    crew.passMs(30);
+    await until(() => asked().every((each) => each === true), { what: "both to be asked to stop" });
+    link.cut = false;
+    for (const payload of ["stuck", "old", "new"]) doings.finish(payload);
+  });
+
   test("a handler that ignores the fence and returns before anybody took its run: the work counts, once", async () => {
     const direct = await withQueues(open);
     const link = cuttable(direct);
