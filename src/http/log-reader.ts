@@ -1,6 +1,7 @@
 import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { StringDecoder } from "node:string_decoder";
+import { lossAt, lossLineBytesMax } from "../processes/log-limit.ts";
 import { ControlStripper } from "../protocol/terminal-text.ts";
 
 export interface LogRequest {
@@ -16,26 +17,41 @@ export interface LogRequest {
 
 const pieceBytes = 64 * 1024;
 
-/** The text of a log, piece by piece; with terminal controls removed unless `raw`. Ends at the end of the file once nothing more can come. */
+/**
+ * The text of a log, piece by piece; with terminal controls removed unless `raw`. Ends at the end of the file once nothing more can come.
+ *
+ * A log is cut by copy while it is read: what stays moves to its beginning, behind a line with the number of bytes that are gone. So the
+ * place that is reached is counted in bytes of the whole output, and found again by that number; a line of ours says what happened.
+ */
 export async function* readLog({ path, tailBytes, raw, goesOn, pause }: LogRequest): AsyncGenerator<string> {
-  const decoder = new StringDecoder("utf8");
+  let decoder = new StringDecoder("utf8");
   const stripper = new ControlStripper();
   const clean = (text: string): string => (raw ? text : stripper.push(text));
-  let offset: number | undefined;
+  let place: Place | undefined;
   for (;;) {
     const mayGrow = await goesOn();
     const file = await openRegular(path);
     if (file !== undefined) {
       try {
-        const { size } = await file.stat();
-        offset ??= tailBytes === undefined ? 0 : Math.max(0, size - tailBytes);
-        if (size < offset) {
-          // The supervisor cuts a log that grows over its limit.
-          offset = 0;
-          yield "\n[the log was cut; it goes on from its new beginning]\n";
-        }
-        for await (const piece of piecesFrom(file, offset)) {
-          offset += piece.length;
+        for (;;) {
+          const look = await lookAt(file);
+          place ??= { ...look, reached: look.begin + (tailBytes === undefined ? 0 : Math.max(0, look.size - tailBytes)) };
+          if (look.ino !== place.ino || look.lost !== place.lost || look.size < place.reached - look.begin) {
+            // The cut may be under way: behind the new beginning lies the old end, until it is cut off.
+            await pause();
+            const settled = await lookAt(file);
+            const { note, reached } = goOn(place, settled);
+            place = { ...settled, reached };
+            yield `${clean(decoder.end())}\n[${note}]\n`;
+            decoder = new StringDecoder("utf8");
+            continue;
+          }
+          const piece = await pieceAt(file, place.reached - look.begin);
+          if (piece.length === 0) break;
+          // Cut while it was read: whatever this is, it is not what stood there.
+          const after = await lookAt(file);
+          if (after.lost !== look.lost || after.size < place.reached - look.begin + piece.length) continue;
+          place = { ...place, reached: place.reached + piece.length };
           const text = clean(decoder.write(piece));
           if (text !== "") yield text;
         }
@@ -52,14 +68,41 @@ export async function* readLog({ path, tailBytes, raw, goesOn, pause }: LogReque
   }
 }
 
-async function* piecesFrom(file: FileHandle, start: number): AsyncGenerator<Buffer> {
-  for (let position = start; ; ) {
-    const buffer = Buffer.alloc(pieceBytes);
-    const { bytesRead } = await file.read(buffer, 0, pieceBytes, position);
-    if (bytesRead === 0) return;
-    position += bytesRead;
-    yield buffer.subarray(0, bytesRead);
-  }
+interface Look {
+  readonly ino: number;
+  readonly size: number;
+  /** Bytes of the output that are gone. */
+  readonly lost: number;
+  /** The byte of the whole output that stands at the file's beginning, were the line about the loss output too. */
+  readonly begin: number;
+}
+
+/** Where a reader has come to: in the file as it was seen, and in bytes of the whole output. */
+interface Place extends Look {
+  readonly reached: number;
+}
+
+async function lookAt(file: FileHandle): Promise<Look> {
+  const head = Buffer.alloc(lossLineBytesMax);
+  const { bytesRead } = await file.read(head, 0, head.length, 0);
+  const { droppedBytes, lineBytes } = lossAt(head.subarray(0, bytesRead));
+  const { ino, size } = await file.stat();
+  return { ino, size, lost: droppedBytes, begin: droppedBytes - lineBytes };
+}
+
+/** Where to go on in a log that is not as it was left. */
+function goOn(place: Place, now: Look): { readonly note: string; readonly reached: number } {
+  if (now.ino !== place.ino || now.lost < place.lost || now.size < place.reached - now.begin)
+    return { note: "the log was emptied or replaced; it goes on from its new beginning", reached: now.begin };
+  const missed = now.lost - place.reached;
+  if (missed > 0) return { note: `the log was cut: ${missed} bytes are gone that were not shown here`, reached: now.lost };
+  return { note: "the log was cut; it goes on where it was", reached: place.reached };
+}
+
+async function pieceAt(file: FileHandle, position: number): Promise<Buffer> {
+  const buffer = Buffer.alloc(pieceBytes);
+  const { bytesRead } = await file.read(buffer, 0, pieceBytes, position);
+  return buffer.subarray(0, bytesRead);
 }
 
 /** Not through a link and nothing but a regular file: the folder belongs to the command, which may put there what it likes. */

@@ -21,7 +21,14 @@ export interface LimitedLog {
 const lossPattern = /^\[wakeful\] (\d+) bytes of older output were dropped here \(log\.maxBytes is \d+\)\n/;
 const lossLine = (droppedBytes: number, maxBytes: number): string =>
   `[wakeful] ${droppedBytes} bytes of older output were dropped here (log.maxBytes is ${maxBytes})\n`;
-const lossLineBytesMax = 160;
+/** How much of a log's beginning {@link lossAt} needs. */
+export const lossLineBytesMax = 160;
+
+/** What the first line of a log says of what is gone: nothing, unless it notes a loss. */
+export function lossAt(head: Uint8Array): { readonly droppedBytes: number; readonly lineBytes: number } {
+  const line = lossPattern.exec(Buffer.from(head).toString("latin1"));
+  return { droppedBytes: Number(line?.[1] ?? 0), lineBytes: line?.[0].length ?? 0 };
+}
 
 /** Where the kept part may begin: after the first line end if there is one, else at the start of a UTF-8 character. */
 export function cleanStart(tail: Uint8Array): number {
@@ -68,9 +75,7 @@ async function shorten(
 ): Promise<LimitedLog> {
   const head = Buffer.alloc(Math.min(lossLineBytesMax, size));
   await handle.read(head, 0, head.length, 0);
-  const earlier = lossPattern.exec(head.toString("latin1"));
-  const earlierLossBytes = Number(earlier?.[1] ?? 0);
-  const earlierLineBytes = earlier?.[0].length ?? 0;
+  const { droppedBytes: earlierLossBytes, lineBytes: earlierLineBytes } = lossAt(head);
 
   const tail = Buffer.alloc(keepBytes);
   const { bytesRead } = await handle.read(tail, 0, keepBytes, size - keepBytes);
