@@ -31,9 +31,17 @@ export class StoredStages {
 
   /** The stage of a run's queue, by the version under which its item entered it where nothing declares it any more. Undefined: nothing tells. */
   async stageOf(run: Pick<LiveRun, "queue" | "pipeline" | "pipelineVersion">): Promise<StageDefinition | undefined> {
-    const declared = this.#registry.stageOfQueue(run.queue)?.stage;
-    if (declared !== undefined || run.pipeline === null || run.pipelineVersion === null) return declared;
-    return (await this.#version(run.pipeline, run.pipelineVersion))?.stages.stageOfQueue(run.queue)?.stage;
+    return this.#registry.stageOfQueue(run.queue)?.stage ?? (await this.storedStageOf(run));
+  }
+
+  /** The stage of a run's queue by the version under which its item entered it, whatever is declared now. Undefined: nothing tells. */
+  async storedStageOf({
+    queue,
+    pipeline,
+    pipelineVersion,
+  }: Pick<LiveRun, "queue" | "pipeline" | "pipelineVersion">): Promise<StageDefinition | undefined> {
+    if (pipeline === null || pipelineVersion === null) return undefined;
+    return (await this.#version(pipeline, pipelineVersion))?.stages.stageOfQueue(queue)?.stage;
   }
 
   /** How an item that passed `stage` moves on; undefined when the stage after it is declared nowhere any more. */

@@ -128,6 +128,11 @@ export class CommandRun {
     return this.#startedAt;
   }
 
+  /** The limit that it is judged by, which is the one it started with. Undefined: no sign of progress is asked for. */
+  get heartbeatTimeoutMs(): number | undefined {
+    return this.#limits.heartbeatTimeoutMs;
+  }
+
   get runDir(): string {
     return runDirOf(this.#deps.paths, this.runId);
   }

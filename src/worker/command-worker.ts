@@ -123,6 +123,8 @@ export class CommandWorker {
     const stage = (await this.#stored.stageOf(live)) ?? neutralStageOf(live);
     const workerId = this.#workerId;
     if (workerId === undefined || stage === undefined || this.#mode === "stopped") return false;
+    // What counted as progress when the run began goes on counting, whatever its stage says by now.
+    const countsOutput = [stage, await this.#stored.storedStageOf(live)].some((each) => each?.heartbeat?.from === "output");
     const checkAt =
       live.state === "exited"
         ? addMs(deps.store.now(), stage.finalizeGraceMs ?? deps.finalizeGraceMs())
@@ -133,7 +135,7 @@ export class CommandWorker {
     if (run === undefined) return false;
     // It was ours under a session that is over; what looked after it then has lost its fence.
     this.#held.get(live.id)?.run.leave();
-    this.#hold(run);
+    this.#hold(run, countsOutput);
     deps.emit("run.adopted", { runId: live.id, jobId: live.jobId, queue: live.queue, workerId, evidence: why });
     return true;
   }
@@ -233,8 +235,8 @@ export class CommandWorker {
     return this.#mode === "stopped";
   }
 
-  #hold(run: CommandRun): void {
-    this.#held.set(run.runId, { run, beats: watchOf(run), progressMtimeMs: 0 });
+  #hold(run: CommandRun, countsOutput = run.stage.heartbeat?.from === "output"): void {
+    this.#held.set(run.runId, { run, beats: watchOf(run, countsOutput), progressMtimeMs: 0 });
     void run.over.then(() => {
       if (this.#held.get(run.runId)?.run !== run) return;
       this.#held.delete(run.runId);
@@ -325,15 +327,15 @@ function neutralStageOf({ pipeline, queue, limits }: LiveRun): StageDefinition |
   return pipeline === null ? undefined : neutralStage({ pipeline, stage: queue.slice(pipeline.length + 1) }, limits);
 }
 
-/** The files in which a run's stage shows progress; undefined where it is not asked for. */
-function watchOf(run: CommandRun): HeartbeatWatch | undefined {
-  if (run.stage.heartbeat === undefined) return undefined;
+/** The files in which a run shows progress; undefined where nobody asks for it. The limit that a run started with decides, because it is judged by that. */
+function watchOf(run: CommandRun, countsOutput: boolean): HeartbeatWatch | undefined {
+  if (run.heartbeatTimeoutMs === undefined) return undefined;
   const files = runFiles(run.runDir);
   const watched: WatchedFile[] = [
     { path: files.heartbeat, by: "mtime" },
     { path: files.progress, by: "mtime" },
   ];
   if (run.workDir !== undefined) watched.push({ path: join(run.workDir, run.stage.compatible.heartbeatFile), by: "mtime" });
-  if (run.stage.heartbeat.from === "output") watched.push({ path: files.stdoutLog, by: "size" }, { path: files.stderrLog, by: "size" });
+  if (countsOutput) watched.push({ path: files.stdoutLog, by: "size" }, { path: files.stderrLog, by: "size" });
   return new HeartbeatWatch(watched);
 }

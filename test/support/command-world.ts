@@ -13,6 +13,7 @@ import { Stopper } from "../../src/loops/stopper.ts";
 import { Watcher } from "../../src/loops/watcher.ts";
 import { alertsThrough } from "../../src/notify/raise-alert.ts";
 import type { StageDefinition } from "../../src/pipelines/definition.ts";
+import type { PipelineRegistry } from "../../src/pipelines/registry.ts";
 import { readHostIdentity } from "../../src/processes/host-identity.ts";
 import { createProcessProbe, type HostIdentity, type ProcessIdentity, type ProcessProbe } from "../../src/processes/identity.ts";
 import { linuxProcessTable, type ProcessTable } from "../../src/processes/process-table.ts";
@@ -37,6 +38,8 @@ export interface WorkerOptions {
   readonly concurrency?: number;
   /** Plays a supervisor whose process is dead already: its session bears the identity of a process that never was. */
   readonly dead?: boolean;
+  /** What its daemon declares; absent: what the world was made with. */
+  readonly registry?: PipelineRegistry;
 }
 
 export interface CommandWorld {
@@ -144,6 +147,7 @@ export async function commandWorld(
       thresholds: defaultRunThresholds,
       adoption: true,
       stopWithinMs,
+      recoverySpreadMs: 30_000,
     }),
     adopt: async (run, why) => (await adopter?.adopt(run, why)) ?? false,
   });
@@ -196,7 +200,7 @@ export async function commandWorld(
     reaper,
     stopper,
     presence,
-    worker: async ({ concurrency = 8, dead = false } = {}) => {
+    worker: async ({ concurrency = 8, dead = false, registry: declared = registry } = {}) => {
       made++;
       const identity = dead
         ? {
@@ -242,7 +246,7 @@ export async function commandWorld(
       let claims = 0;
       const worker = new CommandWorker({
         deps,
-        registry,
+        registry: declared,
         concurrency,
         onPoll: (listener) => {
           const timer = setInterval(listener, 20);
@@ -309,6 +313,7 @@ export async function commandWorld(
         emit,
         enabled,
         shielded,
+        recoverySpreadMs: 30_000,
         ...stop,
         settling: {
           registry,
