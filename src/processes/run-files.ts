@@ -40,14 +40,20 @@ export const runFiles = (runDir: string): RunFiles => ({
 export const runDirectory = ({ runsDir, runId }: { readonly runsDir: string; readonly runId: RunId }): string =>
   join(runsDir, String(runId));
 
-/** The first `maxBytes` of a file, or `undefined` when there is none. Records are short; what is longer, or no file, was not written by us. */
+/** Not there, a link, or in a folder that its command has shut: waiting for it would leave the run to nobody for ever. */
+const unwrittenCodes: ReadonlySet<unknown> = new Set(["ENOENT", "ELOOP", "EACCES", "EPERM"]);
+
+/**
+ * The first `maxBytes` of a file, or `undefined` when there is none that may be read. Records are short; what is longer, or no file, was not
+ * written by us. Throws when the disk fails, which proves nothing.
+ */
 export async function readStart(path: string, maxBytes: number): Promise<{ text: string; mtimeMs: number } | undefined> {
   let handle: Awaited<ReturnType<typeof open>>;
   try {
     // The command may put a FIFO or a link here: the first would hold this thread for ever, the second lead it elsewhere.
     handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   } catch (error) {
-    if (error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ELOOP")) return undefined;
+    if (error instanceof Error && "code" in error && unwrittenCodes.has(error.code)) return undefined;
     throw error;
   }
   try {
