@@ -66,6 +66,18 @@ export class StoreReadOnlyError extends WakefulError {
   }
 }
 
+/** The newest of the store is in its write-ahead log, which SQLite reads only where it may write beside it. */
+export class StoreLogUnreadableError extends WakefulError {
+  constructor(options: { readonly store: string; readonly cause: unknown }) {
+    const { store, cause } = options;
+    super(
+      "store_read_only",
+      `${store} was left in the middle of its work: the newest of it is in ${store}-wal, which can be read only where its folder may be written. Call as the user who owns it, start \`wakeful up\` there once, or copy both files to a folder of your own and read them with --data-dir.`,
+      { cause, details: { store } },
+    );
+  }
+}
+
 /** No space is left for the store. The transaction was rolled back; nothing of it is stored. */
 export class DiskFullError extends WakefulError {
   constructor(options: { readonly store: string; readonly cause?: unknown }) {

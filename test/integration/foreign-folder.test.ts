@@ -1,10 +1,12 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, chownSync, mkdirSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, cpSync, mkdirSync, readdirSync, renameSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { DatabaseSync } from "@photostructure/sqlite";
 import { expect, onTestFinished, test } from "vitest";
+import { cli } from "../support/cli-call.ts";
 import { tempDir } from "../support/temp-dir.ts";
 
 const program = fileURLToPath(new URL("../../src/bin/wakeful.ts", import.meta.url));
@@ -49,4 +51,52 @@ test("the doctor tells of a folder that may not be entered, and goes on with its
   const { code, said } = await call(shutProject(), ["doctor"]);
   expect([code, said]).toEqual([3, expect.stringContaining("ballast: it cannot be looked at: EACCES")]);
   expect(said).toContain("Call as the user who started the daemon");
+});
+
+/** A project whose store may be read by the user under whom {@link call} runs, and nothing beside it written; SQLite keeps a log beside it. */
+async function readOnlyProject(): Promise<{ readonly cwd: string; readonly dataDir: string; readonly shut: () => void }> {
+  const cwd = tempDir("read-only");
+  writeFileSync(join(cwd, "wakeful.yaml"), 'http: { listen: "127.0.0.1:0" }\n');
+  expect((await cli(["migrate"], { cwd })).code).toBe(0);
+  const dataDir = join(cwd, "data");
+  const shut = (): void => {
+    chmodSync(cwd, 0o755);
+    for (const name of readdirSync(dataDir)) chmodSync(join(dataDir, name), 0o644);
+    chmodSync(dataDir, 0o555);
+  };
+  onTestFinished(() => chmodSync(dataDir, 0o700));
+  return { cwd, dataDir, shut };
+}
+
+test("a store without its log, in a folder that may only be read, is read without a daemon", async () => {
+  const { cwd, dataDir, shut } = await readOnlyProject();
+  // As a reader leaves it who was there when its daemon stopped.
+  const db = new DatabaseSync(join(dataDir, "wakeful.db"));
+  db.exec("pragma journal_mode = wal");
+  db.close();
+  shut();
+  const { code, said } = await call(cwd, ["ls", "jobs"]);
+  expect([code, said]).toEqual([0, expect.stringContaining("directly")]);
+  expect((await call(cwd, ["cancel", "job:1"])).code).toBe(7);
+});
+
+test("a store whose log cannot be read where it lies says what to do", async () => {
+  const { cwd, dataDir, shut } = await readOnlyProject();
+  const db = new DatabaseSync(join(dataDir, "wakeful.db"));
+  db.exec("pragma journal_mode = wal");
+  db.exec("create table later (n integer)");
+  cpSync(join(dataDir, "wakeful.db-wal"), join(dataDir, "kept"));
+  db.close();
+  renameSync(join(dataDir, "kept"), join(dataDir, "wakeful.db-wal"));
+  shut();
+  const { code, said } = await call(cwd, ["ls", "jobs"]);
+  expect([code, said]).toEqual([8, expect.stringMatching(/wakeful\.db-wal, which can be read only where.*start `wakeful up` there once/s)]);
+});
+
+test("a store that may not be read is not called locked or read-only", async () => {
+  const { cwd, dataDir, shut } = await readOnlyProject();
+  shut();
+  chmodSync(join(dataDir, "wakeful.db"), 0);
+  const { code, said } = await call(cwd, ["ls", "jobs"]);
+  expect([code, said]).toEqual([6, expect.stringContaining("You may not read")]);
 });

@@ -1,3 +1,4 @@
+import { pathToFileURL } from "node:url";
 import { DatabaseSync, type DatabaseSyncInstance, type StatementSyncInstance } from "@photostructure/sqlite";
 import { storeClosed } from "../errors.ts";
 import { sqliteFailure } from "./failures.ts";
@@ -19,6 +20,11 @@ export interface SqliteConnectionOptions {
   /** How long a statement waits for a lock that another process holds. Default 5000. */
   readonly busyTimeoutMs?: number;
   readonly readOnly?: boolean;
+  /**
+   * Read the file alone, without the log and the shared memory beside it, which a folder that cannot be written may not get. Only where
+   * there is no log, and nobody writes.
+   */
+  readonly immutable?: boolean;
 }
 
 /** Kysely writes a statement per length of an IN list; beyond this many the least recently used ones go. */
@@ -43,7 +49,7 @@ export class SqliteConnection {
     this.readOnly = options.readOnly ?? false;
     try {
       if (!this.readOnly && options.path !== ":memory:") makePrivateFile(options.path);
-      this.db = new DatabaseSync(options.path, {
+      this.db = new DatabaseSync(options.immutable === true ? immutableUrl(options.path) : options.path, {
         timeout: options.busyTimeoutMs ?? 5000,
         readOnly: this.readOnly,
         enableForeignKeyConstraints: true,
@@ -163,4 +169,10 @@ export class SqliteConnection {
       // Somebody is reading, or the disk is full. The log stays beside the file, and the next opening reads both.
     }
   }
+}
+
+function immutableUrl(path: string): URL {
+  const url = pathToFileURL(path);
+  url.searchParams.set("immutable", "1");
+  return url;
 }

@@ -6,7 +6,7 @@ import { DiskFullError, StoreLockedError, StoreReadOnlyError } from "../errors.t
 import { sqliteFailure } from "./failures.ts";
 import { makePrivateFile } from "./private-file.ts";
 
-const lockPathOf = (path: string): string => `${path}.lock`;
+export const lockPathOf = (path: string): string => `${path}.lock`;
 const holderPathOf = (path: string): string => `${path}.lock.holder`;
 
 /** The kernel's lock on a store's file. Held until released, or until the process is gone, however it went. */

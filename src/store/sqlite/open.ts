@@ -1,7 +1,8 @@
-import { existsSync } from "node:fs";
+import { accessSync, constants, existsSync, statSync } from "node:fs";
 import { CompiledQuery } from "kysely";
+import { WakefulError } from "../../domain/errors.ts";
 import type { FirstChecks } from "../claim-rules.ts";
-import { StoreLockedError, StoreReadOnlyError } from "../errors.ts";
+import { StoreLockedError, StoreLogUnreadableError, StoreReadOnlyError } from "../errors.ts";
 import { HintBoard } from "../hint-board.ts";
 import { sqliteMigrations } from "../migrations/sqlite.ts";
 import { checkSchema, type MigrationTarget, migrate } from "../migrator.ts";
@@ -12,7 +13,7 @@ import type { StoreClock } from "../store-clock.ts";
 import { SqliteConnection } from "./connection.ts";
 import { SqliteEngine } from "./engine.ts";
 import { createHot } from "./hot.ts";
-import { findLockHolder, lockStore } from "./lock.ts";
+import { findLockHolder, lockPathOf, lockStore } from "./lock.ts";
 
 export interface OpenSqliteOptions {
   /** The file, or `:memory:`. */
@@ -59,9 +60,10 @@ export async function openSqlite(options: OpenSqliteOptions): Promise<Store> {
 export async function openSqliteReadOnly(options: { readonly path: string; readonly clock: StoreClock }): Promise<Store> {
   const { path, clock } = options;
   if (!existsSync(path)) throw new StoreReadOnlyError({ store: path, found: "there is no such file" });
+  mayRead(path);
   const { held, holder } = findLockHolder(path);
   if (held) throw new StoreLockedError({ path, holder });
-  const connection = new SqliteConnection({ path, readOnly: true });
+  const connection = openToRead(path);
   const hints = new HintBoard();
   const engine = new SqliteEngine({ connection, hints, now: () => clock.now() });
   try {
@@ -71,6 +73,29 @@ export async function openSqliteReadOnly(options: { readonly path: string; reado
     throw thrown;
   }
   return assembleStore({ engine, hints, hot: createHot(engine), release: async () => await connection.close() });
+}
+
+/** @throws {WakefulError} `forbidden`: what cannot be read is neither locked nor damaged. */
+function mayRead(path: string): void {
+  for (const each of [path, lockPathOf(path)]) {
+    try {
+      if (existsSync(each)) accessSync(each, constants.R_OK);
+    } catch (cause) {
+      throw new WakefulError("forbidden", `You may not read ${each}. Call as the user who owns it.`, { cause, details: { path: each } });
+    }
+  }
+}
+
+/** Nobody owns the file. A folder that cannot be written may lack what SQLite keeps beside a file of this kind, and cannot be given it. */
+function openToRead(path: string): SqliteConnection {
+  try {
+    return new SqliteConnection({ path, readOnly: true });
+  } catch (thrown) {
+    if (!(thrown instanceof StoreReadOnlyError)) throw thrown;
+    const log = statSync(`${path}-wal`, { throwIfNoEntry: false });
+    if (log === undefined || log.size === 0) return new SqliteConnection({ path, readOnly: true, immutable: true });
+    throw new StoreLogUnreadableError({ store: path, cause: thrown });
+  }
 }
 
 /** What the migrator needs of the embedded engine: its write transactions are alone in the file. */
