@@ -66,9 +66,12 @@ export class Pulse {
     // Those that were called at the last beat and did not come back left no other trace.
     this.#endWhenIdle();
     for (const listener of this.#listeners) listener();
-    for (const waiter of [...this.#waiting]) {
+    const due: Waiter[] = [];
+    for (const waiter of this.#waiting) {
       waiter.beatsLeft -= 1;
-      if (waiter.beatsLeft > 0) continue;
+      if (waiter.beatsLeft <= 0) due.push(waiter);
+    }
+    for (const waiter of due) {
       this.#waiting.delete(waiter);
       waiter.resolve();
     }

@@ -68,7 +68,10 @@ describeStores((open) => {
     const again = request(workerId, ++claimSeq);
     expect((await store.runs.claim(again)).map((run) => run.jobId)).toEqual([paused]);
     await empty();
-    expect((await store.runs.claim(again)).map((run) => run.jobId), "asked again after an answer that was lost").toEqual([paused]);
+    expect(
+      (await store.runs.claim(again)).map((run) => run.jobId),
+      "asked again after an answer that was lost",
+    ).toEqual([paused]);
     await empty();
     await enqueue(store, "t", 1);
     await store.workers.drain(workerId);
