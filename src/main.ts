@@ -33,6 +33,7 @@ import { EventBus } from "./telemetry/event-bus.ts";
 import { logSubscriber } from "./telemetry/log-subscriber.ts";
 import { createMetrics } from "./telemetry/metrics.ts";
 import { type AdoptionReport, adoptOrRequeue } from "./worker/adoption.ts";
+import { closeDirectory } from "./worker/close-directory.ts";
 import type { CommandRunDeps } from "./worker/command-run-deps.ts";
 import { CommandWorker } from "./worker/command-worker.ts";
 import { prepareDataDirectory } from "./worker/data-directory.ts";
@@ -92,6 +93,7 @@ async function start(
   const { config, pipelines } = configuration;
   const paths = dataPaths(config.dataDir);
   await prepareDataDirectory(paths);
+  const openDirectory = await closeDirectory({ dataDir: config.dataDir, store: config.store, uid: process.getuid?.() });
   const host = await readHostIdentity({ stateDir: config.dataDir, randomId: newHostId });
   const instance = instanceOf(config.dataDir);
   const table = systemProcessTable();
@@ -113,6 +115,11 @@ async function start(
   const { emit } = bus;
   const alert = alertsThrough({ outbox: store.outbox, emit });
   bus.subscribe(logSubscriber({ level: config.log.level, json: config.log.json, ...(writeLog === undefined ? {} : { write: writeLog }) }));
+  if (openDirectory !== undefined) {
+    const { path, mode, left } = openDirectory;
+    if (left === null) emit("data_dir.closed", { path, mode });
+    else emit("data_dir.open", { path, mode, reason: left });
+  }
   await tellClockAhead({ outbox: store.outbox, aheadMs: storeClock.aheadOfWallMs() });
   const { startSeq, epochRaised } = await countStart(config.dataDir, store.upkeep);
   if (epochRaised)

@@ -10,6 +10,8 @@ export interface WakefulEvents {
   "daemon.started": { readonly startSeq: number; readonly pid: number; readonly version: string; readonly listen: string | null };
   "daemon.stopped": { readonly reason: string; readonly late: readonly string[]; readonly failed: readonly string[] };
   "daemon.stop_late": { readonly step: string; readonly waitedMs: DurationMs };
+  "data_dir.closed": { readonly path: string; readonly mode: string };
+  "data_dir.open": { readonly path: string; readonly mode: string; readonly reason: string };
   "settings.changed": {
     readonly actor: string;
     readonly changes: readonly { readonly key: string; readonly from: unknown; readonly to: unknown }[];
@@ -131,6 +133,11 @@ export const eventCatalogue: { readonly [Name in EventName]: { readonly level: E
   "daemon.stop_late": {
     level: "error",
     meaning: "A step of the stop did not end in its time: a disk, the store or a process does not answer. The daemon stops without it.",
+  },
+  "data_dir.closed": { level: "info", meaning: "The data directory could be read by others; its mode is 0700 now." },
+  "data_dir.open": {
+    level: "warn",
+    meaning: "Others may look into the data directory, and its mode is not ours to change; `wakeful doctor` says what to do.",
   },
   "settings.changed": { level: "info", meaning: "A person changed what loops read at each tick, until the daemon ends." },
   "store.epoch_raised": {
