@@ -8,8 +8,8 @@ import { GateLogWriter } from "./gate-log.ts";
 const reasonBytesMax = 2000;
 
 /**
- * Runs a read-only check. Exit 0 is green, 1 to 99 red with its output as the reason; any other end (100 and above, a signal, the time limit,
- * a command that cannot be started) is unreadable, because it says nothing of the result. The reason holds the first 2000 bytes; the whole
+ * Runs a read-only check. Exit 0 is green, 1 to 99 red with its output as the reason; any other end (100 and above, a signal, a command that
+ * cannot be started, the end of its time by `signal`, which kills all that it started) is unreadable, because it says nothing of the result. The reason holds the first 2000 bytes; the whole
  * output goes to the run's log, as far as `log.maxBytes` of its stage allows.
  */
 export async function readCommandGate(argv: readonly string[], subject: GateSubject, signal: AbortSignal): Promise<GateAnswer> {
@@ -33,7 +33,7 @@ function runCommand(options: {
 }): Promise<GateAnswer> {
   const { argv, file, args, subject, signal, log } = options;
   return new Promise((resolve) => {
-    // A group of its own, so that the time limit ends whatever the check has started.
+    // A group of its own, so that the end of its time ends whatever the check has started.
     const child = spawn(file, args, { cwd: subject.cwd, env: { ...subject.env }, stdio: ["ignore", "pipe", "pipe"], detached: true });
     const said = new Said();
     let settled = false;
@@ -49,13 +49,11 @@ function runCommand(options: {
     const finish = (answer: GateAnswer): void => {
       if (settled) return;
       settled = true;
-      clearTimeout(timer);
       signal.removeEventListener("abort", onAbort);
       killGroup(child.pid);
       resolve(answer);
     };
     const onAbort = (): void => finish({ kind: "unreadable", error: "the reading was interrupted" });
-    const timer = setTimeout(() => finish({ kind: "unreadable", error: `no answer within ${subject.timeoutMs} ms` }), subject.timeoutMs);
     signal.addEventListener("abort", onAbort);
     listen(child.stdout);
     listen(child.stderr);

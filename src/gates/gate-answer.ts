@@ -21,8 +21,6 @@ export interface GateSubject {
    * Undefined: not known, so a file whose age matters cannot be judged.
    */
   readonly notBeforeMs: number | undefined;
-  /** How long one reading may take in all; past it, unreadable. */
-  readonly timeoutMs: number;
   /** Takes the whole output of command gates; absent: only the beginning is kept, as the reason. */
   readonly log?: GateLog;
 }

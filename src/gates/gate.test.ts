@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, readFile, rm, symlink, utimes, writeFile } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { until } from "../../test/support/until.ts";
 import type { GateDefinition } from "../pipelines/definition.ts";
 import { readGate } from "./gate.ts";
 import type { GateSubject } from "./gate-answer.ts";
@@ -19,12 +20,21 @@ const subject = (overrides: Partial<GateSubject> = {}): GateSubject => ({
   cwd: workDir,
   env: { PATH: process.env.PATH ?? "" },
   notBeforeMs: 0,
-  timeoutMs: 10_000,
   ...overrides,
 });
 const file = (overrides: object = {}): GateDefinition => ({ kind: "file", path: "final.pdf", anyAge: false, ...overrides });
 const command = (script: string): GateDefinition => ({ kind: "command", argv: [process.execPath, "-e", script] });
 const read = (gate: GateDefinition | undefined, overrides: Partial<GateSubject> = {}) => readGate(gate, subject(overrides), never);
+
+function isGone(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return false;
+  } catch {
+    // No such process: what is waited for.
+    return true;
+  }
+}
 
 test("a stage without a gate is green [B-46]", async () => {
   expect(await read(undefined)).toEqual({ kind: "green" });
@@ -71,9 +81,23 @@ test("a command gate is green at 0, red with its words at 1 to 99 and unreadable
   expect(await read({ kind: "command", argv: ["/no/such/program"] })).toMatchObject({ kind: "unreadable" });
 });
 
-test("a command gate past its time limit is unreadable, and what it started is ended", async () => {
-  const answer = await read(command("setInterval(() => {}, 1000)"), { timeoutMs: 200 });
-  expect(answer).toEqual({ kind: "unreadable", error: "no answer within 200 ms" });
+test("a command gate whose reading is ended is unreadable, and what it started is killed", async () => {
+  const end = new AbortController();
+  const path = join(workDir, "pid");
+  const script = `require("fs").writeFileSync(${JSON.stringify(path)}, String(process.pid)); setInterval(() => {}, 1000)`;
+  const answer = readGate(command(script), subject(), end.signal);
+  const pid = await until(async () => Number(await readFile(path, "utf8").catch(() => "")) || undefined);
+  end.abort();
+  expect(await answer).toEqual({ kind: "unreadable", error: "the reading was interrupted" });
+  await until(() => (isGone(pid) ? true : undefined));
+});
+
+test("a reading that is ended begins no further gate", async () => {
+  const end = new AbortController();
+  end.abort();
+  const touch = command(`require("fs").writeFileSync("touched", "")`);
+  expect(await readGate({ kind: "all", gates: [touch] }, subject(), end.signal)).toMatchObject({ kind: "unreadable" });
+  await expect(readFile(join(workDir, "touched"))).rejects.toThrow();
 });
 
 test("a gate that cannot be read is never taken for red by all, any or not [B-47]", async () => {

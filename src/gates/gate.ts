@@ -6,9 +6,12 @@ import { type GateAnswer, type GateSubject, green } from "./gate-answer.ts";
 /**
  * Reads a gate: evaluates, and changes nothing. A stage without a gate is green (B-46).
  * `all` is red at the first red and unreadable only when nothing is red; `any` is the mirror of it; `not` leaves unreadable as it is.
+ *
+ * @param signal - at its abort commands are killed and nothing more is begun; the answer is then unreadable. See `GateTurns` for the limit.
  */
 export async function readGate(gate: GateDefinition | undefined, subject: GateSubject, signal: AbortSignal): Promise<GateAnswer> {
   if (gate === undefined) return green;
+  if (signal.aborted) return { kind: "unreadable", error: "the reading was interrupted" };
   switch (gate.kind) {
     case "file":
       return readFileGate(gate, subject);

@@ -120,6 +120,8 @@ export function createReconcilerLoop(deps: ReconcilerDeps): Loop {
     const pending = memory?.visitId === visit.id ? memory : undefined;
     if (pending !== undefined && pending.readAgainAt > context.now) return "waiting";
     const finalised = await finaliser.finalise({ ...run, gatePendingAt: pending?.pendingAt ?? null }, { actor, signal: context.signal });
+    // Stopped over it: the gate was not read, and nothing follows from that.
+    if (context.signal.aborted) return "waiting";
     if (finalised.kind === "wait") {
       gates.set(item.id, { visitId: visit.id, pendingAt: pending?.pendingAt ?? context.now, readAgainAt: finalised.readAgainAt });
       return "waiting";

@@ -94,6 +94,23 @@ test("gates are read at most so many at a time, and all in the end", async () =>
   expect(Math.max(...steps.map((step) => (now += step)))).toBe(4);
 });
 
+const waits = { kind: "command", argv: ["sh", "-c", "sleep 0.2"] } as const;
+
+test("one limit for the whole gate, however many commands it is made of: past it, unreadable [B-19]", async () => {
+  const all = { kind: "all", gates: [waits, waits, waits] } as const;
+  const { world, run } = await exited({ stage: { gate: all, gateTimeoutMs: 300, gatePatienceMs: 600_000 } });
+  expect(await finalise(world, run)).toMatchObject({ kind: "wait", why: "no answer within 300 ms" });
+});
+
+test("a store or a disk that does not answer while a gate is read is within the limit too", async () => {
+  const { world, run } = await exited({ stage: { gate, gateTimeoutMs: 20, gatePatienceMs: 600_000 } });
+  const { get } = world.seen.items;
+  world.seen.items.get = async () => await new Promise<never>(() => undefined);
+  const stuck = await Promise.all(Array.from({ length: 2 }, () => finalise(world, run)));
+  expect(stuck).toMatchObject(Array(2).fill({ kind: "wait", why: "no answer within 20 ms" }));
+  world.seen.items.get = get;
+});
+
 test("what a gate command says is kept in the run's log, within the stage's bound", async () => {
   const argv = ["sh", "-c", "head -c 20000 /dev/zero | tr '\\0' g; exit 1"];
   const { world, run } = await exited({ stage: { gate: { kind: "command", argv }, log: { maxBytes: 4096 } } });

@@ -4,10 +4,11 @@ import { messageOf } from "../domain/errors.ts";
 import type { HostId } from "../domain/ids.ts";
 import type { Instant } from "../domain/time.ts";
 import { readGate } from "../gates/gate.ts";
-import type { GateAnswer } from "../gates/gate-answer.ts";
+import type { GateAnswer, GateSubject } from "../gates/gate-answer.ts";
+import { GateTurns } from "../gates/gate-turns.ts";
 import { type ExitResolution, type GateReading, resolveExit, type StagePosition } from "../liveness/exit-resolution.ts";
 import type { RunOutcome } from "../liveness/outcome-policy.ts";
-import type { StageDefinition } from "../pipelines/definition.ts";
+import type { GateDefinition, StageDefinition } from "../pipelines/definition.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
 import { StoredStages, type VersionSource } from "../pipelines/stored-stages.ts";
 import { commandEnvironment } from "../processes/environment.ts";
@@ -30,7 +31,7 @@ export interface FinaliserDeps {
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly random: () => number;
   readonly now: () => Instant;
-  /** How many gates may be read at once; the others wait their turn. */
+  /** How many gates may be read at once, of those that look at files two at most; the others wait their turn. */
   readonly gatesAtOnce: number;
 }
 
@@ -47,12 +48,12 @@ export type Finalised =
 export class Finaliser {
   readonly #deps: FinaliserDeps;
   readonly #stored: StoredStages;
-  #reading = 0;
-  readonly #waiting: (() => void)[] = [];
+  readonly #turns: GateTurns;
 
   constructor(deps: FinaliserDeps) {
     this.#deps = deps;
     this.#stored = new StoredStages(deps.registry, deps.items);
+    this.#turns = new GateTurns({ commandsAtOnce: deps.gatesAtOnce });
   }
 
   /**
@@ -94,8 +95,8 @@ export class Finaliser {
     };
     let gate: GateReading = stage?.gate === undefined ? { kind: "none" } : { kind: "not_read" };
     let resolution: ExitResolution = resolveExit({ ...facts, gate, now: context.now });
-    if (resolution.kind === "read_gate" && stage !== undefined) {
-      gate = await this.#readGate(run, stage, options.signal);
+    if (resolution.kind === "read_gate" && stage?.gate !== undefined) {
+      gate = await this.#readGate(run, stage, stage.gate, options.signal);
       resolution = resolveExit({ ...facts, gate, now: now() });
     }
     const settling = { ...context, now: now() };
@@ -142,55 +143,46 @@ export class Finaliser {
     return settlementOfSuccess(run, { advance, output, details: { ...details, reason } }, context);
   }
 
-  async #readGate(run: LiveRun, stage: StageDefinition, signal: AbortSignal): Promise<GateAnswer> {
-    await this.#turn();
+  /** The whole of it under one limit, `gate.timeout`: the store, the disk and every command of the gate. */
+  async #readGate(run: LiveRun, stage: StageDefinition, gate: GateDefinition, signal: AbortSignal): Promise<GateAnswer> {
+    const options = { subject: run.itemId === null ? `run ${run.id}` : `item ${run.itemId}`, timeoutMs: stage.gateTimeoutMs, signal };
     try {
-      const { paths, baseDir, hostId, environment, items } = this.#deps;
-      const item = run.itemId === null ? undefined : await items.get(run.itemId);
-      if (item === undefined) return { kind: "unreadable", error: "its item could not be read" };
-      const runDir = runDirOf(paths, run.id);
-      const workDir = itemDirOf(paths, item.dir);
-      // Missing or unreadable: then no file can be told from an earlier run's, and the gate that asks for it says so.
-      const started = await stat(runFiles(runDir).started).catch(() => undefined);
-      const env = commandEnvironment({
-        workerEnv: environment,
-        stageEnv: { ...stage.env, ...(await readSecrets(stage.envFiles, baseDir)) },
-        hostId,
-        runId: run.id,
-        jobId: run.jobId,
-        attempt: run.attempt,
-        runDir,
-        workDir,
-        itemKey: item.key,
-        stage: stage.name,
+      return await this.#turns.read(gate, options, async (limit) => {
+        const subject = await this.#gateSubject(run, stage);
+        return subject === undefined ? { kind: "unreadable", error: "its item could not be read" } : await readGate(gate, subject, limit);
       });
-      return await readGate(
-        stage.gate,
-        {
-          workDir,
-          cwd: resolve(baseDir, stage.cwd ?? "."),
-          env,
-          notBeforeMs: started?.mtimeMs,
-          timeoutMs: stage.gateTimeoutMs,
-          log: { path: runFiles(runDir).stderrLog, maxBytes: stage.log.maxBytes },
-        },
-        signal,
-      );
     } catch (thrown) {
       return { kind: "unreadable", error: messageOf(thrown) };
-    } finally {
-      this.#reading--;
-      this.#waiting.shift()?.();
     }
   }
 
-  async #turn(): Promise<void> {
-    while (this.#reading >= this.#deps.gatesAtOnce) {
-      await new Promise<void>((resolve) => {
-        this.#waiting.push(resolve);
-      });
-    }
-    this.#reading++;
+  async #gateSubject(run: LiveRun, stage: StageDefinition): Promise<GateSubject | undefined> {
+    const { paths, baseDir, hostId, environment, items } = this.#deps;
+    const item = run.itemId === null ? undefined : await items.get(run.itemId);
+    if (item === undefined) return undefined;
+    const runDir = runDirOf(paths, run.id);
+    const workDir = itemDirOf(paths, item.dir);
+    // Missing or unreadable: then no file can be told from an earlier run's, and the gate that asks for it says so.
+    const started = await stat(runFiles(runDir).started).catch(() => undefined);
+    const env = commandEnvironment({
+      workerEnv: environment,
+      stageEnv: { ...stage.env, ...(await readSecrets(stage.envFiles, baseDir)) },
+      hostId,
+      runId: run.id,
+      jobId: run.jobId,
+      attempt: run.attempt,
+      runDir,
+      workDir,
+      itemKey: item.key,
+      stage: stage.name,
+    });
+    return {
+      workDir,
+      cwd: resolve(baseDir, stage.cwd ?? "."),
+      env,
+      notBeforeMs: started?.mtimeMs,
+      log: { path: runFiles(runDir).stderrLog, maxBytes: stage.log.maxBytes },
+    };
   }
 }
 

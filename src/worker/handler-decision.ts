@@ -115,6 +115,8 @@ async function settleBehindGate(
     if (live?.state !== "exited") return undefined;
     const evidence = { startedAt: ended.startedAt, returned: true };
     const result = await finaliser.finalise(live, { actor: "worker", signal, evidence });
+    // Stopped over it: the gate was not read, and nothing follows from that. Whoever comes next reads it.
+    if (signal.aborted) return undefined;
     if (result.kind === "settle") return result.settlement;
     await runs.recordGatePending({ runId, ownerEpoch, checkAt: addMs(result.readAgainAt, seconds(60)) });
     emit("run.deferred", { runId, jobId, queue, reason: result.why });
