@@ -55,6 +55,7 @@ export class PipelineRegistry {
       maxLosses: definition.maxLosses ?? null,
       priority: definition.priority,
       agent: definition.labels.agent ?? null,
+      ...(definition.labels.repo === undefined ? {} : { repo: definition.labels.repo }),
       pipelineVersion: registered.version,
     };
   }

@@ -99,6 +99,7 @@ export interface NewStageJob {
   readonly visitId: VisitId;
   readonly entry: StageEntry;
   readonly paused: boolean;
+  /** The item's, which goes before the stage's. */
   readonly repo: string | null;
   readonly now: Instant;
   /** What the visit has spent already; absent: nothing. */
@@ -132,7 +133,7 @@ export async function insertStageJob(tx: Kysely<Database>, options: NewStageJob)
       item_id: itemId,
       visit_id: visitId,
       agent: entry.agent,
-      repo: options.repo,
+      repo: options.repo ?? entry.repo ?? null,
     })
     .returning("id")
     .executeTakeFirstOrThrow();

@@ -169,6 +169,8 @@ export type Advance =
       readonly maxLosses: number | null;
       readonly priority: number;
       readonly agent: string | null;
+      /** The stage's own, for the jobs of items that have none. Absent: none. */
+      readonly repo?: string;
       /** The newest version of the pipeline, which the item moves to as it enters the stage. */
       readonly pipelineVersion: string;
     };
