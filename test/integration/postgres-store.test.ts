@@ -68,7 +68,17 @@ test("cut connections are opened again by themselves, and every hint is given to
 test("a server that does not answer is told as unavailable, with the host and without the password", async () => {
   const refused = openStore({ url: "postgres://someone:secret@127.0.0.1:9/nothing", clock });
   await expect(refused).rejects.toMatchObject({ code: "unavailable", retryable: true });
-  await expect(refused).rejects.not.toThrow(/secret/);
+  await expect(refused).rejects.not.toThrow(/secret|by itself/);
+  await expect(refused).rejects.toThrow(/127\.0\.0\.1:9.*Check that its server runs/);
+});
+
+test("a server that refuses the user, or lacks the database, is a mistake of the configuration", async () => {
+  const url = new URL(await databaseUrl());
+  url.pathname = "/absent";
+  await expect(openStore({ url: url.href, clock })).rejects.toMatchObject({
+    code: "config_invalid",
+    message: expect.stringMatching(/"absent" does not exist.*Check the user, the password and the database/),
+  });
 });
 
 test("a read-only opening reads, and its writes are refused by the server", async () => {

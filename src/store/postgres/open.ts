@@ -12,6 +12,7 @@ import { postgresTarget } from "./client-config.ts";
 import { PostgresEngine } from "./engine.ts";
 import { HintChannel } from "./hint-channel.ts";
 import { createHot } from "./hot.ts";
+import { openingFailure } from "./opening.ts";
 import { ServerClock } from "./server-clock.ts";
 import { followServerIdentity } from "./server-identity.ts";
 
@@ -60,7 +61,7 @@ export async function openPostgres(options: OpenPostgresOptions): Promise<Store>
     serverClock?.stop();
     await channel.close();
     await engine.close();
-    throw thrown;
+    throw openingFailure(thrown, target.name);
   }
   return assembleStore({
     engine,
