@@ -339,6 +339,7 @@ async function start(
     enabled: config.recovery.adoption,
     adopt: (run, why) => worker.adopt(run, why),
     stopGraceMs: config.stop.stopGraceMs,
+    recoverySpreadMs: config.recovery.recoverySpreadMs,
     killGraceMs: config.stop.killGraceMs,
     shielded,
   });

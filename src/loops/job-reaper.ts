@@ -14,6 +14,7 @@ import { neverStartedDeathsBefore, type SettlingContext, settlementOfFailure } f
 import type { LeaseSweep } from "./lease-sweep.ts";
 import { LookAtAll } from "./look-at-all.ts";
 import { type Loop, nothingSeen, type TickContext, type TickReport } from "./loop.ts";
+import { LossSpread } from "./loss-spread.ts";
 import type { ObservedRun, RunObserver } from "./run-evidence.ts";
 import { TickProbe } from "./tick-probe.ts";
 import type { Watcher } from "./watcher.ts";
@@ -40,9 +41,13 @@ export interface ReaperSettings {
   readonly adoption: boolean;
   /** Stop grace + kill grace + 10 s: how long the stopper may take before a block needs a person. */
   readonly stopWithinMs: DurationMs;
+  /** Where more than 100 runs of a host are lost together, the jobs of those beyond come back spread over this long. */
+  readonly recoverySpreadMs: DurationMs;
 }
 
 const pageSize = 500;
+/** Verdicts that one event, such as the loss of a host, may bring to many runs at once. */
+const lostTogether: ReadonlySet<RunVerdict["kind"]> = new Set(["dead", "never_started", "stop_then_dead"]);
 
 /**
  * Judges runs that are due or look dead, settles what its verdicts ask for, and sweeps leases in the same tick.
@@ -58,6 +63,7 @@ export class JobReaper implements Loop {
   /** Whether no stored check is later than the thresholds of this start allow. */
   #checksAreOurs = false;
   readonly #all = new LookAtAll();
+  readonly #spread = new LossSpread();
   #reapedTotal = 0;
   #lastReaped: { readonly job_id: number; readonly agent: string | null; readonly outcome: string } | null = null;
 
@@ -123,8 +129,10 @@ export class JobReaper implements Loop {
         context.emit("loop.subject_failed", { loop: this.name, subject: `job ${run.jobId}`, message: messageOf(thrown) });
       }
     }
+    await this.#endLost(tick, context);
     if (!context.dryRun) await store.runs.moveChecks(tick.checks);
     const more = due.length === pageSize || this.#all.underWay ? 0 : undefined;
+    if (more === undefined) this.#spread.over();
     const nextInMs = more ?? (tick.recheckAt === undefined ? undefined : Math.max(1, tick.recheckAt - context.now));
     return {
       seen: tick.seen,
@@ -213,7 +221,9 @@ export class JobReaper implements Loop {
         await this.#end(observed, verdict, tick, context);
         return;
       default:
-        await this.#end(observed, verdict, tick, context);
+        // How many are lost together is known when all were judged.
+        if (lostTogether.has(verdict.kind)) tick.losses.push({ observed, verdict });
+        else await this.#end(observed, verdict, tick, context);
         return;
     }
     const checkAt = checkAgainAt(verdict);
@@ -241,7 +251,22 @@ export class JobReaper implements Loop {
     return stage?.finalizeGraceMs ?? this.#deps.settings().thresholds.finalizeGraceMs;
   }
 
-  async #end(observed: ObservedRun, verdict: RunVerdict, tick: ReaperTick, context: TickContext): Promise<void> {
+  async #endLost(tick: ReaperTick, context: TickContext): Promise<void> {
+    const { recoverySpreadMs } = this.#deps.settings();
+    this.#spread.expect(tick.losses.map(({ observed }) => observed.run));
+    for (const { observed, verdict } of tick.losses) {
+      const spreadMs = this.#spread.nextDelayMs(observed.run, recoverySpreadMs);
+      if (context.signal.aborted) return;
+      try {
+        await this.#end(observed, verdict, tick, context, spreadMs);
+      } catch (thrown) {
+        tick.failed++;
+        context.emit("loop.subject_failed", { loop: this.name, subject: `job ${observed.run.jobId}`, message: messageOf(thrown) });
+      }
+    }
+  }
+
+  async #end(observed: ObservedRun, verdict: RunVerdict, tick: ReaperTick, context: TickContext, spreadMs = 0): Promise<void> {
     const outcome = outcomeOfVerdict(verdict);
     if (outcome === undefined) throw new Error(`The verdict ${verdict.kind} ends nothing.`);
     const { run } = observed;
@@ -263,6 +288,7 @@ export class JobReaper implements Loop {
         reason: verdict.reason,
         evidence: evidenceOf(observed, verdict, context.now),
         neverStartedDeaths,
+        spreadMs,
         ...(mayLive ? { stopBy: addMs(context.now, stopWithinMs) } : {}),
       },
       this.#context(context.now),
@@ -350,6 +376,8 @@ class ReaperTick {
   recheckAt: Instant | undefined;
   readonly checks: { runId: RunId; ownerEpoch: LiveRun["ownerEpoch"]; checkAt: Instant }[] = [];
   readonly would: string[] = [];
+  /** Judged to have ended with whatever held them, and not yet ended. */
+  readonly losses: { readonly observed: ObservedRun; readonly verdict: RunVerdict }[] = [];
 
   recheckNotAfter(at: Instant): void {
     if (this.recheckAt === undefined || at < this.recheckAt) this.recheckAt = at;

@@ -90,7 +90,7 @@ export function createPlainRepairs(deps: PlainRepairsDeps): PlainRepairs {
     finaliser: deps.finaliser,
     leaseSweep: new LeaseSweep({ store, probe, settings: () => ({ reclaimEnabled: true, scope: [], deadAfterMs }), endRun }),
     random,
-    settings: () => ({ enabled: true, thresholds: { ...defaultRunThresholds, deadAfterMs }, adoption: false, stopWithinMs }),
+    settings: () => ({ enabled: true, thresholds: { ...defaultRunThresholds, deadAfterMs }, adoption: false, stopWithinMs, recoverySpreadMs }),
     adopt: async () => false,
   });
   const workerReaper = new WorkerReaper({

@@ -107,6 +107,7 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
   const hearing = new StoreHearing({ store, watcher, emit, monoNow: () => clock.mono() });
   const enabled = (name: Loop["name"]) => (): boolean => live.read().loops[name].enabled;
   const stopWithinMs = config.stop.stopGraceMs + config.stop.killGraceMs + 10_000;
+  const { recoverySpreadMs } = config.recovery;
 
   const endRun = async (run: LiveRun, message: string): Promise<boolean> => {
     const at = store.now();
@@ -130,7 +131,13 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
     settings: () => {
       const { reaper, loops } = live.read();
       const thresholds = { ...defaultRunThresholds, ...reaper, deadAfterMs };
-      return { enabled: reaper.enabled && loops["job-reaper"].enabled, thresholds, adoption: config.recovery.adoption, stopWithinMs };
+      return {
+        enabled: reaper.enabled && loops["job-reaper"].enabled,
+        thresholds,
+        adoption: config.recovery.adoption,
+        stopWithinMs,
+        recoverySpreadMs,
+      };
     },
     adopt: deps.adopt,
   });
@@ -162,7 +169,7 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
     settings: () => ({
       enabled: enabled("worker-reaper")(),
       deadAfterMs,
-      recoverySpreadMs: config.recovery.recoverySpreadMs,
+      recoverySpreadMs,
     }),
     wakeJobReaper: () => loops.wake("job-reaper"),
   });

@@ -60,6 +60,8 @@ export class WorkerReaper implements Loop {
   /** Runs that the job-reaper was told of, under the supervisor they had: told once, it has limits of its own for them. */
   #handedOver: ReadonlySet<string> = new Set();
   #buriedTotal = 0;
+  /** How far the pages of an event have come that more than one tick deals with. */
+  #event: LossProgress | undefined;
   #sessions: readonly ProcessIdentity[] = [];
 
   constructor(deps: WorkerReaperDeps) {
@@ -152,7 +154,6 @@ export class WorkerReaper implements Loop {
     let settled = 0;
     let pages = 0;
     let more = true;
-    let event: LossProgress | undefined;
     const { recoverySpreadMs } = this.#deps.settings();
     while (more && pages * limit < lostPerTick && !context.signal.aborted) {
       const page = await store.runs.settleLostPage({
@@ -162,29 +163,52 @@ export class WorkerReaper implements Loop {
         actor: this.name,
         recoverySpreadMs,
         random,
-        ...(event === undefined ? {} : { event }),
+        ...(this.#event === undefined ? {} : { event: this.#event }),
       });
-      event = page.event;
+      this.#event = page.event;
       settled += page.settled;
       more = page.more;
       pages++;
       // The next page waits for its turn: timers, requests and beats come first.
       await new Promise((resolve) => setImmediate(resolve));
     }
-    const others = more ? { settled: 0, failed: 0 } : await this.#giveBackOthers(ended, context);
+    // The event goes on with the next tick.
+    if (more) return { settled, failed: 0, more };
+    const before = this.#event ?? { index: 0, total: 0 };
+    this.#event = undefined;
+    const others = await this.#giveBackOthers(ended, before, context);
     return { settled: settled + others.settled, failed: others.failed, more };
   }
 
   /** Runs that the set-based page leaves: of items, which have a pipeline's policy, and of commands, which may live on. */
   async #giveBackOthers(
     workerIds: readonly WorkerId[],
+    before: LossProgress,
     context: TickContext,
   ): Promise<{ readonly settled: number; readonly failed: number }> {
-    const { store } = this.#deps;
-    let after: { readonly workerId: WorkerId; readonly runId: RunId } | undefined;
+    const lost = await this.#sortOut(workerIds, context);
+    const total = before.total + lost.length;
+    let { index } = before;
     let settled = 0;
     let failed = 0;
-    let index = 0;
+    for (let from = 0; from < lost.length; from += pageSize) {
+      for (const run of await this.#deps.store.runs.listLive(lost.slice(from, from + pageSize))) {
+        try {
+          if (await this.#settleLost(run, { index: index++, total }, context)) settled++;
+        } catch (thrown) {
+          failed++;
+          context.emit("loop.subject_failed", { loop: this.name, subject: `job ${run.jobId}`, message: messageOf(thrown) });
+        }
+      }
+    }
+    return { settled, failed };
+  }
+
+  /** Answers the runs that are lost, all of the event, and hands the others to the job-reaper. */
+  async #sortOut(workerIds: readonly WorkerId[], context: TickContext): Promise<readonly RunId[]> {
+    const { store } = this.#deps;
+    let after: { readonly workerId: WorkerId; readonly runId: RunId } | undefined;
+    const lost: RunId[] = [];
     const handed = new Set<string>();
     for (;;) {
       const runs: readonly HeldRun[] = await store.runs.listHeld({
@@ -199,24 +223,17 @@ export class WorkerReaper implements Loop {
         await store.runs.moveChecks(fresh.map(({ runId, ownerEpoch }) => ({ runId, ownerEpoch, checkAt: context.now })));
         this.#deps.wakeJobReaper();
       }
-      for (const run of await store.runs.listLive(runs.filter(isLost).map((lost) => lost.runId))) {
-        try {
-          if (await this.#settleLost(run, { index: index++, total: runs.length }, context)) settled++;
-        } catch (thrown) {
-          failed++;
-          context.emit("loop.subject_failed", { loop: this.name, subject: `job ${run.jobId}`, message: messageOf(thrown) });
-        }
-      }
+      lost.push(...runs.filter(isLost).map((run) => run.runId));
       const last = runs.at(-1);
       if (runs.length < pageSize || last === undefined) {
         this.#handedOver = handed;
-        return { settled, failed };
+        return lost;
       }
       after = { workerId: last.workerId, runId: last.runId };
     }
   }
 
-  async #settleLost(run: LiveRun, at: { readonly index: number; readonly total: number }, context: TickContext): Promise<boolean> {
+  async #settleLost(run: LiveRun, at: LossProgress, context: TickContext): Promise<boolean> {
     const { store, registry, random } = this.#deps;
     const { recoverySpreadMs } = this.#deps.settings();
     const pid = run.supervisor?.process.pid;

@@ -5,6 +5,7 @@ import { runTaskName } from "../domain/run-task.ts";
 import type { DurationMs } from "../domain/time.ts";
 import { addMs } from "../domain/time.ts";
 import type { RunOutcome } from "../liveness/outcome-policy.ts";
+import { spreadDelayMs } from "../liveness/retry-delay.ts";
 import { readExitRecord } from "../processes/exit-record.ts";
 import { commandOnRecord, type HostIdentity, type ProcessIdentity, type ProcessProbe } from "../processes/identity.ts";
 import { probeLifePipe } from "../processes/life-pipe.ts";
@@ -15,7 +16,7 @@ import type { LiveRun } from "../store/port/runs.ts";
 import type { Store } from "../store/store.ts";
 import type { Emit } from "../telemetry/events.ts";
 import { type DataPaths, runDirOf } from "./run-paths.ts";
-import { neverStartedDeathsBefore, type SettlingContext, settlementOfFailure } from "./settling.ts";
+import { type EndDetails, neverStartedDeathsBefore, type SettlingContext, settlementOfFailure } from "./settling.ts";
 
 export interface AdoptionDeps {
   readonly store: Pick<Store, "runs" | "now">;
@@ -30,6 +31,8 @@ export interface AdoptionDeps {
   readonly adopt: (run: LiveRun, why: string) => Promise<boolean>;
   readonly stopGraceMs: DurationMs;
   readonly killGraceMs: DurationMs;
+  /** Where more than 100 runs are requeued, the jobs of those beyond come back spread over this long. */
+  readonly recoverySpreadMs: DurationMs;
   readonly shielded: () => readonly ProcessIdentity[];
 }
 
@@ -48,7 +51,11 @@ const pageSize = 500;
  */
 export async function adoptOrRequeue(deps: AdoptionDeps): Promise<AdoptionReport> {
   let adopted = 0;
-  let requeued = 0;
+  const lost: LostRun[] = [];
+  const failed = (run: LiveRun, thrown: unknown): void => {
+    // The job-reaper judges it like any other run.
+    deps.emit("loop.subject_failed", { loop: "adoption", subject: `job ${run.jobId}`, message: messageOf(thrown) });
+  };
   let after: RunId | undefined;
   for (;;) {
     const page: readonly LiveRun[] = await deps.store.runs.listAllLive({
@@ -60,16 +67,25 @@ export async function adoptOrRequeue(deps: AdoptionDeps): Promise<AdoptionReport
       // A foreground command of `wakeful run` is no worker's: it goes on by itself, and the job-reaper finds its end.
       if (run.kind !== "command" || run.queue === runTaskName || run.state === "reserved" || !supervisorIsDead(run, deps.probe)) continue;
       try {
-        const what = await adoptOrRequeueOne(run, deps);
+        const what = await adoptOrLose(run, deps);
         if (what === "adopted") adopted++;
-        if (what === "requeued") requeued++;
+        else if (what !== "left") lost.push(what);
       } catch (thrown) {
-        // The job-reaper judges it like any other run.
-        deps.emit("loop.subject_failed", { loop: "adoption", subject: `job ${run.jobId}`, message: messageOf(thrown) });
+        failed(run, thrown);
       }
     }
     after = page.at(-1)?.id;
     if (page.length < pageSize) break;
+  }
+  // One event: how its jobs are spread depends on how many there are.
+  let requeued = 0;
+  for (const [index, one] of lost.entries()) {
+    try {
+      const spreadMs = spreadDelayMs({ index, total: lost.length, recoverySpreadMs: deps.recoverySpreadMs });
+      if (await requeue(one, spreadMs, deps)) requeued++;
+    } catch (thrown) {
+      failed(one.run, thrown);
+    }
   }
   return { adopted, requeued, stopped: await stopUnknown(deps) };
 }
@@ -81,7 +97,15 @@ function supervisorIsDead(run: LiveRun, probe: ProcessProbe): boolean {
   return life === "dead" || life === "otherBoot";
 }
 
-async function adoptOrRequeueOne(run: LiveRun, deps: AdoptionDeps): Promise<"adopted" | "requeued" | "left"> {
+/** A run that ended with its supervisor, or must: what is settled of it, and why. */
+interface LostRun {
+  readonly run: LiveRun;
+  readonly outcome: RunOutcome;
+  readonly details: EndDetails;
+  readonly mayLive: boolean;
+}
+
+async function adoptOrLose(run: LiveRun, deps: AdoptionDeps): Promise<"adopted" | "left" | LostRun> {
   const runDir = runDirOf(deps.paths, run.id);
   const record = await readExitRecord({ runDir, runId: run.id, commandSeen: commandOnRecord(run) !== undefined });
   if (run.state === "exited" || record.kind === "exit") {
@@ -112,21 +136,27 @@ async function adoptOrRequeueOne(run: LiveRun, deps: AdoptionDeps): Promise<"ado
     ? { kind: "never_started", reason: "never started: its supervisor died before its command ran", bySessionDeath: true }
     : { kind: "lost", reason: lives ? "its supervisor died, and adoption is off" : `its supervisor and pid ${command?.pid} are dead` };
   const neverStartedDeaths = neverStarted ? neverStartedDeathsBefore(await deps.store.runs.ofJob(run.jobId), run.id) : 0;
+  const details: EndDetails = {
+    reason: record.kind === "nogo" ? "nogo" : neverStarted ? "wrapper_dead" : "supervisor_dead",
+    neverStartedDeaths,
+    evidence: { process: command, life: life.kind, lifePipe: pipe, exitRecord: record.kind, supervisor: run.supervisor },
+  };
+  return { run, outcome, details, mayLive: lives || pipe === "held" };
+}
+
+async function requeue({ run, outcome, details, mayLive }: LostRun, spreadMs: DurationMs, deps: AdoptionDeps): Promise<boolean> {
+  // It may have ended while the others were looked at: then the job-reaper reads how.
+  if (mayLive && (await readExitRecord({ runDir: runDirOf(deps.paths, run.id), runId: run.id })).kind === "exit") return false;
   const now = deps.store.now();
-  const mayLive = lives || pipe === "held";
+  const stopBy = addMs(now, deps.stopGraceMs + deps.killGraceMs + 10_000);
   const settlement = settlementOfFailure(
     run,
     outcome,
-    {
-      reason: record.kind === "nogo" ? "nogo" : neverStarted ? "wrapper_dead" : "supervisor_dead",
-      neverStartedDeaths,
-      evidence: { process: command, life: life.kind, lifePipe: pipe, exitRecord: record.kind, supervisor: run.supervisor },
-      ...(mayLive ? { stopBy: addMs(now, deps.stopGraceMs + deps.killGraceMs + 10_000) } : {}),
-    },
+    { ...details, spreadMs, ...(mayLive ? { stopBy } : {}) },
     { ...deps.settling, now, actor: "adoption" },
   );
   const [answer] = await deps.store.runs.settle([settlement]);
-  if (answer?.kind !== "ok") return "left";
+  if (answer?.kind !== "ok") return false;
   const { message = outcome.reason, reason, then } = settlement;
   deps.emit("run.ended", {
     runId: run.id,
@@ -138,7 +168,7 @@ async function adoptOrRequeueOne(run: LiveRun, deps: AdoptionDeps): Promise<"ado
     jobState: then.to,
     actor: "adoption",
   });
-  return "requeued";
+  return true;
 }
 
 /** Stops what `runs/` shows to live but the store has never heard of, or has ended: newer than a restored store. */
