@@ -6,8 +6,8 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { LiveSettings } from "../config/live-settings.ts";
 import { describeMistake } from "../config/mistake.ts";
 import type { Environment } from "../config/overrides.ts";
-import { limitsOf, loadConfiguration, readConfiguration } from "./load.ts";
 import { versionOf } from "./definition.ts";
+import { limitsOf, loadConfiguration, readConfiguration } from "./load.ts";
 import { liveFindings } from "./stage-relations.ts";
 
 let cwd: string;
@@ -120,6 +120,18 @@ test("a longer grace at run time must leave room below a stage's own ceiling", a
   const settings = new LiveSettings(config, { check: ({ reaper }) => liveFindings(pipelines, limitsOf({ ...config, reaper })) });
   expect(() => settings.update({ reaper: { finalizeGraceMs: 360_000 } })).toThrow(/is too long for p\.s/);
   expect(() => settings.update({ reaper: { finalizeGraceMs: 359_999 } })).not.toThrow();
+});
+
+test("a grace that a gate outlives is refused, at the start and at run time; 0 is legal [B-19]", async () => {
+  await write("pipelines: { p: { stages: { s: { run: { command: [x] }, gate: { file: a, timeout: 2m } } } } }\n");
+  expect(await mistakesOf({ REAPER_FINALIZE_GRACE_S: "120" })).toEqual([expect.stringContaining("must be less than finalizeGrace (2m)")]);
+  expect(await mistakesOf({ REAPER_FINALIZE_GRACE_S: "121" })).toEqual([]);
+  expect(await mistakesOf({ REAPER_FINALIZE_GRACE_S: "0" })).toEqual([]);
+  const { config, pipelines } = await load();
+  const settings = new LiveSettings(config, { check: ({ reaper }) => liveFindings(pipelines, limitsOf({ ...config, reaper })) });
+  expect(() => settings.update({ reaper: { finalizeGraceMs: 120_000 } })).toThrow(/is too short for p\.s: .* gate\.timeout \(2m\), or 0/);
+  expect(() => settings.update({ reaper: { finalizeGraceMs: 120_001 } })).not.toThrow();
+  expect(() => settings.update({ reaper: { finalizeGraceMs: 0 } })).not.toThrow();
 });
 
 test("keys without an effect on a handler stage are warned of one by one, where they stand", async () => {

@@ -34,9 +34,13 @@ const trimmedPath = (path: string): string => path.replace(/^\.\//, "").replace(
 const honestMs = ({ timeoutMs = 0, finalizeGraceMs, gatePatienceMs }: StageDefinition, defaultGraceMs: DurationMs): DurationMs =>
   timeoutMs + (finalizeGraceMs ?? defaultGraceMs) + gatePatienceMs;
 
+/** Whether one reading may take longer than a finaliser is given (B-19). A grace of 0 asks for just that: nobody is waited for. */
+const gateOutlives = ({ gate, gateTimeoutMs }: StageDefinition, graceMs: DurationMs): boolean =>
+  gate !== undefined && graceMs > 0 && gateTimeoutMs >= graceMs;
+
 function stageRelations(stage: StageDefinition, path: KeyPath, defaultGraceMs: DurationMs): Finding[] {
   const findings: Finding[] = [];
-  const { timeoutMs, maxRunningMs, retry, exitCodes } = stage;
+  const { timeoutMs, maxRunningMs, finalizeGraceMs, gateTimeoutMs, retry, exitCodes } = stage;
   const leastMs = honestMs(stage, defaultGraceMs);
   if (maxRunningMs !== undefined && maxRunningMs <= leastMs) {
     const parts = timeoutMs === undefined ? "finalizeGrace + gate.patience" : "timeout + finalizeGrace + gate.patience";
@@ -44,6 +48,14 @@ function stageRelations(stage: StageDefinition, path: KeyPath, defaultGraceMs: D
       path: [...path, "maxRunning"],
       value: formatDuration(maxRunningMs),
       rule: `must be greater than ${parts} (${formatDuration(leastMs)}): it would end runs that are still within their limits`,
+    });
+  }
+  const graceMs = finalizeGraceMs ?? defaultGraceMs;
+  if (gateOutlives(stage, graceMs)) {
+    findings.push({
+      path: [...path, "gate", "timeout"],
+      value: formatDuration(gateTimeoutMs),
+      rule: `must be less than finalizeGrace (${formatDuration(graceMs)}): the reaper would read the gate while the run's own supervisor still does`,
     });
   }
   if (retry.minMs > retry.maxMs) {
@@ -129,7 +141,18 @@ export function liveFindings(definitions: readonly PipelineDefinition[], limits:
       ];
     }),
   );
-  return [...ceilingFindings(definitions, limits), ...graceFindings];
+  const gateFindings = definitions.flatMap((definition) =>
+    stageChain(definition)
+      .filter((stage) => stage.finalizeGraceMs === undefined && gateOutlives(stage, limits.reaperFinalizeGraceMs))
+      .map(({ name, gateTimeoutMs }) => ({
+        path: ["reaper", "finalizeGraceMs"],
+        value: limits.reaperFinalizeGraceMs,
+        rule:
+          `is too short for ${definition.name}.${name}: it must be greater than gate.timeout (${formatDuration(gateTimeoutMs)}), or 0. ` +
+          "Give the stage a finalizeGrace of its own, or a shorter gate.timeout",
+      })),
+  );
+  return [...ceilingFindings(definitions, limits), ...graceFindings, ...gateFindings];
 }
 
 /** The reaper's ceiling against what it is, or would be, the ceiling of; asked again when a live setting changes. */

@@ -201,6 +201,18 @@ const cases: readonly Case[] = [
     rule: "has no effect on a handler stage",
   },
   {
+    what: "a gate that may take longer than its finaliser is given",
+    text: withStage("gate: { file: a, timeout: 5m }"),
+    at: [stagePath("gate.timeout"), 6, 35],
+    rule: "must be less than finalizeGrace (5m)",
+  },
+  {
+    what: "a grace that the default limit of a gate outlives",
+    text: withStage("finalizeGrace: 30s", "gate: { file: a }"),
+    at: [stagePath("gate.timeout"), 7, 9],
+    rule: "must be less than finalizeGrace (30s)",
+  },
+  {
     what: "a gate without a kind",
     text: withStage("gate: { patience: 5s }"),
     at: [stagePath("gate"), 6, 15],
