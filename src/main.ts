@@ -222,7 +222,7 @@ async function start(
         dataDir: config.dataDir,
         baseDir: config.baseDir,
         concurrency: config.worker.concurrency,
-        outstandingMax: Math.max(config.worker.outstandingMax, config.worker.concurrency),
+        outstandingMax: config.worker.outstandingMax,
         renewMs: config.worker.renewMs,
         renewTimeoutMs: config.worker.renewTimeoutMs,
         stopGraceMs: config.stop.stopGraceMs,

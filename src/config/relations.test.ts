@@ -31,6 +31,14 @@ test("a worker that is cut off has had the time to let go before it is judged de
   expect(pathsOf({ stop: { stopGraceMs: 8000 } })).toEqual(["worker.deadAfterMs"]);
 });
 
+test("what a worker may hold has room for all that it may execute", () => {
+  expect(pathsOf({ worker: { concurrency: 200 } })).toEqual([]);
+  expect(pathsOf({ worker: { concurrency: 201 } })).toEqual(["worker.outstandingMax"]);
+  expect(pathsOf({ worker: { concurrency: 201, outstandingMax: 201 } })).toEqual([]);
+  const [finding] = brokenRelations({ ...settings, worker: { ...settings.worker, outstandingMax: 3 }, dev: false });
+  expect(finding).toMatchObject({ value: 3, rule: expect.stringContaining("must be at least worker.concurrency (4)") });
+});
+
 test("frozen commands are killed after they were frozen", () => {
   expect(pathsOf({ worker: { fenceKillAfterMs: 15_000 } })).toEqual(["worker.fenceKillAfterMs"]);
 });

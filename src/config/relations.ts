@@ -39,6 +39,12 @@ export function brokenRelations({ worker, stop, heartbeat, dev }: Related): Find
     `must be greater than worker.selfFenceAfterMs (${show(worker.selfFenceAfterMs)})`,
   );
   expect(
+    worker.outstandingMax >= worker.concurrency,
+    "worker.outstandingMax",
+    worker.outstandingMax,
+    `must be at least worker.concurrency (${worker.concurrency}): each handler at work is one of the runs that it bounds`,
+  );
+  expect(
     dev || heartbeat.timeoutMs >= heartbeatTimeoutMsMin,
     "heartbeat.timeoutMs",
     heartbeat.timeoutMs,

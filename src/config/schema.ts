@@ -45,7 +45,7 @@ const reaper = {
     min: 0,
     max: days(7),
     meaning:
-      "How long after its recorded exit a run may take to be settled before its finalising is taken over. Must exceed the longest finalisation.",
+      "How long after its recorded exit a run may take to be settled before its finalising is taken over, where its stage declares no finalizeGrace; read at each tick. Must exceed the longest finalisation.",
     aliases: prefixed("REAPER_FINALIZE_GRACE_S", "s"),
   }),
   maxRunningMs: durationMs({
@@ -53,7 +53,7 @@ const reaper = {
     min: 1,
     max: longest,
     meaning:
-      "The age at which a run without a limit of its own is ended whatever the evidence. Must exceed the longest stage timeout plus the grace.",
+      "The age at which a run whose stage or task declares neither maxRunning nor a timeout is ended whatever the evidence; read at each tick, for runs at work too. Must exceed the longest stage timeout plus the grace.",
     aliases: prefixed("REAPER_MAX_RUNNING_S", "s"),
   }),
   suspectRecheckMs: durationMs({
@@ -135,7 +135,8 @@ export const configShape = {
         min: 1,
         max: 10_000,
         unit: "runs",
-        meaning: "How many runs the daemon's own worker executes at once.",
+        meaning:
+          "How many commands the daemon's own worker executes at once, and as many handlers in its handler host beside them: up to twice this many runs where stages or tasks are of both kinds.",
         aliases: ["MAX_JOBS_IN_FLIGHT", "SERVICE_CONCURRENCY", "ORCH_MAX_CONCURRENCY"],
       }),
       outstandingMax: integer({
@@ -143,7 +144,8 @@ export const configShape = {
         min: 1,
         max: 100_000,
         unit: "runs",
-        meaning: "How many handler runs a worker holds claimed and not yet settled; what may run again after a crash.",
+        meaning:
+          "How many handler runs a worker holds claimed and not yet settled, those at work included; what may run again after a crash. At least worker.concurrency.",
       }),
       renewMs: durationMs({ default: seconds(5), min: 10, max: minutes(10), meaning: "How often a worker renews its session." }),
       selfFenceAfterMs: durationMs({
