@@ -32,7 +32,7 @@ export interface WorkerReaperDeps {
  * A page is one transaction. Where it blocks the event loop it takes a few milliseconds, with the flush of the disk that ends it; elsewhere
  * the way to the server is what a larger page saves.
  */
-const lostPageSize = { blocking: 40, elsewhere: 200 } as const;
+const lostPageSize = { blocking: 50, elsewhere: 200 } as const;
 /** What one tick ends at most; what is left comes with the next tick, at once. */
 const lostPerTick = 20_000;
 const pageSize = 500;

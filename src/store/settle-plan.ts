@@ -212,6 +212,7 @@ export interface LossEvent {
  */
 export function planLoss(lost: LostRun, at: LossProgress, event: LossEvent): RunEnd {
   const { now, random, recoverySpreadMs } = event;
+  const { attempts, maxAttempts, losses, maxLosses, neverStartedDeaths } = lost;
   const started = lost.state !== "reserved";
   const outcome: EndedRun = started
     ? { kind: "lost", reason: `the process of worker ${lost.workerId ?? "?"} that ran attempt ${lost.attempt} is gone` }
@@ -219,7 +220,7 @@ export function planLoss(lost: LostRun, at: LossProgress, event: LossEvent): Run
   const change = changeAfter(outcome, {
     counted: started,
     // A plain job has no stage whose policy would say otherwise.
-    budget: { ...lost, onExhausted: "fail" },
+    budget: { attempts, maxAttempts, losses, maxLosses, neverStartedDeaths, onExhausted: "fail" },
     delay: defaultRetryDelay,
     lastLostAt: lost.lastLossAt ?? undefined,
     now,
