@@ -1,4 +1,4 @@
-import type { Kysely, Transaction } from "kysely";
+import { type Kysely, sql, type Transaction } from "kysely";
 import type { ItemId, JobId, WorkerId } from "../domain/ids.ts";
 import type { Instant } from "../domain/time.ts";
 import type { Database } from "./database.ts";
@@ -113,30 +113,20 @@ async function endedWorkers(tx: Transaction<Database>, { finishedBefore, limit }
   return ids;
 }
 
-/** Old lines of the record, but for those that explain something unfinished or blocked. */
+/**
+ * Old lines of the record, but for those that explain something unfinished or blocked. The two are looked up line by line, by their keys:
+ * counts are not made into joins, for which PostgreSQL reads all items.
+ */
 async function oldActions(tx: Kysely<Database>, { finishedBefore, limit }: Page): Promise<readonly number[]> {
+  const unfinishedJobs = sql<number>`(select count(*) from jobs where jobs.id = action_logs.job_id
+    and (jobs.finished_at is null or jobs.blocked_by is not null))`;
+  const unfinishedItems = sql<number>`(select count(*) from items where items.id = action_logs.item_id and items.finished_at is null)`;
   const rows = await tx
     .selectFrom("action_logs")
     .select("id")
     .where("at", "<", finishedBefore)
-    .where((eb) =>
-      eb.not(
-        eb.exists(
-          eb
-            .selectFrom("jobs")
-            .select("jobs.id")
-            .whereRef("jobs.id", "=", "action_logs.job_id")
-            .where((job) => job.or([job("jobs.finished_at", "is", null), job("jobs.blocked_by", "is not", null)])),
-        ),
-      ),
-    )
-    .where((eb) =>
-      eb.not(
-        eb.exists(
-          eb.selectFrom("items").select("items.id").whereRef("items.id", "=", "action_logs.item_id").where("items.finished_at", "is", null),
-        ),
-      ),
-    )
+    .where(unfinishedJobs, "=", 0)
+    .where(unfinishedItems, "=", 0)
     .orderBy("at")
     .limit(limit)
     .execute();
