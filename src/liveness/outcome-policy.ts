@@ -5,7 +5,7 @@ import { explain, type RunVerdict } from "./verdict.ts";
 
 /**
  * How a run ended, seen from its job.
- * `released` reserved and given back (drain, shutdown, pause); `failed` by its exit code; `lost` worker, host or process gone, fenced,
+ * `released` given back without a fault of its own (drain, shutdown, pause, a start without adoption); `failed` by its exit code; `lost` worker, host or process gone, fenced,
  * killed by a signal that we did not send; `collateral` its host was killed because of another run.
  */
 export type OutcomeKind =
@@ -29,7 +29,7 @@ export interface RunOutcome {
   readonly reason: string;
   /** What the exit code policy asks for whatever the budget says. */
   readonly disposition?: "fail" | "hold";
-  /** For `never_started`: the death of the claimer was the cause. */
+  /** For `never_started`, and for `released` at a start without adoption: the death of the claimer was the cause. */
   readonly bySessionDeath?: boolean;
 }
 
@@ -42,12 +42,12 @@ export interface JobBudget {
   readonly losses?: number | undefined;
   /** Absent or `null`: a loss spends an attempt. */
   readonly maxLosses?: number | null | undefined;
-  /** Consecutive ends of this job as never started by the death of its session, the present one not included. */
+  /** Consecutive ends of this job that spent nothing because its session had died, the present one not included. */
   readonly neverStartedDeaths?: number | undefined;
   readonly onExhausted: "fail" | "hold";
 }
 
-/** So often a job may be claimed by workers that die before they start it, before each further time spends an attempt. */
+/** So often a job may be given back for nothing because its worker died, before each further time spends an attempt. */
 const freeNeverStartedDeaths = 3;
 /** Collateral losses without a `maxLosses`: even a blameless job does not go round for ever. */
 const defaultMaxCollateralLosses = 10;
@@ -56,9 +56,9 @@ const defaultMaxCollateralLosses = 10;
 export function spends(outcome: RunOutcome, budget: Pick<JobBudget, "maxLosses" | "neverStartedDeaths">): Spend {
   switch (outcome.kind) {
     case "succeeded":
-    case "released":
     case "cancelled":
       return "nothing";
+    case "released":
     case "never_started":
       return outcome.bySessionDeath === true && (budget.neverStartedDeaths ?? 0) >= freeNeverStartedDeaths ? "attempt" : "nothing";
     case "lost":

@@ -149,7 +149,7 @@ function planEnd(settlement: Settlement, facts: RunFacts, now: Instant): RunEnd 
     exitCode: settlement.exitCode ?? null,
     startedAt: settlement.startedAt ?? null,
     spent: spend,
-    bySessionDeath: outcome === "never_started" && settlement.bySessionDeath === true,
+    bySessionDeath: (outcome === "never_started" || outcome === "released") && settlement.bySessionDeath === true,
     jobState,
     runAt: jobState === "queued" || jobState === "scheduled" ? ((then.to === "queued" ? then.runAt : undefined) ?? now) : null,
     finishedAt: final ? now : null,

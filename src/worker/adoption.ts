@@ -38,6 +38,7 @@ export interface AdoptionDeps {
 
 export interface AdoptionReport {
   readonly adopted: number;
+  /** Jobs that wait again; what its budget ended is not among them. */
   readonly requeued: number;
   readonly stopped: number;
 }
@@ -47,7 +48,7 @@ const pageSize = 500;
 /**
  * Start-up: adopt or requeue the command runs of this host whose supervisor is proved dead. An exit on disk, or a process or life pipe that
  * lives, is taken over; what is proved dead ends as lost; what cannot be proved is left to the job-reaper. Runs of living supervisors and of
- * other hosts are not touched. Last, processes of runs that the store does not hold (a restored store) are stopped.
+ * other hosts are not touched. With adoption off all of them but those with an exit on disk are stopped and queued again. Last, processes of runs that the store does not hold (a restored store) are stopped.
  */
 export async function adoptOrRequeue(deps: AdoptionDeps): Promise<AdoptionReport> {
   let adopted = 0;
@@ -134,16 +135,29 @@ async function adoptOrLose(run: LiveRun, deps: AdoptionDeps): Promise<"adopted" 
   const neverStarted = record.kind === "nogo" || (isWrapperAlone && life.kind === "dead" && pipe !== "held");
   const outcome: RunOutcome = neverStarted
     ? { kind: "never_started", reason: "never started: its supervisor died before its command ran", bySessionDeath: true }
-    : { kind: "lost", reason: lives ? "its supervisor died, and adoption is off" : `its supervisor and pid ${command?.pid} are dead` };
-  const neverStartedDeaths = neverStarted ? neverStartedDeathsBefore(await deps.store.runs.ofJob(run.jobId), run.id) : 0;
+    : deps.enabled
+      ? { kind: "lost", reason: `its supervisor and pid ${command?.pid} are dead` }
+      : requeuedBecauseOff(lives, command?.pid);
+  const neverStartedDeaths = outcome.bySessionDeath === true ? neverStartedDeathsBefore(await deps.store.runs.ofJob(run.jobId), run.id) : 0;
   const details: EndDetails = {
-    reason: record.kind === "nogo" ? "nogo" : neverStarted ? "wrapper_dead" : "supervisor_dead",
+    reason: record.kind === "nogo" ? "nogo" : neverStarted ? "wrapper_dead" : deps.enabled ? "supervisor_dead" : "adoption_off",
     neverStartedDeaths,
     evidence: { process: command, life: life.kind, lifePipe: pipe, exitRecord: record.kind, supervisor: run.supervisor },
   };
   return { run, outcome, details, mayLive: lives || pipe === "held" };
 }
 
+/**
+ * Without adoption a start makes every running job queued again, and what could have been gone on with has spent nothing. Where the command died
+ * together with its daemon it may have been the cause, so that this is free only a few times in a row.
+ */
+function requeuedBecauseOff(lives: boolean, pid: number | undefined): RunOutcome {
+  return lives
+    ? { kind: "released", reason: "its supervisor died, and adoption is off" }
+    : { kind: "released", reason: `its supervisor and pid ${pid} are dead, and adoption is off`, bySessionDeath: true };
+}
+
+/** True: its job waits again. What its budget ended, or somebody else, is no requeue. */
 async function requeue({ run, outcome, details, mayLive }: LostRun, spreadMs: DurationMs, deps: AdoptionDeps): Promise<boolean> {
   // It may have ended while the others were looked at: then the job-reaper reads how.
   if (mayLive && (await readExitRecord({ runDir: runDirOf(deps.paths, run.id), runId: run.id })).kind === "exit") return false;
@@ -168,7 +182,7 @@ async function requeue({ run, outcome, details, mayLive }: LostRun, spreadMs: Du
     jobState: then.to,
     actor: "adoption",
   });
-  return true;
+  return then.to === "queued";
 }
 
 /** Stops what `runs/` shows to live but the store has never heard of, or has ended: newer than a restored store. */

@@ -308,6 +308,52 @@ describe("adoption", () => {
     for (const item of items) expect(await world.job(item.id)).toMatchObject({ state: "queued", blockedBy: null });
   });
 
+  test("off: a job on its last attempt goes back to the queue like any other, unspent and blocked until its process is stopped; then it runs again [B-64]", async () => {
+    const world = await commandWorld(forever, { stage: { attempts: 1 } });
+    const item = await world.addItem();
+    const first = await world.worker({ dead: true });
+    first.start();
+    const run = await untilRun(world, item, "started");
+    const command = await world.command(run.id);
+    await first.worker.leave();
+    const second = await world.worker();
+    expect(await world.adoptOrRequeue(second.worker, { enabled: false })).toMatchObject({ adopted: 0, requeued: 1 });
+    expect(await world.job(item.id)).toMatchObject({ state: "queued", attempts: 0, blockedBy: run.id });
+    expect(await world.runOf(item)).toMatchObject({ outcome: "released", reason: "adoption_off", spent: "nothing" });
+    expect((await world.store.outbox.due(10)).filter(({ kind }) => kind === "alert")).toEqual([]);
+    second.start();
+    expect(await world.store.runs.ofJob((await world.job(item.id)).id)).toHaveLength(1);
+    await world.stopBlocked();
+    expect(world.probe.observe(command).kind).toBe("dead");
+    await second.worker.claim();
+    await until(async () => (await world.store.runs.ofJob(run.jobId)).some(({ id, state }) => id !== run.id && state === "started"));
+    expect(await world.store.upkeep.checkInvariants()).toEqual([]);
+  });
+
+  test("off: a command that died with its daemon goes back to the queue for nothing three times; then its budget ends it, and that is no requeue [B-64]", async () => {
+    const world = await commandWorld(forever, { stage: { attempts: 1 } });
+    const item = await world.addItem();
+    const requeued: number[] = [];
+    for (let death = 1; death <= 4; death++) {
+      const { worker, start } = await world.worker({ dead: true });
+      start();
+      const run = await until(async () =>
+        (await world.store.runs.ofJob((await world.job(item.id)).id)).find(({ state }) => state === "started"),
+      );
+      const command = await world.command(run.id);
+      await until(async () => (await world.store.runs.get(run.id))?.process?.pid === command.pid);
+      await worker.leave();
+      for (const process of [run.wrapper, command]) if (process !== null) world.table.signal(process.pid, "SIGKILL");
+      await until(() => [run.wrapper, command].every((each) => each === null || world.probe.observe(each).kind === "dead"));
+      const next = await world.worker();
+      requeued.push((await world.adoptOrRequeue(next.worker, { enabled: false })).requeued);
+      await next.worker.leave();
+      await world.stopBlocked();
+    }
+    expect(requeued).toEqual([1, 1, 1, 0]);
+    expect(await world.job(item.id)).toMatchObject({ state: "failed" });
+  });
+
   test("an exit that nobody saw is settled by the next daemon with its outcome, strays stopped", async () => {
     const script = "read go < gate; setsid sleep 600 & echo $! > stray";
     const world = await commandWorld(script, { stage: { cwd: "." } });

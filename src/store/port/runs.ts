@@ -89,7 +89,7 @@ export interface RunRow {
   readonly message: string | null;
   readonly evidence: JsonText | null;
   readonly spent: Spend | null;
-  /** Ended as never started, and by the death of whoever had claimed it: of many in a row each costs an attempt. */
+  /** Given back for nothing (never started, released), and by the death of whoever had claimed it: of many in a row each costs an attempt. */
   readonly bySessionDeath: boolean;
   /** Awake time lost to recorded suspends of its host since the start, in milliseconds. */
   readonly suspendedMs: DurationMs;
@@ -137,7 +137,7 @@ export interface Settlement extends Fence {
   /** Start of a run that the store still holds as reserved: its start is folded into its end. */
   readonly startedAt?: Instant;
   readonly spend: Spend;
-  /** Of a run that never started: the death of whoever had claimed it was the cause. Default false. */
+  /** Of a run that never started or was released: the death of whoever had claimed it was the cause. Default false. */
   readonly bySessionDeath?: boolean;
   readonly then: AfterRun;
   /** Set when its process may still live: the job is not claimable, its slot and leases stay taken, until {@link RunsStore.clearBlocks}. */
