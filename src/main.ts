@@ -262,6 +262,7 @@ async function start(
     settling,
     newId: newClientId,
     renewMs: config.worker.renewMs,
+    diskLow: () => repairs.disk.low,
     finalizeGraceMs: () => live.read().reaper.finalizeGraceMs,
     onRenewed: (renewal) => repairs.renewals.heard(renewal),
     emit,

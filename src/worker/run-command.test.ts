@@ -30,6 +30,7 @@ interface RunBench {
   readonly api: RunCommandApi;
   readonly said: string[];
   readonly opened: OpenedRunSession[];
+  readonly disk: { low: boolean };
   /** Sends a signal to the command line, as far as it listens. */
   signal(signal: string): void;
   run(argv: readonly string[], overrides?: Partial<RunCommandOptions>): Promise<number>;
@@ -49,6 +50,7 @@ async function runBench(): Promise<RunBench> {
   const self: ProcessIdentity = { ...host, pid: process.pid, startTime: sight.row.startTime };
   let ids = 0;
   const events: SeenEvent[] = [];
+  const disk = { low: false };
   const sessions = new RunSessions({
     store,
     host,
@@ -56,6 +58,7 @@ async function runBench(): Promise<RunBench> {
     settling: { registry: new PipelineRegistry([]), random: () => 0 },
     newId: () => `id-${++ids}`,
     renewMs: 10,
+    diskLow: () => disk.low,
     finalizeGraceMs: () => 300_000,
     onRenewed: () => undefined,
     emit: (name, data) => events.push({ name, data }),
@@ -98,6 +101,7 @@ async function runBench(): Promise<RunBench> {
     api,
     said,
     opened,
+    disk,
     signal: (signal) => {
       for (const listener of listeners.get(signal) ?? []) listener();
     },
@@ -147,6 +151,18 @@ test("a command that puts FIFOs in the place of its records does not hold its ca
   expect(await bench.run(["sh", "-c", swap, bench.dataDir])).toBe(4);
   const { runId, runDir } = only(bench.opened);
   expect(await readExitRecord({ runDir, runId })).toMatchObject({ kind: "exit", status: 4 });
+});
+
+test("while free disk is low nothing is started, as nothing is claimed, and the caller is told", async () => {
+  const bench = await runBench();
+  bench.disk.low = true;
+  await expect(bench.run(["sh", "-c", "exit 0"])).rejects.toMatchObject({
+    code: "disk_full",
+    message: expect.stringContaining("free some space"),
+  });
+  expect([bench.opened, await bench.store.upkeep.listJobs({ limit: 10 })]).toEqual([[], []]);
+  bench.disk.low = false;
+  expect(await bench.run(["sh", "-c", "exit 0"])).toBe(0);
 });
 
 test("a command that fails is failed at once and never retried", async () => {

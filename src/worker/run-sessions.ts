@@ -44,6 +44,8 @@ export interface RunSessionsOptions {
   readonly settling: Omit<SettlingContext, "now" | "actor">;
   readonly newId: () => string;
   readonly renewMs: DurationMs;
+  /** Free disk is below its limit. */
+  readonly diskLow: () => boolean;
   readonly finalizeGraceMs: () => DurationMs;
   /** A session was heard from. */
   readonly onRenewed: (renewal: {
@@ -73,7 +75,8 @@ export class RunSessions {
   }
 
   /**
-   * @throws {WakefulError} `bad_request`: not a process of this host. `conflict`: everything is paused. `unavailable`: another daemon kept
+   * @throws {WakefulError} `bad_request`: not a process of this host. `conflict`: everything is paused. `disk_full`: free disk is below
+   * `disk.minFreeBytes`, and a run is claimed here as any other is. `unavailable`: another daemon kept
    * taking the job away.
    */
   async open(request: OpenRunSession): Promise<OpenedRunSession> {
@@ -82,6 +85,11 @@ export class RunSessions {
     if (argv.length === 0) throw new WakefulError("bad_request", "A command has at least its program.");
     if (process.hostId !== host.hostId || process.bootId !== host.bootId)
       throw new WakefulError("bad_request", "wakeful run works on the host of its daemon alone.");
+    if (this.#options.diskLow())
+      throw new WakefulError(
+        "disk_full",
+        "Free disk is below disk.minFreeBytes, and nothing new is started: free some space. What must run now can be run without `wakeful run`.",
+      );
     // One after the other, so that two openings do not take each other's job from the queue.
     const opened = this.#opening.then(() => this.#open(request));
     this.#opening = opened.catch(() => undefined);
