@@ -118,6 +118,34 @@ test("a holder of another host is alive while its session is heard, and unknown 
   expect(await stateOf(world, "merge/web")).toBe("free");
 });
 
+test("a holder's run is alive while its process is, or its supervisor's, however silent the session: its lease outlasts the TTL", async () => {
+  const world = await RepairWorld.open();
+  const [own, supervisors] = [await world.running(), await world.running({ workerId: await world.worker({ pid: 51 }) })];
+  await hold(world, "by-process", byRun(own.runId), { ttlMs: seconds(60) });
+  await hold(world, "by-supervisor", byRun(supervisors.runId), { ttlMs: seconds(60) });
+  // The sweep alone: the scan would end the runs by evidence of its own.
+  world.settings.enabled = false;
+  world.probe.set(50, "dead");
+  world.probe.set(supervisors.pid, "unknown");
+  world.advance(seconds(600));
+  await world.tick();
+  expect([await stateOf(world, "by-process"), await stateOf(world, "by-supervisor")]).toEqual(["held", "held"]);
+  world.probe.set(own.pid, "unknown");
+  world.probe.set(51, "unknown");
+  await world.tick();
+  expect([await stateOf(world, "by-process"), await stateOf(world, "by-supervisor")]).toEqual(["free", "free"]);
+});
+
+test("a lease whose holder's run is no longer on record is free at once, without its TTL", async () => {
+  const world = await RepairWorld.open();
+  const run = await world.running();
+  await hold(world, "merge/web", byRun(run.runId));
+  const { listHeld } = world.seen.leases;
+  world.seen.leases.listHeld = async (page) => (await listHeld(page)).map((lease) => ({ ...lease, run: null }));
+  await world.tick();
+  expect(await stateOf(world, "merge/web")).toBe("free");
+});
+
 test("how long a session counts as heard is the setting for silent sessions, read at each tick", async () => {
   const world = await RepairWorld.open();
   const workerId = await world.worker({ host: "host-b" });
