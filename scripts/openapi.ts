@@ -28,7 +28,6 @@ export async function openApiText(): Promise<string> {
     newKey: () => "",
     tasks: () => new Set(),
     pausedWorkers: await PausedWorkers.open(store.upkeep),
-    isOwnWorker: () => false,
     stopWithinMs: () => 0,
   });
   const app = await buildApp({

@@ -1,6 +1,7 @@
 import { basename } from "node:path";
 import { LiveSettings } from "./config/live-settings.ts";
 import { withoutPassword } from "./config/postgres-url.ts";
+import { readAtEachBeat } from "./daemon/pause-reader.ts";
 import { type StopMode, type StopReport, stopDaemon } from "./daemon/stop-daemon.ts";
 import { messageOf, WakefulError } from "./domain/errors.ts";
 import type { RunId } from "./domain/ids.ts";
@@ -16,7 +17,7 @@ import { alertsThrough } from "./notify/raise-alert.ts";
 import { Commands } from "./pipelines/commands.ts";
 import { canonicalJson } from "./pipelines/definition.ts";
 import { type Configuration, limitsOf as configLimits } from "./pipelines/load.ts";
-import { PausedWorkers } from "./pipelines/paused-workers.ts";
+import { daemonWorkers, PausedWorkers } from "./pipelines/paused-workers.ts";
 import { PipelineRegistry } from "./pipelines/registry.ts";
 import { liveFindings } from "./pipelines/stage-relations.ts";
 import { readHostIdentity } from "./processes/host-identity.ts";
@@ -196,9 +197,11 @@ async function start(
     // What has ended must still be written down: the ballast makes room for that, and nothing new is claimed.
     if (event.name === "store.degraded" && event.data.code === "disk_full") void repairs.disk.freeBallast();
   });
-  const commandsName = `commands@${basename(config.dataDir)}`;
-  const handlersName = `handlers@${basename(config.dataDir)}`;
+  const { commands: commandsName, handlers: handlersName } = daemonWorkers(basename(config.dataDir));
   const pausedWorkers = await PausedWorkers.open(store.upkeep);
+  // Where this daemon alone writes to the store, its memory is never behind.
+  const stopReading = store.capabilities.manyWriters ? readAtEachBeat(pulse, pausedWorkers) : () => undefined;
+  undo.push(stopReading);
   const mayClaim = (name: string): boolean => !repairs.disk.low && !pausedWorkers.has({ name, process: host });
   const worker = new CommandWorker({
     deps: runDeps,
@@ -252,7 +255,6 @@ async function start(
     newKey: newClientId,
     tasks: () => hostProcess?.tasks() ?? new Set(),
     pausedWorkers,
-    isOwnWorker: ({ name, process: { hostId } }) => hostId === host.hostId && (name === commandsName || name === handlersName),
     stopWithinMs,
   });
   const runSessions = new RunSessions({
@@ -384,6 +386,7 @@ async function start(
     startSeq,
     stop: async (mode) => {
       ready = false;
+      stopReading();
       const stopping = stopDaemon(mode, {
         session,
         handlers: hostProcess,

@@ -43,7 +43,6 @@ export async function openOffline({ config, configRequest, host }: OfflineReques
       newKey: () => "",
       tasks: () => new Set(),
       pausedWorkers: await PausedWorkers.open(store.upkeep),
-      isOwnWorker: () => false,
       stopWithinMs: () => 0,
     }),
     loops: { snapshots: () => [], runOnce: async () => undefined },

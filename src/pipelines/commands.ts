@@ -8,8 +8,9 @@ import type { DuplicateRow } from "../store/port/records.ts";
 import type { Store } from "../store/store.ts";
 import type { Emit } from "../telemetry/events.ts";
 import { checkedItemKey, itemDirectories } from "./item-key.ts";
-import type { NamedWorker, PausedWorkers } from "./paused-workers.ts";
-import type { PipelineRegistry } from "./registry.ts";
+import { isDaemonWorker, type NamedWorker, type PausedWorkers } from "./paused-workers.ts";
+import { type PipelineRegistry, stageNamedBy } from "./registry.ts";
+import { StoredStages } from "./stored-stages.ts";
 
 export interface CommandsOptions {
   readonly store: Store;
@@ -20,8 +21,6 @@ export interface CommandsOptions {
   /** Tasks that may be enqueued outside any pipeline: those that handlers declare. */
   readonly tasks: () => ReadonlySet<string>;
   readonly pausedWorkers: PausedWorkers;
-  /** Whether a worker is of this daemon, which alone can keep it from claiming. */
-  readonly isOwnWorker: (worker: NamedWorker) => boolean;
   /** How long a stopped process may take to be gone: stop grace + kill grace + 10 s. */
   readonly stopWithinMs: () => DurationMs;
 }
@@ -62,9 +61,11 @@ interface Person {
 /** What people may ask of items and jobs: the rules between a request and the store's guarded verbs. */
 export class Commands {
   readonly #options: CommandsOptions;
+  readonly #stored: StoredStages;
 
   constructor(options: CommandsOptions) {
     this.#options = options;
+    this.#stored = new StoredStages(options.registry, options.store.items);
   }
 
   /** Adds an item to its pipeline's first stage. The same key again answers the item that exists. */
@@ -136,6 +137,7 @@ export class Commands {
 
   async unhold({ id, force, actor }: { readonly id: JobId; readonly force: boolean } & Person): Promise<void> {
     const job = await this.#job(id);
+    if (job.state === "held" && job.itemId !== null) await this.#mustBeDeclared(job);
     if (!(await this.#options.store.jobs.unhold(id, { actor, force }))) {
       throw new WakefulError(
         "conflict",
@@ -190,16 +192,23 @@ export class Commands {
     return this.#options.pausedWorkers.has(worker);
   }
 
+  /** Undefined: it is not paused. Null: since nobody knows when. */
+  workerPausedSince(worker: NamedWorker): Instant | null | undefined {
+    return this.#options.pausedWorkers.since(worker);
+  }
+
   async #setWorkerPaused(id: WorkerId, { paused, actor }: { readonly paused: boolean } & Person): Promise<number> {
-    const { store, pausedWorkers, isOwnWorker } = this.#options;
+    const { store, pausedWorkers } = this.#options;
     const worker = await store.workers.get(id);
     if (worker === undefined) throw new WakefulError("not_found", `There is no worker ${id}.`, { details: { workerId: id } });
-    if (!isOwnWorker(worker)) {
-      throw new WakefulError("conflict", `Worker ${id} (${worker.name}) is not one of this daemon's: ask the daemon of its host.`, {
-        details: { workerId: id, name: worker.name },
-      });
+    if (!isDaemonWorker(worker)) {
+      throw new WakefulError(
+        "conflict",
+        `Worker ${id} (${worker.name}) is no daemon's, and asks nobody whether it may claim: stop the process that it is part of, or pause its queues.`,
+        { details: { workerId: id, name: worker.name } },
+      );
     }
-    if (!(await pausedWorkers.set(worker, paused))) return 0;
+    if (!(await pausedWorkers.set(worker, { paused, at: store.now() }))) return 0;
     await store.actions.append([{ action: paused ? "worker.paused" : "worker.resumed", actor, workerId: id, message: worker.name }]);
     return 1;
   }
@@ -249,6 +258,20 @@ export class Commands {
 
   #stopBy(): Instant {
     return addMs(this.#options.store.now(), this.#options.stopWithinMs());
+  }
+
+  /** By the rule of those who hold what waits for a stage that is gone: unheld before, the job would be held again at their next look. */
+  async #mustBeDeclared({ id, queue }: JobRow): Promise<void> {
+    const { registry, store } = this.#options;
+    const stage = registry.stageOfQueue(queue) === undefined ? stageNamedBy(queue) : undefined;
+    if (stage === undefined) return;
+    const alive = await store.workers.listAlive();
+    if (alive.some(({ queues }) => queues.includes(queue)) || (await this.#stored.declaredElsewhere([stage])).size > 0) return;
+    throw new WakefulError(
+      "stage_undeclared",
+      `Job ${id} waits for stage ${stage.stage} of pipeline ${stage.pipeline}, which is not declared: declare it first, restart, and unhold the job then.`,
+      { details: { jobId: id, ...stage } },
+    );
   }
 
   #entry(pipeline: string, stage: string): StageEntry {

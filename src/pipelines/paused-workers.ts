@@ -1,4 +1,5 @@
 import type { HostId } from "../domain/ids.ts";
+import { asInstant, type Instant } from "../domain/time.ts";
 import type { UpkeepStore } from "../store/port/upkeep.ts";
 
 /** What stays the same of a worker from start to start: its sessions get new ids. */
@@ -7,17 +8,25 @@ export interface NamedWorker {
   readonly process: { readonly hostId: HostId };
 }
 
+/** The names of a daemon's workers; `folder` is the last part of its data directory's path. */
+export const daemonWorkers = (folder: string) => ({ commands: `commands@${folder}`, handlers: `handlers@${folder}` });
+
+/** Whether a worker is a daemon's, which reads here whether it is paused. Those of applications and of `wakeful run` ask nobody. */
+export const isDaemonWorker = ({ name }: Pick<NamedWorker, "name">): boolean => /^(commands|handlers)@/.test(name);
+
 const settingName = "paused_workers";
 
 /**
  * Workers that claim nothing until they are resumed; what they hold they keep. Kept in the store by host and name, so that a pause outlives
- * the daemon. A daemon reads it when it starts and changes it for its own workers alone, so its memory is never behind.
+ * the daemon and reaches the one whose worker it is. Where daemons share a store each reads it again and again ({@link refresh}); two
+ * people who pause at the same instant through two daemons may have to say it once more.
  */
 export class PausedWorkers {
   readonly #upkeep: Pick<UpkeepStore, "setting" | "putSetting">;
-  #paused: ReadonlySet<string>;
+  /** Since when; null where an older version wrote none. */
+  #paused: ReadonlyMap<string, Instant | null>;
 
-  private constructor(upkeep: Pick<UpkeepStore, "setting" | "putSetting">, paused: ReadonlySet<string>) {
+  private constructor(upkeep: Pick<UpkeepStore, "setting" | "putSetting">, paused: ReadonlyMap<string, Instant | null>) {
     this.#upkeep = upkeep;
     this.#paused = paused;
   }
@@ -30,25 +39,40 @@ export class PausedWorkers {
     return this.#paused.has(keyOf(worker));
   }
 
+  /** Undefined: it is not paused. Null: since nobody knows when. */
+  since(worker: NamedWorker): Instant | null | undefined {
+    return this.#paused.get(keyOf(worker));
+  }
+
+  /** Reads what other daemons of the store wrote. */
+  async refresh(): Promise<void> {
+    this.#paused = await read(this.#upkeep);
+  }
+
   /** Answers whether anything changed; written before it counts. */
-  async set(worker: NamedWorker, paused: boolean): Promise<boolean> {
+  async set(worker: NamedWorker, { paused, at }: { readonly paused: boolean; readonly at: Instant }): Promise<boolean> {
     const key = keyOf(worker);
-    if (this.#paused.has(key) === paused) return false;
-    // Other daemons of the store keep their workers in the same list.
-    const stored = new Set(await read(this.#upkeep));
-    if (paused) stored.add(key);
-    else stored.delete(key);
-    await this.#upkeep.putSetting(settingName, JSON.stringify([...stored]));
+    const stored = new Map(await read(this.#upkeep));
+    const changes = stored.has(key) !== paused;
+    if (paused && changes) stored.set(key, at);
+    else if (!paused) stored.delete(key);
+    if (changes) await this.#upkeep.putSetting(settingName, JSON.stringify([...stored].map(([each, since]) => ({ worker: each, since }))));
     this.#paused = stored;
-    return true;
+    return changes;
   }
 }
 
 const keyOf = ({ name, process }: NamedWorker): string => `${process.hostId}/${name}`;
 
-async function read(upkeep: Pick<UpkeepStore, "setting">): Promise<ReadonlySet<string>> {
+async function read(upkeep: Pick<UpkeepStore, "setting">): Promise<ReadonlyMap<string, Instant | null>> {
   const text = await upkeep.setting(settingName);
-  if (text === undefined) return new Set();
-  const stored: unknown = JSON.parse(text);
-  return new Set(Array.isArray(stored) ? stored.filter((each) => typeof each === "string") : []);
+  const stored: unknown = text === undefined ? [] : JSON.parse(text);
+  return new Map(Array.isArray(stored) ? stored.flatMap(entryOf) : []);
+}
+
+function entryOf(stored: unknown): readonly (readonly [string, Instant | null])[] {
+  // So the first version wrote them.
+  if (typeof stored === "string") return [[stored, null]];
+  if (typeof stored !== "object" || stored === null || !("worker" in stored) || typeof stored.worker !== "string") return [];
+  return [[stored.worker, "since" in stored && typeof stored.since === "number" ? asInstant(stored.since) : null]];
 }

@@ -102,7 +102,6 @@ export async function apiDaemon(options: ApiDaemonOptions = {}): Promise<ApiDaem
     newKey: () => `made-${++made}`,
     tasks: () => new Set(["mail"]),
     pausedWorkers: await PausedWorkers.open(store.upkeep),
-    isOwnWorker: ({ name }) => name !== "elsewhere",
     stopWithinMs: () => 17_000,
   });
   const plain: DaemonServices = {
@@ -142,7 +141,7 @@ export async function apiDaemon(options: ApiDaemonOptions = {}): Promise<ApiDaem
     },
     worker: (queues = ["comics/prep", "comics/ocr", "mail"]) =>
       store.workers.register({
-        name: "w1",
+        name: "commands@w1",
         kind: "command",
         process: { hostId: asHostId("host-one"), bootId: "boot", pidNamespace: "ns", pid: 77, startTime: "5" },
         concurrency: 4,

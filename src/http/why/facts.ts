@@ -43,6 +43,8 @@ export interface WaitingFacts {
   readonly queuePaused: boolean;
   /** Live workers that claim from its queue. */
   readonly servedBy: readonly WorkerRow[];
+  /** Those of them that a person paused. `since`: null where it is not on record. */
+  readonly pausedWorkers?: readonly { readonly id: WorkerId; readonly name: string; readonly since: Instant | null }[];
   readonly slot:
     | { readonly key: string; readonly capacity: number; readonly used: number; readonly holders: readonly SlotHolder[] }
     | undefined;

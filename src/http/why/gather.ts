@@ -9,7 +9,7 @@ import type { Store } from "../../store/store.ts";
 import type { DaemonServices } from "../services.ts";
 import type { JobFacts, SlotHolder, StoryFacts, WaitingFacts } from "./facts.ts";
 
-type Sources = Pick<DaemonServices, "store" | "registry" | "readiness" | "loops" | "settings">;
+type Sources = Pick<DaemonServices, "store" | "registry" | "commands" | "readiness" | "loops" | "settings">;
 
 /** As much as is looked at to name who is ahead, or who holds the slots; beyond it the story says "at least". */
 const lookMax = 1000;
@@ -75,12 +75,12 @@ async function gather({ subject, jobs, itemId, actions }: Gathered, sources: Sou
   };
 }
 
-async function factsOf(job: JobRow, { store, registry, loops, settings }: Sources): Promise<JobFacts> {
+async function factsOf(job: JobRow, { store, registry, commands, loops, settings }: Sources): Promise<JobFacts> {
   const runs = (await store.runs.ofJob(job.id)).toSorted((a, b) => a.attempt - b.attempt);
   return {
     job,
     runs,
-    waiting: job.state === "queued" ? await waitingOf(job, { store, registry }) : undefined,
+    waiting: job.state === "queued" ? await waitingOf(job, { store, registry, commands }) : undefined,
     undeclared: undeclaredStageOf(job, registry),
     gatePatienceMs: registry.stageOfQueue(job.queue)?.stage.gatePatienceMs,
     maxRunningMs: settings.read().reaper.maxRunningMs,
@@ -94,7 +94,10 @@ function undeclaredStageOf({ itemId, queue }: JobRow, registry: Sources["registr
   return { pipeline: queue.slice(0, at), stage: queue.slice(at + 1) };
 }
 
-async function waitingOf(job: JobRow, { store, registry }: Pick<Sources, "store" | "registry">): Promise<WaitingFacts> {
+async function waitingOf(
+  job: JobRow,
+  { store, registry, commands }: Pick<Sources, "store" | "registry" | "commands">,
+): Promise<WaitingFacts> {
   const stage = registry.stageOfQueue(job.queue)?.stage;
   const slotKey = stage?.concurrency === undefined ? undefined : stage.concurrencyKey;
   const [paused, alive, slots, queuedJobs] = await Promise.all([
@@ -103,6 +106,7 @@ async function waitingOf(job: JobRow, { store, registry }: Pick<Sources, "store"
     store.upkeep.slots(),
     store.upkeep.listJobs({ states: ["queued"], queue: job.queue, limit: lookMax }),
   ]);
+  const servedBy = alive.filter((worker) => worker.state === "live" && worker.queues.includes(job.queue));
   const slot = slots.find(({ key }) => key === slotKey);
   const goesFirst = (other: JobRow): boolean =>
     other.id !== job.id &&
@@ -111,7 +115,11 @@ async function waitingOf(job: JobRow, { store, registry }: Pick<Sources, "store"
     (other.priority < job.priority || (other.priority === job.priority && other.id < job.id));
   return {
     queuePaused: paused.includes(job.queue),
-    servedBy: alive.filter((worker) => worker.state === "live" && worker.queues.includes(job.queue)),
+    servedBy,
+    pausedWorkers: servedBy.flatMap((worker) => {
+      const since = commands.workerPausedSince(worker);
+      return since === undefined ? [] : [{ id: worker.id, name: worker.name, since }];
+    }),
     slot: slot === undefined ? undefined : { ...slot, holders: slot.used < slot.capacity ? [] : await holdersOf(slot.key, store) },
     ahead: queuedJobs.filter(goesFirst).length,
     aheadIsExact: queuedJobs.length < lookMax,

@@ -56,7 +56,7 @@ function queued(facts: JobFacts, story: StoryFacts): StoryLine[] {
     ...blocked(facts, story),
     ...pauses(facts, story),
     ...story.notReady.map((reason) => now(`The daemon takes no new work: ${reason}.`)),
-    ...shortages(facts),
+    ...shortages(facts, story),
   ];
   const behind =
     waiting === undefined || waiting.ahead === 0
@@ -94,7 +94,7 @@ function pauses({ job, waiting }: JobFacts, { item }: StoryFacts): StoryLine[] {
   return lines;
 }
 
-function shortages({ job, waiting, undeclared }: JobFacts): StoryLine[] {
+function shortages({ job, waiting, undeclared }: JobFacts, { now: at }: StoryFacts): StoryLine[] {
   if (waiting === undefined) return [];
   const lines: StoryLine[] = [];
   if (undeclared !== undefined) {
@@ -105,7 +105,14 @@ function shortages({ job, waiting, undeclared }: JobFacts): StoryLine[] {
       ),
     );
   }
-  if (waiting.servedBy.length === 0) lines.push(now(`No live worker serves the queue ${job.queue}.`));
+  const { servedBy, pausedWorkers = [] } = waiting;
+  if (servedBy.length === 0) lines.push(now(`No live worker serves the queue ${job.queue}.`));
+  // One that is not paused takes the job all the same.
+  else if (pausedWorkers.length === servedBy.length)
+    for (const { id, name, since } of pausedWorkers) {
+      const when = since === null ? "" : ` since ${whenText(since, at)}`;
+      lines.push(now(`Worker ${name} is paused${when}; \`wakeful resume worker:${id}\` lets it claim again.`, since));
+    }
   if (waiting.slot !== undefined && waiting.slot.used >= waiting.slot.capacity) lines.push(now(slotText(waiting.slot)));
   return lines;
 }

@@ -222,6 +222,18 @@ test.each<[string, Partial<JobFacts>, Partial<StoryFacts>, string]>([
     { item: { id: asItemId(4), state: "paused" } as ItemRow },
     "Its item is paused; `wakeful resume item:4` lets it go on.",
   ],
+  [
+    "the only worker paused",
+    { waiting: { ...free, pausedWorkers: [{ id: worker.id, name: "commands@data", since: at(60_000) }] } },
+    {},
+    "Worker commands@data is paused since 2026-01-01 00:01:00Z (5 s ago); `wakeful resume worker:3` lets it claim again.",
+  ],
+  [
+    "one worker of two paused, which is in nobody's way",
+    { waiting: { ...free, servedBy: [worker, worker], pausedWorkers: [{ id: worker.id, name: "w1", since: null }] } },
+    {},
+    "Nothing is in its way: the next free worker takes it.",
+  ],
   ["no worker", { waiting: { ...free, servedBy: [] } }, {}, "No live worker serves the queue comics/ocr."],
   [
     "the one slot",

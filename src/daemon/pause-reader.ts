@@ -1,0 +1,16 @@
+import type { Pulse } from "../loops/pulse.ts";
+import type { PausedWorkers } from "../pipelines/paused-workers.ts";
+
+/** Learns at each beat which workers were paused or resumed through other daemons of the store. Returns the way to stop. */
+export function readAtEachBeat(pulse: Pick<Pulse, "each">, paused: Pick<PausedWorkers, "refresh">): () => void {
+  let reading = false;
+  return pulse.each(() => {
+    if (reading) return;
+    reading = true;
+    const done = (): void => {
+      reading = false;
+    };
+    // A store that does not answer is told of by those who watch it; what was read last holds meanwhile.
+    paused.refresh().then(done, done);
+  });
+}
