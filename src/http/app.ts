@@ -6,7 +6,7 @@ import { isNestedTooDeep, nestingRule } from "../domain/json-nesting.ts";
 import { api } from "../protocol/api/index.ts";
 import { envelopeOf } from "../protocol/error-envelope.ts";
 import { type AccessRules, checkAccess } from "./access.ts";
-import { answerBrokenRequest } from "./broken-requests.ts";
+import { answerBrokenRequest, answerOddRequests } from "./broken-requests.ts";
 import { EventHistory } from "./event-history.ts";
 import { mountStream } from "./mount.ts";
 import { requestErrorOf } from "./request-errors.ts";
@@ -49,6 +49,8 @@ export async function buildApp({ services, access, correlationPrefix, eventsKept
     forceCloseConnections: true,
     requestTimeout: requestTimeoutMs,
     genReqId: nextId,
+    // A request without a host is refused like one with a foreign host, and in the same shape.
+    http: { requireHostHeader: false },
     clientErrorHandler: (thrown, socket) => answerBrokenRequest(thrown, { socket, correlationId: nextId(), requestTimeoutMs }),
     // An address that is no address fails before any route, hook or error handler.
     frameworkErrors: (thrown, request, reply) => {
@@ -60,6 +62,7 @@ export async function buildApp({ services, access, correlationPrefix, eventsKept
     },
     routerOptions: { maxParamLength: 1000 },
   });
+  answerOddRequests(app.server, { nextId, requestTimeoutMs });
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(serializerCompiler);
   acceptJsonOnly(app);

@@ -1,6 +1,25 @@
+import type { Server } from "node:http";
 import type { Socket } from "node:net";
 import { WakefulError } from "../domain/errors.ts";
 import { envelopeOf } from "../protocol/error-envelope.ts";
+
+/**
+ * Answers what Node would answer by itself, without our shape or with nothing: a proxy's CONNECT, and an expectation that is none of HTTP's.
+ * @param nextId - of a correlation id.
+ */
+export function answerOddRequests(
+  server: Server,
+  { nextId, requestTimeoutMs }: { readonly nextId: () => string; readonly requestTimeoutMs: number },
+): void {
+  const refuse = (socket: Socket, message: string): void =>
+    answerBrokenRequest(new Error(message), { socket, correlationId: nextId(), requestTimeoutMs });
+  server.on("connect", (_request, socket) => {
+    // Whoever has gone is not to be answered, and no defect of ours.
+    socket.on("error", () => socket.destroy());
+    refuse(socket as Socket, "this is no proxy");
+  });
+  server.on("checkExpectation", (request) => refuse(request.socket, "the only expectation is 100-continue"));
+}
 
 /** What Node's HTTP parser says of bytes that never became a request. */
 interface ParserError extends Error {

@@ -57,6 +57,14 @@ test.each([
   ["what is no HTTP", "\u0016\u0003\u0001 hello\r\n\r\n", 400, "bad_request"],
   ["an endless header", `GET /healthz HTTP/1.1\r\nhost: localhost\r\nx: ${"a".repeat(100_000)}\r\n\r\n`, 413, "payload_too_large"],
   ["two lengths", "POST /v1/pause HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello", 400, "bad_request"],
+  ["no host", "GET /v1/items HTTP/1.1\r\nconnection: close\r\n\r\n", 403, "forbidden"],
+  ["a request to a proxy", "CONNECT elsewhere:443 HTTP/1.1\r\nhost: localhost\r\n\r\n", 400, "bad_request"],
+  [
+    "an expectation of its own",
+    "POST /v1/pause HTTP/1.1\r\nhost: localhost\r\nexpect: much\r\ncontent-length: 2\r\n\r\n{}",
+    400,
+    "bad_request",
+  ],
   ["an address that is none", "GET /v1/items/%zz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n", 400, "bad_request"],
 ])("%s is answered in the shape of every other error, on TCP and on the socket", async (_what, bytes, status, code) => {
   const { server } = await running();
