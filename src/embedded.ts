@@ -216,6 +216,7 @@ async function start(
     name: `embedded@${hostname()}`,
     process: self,
     renewMs,
+    loopLagMs: () => repairs.loopLagMs(),
     onRenewed: ({ workerId, ...presence }) => repairs.heard(workerId, presence),
     // The owner of a file is the only one who could give its jobs to another.
     ...(store.capabilities.manyWriters ? { selfFenceAfterMs } : {}),

@@ -322,6 +322,7 @@ async function start(
     renewTimeoutMs: config.worker.renewTimeoutMs,
     held: () => worker.held(),
     claimSeqReceived: () => worker.claimSeqReceived,
+    loopLagMs: () => repairs.loopLagMs(),
     onLost: (runId) => worker.lose(runId),
     onNewSession: (workerId) => worker.changeSession(workerId),
     onRenewed: (renewal) => repairs.renewals.heard(renewal),

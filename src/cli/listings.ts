@@ -79,6 +79,7 @@ const workers: List = async ({ client, query, when, colour }) => {
     { title: "HEARD", of: ({ lastHeardAt }) => when(lastHeardAt) },
     { title: "PID", of: ({ process }) => process.pid },
     { title: "SLOTS", of: ({ concurrency }) => concurrency },
+    { title: "LAG", of: ({ loopLagMs }) => (loopLagMs === null ? null : `${Math.round(loopLagMs)}ms`) },
     { title: "QUEUES", of: ({ queues }) => queues.join(" ") },
   ]);
   return { answer, text };

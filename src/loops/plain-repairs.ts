@@ -11,6 +11,7 @@ import type { LiveRun } from "../store/port/runs.ts";
 import type { Store } from "../store/store.ts";
 import type { Emit } from "../telemetry/events.ts";
 import type { Finaliser } from "../worker/finaliser.ts";
+import { LoopLag } from "../worker/loop-lag.ts";
 import type { DataPaths } from "../worker/run-paths.ts";
 import { settlementOfFailure } from "../worker/settling.ts";
 import { ClockWatch } from "./clock-watch.ts";
@@ -52,6 +53,8 @@ export interface PlainRepairs {
   recover(): Promise<void>;
   /** A session of this process was renewed. */
   heard(workerId: WorkerId, presence: { readonly held: readonly RunId[]; readonly claimSeqReceived: number }): void;
+  /** How late the event loop was since this was last asked. */
+  loopLagMs(): DurationMs | undefined;
   start(): void;
   stop(): Promise<void>;
 }
@@ -90,7 +93,13 @@ export function createPlainRepairs(deps: PlainRepairsDeps): PlainRepairs {
     finaliser: deps.finaliser,
     leaseSweep: new LeaseSweep({ store, probe, settings: () => ({ reclaimEnabled: true, scope: [], deadAfterMs }), endRun }),
     random,
-    settings: () => ({ enabled: true, thresholds: { ...defaultRunThresholds, deadAfterMs }, adoption: false, stopWithinMs, recoverySpreadMs }),
+    settings: () => ({
+      enabled: true,
+      thresholds: { ...defaultRunThresholds, deadAfterMs },
+      adoption: false,
+      stopWithinMs,
+      recoverySpreadMs,
+    }),
     adopt: async () => false,
   });
   const workerReaper = new WorkerReaper({
@@ -117,6 +126,7 @@ export function createPlainRepairs(deps: PlainRepairsDeps): PlainRepairs {
     shielded: () => [self],
   });
   const pulse = new Pulse({ periodMs: loopMs, random });
+  const lag = new LoopLag({ monoNow: () => clock.mono(), periodMs: pulse.periodMs });
   const runnerDeps = { now: () => store.now(), monoNow: () => clock.mono(), random, emit, pulse };
   const scheduler = createSchedulerLoop({ jobs: store.jobs, now: () => store.now(), enabled: () => true });
   const loops = new LoopSet([
@@ -141,8 +151,12 @@ export function createPlainRepairs(deps: PlainRepairsDeps): PlainRepairs {
       own.add(workerId);
       renewals.heard({ workerId, held, claimSeqReceived });
     },
+    loopLagMs: () => lag.take(),
     start: () => {
-      stopWatch = pulse.each(watch);
+      stopWatch = pulse.each(() => {
+        lag.beat();
+        watch();
+      });
       loops.start(store);
     },
     stop: async () => {

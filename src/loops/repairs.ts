@@ -16,6 +16,7 @@ import type { LiveRun } from "../store/port/runs.ts";
 import type { Store } from "../store/store.ts";
 import type { Emit } from "../telemetry/events.ts";
 import type { Finaliser } from "../worker/finaliser.ts";
+import { LoopLag } from "../worker/loop-lag.ts";
 import type { DataPaths } from "../worker/run-paths.ts";
 import { settlementOfFailure } from "../worker/settling.ts";
 import { ClockWatch } from "./clock-watch.ts";
@@ -69,6 +70,8 @@ export interface Repairs {
   readonly presence: PresenceBook;
   /** Hears what the sessions of this daemon say of themselves. */
   readonly renewals: RenewalListener;
+  /** How late the event loop was since this was last asked. */
+  loopLagMs(): DurationMs | undefined;
   readonly disk: DiskWatch;
   readonly watcher: Watcher;
   /** Processes of the sessions that were alive at the last look, this daemon's and others'. */
@@ -96,6 +99,7 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
     { emit, alert },
   );
   const presence = new PresenceBook();
+  const lag = new LoopLag({ monoNow: () => clock.mono(), periodMs: pulse.periodMs });
   const renewals = new RenewalListener({ store, presence, emit, wakeJobReaper: () => loops.wake("job-reaper") });
   const disk = new DiskWatch({
     dataDir: config.dataDir,
@@ -262,12 +266,16 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
     loops,
     presence,
     renewals,
+    loopLagMs: () => lag.take(),
     disk,
     watcher,
     sessions: () => workerReaper.sessions(),
     start: () => {
       watch();
-      stopWatch = pulse.each(watch);
+      stopWatch = pulse.each(() => {
+        lag.beat();
+        watch();
+      });
       loops.start(store);
       stopHints = intake.watchHints(() => loops.wake("intake"));
     },

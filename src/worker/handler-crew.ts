@@ -15,6 +15,8 @@ export interface HandlerCrewOptions {
   readonly name: string;
   readonly process: ProcessIdentity;
   readonly renewMs: DurationMs;
+  /** How late the event loop of the process was lately. */
+  readonly loopLagMs?: () => DurationMs | undefined;
   readonly onRenewed: (renewal: {
     readonly workerId: WorkerId;
     readonly held: readonly RunId[];
@@ -93,7 +95,7 @@ export class HandlerCrew {
   }
 
   async #hire(): Promise<void> {
-    const { worker, emit, alert, workers, name, process, renewMs, onRenewed } = this.#options;
+    const { worker, emit, alert, workers, name, process, renewMs, loopLagMs, onRenewed } = this.#options;
     const concurrency = worker.concurrency - this.#stuck.size;
     if (concurrency < 1) {
       // Until one of them returns there is nobody to hire for.
@@ -121,6 +123,7 @@ export class HandlerCrew {
       renewMs,
       held: () => member.worker.held(),
       claimSeqReceived: () => member.worker.claimSeqReceived,
+      ...(loopLagMs === undefined ? {} : { loopLagMs }),
       onLost: (runId, why) => member.worker.lose(runId, why),
       onNewSession: (workerId) => {
         member.worker.retire("its session is over");

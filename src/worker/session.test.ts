@@ -46,6 +46,14 @@ test("each renewal names what is held, and what is lost is let go of", async () 
   expect(renewed).toHaveBeenCalledWith({ workerId: 1, held: [7, 8], claimSeqReceived: 3 });
 });
 
+test("each renewal carries how late the event loop was, where that was measured", async () => {
+  const measured = [40, undefined];
+  const { session, workers } = await open({ loopLagMs: () => measured.shift() });
+  await session.renew();
+  await session.renew();
+  expect(workers.renew.mock.calls.map(([renewal]) => renewal.loopLagMs)).toEqual([40, undefined]);
+});
+
 test("buried while it lives: everything it held is lost, and a new session takes its place", async () => {
   const { session, workers, lost, sessions, told, renewed } = await open();
   workers.renew.mockResolvedValueOnce({ state: "dead", lost: [] });

@@ -19,7 +19,8 @@ export interface SessionOptions {
   readonly renewTimeoutMs?: DurationMs;
   readonly held: () => readonly RunId[];
   readonly claimSeqReceived: () => number;
-  readonly loopLagMs?: () => number;
+  /** How late the event loop of the process was lately; undefined: not measured since it was last asked. */
+  readonly loopLagMs?: () => DurationMs | undefined;
   /** A held run is not ours any more. */
   readonly onLost: (runId: RunId, why: string) => void;
   /** The session was buried while its process lives: everything it held is lost, and a new session takes its place. */

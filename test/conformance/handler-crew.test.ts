@@ -24,6 +24,14 @@ const stateOf = async (store: Store, id: JobId | undefined) => (await store.jobs
 const alertsOf = async (store: Store) => (await store.outbox.due(100)).filter(({ kind }) => kind === "alert");
 
 describeStores((open) => {
+  test("its session tells how late the event loop of its process is", async () => {
+    const store = await withQueues(open);
+    await startCrew({ store, handler: new Doings().handler, loopLagMs: () => 37 });
+    const lags = async () => (await store.workers.listAlive()).map(({ loopLagMs }) => loopLagMs);
+    await until(async () => (await lags())[0] !== null, { what: "the first renewal" });
+    expect(await lags()).toEqual([37]);
+  });
+
   test("a handler that does not stop leaks its slot; when all are lost one alert tells it, and what returns brings its slot back", async () => {
     const store = await withQueues(open);
     const doings = new Doings();

@@ -61,6 +61,7 @@ export interface CrewOptions {
   readonly limits?: RunLimits;
   readonly stopGraceMs?: number;
   readonly selfFenceAfterMs?: number;
+  readonly loopLagMs?: () => number;
 }
 
 let crews = 0;
@@ -109,6 +110,7 @@ export async function startCrew(options: CrewOptions): Promise<Crew> {
     process: processOn("host-a", pid),
     renewMs: 10,
     onRenewed: () => undefined,
+    ...(options.loopLagMs === undefined ? {} : { loopLagMs: options.loopLagMs }),
     ...(options.selfFenceAfterMs === undefined ? {} : { selfFenceAfterMs: options.selfFenceAfterMs }),
     alert: alertsThrough({ outbox: store.outbox, emit, tellsHere: true }),
     emit,
