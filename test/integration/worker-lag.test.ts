@@ -15,7 +15,7 @@ function block(ms: number): void {
 test("a worker of commands tells how late its event loop is, and people see it", async () => {
   const { client, folder } = await startTestDaemon({ yaml: `worker: { renewMs: 100ms }\n${oneStage("true")}` });
   const lagOf = async () => (await client.call(api.listWorkers, { query: {} })).workers.find(({ kind }) => kind === "command")?.loopLagMs;
-  await until(async () => ((await lagOf()) == null ? undefined : true), { what: "a first lag", ...within });
+  await until(async () => (typeof (await lagOf()) === "number" ? true : undefined), { what: "a first lag", ...within });
   // Longer than a beat, so that one of them is late whenever it was due.
   block(1300);
   await until(async () => (((await lagOf()) ?? 0) >= 200 ? true : undefined), { what: "the lag of the blocked loop", ...within });
