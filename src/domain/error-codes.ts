@@ -23,6 +23,12 @@ export const errorCodes = {
   config_invalid: row(400, 2, false, "Correct the lines that the message lists; `wakeful config check` starts nothing."),
   not_found: row(404, 4, false, "Check the id; a finished row may have been removed by retention."),
   conflict: row(409, 5, false, "Read the current state with `wakeful show` or `wakeful why` and decide again."),
+  stage_undeclared: row(
+    409,
+    5,
+    false,
+    "Declare the stage that the message names again, restart the daemon, then unhold the job; or cancel it and rerun its item from another stage.",
+  ),
   unauthorized: row(401, 6, false, "Send the admin token: the CLI reads it from the data directory."),
   forbidden: row(403, 6, false, "The request's Host or Origin is not allowed, or its token may not do this."),
   payload_too_large: row(413, 2, false, "Send less at once; the limit is in the message."),

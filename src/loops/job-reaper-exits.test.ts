@@ -3,6 +3,7 @@ import { chain } from "../../test/support/loop-world.ts";
 import { RepairWorld } from "../../test/support/repair-world.ts";
 import { addMs } from "../domain/time.ts";
 import type { PipelineDefinition } from "../pipelines/definition.ts";
+import { PipelineRegistry } from "../pipelines/registry.ts";
 
 const seconds = (n: number): number => n * 1000;
 const gate = { kind: "file", path: "green", anyAge: true } as const;
@@ -12,7 +13,62 @@ function delivery(stage: Partial<PipelineDefinition["stages"][string]> = {}): Pi
   return chain("d", ["architecture", "development"], { stage: { labels: { agent: "developer" }, attempts: 2, gate, ...stage } });
 }
 
+/** Two agents: the developer leaves one stage, the deployer two that follow each other. */
+function deployment(): PipelineDefinition {
+  const agents = { architecture: "developer", testing: "deployer", "deploy-staging": "deployer", release: undefined } as const;
+  const definition = chain("d", Object.keys(agents), { stage: { attempts: 2, gate } });
+  const stages = Object.entries(agents).map(([name, agent]) => {
+    const stage = definition.stages[name];
+    if (stage === undefined) throw new Error(`there is no stage ${name}`);
+    return [name, { ...stage, labels: agent === undefined ? {} : { agent } }] as const;
+  });
+  return { ...definition, stages: Object.fromEntries(stages) };
+}
+
 describe("an exit on record", () => {
+  test("each stage that an agent leaves is pending in its turn: one with two stages moves the item twice, and each job names its own agent [B-42]", async () => {
+    const world = await RepairWorld.open([deployment()]);
+    const item = await world.addItem("d");
+    world.turnGateGreen(item);
+    for (const [stage, next] of [
+      ["architecture", "testing"],
+      ["testing", "deploy-staging"],
+      ["deploy-staging", "release"],
+    ]) {
+      const run = await world.start({ queue: `d/${stage}` });
+      await world.exit(run, 0);
+      world.advance(seconds(600));
+      for (let tick = 0; tick < 3; tick++) await world.tick();
+      expect(await world.store.items.get(item.id)).toMatchObject({ stage: next, state: "active" });
+    }
+    expect((await world.store.items.jobs(item.id)).map(({ queue, agent, state }) => [queue, agent, state])).toEqual([
+      ["d/architecture", "developer", "done"],
+      ["d/testing", "deployer", "done"],
+      ["d/deploy-staging", "deployer", "done"],
+      ["d/release", null, "queued"],
+    ]);
+    expect(world.world.eventsOf("run.reaped").map(({ agent }) => agent)).toEqual(["developer", "deployer", "deployer"]);
+    expect(await world.store.upkeep.checkInvariants()).toEqual([]);
+  });
+
+  test("a stage of the same agent is not the stage that was left: past one of them, the run is done and the other is not skipped [B-41, B-42]", async () => {
+    const world = await RepairWorld.open([deployment()]);
+    const item = await world.addItem("d");
+    world.turnGateGreen(item);
+    const first = await world.start({ queue: "d/architecture" });
+    await world.exit(first, 0);
+    world.advance(seconds(600));
+    await world.tick();
+    const run = await world.start({ queue: "d/testing" });
+    await world.exit(run, 0);
+    world.world.sql(`update items set stage = 'deploy-staging' where id = ${item.id}`);
+    world.advance(seconds(600));
+    await world.tick();
+    expect(await world.store.runs.get(run.runId)).toMatchObject({ outcome: "succeeded", reason: "exit0_already_advanced" });
+    expect(await world.store.items.get(item.id)).toMatchObject({ stage: "deploy-staging" });
+    expect(await world.store.items.jobs(item.id)).toHaveLength(2);
+  });
+
   test("TC-05a: green gate, stage pending: done, and the item advances once [B-17, B-42, B-43, B-48, B-50]", async () => {
     const world = await RepairWorld.open([delivery()]);
     const item = await world.addItem("d");
@@ -175,7 +231,7 @@ describe("an exit on record", () => {
     expect(await world.stateOf(other)).toBe("queued");
   });
 
-  test("a gate that cannot be read is read again with patience, then counts as red; patience 0: at once [B-47]", async () => {
+  test("a gate that cannot be read is read again with patience, and only then counts as red", async () => {
     const unreadable = { kind: "file", path: "green", anyAge: true } as const;
     const world = await RepairWorld.open([delivery({ gate: unreadable, gatePatienceMs: seconds(10) })]);
     const item = await world.addItem("d");
@@ -198,6 +254,22 @@ describe("an exit on record", () => {
     expect(readings).toEqual([1, 3, 7, 10]);
     expect(await world.store.runs.get(run.runId)).toMatchObject({ outcome: "gate_red" });
     world.seen.items.get = get;
+    expect(await world.store.items.get(item.id)).toMatchObject({ stage: "architecture" });
+  });
+
+  test("patience 0: a gate that cannot be read is red at once, by its first reading [B-47]", async () => {
+    const world = await RepairWorld.open([delivery({ gatePatienceMs: 0 })]);
+    const item = await world.addItem("d");
+    const run = await world.start({ queue: "d/architecture" });
+    await world.exit(run, 0);
+    const get = vi.fn().mockRejectedValue(new Error("the store is busy"));
+    world.seen.items.get = get;
+    world.advance(seconds(600));
+    await world.tick();
+    expect(get).toHaveBeenCalledOnce();
+    expect(await world.store.runs.get(run.runId)).toMatchObject({ outcome: "gate_red", gatePendingAt: null });
+    expect(await world.stateOf(run)).toBe("scheduled");
+    expect(world.world.eventsOf("run.deferred")).toEqual([]);
     expect(await world.store.items.get(item.id)).toMatchObject({ stage: "architecture" });
   });
 
@@ -252,4 +324,24 @@ test("what a run left behind is stopped before anything else of its item runs, w
     ["queued", run.runId],
   ]);
   expect(await world.claim("d/development")).toBeUndefined();
+});
+
+test.each([
+  { strays: "leave", blocked: false },
+  { strays: "stop", blocked: true },
+] as const)("strays: $strays of a stage that is not declared any more counts as it did when the run began", async ({ strays, blocked }) => {
+  const world = await RepairWorld.open([chain("p", ["prep", "ocr"], { stage: { strays } })]);
+  const item = await world.addItem();
+  const run = await world.start({ queue: "p/prep" });
+  await world.exit(run, 0);
+  Object.assign(world.world, { registry: new PipelineRegistry([chain("p", ["ocr"])]) });
+  world.restart();
+  world.probe.set(50, "dead");
+  vi.spyOn(world.loops.observer, "lifePipeOf").mockResolvedValue("held");
+  await world.store.runs.moveChecks([{ ...run, checkAt: world.now }]);
+  await world.tick();
+  expect((await world.store.items.jobs(item.id)).map((job) => [job.state, job.queue, job.blockedBy !== null])).toEqual([
+    ["done", "p/prep", blocked],
+    ["queued", "p/ocr", blocked],
+  ]);
 });

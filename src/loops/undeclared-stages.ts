@@ -1,7 +1,7 @@
 import { messageOf } from "../domain/errors.ts";
 import type { ItemId } from "../domain/ids.ts";
 import { type DurationMs, type Instant, minutes } from "../domain/time.ts";
-import type { PipelineRegistry } from "../pipelines/registry.ts";
+import { type PipelineRegistry, stageNamedBy } from "../pipelines/registry.ts";
 import type { StoredStages } from "../pipelines/stored-stages.ts";
 import type { WaitingJob } from "../store/port/jobs.ts";
 import type { Store } from "../store/store.ts";
@@ -61,8 +61,8 @@ export class UndeclaredStages {
   async look(now: Instant): Promise<void> {
     const { store, registry, stored } = this.#deps;
     const foreign = (await store.jobs.listQueues()).flatMap((queue) => {
-      const [pipeline, stage] = registry.stageOfQueue(queue) === undefined ? partsOf(queue) : [];
-      return pipeline === undefined || stage === undefined ? [] : [{ queue, pipeline, stage }];
+      const named = registry.stageOfQueue(queue) === undefined ? stageNamedBy(queue) : undefined;
+      return named === undefined ? [] : [{ queue, ...named }];
     });
     const served = foreign.length === 0 ? new Set() : new Set((await store.workers.listAlive()).flatMap(({ queues }) => queues));
     const unserved = foreign.filter(({ queue }) => !served.has(queue));
@@ -152,9 +152,3 @@ export class UndeclaredStages {
 }
 
 type HeldCounts = { -readonly [Key in keyof HeldReport]: Key extends "would" ? string[] : HeldReport[Key] };
-
-/** The pipeline and stage of a queue's name; a task's name has none, and where it looks like one no item waits in it. */
-function partsOf(queue: string): readonly [string?, string?] {
-  const at = queue.indexOf("/");
-  return at === -1 ? [] : [queue.slice(0, at), queue.slice(at + 1)];
-}

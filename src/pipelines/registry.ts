@@ -11,6 +11,12 @@ export interface RegisteredPipeline {
 /** The queue of a stage: stages of different pipelines never share one. */
 const queueOfStage = (pipeline: string, stage: string): string => `${pipeline}/${stage}`;
 
+/** What the queue's name says of its stage, declared or not. Undefined for a task; a task's name may look the same, and then no item waits in it. */
+export function stageNamedBy(queue: string): { readonly pipeline: string; readonly stage: string } | undefined {
+  const at = queue.indexOf("/");
+  return at === -1 ? undefined : { pipeline: queue.slice(0, at), stage: queue.slice(at + 1) };
+}
+
 /** The pipelines this process was started with: what a stage is, what follows it, and which queues there are. */
 export class PipelineRegistry {
   readonly #pipelines = new Map<string, RegisteredPipeline>();

@@ -124,6 +124,11 @@ export class Finaliser {
     }
   }
 
+  /** Whether what a run started may outlive it: as its stage says, also where that is told by a stored version alone. */
+  async leavesStrays(run: LiveRun): Promise<boolean> {
+    return (await this.#stored.stageOf(run))?.strays === "leave";
+  }
+
   async #success(
     run: LiveRun,
     stage: StageDefinition | undefined,

@@ -32,7 +32,7 @@ function whatAPersonMayDo({ job, undeclared }: JobFacts): string {
   const [unhold, cancel] = [`\`wakeful unhold job:${job.id}\``, `\`wakeful cancel job:${job.id}\``];
   return undeclared === undefined
     ? `Nothing happens by itself. ${unhold} grants one more attempt, ${cancel} ends it.`
-    : `Nothing happens by itself. Once stage ${undeclared.stage} of pipeline ${undeclared.pipeline} is declared again, ${unhold} runs it; before that it would only be held again. ${cancel} ends it.`;
+    : `Nothing happens by itself. Once stage ${undeclared.stage} of pipeline ${undeclared.pipeline} is declared again, ${unhold} runs it; before that it is refused. ${cancel} ends it.`;
 }
 
 const now = (text: string, at: Instant | null = null): StoryLine => ({ at, tense: "now", text });

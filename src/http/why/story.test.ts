@@ -282,7 +282,7 @@ test("a job whose stage is not declared any more says so in every state, and wha
   );
   const held = story({ job: job({ state: "held", error: "stage ocr of pipeline comics is not declared any more" }), undeclared });
   expect(textsOf("next", held)).toEqual([
-    "Nothing happens by itself. Once stage ocr of pipeline comics is declared again, `wakeful unhold job:7` runs it; before that it would only be held again. `wakeful cancel job:7` ends it.",
+    "Nothing happens by itself. Once stage ocr of pipeline comics is declared again, `wakeful unhold job:7` runs it; before that it is refused. `wakeful cancel job:7` ends it.",
   ]);
   const running = story({ job: job({ state: "running", currentRunId: run().id }), runs: [run()], undeclared });
   expect(textsOf("next", running).join("\n")).toContain("it runs to its end under the version that it began with");
