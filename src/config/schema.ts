@@ -233,7 +233,7 @@ export const configShape = {
       }),
       scope: list({
         default: [],
-        meaning: "Names of the leases that the sweep looks after; empty: all that this daemon granted.",
+        meaning: "Names of the leases that the sweep looks after; empty: all leases of the store.",
         aliases: prefixed("MERGE_GATE_REPOS"),
       }),
     },

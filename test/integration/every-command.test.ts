@@ -1,6 +1,7 @@
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { repositoryRoot } from "../../scripts/source-tree.ts";
 import { commands } from "../../src/cli/commands.ts";
 import { tempDir } from "../support/temp-dir.ts";
 import { until } from "../support/until.ts";
@@ -88,9 +89,12 @@ test("no command of a release ends as a defect, with a daemon or without one", a
     if (readers.has(call[1] ?? "")) expect.soft(JSON.parse(await ended(folder, [...call, "--json"])), text).toEqual(expect.anything());
     if (call[1] === "submit") await until(async () => (await ended(folder, [0, "show", "item:1"])).includes("done"), { timeoutMs: 20_000 });
   }
+  // What lies in the data directory is listed for its operator.
+  const page = readFileSync(join(repositoryRoot, "docs/operating.md"), "utf8");
+  expect(readdirSync(join(folder, "data")).filter((name) => !page.includes(`\`${name}\``) && !page.includes(`\`${name}/`))).toEqual([]);
   up.child.kill("SIGTERM");
   expect([await up.ended, up.err()]).toEqual([0, expect.not.stringContaining("defect")]);
-}, 120_000);
+}, 240_000);
 
 test("every command is called by this test", () => {
   const called = [...withoutDaemon, ...withDaemon, [0, "up"]].map(([, ...argv]) => argv.join(" "));
