@@ -6,7 +6,7 @@ import { StoreTestClock } from "../../test/support/stores.ts";
 import { tempDir } from "../../test/support/temp-dir.ts";
 import { until } from "../../test/support/until.ts";
 import { WakefulError } from "../domain/errors.ts";
-import { asRunId } from "../domain/ids.ts";
+import { asRunId, firstOwnerEpoch } from "../domain/ids.ts";
 import { addMs } from "../domain/time.ts";
 import { PipelineRegistry } from "../pipelines/registry.ts";
 import { readExitRecord } from "../processes/exit-record.ts";
@@ -163,6 +163,23 @@ test("while free disk is low nothing is started, as nothing is claimed, and the 
   expect([bench.opened, await bench.store.upkeep.listJobs({ limit: 10 })]).toEqual([[], []]);
   bench.disk.low = false;
   expect(await bench.run(["sh", "-c", "exit 0"])).toBe(0);
+});
+
+test("a worker's session is neither renewed nor ended under the name of a run's", async () => {
+  const bench = await runBench();
+  const { store, sessions, self } = bench;
+  const workerId = await store.workers.register({ name: "w", kind: "command", process: self, concurrency: 1, queues: [] });
+  const ref = { workerId, runId: asRunId(99), ownerEpoch: firstOwnerEpoch };
+  const before = await store.workers.get(workerId);
+  bench.clock.advance(1000);
+  for (const call of [
+    () => sessions.renew(ref),
+    () => sessions.end({ ...ref, exitCode: 0 }),
+    () => sessions.abandon({ ...ref, reason: "" }),
+    () => sessions.start({ ...ref, process: self }),
+  ])
+    await expect(call()).rejects.toMatchObject({ code: "conflict", details: { workerId } });
+  expect(await store.workers.get(workerId)).toEqual(before);
 });
 
 test("a command that fails is failed at once and never retried", async () => {

@@ -97,7 +97,8 @@ export class RunSessions {
   }
 
   /** reserved -> started, before the command may go. False: the run was ended meanwhile, and the command must not be started. */
-  async start({ runId, ownerEpoch, process }: RunSessionRef & { readonly process: ProcessIdentity }): Promise<boolean> {
+  async start({ workerId, runId, ownerEpoch, process }: RunSessionRef & { readonly process: ProcessIdentity }): Promise<boolean> {
+    await this.#refuseOthers(workerId);
     const { runs, now } = this.#verbs();
     const startedAt = now();
     const checkAt = firstChecks.firstCheckAt(startedAt, runLimits);
@@ -112,6 +113,7 @@ export class RunSessions {
 
   /** Presence. Answers why the run is lost, when it is. */
   async renew({ workerId, runId }: RunSessionRef): Promise<{ readonly lost: string | null }> {
+    await this.#refuseOthers(workerId);
     const renewal = { workerId, held: [runId], claimSeqReceived: claimsMax };
     const answer = await this.#options.store.workers.renew(renewal);
     const lost = answer.lost.find((run) => run.runId === runId);
@@ -124,6 +126,7 @@ export class RunSessions {
   /** Records the exit, then settles by its code alone: 0 is done, anything else failed. Repeatable. Answers false when the run had ended otherwise. */
   async end({ workerId, runId, ownerEpoch, exitCode }: RunSessionRef & { readonly exitCode: number }): Promise<boolean> {
     const { store, finalizeGraceMs, emit } = this.#options;
+    await this.#refuseOthers(workerId);
     const now = store.now();
     const recorded = await store.runs.recordExit({ runId, ownerEpoch, exitCode, checkAt: addMs(now, finalizeGraceMs()) });
     const live = isOurs(recorded) ? await this.#live(runId, ownerEpoch) : undefined;
@@ -151,6 +154,7 @@ export class RunSessions {
 
   /** Its command was never started: nobody is to start it later. */
   async abandon({ workerId, runId, ownerEpoch, reason }: RunSessionRef & { readonly reason: string }): Promise<void> {
+    await this.#refuseOthers(workerId);
     const live = await this.#live(runId, ownerEpoch);
     if (live !== undefined) await this.#cancel(live, reason);
     await this.#leave(workerId);
@@ -263,6 +267,13 @@ export class RunSessions {
   async #live(runId: RunId, ownerEpoch: OwnerEpoch): Promise<LiveRun | undefined> {
     const [live] = await this.#options.store.runs.listLive([runId]);
     return live?.ownerEpoch === ownerEpoch && live.queue === runTaskName ? live : undefined;
+  }
+
+  /** A worker's session is its own: renewed or ended under a wrong number, it would lose what it runs. One that is forgotten harms nobody. */
+  async #refuseOthers(workerId: WorkerId): Promise<void> {
+    const worker = await this.#options.store.workers.get(workerId);
+    if (worker !== undefined && worker.kind !== "run")
+      throw new WakefulError("conflict", `Session ${workerId} is a worker's, and not one of \`wakeful run\`.`, { details: { workerId } });
   }
 
   async #leave(workerId: WorkerId): Promise<void> {
