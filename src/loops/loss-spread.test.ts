@@ -5,6 +5,8 @@ import type { JobId } from "../domain/ids.ts";
 import { adoptOrRequeue } from "../worker/adoption.ts";
 
 const spreadMs = 30_000;
+/** Hundreds of runs are made one by one, on machines that have other things to do. */
+const slow = { timeout: 60_000 };
 const supervisorPid = 50;
 
 async function world(): Promise<RepairWorld> {
@@ -38,7 +40,7 @@ function expectSpread(found: readonly number[]): void {
 
 const jobsOf = (runs: readonly StartedRun[]): readonly JobId[] => runs.map(({ jobId }) => jobId);
 
-describe("what one event requeues comes back spread beyond 100 jobs", () => {
+describe("what one event requeues comes back spread beyond 100 jobs", slow, () => {
   test("commands that died with their host, found by the job-reaper", async () => {
     const opened = await world();
     const runs = await commands(opened, 500);
@@ -85,9 +87,9 @@ describe("what one event requeues comes back spread beyond 100 jobs", () => {
   test("runs of items that a dead session held, over the pages of the worker-reaper", async () => {
     const opened = await world();
     const workerId = await opened.worker({ pid: 60, kind: "handler" });
-    for (let key = 0; key < 620; key++) await opened.addItem("h", `k${key}`);
+    for (let key = 0; key < 510; key++) await opened.addItem("h", `k${key}`);
     const queues = [{ name: "h/work", limits: {} }];
-    const claimed = await opened.store.runs.claim({ claimId: "all", workerId, claimSeq: 1, queues, max: 620, startNow: 620 });
+    const claimed = await opened.store.runs.claim({ claimId: "all", workerId, claimSeq: 1, queues, max: 510, startNow: 510 });
     opened.probe.set(60, "dead");
     await opened.tickWorkers();
     expectSpread(
@@ -116,7 +118,7 @@ describe("what one event requeues comes back spread beyond 100 jobs", () => {
   });
 });
 
-describe("what a start requeues after a reboot comes back spread beyond 100 jobs", () => {
+describe("what a start requeues after a reboot comes back spread beyond 100 jobs", slow, () => {
   async function reboot(opened: RepairWorld, runs: readonly StartedRun[]): Promise<number> {
     for (const { pid, wrapperPid } of runs) for (const each of [pid, wrapperPid]) opened.probe.set(each, "otherBoot");
     opened.probe.set(supervisorPid, "otherBoot");
