@@ -14,10 +14,12 @@ export interface EmbeddedRunLogOptions {
  * afterwards as a file can, so it is the oldest part that stays: the line that would pass the limit is told as the loss, those after it not at all.
  */
 export function embeddedRunLog({ tasks, log, now }: EmbeddedRunLogOptions): RunReports["log"] {
-  return (run, line) => {
+  return (run, said: unknown) => {
+    // The compiler cannot keep anything else out of JavaScript, and work must not fail for its log.
+    const line = typeof said === "string" ? said : `(a log line that is a ${typeof said})`;
     const maxBytes = tasks.get(run.queue)?.logMaxBytes ?? logMaxBytesDefault;
     if (run.loggedBytes > maxBytes) return;
-    run.loggedBytes += Buffer.byteLength(String(line)) + 1;
+    run.loggedBytes += Buffer.byteLength(line) + 1;
     const told =
       run.loggedBytes > maxBytes ? `[wakeful] more than ${maxBytes} bytes (logMaxBytes): the rest of this run's lines is dropped` : line;
     log({ level: "info", event: "run.log", at: now(), data: { runId: run.runId, line: told } });

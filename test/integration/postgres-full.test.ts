@@ -166,19 +166,23 @@ test("a real server's full disk: what was acknowledged is there, what was refuse
   await queryOnce(url.href, "create table public.filler as select repeat('x', 900) as text from generate_series(1, 4000)");
 
   const acknowledged: JobId[] = [];
-  let refusal: unknown;
-  for (let batch = 0; refusal === undefined && batch < 2000; batch += 1) {
+  const fill = async (batch: number): Promise<unknown> => {
     // Not to be compressed, or the disk would never fill.
     const jobs = Array.from({ length: 20 }, (_, n) => ({
       payload: JSON.stringify(randomBytes(1500).toString("base64")),
       enqueueId: `${batch}-${n}`,
     }));
-    await store.jobs.enqueue({ queue: "t", jobs }).then(
-      (ids) => acknowledged.push(...ids),
-      (thrown: unknown) => {
-        refusal = thrown;
-      },
-    );
+    try {
+      acknowledged.push(...(await store.jobs.enqueue({ queue: "t", jobs })));
+      return undefined;
+    } catch (thrown) {
+      return thrown;
+    }
+  };
+  let refusal: unknown;
+  for (let batch = 0; batch < 2000; batch += 1) {
+    refusal = await fill(batch);
+    if (refusal !== undefined) break;
   }
   expect(refusal).toMatchObject({ code: "disk_full", retryable: true });
   expect(acknowledged.length).toBeGreaterThan(0);

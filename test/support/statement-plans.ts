@@ -49,7 +49,7 @@ export function recordPostgres(): ReadonlyMap<string, SentStatement> {
     const { options = "" } = (this as unknown as { connectionParameters: { options?: string } }).connectionParameters;
     if (text !== undefined && isPlanned(text)) sent.set(text, { text, values: Array.isArray(values) ? values : [], options });
     return query.apply(this, [...args]);
-  } as never);
+  });
   onTestFinished(() => spy.mockRestore());
   return sent;
 }
