@@ -2,6 +2,8 @@ import { join } from "node:path";
 import { sql } from "kysely";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { HintBoard } from "../../src/store/hint-board.ts";
+import { postgresMigrations } from "../../src/store/migrations/postgres.ts";
+import { sqliteMigrations } from "../../src/store/migrations/sqlite.ts";
 import { checkSchema, type Migration, type MigrationTarget, migrate } from "../../src/store/migrator.ts";
 import { postgresTarget } from "../../src/store/postgres/client-config.ts";
 import { PostgresEngine } from "../../src/store/postgres/engine.ts";
@@ -61,7 +63,25 @@ async function tablesOf(target: MigrationTarget, names: readonly string[]): Prom
   return found;
 }
 
-function migrations(open: OpenDatabase): void {
+function migrations(open: OpenDatabase, ours: readonly Migration[]): void {
+  test("a store of the first version keeps its rows, and from then on takes runs that have no ceiling of their own", async () => {
+    const target = (await open())();
+    const addRun = async (id: number, maxRunningMs: number | null): Promise<void> => {
+      await sql`insert into runs (id, job_id, attempt, state, kind, reserved_at, max_running_ms)
+        values (${id}, ${id}, 1, 'reserved', 'command', 1, ${maxRunningMs})`.execute(target.kysely);
+    };
+    expect(await migrate(target, ours.slice(0, 1))).toBe(1);
+    await addRun(1, 5000);
+    await expect(addRun(2, null)).rejects.toThrow(/null/i);
+    expect(await migrate(target, ours)).toBe(ours.length - 1);
+    await addRun(2, null);
+    const rows = await target.kysely.selectFrom("runs").select(["id", "max_running_ms"]).orderBy("id").execute();
+    expect(rows).toEqual([
+      { id: 1, max_running_ms: 5000 },
+      { id: 2, max_running_ms: null },
+    ]);
+  });
+
   test("migrations are applied in order, once, and written down", async () => {
     const target = (await open())();
     expect(await migrate(target, [one])).toBe(1);
@@ -102,8 +122,8 @@ function migrations(open: OpenDatabase): void {
 }
 
 describe("SQLite", () => {
-  migrations(onSqlite);
+  migrations(onSqlite, sqliteMigrations);
 });
 describe("PostgreSQL", () => {
-  migrations(onPostgres);
+  migrations(onPostgres, postgresMigrations);
 });

@@ -167,7 +167,7 @@ create table runs (
   wrapper_start_time text,
   timeout_ms bigint,
   heartbeat_timeout_ms bigint,
-  max_running_ms bigint,
+  max_running_ms bigint not null,
   suspended_ms bigint not null default 0,
   progress_at bigint,
   progress text,
@@ -280,7 +280,6 @@ create table duplicates (
   done_at bigint
 );
 create index duplicates_decided on duplicates (id) where decision is not null and done_at is null;
-create index duplicates_done on duplicates (done_at, id) where done_at is not null;
 
 create table hosts (
   host_id text primary key,

@@ -184,7 +184,7 @@ create table runs (
   wrapper_start_time text,
   timeout_ms integer,
   heartbeat_timeout_ms integer,
-  max_running_ms integer,
+  max_running_ms integer not null,
   suspended_ms integer not null default 0,
   progress_at integer,
   progress text,
@@ -297,7 +297,6 @@ create table duplicates (
   done_at integer
 );
 create index duplicates_decided on duplicates (id) where decision is not null and done_at is null;
-create index duplicates_done on duplicates (done_at, id) where done_at is not null;
 
 create table hosts (
   host_id text primary key,

@@ -1,5 +1,9 @@
 import type { Migration } from "../migrator.ts";
 import { initial } from "./0001-initial.postgres.ts";
+import { ownLimits } from "./0002-own-limits.postgres.ts";
 
 /** The server engine's migrations, oldest first. */
-export const postgresMigrations: readonly Migration[] = [{ number: 1, name: "initial", text: initial }];
+export const postgresMigrations: readonly Migration[] = [
+  { number: 1, name: "initial", text: initial },
+  { number: 2, name: "own limits", text: ownLimits },
+];

@@ -1,5 +1,9 @@
 import type { Migration } from "../migrator.ts";
 import { initial } from "./0001-initial.sqlite.ts";
+import { ownLimits } from "./0002-own-limits.sqlite.ts";
 
 /** The embedded engine's migrations, oldest first. */
-export const sqliteMigrations: readonly Migration[] = [{ number: 1, name: "initial", text: initial }];
+export const sqliteMigrations: readonly Migration[] = [
+  { number: 1, name: "initial", text: initial },
+  { number: 2, name: "own limits", text: ownLimits },
+];

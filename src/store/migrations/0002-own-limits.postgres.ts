@@ -1,0 +1,5 @@
+/** Frozen: a store that is in use has run it. Only runs that declare a ceiling store one; the others follow the setting. */
+export const ownLimits = `
+alter table runs alter column max_running_ms drop not null;
+create index duplicates_done on duplicates (done_at, id) where done_at is not null;
+`;
