@@ -308,6 +308,15 @@ test("a running job tells its limits with the numbers that a judge compares", ()
   ]);
 });
 
+test("a run without a ceiling of its own is told by the setting that is in force", () => {
+  const bare = run({ limits: {} });
+  const running = { job: job({ state: "running", currentRunId: bare.id }), runs: [bare], waiting: undefined };
+  expect(textsOf("next", story({ ...running, maxRunningMs: 3_600_000 }))).toContain(
+    "Not done by 2026-01-01 01:00:02Z (in 58 min 57 s), it is given up.",
+  );
+  expect(textsOf("next", story(running)).join()).not.toContain("given up");
+});
+
 test("a run that never showed progress is measured from its start, twice the limit", () => {
   const told = story({ job: job({ state: "running", currentRunId: run().id }), runs: [run()], waiting: undefined });
   expect(textsOf("next", told)[0]).toContain("has shown no progress yet; silent until 2026-01-01 00:20:02Z");
