@@ -16,7 +16,8 @@ import { systemProcessTable } from "../processes/process-table.ts";
 import { readCommand } from "../processes/run-files.ts";
 import { openStore } from "../store/open-store.ts";
 import type { Store } from "../store/store.ts";
-import { type RunCommandApi, type RunCommandOptions, runCommand } from "./run-command.ts";
+import { type RunCommandOptions, runCommand } from "./run-command.ts";
+import type { RunCommandApi } from "./run-command-api.ts";
 import { dataPaths } from "./run-paths.ts";
 import { type OpenedRunSession, RunSessions } from "./run-sessions.ts";
 
