@@ -7,9 +7,10 @@ import { createPlainRepairs } from "./loops/plain-repairs.ts";
 import { alertsThrough } from "./notify/raise-alert.ts";
 import { PipelineRegistry } from "./pipelines/registry.ts";
 import { readHostIdentity } from "./processes/host-identity.ts";
-import { createProcessProbe, type HostIdentity, type ProcessIdentity } from "./processes/identity.ts";
+import { createProcessProbe, type HostIdentity } from "./processes/identity.ts";
+import { ownIdentity } from "./processes/own-identity.ts";
 import { timerPause } from "./processes/pause.ts";
-import { type ProcessTable, systemProcessTable } from "./processes/process-table.ts";
+import { systemProcessTable } from "./processes/process-table.ts";
 import { systemClock } from "./runtime/clock.ts";
 import { newClientId, newHostId, random } from "./runtime/entropy.ts";
 import { createStoreClock } from "./runtime/store-clock.ts";
@@ -353,12 +354,6 @@ async function hostOf(dataDir: string | undefined): Promise<HostIdentity> {
   if (dataDir === undefined) return { hostId: asHostId(newHostId()), bootId: "none", pidNamespace: "none" };
   await makeDataDirectory(dataDir);
   return await readHostIdentity({ stateDir: dataDir, randomId: newHostId });
-}
-
-function ownIdentity(host: HostIdentity, table: ProcessTable): ProcessIdentity {
-  const sight = table.look(process.pid);
-  if (sight.kind !== "seen") throw new WakefulError("internal", "This process cannot see itself in the process table; is /proc mounted?");
-  return { ...host, pid: process.pid, startTime: sight.row.startTime };
 }
 
 function jsonOf(payload: unknown): string {

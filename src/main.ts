@@ -1,33 +1,35 @@
 import { basename } from "node:path";
 import { LiveSettings } from "./config/live-settings.ts";
 import { withoutPassword } from "./config/postgres-url.ts";
+import { createHandlers, startHandlers } from "./daemon/handlers.ts";
 import { readAtEachBeat } from "./daemon/pause-reader.ts";
+import { recordStart } from "./daemon/record-start.ts";
 import { type StopMode, type StopReport, stopDaemon } from "./daemon/stop-daemon.ts";
-import { messageOf, WakefulError } from "./domain/errors.ts";
+import { messageOf } from "./domain/errors.ts";
 import type { RunId } from "./domain/ids.ts";
 import { asInstant, seconds } from "./domain/time.ts";
 import { version } from "./domain/version.ts";
 import { type RunningServer, startServer } from "./http/server.ts";
 import { openTokens } from "./http/tokens.ts";
-import { tellClockAhead } from "./loops/clock-ahead.ts";
 import { Pulse } from "./loops/pulse.ts";
 import { createRepairs } from "./loops/repairs.ts";
 import { createSettingsDesk } from "./loops/settings-desk.ts";
 import { alertsThrough } from "./notify/raise-alert.ts";
 import { Commands } from "./pipelines/commands.ts";
-import { canonicalJson } from "./pipelines/definition.ts";
 import { type Configuration, limitsOf as configLimits } from "./pipelines/load.ts";
 import { daemonWorkers, PausedWorkers } from "./pipelines/paused-workers.ts";
 import { PipelineRegistry } from "./pipelines/registry.ts";
 import { liveFindings } from "./pipelines/stage-relations.ts";
 import { readHostIdentity } from "./processes/host-identity.ts";
-import { createProcessProbe, type HostIdentity, type ProcessIdentity } from "./processes/identity.ts";
+import { createProcessProbe, type ProcessIdentity } from "./processes/identity.ts";
 import { instanceOf } from "./processes/instance.ts";
+import { ownIdentity } from "./processes/own-identity.ts";
 import { systemProcessTable } from "./processes/process-table.ts";
 import { findWrapperTools } from "./processes/wrapper-tools.ts";
 import { type HostClock, systemClock } from "./runtime/clock.ts";
 import { newClientId, newHostId, random, randomBytes } from "./runtime/entropy.ts";
 import { createStoreClock } from "./runtime/store-clock.ts";
+import { within } from "./runtime/time-limit.ts";
 import { createFirstChecks } from "./store/claim-rules.ts";
 import { openStore } from "./store/open-store.ts";
 import { EventBus } from "./telemetry/event-bus.ts";
@@ -39,12 +41,10 @@ import type { CommandRunDeps } from "./worker/command-run-deps.ts";
 import { CommandWorker } from "./worker/command-worker.ts";
 import { prepareDataDirectory } from "./worker/data-directory.ts";
 import { Finaliser } from "./worker/finaliser.ts";
-import { HandlerHostProcess } from "./worker/handler-host-process.ts";
-import { stopLeftoverHost } from "./worker/leftover-host.ts";
+import type { HandlerHostProcess } from "./worker/handler-host-process.ts";
 import { dataPaths } from "./worker/run-paths.ts";
 import { RunSessions } from "./worker/run-sessions.ts";
 import { Session } from "./worker/session.ts";
-import { countStart } from "./worker/start-sequence.ts";
 
 export type { StopMode } from "./daemon/stop-daemon.ts";
 
@@ -121,18 +121,8 @@ async function start(
     if (left === null) emit("data_dir.closed", { path, mode });
     else emit("data_dir.open", { path, mode, reason: left });
   }
-  await tellClockAhead({ outbox: store.outbox, aheadMs: storeClock.aheadOfWallMs() });
-  const { startSeq, epochRaised } = await countStart(config.dataDir, store.upkeep);
-  if (epochRaised)
-    emit("store.epoch_raised", { epoch: await store.upkeep.storeEpoch(), reason: "the store is older than its data directory: restored" });
-  await store.upkeep.recordHost({ hostId: host.hostId, bootId: host.bootId });
-
   const registry = new PipelineRegistry(pipelines);
-  for (const { definition, version: hash } of registry.all()) {
-    await store.items.putPipeline({ pipeline: definition.name, hash, definition: canonicalJson(definition) });
-  }
-  await store.jobs.ensureQueues(registry.queues());
-  await store.items.declarePipelines({ hostId: host.hostId, pipelines: registry.all().map(({ definition }) => definition.name) });
+  const startSeq = await recordStart({ store, dataDir: config.dataDir, host, registry, aheadMs: storeClock.aheadOfWallMs(), emit });
 
   const stopWithinMs = (): number => config.stop.stopGraceMs + config.stop.killGraceMs + 10_000;
   const tokens = await openTokens({ dataDir: config.dataDir, randomBytes });
@@ -212,42 +202,26 @@ async function start(
     mayClaim: () => mayClaim(commandsName),
   });
 
-  const modulePath = config.worker.handlers ?? (configuration.handlers.size > 0 ? config.file : undefined);
-  if (modulePath !== undefined && handlerHost !== undefined) {
-    hostProcess = new HandlerHostProcess({
-      store,
-      command: handlerHost,
-      environment,
-      setup: {
-        modulePath,
-        pipelines,
-        hostId: host.hostId,
-        dataDir: config.dataDir,
-        baseDir: config.baseDir,
-        concurrency: config.worker.concurrency,
-        outstandingMax: config.worker.outstandingMax,
-        renewMs: config.worker.renewMs,
-        renewTimeoutMs: config.worker.renewTimeoutMs,
-        stopGraceMs: config.stop.stopGraceMs,
-        killGraceMs: config.stop.killGraceMs,
-      },
-      name: handlersName,
-      host,
-      table,
-      settling,
-      recoverySpreadMs: config.recovery.recoverySpreadMs,
-      checks: { ...checks, finalizeGraceMs: () => live.read().reaper.finalizeGraceMs },
-      mayClaim: () => mayClaim(handlersName),
-      onRenewed: (renewal) => repairs.renewals.heard(renewal),
-      onDeath: () => {
-        repairs.loops.wake("worker-reaper");
-        repairs.loops.wake("stopper");
-      },
-      alert,
-      emit,
-      mono: () => clock.mono(),
-    });
-  }
+  hostProcess = createHandlers({
+    configuration,
+    program: handlerHost,
+    store,
+    environment,
+    name: handlersName,
+    host,
+    table,
+    settling,
+    checks: { ...checks, finalizeGraceMs: () => live.read().reaper.finalizeGraceMs },
+    mayClaim: () => mayClaim(handlersName),
+    onRenewed: (renewal) => repairs.renewals.heard(renewal),
+    onDeath: () => {
+      repairs.loops.wake("worker-reaper");
+      repairs.loops.wake("stopper");
+    },
+    alert,
+    emit,
+    mono: () => clock.mono(),
+  });
   const commands = new Commands({
     store,
     registry,
@@ -342,37 +316,16 @@ async function start(
     emit,
     enabled: config.recovery.adoption,
     adopt: (run, why) => worker.adopt(run, why),
-    stopGraceMs: config.stop.stopGraceMs,
     recoverySpreadMs: config.recovery.recoverySpreadMs,
+    stopGraceMs: config.stop.stopGraceMs,
     killGraceMs: config.stop.killGraceMs,
     shielded,
-  });
-  const leftover = await stopLeftoverHost({
-    store,
-    dataDir: config.dataDir,
-    host,
-    table,
-    settling,
-    recoverySpreadMs: config.recovery.recoverySpreadMs,
-    emit,
-    mono: () => clock.mono(),
-    stopGraceMs: config.stop.stopGraceMs,
-    killGraceMs: config.stop.killGraceMs,
   });
   // The reaper starts only now: what could be adopted has been.
   repairs.start();
   undo.push(() => repairs.stop());
-  if (leftover.kind === "survived") {
-    const { pid } = leftover.process;
-    await alert({
-      cause: `handler_host:${pid}`,
-      title: `The handler host of an earlier daemon, pid ${pid}, cannot be stopped: no other is started beside it`,
-      details: { pid },
-    });
-  } else {
-    await hostProcess?.start();
-    undo.push(() => hostProcess?.stop("abort"));
-  }
+  undo.push(() => hostProcess?.stop("abort"));
+  await startHandlers(hostProcess, { configuration, store, host, table, settling, alert, emit, mono: () => clock.mono() });
   worker.start(session.workerId, (listener) => store.onHint((hint) => (hint === "jobs" ? listener() : undefined)));
   undo.push(() => worker.leave());
   ready = true;
@@ -406,23 +359,12 @@ async function start(
     kill: async () => {
       repairs.hurry();
       for (const { pid } of optional(hostProcess?.identity())) table.signal(pid, "SIGKILL");
-      let limit: NodeJS.Timeout | undefined;
-      const bound = new Promise((resolve) => {
-        limit = setTimeout(resolve, config.stop.killGraceMs + seconds(3));
-      });
-      await Promise.race([stopped, bound]);
-      clearTimeout(limit);
+      if (stopped !== undefined) await within(stopped, config.stop.killGraceMs + seconds(3), { holds: true });
     },
   };
 }
 
 const optional = <T>(value: T | undefined): readonly T[] => (value === undefined ? [] : [value]);
-
-function ownIdentity(host: HostIdentity, table: ReturnType<typeof systemProcessTable>): ProcessIdentity {
-  const sight = table.look(process.pid);
-  if (sight.kind !== "seen") throw new WakefulError("internal", "This process cannot see itself in the process table; is /proc mounted?");
-  return { ...host, pid: process.pid, startTime: sight.row.startTime };
-}
 
 function readinessOf(started: boolean, diskLow: boolean): { readonly ready: boolean; readonly reasons: readonly string[] } {
   const reasons = [...(started ? [] : ["starting or stopping"]), ...(diskLow ? ["free disk is below disk.minFreeBytes"] : [])];

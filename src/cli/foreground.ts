@@ -1,8 +1,8 @@
 import { messageOf, WakefulError } from "../domain/errors.ts";
 import { readHostIdentity } from "../processes/host-identity.ts";
 import type { HostIdentity, ProcessIdentity } from "../processes/identity.ts";
+import { ownIdentity } from "../processes/own-identity.ts";
 import { type ProcessTable, systemProcessTable } from "../processes/process-table.ts";
-import { identityOf } from "../processes/strays.ts";
 import { newClientId } from "../runtime/entropy.ts";
 import { runCommand } from "../worker/run-command.ts";
 import type { CliHost, RunCommandRequest } from "./host.ts";
@@ -64,7 +64,5 @@ async function identities(
       { cause, details: { dataDir } },
     );
   }
-  const sight = table.look(pid);
-  if (sight.kind !== "seen") throw new WakefulError("internal", "This process cannot see itself in the process table; is /proc mounted?");
-  return { host, self: identityOf(host, sight.row) };
+  return { host, self: ownIdentity(host, table, pid) };
 }

@@ -1,0 +1,64 @@
+import type { Configuration } from "../pipelines/load.ts";
+import { type HandlerHostOptions, HandlerHostProcess } from "../worker/handler-host-process.ts";
+import { stopLeftoverHost } from "../worker/leftover-host.ts";
+
+export interface DaemonHandlersOptions extends Omit<HandlerHostOptions, "command" | "setup" | "recoverySpreadMs"> {
+  readonly configuration: Configuration;
+  /** The handler host's program and arguments. Absent: handlers are not run by this daemon. */
+  readonly program: readonly [string, ...string[]] | undefined;
+}
+
+/** The handler host of a daemon, not started yet. Undefined: the configuration has no handlers, or nobody to run them. */
+export function createHandlers({ configuration, program, ...options }: DaemonHandlersOptions): HandlerHostProcess | undefined {
+  const { config, pipelines, handlers } = configuration;
+  const modulePath = config.worker.handlers ?? (handlers.size > 0 ? config.file : undefined);
+  if (modulePath === undefined || program === undefined) return undefined;
+  const { concurrency, outstandingMax, renewMs, renewTimeoutMs } = config.worker;
+  const { stopGraceMs, killGraceMs } = config.stop;
+  return new HandlerHostProcess({
+    ...options,
+    command: program,
+    recoverySpreadMs: config.recovery.recoverySpreadMs,
+    setup: {
+      modulePath,
+      pipelines,
+      hostId: options.host.hostId,
+      dataDir: config.dataDir,
+      baseDir: config.baseDir,
+      concurrency,
+      outstandingMax,
+      renewMs,
+      renewTimeoutMs,
+      stopGraceMs,
+      killGraceMs,
+    },
+  });
+}
+
+/** Stops what an earlier daemon's host left behind, and starts this one's; never both beside each other. */
+export async function startHandlers(
+  handlers: HandlerHostProcess | undefined,
+  {
+    configuration,
+    ...options
+  }: Pick<DaemonHandlersOptions, "configuration" | "store" | "host" | "table" | "settling" | "alert" | "emit" | "mono">,
+): Promise<void> {
+  const { dataDir, recovery, stop } = configuration.config;
+  const leftover = await stopLeftoverHost({
+    ...options,
+    dataDir,
+    recoverySpreadMs: recovery.recoverySpreadMs,
+    stopGraceMs: stop.stopGraceMs,
+    killGraceMs: stop.killGraceMs,
+  });
+  if (leftover.kind !== "survived") {
+    await handlers?.start();
+    return;
+  }
+  const { pid } = leftover.process;
+  await options.alert({
+    cause: `handler_host:${pid}`,
+    title: `The handler host of an earlier daemon, pid ${pid}, cannot be stopped: no other is started beside it`,
+    details: { pid },
+  });
+}
