@@ -20,10 +20,9 @@ export interface CloseDirectoryOptions {
 }
 
 /** What a daemon makes in its data directory, and what a volume's own file system does. A store's files begin with its name. */
-const ours: ReadonlySet<string> = new Set([
-  ...["host-id", "start", "tokens", "wakeful.sock", "handler-host", "runs", "work", "hold", "reports"],
-  ...["alerts.jsonl", "alerts.jsonl.1", "ballast", "lost+found"],
-]);
+const ours: ReadonlySet<string> = new Set(
+  "host-id start tokens wakeful.sock handler-host runs work hold reports alerts.jsonl alerts.jsonl.1 ballast lost+found".split(" "),
+);
 
 /**
  * Takes a data directory away from others (0700) when it is this user's and holds nothing but what we put there: `dataDir: .` or `/srv` is

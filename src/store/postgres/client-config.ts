@@ -51,7 +51,7 @@ export function postgresTarget(options: PostgresTargetOptions): PostgresTarget {
 /** The driver reads certificates and its own parameters when a client is made: what it finds wrong is told now, and not by each connection. */
 function tryUrl(connectionString: string, name: string): void {
   try {
-    new pg.Client({ connectionString });
+    void new pg.Client({ connectionString });
   } catch (thrown) {
     // Not as its cause: errors about URLs carry the whole URL along.
     throw new WakefulError("config_invalid", `The store's URL ${name} cannot be used: ${withoutPassword(messageOf(thrown))}`);
