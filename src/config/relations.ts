@@ -73,7 +73,11 @@ export function doubtfulSettings(config: Pick<Config, "http" | "reaper">): Findi
     });
   }
   if (!config.reaper.enabled) {
-    findings.push({ path: ["reaper", "enabled"], value: false, rule: "leaves runs of dead processes in running until it is true again" });
+    findings.push({
+      path: ["reaper", "enabled"],
+      value: false,
+      rule: "leaves runs of dead processes and dead sessions in running until it is true again, or the daemon is started anew",
+    });
   }
   return findings;
 }

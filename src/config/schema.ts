@@ -22,7 +22,8 @@ const prefixed = (name: string, unit?: "s"): { name: string; unit?: "s" }[] =>
 const reaper = {
   enabled: flag({
     default: true,
-    meaning: "Whether the reaper judges runs. The lease sweep has its own switch.",
+    meaning:
+      "Whether runs are judged and given back, by the job-reaper or with the session that held them. Sessions are judged, and leases swept, by switches of their own.",
     aliases: prefixed("REAPER_ENABLED"),
   }),
   intervalMs: durationMs({

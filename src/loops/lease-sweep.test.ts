@@ -92,6 +92,10 @@ test("a living holder past the TTL keeps it, with one alert; past the longest ho
   await world.tick();
   await world.tick();
   expect(world.world.eventsOf("lease.overdue")).toHaveLength(1);
+  const [alert, ...others] = (await world.store.outbox.due(10)).filter(({ kind }) => kind === "alert");
+  expect(others).toEqual([]);
+  expect(alert).toMatchObject({ key: expect.stringMatching(/^lease\.overdue:merge\/web:\d+$/), revision: 1 });
+  expect(alert?.payload).toContain("is kept by run ");
   expect(await stateOf(world, "merge/web")).toBe("held");
   world.advance(seconds(540));
   await world.tick();

@@ -1,6 +1,7 @@
 import { messageOf } from "../domain/errors.ts";
 import { addMs, type DurationMs, type Instant } from "../domain/time.ts";
 import { explainLease, judgeLease, type LeaseEvidence } from "../liveness/lease-policy.ts";
+import type { RaiseAlert } from "../notify/raise-alert.ts";
 import type { ProcessProbe } from "../processes/identity.ts";
 import type { HeldLease } from "../store/port/leases.ts";
 import type { LiveRun } from "../store/port/runs.ts";
@@ -14,6 +15,7 @@ export interface LeaseSweepDeps {
   readonly settings: () => { readonly reclaimEnabled: boolean; readonly scope: readonly string[]; readonly deadAfterMs: DurationMs };
   /** Ends a holder's run that keeps its lease beyond every limit: flip first, the stopper follows. */
   readonly endRun: (run: LiveRun, message: string) => Promise<boolean>;
+  readonly alert: RaiseAlert;
 }
 
 const pageSize = 500;
@@ -92,14 +94,12 @@ export class LeaseSweep {
         return won;
       }
       case "alert":
-        if (await store.leases.markAlerted({ name, fencing })) {
-          context.emit("lease.overdue", { lease: name, fencing, heldMs: context.now - lease.grantedAt });
-        }
+        await this.#tellOverdue(lease, message, context);
         return false;
       case "stop_then_free": {
         if (lease.holder.kind !== "run") {
-          if (await store.leases.markAlerted({ name, fencing }))
-            context.emit("lease.overdue", { lease: name, fencing, heldMs: verdict.heldMs });
+          // Nobody may stop a process that a person has started: that it keeps the lease is theirs to judge.
+          await this.#tellOverdue(lease, message, context);
           return false;
         }
         const [run] = await store.runs.listLive([lease.holder.runId]);
@@ -107,6 +107,22 @@ export class LeaseSweep {
         return false;
       }
     }
+  }
+
+  /** Once per grant. Told before it is marked: a crash in between tells it twice, and not never. */
+  async #tellOverdue(lease: HeldLease, message: string, context: TickContext): Promise<void> {
+    if (lease.alertedAt !== null) return;
+    const { name, fencing, holder } = lease;
+    const heldMs = context.now - lease.grantedAt;
+    const who = holder.kind === "run" ? `run ${holder.runId}` : `process ${holder.process.pid}`;
+    await this.#deps.alert({
+      cause: `lease.overdue:${name}:${fencing}`,
+      title:
+        `Lease ${name} is kept by ${who}: ${message}. The TTL takes nothing from a living holder: ask it, or take the lease away with ` +
+        `\`wakeful leases release ${name}\``,
+      details: { lease: name, fencing, heldMs, holder: who },
+    });
+    if (await this.#deps.store.leases.markAlerted({ name, fencing })) context.emit("lease.overdue", { lease: name, fencing, heldMs });
   }
 
   #observe(lease: HeldLease, now: Instant): LeaseEvidence {

@@ -176,7 +176,13 @@ describe("each switch is read at each tick [B-68]", () => {
 test("the interval alone is fixed when the loop is made: a change of its number changes no wait [B-68]", async () => {
   const options = { intervalMs: 60_000 };
   const loop = { name: "scheduler", enabled: () => true, tick: async () => nothingSeen } as const;
-  const runner = new LoopRunner(loop, options, { now: () => 0 as never, monoNow: () => 0, random: () => 0.5, emit: () => undefined });
+  const runner = new LoopRunner(loop, options, {
+    now: () => 0 as never,
+    monoNow: () => 0,
+    random: () => 0.5,
+    emit: () => undefined,
+    alert: async () => undefined,
+  });
   options.intervalMs = 1;
   expect(runner.intervalMs).toBe(60_000);
   expect(runner.snapshot().intervalMs).toBe(60_000);

@@ -14,6 +14,7 @@ interface Told {
 
 function runnerOf(loop: Partial<Loop> = {}, intervalMs = 20) {
   const events: Told[] = [];
+  const alerts: WakefulEvents["alert.raised"][] = [];
   let mono = 0;
   const runner = new LoopRunner(
     { name: "scheduler", enabled: () => true, tick: async () => nothingSeen, ...loop },
@@ -25,11 +26,15 @@ function runnerOf(loop: Partial<Loop> = {}, intervalMs = 20) {
       emit: (name, data: WakefulEvents[EventName]) => {
         events.push({ name, data });
       },
+      alert: async (alert) => {
+        alerts.push(alert);
+      },
     },
   );
   return {
     runner,
     events,
+    alerts,
     of: (name: EventName) => events.filter((event) => event.name === name).map((event) => event.data),
     pass: (ms: number) => {
       mono += ms;
@@ -201,7 +206,7 @@ test("a hint shortens the wait; hints without end leave the event loop its turns
 
 test("a tick that does not end raises one alert after five periods, and is forgotten when it has ended", async () => {
   let release = (): void => undefined;
-  const { runner, of, pass } = runnerOf({
+  const { runner, of, pass, alerts } = runnerOf({
     tick: () =>
       new Promise((resolve) => {
         release = () => resolve(nothingSeen);
@@ -216,6 +221,13 @@ test("a tick that does not end raises one alert after five periods, and is forgo
   runner.checkLate();
   runner.checkLate();
   expect(of("loop.late")).toEqual([{ loop: "scheduler", sinceMs: 101 }]);
+  expect(alerts).toEqual([
+    {
+      cause: "loop.late:scheduler",
+      title: expect.stringMatching(/scheduler has not finished a tick .* restart the daemon/),
+      details: { loop: "scheduler", sinceMs: 101, intervalMs: 20 },
+    },
+  ]);
   release();
   await ticking;
   runner.checkLate();

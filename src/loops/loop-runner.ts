@@ -1,6 +1,8 @@
 import { SpanStatusCode, trace } from "@opentelemetry/api";
+import { formatDuration } from "../domain/durations.ts";
 import { messageOf } from "../domain/errors.ts";
-import type { DurationMs, Instant } from "../domain/time.ts";
+import { type DurationMs, type Instant, inSeconds } from "../domain/time.ts";
+import type { RaiseAlert } from "../notify/raise-alert.ts";
 import type { Emit } from "../telemetry/events.ts";
 import { type Loop, type LoopSnapshot, nothingSeen, type TickReport } from "./loop.ts";
 import type { Pulse } from "./pulse.ts";
@@ -10,6 +12,7 @@ export interface LoopRunnerDeps {
   readonly monoNow: () => number;
   readonly random: () => number;
   readonly emit: Emit;
+  readonly alert: RaiseAlert;
   /** Runs before each tick: whoever judges silence must first know of the time in which nothing could be heard. */
   readonly beforeTick?: () => Promise<void>;
   /** What wakes this process's loops together, where their interval is a number of its periods. Absent: each has a timer of its own. */
@@ -146,7 +149,16 @@ export class LoopRunner {
     const sinceMs = this.#deps.monoNow() - startedMono;
     if (sinceMs > latePeriods * this.intervalMs && !this.#lateTold) {
       this.#lateTold = true;
-      this.#deps.emit("loop.late", { loop: this.loop.name, sinceMs });
+      const { name } = this.loop;
+      this.#deps.emit("loop.late", { loop: name, sinceMs });
+      // Not waited for: what holds the tick may hold the store as well.
+      void this.#deps.alert({
+        cause: `loop.late:${name}`,
+        title:
+          `The loop ${name} has not finished a tick for ${inSeconds(sinceMs)} (it ticks every ${formatDuration(this.intervalMs)}): what it ` +
+          "repairs is not repaired. See whether the store and the disks of this host answer; if they do, restart the daemon",
+        details: { loop: name, sinceMs, intervalMs: this.intervalMs },
+      });
     }
   }
 

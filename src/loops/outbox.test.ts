@@ -1,10 +1,11 @@
 import { rmSync } from "node:fs";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { makeFifo } from "../../test/support/fifo.ts";
 import { type LoopWorld, loopWorld } from "../../test/support/loop-world.ts";
 import { tempDir } from "../../test/support/temp-dir.ts";
 import { alertsFile, createAlertDeliverer } from "../notify/alerts.ts";
 import type { Deliverer } from "../notify/deliverer.ts";
+import { alertsThrough } from "../notify/raise-alert.ts";
 import type { OutboxRow } from "../store/port/records.ts";
 import type { Emit } from "../telemetry/events.ts";
 import type { Loop } from "./loop.ts";
@@ -14,6 +15,7 @@ function loopOver(world: LoopWorld, deliver: Deliverer["deliver"], overrides: Pa
   return createOutboxLoop({
     outbox: world.store.outbox,
     deliverers: [{ kind: "alert", deliver }],
+    alert: async () => undefined,
     random: () => 1,
     enabled: () => true,
     ...overrides,
@@ -57,6 +59,47 @@ test("a failed delivery is tried again later and later, and given up after ten w
   expect(await world.store.outbox.listDead(10)).toHaveLength(1);
 });
 
+/** Ticks until everything that is due now has been tried ten times. */
+async function exhaust(world: LoopWorld, loop: Loop): Promise<void> {
+  for (let tick = 0; tick < deliveriesMax; tick++) {
+    await world.tick(loop);
+    world.clock.advance(300_000);
+  }
+}
+
+test("what is given up is an alert, one for all of a kind in one tick, with what to do", async () => {
+  const world = await loopWorld();
+  for (const key of ["1", "2"]) await world.store.outbox.put({ kind: "state-file", key, payload: "{}" });
+  const { emit } = { emit: vi.fn<Emit>() };
+  const deliverers: Deliverer[] = [
+    { kind: "state-file", deliver: async () => await Promise.reject(new Error("read-only file system")) },
+    createAlertDeliverer({ emit, now: () => world.clock.now() }),
+  ];
+  const loop = loopOver(world, async () => undefined, { deliverers, alert: alertsThrough({ outbox: world.store.outbox, emit }) });
+  await exhaust(world, loop);
+  await world.tick(loop);
+  expect(world.eventsOf("outbox.dead_lettered")).toHaveLength(2);
+  expect(emit).toHaveBeenCalledExactlyOnceWith("alert.raised", {
+    cause: "outbox.dead_lettered:state-file",
+    title: expect.stringMatching(/2 state-file entries were given up after 10 deliveries: read-only file system\. `wakeful doctor`/),
+    details: expect.objectContaining({ kind: "state-file", keys: ["1", "2"], count: 2 }),
+  });
+});
+
+test("an alert that cannot be delivered is told as an event, and raises no other", async () => {
+  const world = await loopWorld();
+  await put(world, "unstoppable:7", JSON.stringify({ title: "Job 7 cannot be stopped", pid: 3 }));
+  const alert = vi.fn(async () => undefined);
+  const loop = loopOver(world, async () => await Promise.reject(new Error("disk gone")), { alert });
+  await exhaust(world, loop);
+  await world.tick(loop);
+  expect(alert).not.toHaveBeenCalled();
+  expect(world.eventsOf("alert.raised")).toEqual([
+    { cause: "unstoppable:7", title: "Job 7 cannot be stopped", details: expect.objectContaining({ pid: 3, notDelivered: "disk gone" }) },
+  ]);
+  expect(await world.store.outbox.due(10)).toEqual([]);
+});
+
 test("a FIFO in the place of the file of alerts holds nobody: tried ten times, then given up with an event; moved away, the next is told", async () => {
   const world = await loopWorld();
   const file = alertsFile(tempDir("alerts"));
@@ -71,11 +114,13 @@ test("a FIFO in the place of the file of alerts holds nobody: tried ten times, t
     world.clock.advance(300_000);
   }
   expect(world.eventsOf("outbox.dead_lettered")).toMatchObject([{ key: "a", error: expect.stringContaining("is not a regular file") }]);
-  expect(world.eventsOf("alert.raised")).toEqual([]);
+  expect(world.eventsOf("alert.raised")).toMatchObject([
+    { cause: "a", details: { notDelivered: expect.stringContaining("regular file") } },
+  ]);
   rmSync(file);
   await put(world, "b");
   await world.tick(loop);
-  expect(world.eventsOf("alert.raised")).toMatchObject([{ cause: "b" }]);
+  expect(world.eventsOf("alert.raised")).toMatchObject([{ cause: "a" }, { cause: "b" }]);
 });
 
 test("waits grow with each failure, are bounded, and half of each is left to chance", () => {
@@ -140,7 +185,13 @@ test("one delivery that throws and one that never answers hold up neither the ot
 test("an entry that nothing delivers is a failure that is told in the end, and a dry run delivers nothing", async () => {
   const world = await loopWorld();
   await put(world, "a");
-  const loop = createOutboxLoop({ outbox: world.store.outbox, deliverers: [], random: () => 0, enabled: () => true });
+  const loop = createOutboxLoop({
+    outbox: world.store.outbox,
+    deliverers: [],
+    alert: async () => undefined,
+    random: () => 0,
+    enabled: () => true,
+  });
   expect(await world.tick(loop, { dryRun: true })).toMatchObject({ would: ["deliver alert a"], failed: 0 });
   expect(await world.tick(loop)).toMatchObject({ failed: 1 });
 });

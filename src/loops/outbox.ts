@@ -1,6 +1,8 @@
 import { messageOf } from "../domain/errors.ts";
 import { addMs, type DurationMs, type Instant } from "../domain/time.ts";
+import { alertOf } from "../notify/alerts.ts";
 import type { Deliverer } from "../notify/deliverer.ts";
+import type { RaiseAlert } from "../notify/raise-alert.ts";
 import type { OutboxRow, OutboxStore } from "../store/port/records.ts";
 import { inLanes } from "./lanes.ts";
 import type { Loop, TickContext, TickReport } from "./loop.ts";
@@ -8,6 +10,8 @@ import type { Loop, TickContext, TickReport } from "./loop.ts";
 export interface OutboxDeps {
   readonly outbox: Pick<OutboxStore, "due" | "done" | "failed">;
   readonly deliverers: readonly Deliverer[];
+  /** Tells of what was given up, where it is no alert itself. */
+  readonly alert: RaiseAlert;
   readonly random: () => number;
   readonly enabled: () => boolean;
   /** Deliveries at once. Default 8. */
@@ -30,15 +34,16 @@ export function redeliveryDelayMs(failures: number, random: () => number): Durat
 }
 
 /**
- * Carries what was written with a flip out of the store: at least once, backed off, given up after ten attempts with an event.
+ * Carries what was written with a flip out of the store: at least once, backed off, given up after ten attempts with an alert.
  * Deliveries are apart from each other: one that fails, throws or never answers holds up neither its fellows nor the next tick.
  */
 export function createOutboxLoop(deps: OutboxDeps): Loop {
-  const { outbox, random, concurrency = 8, pageSize = 200, deliveryTimeoutMs = 10_000 } = deps;
+  const { outbox, alert, random, concurrency = 8, pageSize = 200, deliveryTimeoutMs = 10_000 } = deps;
   const deliverers = new Map(deps.deliverers.map((deliverer) => [deliverer.kind, deliverer]));
   /** Deliveries that have not answered, also those that a tick has given up waiting for: never two of one entry at once. */
   const underway = new Set<number>();
   let deadLetters = 0;
+  const dead = new DeadLetters();
 
   const deliver = async (entry: OutboxRow, context: TickContext): Promise<"delivered" | "failed"> => {
     try {
@@ -60,12 +65,17 @@ export function createOutboxLoop(deps: OutboxDeps): Loop {
 
   const fail = async (entry: OutboxRow, error: string, { now, emit }: TickContext): Promise<void> => {
     const failures = entry.attempts + 1;
-    const dead = failures >= deliveriesMax;
+    const givenUp = failures >= deliveriesMax;
     const dueAt: Instant = addMs(now, redeliveryDelayMs(failures, random));
-    await outbox.failed({ id: entry.id, error, dueAt, dead });
-    if (!dead) return;
+    await outbox.failed({ id: entry.id, error, dueAt, dead: givenUp });
+    if (!givenUp) return;
     deadLetters += 1;
     emit("outbox.dead_lettered", { id: entry.id, kind: entry.kind, key: entry.key, error });
+    if (entry.kind === "alert") {
+      // An alert about an alert would take the same way and end like it: whoever follows the events is told what it said.
+      const { cause, title, details } = alertOf(entry);
+      emit("alert.raised", { cause, title, details: { ...details, notDelivered: error } });
+    } else dead.add(entry, error);
   };
 
   return {
@@ -90,11 +100,37 @@ export function createOutboxLoop(deps: OutboxDeps): Loop {
           context.emit("loop.subject_failed", { loop: "outbox", subject: `${entry.kind} ${entry.key}`, message: messageOf(thrown) });
         }
       });
+      await dead.tell(alert);
       // A full page means that there is more; one of failures alone would only be read again.
       const more = due.length === pageSize && delivered > 0;
       return { seen: due.length, settled: delivered, lost: 0, failed, ...(more ? { nextInMs: 0 } : {}) };
     },
   };
+}
+
+/** What one tick has given up, told by kind: a receiver that is down fails many at once, for one reason. */
+class DeadLetters {
+  readonly #kinds = new Map<OutboxRow["kind"], { readonly keys: string[]; readonly error: string }>();
+
+  add({ kind, key }: OutboxRow, error: string): void {
+    const same = this.#kinds.get(kind);
+    if (same === undefined) this.#kinds.set(kind, { keys: [key], error });
+    else same.keys.push(key);
+  }
+
+  async tell(alert: RaiseAlert): Promise<void> {
+    const told = [...this.#kinds];
+    this.#kinds.clear();
+    for (const [kind, { keys, error }] of told) {
+      await alert({
+        cause: `outbox.dead_lettered:${kind}`,
+        title:
+          `${keys.length === 1 ? `A ${kind} entry was` : `${keys.length} ${kind} entries were`} given up after ${deliveriesMax} deliveries: ${error}. ` +
+          "`wakeful doctor` lists them; each is tried again when its subject changes",
+        details: { kind, keys: keys.slice(0, 20), count: keys.length, error },
+      });
+    }
+  }
 }
 
 /** The delivery's answer, or a rejection once `signal` is aborted; the delivery itself may go on and is then answered by nobody. */

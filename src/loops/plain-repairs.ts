@@ -22,6 +22,7 @@ import { LoopSet } from "./loop-set.ts";
 import { createLoopsWatch } from "./loops-watch.ts";
 import { PresenceBook } from "./presence-book.ts";
 import { Pulse } from "./pulse.ts";
+import { Reaped } from "./reaped.ts";
 import { RenewalListener } from "./renewal-listener.ts";
 import { RunObserver } from "./run-evidence.ts";
 import { createSchedulerLoop, schedulerIntervalMs } from "./scheduler.ts";
@@ -83,6 +84,7 @@ export function createPlainRepairs(deps: PlainRepairsDeps): PlainRepairs {
     const [answer] = await store.runs.settle([settlementOfFailure(run, { kind: "timed_out", reason: message }, details, context)]);
     return answer?.kind === "ok";
   };
+  const reaped = new Reaped();
   const jobReaper = new JobReaper({
     store,
     observer: new RunObserver({ probe, host, paths, presence, registry }),
@@ -91,7 +93,9 @@ export function createPlainRepairs(deps: PlainRepairsDeps): PlainRepairs {
     watcher,
     registry,
     finaliser: deps.finaliser,
-    leaseSweep: new LeaseSweep({ store, probe, settings: () => ({ reclaimEnabled: true, scope: [], deadAfterMs }), endRun }),
+    leaseSweep: new LeaseSweep({ store, probe, settings: () => ({ reclaimEnabled: true, scope: [], deadAfterMs }), endRun, alert }),
+    reaped,
+    alert,
     random,
     settings: () => ({
       enabled: true,
@@ -109,8 +113,9 @@ export function createPlainRepairs(deps: PlainRepairsDeps): PlainRepairs {
     registry,
     watcher,
     presence,
+    reaped,
     random,
-    settings: () => ({ enabled: true, deadAfterMs, recoverySpreadMs }),
+    settings: () => ({ enabled: true, recoversJobs: true, deadAfterMs, recoverySpreadMs }),
     wakeJobReaper: () => loops.wake("job-reaper"),
   });
   const stopper = new Stopper({
@@ -127,7 +132,7 @@ export function createPlainRepairs(deps: PlainRepairsDeps): PlainRepairs {
   });
   const pulse = new Pulse({ periodMs: loopMs, random });
   const lag = new LoopLag({ monoNow: () => clock.mono(), periodMs: pulse.periodMs });
-  const runnerDeps = { now: () => store.now(), monoNow: () => clock.mono(), random, emit, pulse };
+  const runnerDeps = { now: () => store.now(), monoNow: () => clock.mono(), random, emit, alert, pulse };
   const scheduler = createSchedulerLoop({ jobs: store.jobs, now: () => store.now(), enabled: () => true });
   const loops = new LoopSet([
     new LoopRunner(jobReaper, { intervalMs: loopMs }, runnerDeps),

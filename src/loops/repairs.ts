@@ -31,6 +31,7 @@ import { createLoopsWatch } from "./loops-watch.ts";
 import { createOutboxLoop } from "./outbox.ts";
 import { PresenceBook } from "./presence-book.ts";
 import type { Pulse } from "./pulse.ts";
+import { Reaped } from "./reaped.ts";
 import { createReconcilerLoop } from "./reconciler.ts";
 import { RenewalListener } from "./renewal-listener.ts";
 import { createRetentionLoop } from "./retention.ts";
@@ -121,7 +122,8 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
     return answer?.kind === "ok";
   };
   const { deadAfterMs } = config.worker;
-  const leaseSweep = new LeaseSweep({ store, probe, settings: () => ({ ...live.read().leases, deadAfterMs }), endRun });
+  const leaseSweep = new LeaseSweep({ store, probe, settings: () => ({ ...live.read().leases, deadAfterMs }), endRun, alert });
+  const reaped = new Reaped();
   const jobReaper = new JobReaper({
     store,
     observer: new RunObserver({ probe, host, paths, presence, registry }),
@@ -131,6 +133,8 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
     registry,
     finaliser,
     leaseSweep,
+    reaped,
+    alert,
     random,
     settings: () => {
       const { reaper, loops } = live.read();
@@ -169,9 +173,11 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
     registry,
     watcher,
     presence,
+    reaped,
     random,
     settings: () => ({
       enabled: enabled("worker-reaper")(),
+      recoversJobs: live.read().reaper.enabled,
       deadAfterMs,
       recoverySpreadMs,
     }),
@@ -184,6 +190,7 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
       createStateFileDeliverer({ store, registry, workDir: paths.workDir, sources }),
       createAlertDeliverer({ emit, file: alertsFile(config.dataDir), now: () => store.now() }),
     ],
+    alert,
     random,
     enabled: enabled("outbox"),
   });
@@ -197,7 +204,15 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
     wall: () => clock.wall(),
     enabled: enabled("intake"),
   });
-  const runnerDeps = { now: () => store.now(), monoNow: () => clock.mono(), random, emit, pulse, beforeTick: () => clockWatch.look() };
+  const runnerDeps = {
+    now: () => store.now(),
+    monoNow: () => clock.mono(),
+    random,
+    emit,
+    alert,
+    pulse,
+    beforeTick: () => clockWatch.look(),
+  };
   const { reaper, leases } = live.read();
   const reaperSettings = {
     jobScan: reaper.enabled,

@@ -1,10 +1,10 @@
 import type { DurationMs, Instant } from "../domain/time.ts";
 import { addDeaf, beginDeaf, type DeafCause, endDeaf, isUnstable, type Vantage, type VantageView, viewOf } from "../liveness/vantage.ts";
-import { observeScope, type ScopeObservation } from "../liveness/vantage-mode.ts";
+import { type ModeChange, observeScope, type ScopeObservation } from "../liveness/vantage-mode.ts";
 import type { RaiseAlert } from "../notify/raise-alert.ts";
 import type { Emit } from "../telemetry/events.ts";
 
-/** What the watcher knows of its own hearing, shared by the loops that judge. Everything it concludes is an event. */
+/** What the watcher knows of its own hearing, shared by the loops that judge. Every change of its mode is an event and an alert. */
 export class Watcher {
   #vantage: Vantage;
   #toldUnstable = false;
@@ -45,20 +45,42 @@ export class Watcher {
     if (change === undefined) return;
     const why = `${change.turnedSilent} of ${change.total} turned silent within one timeout`;
     this.#emit("vantage.changed", { scope: change.scope, from: change.from, to: change.to, why });
-    // Once while it lasts, and again when it turns worse.
-    if (change.from === "normal" || change.to === "frozen") {
-      void this.#alert({
-        cause: `vantage:${change.scope}`,
-        title: `The watcher of ${change.scope} is ${change.to}: ${why}`,
-        details: { ...change },
-      });
-    }
+    void this.#alert({
+      cause: `vantage:${change.scope}`,
+      title: `The watcher of ${change.scope} ${meaningOf(change, why)}`,
+      details: { ...change },
+    });
   }
 
   #tellUnstable(now: Instant): void {
     const unstable = isUnstable(this.#vantage, now);
-    if (unstable && !this.#toldUnstable) this.#emit("vantage.unstable", { channel: "all", intervals: this.#vantage.intervals.length });
+    if (unstable && !this.#toldUnstable) this.#tellOfDeafness(this.#vantage.intervals.length);
     this.#toldUnstable = unstable;
+  }
+
+  #tellOfDeafness(intervals: number): void {
+    this.#emit("vantage.unstable", { channel: "all", intervals });
+    void this.#alert({
+      cause: "vantage:unstable",
+      title:
+        "The watcher was deaf too often in the last ten minutes, so that silence proves little: see whether this host is overloaded, is put to " +
+        "sleep, or loses its store (`wakeful doctor`)",
+      details: { intervals },
+    });
+  }
+}
+
+/** What a change of mode means, and what a person can do. */
+function meaningOf({ from, to }: ModeChange, why: string): string {
+  switch (to) {
+    case "frozen":
+      return "is frozen: it does not hear itself, so nothing is judged by silence. Look at the store and the network of this host";
+    case "limited":
+      return from === "frozen"
+        ? `is limited, no longer frozen: it hears itself again, and silence counts after twice the usual time (${why})`
+        : `is limited: ${why}, so silence counts only after twice the usual time. Look at their hosts and at the way from there to here`;
+    case "normal":
+      return `is back to normal, no longer ${from}: silence counts as usual`;
   }
 }
 

@@ -2,7 +2,11 @@ import { expect, test, vi } from "vitest";
 import { chain } from "../../test/support/loop-world.ts";
 import { RepairWorld } from "../../test/support/repair-world.ts";
 import { until } from "../../test/support/until.ts";
-import { addMs } from "../domain/time.ts";
+import { addMs, asInstant } from "../domain/time.ts";
+import { newVantage } from "../liveness/vantage.ts";
+import type { RaiseAlert } from "../notify/raise-alert.ts";
+import type { Emit } from "../telemetry/events.ts";
+import { Watcher } from "./watcher.ts";
 
 const seconds = (n: number): number => n * 1000;
 
@@ -110,6 +114,87 @@ test("many that turn silent together make the watcher doubt itself: the limit do
   world.advance(seconds(30));
   await world.tickWorkers();
   expect(await world.store.workers.listAlive()).toEqual([]);
+});
+
+test("each change of the watcher's mode is an alert, also back to normal, and deafness too", async () => {
+  const events = vi.fn<Emit>();
+  const alerts: { cause: string; title: string }[] = [];
+  const alert: RaiseAlert = async ({ cause, title }) => {
+    alerts.push({ cause, title });
+  };
+  const watcher = new Watcher(newVantage(), { emit: events, alert });
+  const look = (at: number, turnedSilent: number, canary: "ok" | "failing" = "ok") =>
+    watcher.observe({ scope: "workers", total: 10, turnedSilent, canary, now: asInstant(seconds(at)) });
+  look(0, 5);
+  look(1, 5, "failing");
+  look(2, 5);
+  look(63, 5);
+  look(64, 0);
+  look(125, 0);
+  expect(events.mock.calls.map(([name]) => name)).toEqual(Array(4).fill("vantage.changed"));
+  expect(new Set(alerts.map(({ cause }) => cause))).toEqual(new Set(["vantage:workers"]));
+  expect(alerts.map(({ title }) => title)).toEqual([
+    expect.stringContaining("is limited: 5 of 10 turned silent"),
+    expect.stringContaining("is frozen: it does not hear itself"),
+    expect.stringContaining("is limited, no longer frozen"),
+    expect.stringContaining("is back to normal, no longer limited"),
+  ]);
+  for (let at = 200; at < 206; at++)
+    watcher.wasDeaf({ from: asInstant(seconds(2 * at)), to: asInstant(seconds(2 * at + 1)), cause: "suspended" });
+  expect(alerts.at(-1)).toMatchObject({ cause: "vantage:unstable", title: expect.stringContaining("wakeful doctor") });
+});
+
+test("with reaper.enabled off what a dead session held stays in running, and nothing is counted; on again it goes back [B-10, B-12]", async () => {
+  const world = await RepairWorld.open();
+  const workerId = await world.worker({ pid: 60, kind: "handler" });
+  const run = await world.running({ queue: "mail", workerId });
+  world.settings.enabled = false;
+  world.settings.reclaimEnabled = false;
+  world.probe.set(60, "dead");
+  world.advance(seconds(99_999));
+  for (let tick = 0; tick < 3; tick++) {
+    await world.tickWorkers();
+    await world.tick();
+  }
+  expect(await world.stateOf(run)).toBe("running");
+  expect(world.details()).toMatchObject({ reaped_total: 0, last_reaped: null });
+  world.settings.enabled = true;
+  await world.tickWorkers();
+  expect(await world.stateOf(run)).toBe("queued");
+});
+
+test("what ends with its session is reaped: counted in the reaper's numbers, with a warning each [B-61, B-62, B-63]", async () => {
+  const world = await RepairWorld.open([chain("h", ["work"], { stage: { run: { kind: "handler", name: "work" } } })]);
+  const workerId = await world.worker({ pid: 60, kind: "handler" });
+  await world.addItem("h");
+  const plain = await world.running({ queue: "mail", workerId, agent: "postman", repo: "letters", maxAttempts: 1 });
+  const ofItem = await world.start({ queue: "h/work", workerId });
+  world.probe.set(60, "dead");
+  await world.tickWorkers();
+  expect(world.world.eventsOf("run.reaped")).toMatchObject([
+    { runId: plain.runId, jobId: plain.jobId, queue: "mail", agent: "postman", repo: "letters", pid: 60, outcome: "failed" },
+    { runId: ofItem.runId, jobId: ofItem.jobId, queue: "h/work", pid: 60, outcome: "queued" },
+  ]);
+  expect(world.world.eventsOf("run.ended")).toMatchObject([
+    { runId: plain.runId, outcome: "lost" },
+    { runId: ofItem.runId, outcome: "lost" },
+  ]);
+  expect(world.details()).toMatchObject({ reaped_total: 2, last_reaped: { job_id: ofItem.jobId, outcome: "queued" } });
+});
+
+test("a session with very many runs is told of in a hundred warnings and one for the rest, and all are counted", async () => {
+  const world = await RepairWorld.open();
+  const workerId = await world.worker({ pid: 60, kind: "handler" });
+  await world.store.jobs.enqueue({ queue: "mail", jobs: Array.from({ length: 250 }, () => ({})) });
+  const queues = [{ name: "mail", limits: {} }];
+  await world.store.runs.claim({ claimId: "all", workerId, claimSeq: 1, queues, max: 250, startNow: 200 });
+  world.probe.set(60, "dead");
+  await world.tickWorkers();
+  expect(world.world.eventsOf("run.reaped")).toHaveLength(100);
+  const rest = world.world.eventsOf("runs.reaped");
+  expect(rest).toMatchObject([{ outcome: "lost" }, { outcome: "never_started", count: 50 }]);
+  expect(rest.reduce((sum, { count }) => sum + count, 0)).toBe(150);
+  expect(world.details()).toMatchObject({ reaped_total: 250 });
 });
 
 test("one session's failure leaves the others' runs to be handled", async () => {

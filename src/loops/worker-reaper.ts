@@ -7,12 +7,13 @@ import { countTurnedSilent } from "../liveness/vantage-mode.ts";
 import { explainWorker, judgeWorker, type WorkerVerdict } from "../liveness/worker-policy.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
 import type { HostIdentity, ProcessIdentity, ProcessLife, ProcessProbe } from "../processes/identity.ts";
-import type { HeldRun, LiveRun, LossProgress } from "../store/port/runs.ts";
+import type { HeldRun, LiveRun, LossProgress, LostEnd } from "../store/port/runs.ts";
 import type { SessionPresence } from "../store/port/workers.ts";
 import type { Store } from "../store/store.ts";
 import { neverStartedDeathsBefore, settlementOfFailure } from "../worker/settling.ts";
 import type { Loop, TickContext, TickReport } from "./loop.ts";
 import type { PresenceBook } from "./presence-book.ts";
+import type { Reaped } from "./reaped.ts";
 import type { Watcher } from "./watcher.ts";
 
 export interface WorkerReaperDeps {
@@ -22,8 +23,16 @@ export interface WorkerReaperDeps {
   readonly registry: PipelineRegistry;
   readonly watcher: Watcher;
   readonly presence: PresenceBook;
+  /** What this and the job-reaper have ended. */
+  readonly reaped: Reaped;
   readonly random: () => number;
-  readonly settings: () => { readonly enabled: boolean; readonly deadAfterMs: DurationMs; readonly recoverySpreadMs: DurationMs };
+  readonly settings: () => {
+    readonly enabled: boolean;
+    /** False: sessions are judged, and what they held stays in running (B-10, B-12). */
+    readonly recoversJobs: boolean;
+    readonly deadAfterMs: DurationMs;
+    readonly recoverySpreadMs: DurationMs;
+  };
   /** Runs that the job-reaper should look at now: commands that outlived their session. */
   readonly wakeJobReaper: () => void;
 }
@@ -35,6 +44,8 @@ export interface WorkerReaperDeps {
 const lostPageSize = { blocking: 50, elsewhere: 200 } as const;
 /** What one tick ends at most; what is left comes with the next tick, at once. */
 const lostPerTick = 20_000;
+/** Most runs of pages that one tick tells of singly: a line each of 20 000 would take longer than ending them. */
+const toldPerTick = 100;
 const pageSize = 500;
 
 /** What ended with the process of its session. Commands may live on, and the outcome of an exit on record is known. */
@@ -147,7 +158,8 @@ export class WorkerReaper implements Loop {
 
   /** What ended sessions held. Starts from the store, so that a crash between a burial and this loses nothing. */
   async #giveBack(context: TickContext): Promise<{ readonly settled: number; readonly failed: number; readonly more: boolean }> {
-    const { store, random } = this.#deps;
+    const { store, random, reaped } = this.#deps;
+    if (!this.#deps.settings().recoversJobs) return { settled: 0, failed: 0, more: false };
     const ended = await store.workers.listEndedHolding(pageSize);
     if (ended.length === 0) return { settled: 0, failed: 0, more: false };
     const limit = store.capabilities.blocksEventLoop ? lostPageSize.blocking : lostPageSize.elsewhere;
@@ -166,18 +178,44 @@ export class WorkerReaper implements Loop {
         ...(this.#event === undefined ? {} : { event: this.#event }),
       });
       this.#event = page.event;
+      await this.#tellOfPage(page.ended, toldPerTick - settled, context);
       settled += page.settled;
       more = page.more;
       pages++;
       // The next page waits for its turn: timers, requests and beats come first.
       await new Promise((resolve) => setImmediate(resolve));
     }
+    reaped.tellOfRest({ reason: "session_dead", actor: this.name }, context.emit);
     // The event goes on with the next tick.
     if (more) return { settled, failed: 0, more };
     const before = this.#event ?? { index: 0, total: 0 };
     this.#event = undefined;
     const others = await this.#giveBackOthers(ended, before, context);
     return { settled: settled + others.settled, failed: others.failed, more };
+  }
+
+  /** @param room - how many of them may still be told of singly. */
+  async #tellOfPage(ended: readonly LostEnd[], room: number, { emit }: TickContext): Promise<void> {
+    const { reaped } = this.#deps;
+    const pids = new Map<WorkerId, number | null>();
+    for (const [at, run] of ended.entries()) {
+      if (at >= room) {
+        reaped.addOneOfMany(run);
+        continue;
+      }
+      const { workerId } = run;
+      if (workerId !== null && !pids.has(workerId)) pids.set(workerId, await this.#pidOf(workerId));
+      reaped.add({ ...run, pid: workerId === null ? null : (pids.get(workerId) ?? null) }, this.name, emit);
+    }
+  }
+
+  async #pidOf(workerId: WorkerId): Promise<number | null> {
+    try {
+      return (await this.#deps.store.workers.get(workerId))?.process.pid ?? null;
+    } catch {
+      // The runs have ended, and are told of without it.
+      return null;
+    }
   }
 
   /** Runs that the set-based page leaves: of items, which have a pipeline's policy, and of commands, which may live on. */
@@ -254,16 +292,22 @@ export class WorkerReaper implements Loop {
     );
     const [answer] = await store.runs.settle([settlement]);
     if (answer?.kind !== "ok") return false;
-    const ref = { runId: run.id, jobId: run.jobId, queue: run.queue };
-    const message = settlement.message ?? outcome.reason;
-    context.emit("run.ended", {
-      ...ref,
-      outcome: settlement.outcome,
-      reason: settlement.reason,
-      message,
-      jobState: settlement.then.to,
-      actor: this.name,
-    });
+    this.#deps.reaped.add(
+      {
+        runId: run.id,
+        jobId: run.jobId,
+        queue: run.queue,
+        agent: run.agent,
+        repo: run.repo,
+        pid: pid ?? null,
+        outcome: settlement.outcome,
+        jobState: settlement.then.to,
+        reason: settlement.reason,
+        message: settlement.message ?? outcome.reason,
+      },
+      this.name,
+      context.emit,
+    );
     return true;
   }
 }

@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import type { Instant } from "../domain/time.ts";
 import { IrregularFileError, openRegular } from "../processes/regular-file.ts";
 import type { OutboxRow } from "../store/port/records.ts";
-import type { Emit } from "../telemetry/events.ts";
+import type { Emit, WakefulEvents } from "../telemetry/events.ts";
 import { hasCode } from "./atomic-file.ts";
 import type { Deliverer } from "./deliverer.ts";
 import { lstatOrUndefined } from "./file-moves.ts";
@@ -30,22 +30,27 @@ export function createAlertDeliverer(options: AlertsOptions): Deliverer {
   return {
     kind: "alert",
     deliver: async (entry) => {
-      const details = detailsOf(entry);
-      const title = titleOf(entry.key, details);
+      const { cause, title, details } = alertOf(entry);
       // The file first: when it fails the entry comes again, and an event is best told by whoever could also write it down.
       if (file !== undefined) {
         await append({
           file,
           fileBytesMax,
-          line: `${JSON.stringify({ at: new Date(now()).toISOString(), cause: entry.key, title, details })}\n`,
+          line: `${JSON.stringify({ at: new Date(now()).toISOString(), cause, title, details })}\n`,
         });
       }
-      emit("alert.raised", { cause: entry.key, title, details });
+      emit("alert.raised", { cause, title, details });
     },
   };
 }
 
-function detailsOf(entry: OutboxRow): Readonly<Record<string, unknown>> {
+/** What an entry of the outbox tells. */
+export function alertOf(entry: Pick<OutboxRow, "key" | "payload">): WakefulEvents["alert.raised"] {
+  const details = detailsOf(entry);
+  return { cause: entry.key, title: titleOf(entry.key, details), details };
+}
+
+function detailsOf(entry: Pick<OutboxRow, "payload">): Readonly<Record<string, unknown>> {
   try {
     const payload: unknown = JSON.parse(entry.payload);
     if (typeof payload === "object" && payload !== null && !Array.isArray(payload)) return payload as Record<string, unknown>;

@@ -8,7 +8,7 @@ import { addMs } from "../domain/time.ts";
 import { changeAfter, type RunOutcome as EndedRun, type JobChange } from "../liveness/outcome-policy.ts";
 import { defaultRetryDelay, type Random, spreadDelayMs } from "../liveness/retry-delay.ts";
 import type { JobAlert } from "./job-alert.ts";
-import type { AfterRun, FencedAnswer, LossProgress, Settlement } from "./port/runs.ts";
+import type { AfterRun, FencedAnswer, LossProgress, LostEnd, Settlement } from "./port/runs.ts";
 import type { StoreHint } from "./store.ts";
 
 /** A run and its job as they stand inside the settling transaction: all that the rules of settling look at. */
@@ -239,6 +239,11 @@ export function planLoss(lost: LostRun, at: LossProgress, event: LossEvent): Run
     actor: event.actor,
   };
   return planEnd(settlement, lost, now);
+}
+
+export function lostEndOf({ runId, jobId, outcome, jobState, reason, message }: RunEnd, lost: LostRun): LostEnd {
+  const { queue, workerId, agent, repo } = lost;
+  return { runId, jobId, queue, workerId, agent, repo, outcome, jobState, reason, message: message ?? reason };
 }
 
 /** What the retry contract's answer means for a job of `queue`. */

@@ -72,6 +72,8 @@ export interface WakefulEvents {
     readonly outcome: string;
     readonly reason: string;
   };
+  /** More runs of one event than are told of singly: how many others ended like this, in the same tick. */
+  "runs.reaped": { readonly count: number; readonly outcome: RunOutcome; readonly reason: string; readonly actor: string };
   "log.truncated": RunRef & { readonly file: string; readonly lostBytes: number };
 
   "worker.registered": { readonly workerId: WorkerId; readonly kind: string; readonly pid: number };
@@ -181,10 +183,21 @@ export const eventCatalogue: { readonly [Name in EventName]: { readonly level: E
   "run.deferred": { level: "info", meaning: "A verdict waits, for example while a finaliser is within its grace." },
   "run.adopted": { level: "warn", meaning: "A run went on under a new supervisor after its old one died." },
   "run.stopped": { level: "info", meaning: "A run's processes are proved stopped; its job may be claimed again." },
-  "run.unstoppable": { level: "error", meaning: "Something of a run lives on and cannot be stopped; its job stays blocked until a person acts. `remains` names what is known of it." },
+  "run.unstoppable": {
+    level: "error",
+    meaning:
+      "Something of a run lives on and cannot be stopped; its job stays blocked until a person acts. `remains` names what is known of it.",
+  },
   "run.strays_stopped": { level: "warn", meaning: "Processes that a run left behind were stopped." },
   "run.late_result": { level: "warn", meaning: "A supervisor that had lost its run tried to write; nothing changed." },
-  "run.reaped": { level: "warn", meaning: "The job-reaper ended a run." },
+  "run.reaped": {
+    level: "warn",
+    meaning: "A reaper ended a run.",
+  },
+  "runs.reaped": {
+    level: "warn",
+    meaning: "A session held very many runs: so many ended with it, beside those that `run.reaped` tells of.",
+  },
   "log.truncated": { level: "warn", meaning: "A run's output grew over its limit and lost its oldest part." },
   "worker.registered": { level: "info", meaning: "A worker opened a session." },
   "worker.left": { level: "info", meaning: "A worker said goodbye." },

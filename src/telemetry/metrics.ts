@@ -120,6 +120,10 @@ function eventCounters(registry: Registry): (event: EmittedEvent) => void {
       case "runs.settled":
         ended.inc({ outcome: "succeeded", reason: "settled" }, data.count);
         break;
+      case "runs.reaped":
+        ended.inc({ outcome: data.outcome, reason: data.reason }, data.count);
+        recoveries.inc({ kind: "run_reaped" }, data.count);
+        break;
       case "run.started":
         started.inc();
         break;

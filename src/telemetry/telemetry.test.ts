@@ -41,7 +41,7 @@ test("each reap logs one warning with job, agent, repo, run, pid, outcome and re
     service: "wakeful",
     timestamp: "2026-01-01T00:00:00.000Z",
     event: "run.reaped",
-    message: "The job-reaper ended a run.",
+    message: "A reaper ended a run.",
     ...reaped,
   });
 });

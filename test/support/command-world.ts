@@ -8,6 +8,7 @@ import { newVantage } from "../../src/liveness/vantage.ts";
 import { JobReaper } from "../../src/loops/job-reaper.ts";
 import { LeaseSweep } from "../../src/loops/lease-sweep.ts";
 import { PresenceBook } from "../../src/loops/presence-book.ts";
+import { Reaped } from "../../src/loops/reaped.ts";
 import { RunObserver } from "../../src/loops/run-evidence.ts";
 import { Stopper } from "../../src/loops/stopper.ts";
 import { Watcher } from "../../src/loops/watcher.ts";
@@ -141,7 +142,10 @@ export async function commandWorld(
         deadAfterMs: 30_000,
       }),
       endRun: async () => false,
+      alert,
     }),
+    reaped: new Reaped(),
+    alert,
     settings: () => ({
       enabled: true,
       thresholds: defaultRunThresholds,

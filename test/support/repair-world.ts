@@ -9,6 +9,7 @@ import { JobReaper, type JobReaperDeps } from "../../src/loops/job-reaper.ts";
 import { LeaseSweep } from "../../src/loops/lease-sweep.ts";
 import { LoopRunner } from "../../src/loops/loop-runner.ts";
 import { PresenceBook } from "../../src/loops/presence-book.ts";
+import { Reaped } from "../../src/loops/reaped.ts";
 import { RunObserver } from "../../src/loops/run-evidence.ts";
 import { Stopper } from "../../src/loops/stopper.ts";
 import { Watcher } from "../../src/loops/watcher.ts";
@@ -205,7 +206,9 @@ export class RepairWorld {
         const [answer] = await seen.runs.settle([settlementOfFailure(run, { kind: "timed_out", reason: message }, details, context)]);
         return answer?.kind === "ok";
       },
+      alert,
     });
+    const reaped = new Reaped();
     const observer = new RunObserver({ probe, host, paths, presence, registry });
     const reaper = new JobReaper({
       store: { runs: seen.runs, workers: seen.workers, now },
@@ -216,6 +219,8 @@ export class RepairWorld {
       registry,
       finaliser,
       leaseSweep: sweep,
+      reaped,
+      alert,
       random: () => 0.5,
       settings: () => settings,
       adopt: async (run: LiveRun, why: string) => {
@@ -223,7 +228,7 @@ export class RepairWorld {
         return await this.adopt(run, why);
       },
     });
-    const runner = new LoopRunner(reaper, { intervalMs: 50 }, { now, monoNow: () => clock.now(), random: () => 0.5, emit });
+    const runner = new LoopRunner(reaper, { intervalMs: 50 }, { now, monoNow: () => clock.now(), random: () => 0.5, emit, alert });
     const workers = new WorkerReaper({
       store: { runs: seen.runs, workers: seen.workers, capabilities: this.store.capabilities, now },
       probe,
@@ -231,8 +236,14 @@ export class RepairWorld {
       registry,
       watcher,
       presence,
+      reaped,
       random: () => 0.5,
-      settings: () => ({ enabled: true, deadAfterMs: settings.thresholds.deadAfterMs, recoverySpreadMs: settings.recoverySpreadMs }),
+      settings: () => ({
+        enabled: true,
+        recoversJobs: settings.enabled,
+        deadAfterMs: settings.thresholds.deadAfterMs,
+        recoverySpreadMs: settings.recoverySpreadMs,
+      }),
       wakeJobReaper: () => undefined,
     });
     const stopper = new Stopper({

@@ -214,6 +214,20 @@ export interface LossProgress {
   readonly total: number;
 }
 
+/** A run that a page has ended, with what it takes to tell of it. */
+export interface LostEnd {
+  readonly runId: RunId;
+  readonly jobId: JobId;
+  readonly queue: string;
+  readonly workerId: WorkerId | null;
+  readonly agent: string | null;
+  readonly repo: string | null;
+  readonly outcome: RunOutcome;
+  readonly jobState: string;
+  readonly reason: string;
+  readonly message: string;
+}
+
 export interface RunsStore {
   /** Takes jobs in (priority, id) order within each queue, the queues merged. One group commit with other callers. */
   claim(request: ClaimRequest): Promise<readonly ClaimedRun[]>;
@@ -301,7 +315,7 @@ export interface RunsStore {
     readonly random: () => number;
     /** What the page before answered; absent: the first page of an event, which counts what is to come. */
     readonly event?: LossProgress;
-  }): Promise<{ readonly settled: number; readonly more: boolean; readonly event: LossProgress }>;
+  }): Promise<{ readonly settled: number; readonly ended: readonly LostEnd[]; readonly more: boolean; readonly event: LossProgress }>;
   /** Jobs whose last run's process must still be proved stopped, of this host (or whose host cannot be probed, past `stopBy`). */
   listBlocked(options: { readonly limit: number; readonly after?: JobId }): Promise<readonly BlockedJob[]>;
   /** The proof: unblocks the job and gives its slot back. */

@@ -11,7 +11,7 @@ import type { ClaimRequest, FencedAnswer, RunsStore, Settlement } from "../port/
 import { createRunReads } from "../run-reads.ts";
 import { createRunVerbs } from "../run-verbs.ts";
 import { type RunEndWriter, settleItems } from "../settle-items.ts";
-import { hintsOfEnd, lateResult, planLoss, planSettlement } from "../settle-plan.ts";
+import { hintsOfEnd, lateResult, lostEndOf, planLoss, planSettlement } from "../settle-plan.ts";
 import type { StoreHint } from "../store.ts";
 import { ClaimPhase, claimedRuns, runsOfClaim } from "./claim.ts";
 import type { PostgresEngine } from "./engine.ts";
@@ -228,7 +228,8 @@ async function settleLostPage(engine: Engine, page: Parameters<RunsStore["settle
     const ends = lost.map((facts, place) => ({ end: planLoss(facts, { index: index + place, total }, event), facts }));
     await writeRunEnds(tx, ends, now);
     for (const { end } of ends) hintsOfEnd(end, hints);
-    return { settled: lost.length, more, event: { index: index + lost.length, total } };
+    const ended = ends.map(({ end, facts }) => lostEndOf(end, facts));
+    return { settled: lost.length, ended, more, event: { index: index + lost.length, total } };
   });
   if (hints.size > 0) engine.hint(...hints);
   return answer;

@@ -7,7 +7,7 @@ import type { FencedAnswer } from "../port/runs.ts";
 import { createRunReads } from "../run-reads.ts";
 import { createRunVerbs } from "../run-verbs.ts";
 import { type RunEndWriter, settleItems } from "../settle-items.ts";
-import { planLoss } from "../settle-plan.ts";
+import { lostEndOf, planLoss } from "../settle-plan.ts";
 import type { StoreHint } from "../store.ts";
 import { ClaimPhase } from "./claim.ts";
 import { ClaimLook } from "./claim-look.ts";
@@ -99,11 +99,13 @@ export function createHot(engine: SqliteEngine, checks: FirstChecks = firstCheck
           const lost = ends.lost({ workerIds: page.workerIds, limit: limit + 1 });
           const { index, total } = page.event ?? { index: 0, total: ends.countLost(page.workerIds) };
           const settled = lost.slice(0, limit);
-          for (const [place, run] of settled.entries()) {
+          const ended = settled.map((run, place) => {
             settling.special.delete(run.runId);
-            ends.write(planLoss(run, { index: index + place, total }, { ...page, now: at }), run, at, hints);
-          }
-          return { settled: settled.length, more: lost.length > limit, event: { index: index + settled.length, total } };
+            const end = planLoss(run, { index: index + place, total }, { ...page, now: at });
+            ends.write(end, run, at, hints);
+            return lostEndOf(end, run);
+          });
+          return { settled: settled.length, ended, more: lost.length > limit, event: { index: index + settled.length, total } };
         });
       },
     }),
