@@ -1,5 +1,5 @@
 import type { RunId, WorkerId } from "../domain/ids.ts";
-import { addMs, type DurationMs } from "../domain/time.ts";
+import type { DurationMs } from "../domain/time.ts";
 import { defaultRunThresholds } from "../liveness/run-thresholds.ts";
 import { newVantage } from "../liveness/vantage.ts";
 import { alertsThrough } from "../notify/raise-alert.ts";
@@ -13,13 +13,13 @@ import type { Emit } from "../telemetry/events.ts";
 import type { Finaliser } from "../worker/finaliser.ts";
 import { LoopLag } from "../worker/loop-lag.ts";
 import type { DataPaths } from "../worker/run-paths.ts";
-import { settlementOfFailure } from "../worker/settling.ts";
 import { ClockWatch } from "./clock-watch.ts";
 import { JobReaper } from "./job-reaper.ts";
 import { LeaseSweep } from "./lease-sweep.ts";
 import { LoopRunner } from "./loop-runner.ts";
 import { LoopSet } from "./loop-set.ts";
 import { createLoopsWatch } from "./loops-watch.ts";
+import { endOverdueHolder } from "./overdue-holder.ts";
 import { PresenceBook } from "./presence-book.ts";
 import { Pulse } from "./pulse.ts";
 import { Reaped } from "./reaped.ts";
@@ -77,13 +77,7 @@ export function createPlainRepairs(deps: PlainRepairsDeps): PlainRepairs {
   const renewals = new RenewalListener({ store, presence, emit, wakeJobReaper: () => loops.wake("job-reaper") });
   const clockWatch = new ClockWatch({ host: clock, hostId: host.hostId, store, watcher, emit, periodMs: loopMs });
 
-  const endRun = async (run: LiveRun, message: string): Promise<boolean> => {
-    const now = store.now();
-    const details = { reason: "lease_held_too_long", stopBy: addMs(now, stopWithinMs), evidence: { judgedAt: now, message } };
-    const context = { registry, random, now, actor: "lease-sweep" };
-    const [answer] = await store.runs.settle([settlementOfFailure(run, { kind: "timed_out", reason: message }, details, context)]);
-    return answer?.kind === "ok";
-  };
+  const endRun = endOverdueHolder({ store, registry, random, stopWithinMs });
   const reaped = new Reaped();
   const jobReaper = new JobReaper({
     store,

@@ -1,7 +1,7 @@
 import type { Config } from "../config/config.ts";
 import type { LiveSettings } from "../config/live-settings.ts";
 import { messageOf } from "../domain/errors.ts";
-import { addMs, type DurationMs, type Instant } from "../domain/time.ts";
+import type { DurationMs, Instant } from "../domain/time.ts";
 import { defaultRunThresholds } from "../liveness/run-thresholds.ts";
 import { type Vantage, wakeVantage } from "../liveness/vantage.ts";
 import { alertsFile, createAlertDeliverer } from "../notify/alerts.ts";
@@ -18,7 +18,6 @@ import type { Emit } from "../telemetry/events.ts";
 import type { Finaliser } from "../worker/finaliser.ts";
 import { LoopLag } from "../worker/loop-lag.ts";
 import type { DataPaths } from "../worker/run-paths.ts";
-import { settlementOfFailure } from "../worker/settling.ts";
 import { ClockWatch } from "./clock-watch.ts";
 import { DiskWatch } from "./disk-watch.ts";
 import { createIntakeLoop } from "./intake.ts";
@@ -29,6 +28,7 @@ import { LoopRunner } from "./loop-runner.ts";
 import { LoopSet } from "./loop-set.ts";
 import { createLoopsWatch } from "./loops-watch.ts";
 import { createOutboxLoop } from "./outbox.ts";
+import { endOverdueHolder } from "./overdue-holder.ts";
 import { PresenceBook } from "./presence-book.ts";
 import type { Pulse } from "./pulse.ts";
 import { Reaped } from "./reaped.ts";
@@ -114,13 +114,7 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
   const stopWithinMs = config.stop.stopGraceMs + config.stop.killGraceMs + 10_000;
   const { recoverySpreadMs } = config.recovery;
 
-  const endRun = async (run: LiveRun, message: string): Promise<boolean> => {
-    const at = store.now();
-    const details = { reason: "lease_held_too_long", stopBy: addMs(at, stopWithinMs), evidence: { judgedAt: at, message } };
-    const context = { registry, random, now: at, actor: "lease-sweep" };
-    const [answer] = await store.runs.settle([settlementOfFailure(run, { kind: "timed_out", reason: message }, details, context)]);
-    return answer?.kind === "ok";
-  };
+  const endRun = endOverdueHolder({ store, registry, random, stopWithinMs });
   const { deadAfterMs } = config.worker;
   const leaseSweep = new LeaseSweep({ store, probe, settings: () => ({ ...live.read().leases, deadAfterMs }), endRun, alert });
   const reaped = new Reaped();
