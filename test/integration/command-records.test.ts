@@ -78,4 +78,18 @@ describe("a command that spoils the records of its own run", () => {
     expect(await world.runOf(item)).toMatchObject({ outcome: "lost", spent: "attempt" });
     await worker.leave();
   });
+
+  test("puts FIFOs in the place of its records: nobody waits at them", async () => {
+    const swap = 'for name in started exit; do rm -f "$dir/$name"; mkfifo "$dir/$name"; done';
+    const { world, item } = await startOne(`dir=\${WAKEFUL_HEARTBEAT_FILE%/*}; ${swap}; echo ok > swapped; read go < gate`, {
+      stage: { cwd: "." },
+    });
+    const gate = join(world.world.baseDir, "gate");
+    makeFifo(gate);
+    await until(() => existsSync(join(world.world.baseDir, "swapped")), { everyMs: 5 });
+    for (let tick = 0; tick < 3; tick++) await world.tickReaper();
+    expect((await world.runOf(item)).state).toBe("started");
+    await writeFile(gate, "go\n");
+    await untilItem(world, item, "done");
+  });
 });

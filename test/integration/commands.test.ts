@@ -1,16 +1,4 @@
-import {
-  closeSync,
-  existsSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-  utimesSync,
-  writeFileSync,
-  writeSync,
-} from "node:fs";
+import { closeSync, mkdirSync, openSync, readFileSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync, writeSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test, vi } from "vitest";
@@ -108,20 +96,6 @@ describe("a command", () => {
     const run = await world.runOf(item);
     expect(run).toMatchObject({ outcome: "succeeded" });
     expect((run.startedAt ?? 0) - run.reservedAt).toBe(10_000);
-  });
-
-  test("puts FIFOs in the place of its records: nobody waits at them", async () => {
-    const swap = 'for name in started exit; do rm -f "$dir/$name"; mkfifo "$dir/$name"; done';
-    const { world, item } = await startOne(`dir=\${WAKEFUL_HEARTBEAT_FILE%/*}; ${swap}; echo ok > swapped; read go < gate`, {
-      stage: { cwd: "." },
-    });
-    const gate = join(world.world.baseDir, "gate");
-    makeFifo(gate);
-    await until(() => existsSync(join(world.world.baseDir, "swapped")), { everyMs: 5 });
-    for (let tick = 0; tick < 3; tick++) await world.tickReaper();
-    expect((await world.runOf(item)).state).toBe("started");
-    await writeFile(gate, "go\n");
-    await untilItem(world, item, "done");
   });
 
   test("takes a secret from a FIFO: refused, and the reader of files is not lost", async () => {
