@@ -1,7 +1,7 @@
 import type { CliHost, StoppableDaemon, StopSignal } from "./host.ts";
 
 /** Ended, though not everything could be: the steps of the stop that did not end in time are named. */
-export const lateStopExitCode = 9;
+const lateStopExitCode = 9;
 
 const impatientExitCode = 130;
 
