@@ -169,6 +169,8 @@ export class HandlerCrew {
     this.#fencing = Promise.all([...this.#members].map(({ worker }) => worker.abort(limitMs))).then((busy) => {
       this.#fencing = undefined;
       for (const runId of busy.flat()) this.#stuck.add(runId);
+      // It has stopped for good. Until another can be registered there is nobody to be fenced again.
+      if (this.#lead === lead) this.#lead = undefined;
       if (!this.#stopping) this.#succeed();
     });
   }
