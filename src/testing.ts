@@ -82,6 +82,7 @@ export function stageJob(input: Json, facts: Partial<Omit<HandlerJob, "input">> 
     stage: "stage",
     attempt: 1,
     workDir: null,
+    heartbeatFile: null,
     ...facts,
     input,
   };

@@ -7,12 +7,14 @@ import type { PresenceData } from "../worker/host-protocol.ts";
 
 const clock = systemClock();
 const monoNow = (): number => clock.mono();
+const wallNow = (): number => clock.wall();
 
 if (isMainThread) {
   const { runHandlerHost } = await import("../worker/handler-host.ts");
   runHandlerHost({
     threadUrl: new URL(import.meta.url),
     monoNow,
+    wallNow,
     random,
     newClaimId: newClientId,
     environment: environment(),
@@ -25,5 +27,5 @@ if (isMainThread) {
   const kill = (): void => {
     process.kill(process.pid, "SIGKILL");
   };
-  runPresenceThread({ data: workerData as PresenceData, port: parentPort, monoNow, kill });
+  runPresenceThread({ data: workerData as PresenceData, port: parentPort, monoNow, wallNow, kill });
 }

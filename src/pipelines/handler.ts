@@ -17,6 +17,11 @@ export interface HandlerJob {
   readonly input: Json;
   /** The item's work directory; null for a plain task without one. */
   readonly workDir: string | null;
+  /**
+   * A file whose touch proves progress like `heartbeat()` of the context, for the programs that a handler starts; so does
+   * `<stage>.heartbeat` in the work directory. Null where the stage asks for no heartbeats.
+   */
+  readonly heartbeatFile: string | null;
 }
 
 /** A handler's line to its worker. */

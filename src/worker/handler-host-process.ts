@@ -182,7 +182,11 @@ export class HandlerHostProcess {
       }),
       presence: new HostChannel({
         stream: process.stdio[hostFds.presence] as Duplex,
-        verbs: { renew: async (renewal: Renewal) => await this.#renew(started, renewal) },
+        verbs: {
+          renew: async (renewal: Renewal) => await this.#renew(started, renewal),
+          beat: async (beats: Parameters<RunsStore["beat"]>[0]) => await store.runs.beat(beats),
+        },
+        stamp: () => store.now(),
         onNote: (name, data) => this.#noted(started, name, data),
       }),
       startedAtMono: mono(),

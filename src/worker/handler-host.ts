@@ -31,13 +31,14 @@ import {
 } from "./host-protocol.ts";
 import { RunLogs } from "./run-logs.ts";
 import { dataPaths, runDirOf } from "./run-paths.ts";
-import { handlerOfStage } from "./stage-handler.ts";
+import { handlerOfStage, type StageHeartbeats } from "./stage-handler.ts";
 import { StoreTime } from "./store-time.ts";
 
 export interface HandlerHostEdges {
   /** The file whose other threads run {@link runPresenceThread}. */
   readonly threadUrl: URL;
   readonly monoNow: () => number;
+  readonly wallNow: () => number;
   readonly random: () => number;
   readonly newClaimId: () => string;
   readonly environment: Readonly<Record<string, string | undefined>>;
@@ -95,12 +96,15 @@ class HandlerHost {
   readonly #setup: HostSetup;
   readonly #worker: HandlerWorker;
   readonly #beats: BeatLane;
+  /** How long signs of progress are gathered, and the time between two looks at files that show some. */
+  readonly #beatMs: DurationMs;
   readonly #logs: RunLogs;
   readonly #jobsListeners = new Set<() => void>();
   readonly #stopping = new AbortController();
   readonly #disobeying = new Set<RunId>();
   #mode: "running" | "draining" | "aborting" | "retiring" = "running";
   #workerId: WorkerId | undefined;
+  #presence: Worker | undefined;
 
   static async open(options: {
     readonly edges: HandlerHostEdges;
@@ -120,7 +124,8 @@ class HandlerHost {
     }
     const workerId = (await channel.call("open", offer)) as WorkerId;
     const { renewMs, renewTimeoutMs, stopGraceMs, killGraceMs } = setup;
-    const data: PresenceData = { workerId, renewMs, renewTimeoutMs, obeyWithinMs: stopGraceMs + killGraceMs };
+    const obeyWithinMs = stopGraceMs + killGraceMs;
+    const data: PresenceData = { workerId, renewMs, renewTimeoutMs, obeyWithinMs, lookMs: host.#beatMs, now: options.time.now() };
     const presence = new Worker(edges.threadUrl, { workerData: data, execArgv: [] });
     presence.on("message", (message: ToMainThread) => host.#hear(message, (answer) => presence.postMessage(answer, [])));
     presence.on("error", (thrown) => {
@@ -129,6 +134,7 @@ class HandlerHost {
       edges.exit(1);
     });
     host.#workerId = workerId;
+    host.#presence = presence;
     host.#worker.start(workerId);
     return host;
   }
@@ -149,12 +155,19 @@ class HandlerHost {
       loaded,
       registry,
       items: backend.items,
-      firstBeat: async (runId) => {
-        await backend.runs.beat([{ runId, at: time.now() }]);
+      heartbeats: {
+        first: async (runId) => {
+          await backend.runs.beat([{ runId, at: time.now() }]);
+        },
+        watch: (runId, files) => this.#tellPresence({ kind: "watch", run: { runId, startedAt: time.now(), paths: files } }),
+        end: (runId) => this.#tellPresence({ kind: "unwatch", runId }),
+        wallNow: edges.wallNow,
       },
     });
     const emit: Emit = (name, data) => channel.note("event", { name, data });
     const shortestMs = Math.min(...queues.map(({ limits }) => limits.heartbeatTimeoutMs ?? Number.POSITIVE_INFINITY));
+    // A sign of progress that waits longer than a third of the timeout would look like silence.
+    this.#beatMs = Math.max(1, Math.min(beatMs, Math.floor(shortestMs / 3)));
     this.#logs = new RunLogs({ paths });
     // A task of a module that was made by another version of this package may say nothing.
     const logMaxBytesOf = (queue: string): number =>
@@ -164,8 +177,7 @@ class HandlerHost {
       now: () => time.now(),
       onLost: (runId, why) => this.#lose(runId, why),
       emit,
-      // A sign of progress that waits longer than a third of the timeout would look like silence.
-      gatherMs: Math.max(1, Math.min(beatMs, Math.floor(shortestMs / 3))),
+      gatherMs: this.#beatMs,
     });
     const finaliser = new Finaliser({
       registry,
@@ -244,6 +256,11 @@ class HandlerHost {
     ended.then(() => Promise.all([this.#beats.flush(), this.#logs.flush()])).then(leave, leave);
   }
 
+  /** To the thread that no handler can block. */
+  #tellPresence(message: ToPresenceThread): void {
+    this.#presence?.postMessage(message);
+  }
+
   #lose(runId: RunId, why: string): void {
     this.#worker.lose(runId, why);
   }
@@ -252,6 +269,7 @@ class HandlerHost {
     switch (message.kind) {
       case "ask":
         answer({
+          kind: "held",
           number: message.number,
           held: this.#worker.held(),
           claimSeqReceived: this.#worker.claimSeqReceived,
@@ -307,9 +325,9 @@ function queuesOf(options: {
   readonly loaded: LoadedHandlers;
   readonly registry: PipelineRegistry;
   readonly items: WorkerBackend["items"];
-  readonly firstBeat: (runId: RunId) => Promise<void>;
+  readonly heartbeats: StageHeartbeats;
 }): readonly HandlerQueue[] {
-  const { setup, loaded, registry, items, firstBeat } = options;
+  const { setup, loaded, registry, items, heartbeats } = options;
   const paths = dataPaths(setup.dataDir);
   const stages = registry.queues().flatMap(({ name }): readonly HandlerQueue[] => {
     const staged = registry.stageOfQueue(name);
@@ -318,7 +336,7 @@ function queuesOf(options: {
     const handler = loaded.stageHandlers.get(staged.stage.run.name);
     return handler === undefined
       ? []
-      : [{ name, handler: handlerOfStage({ handler, pipeline, stage, items, paths, firstBeat }), limits: limitsOf(stage) }];
+      : [{ name, handler: handlerOfStage({ handler, pipeline, stage, items, paths, heartbeats }), limits: limitsOf(stage) }];
   });
   return [...stages, ...[...loaded.tasks.values()].map(({ name, handler, limits }) => ({ name, handler, limits }))];
 }

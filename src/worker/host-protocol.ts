@@ -1,6 +1,7 @@
 import type { HostId, RunId, WorkerId } from "../domain/ids.ts";
 import type { DurationMs, Instant } from "../domain/time.ts";
 import type { PipelineDefinition } from "../pipelines/definition.ts";
+import type { FileBeatingRun } from "./heartbeat-files.ts";
 
 /** File descriptors that the handler host is started with, beside the usual three. */
 export const hostFds = { calls: 3, presence: 4 } as const;
@@ -60,6 +61,10 @@ export interface PresenceData {
   readonly renewTimeoutMs: DurationMs;
   /** Time for the main thread to obey, to a lost run or to the end of the pipe, before the whole process is killed. */
   readonly obeyWithinMs: DurationMs;
+  /** Time between two looks at the heartbeat files of the runs that have any. */
+  readonly lookMs: DurationMs;
+  /** The store's clock. */
+  readonly now: Instant;
 }
 
 /** Between the presence thread and the main thread of the host. */
@@ -68,7 +73,13 @@ export type ToMainThread =
   | { readonly kind: "lost"; readonly runs: readonly { readonly runId: RunId; readonly why: string }[] }
   | { readonly kind: "fenced"; readonly state: string };
 
-export interface ToPresenceThread {
+export type ToPresenceThread =
+  | HeldAnswer
+  | { readonly kind: "watch"; readonly run: FileBeatingRun }
+  | { readonly kind: "unwatch"; readonly runId: RunId };
+
+export interface HeldAnswer {
+  readonly kind: "held";
   readonly number: number;
   readonly held: readonly RunId[];
   readonly claimSeqReceived: number;

@@ -1,16 +1,20 @@
 import { Socket } from "node:net";
 import type { MessagePort } from "node:worker_threads";
+import { WakefulError } from "../domain/errors.ts";
 import type { RunId } from "../domain/ids.ts";
 import type { DurationMs } from "../domain/time.ts";
 import { tooLate, within } from "../runtime/time-limit.ts";
 import type { WorkersStore } from "../store/port/workers.ts";
+import { HeartbeatFiles } from "./heartbeat-files.ts";
 import { HostChannel } from "./host-channel.ts";
-import { hostFds, type PresenceData, type ToMainThread, type ToPresenceThread } from "./host-protocol.ts";
+import { type HeldAnswer, hostFds, type PresenceData, type ToMainThread, type ToPresenceThread } from "./host-protocol.ts";
+import { StoreTime } from "./store-time.ts";
 
 export interface PresenceThreadOptions {
   readonly data: PresenceData;
   readonly port: Pick<MessagePort, "on" | "postMessage">;
   readonly monoNow: () => number;
+  readonly wallNow: () => number;
   /** Ends the whole process at once, whatever its main thread is doing. */
   readonly kill: () => void;
 }
@@ -23,12 +27,13 @@ const answerWithinMs: DurationMs = 100;
 
 /**
  * Renews the host's session from a thread of its own, over a pipe of its own: a main thread that is deep in a blocking call is busy, not
- * dead. Also the one who ends the process when its main thread cannot: when the daemon is gone, or when handlers of lost runs do not stop.
+ * dead, and so the heartbeat files of its runs are heard here too. Also the one who ends the process when its main thread cannot: when the daemon is gone, or when handlers of lost runs do not stop.
  */
-export function runPresenceThread({ data, port, monoNow, kill }: PresenceThreadOptions): void {
+export function runPresenceThread({ data, port, monoNow, wallNow, kill }: PresenceThreadOptions): void {
   const { workerId, renewMs, renewTimeoutMs, obeyWithinMs } = data;
+  const time = new StoreTime({ now: data.now, mono: monoNow });
   const tell = (message: ToMainThread): void => port.postMessage(message);
-  let last: ToPresenceThread = { number: 0, held: [], claimSeqReceived: 0, disobeying: false };
+  let last: HeldAnswer = { kind: "held", number: 0, held: [], claimSeqReceived: 0, disobeying: false };
   let asked = { number: 0, atMono: monoNow(), answered: true };
   let lagMs = 0;
   let renewing = false;
@@ -38,13 +43,31 @@ export function runPresenceThread({ data, port, monoNow, kill }: PresenceThreadO
 
   const channel = new HostChannel({
     stream: new Socket({ fd: hostFds.presence }),
+    onStamp: (now) => time.sync(now),
     onClose: () => {
       // The main thread has heard it too, and goes in order if it can.
       setTimeout(kill, obeyWithinMs);
     },
   });
 
+  const files = new HeartbeatFiles({
+    now: () => time.now(),
+    wallNow,
+    lookMs: data.lookMs,
+    beat: async (beats) => {
+      const lost = await within(channel.call("beat", beats) as Promise<readonly RunId[]>, renewTimeoutMs);
+      if (lost === tooLate) throw new WakefulError("unavailable", `no answer to a heartbeat within ${renewTimeoutMs} ms`);
+      return lost;
+    },
+    onLost: (runIds) => tell({ kind: "lost", runs: runIds.map((runId) => ({ runId, why: "it is not running any more" })) }),
+  });
+
   port.on("message", (message: ToPresenceThread) => {
+    if (message.kind === "watch") files.hold(message.run);
+    else if (message.kind === "unwatch") files.drop(message.runId);
+    else hear(message);
+  });
+  const hear = (message: HeldAnswer): void => {
     last = message;
     if (message.number === asked.number && !asked.answered) {
       asked = { ...asked, answered: true };
@@ -54,7 +77,7 @@ export function runPresenceThread({ data, port, monoNow, kill }: PresenceThreadO
     if (message.disobeying) return;
     disobeyingSince = undefined;
     lost.clear();
-  });
+  };
   let onAnswer: () => void = () => undefined;
 
   /** A question that is still open is not repeated: its age is the lag. */

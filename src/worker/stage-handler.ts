@@ -1,4 +1,5 @@
 import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import type { RunId } from "../domain/ids.ts";
 import type { StageDefinition } from "../pipelines/definition.ts";
 import type { HandlerContext as StageContext, StageHandler, HandlerJob as StageJob } from "../pipelines/handler.ts";
@@ -6,6 +7,7 @@ import { runFiles } from "../processes/run-files.ts";
 import type { WorkerBackend } from "./backend.ts";
 import { stageInput } from "./command-input.ts";
 import type { Handler, HandlerContext } from "./handler-context.ts";
+import { beginHeartbeatFile } from "./heartbeat-files.ts";
 import { type DataPaths, itemDirOf, runDirOf } from "./run-paths.ts";
 
 export interface StageHandlerOptions {
@@ -14,19 +16,33 @@ export interface StageHandlerOptions {
   readonly stage: StageDefinition;
   readonly items: WorkerBackend["items"];
   readonly paths: DataPaths;
+  readonly heartbeats: StageHeartbeats;
+}
+
+/** Who hears the runs of stages that ask for heartbeats. */
+export interface StageHeartbeats {
   /** Writes a run's first heartbeat; resolves when the store has it. */
-  readonly firstBeat: (runId: RunId) => Promise<void>;
+  first(runId: RunId): Promise<void>;
+  /** A change of one of these files is a heartbeat of the run, from now on until it ends. */
+  watch(runId: RunId, paths: readonly string[]): void;
+  end(runId: RunId): void;
+  /** This host's wall clock. */
+  wallNow(): number;
 }
 
 /** A stage's function as a worker runs it: with its item, its input and its directory, and with the first heartbeat before anything else. */
-export function handlerOfStage({ handler, pipeline, stage, items, paths, firstBeat }: StageHandlerOptions): Handler<unknown> {
+export function handlerOfStage({ handler, pipeline, stage, items, paths, heartbeats }: StageHandlerOptions): Handler<unknown> {
+  const beats = stage.heartbeat !== undefined;
   return async (job, context) => {
     // Not gathered with others: the function may block its thread from its first line on.
-    if (stage.heartbeat !== undefined) await firstBeat(job.runId);
+    if (beats) await heartbeats.first(job.runId);
     const item = job.itemId === null ? undefined : await items.get(job.itemId);
     const workDir = item === undefined ? null : itemDirOf(paths, item.dir);
     if (workDir !== null) await mkdir(workDir, { recursive: true, mode: 0o700 });
-    if (stage.gate !== undefined) await markStart(runDirOf(paths, job.runId));
+    const runDir = runDirOf(paths, job.runId);
+    if (beats || stage.gate !== undefined) await mkdir(runDir, { recursive: true, mode: 0o700 });
+    if (stage.gate !== undefined) await markStart(runDir);
+    const heartbeatFile = beats ? runFiles(runDir).heartbeat : null;
     const input = await stageInput(items, { payload: job.payload === null ? null : JSON.stringify(job.payload) }, item);
     const stageJob: StageJob = {
       jobId: job.id,
@@ -38,14 +54,22 @@ export function handlerOfStage({ handler, pipeline, stage, items, paths, firstBe
       attempt: job.attempt,
       input: JSON.parse(input) as StageJob["input"],
       workDir,
+      heartbeatFile,
     };
-    return await handler(stageJob, contextOfStage(context));
+    if (heartbeatFile === null) return await handler(stageJob, contextOfStage(context));
+    const known = workDir === null ? [] : [join(workDir, stage.compatible.heartbeatFile)];
+    for (const path of known) await beginHeartbeatFile(path, heartbeats.wallNow());
+    heartbeats.watch(job.runId, [heartbeatFile, ...known]);
+    try {
+      return await handler(stageJob, contextOfStage(context));
+    } finally {
+      heartbeats.end(job.runId);
+    }
   };
 }
 
 /** A gate takes a file for a result of this run only when it is not older than this one; it holds no process, so nobody looks for one. */
 async function markStart(runDir: string): Promise<void> {
-  await mkdir(runDir, { recursive: true, mode: 0o700 });
   await writeFile(runFiles(runDir).started, "handler\n", { mode: 0o600 });
 }
 
