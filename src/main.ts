@@ -1,7 +1,7 @@
 import { basename } from "node:path";
 import { LiveSettings } from "./config/live-settings.ts";
 import { withoutPassword } from "./config/postgres-url.ts";
-import { createHandlers, startHandlers } from "./daemon/handlers.ts";
+import { createHandlers, startHandlers, stopLeftover } from "./daemon/handlers.ts";
 import { readAtEachBeat } from "./daemon/pause-reader.ts";
 import { recordStart } from "./daemon/record-start.ts";
 import { type StopMode, type StopReport, stopDaemon } from "./daemon/stop-daemon.ts";
@@ -41,7 +41,6 @@ import type { CommandRunDeps } from "./worker/command-run-deps.ts";
 import { CommandWorker } from "./worker/command-worker.ts";
 import { prepareDataDirectory } from "./worker/data-directory.ts";
 import { Finaliser } from "./worker/finaliser.ts";
-import type { HandlerHostProcess } from "./worker/handler-host-process.ts";
 import { dataPaths } from "./worker/run-paths.ts";
 import { RunSessions } from "./worker/run-sessions.ts";
 import { Session } from "./worker/session.ts";
@@ -138,7 +137,6 @@ async function start(
     now: () => store.now(),
     gatesAtOnce: 4,
   });
-  let hostProcess: HandlerHostProcess | undefined;
   const shielded = (): readonly ProcessIdentity[] => [self, ...optional(hostProcess?.identity()), ...repairs.sessions()];
   const runDeps: CommandRunDeps = {
     store,
@@ -202,7 +200,7 @@ async function start(
     mayClaim: () => mayClaim(commandsName),
   });
 
-  hostProcess = createHandlers({
+  const hostProcess = createHandlers({
     configuration,
     program: handlerHost,
     store,
@@ -263,7 +261,7 @@ async function start(
       registry,
       commands,
       runSessions,
-      loops: { snapshots: () => repairs.loops.snapshots(), runOnce: (name, how) => repairs.loops.runOnce(name, how) },
+      loops: { snapshots: () => repairs.loops.snapshots(), runOnce: (name, how) => repairs.runOnce(name, how) },
       settings: createSettingsDesk({ live, actions: store.actions, emit }),
       readiness: () => readinessOf(ready, repairs.disk.low),
       metrics,
@@ -321,11 +319,12 @@ async function start(
     killGraceMs: config.stop.killGraceMs,
     shielded,
   });
-  // The reaper starts only now: what could be adopted has been.
+  const leftover = await stopLeftover({ configuration, store, host, table, settling, emit, mono: () => clock.mono() });
+  // The reaper starts only now: what could be adopted has been, and what could not was given back (B-5).
   repairs.start();
   undo.push(() => repairs.stop());
   undo.push(() => hostProcess?.stop("abort"));
-  await startHandlers(hostProcess, { configuration, store, host, table, settling, alert, emit, mono: () => clock.mono() });
+  await startHandlers(hostProcess, leftover, { alert });
   worker.start(session.workerId, (listener) => store.onHint((hint) => (hint === "jobs" ? listener() : undefined)));
   undo.push(() => worker.leave());
   ready = true;

@@ -42,7 +42,7 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 });
 
 // An impatient INT must end the process though the daemon still holds handles open; output to terminals, files and pipes is written by now.
-await leave(await runCli({ argv, host }), host.output.err);
+await leave(await runCli({ argv, host }), (line) => host.output.err(line));
 
 async function restartOutsideJob(): Promise<void> {
   const { ownMarker } = await import("../processes/run-marker.ts");

@@ -7,10 +7,12 @@ export function readAtEachBeat(pulse: Pick<Pulse, "each">, paused: Pick<PausedWo
   return pulse.each(() => {
     if (reading) return;
     reading = true;
-    const done = (): void => {
-      reading = false;
-    };
-    // A store that does not answer is told of by those who watch it; what was read last holds meanwhile.
-    paused.refresh().then(done, done);
+    void paused
+      .refresh()
+      // A store that does not answer is told of by those who watch it; what was read last holds meanwhile.
+      .catch(() => undefined)
+      .finally(() => {
+        reading = false;
+      });
   });
 }

@@ -20,7 +20,7 @@ function partsThat(hung: readonly string[], deadlineMs = 60) {
     server: { close: part("server.close") },
     metrics: { close: () => void asked.push("metrics.close") },
     store: { close: part("store.close") },
-    emit: (name, data) => events.push({ name, data } as EmittedEvent),
+    emit: (name, data) => events.push({ name, data }),
     mono: () => performance.now(),
     stopWithinMs: 10,
     deadlineMs,
