@@ -2,6 +2,8 @@ import type { Configuration } from "../pipelines/load.ts";
 import { type HandlerHostOptions, HandlerHostProcess } from "../worker/handler-host-process.ts";
 import { stopLeftoverHost } from "../worker/leftover-host.ts";
 
+type Leftover = Awaited<ReturnType<typeof stopLeftoverHost>>;
+
 export interface DaemonHandlersOptions extends Omit<HandlerHostOptions, "command" | "setup" | "recoverySpreadMs"> {
   readonly configuration: Configuration;
   /** The handler host's program and arguments. Absent: handlers are not run by this daemon. */
@@ -35,28 +37,33 @@ export function createHandlers({ configuration, program, ...options }: DaemonHan
   });
 }
 
-/** Stops what an earlier daemon's host left behind, and starts this one's; never both beside each other. */
-export async function startHandlers(
-  handlers: HandlerHostProcess | undefined,
-  {
-    configuration,
-    ...options
-  }: Pick<DaemonHandlersOptions, "configuration" | "store" | "host" | "table" | "settling" | "alert" | "emit" | "mono">,
-): Promise<void> {
+/** Stops what an earlier daemon's host left behind: a part of the start-up requeue, so before any loop judges a run (B-5). */
+export async function stopLeftover({
+  configuration,
+  ...options
+}: Pick<DaemonHandlersOptions, "configuration" | "store" | "host" | "table" | "settling" | "emit" | "mono">): Promise<Leftover> {
   const { dataDir, recovery, stop } = configuration.config;
-  const leftover = await stopLeftoverHost({
+  return await stopLeftoverHost({
     ...options,
     dataDir,
     recoverySpreadMs: recovery.recoverySpreadMs,
     stopGraceMs: stop.stopGraceMs,
     killGraceMs: stop.killGraceMs,
   });
+}
+
+/** Starts this daemon's host, never beside an earlier one's. */
+export async function startHandlers(
+  handlers: HandlerHostProcess | undefined,
+  leftover: Leftover,
+  { alert }: Pick<DaemonHandlersOptions, "alert">,
+): Promise<void> {
   if (leftover.kind !== "survived") {
     await handlers?.start();
     return;
   }
   const { pid } = leftover.process;
-  await options.alert({
+  await alert({
     cause: `handler_host:${pid}`,
     title: `The handler host of an earlier daemon, pid ${pid}, cannot be stopped: no other is started beside it`,
     details: { pid },

@@ -15,7 +15,7 @@ export interface DaemonServices {
   readonly commands: Commands;
   readonly loops: {
     snapshots(): readonly LoopSnapshot[];
-    /** One tick now. Undefined: this daemon has no such loop. */
+    /** One tick now. Undefined: this daemon has no such loop. Throws `unavailable` while the daemon is starting. */
     runOnce(name: LoopName, options: { readonly dryRun: boolean }): Promise<TickReport | undefined>;
   };
   /** The other end of `wakeful run`. Absent: there is no daemon that could follow a run. */

@@ -1,6 +1,6 @@
 import type { Config } from "../config/config.ts";
 import type { LiveSettings } from "../config/live-settings.ts";
-import { messageOf } from "../domain/errors.ts";
+import { messageOf, WakefulError } from "../domain/errors.ts";
 import type { DurationMs, Instant } from "../domain/time.ts";
 import { defaultRunThresholds } from "../liveness/run-thresholds.ts";
 import { type Vantage, wakeVantage } from "../liveness/vantage.ts";
@@ -23,7 +23,7 @@ import { DiskWatch } from "./disk-watch.ts";
 import { createIntakeLoop } from "./intake.ts";
 import { JobReaper } from "./job-reaper.ts";
 import { LeaseSweep } from "./lease-sweep.ts";
-import type { Loop } from "./loop.ts";
+import type { Loop, LoopName, TickReport } from "./loop.ts";
 import { LoopRunner } from "./loop-runner.ts";
 import { LoopSet } from "./loop-set.ts";
 import { createLoopsWatch } from "./loops-watch.ts";
@@ -78,6 +78,12 @@ export interface Repairs {
   /** Processes of the sessions that were alive at the last look, this daemon's and others'. */
   sessions(): readonly ProcessIdentity[];
   start(): void;
+  /**
+   * One tick now, when a person asks for it; undefined: there is no such loop.
+   *
+   * @throws {WakefulError} `unavailable` before {@link Repairs.start}: the start-up requeue judges first (B-5).
+   */
+  runOnce(name: LoopName, options: { readonly dryRun: boolean }): Promise<TickReport | undefined>;
   /** Stops what is blocked now and resolves when it is proved stopped, or after `timeoutMs`. */
   stopBlocked(timeoutMs: DurationMs): Promise<void>;
   /** What is being stopped, and what will be, is killed without its grace. */
@@ -245,6 +251,7 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
     ),
   ]);
 
+  let started = false;
   let stopWatch: (() => void) | undefined;
   let stopHints: (() => void) | undefined;
   let keptVantage = "";
@@ -287,6 +294,15 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
       });
       loops.start(store);
       stopHints = intake.watchHints(() => loops.wake("intake"));
+      started = true;
+    },
+    runOnce: async (name, options) => {
+      if (!started)
+        throw new WakefulError(
+          "unavailable",
+          "The daemon is starting: loops tick when what the last one left has been looked at. Ask again soon.",
+        );
+      return await loops.runOnce(name, options);
     },
     stopBlocked: async (timeoutMs) => {
       await loops.runOnce("stopper", { dryRun: false });
