@@ -1,13 +1,14 @@
 import { mkdir, readdir, rm, rmdir } from "node:fs/promises";
 import { basename, dirname, join, resolve, sep } from "node:path";
 import type { Instant } from "../domain/time.ts";
-import { hasCode, writeAtomically } from "../notify/atomic-file.ts";
 import { freePathIn, lstatOrUndefined, moveToFree } from "../notify/file-moves.ts";
 import { safeFileName } from "../notify/file-name.ts";
+import { hasCode } from "../notify/small-file.ts";
 import { forgetKeptSource, inputFolder } from "../notify/source-file.ts";
 import { compatibleTime } from "../notify/state-file.ts";
 import { intakeInputOf } from "../notify/state-projection.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
+import { replaceFile } from "../processes/regular-file.ts";
 import { makeDirectory } from "../runtime/make-directory.ts";
 import type { ItemRow } from "../store/port/items.ts";
 import type { DuplicateRow } from "../store/port/records.ts";
@@ -40,10 +41,10 @@ export class DuplicateDecisions {
   async announce(held: HeldFile, now: Instant): Promise<void> {
     const { registry, store } = this.#options;
     const existing = await store.items.get(held.existingItemId);
-    await writeAtomically(
-      join(dirname(held.path), "status.json"),
-      `${JSON.stringify({ jobKey: held.key, state: "DUPLICATE_PENDING", updatedAt: compatibleTime(now) }, null, 2)}\n`,
-    );
+    await replaceFile({
+      path: join(dirname(held.path), "status.json"),
+      text: `${JSON.stringify({ jobKey: held.key, state: "DUPLICATE_PENDING", updatedAt: compatibleTime(now) }, null, 2)}\n`,
+    });
     const report = {
       jobKey: held.key,
       detectedAt: compatibleTime(now),
@@ -53,7 +54,7 @@ export class DuplicateDecisions {
       actions: ["USE_EXISTING_RESULT", "DISCARD", "FORCE_REPROCESS"],
     };
     await mkdir(dirname(this.#reportPath(held.key)), { recursive: true, mode: 0o700 });
-    await writeAtomically(this.#reportPath(held.key), `${JSON.stringify(report, null, 2)}\n`);
+    await replaceFile({ path: this.#reportPath(held.key), text: `${JSON.stringify(report, null, 2)}\n` });
   }
 
   /** Carries a decision out. Every step looks whether it was done before, so a crash at any line is made good by doing it again. */

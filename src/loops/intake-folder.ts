@@ -1,7 +1,7 @@
 import { lstat, readdir } from "node:fs/promises";
 import type { DurationMs, Instant } from "../domain/time.ts";
-import { hasCode } from "../notify/atomic-file.ts";
 import { labelOf } from "../notify/file-name.ts";
+import { hasCode } from "../notify/small-file.ts";
 import { type Glob, parseGlob } from "../pipelines/glob.ts";
 import { makeDirectory } from "../runtime/make-directory.ts";
 

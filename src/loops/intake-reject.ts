@@ -1,7 +1,7 @@
-import { writeAtomically } from "../notify/atomic-file.ts";
 import { freePathIn, moveToFree } from "../notify/file-moves.ts";
 import { safeFileName } from "../notify/file-name.ts";
 import { reasonPath } from "../notify/source-file.ts";
+import { replaceFile } from "../processes/regular-file.ts";
 import { makeDirectory } from "../runtime/make-directory.ts";
 import type { FoundFile } from "./intake-folder.ts";
 
@@ -22,10 +22,10 @@ export interface Rejection {
 export async function rejectFile({ file, errorDir, pipeline, code, reason, at }: Rejection): Promise<string> {
   await makeDirectory(errorDir);
   const to = await freePathIn({ from: file.path, dir: errorDir, name: safeFileName(file.label) });
-  await writeAtomically(
-    reasonPath(to),
-    `${JSON.stringify({ fileName: file.label, pipeline, code, reason, sizeBytes: file.sizeBytes, at }, null, 2)}\n`,
-  );
+  await replaceFile({
+    path: reasonPath(to),
+    text: `${JSON.stringify({ fileName: file.label, pipeline, code, reason, sizeBytes: file.sizeBytes, at }, null, 2)}\n`,
+  });
   if (!(await moveToFree({ from: file.path, to }))) throw new Error(`another file took the place ${to}; it is tried again`);
   return to;
 }

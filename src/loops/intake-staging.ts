@@ -2,14 +2,15 @@ import type { PathLike } from "node:fs";
 import { lstat, mkdir, readdir, rename, rm, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { isWakefulError } from "../domain/errors.ts";
-import { hasCode, readSmallFile, syncToDisk, writeAtomically } from "../notify/atomic-file.ts";
 import { lstatOrUndefined, moveFile, sha256Of } from "../notify/file-moves.ts";
 import { safeFileName } from "../notify/file-name.ts";
+import { hasCode, readSmallFile, syncToDisk } from "../notify/small-file.ts";
 import { inputFolder } from "../notify/source-file.ts";
 import type { IntakeInput } from "../notify/state-projection.ts";
 import { intakeKey } from "../pipelines/intake-key.ts";
 import { itemDirectories } from "../pipelines/item-key.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
+import { replaceFile } from "../processes/regular-file.ts";
 import type { ItemRow } from "../store/port/items.ts";
 import type { DuplicateRow } from "../store/port/records.ts";
 import type { Store } from "../store/store.ts";
@@ -118,10 +119,10 @@ export class Staging {
     const dir = join(this.#root, `${this.#options.owner}-${this.#options.newId()}`);
     await mkdir(dir, { recursive: true, mode: 0o700 });
     const { pipeline, label, fingerprint } = file;
-    await writeAtomically(
-      join(dir, "origin.json"),
-      JSON.stringify({ pipeline, label, path: file.path.toString("base64"), fingerprint } satisfies Origin),
-    );
+    await replaceFile({
+      path: join(dir, "origin.json"),
+      text: JSON.stringify({ pipeline, label, path: file.path.toString("base64"), fingerprint } satisfies Origin),
+    });
     await moveFile({ from: file.path, to: join(dir, "source") });
     return dir;
   }
@@ -173,7 +174,7 @@ export class Staging {
             path: join(holdDirOf(this.#options.paths, key), `${this.#options.newId()}-${name}`),
             sizeBytes,
           };
-    await writeAtomically(join(dir, "plan.json"), JSON.stringify(plan));
+    await replaceFile({ path: join(dir, "plan.json"), text: JSON.stringify(plan) });
     return plan;
   }
 

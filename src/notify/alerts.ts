@@ -5,9 +5,9 @@ import type { Instant } from "../domain/time.ts";
 import { IrregularFileError, openRegular } from "../processes/regular-file.ts";
 import type { OutboxRow } from "../store/port/records.ts";
 import type { Emit, WakefulEvents } from "../telemetry/events.ts";
-import { hasCode } from "./atomic-file.ts";
 import type { Deliverer } from "./deliverer.ts";
 import { lstatOrUndefined } from "./file-moves.ts";
+import { hasCode } from "./small-file.ts";
 
 export interface AlertsOptions {
   readonly emit: Emit;

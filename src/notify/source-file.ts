@@ -1,10 +1,11 @@
 import { lstat, mkdir, rm } from "node:fs/promises";
 import { dirname, join, resolve, sep } from "node:path";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
+import { replaceFile } from "../processes/regular-file.ts";
 import type { ItemRow } from "../store/port/items.ts";
-import { hasCode, readSmallFile, syncToDisk, writeAtomically } from "./atomic-file.ts";
 import { isSameFile, keepIn, lstatOrUndefined } from "./file-moves.ts";
 import { safeFileName } from "./file-name.ts";
+import { hasCode, readSmallFile, syncToDisk } from "./small-file.ts";
 import { intakeInputOf } from "./state-projection.ts";
 
 export interface SourceKeeperOptions {
@@ -57,9 +58,9 @@ export class SourceKeeper {
     const dir = resolve(this.#options.baseDir, where === "archive" ? intake.archiveDir : intake.errorDir);
     await mkdir(dir, { recursive: true });
     const path = await keepIn({ from: input.file, dir, name: safeFileName(input.name) });
-    if (where === "error") await writeAtomically(reasonPath(path), reasonText({ fileName: input.name, item }));
+    if (where === "error") await replaceFile({ path: reasonPath(path), text: reasonText({ fileName: input.name, item }) });
     await syncToDisk(dir);
-    await writeAtomically(join(itemDir, markerName), `${JSON.stringify({ where, path } satisfies KeptSource)}\n`);
+    await replaceFile({ path: join(itemDir, markerName), text: `${JSON.stringify({ where, path } satisfies KeptSource)}\n` });
     if (before?.where === "error")
       await this.#takeBack(before, { source: input.file, errorDir: resolve(this.#options.baseDir, intake.errorDir) });
     return true;

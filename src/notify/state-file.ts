@@ -4,12 +4,13 @@ import { asItemId } from "../domain/ids.ts";
 import type { Instant } from "../domain/time.ts";
 import { canonicalJson } from "../pipelines/definition.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
+import { replaceFile } from "../processes/regular-file.ts";
 import type { OutboxRow } from "../store/port/records.ts";
 import type { RunRow } from "../store/port/runs.ts";
 import type { Store } from "../store/store.ts";
-import { readSmallFile, writeAtomically } from "./atomic-file.ts";
 import type { Deliverer } from "./deliverer.ts";
 import { lstatOrUndefined } from "./file-moves.ts";
+import { readSmallFile } from "./small-file.ts";
 import type { SourceKeeper } from "./source-file.ts";
 import { type ProjectedState, projectState, type StateFacts } from "./state-projection.ts";
 
@@ -80,7 +81,7 @@ async function writeStateFile(options: {
   const stored = await readStored(path);
   const next = { ...stored, ...projected };
   if (stored !== undefined && canonicalJson(next) === canonicalJson(stored)) return "unchanged";
-  await writeAtomically(path, `${JSON.stringify({ ...next, updatedAt: compatibleTime(now) }, null, 2)}\n`);
+  await replaceFile({ path, text: `${JSON.stringify({ ...next, updatedAt: compatibleTime(now) }, null, 2)}\n` });
   return "written";
 }
 

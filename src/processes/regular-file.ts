@@ -1,5 +1,6 @@
 import { constants } from "node:fs";
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import { WakefulError } from "../domain/errors.ts";
 
 /** Something lies where a regular file is expected: a FIFO, a link, a folder, a device. Nothing was read, written or followed. */
@@ -56,15 +57,21 @@ export async function readRegular(path: string): Promise<string | undefined> {
   }
 }
 
-/** Replaces a file by `text`, through `draft` beside it: readers see the old one or the new one, whole and on disk. What lies at `draft` goes. */
+/**
+ * Replaces a file by `text`, through a draft beside it: readers see the old one or the new one, whole and on disk. A link at `path` is
+ * replaced and never followed, and so is whatever lies at the draft.
+ *
+ * @param draft - default: `.<name>.tmp` beside it.
+ * @throws What the file system says, such as `EISDIR` when `path` is a folder.
+ */
 export async function replaceFile({
   path,
-  draft,
   text,
+  draft = join(dirname(path), `.${basename(path)}.tmp`),
 }: {
   readonly path: string;
-  readonly draft: string;
   readonly text: string;
+  readonly draft?: string;
 }): Promise<void> {
   await rm(draft, { recursive: true, force: true });
   const file = await open(draft, "wx", 0o600);

@@ -1,4 +1,5 @@
-import { mkdir, writeFile } from "node:fs/promises";
+import { setMaxListeners } from "node:events";
+import { mkdir } from "node:fs/promises";
 import { Socket } from "node:net";
 import { Worker } from "node:worker_threads";
 import { messageOf, WakefulError } from "../domain/errors.ts";
@@ -7,6 +8,7 @@ import { logMaxBytesDefault } from "../domain/log-limits.ts";
 import { type DurationMs, seconds } from "../domain/time.ts";
 import { PipelineRegistry } from "../pipelines/registry.ts";
 import { timerPause } from "../processes/pause.ts";
+import { replaceFile } from "../processes/regular-file.ts";
 import { runFiles } from "../processes/run-files.ts";
 import { firstChecks } from "../store/claim-rules.ts";
 import type { Emit } from "../telemetry/events.ts";
@@ -147,6 +149,8 @@ class HandlerHost {
     this.#edges = edges;
     this.#channel = channel;
     this.#setup = setup;
+    // Each gate that is waited for listens to this one signal; Node takes more than ten listeners of one for a leak.
+    setMaxListeners(2 * setup.outstandingMax, this.#stopping.signal);
     const paths = dataPaths(setup.dataDir);
     const registry = new PipelineRegistry(setup.pipelines);
     const backend = channelBackend(channel, time, this.#jobsListeners);
@@ -207,7 +211,7 @@ class HandlerHost {
         saveOutput: async (runId, output) => {
           const runDir = runDirOf(paths, runId);
           await mkdir(runDir, { recursive: true, mode: 0o700 });
-          await writeFile(runFiles(runDir).output, output, { mode: 0o600, flush: true });
+          await replaceFile({ path: runFiles(runDir).output, text: output });
         },
         stopWithinMs: () => setup.stopGraceMs + setup.killGraceMs + seconds(10),
         signal: this.#stopping.signal,

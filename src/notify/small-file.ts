@@ -1,28 +1,9 @@
 import { constants } from "node:fs";
-import { lstat, open, rename, rm } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { lstat, open } from "node:fs/promises";
 
 /** Whether something thrown by the file system carries one of these codes. */
 export function hasCode(thrown: unknown, ...codes: readonly string[]): boolean {
   return thrown instanceof Error && "code" in thrown && typeof thrown.code === "string" && codes.includes(thrown.code);
-}
-
-/**
- * Replaces a file by `text`: readers see the old one or the new one, whole. A link at `path` is replaced and never followed.
- * @throws What the file system says, such as `EISDIR` when `path` is a folder.
- */
-export async function writeAtomically(path: string, text: string): Promise<void> {
-  const draft = join(dirname(path), `.${basename(path)}.tmp`);
-  // A draft left by a crash, or a link that somebody put there for us to write through.
-  await rm(draft, { recursive: true, force: true });
-  const file = await open(draft, "wx", 0o600);
-  try {
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(draft, path);
 }
 
 /** What a small file of a compatible folder holds. Anything may lie there: it is read only when regular and short. */
