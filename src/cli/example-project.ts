@@ -28,6 +28,7 @@ pipelines:
       report:
         run: { command: [node, steps/report.js] }
         env: { OUT_DIR: ./out }
+        heartbeat: { timeout: 60s }
         timeout: 10m
         attempts: 3
         maxLosses: 3
@@ -64,7 +65,9 @@ console.log(\`\${input.name} has \${words} words\`);
     text: `import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-const { WAKEFUL_WORK_DIR: workDir, OUT_DIR: outDir } = process.env;
+const { WAKEFUL_WORK_DIR: workDir, WAKEFUL_HEARTBEAT_FILE: heartbeatFile, OUT_DIR: outDir } = process.env;
+// It takes a moment, so the first heartbeat is the only one.
+writeFileSync(heartbeatFile, \`\${new Date().toISOString()} start\\n\`);
 mkdirSync(outDir, { recursive: true });
 const { name, words } = JSON.parse(readFileSync(join(workDir, "counts.json"), "utf8"));
 // Written aside and renamed: a run that dies half-way leaves no half report, and its repetition the same one.

@@ -1,73 +1,22 @@
 import { existsSync, lstatSync, readFileSync } from "node:fs";
-import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { HeartbeatCheck } from "../../test/support/heartbeat-check.ts";
 import { chain } from "../../test/support/loop-world.ts";
-import { RepairWorld, type StartedRun } from "../../test/support/repair-world.ts";
+import type { StartedRun } from "../../test/support/repair-world.ts";
 import { compatibleStageNames } from "../domain/stage-names.ts";
-import { SourceKeeper } from "../notify/source-file.ts";
-import { createStateFileDeliverer } from "../notify/state-file.ts";
-import type { ItemRow } from "../store/port/items.ts";
 
 const seconds = (n: number): number => n * 1000;
 const beating = (timeoutSeconds: number) => ({ heartbeatTimeoutMs: seconds(timeoutSeconds), maxRunningMs: seconds(86_400) });
-
-/** The check as production makes it: the job-reaper over the store, and what it leaves behind in `state.json`. */
-class Check {
-  readonly world: RepairWorld;
-
-  private constructor(world: RepairWorld) {
-    this.world = world;
-  }
-
-  static async of(...stages: readonly string[]): Promise<Check> {
-    return new Check(await RepairWorld.open([chain("p", stages)]));
-  }
-
-  /** Starts what the stage has waiting, with a first heartbeat unless it is to have none. */
-  async start(stage: string, options: { readonly timeoutSeconds?: number; readonly beat?: boolean } = {}): Promise<StartedRun> {
-    const run = await this.world.start({ queue: `p/${stage}`, limits: beating(options.timeoutSeconds ?? 600) });
-    if (options.beat !== false) await this.beat(run);
-    return run;
-  }
-
-  async beat({ runId }: StartedRun): Promise<void> {
-    await this.world.store.runs.beat([{ runId, at: this.world.now }]);
-  }
-
-  /** One tick, and the state files that follow from it. */
-  async tick(): Promise<void> {
-    await this.world.tick();
-    await this.deliver();
-  }
-
-  async deliver(): Promise<void> {
-    const { store, registry, paths, baseDir } = this.world.world;
-    const sources = new SourceKeeper({ registry, workDir: paths.workDir, baseDir });
-    const deliverer = createStateFileDeliverer({ store, registry, workDir: paths.workDir, sources });
-    for (const entry of await store.outbox.due(100)) {
-      if (entry.kind !== "state-file") continue;
-      await deliverer.deliver(entry, new AbortController().signal);
-      await store.outbox.done(entry);
-    }
-  }
-
-  pathOf(item: ItemRow): string {
-    return join(this.world.world.paths.workDir, item.dir, "state.json");
-  }
-
-  state(item: ItemRow): Record<string, unknown> {
-    return JSON.parse(readFileSync(this.pathOf(item), "utf8")) as Record<string, unknown>;
-  }
-}
+const checkOf = async (...stages: readonly string[]): Promise<HeartbeatCheck> => await HeartbeatCheck.of(chain("p", stages));
 
 describe("the check of what is in flight", () => {
   for (const stage of ["prep", "ocr", "nom", "any-other"]) {
     const names = compatibleStageNames(stage);
 
     test(`${stage}: 700 s old at timeout 600 -> RETRY, with the timeout in state and message [A-14, A-15, A-16, A-25]`, async () => {
-      const check = await Check.of(stage);
+      const check = await checkOf(stage);
       const item = await check.world.addItem();
-      const run = await check.start(stage);
+      const run = await check.start(`p/${stage}`, { limits: beating(600) });
       await check.tick();
       expect(check.state(item)).toMatchObject({ state: names.running, stage: names.running });
       check.world.advance(seconds(700));
@@ -81,9 +30,9 @@ describe("the check of what is in flight", () => {
     });
 
     test(`${stage}: touched now at timeout 600 -> still RUNNING, and its stored state is not rewritten [A-18, A-26]`, async () => {
-      const check = await Check.of(stage);
+      const check = await checkOf(stage);
       const item = await check.world.addItem();
-      const run = await check.start(stage);
+      const run = await check.start(`p/${stage}`, { limits: beating(600) });
       await check.tick();
       const before = lstatSync(check.pathOf(item));
       check.world.advance(seconds(700));
@@ -97,7 +46,7 @@ describe("the check of what is in flight", () => {
   }
 
   test("items in any other stage are never changed, however long they are silent [A-19]", async () => {
-    const check = await Check.of("prep", "ocr");
+    const check = await checkOf("prep", "ocr");
     const { world } = check;
     const { store } = world;
     const [discovered, retrying, done, failed] = [
@@ -109,7 +58,7 @@ describe("the check of what is in flight", () => {
     // The oldest waits; it is paused so that the others are claimed before it.
     await store.items.setPaused(discovered.id, { paused: true, actor: "test" });
     const settle = async (then: "queued" | "done" | "failed"): Promise<void> => {
-      const run = await check.start("prep");
+      const run = await check.start("p/prep", { limits: beating(600) });
       const end = { ...run, actor: "test", spend: "attempt" } as const;
       const advance = world.world.registry.advanceFrom("p", "prep");
       if (advance === undefined) throw new Error("nothing follows prep");
@@ -143,11 +92,11 @@ describe("the check of what is in flight", () => {
   });
 
   test("it needs no more than key, stage and counters that may be 0, moves the very row in flight, and then finds nothing more to do [A-20, A-G2]", async () => {
-    const check = await Check.of("prep");
+    const check = await checkOf("prep");
     const { world } = check;
     // Nothing but its key: no payload, no heartbeat ever, no state file of its own.
     const item = await world.addItem("p", "bare");
-    const run = await check.start("prep", { beat: false });
+    const run = await check.start("p/prep", { limits: beating(600), beat: false });
     expect(existsSync(check.pathOf(item))).toBe(false);
     world.world.sql(`update visits set attempts = 0 where item_id = ${item.id}; update jobs set attempts = 0 where item_id = ${item.id}`);
     world.advance(seconds(1200));
@@ -167,7 +116,7 @@ describe("the check of what is in flight", () => {
   });
 
   test("it is given what is in flight and each one's timeout, and looks at nothing else [A-21]", async () => {
-    const check = await Check.of("prep");
+    const check = await checkOf("prep");
     const { world } = check;
     const runs: StartedRun[] = [];
     for (const [key, timeoutSeconds] of [
@@ -176,7 +125,7 @@ describe("the check of what is in flight", () => {
       ["unlisted", 60],
     ] as const) {
       await world.addItem("p", key);
-      runs.push(await check.start("prep", { timeoutSeconds }));
+      runs.push(await check.start("p/prep", { limits: beating(timeoutSeconds) }));
     }
     const unlisted = runs[2]?.runId;
     const { listDue } = world.seen.runs;

@@ -46,25 +46,33 @@ test("PREP_RUNNING is judged by prep.heartbeat and OCR_RUNNING by ocr.heartbeat,
   await until(async () => (await world.store.items.get(item.id))?.state === "done", { what: "the item to be done" });
 });
 
-test("a stage is not kept alive by another stage's heartbeat file [A-10, A-11]", async () => {
-  const world = await commandWorld({ prep: waits, ocr: waits }, { stage });
-  const [silent, busy] = [await world.addItem("silent"), await world.addItem("busy")];
-  (await world.worker()).start();
-  for (const item of [silent, busy]) await until(async () => (await runOfStage(world, item, "prep"))?.state === "started");
-  world.advance(1000);
-  for (const item of [silent, busy]) await beatBy(world, item, "prep.heartbeat", "prep");
-  const heardAt = world.world.clock.now();
-  world.advance(300_000);
-  world.file(silent, "ocr.heartbeat", "beat");
-  // Two beats of the other item, each at an instant of its own: in between all files have been looked at.
-  for (let look = 0; look < 2; look += 1) {
-    world.advance(1);
-    await beatBy(world, busy, "prep.heartbeat", "prep");
-    world.file(silent, "ocr.heartbeat", `beat ${look}`);
-  }
-  expect((await runOfStage(world, silent, "prep"))?.progressAt).toBe(heardAt);
-  world.advance(300_000);
-  await world.tickReaper();
-  expect(await runOfStage(world, silent, "prep")).toMatchObject({ state: "ended", outcome: "hung" });
-  expect(await runOfStage(world, busy, "prep")).toMatchObject({ state: "started" });
-});
+test.each([
+  ["prep", "ocr"],
+  ["ocr", "prep"],
+])(
+  "%s is not kept alive by %s.heartbeat, which lies in the same folder and is touched all the time [A-3, A-10, A-11, A-24]",
+  async (name, other) => {
+    const world = await commandWorld({ prep: waits, ocr: waits }, { stage });
+    const [silent, busy] = [await world.addItem("silent"), await world.addItem("busy")];
+    (await world.worker()).start();
+    // The files of both stages lie there; an earlier stage's stays behind.
+    if (name === "ocr") for (const item of [silent, busy]) world.file(item, "prep.done", "");
+    for (const item of [silent, busy]) await until(async () => (await runOfStage(world, item, name))?.state === "started");
+    world.advance(1000);
+    for (const item of [silent, busy]) await beatBy(world, item, `${name}.heartbeat`, name);
+    const heardAt = world.world.clock.now();
+    world.advance(300_000);
+    world.file(silent, `${other}.heartbeat`, "beat");
+    // Two beats of the other item, each at an instant of its own: in between all files have been looked at.
+    for (let look = 0; look < 2; look += 1) {
+      world.advance(1);
+      await beatBy(world, busy, `${name}.heartbeat`, name);
+      world.file(silent, `${other}.heartbeat`, `beat ${look}`);
+    }
+    expect((await runOfStage(world, silent, name))?.progressAt).toBe(heardAt);
+    world.advance(300_000);
+    await world.tickReaper();
+    expect(await runOfStage(world, silent, name)).toMatchObject({ state: "ended", outcome: "hung" });
+    expect(await runOfStage(world, busy, name)).toMatchObject({ state: "started" });
+  },
+);
