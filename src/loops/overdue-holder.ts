@@ -23,7 +23,9 @@ export function endOverdueHolder({
     const now = store.now();
     const details = { reason: "lease_held_too_long", stopBy: addMs(now, stopWithinMs), evidence: { judgedAt: now, message } };
     const context = { registry, random, now, actor: "lease-sweep" };
-    const [answer] = await store.runs.settle([settlementOfFailure(run, { kind: "timed_out", reason: message }, details, context)]);
+    const [answer] = await store.runs.settle([settlementOfFailure(run, { kind: "timed_out", reason: message }, details, context)], {
+      unlessLocked: true,
+    });
     return answer?.kind === "ok";
   };
 }

@@ -13,7 +13,7 @@ import type { TickContext } from "./loop.ts";
 import { LossSpread } from "./loss-spread.ts";
 import type { Reaped } from "./reaped.ts";
 import type { ReaperSettings } from "./reaper-settings.ts";
-import { ReaperTick } from "./reaper-tick.ts";
+import type { ReaperTick } from "./reaper-tick.ts";
 import type { ObservedRun, RunObserver } from "./run-evidence.ts";
 
 export interface RunEndingsDeps {
@@ -29,6 +29,8 @@ export interface RunEndingsDeps {
 }
 
 const actor = "job-reaper";
+/** A row that somebody else holds keeps the tick from nothing else: its run fails in this tick, and is looked at again with the next. */
+const waitForNobody = { unlessLocked: true };
 
 /** How the job-reaper carries out a verdict that ends a run, or brings it nearer to its end. Its only write to a job is the fenced flip. */
 export class RunEndings {
@@ -57,7 +59,10 @@ export class RunEndings {
   /** The exit goes into the store before anything is done with it; its supervisor, if it lives, takes it from there. */
   async recordExit(run: LiveRun, status: number, context: TickContext): Promise<void> {
     const checkAt = addMs(context.now, this.#graceOf(run));
-    const answer = await this.#deps.store.runs.recordExit({ runId: run.id, ownerEpoch: run.ownerEpoch, exitCode: status, checkAt });
+    const answer = await this.#deps.store.runs.recordExit(
+      { runId: run.id, ownerEpoch: run.ownerEpoch, exitCode: status, checkAt },
+      waitForNobody,
+    );
     this.#forget(run.id);
     if (answer.kind !== "ok") return;
     context.emit("run.exited", { runId: run.id, jobId: run.jobId, queue: run.queue, exitCode: status, source: "exit record" });
@@ -111,7 +116,7 @@ export class RunEndings {
       // Its supervisor died before it could stop what the run had left behind; the stopper does, before anything else of the item runs.
       const strays = !(await finaliser.leavesStrays(run)) && (await observer.lifePipeOf(run)) === "held";
       const stopBy = addMs(store.now(), this.#deps.settings().stopWithinMs);
-      await this.#settle(observed, strays ? { ...result.settlement, stopBy } : result.settlement, undefined, new ReaperTick(), context);
+      await this.#settle(observed, strays ? { ...result.settlement, stopBy } : result.settlement, undefined, undefined, context);
       return;
     }
     context.emit("run.deferred", { runId: run.id, jobId: run.jobId, queue: run.queue, reason: result.why });
@@ -148,22 +153,23 @@ export class RunEndings {
     await this.#settle(observed, settlement, outcome, tick, context);
   }
 
+  /** @param tick - absent: nothing waits for it, so it may wait for a row itself. */
   async #settle(
     observed: ObservedRun,
     settlement: Settlement,
     outcome: RunOutcome | undefined,
-    tick: ReaperTick,
+    tick: ReaperTick | undefined,
     context: TickContext,
   ): Promise<void> {
     const { run } = observed;
-    const [answer] = await this.#deps.store.runs.settle([settlement]);
+    const [answer] = await this.#deps.store.runs.settle([settlement], tick === undefined ? {} : waitForNobody);
     this.#forget(run.id);
     if (answer?.kind !== "ok") {
       // Whoever won the flip has written everything that follows; the loser does nothing.
-      tick.lost++;
+      if (tick !== undefined) tick.lost++;
       return;
     }
-    tick.settled++;
+    if (tick !== undefined) tick.settled++;
     const message = settlement.message ?? settlement.reason;
     const reaped = {
       runId: run.id,

@@ -256,11 +256,15 @@ export class WorkerReaper implements Loop {
       });
       const others = runs.filter((run) => !isLost(run));
       const fresh = others.filter((run) => !this.#handedOver.has(keyOf(run)));
-      for (const run of others) handed.add(keyOf(run));
-      if (fresh.length > 0) {
-        await store.runs.moveChecks(fresh.map(({ runId, ownerEpoch }) => ({ runId, ownerEpoch, checkAt: context.now })));
-        this.#deps.wakeJobReaper();
-      }
+      const moved =
+        fresh.length === 0
+          ? []
+          : await store.runs.moveChecks(fresh.map(({ runId, ownerEpoch }) => ({ runId, ownerEpoch, checkAt: context.now })));
+      if (moved.length > 0) this.#deps.wakeJobReaper();
+      // Whose row somebody else holds just now is told of with the next tick.
+      const missed = new Set(fresh.map(({ runId }) => runId));
+      for (const runId of moved) missed.delete(runId);
+      for (const run of others) if (!missed.has(run.runId)) handed.add(keyOf(run));
       lost.push(...runs.filter(isLost).map((run) => run.runId));
       const last = runs.at(-1);
       if (runs.length < pageSize || last === undefined) {
@@ -290,7 +294,7 @@ export class WorkerReaper implements Loop {
       },
       { registry, random, now: asInstant(context.now), actor: this.name },
     );
-    const [answer] = await store.runs.settle([settlement]);
+    const [answer] = await store.runs.settle([settlement], { unlessLocked: true });
     if (answer?.kind !== "ok") return false;
     this.#deps.reaped.add(
       {

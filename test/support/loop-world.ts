@@ -30,17 +30,20 @@ export interface LoopWorld {
   sql(text: string): void;
 }
 
-/** @param options.inMemory - no file: faster, and without {@link LoopWorld.sql}. */
+/**
+ * @param options.inMemory - no file: faster, and without {@link LoopWorld.sql}.
+ * @param options.url - of an empty database of a server, instead.
+ */
 export async function loopWorld(
   pipelines: readonly PipelineDefinition[] = [chain("p", ["prep", "ocr"])],
-  { inMemory = false }: { readonly inMemory?: boolean } = {},
+  { inMemory = false, url }: { readonly inMemory?: boolean; readonly url?: string } = {},
 ): Promise<LoopWorld> {
   const baseDir = tempDir("loops");
   const paths = dataPaths(join(baseDir, "data"));
   for (const dir of [paths.workDir, paths.runsDir]) mkdirSync(dir, { recursive: true, mode: 0o700 });
   const clock = new StoreTestClock();
   const store = await openStore({
-    url: inMemory ? ":memory:" : join(paths.dataDir, "wakeful.db"),
+    url: url ?? (inMemory ? ":memory:" : join(paths.dataDir, "wakeful.db")),
     clock,
     synchronous: "normal",
     lock: false,

@@ -149,7 +149,7 @@ export class RepairWorld {
 
   static async open(
     pipelines: readonly PipelineDefinition[] = [chain("p", ["prep", "ocr"])],
-    options: { readonly inMemory?: boolean } = {},
+    options: { readonly inMemory?: boolean; readonly url?: string } = {},
   ): Promise<RepairWorld> {
     const world = await loopWorld(pipelines, options);
     await world.store.jobs.ensureQueues([

@@ -228,6 +228,15 @@ export interface LostEnd {
   readonly message: string;
 }
 
+/** How a write behaves where somebody else holds one of its rows. */
+export interface LockManners {
+  /**
+   * True: it waits for nobody. Nothing is written then, and it rejects with `unavailable`: for loops, which look again with the next tick and
+   * have others to see to. Default false: it waits as long as `lock_timeout` says, and some times again.
+   */
+  readonly unlessLocked?: boolean;
+}
+
 export interface RunsStore {
   /** Takes jobs in (priority, id) order within each queue, the queues merged. One group commit with other callers. */
   claim(request: ClaimRequest): Promise<readonly ClaimedRun[]>;
@@ -236,11 +245,11 @@ export interface RunsStore {
   /** The command's own process replaces its wrapper's identity. */
   recordProcess(run: Fence & { readonly process: StoredProcess }): Promise<FencedAnswer>;
   /** started -> exited (B-16: before anything else is done with the exit). */
-  recordExit(run: Fence & { readonly exitCode: number; readonly checkAt: Instant }): Promise<FencedAnswer>;
+  recordExit(run: Fence & { readonly exitCode: number; readonly checkAt: Instant }, how?: LockManners): Promise<FencedAnswer>;
   /** The first failed gate reading of this exit. */
   recordGatePending(run: Fence & { readonly checkAt: Instant }): Promise<FencedAnswer>;
   /** Ends runs. Plain successes take the all-plain batch form; joins the current group commit. Answers in the order given. */
-  settle(settlements: readonly Settlement[]): Promise<readonly FencedAnswer[]>;
+  settle(settlements: readonly Settlement[], how?: LockManners): Promise<readonly FencedAnswer[]>;
   /** New supervisor, owner epoch + 1, if the epoch is the old one and the run has not ended. Answers the new epoch, or undefined. */
   takeOver(
     run: Fence & {
@@ -258,8 +267,11 @@ export interface RunsStore {
       readonly progress?: JsonText;
     }[],
   ): Promise<readonly RunId[]>;
-  /** Moves `check_at` of runs that a judge left alone. Guarded by the epoch; late ones change nothing. */
-  moveChecks(checks: readonly (Fence & { readonly checkAt: Instant })[]): Promise<void>;
+  /**
+   * Moves `check_at` of runs that a judge left alone. Guarded by the epoch; late ones change nothing, and rows that
+   * somebody else holds are left alone. Answers the runs whose check it moved.
+   */
+  moveChecks(checks: readonly (Fence & { readonly checkAt: Instant })[]): Promise<readonly RunId[]>;
   /**
    * Brings checks forward that were set under longer thresholds: of reserved runs, of started ones without a ceiling or timeout of their own,
    * and of those that have exited. It never moves one back: a look that comes too early does that. Answers how many it moved.

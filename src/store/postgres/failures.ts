@@ -2,11 +2,13 @@ import { isWakefulError, messageOf } from "../../domain/errors.ts";
 import { BeginAgain } from "../engine.ts";
 import { DiskFullError, StoreReadOnlyError, StoreUnavailableError } from "../errors.ts";
 
+/** Somebody held a row for longer than lock_timeout. */
+const lockNotAvailable = "55P03";
 /** A transaction that ended with one of these did nothing, and may do well when it is begun again. */
 const transient = new Set([
   "40001", // serialization_failure
   "40P01", // deadlock_detected
-  "55P03", // lock_not_available: somebody held a row for longer than lock_timeout
+  lockNotAvailable,
 ]);
 /** Two transactions made the same row at once: begun again, the second one finds it. */
 const uniqueViolation = "23505";
@@ -28,6 +30,10 @@ export function mayRunAgain(thrown: unknown): boolean {
   const cause = isWakefulError(thrown) ? thrown.cause : thrown;
   const code = codeOf(cause);
   return code !== undefined && (transient.has(code) || code === uniqueViolation);
+}
+
+export function isLocked(thrown: unknown): boolean {
+  return codeOf(isWakefulError(thrown) ? thrown.cause : thrown) === lockNotAvailable;
 }
 
 /**

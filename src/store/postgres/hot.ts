@@ -1,10 +1,10 @@
-import { CompiledQuery, Kysely, PostgresDialect } from "kysely";
+import { CompiledQuery, Kysely, PostgresDialect, sql } from "kysely";
 import type { Instant } from "../../domain/time.ts";
 import { checkClaim, type FirstChecks, firstChecks } from "../claim-rules.ts";
 import type { Database } from "../database.ts";
 import type { Engine } from "../engine.ts";
 import { checkEnqueueGroup } from "../enqueue-groups.ts";
-import { UnknownQueueError } from "../errors.ts";
+import { StoreUnavailableError, UnknownQueueError } from "../errors.ts";
 import type { HotVerbs } from "../hot.ts";
 import { OpenCalls } from "../open-calls.ts";
 import type { ClaimRequest, FencedAnswer, RunsStore, Settlement } from "../port/runs.ts";
@@ -16,7 +16,7 @@ import type { StoreHint } from "../store.ts";
 import { ClaimPhase, claimedRuns, runsOfClaim } from "./claim.ts";
 import type { PostgresEngine } from "./engine.ts";
 import { EnqueuePhase } from "./enqueue.ts";
-import { mayRunAgain, postgresFailure } from "./failures.ts";
+import { isLocked, mayRunAgain, postgresFailure } from "./failures.ts";
 import { hotConfig, Lanes, type Rows } from "./lanes.ts";
 import { StatementPool } from "./pool.ts";
 import { createRunBeats, VerbPhase } from "./run-beats.ts";
@@ -27,12 +27,14 @@ import { createWatchReads } from "./watch-reads.ts";
 /** Connections for the loops' reads and for settlements that need a look first; the lanes have two of their own. */
 const poolSize = 4;
 const triesMax = 4;
+/** How long callers that wait for nobody wait all the same: rows change hands within milliseconds on a busy server. */
+const lockedAfterMs = 20;
 /** Most runs that one transaction ends for dead sessions, whose rows are locked meanwhile. */
 const lostPageMax = 500;
 
 /** The hot verbs of the server engine. */
 export function createHot(outer: PostgresEngine, checks: FirstChecks = firstChecks): HotVerbs {
-  const engine = plannedEngine(outer);
+  const { engine, unlessLocked } = plannedEngines(outer);
   const lanes = new Lanes({ target: outer.target, hint: (hints) => outer.hint(...hints) });
   const now = (): Instant => engine.now();
   const enqueue = lanes.addPhase(new EnqueuePhase(now));
@@ -41,6 +43,8 @@ export function createHot(outer: PostgresEngine, checks: FirstChecks = firstChec
   const claim = lanes.addPhase(new ClaimPhase({ now, checks }));
   const beats = createRunBeats(engine, verb);
   const queueIds = new QueueIds(engine);
+  const patient = createRunVerbs(engine);
+  const hasty = createRunVerbs(unlessLocked);
 
   const watchReads = createWatchReads(engine);
   const calls = new OpenCalls();
@@ -54,7 +58,7 @@ export function createHot(outer: PostgresEngine, checks: FirstChecks = firstChec
     }),
     runs: calls.guard<HotVerbs["runs"]>({
       ...createRunReads(engine),
-      ...createRunVerbs(engine),
+      ...patient,
       listHeld: watchReads.listHeld,
       ...beats.runs,
       claim: async (request) => {
@@ -66,8 +70,15 @@ export function createHot(outer: PostgresEngine, checks: FirstChecks = firstChec
         if (runs.length > 0) return runs;
         return await claimedBefore(request, verb);
       },
-      settle: async (settlements) => {
+      recordExit: async (run, how) => await (how?.unlessLocked === true ? hasty : patient).recordExit(run),
+      settle: async (settlements, how) => {
         if (settlements.length === 0) return [];
+        // One by one: who meets a locked row must not undo another's end.
+        if (how?.unlessLocked === true) {
+          const answers: FencedAnswer[] = [];
+          for (const settlement of settlements) answers.push(...(await settleUnlessLocked(unlessLocked, settlement)));
+          return answers;
+        }
         const answers = await settle(settlements);
         const rest = settlements.filter((_, index) => answers[index]?.kind === "singly");
         if (rest.length === 0) return answers as readonly FencedAnswer[];
@@ -85,8 +96,11 @@ export function createHot(outer: PostgresEngine, checks: FirstChecks = firstChec
   };
 }
 
-/** The engine on connections that plan for indexes, whatever the statistics say. */
-function plannedEngine(outer: PostgresEngine): Engine {
+/**
+ * The engine on connections that plan for indexes, whatever the statistics say; and the same for callers that wait for no row that somebody
+ * else holds.
+ */
+function plannedEngines(outer: PostgresEngine): { readonly engine: Engine; readonly unlessLocked: Engine } {
   const { name } = outer.target;
   const pool = new StatementPool({ target: { ...outer.target, config: hotConfig(outer.target) }, size: poolSize });
   const kysely = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
@@ -99,6 +113,35 @@ function plannedEngine(outer: PostgresEngine): Engine {
       }
     }
   };
+  const unlessLocked: Engine["transaction"] = async (body) => {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await kysely.transaction().execute(async (tx) => {
+          await sql.raw(`set local lock_timeout = ${lockedAfterMs}`).execute(tx);
+          return await body(tx);
+        });
+      } catch (thrown) {
+        if (isLocked(thrown) || tries >= triesMax || !mayRunAgain(thrown)) throw postgresFailure(thrown, name);
+      }
+    }
+  };
+  const engine = engineOn(outer, { kysely, transaction });
+  return { engine, unlessLocked: { ...engine, transaction: unlessLocked } };
+}
+
+/** Whoever waits for no row says so of one that is in the way, in the same words wherever it was met. */
+async function settleUnlessLocked(engine: Engine, settlement: Settlement): Promise<readonly FencedAnswer[]> {
+  try {
+    return await settleRest(engine, [settlement]);
+  } catch (thrown) {
+    if (!isLocked(thrown)) throw thrown;
+    throw new StoreUnavailableError(`run ${settlement.runId} is being written by somebody else; it is looked at again soon`, {
+      cause: thrown,
+    });
+  }
+}
+
+function engineOn(outer: PostgresEngine, { kysely, transaction }: Pick<Engine, "kysely" | "transaction">): Engine {
   return {
     kysely,
     rows: async <Row>(statement: string, parameters: readonly unknown[]) =>

@@ -49,11 +49,19 @@ const beatRuns: Statement = {
     where runs.id = b.run and runs.state in ('reserved', 'started', 'exited') returning runs.id`,
 };
 
+/** A row that somebody else holds is being changed by whoever does: its run is looked at again, and nobody waits for that here. */
 const moveChecks: Statement = {
   name: "move_checks",
   text: `
-    update runs set check_at = c.at from json_to_recordset($1::json) as c (run bigint, epoch integer, at bigint)
-    where runs.id = c.run and runs.owner_epoch = c.epoch and runs.state in ('reserved', 'started', 'exited')`,
+    with c as materialized (
+      select * from json_to_recordset($1::json) as t (run bigint, epoch integer, at bigint)
+    ), free as materialized (
+      select id from runs where id = any(array(select run from c)) order by id for update skip locked
+    )
+    update runs set check_at = c.at from c
+    where runs.id = c.run and runs.id = any(array(select id from free)) and runs.owner_epoch = c.epoch
+      and runs.state in ('reserved', 'started', 'exited')
+    returning runs.id`,
 };
 
 const renewSession: Statement = {
@@ -136,9 +144,10 @@ export function createRunBeats(engine: Engine, join: Join): RunBeats {
         return [...newest.keys()].filter((runId) => !alive.has(runId));
       },
       moveChecks: async (checks) => {
-        if (checks.length === 0) return;
+        if (checks.length === 0) return [];
         const values = [JSON.stringify(checks.map(({ runId, ownerEpoch, checkAt }) => ({ run: runId, epoch: ownerEpoch, at: checkAt })))];
-        await join({ statements: [{ statement: moveChecks, values }], answer: () => undefined });
+        const answer = (rows: readonly Rows[]): readonly RunId[] => (rows[0] ?? []).map((row) => row[0] as RunId);
+        return (await join({ statements: [{ statement: moveChecks, values }], answer })) as readonly RunId[];
       },
     },
     workers: {

@@ -89,9 +89,7 @@ export function createHot(engine: SqliteEngine, checks: FirstChecks = firstCheck
         return answers.map((answer) => (answer.kind === "with_item" ? (rest.next().value as FencedAnswer) : answer));
       },
       beat: async (runs) => (runs.length === 0 ? [] : await verb(() => beats.beat(runs))),
-      moveChecks: async (checks) => {
-        if (checks.length > 0) await verb(() => beats.moveChecks(checks));
-      },
+      moveChecks: async (checks) => (checks.length === 0 ? [] : await verb(() => beats.moveChecks(checks))),
       settleLostPage: async (page) => {
         const limit = Math.min(page.limit, lostPageMax);
         return await verb((at, hints) => {

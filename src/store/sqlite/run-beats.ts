@@ -84,9 +84,11 @@ export class SqliteRunBeats {
     return beats.filter(({ runId, at, progress }) => statement.run(at, progress ?? null, runId).changes === 0).map(({ runId }) => runId);
   }
 
-  moveChecks(checks: Parameters<RunsStore["moveChecks"]>[0]): void {
+  moveChecks(checks: Parameters<RunsStore["moveChecks"]>[0]): readonly RunId[] {
     const statement = this.#connection.prepare(moveCheck);
-    for (const { runId, ownerEpoch, checkAt } of checks) statement.run(checkAt, runId, ownerEpoch);
+    return checks
+      .filter(({ runId, ownerEpoch, checkAt }) => statement.run(checkAt, runId, ownerEpoch).changes > 0)
+      .map(({ runId }) => runId);
   }
 
   renew(renewal: Parameters<WorkersStore["renew"]>[0], now: Instant): Awaited<ReturnType<WorkersStore["renew"]>> {
