@@ -107,7 +107,7 @@ test("a store or a disk that does not answer while a gate is read is within the 
   const { get } = world.seen.items;
   world.seen.items.get = async () => await new Promise<never>(() => undefined);
   const stuck = await Promise.all(Array.from({ length: 2 }, () => finalise(world, run)));
-  expect(stuck).toMatchObject(Array(2).fill({ kind: "wait", why: "no answer within 20 ms" }));
+  expect(stuck).toMatchObject(["no answer within 20 ms", "no answer within 20 ms"].map((why) => ({ kind: "wait", why })));
   world.seen.items.get = get;
 });
 

@@ -76,9 +76,9 @@ describeStores((open) => {
     await store.jobs.enqueue({ queue: "t", jobs: [{}, {}] });
     expect(await claim(store, { workerId, queues: ["t"] })).toHaveLength(2);
     const first = await store.runs.settleLostPage(page([workerId], 1));
-    expect(first).toEqual({ settled: 1, more: true, event: { index: 1, total: 2 } });
+    expect(first).toMatchObject({ settled: 1, more: true, event: { index: 1, total: 2 } });
     const second = await store.runs.settleLostPage(page([workerId], 1, first.event));
-    expect(second).toEqual({ settled: 1, more: false, event: { index: 2, total: 2 } });
+    expect(second).toMatchObject({ settled: 1, more: false, event: { index: 2, total: 2 } });
   });
 
   test("a large event is settled a page at a time and its jobs come back over the spread, a small one at once", async () => {
@@ -88,12 +88,21 @@ describeStores((open) => {
     expect(await claim(store, { workerId, max: 230 })).toHaveLength(230);
     const from = store.now();
     const first = await store.runs.settleLostPage(page([workerId], 100));
-    expect(first).toEqual({ settled: 100, more: true, event: { index: 100, total: 230 } });
+    expect(first).toMatchObject({ settled: 100, more: true, event: { index: 100, total: 230 } });
     expect(await store.upkeep.listJobs({ states: ["queued"], limit: 500 }), "the first hundred come back at once").toHaveLength(100);
+    expect(first.ended, "and each is told of").toHaveLength(100);
+    expect(first.ended[0]).toMatchObject({
+      queue: "t",
+      workerId,
+      agent: null,
+      outcome: "never_started",
+      jobState: "queued",
+      reason: "dead_pid",
+    });
     const second = await store.runs.settleLostPage(page([workerId], 100, first.event));
-    expect(second).toEqual({ settled: 100, more: true, event: { index: 200, total: 230 } });
+    expect(second).toMatchObject({ settled: 100, more: true, event: { index: 200, total: 230 } });
     const third = await store.runs.settleLostPage(page([workerId], 100, second.event));
-    expect(third).toEqual({ settled: 30, more: false, event: { index: 230, total: 230 } });
+    expect(third).toMatchObject({ settled: 30, more: false, event: { index: 230, total: 230 } });
     const later = (await store.upkeep.listJobs({ states: ["scheduled"], limit: 500 })).map((job) => job.runAt - from);
     expect(new Set(later).size, "each at a time of its own").toBe(130);
     expect(Math.min(...later)).toBe(Math.round(10_000 / 130));
