@@ -36,12 +36,14 @@ async function heldInPrep(declared: readonly PipelineDefinition[]) {
   }).submit({ pipeline: "comics", key: "book", actor: "test" });
   const [job] = await store.upkeep.listJobs({ limit: 1 });
   if (job === undefined) throw new Error("no job");
-  expect(await store.jobs.hold(job.id, { actor: "reconciler", reason: "stage_undeclared", message: "gone" })).toMatchObject({ kind: "held" });
+  expect(await store.jobs.hold(job.id, { actor: "reconciler", reason: "stage_undeclared", message: "gone" })).toMatchObject({
+    kind: "held",
+  });
   const unhold = async (force = false) => await daemon.request("POST", `/v1/jobs/${job.id}/unhold`, { body: { force } });
   return { daemon, store, unhold, job: async () => await store.jobs.get(job.id) };
 }
 
-const pausedWorkers = await PausedWorkers.open({ setting: async () => undefined, putSetting: async () => undefined } as never);
+const pausedWorkers = await PausedWorkers.open({ setting: async () => undefined, putSetting: async () => undefined });
 
 test("a held job of a stage that is not declared is not unheld: the error names the stage to declare first, and nothing is granted", async () => {
   const { unhold, job } = await heldInPrep([withoutPrep]);

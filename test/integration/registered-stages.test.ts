@@ -35,10 +35,10 @@ const registered = shipped.flatMap((definition) =>
 
 /** The pipeline as it is, but with this heartbeat timeout for every stage that asks for heartbeats, and without another limit that would come first. */
 function withTimeout(definition: PipelineDefinition, timeoutSeconds: number): PipelineDefinition {
-  const stages = Object.entries(definition.stages).map(([name, { timeoutMs: _, maxRunningMs: __, heartbeat, ...stage }]) => [
-    name,
-    heartbeat === undefined ? stage : { ...stage, heartbeat: { ...heartbeat, timeoutMs: seconds(timeoutSeconds) } },
-  ]);
+  const stages = Object.entries(definition.stages).map(([name, stage]) => {
+    const { timeoutMs: _, maxRunningMs: __, heartbeat, ...rest } = stage;
+    return [name, heartbeat === undefined ? rest : { ...rest, heartbeat: { ...heartbeat, timeoutMs: seconds(timeoutSeconds) } }];
+  });
   return deepFreeze({ ...definition, stages: Object.fromEntries(stages) as PipelineDefinition["stages"] });
 }
 
