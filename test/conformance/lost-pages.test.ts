@@ -95,7 +95,7 @@ describeStores((open) => {
       queue: "t",
       workerId,
       agent: null,
-      outcome: "never_started",
+      outcome: "lost",
       jobState: "queued",
       reason: "dead_pid",
     });
