@@ -90,11 +90,10 @@ test("when its disk answers again everything is read as before", async () => {
 
 test("a reading that takes a moment to end by the signal is not taken for one that never will", async () => {
   const { read } = turns(1);
-  const slow = read(command, async (signal) => {
-    await new Promise((resolve) => signal.addEventListener("abort", resolve));
-    await new Promise((resolve) => setTimeout(resolve, 500));
-    return green;
-  });
+  const slow = read(
+    command,
+    async (signal) => await new Promise((resolve) => signal.addEventListener("abort", () => setTimeout(() => resolve(green), 500))),
+  );
   const next = read(command, async () => green);
   await pass(31_000);
   expect(await slow).toMatchObject({ kind: "unreadable" });

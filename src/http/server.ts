@@ -57,7 +57,9 @@ export async function startServer({
     correlationPrefix,
     ...(eventsKept === undefined ? {} : { eventsKept }),
   });
-  const local = createServer({ requestTimeout: app.server.requestTimeout, requireHostHeader: false }, (request, response) => app.routing(request, response));
+  const local = createServer({ requestTimeout: app.server.requestTimeout, requireHostHeader: false }, (request, response) =>
+    app.routing(request, response),
+  );
   // What could not be read as a request is answered alike on both.
   for (const event of ["clientError", "connect", "checkExpectation"])
     local.on(event, (...seen: unknown[]) => app.server.emit(event, ...seen));

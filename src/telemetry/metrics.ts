@@ -86,16 +86,18 @@ function ofTheProcess(registry: Registry): void {
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: loopSampleMs });
   for (const name of sampledLag) registry.removeSingleMetric(name);
   let before = performance.eventLoopUtilization();
-  new Gauge({
-    name: "wakeful_event_loop_busy_ratio",
-    help: "How much of the time since the last look the event loop was busy, 0 to 1. Near 1 the process is late with everything.",
-    registers: [registry],
-    collect() {
-      const now = performance.eventLoopUtilization();
-      this.set(performance.eventLoopUtilization(now, before).utilization);
-      before = now;
-    },
-  });
+  registry.registerMetric(
+    new Gauge({
+      name: "wakeful_event_loop_busy_ratio",
+      help: "How much of the time since the last look the event loop was busy, 0 to 1. Near 1 the process is late with everything.",
+      registers: [],
+      collect() {
+        const now = performance.eventLoopUtilization();
+        this.set(performance.eventLoopUtilization(now, before).utilization);
+        before = now;
+      },
+    }),
+  );
 }
 
 function eventCounters(registry: Registry): (event: EmittedEvent) => void {

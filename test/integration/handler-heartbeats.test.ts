@@ -1,10 +1,10 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { ItemRow } from "../../src/store/port/items.ts";
 import { PipelineRegistry } from "../../src/pipelines/registry.ts";
 import { definePipeline, handler } from "../../src/pipelines/typescript.ts";
 import { api } from "../../src/protocol/api/index.ts";
+import type { ItemRow } from "../../src/store/port/items.ts";
 import { startTestDaemon, submit, untilItem } from "../support/daemon.ts";
 import { bundleHandlerHost, type HostBench, hostBench } from "../support/handler-host.ts";
 import { tempDir } from "../support/temp-dir.ts";

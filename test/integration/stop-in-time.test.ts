@@ -33,7 +33,8 @@ test("a call to the file system that never returns does not keep a stopped daemo
   let said = "";
   child.stderr.on("data", (chunk: Buffer) => (said += chunk.toString()));
   await until(() => said.includes("listens on"), { timeoutMs: 20_000, what: "the daemon to be up" });
-  const ended = once(child, "exit");
+  // Not its exit, which may come before the last of what it said.
+  const ended = once(child, "close");
   child.kill("SIGTERM");
   const limit = new Promise((resolve) => setTimeout(() => resolve("still there after 10 s"), 10_000).unref());
   expect(await Promise.race([ended, limit])).toEqual([null, "SIGTERM"]);

@@ -31,7 +31,7 @@ test("doctor --reset-clock brings the store back to the clock and says how many 
   const reset = await resetIn(cwd);
   expect([reset.code, reset.out]).toEqual([
     0,
-    expect.stringMatching(/^3 rows of .*wakeful\.db were ahead of 2026-01-01T00:00:00.000Z .*jobs 2/),
+    expect.stringMatching(/^4 rows of .*wakeful\.db were ahead of 2026-01-01T00:00:00.000Z .*jobs 2/),
   ]);
   const store = await openStore({ url: path, clock: { now: () => wall } });
   onTestFinished(() => store.close());
@@ -40,7 +40,7 @@ test("doctor --reset-clock brings the store back to the clock and says how many 
 
 test("once is enough, and programs get numbers", async () => {
   const { cwd } = await aheadProject();
-  expect(JSON.parse((await resetIn(cwd, "--json")).out)).toMatchObject({ to: wall, rows: 3, tables: { jobs: 2 } });
+  expect(JSON.parse((await resetIn(cwd, "--json")).out)).toMatchObject({ to: wall, rows: 4, tables: { jobs: 2 } });
   expect(JSON.parse((await resetIn(cwd, "--json")).out)).toEqual({ to: wall, rows: 0, tables: {} });
 });
 

@@ -82,10 +82,12 @@ export const checkStore = endpoint({
     sizeBytes: z.number(),
     outboxWaiting: z.int(),
     outboxDead: z.array(z.object({ id: z.int(), kind: z.string(), key: z.string(), error: z.string().nullable() })),
-    unstoppable: z.array(z.object({ jobId: rowId, attempt: z.int(), attemptOf: rowId, stopBy: instant, remains: z.string().nullable() })).meta({
-      description:
-        "Jobs that wait for the end of an attempt, their own or that of the job before (attemptOf), which should be stopped by now and is not proved to be; at most 100. remains: what this daemon's stopper found left of it at its last try, for people; null before the first.",
-    }),
+    unstoppable: z
+      .array(z.object({ jobId: rowId, attempt: z.int(), attemptOf: rowId, stopBy: instant, remains: z.string().nullable() }))
+      .meta({
+        description:
+          "Jobs that wait for the end of an attempt, their own or that of the job before (attemptOf), which should be stopped by now and is not proved to be; at most 100. remains: what this daemon's stopper found left of it at its last try, for people; null before the first.",
+      }),
   }),
 });
 export type StoreCheckWire = z.output<typeof checkStore.answer>;
