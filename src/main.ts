@@ -1,13 +1,16 @@
 import { basename } from "node:path";
 import { LiveSettings } from "./config/live-settings.ts";
 import { withoutPassword } from "./config/postgres-url.ts";
+import { openCommandSession } from "./daemon/command-session.ts";
+import { createDaemonMetrics } from "./daemon/daemon-metrics.ts";
+import { openEventLog } from "./daemon/event-log.ts";
 import { createHandlers, startHandlers, stopLeftover } from "./daemon/handlers.ts";
 import { readAtEachBeat } from "./daemon/pause-reader.ts";
+import { preparePlace } from "./daemon/place.ts";
 import { recordStart } from "./daemon/record-start.ts";
 import { type StopMode, type StopReport, stopDaemon } from "./daemon/stop-daemon.ts";
-import { messageOf } from "./domain/errors.ts";
 import type { RunId } from "./domain/ids.ts";
-import { asInstant, seconds } from "./domain/time.ts";
+import { asInstant, type DurationMs, seconds } from "./domain/time.ts";
 import { version } from "./domain/version.ts";
 import { type RunningServer, startServer } from "./http/server.ts";
 import { openTokens } from "./http/tokens.ts";
@@ -20,30 +23,19 @@ import { type Configuration, limitsOf as configLimits } from "./pipelines/load.t
 import { daemonWorkers, PausedWorkers } from "./pipelines/paused-workers.ts";
 import { PipelineRegistry } from "./pipelines/registry.ts";
 import { liveFindings } from "./pipelines/stage-relations.ts";
-import { readHostIdentity } from "./processes/host-identity.ts";
-import { createProcessProbe, type ProcessIdentity } from "./processes/identity.ts";
-import { instanceOf } from "./processes/instance.ts";
-import { ownIdentity } from "./processes/own-identity.ts";
-import { systemProcessTable } from "./processes/process-table.ts";
-import { findWrapperTools } from "./processes/wrapper-tools.ts";
+import type { ProcessIdentity } from "./processes/identity.ts";
 import { type HostClock, systemClock } from "./runtime/clock.ts";
-import { newClientId, newHostId, random, randomBytes } from "./runtime/entropy.ts";
+import { newClientId, random, randomBytes } from "./runtime/entropy.ts";
 import { createStoreClock } from "./runtime/store-clock.ts";
 import { within } from "./runtime/time-limit.ts";
 import { createFirstChecks } from "./store/claim-rules.ts";
 import { openStore } from "./store/open-store.ts";
-import { EventBus } from "./telemetry/event-bus.ts";
-import { logSubscriber } from "./telemetry/log-subscriber.ts";
-import { createMetrics } from "./telemetry/metrics.ts";
 import { type AdoptionReport, adoptOrRequeue } from "./worker/adoption.ts";
-import { closeDirectory } from "./worker/close-directory.ts";
 import type { CommandRunDeps } from "./worker/command-run-deps.ts";
 import { CommandWorker } from "./worker/command-worker.ts";
-import { prepareDataDirectory } from "./worker/data-directory.ts";
 import { Finaliser } from "./worker/finaliser.ts";
-import { dataPaths } from "./worker/run-paths.ts";
 import { RunSessions } from "./worker/run-sessions.ts";
-import { Session } from "./worker/session.ts";
+import type { Session } from "./worker/session.ts";
 
 export type { StopMode } from "./daemon/stop-daemon.ts";
 
@@ -91,15 +83,7 @@ async function start(
   undo: (() => unknown)[],
 ): Promise<Daemon> {
   const { config, pipelines } = configuration;
-  const paths = dataPaths(config.dataDir);
-  await prepareDataDirectory(paths);
-  const openDirectory = await closeDirectory({ dataDir: config.dataDir, store: config.store, uid: process.getuid?.() });
-  const host = await readHostIdentity({ stateDir: config.dataDir, randomId: newHostId });
-  const instance = instanceOf(config.dataDir);
-  const table = systemProcessTable();
-  const probe = createProcessProbe({ host, table });
-  const self = ownIdentity(host, table);
-  const tools = await findWrapperTools({ path: environment.PATH ?? "/usr/local/bin:/usr/bin:/bin" });
+  const { paths, openDirectory, host, instance, table, probe, self, tools } = await preparePlace({ config, environment });
 
   const storeClock = createStoreClock({ host: clock });
   const live = new LiveSettings(config, { check: ({ reaper }) => liveFindings(pipelines, configLimits({ ...config, reaper })) });
@@ -108,21 +92,13 @@ async function start(
   undo.push(() => store.close());
   // Before this start writes anything: how long nobody was listening.
   const lastAliveAt = await store.upkeep.newestInstant();
-  const bus = new EventBus(
-    () => store.now(),
-    (thrown) => process.stderr.write(`a subscriber of events failed: ${messageOf(thrown)}\n`),
-  );
+  const bus = openEventLog({ store, log: config.log, writeLog, openDirectory });
   const { emit } = bus;
   const alert = alertsThrough({ outbox: store.outbox, emit });
-  bus.subscribe(logSubscriber({ level: config.log.level, json: config.log.json, ...(writeLog === undefined ? {} : { write: writeLog }) }));
-  if (openDirectory !== undefined) {
-    const { path, mode, left } = openDirectory;
-    if (left === null) emit("data_dir.closed", { path, mode });
-    else emit("data_dir.open", { path, mode, reason: left });
-  }
   const registry = new PipelineRegistry(pipelines);
   const startSeq = await recordStart({ store, dataDir: config.dataDir, host, registry, aheadMs: storeClock.aheadOfWallMs(), emit });
 
+  const finalizeGraceMs = (): DurationMs => live.read().reaper.finalizeGraceMs;
   const stopWithinMs = (): number => config.stop.stopGraceMs + config.stop.killGraceMs + 10_000;
   const tokens = await openTokens({ dataDir: config.dataDir, randomBytes });
   const settling = { registry, random };
@@ -152,7 +128,7 @@ async function start(
     wallNow: () => clock.wall(),
     emit,
     firstCheckAt: (startedAt, limits) => checks.firstCheckAt(asInstant(startedAt), limits),
-    finalizeGraceMs: () => live.read().reaper.finalizeGraceMs,
+    finalizeGraceMs,
     stopWithinMs,
     stopGraceMs: () => config.stop.stopGraceMs,
     killGraceMs: () => config.stop.killGraceMs,
@@ -209,7 +185,7 @@ async function start(
     host,
     table,
     settling,
-    checks: { ...checks, finalizeGraceMs: () => live.read().reaper.finalizeGraceMs },
+    checks: { ...checks, finalizeGraceMs },
     mayClaim: () => mayClaim(handlersName),
     onRenewed: (renewal) => repairs.renewals.heard(renewal),
     onDeath: () => {
@@ -237,21 +213,11 @@ async function start(
     newId: newClientId,
     renewMs: config.worker.renewMs,
     diskLow: () => repairs.disk.low,
-    finalizeGraceMs: () => live.read().reaper.finalizeGraceMs,
+    finalizeGraceMs,
     onRenewed: (renewal) => repairs.renewals.heard(renewal),
     emit,
   });
-  const metrics = createMetrics({
-    events: bus,
-    version,
-    sources: {
-      queues: () => store.upkeep.counts(),
-      slots: () => store.upkeep.slots(),
-      outboxDepth: () => store.outbox.depth(),
-      storeBytes: () => store.upkeep.sizeBytes(),
-      loops: () => repairs.loops.snapshots(),
-    },
-  });
+  const metrics = createDaemonMetrics({ events: bus, store, repairs });
   undo.push(() => metrics.close());
   let ready = false;
   const server: RunningServer = await startServer({
@@ -283,25 +249,8 @@ async function start(
   });
   undo.push(() => server.close());
 
-  const session: Session = await Session.open({
-    workers: store.workers,
-    name: commandsName,
-    kind: "command",
-    process: self,
-    concurrency: worker.concurrency,
-    queues: worker.queues,
-    renewMs: config.worker.renewMs,
-    renewTimeoutMs: config.worker.renewTimeoutMs,
-    held: () => worker.held(),
-    claimSeqReceived: () => worker.claimSeqReceived,
-    loopLagMs: () => repairs.loopLagMs(),
-    onLost: (runId) => worker.lose(runId),
-    onNewSession: (workerId) => worker.changeSession(workerId),
-    onRenewed: (renewal) => repairs.renewals.heard(renewal),
-    emit,
-  });
+  const session: Session = await openCommandSession({ name: commandsName, process: self, store, config, worker, repairs, emit });
   undo.push(() => session.close());
-  worker.useSession(session.workerId);
 
   const adoption = await adoptOrRequeue({
     store,

@@ -1,0 +1,25 @@
+import { version } from "../domain/version.ts";
+import type { Repairs } from "../loops/repairs.ts";
+import type { Store } from "../store/store.ts";
+import type { EventBus } from "../telemetry/event-bus.ts";
+import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
+
+export interface DaemonMetricsOptions {
+  readonly events: EventBus;
+  readonly store: Pick<Store, "upkeep" | "outbox">;
+  readonly repairs: Pick<Repairs, "loops">;
+}
+
+/** The metrics of a daemon: what its events count, and what its store and loops say when they are asked. */
+export const createDaemonMetrics = ({ events, store: { upkeep, outbox }, repairs }: DaemonMetricsOptions): Metrics =>
+  createMetrics({
+    events,
+    version,
+    sources: {
+      queues: () => upkeep.counts(),
+      slots: () => upkeep.slots(),
+      outboxDepth: () => outbox.depth(),
+      storeBytes: () => upkeep.sizeBytes(),
+      loops: () => repairs.loops.snapshots(),
+    },
+  });
