@@ -1,5 +1,6 @@
 import { messageOf } from "../domain/errors.ts";
 import type { HostId, RunId } from "../domain/ids.ts";
+import { addMs, type DurationMs } from "../domain/time.ts";
 import { emptyRunMemory, forgetEnded, judgeRun, type RunMemory } from "../liveness/run-policy.ts";
 import { checkAgainAt, explain, type RunVerdict } from "../liveness/verdict.ts";
 import type { RaiseAlert } from "../notify/raise-alert.ts";
@@ -38,6 +39,12 @@ export interface JobReaperDeps {
   /** Carries on with a living run whose supervisor is proved dead; false when it cannot, or somebody else was first. */
   readonly adopt: (run: LiveRun, why: string) => Promise<boolean>;
 }
+
+/**
+ * How soon a run is looked at again whose gate is being read: the answer comes by itself, and the look is for an answer that was lost. Without
+ * it a page of such runs would hide everything else that is due.
+ */
+const finalisingRecheckMs: DurationMs = 5_000;
 
 /** Verdicts that one event, such as the loss of a host, may bring to many runs at once. */
 const lostTogether: ReadonlySet<RunVerdict["kind"]> = new Set(["dead", "never_started", "stop_then_dead"]);
@@ -105,7 +112,10 @@ export class JobReaper implements Loop {
     const tick = new ReaperTick();
     for (const run of runs) {
       if (context.signal.aborted) break;
-      if (this.#endings.isFinalising(run.id)) continue;
+      if (this.#endings.isFinalising(run.id)) {
+        tick.checks.push({ runId: run.id, ownerEpoch: run.ownerEpoch, checkAt: addMs(context.now, finalisingRecheckMs) });
+        continue;
+      }
       tick.seen++;
       try {
         await this.#judge(await observer.observe(run, conflicts, probe), tick, context);
@@ -116,9 +126,11 @@ export class JobReaper implements Loop {
       }
     }
     await this.#endings.endLost(tick, { goesOn: more }, context);
-    if (!context.dryRun) await store.runs.moveChecks(tick.checks);
+    const moved = context.dryRun ? [] : await store.runs.moveChecks(tick.checks);
     const recheckInMs = tick.recheckAt === undefined ? undefined : Math.max(1, tick.recheckAt - context.now);
-    const nextInMs = more ? 0 : recheckInMs;
+    // A page of nothing but failures, as on a full disk, would only be read again.
+    const asTheyWere = tick.failed + tick.checks.length - moved.length;
+    const nextInMs = more && asTheyWere < runs.length ? 0 : recheckInMs;
     return {
       seen: tick.seen,
       settled: tick.settled,
