@@ -245,7 +245,8 @@ export function createReconcilerLoop(deps: ReconcilerDeps): Loop {
         lost: report.lost + waiting.lost,
         failed: report.failed + waiting.failed,
         ...(context.dryRun ? { would: [...would, ...waiting.would] } : {}),
-        ...(more || (waiting.more && !context.dryRun) ? { nextInMs: 0 } : {}),
+        // Where none could be held, as on a full disk, the same ones would only be read again.
+        ...(more || (waiting.more && waiting.held > 0) ? { nextInMs: 0 } : {}),
       };
     },
   };

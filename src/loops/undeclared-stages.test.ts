@@ -220,6 +220,17 @@ test("more than one tick may look at are held over the next ones, without waitin
   expect(last.nextInMs).toBeUndefined();
 });
 
+test("where none can be held, the next look comes in its time", async () => {
+  const world = await loopWorld();
+  for (let index = 0; index < 3; index++) await addItem(world, `book-${index}`);
+  const loop = await restartedWith(world, [withoutPrep], { pageSize: 1, itemsMax: 2 });
+  const fails = vi.spyOn(world.store.jobs, "hold").mockRejectedValue(new Error("the disk is full"));
+  const report = await world.tick(loop);
+  expect(report).toMatchObject({ settled: 0, failed: 2 });
+  expect(report.nextInMs).toBeUndefined();
+  fails.mockRestore();
+});
+
 test("declared again and unheld, it is claimed as before", async () => {
   const world = await loopWorld();
   const item = await addItem(world);
