@@ -224,3 +224,27 @@ test("a dry run names who would be buried and buries nobody", async () => {
   expect(report.would).toEqual([`worker ${workerId}: dead pid 60`]);
   expect(await world.store.workers.listAlive()).toHaveLength(1);
 });
+
+test("a stop is not kept waiting by what is left to give back, which the next look finds", async () => {
+  const world = await RepairWorld.open([chain("h", ["work"], { stage: { run: { kind: "handler", name: "work" } } })]);
+  const workerId = await world.worker({ pid: 60, kind: "handler" });
+  for (let key = 0; key < 3; key++) await world.addItem("h", `k${key}`);
+  await world.store.runs.claim({
+    claimId: "all",
+    workerId,
+    claimSeq: 1,
+    queues: [{ name: "h/work", limits: {} }],
+    max: 3,
+    startNow: 3,
+  });
+  world.probe.set(60, "dead");
+  const stopping = new AbortController();
+  const { settle } = world.seen.runs;
+  world.seen.runs.settle = async (...given) => {
+    stopping.abort();
+    return await settle(...given);
+  };
+  const context = { now: world.now, signal: stopping.signal, dryRun: false, emit: () => undefined };
+  expect(await world.loops.workers.tick(context)).toMatchObject({ settled: 2, failed: 0 });
+  expect(await world.tickWorkers()).toMatchObject({ settled: 2 });
+});

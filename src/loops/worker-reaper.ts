@@ -231,6 +231,8 @@ export class WorkerReaper implements Loop {
     let failed = 0;
     for (let from = 0; from < lost.length; from += pageSize) {
       for (const run of await this.#deps.store.runs.listLive(lost.slice(from, from + pageSize))) {
+        // What is left is found by the next tick, of whichever daemon: it starts from the store.
+        if (context.signal.aborted) return { settled, failed };
         try {
           if (await this.#settleLost(run, { index: index++, total }, context)) settled++;
         } catch (thrown) {
