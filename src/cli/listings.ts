@@ -1,11 +1,12 @@
 import { spanText } from "../http/why/spans.ts";
 import { api } from "../protocol/api/index.ts";
 import type { Client } from "../protocol/client.ts";
+import type { Endpoint } from "../protocol/endpoint.ts";
 import { statePainter, tableText } from "./table.ts";
 
 export interface ListingRequest {
   readonly client: Client;
-  /** What was asked for: `state`, `pipeline`, `queue`, `limit`. A list that knows none of it refuses. */
+  /** What was asked for, of what the list's endpoint takes. */
   readonly query: Readonly<Record<string, string>>;
   /** How an instant is told; null for none. */
   readonly when: (at: number | null) => string | null;
@@ -153,5 +154,15 @@ const duplicates: List = async ({ client, query, when }) => {
   return { answer, text };
 };
 
-/** What `wakeful ls` can list, by name. */
-export const listings: Readonly<Record<string, List>> = { items, jobs, runs, workers, leases, loops, slots, pipelines, duplicates };
+/** What `wakeful ls` can list, by name, and the endpoint that says what may be asked of it. */
+export const listings: Readonly<Record<string, { readonly endpoint: Endpoint; readonly list: List }>> = {
+  items: { endpoint: api.listItems, list: items },
+  jobs: { endpoint: api.listJobs, list: jobs },
+  runs: { endpoint: api.listRuns, list: runs },
+  workers: { endpoint: api.listWorkers, list: workers },
+  leases: { endpoint: api.listLeases, list: leases },
+  loops: { endpoint: api.listLoops, list: loops },
+  slots: { endpoint: api.listSlots, list: slots },
+  pipelines: { endpoint: api.listPipelines, list: pipelines },
+  duplicates: { endpoint: api.listDuplicates, list: duplicates },
+};

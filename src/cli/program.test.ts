@@ -21,6 +21,7 @@ test.each([
   [["show"], /missing required argument 'what'/],
   [["show", "1", "2"], /too many arguments/],
   [["config"], /config/],
+  [["--config", "other.yaml", "ls"], /unknown option '--config'[\s\S]*options stand behind the command, as in wakeful ls --json/],
 ])("a call that cannot be understood exits with 2: %j", async (argv, text) => {
   const { code, out, err } = await cli(argv);
   expect(code).toBe(2);
@@ -47,8 +48,22 @@ test("the exit code is that of the error's code, and --json prints the error as 
     { error: { code: "not_found", details: { jobId: 9 }, correlationId: expect.stringMatching(/^test-/) } },
   ]);
   expect((await cli(["show", "what?"], { daemon })).code).toBe(2);
-  expect((await cli(["ls", "jobs", "--limit", "-3"], { daemon })).code).toBe(2);
-  expect((await cli(["ls", "jobs", "--state", "nonsense"], { daemon })).code).toBe(2);
+});
+
+test.each([
+  [["jobs", "--limit", "-3"], "--limit -3 must be"],
+  [["jobs", "-n", "0"], "--limit 0 must be 1 to 500"],
+  [["jobs", "--state", "queued,nonsense"], "--state queued,nonsense must be one of scheduled, queued, running,"],
+  [["runs", "--queue", "comics/prep"], "`wakeful ls runs` has no --queue; it takes --limit"],
+  [["jobs", "--pipeline", "comics"], "`wakeful ls jobs` has no --pipeline; it takes --state, --queue, --limit"],
+  [["loops", "--state", "live"], "`wakeful ls loops` has no --state."],
+])("what a list cannot be asked, ls %j, is refused in words of the command line", async (argv, text) => {
+  expect(await cli(["ls", ...argv], { daemon: await apiDaemon() })).toEqual({ code: 2, out: "", err: expect.stringContaining(text) });
+});
+
+test("what can be paused is said to whoever names something else", async () => {
+  const { code, err } = await cli(["pause", "comics"], { daemon: await apiDaemon() });
+  expect([code, err]).toEqual([2, expect.stringContaining("pipeline:NAME, queue:NAME, worker:3, or item:4")]);
 });
 
 test("an item's way from submit to cancel, by its key and by its number", async () => {

@@ -66,9 +66,11 @@ function buildProgram(
       await call(spec, command.args, command.opts());
     });
   }
+  // Only for the program itself: its commands have taken over the shorter text.
+  program.showHelpAfterError("(see --help; options stand behind the command, as in wakeful ls --json)");
   program.addHelpText(
     "after",
-    "\nExit codes: 0 done, 1 failed, 2 wrong call or configuration, 3 the doctor found problems, 4 not found,\n5 conflict, 6 not allowed, 7 unavailable, 8 store unusable. See docs/cli.md.",
+    "\nOptions of a command stand behind it; `wakeful COMMAND --help` lists them.\nExit codes: 0 done, 1 failed, 2 wrong call or configuration, 3 the doctor found problems, 4 not found,\n5 conflict, 6 not allowed, 7 unavailable, 8 store unusable. See docs/cli.md.",
   );
   return program;
 }

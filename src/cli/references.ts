@@ -44,17 +44,20 @@ export async function itemOf(client: Client, text: string): Promise<number> {
   return job.itemId;
 }
 
+const pausable = "pipeline:NAME, queue:NAME, worker:3, or item:4";
+
 /** What `pause` and `resume` take. */
 export async function pauseTarget(
   client: Client,
   { what, all }: { readonly what: string | undefined; readonly all: boolean },
 ): Promise<PauseTarget> {
-  if (all === (what !== undefined))
-    throw new WakefulError("bad_request", "Name one thing (pipeline:NAME, queue:NAME, worker:3, item:4), or --all.");
+  if (all === (what !== undefined)) throw new WakefulError("bad_request", `Name one thing (${pausable}), or --all.`);
   if (what === undefined) return { kind: "all" };
   const named = /^(pipeline|queue):(.+)$/.exec(what);
   if (named !== null) return { kind: named[1] as "pipeline" | "queue", name: named[2] ?? "" };
   const worker = /^worker:([1-9][0-9]{0,14})$/.exec(what);
   if (worker !== null) return { kind: "worker", id: Number(worker[1]) };
+  if (!/[:/]|^[0-9]+$/.test(what))
+    throw new WakefulError("bad_request", `"${what}" names nothing that can be paused: write ${pausable}, or --all.`);
   return { kind: "item", id: await itemOf(client, what) };
 }

@@ -28,7 +28,7 @@ function findingsOfIssue(issue: z.core.$ZodIssue, schema: z.ZodType, raw: unknow
         return {
           path: [...path, key],
           atKey: true,
-          value: valueAt(raw, [...path, key]),
+          value: key,
           rule: `is not a key that is known here (${known.join(", ")})`,
           ...(hint === undefined ? {} : { hint }),
         };

@@ -51,7 +51,11 @@ function checkToken(request: FastifyRequest, { rules, access }: { readonly rules
   if (token === undefined) throw new WakefulError("unauthorized", 'This call needs a token: send "authorization: Bearer <token>".');
   if (rules.tokens.isAdmin(token)) return;
   const runId = rules.tokens.runOf(token);
-  if (runId === undefined) throw new WakefulError("unauthorized", "The token is not one of this daemon's.");
+  if (runId === undefined)
+    throw new WakefulError(
+      "unauthorized",
+      "The token is not one of this daemon's: its own is in tokens/admin of its data directory, for WAKEFUL_TOKEN.",
+    );
   const params = request.params as Readonly<Record<string, string | undefined>>;
   if (access !== "run" || params["id"] !== String(runId)) {
     throw new WakefulError("forbidden", "A run's token is good for that run's own signs of life only.");

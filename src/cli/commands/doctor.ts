@@ -26,7 +26,9 @@ export async function run(context: CommandContext, { options }: CommandCall): Pr
   findings.push(
     ...mistakes.map((mistake) => problem("configuration", describeMistake(mistake), "Correct it; `wakeful config check` checks again.")),
   );
-  findings.push(...warnings.map((mistake) => warning("configuration", describeMistake(mistake), "See docs/configuration.md.")));
+  findings.push(
+    ...warnings.map((mistake) => warning("configuration", describeMistake(mistake), "See docs/configuration.md and docs/pipelines.md.")),
+  );
   if (configuration !== undefined) {
     const { config } = configuration;
     if (mistakes.length + warnings.length === 0) findings.push(ok("configuration", config.file ?? "no file, defaults only"));

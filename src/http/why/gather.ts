@@ -1,6 +1,7 @@
 import { WakefulError } from "../../domain/errors.ts";
 import type { ItemId, JobId, RunId, WorkerId } from "../../domain/ids.ts";
 import { remainsOf } from "../../loops/stopper-remains.ts";
+import { stageNamedBy } from "../../pipelines/registry.ts";
 import type { JobRow } from "../../store/port/jobs.ts";
 import type { ActionRow } from "../../store/port/records.ts";
 import type { LiveRun, RunRow } from "../../store/port/runs.ts";
@@ -89,9 +90,7 @@ async function factsOf(job: JobRow, { store, registry, commands, loops, settings
 }
 
 function undeclaredStageOf({ itemId, queue }: JobRow, registry: Sources["registry"]): JobFacts["undeclared"] {
-  const at = queue.indexOf("/");
-  if (itemId === null || at === -1 || registry.stageOfQueue(queue) !== undefined) return undefined;
-  return { pipeline: queue.slice(0, at), stage: queue.slice(at + 1) };
+  return itemId === null || registry.stageOfQueue(queue) !== undefined ? undefined : stageNamedBy(queue);
 }
 
 async function waitingOf(
