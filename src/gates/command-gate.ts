@@ -6,17 +6,20 @@ import { GateLogWriter } from "./gate-log.ts";
 
 /** Most bytes of the gate's output that are kept as its reason. */
 const reasonBytesMax = 2000;
+const interrupted = "the reading was interrupted";
 
 /**
  * Runs a read-only check. Exit 0 is green, 1 to 99 red with its output as the reason; any other end (100 and above, a signal, a command that
- * cannot be started, the end of its time by `signal`, which kills all that it started) is unreadable, because it says nothing of the result. The reason holds the first 2000 bytes; the whole
- * output goes to the run's log, as far as `log.maxBytes` of its stage allows.
+ * cannot be started, the end of its time by `signal`, which kills all that it started) is unreadable, because it says nothing of the result.
+ * The reason holds the first 2000 bytes; the whole output goes to the run's log, as far as `log.maxBytes` of its stage allows.
  */
 export async function readCommandGate(argv: readonly string[], subject: GateSubject, signal: AbortSignal): Promise<GateAnswer> {
   const [file, ...args] = argv;
   if (file === undefined) return { kind: "unreadable", error: "the gate's command is empty" };
   const log = subject.log === undefined ? undefined : await GateLogWriter.open(subject.log, argv.join(" "));
   try {
+    // The log's disk may have taken all the time there was; an abort that has been is told to nobody any more.
+    if (signal.aborted) return { kind: "unreadable", error: interrupted };
     return await runCommand({ argv, file, args, subject, signal, log });
   } finally {
     await log?.close();
@@ -53,7 +56,7 @@ function runCommand(options: {
       killGroup(child.pid);
       resolve(answer);
     };
-    const onAbort = (): void => finish({ kind: "unreadable", error: "the reading was interrupted" });
+    const onAbort = (): void => finish({ kind: "unreadable", error: interrupted });
     signal.addEventListener("abort", onAbort);
     listen(child.stdout);
     listen(child.stderr);

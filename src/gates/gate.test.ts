@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readFile, rm, symlink, utimes, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -124,6 +124,15 @@ test("what a gate command says is in the run's log, whatever its answer, behind 
   expect(text).toContain("says:\nall 3 pages have text\n");
   expect(text.endsWith("é".repeat(3000))).toBe(true);
   expect(text).not.toContain("dropped");
+});
+
+test("a reading whose time ends while the log is opened begins no command", async () => {
+  const stop = new AbortController();
+  const log = { path: join(workDir, "stderr.log"), maxBytes: 100_000 };
+  const answer = readGate(command("require('node:fs').writeFileSync('ran', '')"), subject({ log }), stop.signal);
+  stop.abort();
+  expect(await answer).toEqual({ kind: "unreadable", error: "the reading was interrupted" });
+  expect(await readdir(workDir)).toEqual(["stderr.log"]);
 });
 
 test("the log of a gate's output keeps to the stage's log.maxBytes and notes what is lost", async () => {
