@@ -1,5 +1,6 @@
 import { WakefulError } from "../domain/errors.ts";
-import { addMs, type DurationMs, hours, type Instant, minutes, seconds } from "../domain/time.ts";
+import { addMs, type DurationMs, type Instant } from "../domain/time.ts";
+import { defaultRunThresholds } from "../liveness/run-thresholds.ts";
 import type { ClaimRequest, RunLimits } from "./port/runs.ts";
 
 /** When a judge first has something to say about a run that was just claimed: what its `check_at` begins with. */
@@ -9,9 +10,6 @@ export interface FirstChecks {
   /** The earliest instant at which a run with these limits, started then, could be judged by the thresholds in force now. */
   firstCheckAt(startedAt: Instant, limits: RunLimits): Instant;
 }
-
-/** A supervisor stops its run at the stage's timeout; the judge looks this much later. */
-const timeoutMarginMs = minutes(1);
 
 /** The thresholds on which first checks depend. */
 export interface FirstCheckThresholds {
@@ -27,7 +25,7 @@ export function createFirstChecks(thresholds: () => FirstCheckThresholds): First
     firstCheckAt: (startedAt, { timeoutMs, heartbeatTimeoutMs, maxRunningMs }) => {
       // With a timeout the default ceiling lies beyond it.
       const ceilingMs = maxRunningMs ?? (timeoutMs === undefined ? thresholds().maxRunningMs : Number.POSITIVE_INFINITY);
-      const timedOutMs = timeoutMs === undefined ? Number.POSITIVE_INFINITY : timeoutMs + timeoutMarginMs;
+      const timedOutMs = timeoutMs === undefined ? Number.POSITIVE_INFINITY : timeoutMs + defaultRunThresholds.reaperTimeoutSlackMs;
       // It may beat once, at once, and never again.
       const hungMs = heartbeatTimeoutMs === undefined ? Number.POSITIVE_INFINITY : heartbeatTimeoutMs + 1;
       return addMs(startedAt, Math.min(ceilingMs, timedOutMs, hungMs));
@@ -35,9 +33,8 @@ export function createFirstChecks(thresholds: () => FirstCheckThresholds): First
   };
 }
 
-const defaults: FirstCheckThresholds = { startWithinMs: seconds(30), maxRunningMs: hours(24) };
 /** By the thresholds of a configuration that says nothing. */
-export const firstChecks: FirstChecks = createFirstChecks(() => defaults);
+export const firstChecks: FirstChecks = createFirstChecks(() => defaultRunThresholds);
 
 /** Most runs of one claim. */
 export const claimMax = 1000;
