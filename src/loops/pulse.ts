@@ -50,7 +50,6 @@ export class Pulse {
   #begin(): void {
     if (this.#timer !== undefined) return;
     this.#timer = setTimeout(() => {
-      clearTimeout(this.#timer);
       this.#timer = setInterval(this.#beat, this.periodMs).unref();
       this.#beat();
     }, this.#random() * this.periodMs).unref();
