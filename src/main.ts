@@ -214,6 +214,8 @@ async function start(
     renewMs: config.worker.renewMs,
     diskLow: () => repairs.disk.low,
     finalizeGraceMs,
+    // A job may have started it: it is to be told from what that job leaves behind at once.
+    onRegistered: () => repairs.lookAtSessions(),
     onRenewed: (renewal) => repairs.renewals.heard(renewal),
     emit,
   });

@@ -77,6 +77,8 @@ export interface Repairs {
   readonly watcher: Watcher;
   /** Processes of the sessions that were alive at the last look, this daemon's and others'. */
   sessions(): readonly ProcessIdentity[];
+  /** Looks now: a session that was just registered is known from here on. */
+  lookAtSessions(): Promise<void>;
   start(): void;
   /**
    * One tick now, when a person asks for it; undefined: there is no such loop.
@@ -251,6 +253,8 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
     ),
   ]);
 
+  // What the last daemon left is adopted, and its strays stopped, before any loop ticks.
+  await workerReaper.lookAtSessions();
   let started = false;
   let stopWatch: (() => void) | undefined;
   let stopHints: (() => void) | undefined;
@@ -269,6 +273,9 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
         await clockWatch.look();
         await hearing.look();
       },
+      async () => {
+        if (!workerReaper.enabled()) await workerReaper.lookAtSessions();
+      },
       async () => await disk.look(),
       async () => {
         if (clock.mono() - keptAtMono < vantageKeepMs) return;
@@ -286,6 +293,7 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
     disk,
     watcher,
     sessions: () => workerReaper.sessions(),
+    lookAtSessions: async () => await workerReaper.lookAtSessions(),
     start: () => {
       watch();
       stopWatch = pulse.each(() => {

@@ -8,7 +8,7 @@ import { explainWorker, judgeWorker, type WorkerVerdict } from "../liveness/work
 import type { PipelineRegistry } from "../pipelines/registry.ts";
 import type { HostIdentity, ProcessIdentity, ProcessLife, ProcessProbe } from "../processes/identity.ts";
 import type { HeldRun, LiveRun, LossProgress, LostEnd } from "../store/port/runs.ts";
-import type { SessionPresence } from "../store/port/workers.ts";
+import type { SessionPresence, WorkersStore } from "../store/port/workers.ts";
 import type { Store } from "../store/store.ts";
 import { neverStartedDeathsBefore, settlementOfFailure } from "../worker/settling.ts";
 import type { Loop, TickContext, TickReport } from "./loop.ts";
@@ -83,9 +83,17 @@ export class WorkerReaper implements Loop {
     return this.#deps.settings().enabled;
   }
 
-  /** Processes of this host's sessions that were alive at the last tick: nobody's strays. */
+  /** Processes of this host's sessions that were alive at the last look: nobody's strays. */
   sessions(): readonly ProcessIdentity[] {
     return this.#sessions;
+  }
+
+  /**
+   * Reads who is not to be signalled, and judges nobody. Each tick does that by itself: this is for the time before the first one, for a
+   * session that is new, and for while the loop is switched off, because strays are stopped then too.
+   */
+  async lookAtSessions(): Promise<void> {
+    await this.#look(this.#silentSince(this.#deps.store.now()));
   }
 
   details(): Readonly<Record<string, unknown>> {
@@ -93,11 +101,10 @@ export class WorkerReaper implements Loop {
   }
 
   async tick(context: TickContext): Promise<TickReport> {
-    const { store, host, probe } = this.#deps;
+    const { store, probe } = this.#deps;
     const { deadAfterMs } = this.#deps.settings();
-    const silentSince = addMs(context.now, -deadAfterMs);
-    const { alive, sessions } = await store.workers.listPresence({ hostId: host.hostId, silentSince });
-    this.#sessions = sessions.map((worker) => worker.process);
+    const silentSince = this.#silentSince(context.now);
+    const { alive, sessions } = await this.#look(silentSince);
     const lives = probe.observeMany(this.#sessions);
     // Nothing but a dead process ends a session that was heard within the limit: most are, each second, and need no judging.
     const doubtful = sessions
@@ -128,6 +135,17 @@ export class WorkerReaper implements Loop {
     if (context.dryRun) return { seen: alive, settled: 0, lost: 0, failed: 0, would };
     const given = await this.#giveBack(context);
     return { seen: alive, settled: buried + given.settled, lost, failed: given.failed, ...(given.more ? { nextInMs: 0 } : {}) };
+  }
+
+  #silentSince(now: Instant): Instant {
+    return addMs(now, -this.#deps.settings().deadAfterMs);
+  }
+
+  async #look(silentSince: Instant): ReturnType<WorkersStore["listPresence"]> {
+    const { store, host } = this.#deps;
+    const presence = await store.workers.listPresence({ hostId: host.hostId, silentSince });
+    this.#sessions = presence.sessions.map((worker) => worker.process);
+    return presence;
   }
 
   #observeScope({ alive, doubtful, conflicts, now }: Scope): void {

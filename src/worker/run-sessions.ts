@@ -47,6 +47,8 @@ export interface RunSessionsOptions {
   /** Free disk is below its limit. */
   readonly diskLow: () => boolean;
   readonly finalizeGraceMs: () => DurationMs;
+  /** A session is new; its opener is not answered before this resolves. */
+  readonly onRegistered: () => Promise<void>;
   /** A session was heard from. */
   readonly onRenewed: (renewal: {
     readonly workerId: WorkerId;
@@ -166,7 +168,7 @@ export class RunSessions {
   }
 
   async #open({ argv, cwd, process }: OpenRunSession): Promise<OpenedRunSession> {
-    const { store, emit, renewMs, newId } = this.#options;
+    const { store, emit, renewMs, newId, onRegistered } = this.#options;
     await store.jobs.ensureQueues([{ name: runTaskName, kind: "command" }]);
     if ((await store.upkeep.pausedQueues()).includes(runTaskName))
       throw new WakefulError("conflict", "Everything is paused, and nothing new is started: `wakeful resume --all` lets it go on.");
@@ -179,6 +181,7 @@ export class RunSessions {
     });
     emit("worker.registered", { workerId, kind: "run", pid: process.pid });
     try {
+      await onRegistered();
       const payload = JSON.stringify({ argv, cwd, workerId });
       const [jobId] = await store.jobs.enqueue({ queue: runTaskName, maxAttempts: 1, jobs: [{ payload, enqueueId: newId() }] });
       if (jobId === undefined) throw new WakefulError("internal", "An enqueued job has no id.");

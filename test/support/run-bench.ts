@@ -56,6 +56,7 @@ export async function runBench(): Promise<RunBench> {
     renewMs: 10,
     diskLow: () => disk.low,
     finalizeGraceMs: () => 300_000,
+    onRegistered: async () => undefined,
     onRenewed: () => undefined,
     emit: (name, data) => events.push({ name, data }),
   });
