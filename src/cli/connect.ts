@@ -33,11 +33,11 @@ export async function connect({ host, configRequest, url, offline }: ConnectRequ
   const shut = whyShut(config.dataDir);
   const nobody = `No daemon answers for ${config.dataDir}${tried.length === 0 ? "" : `: tried ${tried.join(", ")}`}${shut === undefined ? "" : `, and you may not look into it (${shut})`}.`;
   if (!offline)
-    throw new WakefulError("daemon_unreachable", `${nobody} ${howToStart(strangers)}`, {
+    throw new WakefulError("daemon_unreachable", `${nobody} ${shut === undefined ? howToStart(strangers) : callAsOwner}`, {
       details: { dataDir: config.dataDir, strangers },
     });
   if (shut !== undefined)
-    throw new WakefulError("forbidden", `${nobody} Call as the user who started the daemon, or name it with --url and WAKEFUL_TOKEN.`, {
+    throw new WakefulError("forbidden", `${nobody} ${callAsOwner}`, {
       details: { dataDir: config.dataDir },
     });
   if (!config.store.includes("://") && !existsSync(config.store)) {
@@ -52,6 +52,8 @@ export async function connect({ host, configRequest, url, offline }: ConnectRequ
   host.output.err(`${nobody} Reading ${withoutPassword(config.store)} directly: nothing in it changes meanwhile.`);
   return connection;
 }
+
+const callAsOwner = "Call as the user who started the daemon, or name it with --url and WAKEFUL_TOKEN.";
 
 /** Where another daemon has the address, this one must be given another. */
 const howToStart = (strangers: readonly string[]): string =>

@@ -61,6 +61,10 @@ test.each([
   expect(await cli(["ls", ...argv], { daemon: await apiDaemon() })).toEqual({ code: 2, out: "", err: expect.stringContaining(text) });
 });
 
+test("a tail that is no number of bytes is refused in words of the command line", async () => {
+  expect(await cli(["logs", "job:1", "--tail", "x"])).toEqual({ code: 2, out: "", err: "--tail x must be a number of bytes.\n" });
+});
+
 test("what can be paused is said to whoever names something else", async () => {
   const { code, err } = await cli(["pause", "comics"], { daemon: await apiDaemon() });
   expect([code, err]).toEqual([2, expect.stringContaining("pipeline:NAME, queue:NAME, worker:3, or item:4")]);

@@ -30,7 +30,12 @@ export const errorCodes = {
     "Declare the stage that the message names again, restart the daemon, then unhold the job; or cancel it and rerun its item from another stage.",
   ),
   unauthorized: row(401, 6, false, "Send the admin token: the CLI reads it from the data directory."),
-  forbidden: row(403, 6, false, "The request's Host or Origin is not allowed, or its token may not do this."),
+  forbidden: row(
+    403,
+    6,
+    false,
+    "Call as the user who started the daemon, or with the admin token; name a host that it should answer to in `http.allowedHosts`.",
+  ),
   payload_too_large: row(413, 2, false, "Send less at once; the limit is in the message."),
   unsupported_media_type: row(415, 2, false, "Send `content-type: application/json`."),
   unavailable: row(503, 7, true, "Wait until the daemon or its store is ready again and repeat the request."),

@@ -36,7 +36,14 @@ export async function makeDataDirectory(dataDir: string): Promise<void> {
 function notWritable(dataDir: string, cause: unknown): WakefulError {
   return new WakefulError(
     "store_read_only",
-    `The data directory ${dataDir} cannot be written: ${messageOf(cause)}. Mount it writable, or name another with --data-dir.`,
+    `The data directory ${dataDir} cannot be written: ${messageOf(cause)}. ${remedyOf(cause)}, or name another with --data-dir.`,
     { cause, details: { dataDir } },
   );
+}
+
+function remedyOf(cause: unknown): string {
+  const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
+  if (code === "EEXIST" || code === "ENOTDIR") return "Move away what lies in its place and is no folder";
+  if (code === "EACCES" || code === "EPERM") return "Start as the user whose it is, or give it to this one";
+  return "Mount it writable";
 }

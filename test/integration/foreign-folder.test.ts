@@ -51,6 +51,12 @@ test("the doctor tells of a folder that may not be entered, and goes on with its
   const { code, said } = await call(shutProject(), ["doctor"]);
   expect([code, said]).toEqual([3, expect.stringContaining("ballast: it cannot be looked at: EACCES")]);
   expect(said).toContain("Call as the user who started the daemon");
+  expect(said).toMatch(/warning +alerts: they cannot be read: EACCES/);
+});
+
+test("who may not enter the folder is told whose it is, not to start what may run already", async () => {
+  const { code, said } = await call(shutProject(), ["submit", "comics"]);
+  expect([code, said]).toEqual([7, expect.stringContaining("Call as the user who started the daemon, or name it with --url")]);
 });
 
 /** A project whose store may be read by the user under whom {@link call} runs, and nothing beside it written; SQLite keeps a log beside it. */

@@ -7,9 +7,10 @@ import { parseReference, resolveReference } from "../references.ts";
 /** What the command wrote to standard output goes there, and what it wrote to standard error goes there. */
 export async function run({ connect, host, json }: CommandContext, { args: [what = ""], options }: CommandCall): Promise<void> {
   const reference = parseReference(what, "job");
+  const tail = textOption(options, "tail");
+  if (tail !== undefined && !/^[0-9]{1,15}$/.test(tail)) throw new WakefulError("bad_request", `--tail ${tail} must be a number of bytes.`);
   const { client } = await connect({ offline: true });
   const runId = await runOf(client, await resolveReference(client, reference));
-  const tail = textOption(options, "tail");
   const query = {
     follow: flagOption(options, "follow"),
     raw: flagOption(options, "raw"),

@@ -1,4 +1,4 @@
-import { appendFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { tempDir } from "../../../test/support/temp-dir.ts";
@@ -31,6 +31,14 @@ test("the alerts of the last day are told, the newest cause first and each cause
       text: "All 2 handlers of handlers ignore that they were asked to stop (1 h ago, 2 times in 24 h)",
     },
     { level: "warning", check: "alert handler_host:7", text: "pid 7 cannot be stopped (2 h ago)" },
+  ]);
+});
+
+test("alerts that cannot be read are not told as none", () => {
+  const dataDir = tempDir("alerts");
+  mkdirSync(join(dataDir, "alerts.jsonl"));
+  expect(checkAlerts({ dataDir, wall })).toMatchObject([
+    { level: "warning", check: "alerts", text: expect.stringContaining("is no file") },
   ]);
 });
 

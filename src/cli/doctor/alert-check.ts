@@ -1,4 +1,5 @@
 import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
+import { messageOf } from "../../domain/errors.ts";
 import { asInstant, hours } from "../../domain/time.ts";
 import { relativeText } from "../../http/why/spans.ts";
 import { alertsFile } from "../../notify/alerts.ts";
@@ -19,7 +20,10 @@ interface Told {
 /** The alerts of the last day, one line for each cause with its newest text: what the daemon has told, whoever was listening. */
 export function checkAlerts(options: { readonly dataDir: string; readonly wall: number }): readonly Finding[] {
   const { dataDir, wall } = options;
-  const recent = readEnd(alertsFile(dataDir))
+  const end = readEnd(alertsFile(dataDir));
+  if (end.kind === "unreadable")
+    return [warning("alerts", `they cannot be read: ${end.why}`, "Call as the user who runs the daemon; move away what is no file.")];
+  const recent = end.text
     .split("\n")
     .flatMap(toldIn)
     .filter(({ at }) => wall - at <= recentMs);
@@ -49,18 +53,23 @@ function toldIn(line: string): Told[] {
   }
 }
 
-function readEnd(path: string): string {
+type End = { readonly kind: "read"; readonly text: string } | { readonly kind: "unreadable"; readonly why: string };
+
+function readEnd(path: string): End {
   let file: number;
   try {
     file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
-  } catch {
-    // No alert was ever told here; a directory that cannot be read is told by the check of it.
-    return "";
+  } catch (thrown) {
+    // Where no alert was ever told, there is no file.
+    const missing = thrown instanceof Error && "code" in thrown && thrown.code === "ENOENT";
+    return missing ? { kind: "read", text: "" } : { kind: "unreadable", why: messageOf(thrown) };
   }
   try {
-    const { size } = fstatSync(file);
-    const buffer = Buffer.alloc(Math.min(size, bytesMax));
-    return buffer.toString("utf8", 0, readSync(file, buffer, 0, buffer.length, size - buffer.length));
+    const found = fstatSync(file);
+    if (!found.isFile()) return { kind: "unreadable", why: `${path} is no file` };
+    const buffer = Buffer.alloc(Math.min(found.size, bytesMax));
+    const length = readSync(file, buffer, 0, buffer.length, found.size - buffer.length);
+    return { kind: "read", text: buffer.toString("utf8", 0, length) };
   } finally {
     closeSync(file);
   }
