@@ -1,4 +1,4 @@
-import type { Kysely, Transaction } from "kysely";
+import { type Kysely, sql, type Transaction } from "kysely";
 import type { JobId } from "../domain/ids.ts";
 import { jobLifecycle, sourcesOf } from "../domain/lifecycles.ts";
 import type { Instant } from "../domain/time.ts";
@@ -56,9 +56,12 @@ export async function listWaiting(
     .selectFrom("items")
     .innerJoin("jobs", "jobs.visit_id", "items.visit_id")
     .select(["jobs.id as jobId", "items.id as itemId", "items.pipeline", "items.stage"])
-    // Written as the partial index is.
-    .where("items.state", "in", ["active", "paused"])
-    .where((eb) => eb.or(stages.map(({ pipeline, stage }) => eb.and({ "items.pipeline": pipeline, "items.stage": stage }))))
+    // Written as the partial index is: of a value that is bound no planner knows that it is one of those.
+    .where(sql<boolean>`items.state in ('active', 'paused')`)
+    // No bare column: a planner would read all items of a pipeline by its keys, finished ones included, instead of the few unfinished.
+    .where((eb) =>
+      eb.or(stages.map(({ pipeline, stage }) => sql<boolean>`(items.pipeline || '' = ${pipeline} and items.stage = ${stage})`)),
+    )
     .where("jobs.visit_id", "is not", null)
     .where("jobs.state", "in", sourcesOf(jobLifecycle, "hold", "held"))
     .orderBy("items.id")
