@@ -8,8 +8,8 @@ import type { WorkersStore } from "./port/workers.ts";
 import { repeated } from "./repeated.ts";
 import { workerRow } from "./rows/worker-row.ts";
 
-/** The states of a session that is heard from: also the predicate of the index `workers_alive`. */
-const alive: readonly WorkerState[] = ["live", "draining"];
+/** A session that is heard from. Written as the partial index `workers_alive` is: bound values would have all sessions read that ever were. */
+const alive = sql<boolean>`state in ('live', 'draining')`;
 const ended: readonly WorkerState[] = ["stopped", "dead"];
 
 export function createWorkers(engine: Engine): Omit<WorkersStore, "renew" | "listPresence"> {
@@ -31,7 +31,7 @@ export function createWorkers(engine: Engine): Omit<WorkersStore, "renew" | "lis
     kysely
       .selectFrom("workers")
       .select("host_id")
-      .where("state", "in", alive)
+      .where(alive)
       .where("last_heard_at", ">=", heardSince)
       .groupBy("host_id")
       .having(sql<boolean>`min(boot_id) <> max(boot_id)`)
@@ -101,7 +101,7 @@ export function createWorkers(engine: Engine): Omit<WorkersStore, "renew" | "lis
       return row === undefined ? undefined : workerRow(row);
     },
     listAlive: async () => {
-      const rows = await kysely.selectFrom("workers").selectAll().where("state", "in", alive).orderBy("id").execute();
+      const rows = await kysely.selectFrom("workers").selectAll().where(alive).orderBy("id").execute();
       return rows.map(workerRow);
     },
     list: async (options) => {

@@ -63,6 +63,7 @@ async function exercise(store: Store): Promise<void> {
     random: () => 0,
   });
   await store.workers.listAlive();
+  await store.workers.listHostConflicts(store.now());
   await store.items.listStranded({ limit: 100 });
   await store.jobs.listQueues();
   for (const after of [{}, { after: 0 as ItemId }])
@@ -149,6 +150,16 @@ describe("SQLite", () => {
       const plan = (connection.db.prepare(`explain query plan ${sql}`).all() as { detail: string }[]).map((row) => row.detail).join("\n");
       expect(plan).toMatch(/^(SCAN|SEARCH) items USING INDEX items_unfinished/);
       expect(plan).not.toContain("TEMP B-TREE");
+    }
+  });
+
+  test("the sessions that are alive are read by an index of their own, whatever sessions have ended", async () => {
+    const connection = await recorded();
+    const reads = [...connection.texts].filter((sql) => /^\s*select.* from "?workers"? where.*'draining'/is.test(sql));
+    expect(reads.length).toBeGreaterThanOrEqual(3);
+    for (const sql of reads) {
+      const plan = (connection.db.prepare(`explain query plan ${sql}`).all() as { detail: string }[]).map((row) => row.detail).join("\n");
+      expect(plan, sql).toContain("workers USING INDEX workers_alive");
     }
   });
 
