@@ -31,3 +31,6 @@ const idsPerStoreEpoch = 2 ** 40;
 
 /** The id below which no run id or lease fence of this store epoch lies, so that none is ever issued twice after a restore. */
 export const firstIdOfEpoch = (storeEpoch: number): number => storeEpoch * idsPerStoreEpoch;
+
+/** The store epoch in which a run id or lease fence was issued. */
+export const epochOfId = (id: number): number => Math.floor(id / idsPerStoreEpoch);

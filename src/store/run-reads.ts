@@ -1,5 +1,5 @@
 import { type RawBuilder, sql } from "kysely";
-import type { HostId, ItemId, JobId, VisitId } from "../domain/ids.ts";
+import { epochOfId, firstIdOfEpoch, type HostId, type ItemId, type JobId, type RunId, type VisitId } from "../domain/ids.ts";
 import type { Instant } from "../domain/time.ts";
 import type { RowOf } from "./database.ts";
 import type { Engine } from "./engine.ts";
@@ -11,7 +11,7 @@ import { supervisorRow } from "./rows/worker-row.ts";
 /** What the loops and `wakeful ls` read of runs. */
 export type RunReads = Pick<
   RunsStore,
-  "listDue" | "listOfWorkers" | "listLocalProcesses" | "listLive" | "listAllLive" | "get" | "ofJob" | "listBlocked"
+  "listDue" | "listOfWorkers" | "listLocalProcesses" | "listLive" | "listAllLive" | "get" | "isFollowed" | "ofJob" | "listBlocked"
 >;
 
 /** Supervisor columns beside a run's own, under names of their own. */
@@ -112,6 +112,11 @@ export function createRunReads(engine: Pick<Engine, "kysely" | "rows">): RunRead
     get: async (id) => {
       const row = await kysely.selectFrom("runs").selectAll().where("id", "=", id).executeTakeFirst();
       return row === undefined ? undefined : runRow(row);
+    },
+    isFollowed: async (id) => {
+      const nextEpoch = firstIdOfEpoch(epochOfId(id) + 1) as RunId;
+      const next = kysely.selectFrom("runs").select("id").where("id", ">", id).where("id", "<", nextEpoch);
+      return (await next.orderBy("id").limit(1).executeTakeFirst()) !== undefined;
     },
     ofJob: async (jobId) => {
       const rows = await kysely.selectFrom("runs").selectAll().where("job_id", "=", jobId).orderBy("attempt").execute();

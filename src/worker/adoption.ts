@@ -185,18 +185,27 @@ async function requeue({ run, outcome, details, mayLive }: LostRun, spreadMs: Du
   return then.to === "queued";
 }
 
-/** Stops what `runs/` shows to live but the store has never heard of, or has ended: newer than a restored store. */
+/**
+ * Stops what `runs/` shows to live but the store has never heard of: newer than a restored store. Not what a run that ended by itself has left
+ * to live on (`strays: leave`) and that has outlived the run's row.
+ */
 async function stopUnknown(deps: AdoptionDeps): Promise<number> {
   const names = await readdir(deps.paths.runsDir);
   const found = names.map(runIdOfDirectory).filter((id): id is RunId => id !== undefined);
   const unknown: RunId[] = [];
   for (const runId of found) {
     // Cheap and sure for the thousands of folders of ended runs: nothing holds their pipes.
-    if ((await probeLifePipe(runDirOf(deps.paths, runId))) === "held" && (await deps.store.runs.get(runId)) === undefined)
-      unknown.push(runId);
+    if ((await probeLifePipe(runDirOf(deps.paths, runId))) !== "held" || (await deps.store.runs.get(runId)) !== undefined) continue;
+    if (!(await wasForgotten(runId, deps))) unknown.push(runId);
   }
   // Together, because each may take its whole grace, and nothing is claimed before.
   return (await Promise.all(unknown.map((runId) => stopOne(runId, deps)))).filter(Boolean).length;
+}
+
+/** Ended, settled, and its row removed by retention since: no backup is older than it. */
+async function wasForgotten(runId: RunId, { paths, store }: AdoptionDeps): Promise<boolean> {
+  const record = await readExitRecord({ runDir: runDirOf(paths, runId), runId });
+  return record.kind === "exit" && (await store.runs.isFollowed(runId));
 }
 
 async function stopOne(runId: RunId, deps: AdoptionDeps): Promise<boolean> {

@@ -35,6 +35,21 @@ const begin = (store: Store, run: ClaimedRun) => ({
 });
 
 describeStores((open) => {
+  test("a run is followed once a later one of its epoch is on record, whether it is itself or not, and never by one of another epoch", async () => {
+    const { store } = await withQueues(open);
+    const claimed = async (): Promise<RunId> => {
+      await store.jobs.enqueue({ queue: "t", jobs: [{}] });
+      return (await claimOne(store)).runId;
+    };
+    const first = await claimed();
+    expect([await store.runs.isFollowed(first), await store.runs.isFollowed((first - 1) as RunId)]).toEqual([false, true]);
+    await store.upkeep.raiseEpoch("restored");
+    const restored = await claimed();
+    expect([await store.runs.isFollowed(first), await store.runs.isFollowed(restored)]).toEqual([false, false]);
+    const next = await claimed();
+    expect([await store.runs.isFollowed(restored), await store.runs.isFollowed(next)]).toEqual([true, false]);
+  });
+
   test("a start is counted once on job and visit, and keeps wrapper and limits; asked again it answers already [B-15]", async () => {
     const { store } = await withQueues(open);
     const item = await addItem(store);

@@ -95,3 +95,21 @@ test("what bears another run's marker keeps the job, untouched; the alert and th
   });
   expect(remainsOf([{ ...snapshot, details: world.stopper.details() }])(jobId)).toBeNull();
 });
+
+test("what a run was allowed to leave lives on when retention has removed the run's row; with no later run on record it is stopped at the start", async () => {
+  const script = `[ -e hidden ] || { ${hide()}; }; exit 0`;
+  const { world, item, worker } = await startOne(script, { stage: { cwd: ".", strays: "leave" } });
+  const left = await hiddenOf(world);
+  await untilItem(world, item, "done");
+  const run = await world.runOf(item);
+  await untilItem(world, await world.addItem("later"), "done");
+  await worker.leave();
+  const { get, isFollowed } = world.store.runs;
+  onTestFinished(() => void Object.assign(world.store.runs, { get, isFollowed }));
+  Object.assign(world.store.runs, { get: async (id: typeof run.id) => (id === run.id ? undefined : await get(id)) });
+  const { worker: next } = await world.worker();
+  expect([(await world.adoptOrRequeue(next)).stopped, lives(world, left.pid)]).toEqual([0, true]);
+  // As in a store that was restored from before the run.
+  Object.assign(world.store.runs, { isFollowed: async () => false });
+  expect([(await world.adoptOrRequeue(next)).stopped, lives(world, left.pid)]).toEqual([1, false]);
+});

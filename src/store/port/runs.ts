@@ -310,6 +310,11 @@ export interface RunsStore {
   /** All live runs of one page, by id: `wakeful ls`, B-13, start-up adoption. */
   listAllLive(options: { readonly after?: RunId; readonly limit: number; readonly hostId?: HostId }): Promise<readonly LiveRun[]>;
   get(id: RunId): Promise<RunRow | undefined>;
+  /**
+   * Whether a later run of the same store epoch is on record. Then a run that is not has been removed by retention, and the store is not older
+   * than it.
+   */
+  isFollowed(id: RunId): Promise<boolean>;
   ofJob(jobId: JobId): Promise<readonly RunRow[]>;
   /**
    * Ends live runs of dead sessions in one set-based page: the job goes back (or ends) by its own counters. For handler runs and unstarted
