@@ -1,6 +1,7 @@
 import { hostname } from "node:os";
 import { WakefulError } from "./domain/errors.ts";
 import { asHostId, type JobId } from "./domain/ids.ts";
+import { stopWithin } from "./domain/stop-within.ts";
 import { asInstant, type DurationMs } from "./domain/time.ts";
 import { defaultMaxRunningMs } from "./liveness/run-thresholds.ts";
 import { createPlainRepairs } from "./loops/plain-repairs.ts";
@@ -82,7 +83,7 @@ const selfFenceAfterMs: DurationMs = 15_000;
 const deadAfterMs: DurationMs = 30_000;
 const stopGraceMs: DurationMs = 5000;
 const killGraceMs: DurationMs = 2000;
-const stopWithinMs = (): DurationMs => stopGraceMs + killGraceMs + 10_000;
+const stopWithinMs = (): DurationMs => stopWithin({ stopGraceMs, killGraceMs });
 
 /**
  * Opens a store and runs a worker and the loops that repair plain jobs in this process. What a dead predecessor held is given back first.

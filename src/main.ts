@@ -10,6 +10,7 @@ import { preparePlace } from "./daemon/place.ts";
 import { recordStart } from "./daemon/record-start.ts";
 import { type StopMode, type StopReport, stopDaemon } from "./daemon/stop-daemon.ts";
 import type { RunId } from "./domain/ids.ts";
+import { stopWithin } from "./domain/stop-within.ts";
 import { asInstant, type DurationMs, seconds } from "./domain/time.ts";
 import { version } from "./domain/version.ts";
 import { type RunningServer, startServer } from "./http/server.ts";
@@ -99,7 +100,7 @@ async function start(
   const startSeq = await recordStart({ store, dataDir: config.dataDir, host, registry, aheadMs: storeClock.aheadOfWallMs(), emit });
 
   const finalizeGraceMs = (): DurationMs => live.read().reaper.finalizeGraceMs;
-  const stopWithinMs = (): number => config.stop.stopGraceMs + config.stop.killGraceMs + 10_000;
+  const stopWithinMs = (): DurationMs => stopWithin(config.stop);
   const tokens = await openTokens({ dataDir: config.dataDir, randomBytes });
   const settling = { registry, random };
   const finaliser = new Finaliser({

@@ -1,4 +1,5 @@
 import type { RunId, WorkerId } from "../domain/ids.ts";
+import { stopWithin } from "../domain/stop-within.ts";
 import type { DurationMs } from "../domain/time.ts";
 import { defaultRunThresholds } from "../liveness/run-thresholds.ts";
 import { newVantage } from "../liveness/vantage.ts";
@@ -69,7 +70,7 @@ export function createPlainRepairs(deps: PlainRepairsDeps): PlainRepairs {
   const { registry, host, self, probe, table, paths, clock, random, emit, deadAfterMs, stopGraceMs, killGraceMs } = deps;
   const own = new Set<WorkerId>();
   const store = storeOfPlainJobs(deps.store, own);
-  const stopWithinMs = stopGraceMs + killGraceMs + 10_000;
+  const stopWithinMs = stopWithin({ stopGraceMs, killGraceMs });
   // No loop of an embedded worker delivers the outbox: a daemon on the same store does, now or later.
   const alert = alertsThrough({ outbox: deps.store.outbox, emit, tellsHere: true });
   const watcher = new Watcher(newVantage(), { emit, alert });

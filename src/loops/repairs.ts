@@ -1,6 +1,7 @@
 import type { Config } from "../config/config.ts";
 import type { LiveSettings } from "../config/live-settings.ts";
 import { messageOf, WakefulError } from "../domain/errors.ts";
+import { stopWithin } from "../domain/stop-within.ts";
 import type { DurationMs, Instant } from "../domain/time.ts";
 import { defaultRunThresholds } from "../liveness/run-thresholds.ts";
 import { type Vantage, wakeVantage } from "../liveness/vantage.ts";
@@ -119,7 +120,7 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
   const clockWatch = new ClockWatch({ host: clock, hostId: host.hostId, store, watcher, emit, periodMs: pulse.periodMs });
   const hearing = new StoreHearing({ store, watcher, emit, monoNow: () => clock.mono() });
   const enabled = (name: Loop["name"]) => (): boolean => live.read().loops[name].enabled;
-  const stopWithinMs = config.stop.stopGraceMs + config.stop.killGraceMs + 10_000;
+  const stopWithinMs = stopWithin(config.stop);
   const { recoverySpreadMs } = config.recovery;
 
   const endRun = endOverdueHolder({ store, registry, random, stopWithinMs });

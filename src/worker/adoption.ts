@@ -2,6 +2,7 @@ import { readdir } from "node:fs/promises";
 import { messageOf } from "../domain/errors.ts";
 import type { RunId } from "../domain/ids.ts";
 import { runTaskName } from "../domain/run-task.ts";
+import { stopWithin } from "../domain/stop-within.ts";
 import type { DurationMs } from "../domain/time.ts";
 import { addMs } from "../domain/time.ts";
 import type { RunOutcome } from "../liveness/outcome-policy.ts";
@@ -162,7 +163,7 @@ async function requeue({ run, outcome, details, mayLive }: LostRun, spreadMs: Du
   // It may have ended while the others were looked at: then the job-reaper reads how.
   if (mayLive && (await readExitRecord({ runDir: runDirOf(deps.paths, run.id), runId: run.id })).kind === "exit") return false;
   const now = deps.store.now();
-  const stopBy = addMs(now, deps.stopGraceMs + deps.killGraceMs + 10_000);
+  const stopBy = addMs(now, stopWithin(deps));
   const settlement = settlementOfFailure(
     run,
     outcome,

@@ -5,6 +5,7 @@ import { Worker } from "node:worker_threads";
 import { messageOf, WakefulError } from "../domain/errors.ts";
 import type { RunId, WorkerId } from "../domain/ids.ts";
 import { logMaxBytesDefault } from "../domain/log-limits.ts";
+import { stopWithin } from "../domain/stop-within.ts";
 import { type DurationMs, seconds } from "../domain/time.ts";
 import { PipelineRegistry } from "../pipelines/registry.ts";
 import { timerPause } from "../processes/pause.ts";
@@ -213,7 +214,7 @@ class HandlerHost {
           await mkdir(runDir, { recursive: true, mode: 0o700 });
           await replaceFile({ path: runFiles(runDir).output, text: output });
         },
-        stopWithinMs: () => setup.stopGraceMs + setup.killGraceMs + seconds(10),
+        stopWithinMs: () => stopWithin(setup),
         signal: this.#stopping.signal,
       }),
       reports: {
