@@ -6,7 +6,7 @@ import type { HandlerContext as StageContext, StageHandler, HandlerJob as StageJ
 import { runFiles } from "../processes/run-files.ts";
 import type { WorkerBackend } from "./backend.ts";
 import { stageInput } from "./command-input.ts";
-import type { Handler, HandlerContext } from "./handler-context.ts";
+import { type Handler, type HandlerContext, isPermanent } from "./handler-context.ts";
 import { beginHeartbeatFile } from "./heartbeat-files.ts";
 import { type DataPaths, itemDirOf, runDirOf } from "./run-paths.ts";
 
@@ -56,16 +56,29 @@ export function handlerOfStage({ handler, pipeline, stage, items, paths, heartbe
       workDir,
       heartbeatFile,
     };
-    if (heartbeatFile === null) return await handler(stageJob, contextOfStage(context));
+    const call = () => withStackInLog(async () => await handler(stageJob, contextOfStage(context)), context);
+    if (heartbeatFile === null) return await call();
     const known = workDir === null ? [] : [join(workDir, stage.compatible.heartbeatFile)];
     for (const path of known) await beginHeartbeatFile(path, heartbeats.wallNow());
     heartbeats.watch(job.runId, [heartbeatFile, ...known]);
     try {
-      return await handler(stageJob, contextOfStage(context));
+      return await call();
     } finally {
       heartbeats.end(job.runId);
     }
   };
+}
+
+/** The failure itself holds the message alone; without the stack in the run's log nobody would find the line that threw. */
+async function withStackInLog<Output>(work: () => Promise<Output>, context: HandlerContext): Promise<Output> {
+  try {
+    return await work();
+  } catch (thrown) {
+    // One that was asked to stop, or says why it never can succeed, throws on purpose.
+    const onPurpose = context.signal.aborted || isPermanent(thrown);
+    if (!onPurpose && thrown instanceof Error && typeof thrown.stack === "string") context.log(`error ${thrown.stack}`);
+    throw thrown;
+  }
 }
 
 /** A gate takes a file for a result of this run only when it is not older than this one; it holds no process, so nobody looks for one. */

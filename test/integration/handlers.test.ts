@@ -54,6 +54,19 @@ test("a handler's output is the next stage's input", async () => {
   expect(input.previous).toEqual({ pages: 3, attempt: 1 });
 });
 
+test("what a handler throws is told with its own words, and its stack stands in the run's log", async () => {
+  const broken = "export async function work(job, context) { context.log(job.stage); }\n";
+  const folder = await folderWith({ "handlers.mjs": broken });
+  const { client, dataDir } = await startTestDaemon({ yaml, folder, handlerHost: program });
+  const { runs } = await untilItem(client, await submit(client, "broken"), "failed");
+  const newest = Math.max(...runs.map(({ id }) => id));
+  const story = await client.call(api.why, { query: { run: newest } });
+  expect(story.text).toContain("failed (handler_error). context.log is not a function.");
+  await until(async () =>
+    (await readFile(join(dataDir, "runs", String(newest), "stdout.log"), "utf8").catch(() => "")).includes("handlers.mjs:1:"),
+  );
+});
+
 test("the handler host is killed in the middle: its runs go again within seconds, and spend no attempt", async () => {
   const folder = await folderWith({ "handlers.mjs": handlers, wait: "" });
   const { client } = await startTestDaemon({ yaml, folder, handlerHost: program });

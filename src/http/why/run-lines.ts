@@ -117,4 +117,6 @@ function progressText(run: RunRow): string {
 
 const shortHost = (hostId: string): string => (hostId.length > 12 ? hostId.slice(0, 12) : hostId);
 const times = (count: number): string => (count === 1 ? "once" : `${count} times`);
-const sentence = (text: string): string => `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
+/** Only a word is made to begin like one: `ctx.log is not a function` names a thing that is spelt so. */
+const sentence = (text: string): string =>
+  `${/^[a-z]+[ ,:]/.test(text) ? text.charAt(0).toUpperCase() : text.charAt(0)}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
