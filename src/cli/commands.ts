@@ -44,7 +44,7 @@ export const commands: readonly CommandSpec[] = [
     args: "[what]",
     summary: "list items (default), jobs, runs, workers, leases, loops, slots, pipelines or duplicates",
     options: [
-      { flags: "--state <states>", description: "only these states, separated by commas" },
+      { flags: "--state <states>", description: "items, jobs, workers: only these states, separated by commas" },
       { flags: "--pipeline <name>", description: "items: only of this pipeline" },
       { flags: "--queue <name>", description: "jobs: only of this queue" },
       { flags: "-n, --limit <rows>", description: "most rows to show (50)" },
