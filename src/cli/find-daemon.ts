@@ -24,7 +24,7 @@ const probeMs = 5000;
 
 /** Finds the daemon of a data directory by its socket, else by its address. Whoever answers there for another directory is not it. */
 export async function findDaemon({ config, tokenGiven }: Search): Promise<Found> {
-  const own = instanceOf(config.dataDir);
+  const own = await instanceOf(config.dataDir);
   const tried: string[] = [];
   const strangers: string[] = [];
   for (const { where, transport } of candidatesOf(config)) {

@@ -40,7 +40,7 @@ export async function preparePlace({ config: { dataDir, store }, environment }: 
     paths,
     openDirectory,
     host,
-    instance: instanceOf(dataDir),
+    instance: await instanceOf(dataDir),
     table,
     probe: createProcessProbe({ host, table }),
     self: ownIdentity(host, table),

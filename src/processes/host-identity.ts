@@ -6,6 +6,7 @@ import { promisify } from "node:util";
 import { asHostId } from "../domain/ids.ts";
 import { DamagedHostIdError } from "./errors.ts";
 import type { HostIdentity } from "./identity.ts";
+import { IrregularFileError, readRegular } from "./regular-file.ts";
 
 const run = promisify(execFile);
 
@@ -16,10 +17,11 @@ async function keptRandomId(stateDir: string, randomId: () => string): Promise<s
   const path = join(stateDir, "host-id");
   const valid = async (): Promise<string | undefined> => {
     try {
-      const text = (await readFile(path, "utf8")).trim();
-      return /^[0-9A-Za-z-]{8,64}$/.test(text) ? text : undefined;
+      const text = (await readRegular(path))?.trim();
+      return text !== undefined && /^[0-9A-Za-z-]{8,64}$/.test(text) ? text : undefined;
     } catch (error) {
-      if (isMissing(error)) return undefined;
+      // As damaged as a file without an id; a FIFO would hold whoever waits for it.
+      if (error instanceof IrregularFileError) return undefined;
       throw error;
     }
   };

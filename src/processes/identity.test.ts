@@ -1,13 +1,15 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
+import { makeFifo } from "../../test/support/fifo.ts";
 import { tempDir } from "../../test/support/temp-dir.ts";
 import { until } from "../../test/support/until.ts";
 import { asHostId } from "../domain/ids.ts";
 import { readHostIdentity } from "./host-identity.ts";
 import { createProcessProbe, type HostIdentity, type ProcessIdentity, sameProcess } from "./identity.ts";
+import { instanceOf } from "./instance.ts";
 import { parseProcStat, parsePsLine } from "./process-stat.ts";
 import { type KernelCalls, linuxProcessTable } from "./process-table.ts";
 
@@ -168,6 +170,27 @@ test("a damaged host id is not replaced: a typed error says what to do, and what
     details: { path: join(stateDir, "host-id") },
   });
   expect(readFileSync(join(stateDir, "host-id"), "utf8")).toBe("");
+});
+
+test.each([
+  ["a FIFO", makeFifo],
+  ["a link", (path: string): void => symlinkSync(join(path, "../elsewhere"), path)],
+  ["a folder", (path: string): void => void mkdirSync(path)],
+])(
+  "%s in the place of the host id holds nobody: it is damaged to a start, and unknown to whoever looks for a daemon",
+  async (_what, make) => {
+    const stateDir = tempDir();
+    writeFileSync(join(stateDir, "elsewhere"), "12345678-elsewhere\n");
+    make(join(stateDir, "host-id"));
+    await expect(readHostIdentity({ stateDir, randomId: () => "12345678" })).rejects.toMatchObject({ code: "host_id_damaged" });
+    expect(await instanceOf(stateDir)).toEqual({ kind: "unknown" });
+  },
+);
+
+test("a data directory without a host id, or that is none, has had no daemon", async () => {
+  const stateDir = tempDir();
+  writeFileSync(join(stateDir, "file"), "");
+  expect([await instanceOf(stateDir), await instanceOf(join(stateDir, "file"))]).toEqual([{ kind: "none" }, { kind: "none" }]);
 });
 
 test("two identities are the same process only when everything agrees", () => {

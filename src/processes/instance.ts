@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { readRegular } from "./regular-file.ts";
 
 /** Which data directory a daemon serves, as far as anybody may know: the same for all who may read the directory, and telling nothing of it. */
 export type Instance =
@@ -10,15 +10,16 @@ export type Instance =
   /** It may not be looked at, or is not in order: then nobody can tell. */
   | { readonly kind: "unknown" };
 
-/** A digest of the random id that a data directory is given at its first start, so that the id itself stays where it is. */
-export function instanceOf(dataDir: string): Instance {
+/** A digest of the random id that a data directory is given at its first start, so that the id itself stays where it is. Never rejects. */
+export async function instanceOf(dataDir: string): Promise<Instance> {
   try {
-    const id = readFileSync(join(dataDir, "host-id"), "utf8").trim();
-    return id === ""
-      ? { kind: "unknown" }
-      : { kind: "known", id: createHash("sha256").update(`wakeful instance ${id}`).digest("hex").slice(0, 32) };
+    const text = await readRegular(join(dataDir, "host-id"));
+    if (text === undefined) return { kind: "none" };
+    const id = text.trim();
+    if (id === "") return { kind: "unknown" };
+    return { kind: "known", id: createHash("sha256").update(`wakeful instance ${id}`).digest("hex").slice(0, 32) };
   } catch (thrown) {
-    const missing = thrown instanceof Error && "code" in thrown && (thrown.code === "ENOENT" || thrown.code === "ENOTDIR");
-    return { kind: missing ? "none" : "unknown" };
+    const isNoDirectory = thrown instanceof Error && "code" in thrown && thrown.code === "ENOTDIR";
+    return { kind: isNoDirectory ? "none" : "unknown" };
   }
 }
