@@ -413,7 +413,7 @@ test("an item's story walks through its stages", () => {
     expect.arrayContaining([
       "The item was added by t, with the key batman.",
       "The item entered stage prep.",
-      "job:7: was enqueued on comics/ocr, for at most 3 attempts.",
+      "job:7 was enqueued on comics/ocr, for at most 3 attempts.",
       "Stage prep: passed.",
       "The item entered stage ocr (visit 2).",
     ]),

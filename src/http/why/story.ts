@@ -61,7 +61,7 @@ function jobLines({ job, runs }: JobFacts, facts: StoryFacts): StoryLine[] {
   const lines = [...(facts.subject.kind === "run" ? [] : [created]), ...told.flatMap((run) => runLines(run, facts))];
   // An item has a first attempt in every stage.
   return facts.subject.kind === "item"
-    ? lines.map((line) => ({ ...line, text: `job:${job.id}: ${line.text.replace(/^job:[0-9]+ /, "")}` }))
+    ? lines.map((line) => ({ ...line, text: line.text.startsWith(`job:${job.id} `) ? line.text : `job:${job.id}: ${line.text}` }))
     : lines;
 }
 
