@@ -175,7 +175,7 @@ test("a damaged host id is not replaced: a typed error says what to do, and what
 test.each([
   ["a FIFO", makeFifo],
   ["a link", (path: string): void => symlinkSync(join(path, "../elsewhere"), path)],
-  ["a folder", (path: string): void => void mkdirSync(path)],
+  ["a folder", (path: string): void => mkdirSync(path)],
 ])(
   "%s in the place of the host id holds nobody: it is damaged to a start, and unknown to whoever looks for a daemon",
   async (_what, make) => {
