@@ -11,6 +11,7 @@ import type { HeldRun, LiveRun, LossProgress, LostEnd } from "../store/port/runs
 import type { SessionPresence, WorkersStore } from "../store/port/workers.ts";
 import type { Store } from "../store/store.ts";
 import { neverStartedDeathsBefore, settlementOfFailure } from "../worker/settling.ts";
+import { EndedSessions } from "./ended-sessions.ts";
 import type { Loop, TickContext, TickReport } from "./loop.ts";
 import type { PresenceBook } from "./presence-book.ts";
 import type { Reaped } from "./reaped.ts";
@@ -67,6 +68,7 @@ interface Scope {
 export class WorkerReaper implements Loop {
   readonly name = "worker-reaper";
   readonly #deps: WorkerReaperDeps;
+  readonly #ended: EndedSessions;
   readonly #buriedSilent: { readonly lastHeardAt: Instant; readonly provedDead: false }[] = [];
   /** Runs that the job-reaper was told of, under the supervisor they had: told once, it has limits of its own for them. */
   #handedOver: ReadonlySet<string> = new Set();
@@ -77,6 +79,7 @@ export class WorkerReaper implements Loop {
 
   constructor(deps: WorkerReaperDeps) {
     this.#deps = deps;
+    this.#ended = new EndedSessions(deps.store.workers);
   }
 
   enabled(): boolean {
@@ -178,7 +181,7 @@ export class WorkerReaper implements Loop {
   async #giveBack(context: TickContext): Promise<{ readonly settled: number; readonly failed: number; readonly more: boolean }> {
     const { store, random, reaped } = this.#deps;
     if (!this.#deps.settings().recoversJobs) return { settled: 0, failed: 0, more: false };
-    const ended = await store.workers.listEndedHolding(pageSize);
+    const ended = await this.#ended.holding(context.now);
     if (ended.length === 0) return { settled: 0, failed: 0, more: false };
     const limit = store.capabilities.blocksEventLoop ? lostPageSize.blocking : lostPageSize.elsewhere;
     let settled = 0;

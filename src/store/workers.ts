@@ -10,19 +10,19 @@ import { workerRow } from "./rows/worker-row.ts";
 
 /** A session that is heard from. Written as the partial index `workers_alive` is: bound values would have all sessions read that ever were. */
 const alive = sql<boolean>`state in ('live', 'draining')`;
-const ended: readonly WorkerState[] = ["stopped", "dead"];
 
 export function createWorkers(engine: Engine): Omit<WorkersStore, "renew" | "listPresence"> {
   const { kysely } = engine;
 
-  const endedHolding = repeated(engine, ({ limit }: { readonly limit: number }) =>
+  const endedHolding = repeated(engine, ({ limit, endedSince }: { readonly limit: number; readonly endedSince: Instant }) =>
     kysely
       .selectFrom("workers")
-      .select("id")
-      .where("state", "in", ended)
+      .select(["id", "ended_at"])
+      .where("ended_at", ">=", endedSince)
       .where((eb) =>
         eb.exists(eb.selectFrom("runs").select("runs.id").whereRef("runs.worker_id", "=", "workers.id").where("runs.ended_at", "is", null)),
       )
+      .orderBy("ended_at")
       .orderBy("id")
       .limit(limit)
       .compile(),
@@ -109,7 +109,8 @@ export function createWorkers(engine: Engine): Omit<WorkersStore, "renew" | "lis
       if (options.states !== undefined) query = query.where("state", "in", options.states);
       return (await query.execute()).map(workerRow);
     },
-    listEndedHolding: async (limit) => (await endedHolding({ limit })).map((row) => row.id),
+    listEndedHolding: async (options) =>
+      (await endedHolding(options)).map(({ id, ended_at }) => ({ id, endedAt: ended_at ?? options.endedSince })),
     listHostConflicts: async (heardSince) => (await conflicts({ heardSince })).map((row) => row.host_id),
   };
 }

@@ -4,7 +4,7 @@ import pg from "pg";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { asHostId, asOwnerEpoch, type ItemId, type RunId } from "../../src/domain/ids.ts";
 import { HintBoard } from "../../src/store/hint-board.ts";
-import { initial } from "../../src/store/migrations/0001-initial.sqlite.ts";
+import { sqliteMigrations } from "../../src/store/migrations/sqlite.ts";
 import { assembleStore } from "../../src/store/nouns.ts";
 import { openStore } from "../../src/store/open-store.ts";
 import { postgresTarget } from "../../src/store/postgres/client-config.ts";
@@ -64,6 +64,7 @@ async function exercise(store: Store): Promise<void> {
   });
   await store.workers.listAlive();
   await store.workers.listHostConflicts(store.now());
+  await store.workers.listEndedHolding({ endedSince: store.now(), limit: 500 });
   await store.items.listStranded({ limit: 100 });
   await store.jobs.listQueues();
   for (const after of [{}, { after: 0 as ItemId }])
@@ -105,7 +106,7 @@ describe("SQLite", () => {
 
   async function recorded(): Promise<RecordingConnection> {
     const connection = new RecordingConnection({ path: join(tempDir("plans"), "plans.db"), synchronous: "normal" });
-    connection.db.exec(initial);
+    for (const { text } of sqliteMigrations) connection.db.exec(text);
     const clock = new StoreTestClock();
     const hints = new HintBoard();
     const engine = new SqliteEngine({ connection, hints, now: () => clock.now() });
@@ -160,6 +161,16 @@ describe("SQLite", () => {
     for (const sql of reads) {
       const plan = (connection.db.prepare(`explain query plan ${sql}`).all() as { detail: string }[]).map((row) => row.detail).join("\n");
       expect(plan, sql).toContain("workers USING INDEX workers_alive");
+    }
+  });
+
+  test("ended sessions that still hold runs are looked for among those that ended of late", async () => {
+    const connection = await recorded();
+    const reads = [...connection.texts].filter((sql) => /^\s*select.* from "workers" where "ended_at" >=/is.test(sql));
+    expect(reads).not.toEqual([]);
+    for (const sql of reads) {
+      const plan = (connection.db.prepare(`explain query plan ${sql}`).all() as { detail: string }[]).map((row) => row.detail).join("\n");
+      expect(plan, sql).toContain("SEARCH workers USING COVERING INDEX workers_ended (ended_at>?)");
     }
   });
 

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { asHostId, asWorkerId } from "../../src/domain/ids.ts";
-import { asInstant, seconds } from "../../src/domain/time.ts";
+import { addMs, asInstant, seconds } from "../../src/domain/time.ts";
 import { addItem, claimOne, declareQueues, failure, processOn, registerWorker, startRun } from "../support/store-rows.ts";
 import { describeStores } from "../support/stores.ts";
 
@@ -120,10 +120,12 @@ describeStores((open) => {
     const run = await claimOne(store, { workerId: id });
     await store.workers.bury(id, verdict);
     await store.workers.bury(idle, verdict);
-    expect(await store.workers.listEndedHolding(10)).toEqual([id]);
+    const endedAt = store.now();
+    expect(await store.workers.listEndedHolding({ endedSince: endedAt, limit: 10 })).toEqual([{ id, endedAt }]);
+    expect(await store.workers.listEndedHolding({ endedSince: addMs(endedAt, 1), limit: 10 })).toEqual([]);
     await startRun(store, run);
     await store.runs.settle([failure(run)]);
-    expect(await store.workers.listEndedHolding(10)).toEqual([]);
+    expect(await store.workers.listEndedHolding({ endedSince: endedAt, limit: 10 })).toEqual([]);
   });
 
   test("the last boot of a host is remembered", async () => {

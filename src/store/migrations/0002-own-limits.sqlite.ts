@@ -8,4 +8,6 @@ update runs set own_max_running_ms = max_running_ms;
 alter table runs drop column max_running_ms;
 alter table runs rename column own_max_running_ms to max_running_ms;
 create index duplicates_done on duplicates (done_at, id) where done_at is not null;
+-- Who watches sessions reads those that ended of late, not all that ever did.
+create index workers_ended on workers (ended_at, id) where ended_at is not null;
 `;

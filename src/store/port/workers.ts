@@ -73,8 +73,11 @@ export interface WorkersStore {
   }>;
   /** Newest first. */
   list(options: { readonly states?: readonly WorkerState[]; readonly limit: number }): Promise<readonly WorkerRow[]>;
-  /** Dead or stopped sessions that still hold live runs, oldest first: what a crash between a burial and its settlements leaves. */
-  listEndedHolding(limit: number): Promise<readonly WorkerId[]>;
+  /** Sessions that have ended since then and still hold live runs, oldest end first: what a crash between a burial and its settlements leaves. */
+  listEndedHolding(options: {
+    readonly endedSince: Instant;
+    readonly limit: number;
+  }): Promise<readonly { readonly id: WorkerId; readonly endedAt: Instant }[]>;
   /**
    * Hosts of which live sessions with differing boot ids were both heard since then: cloned machines.
    * A session that is merely left over from before a reboot is not heard any more, and no conflict.
