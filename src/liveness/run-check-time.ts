@@ -1,4 +1,4 @@
-import { addMs, type Instant } from "../domain/time.ts";
+import { addMs, type Instant, minutes } from "../domain/time.ts";
 import type { RunFacts } from "./evidence.ts";
 import { absentTimeoutFor } from "./heartbeat-policy.ts";
 import { finalizeGraceOf, gatePatienceOf, maxRunningOf, type RunThresholds } from "./run-thresholds.ts";
@@ -23,13 +23,19 @@ export function wholeExit(run: RunFacts): { readonly exitCode: number; readonly 
 export const progressOf = (run: RunFacts): Instant | undefined =>
   run.lastProgressAt !== undefined && run.lastProgressAt >= startOf(run) ? run.lastProgressAt : undefined;
 
+/** How long a run that was proved alive goes without a look at most. */
+const provedAliveRecheckMs = minutes(10);
+
 /** What the look that computes the next one has learned. */
 export interface LookFindings {
   /** When the session last named a reserved run. Default: its reservation. */
   readonly namedAt?: Instant;
   /** When progress was last looked for. Default: the start. A run that has shown none may do so right after, and never again. */
   readonly lookedAt?: Instant;
-  /** The run's process was probed here and lives. Default false. Its death is found by the look at processes, whatever its session says. */
+  /**
+   * The run's process was probed here and lives. Default false. Its death is found by the look at processes, and that of its session by
+   * the worker-reaper, so its session's silence does not bring it up; lest that loop be switched off, ten minutes do.
+   */
   readonly provedAlive?: boolean;
 }
 
@@ -53,7 +59,7 @@ export function nextCheckAt(run: RunFacts, thresholds: RunThresholds, found: Loo
   const sessionSilentAt = addMs(run.session.heardAt, thresholds.deadAfterMs);
   const candidates = [ceilingAt(run, thresholds)];
   if (run.state === "reserved") return earliest(...candidates, sessionSilentAt, addMs(namedAt, thresholds.startWithinMs));
-  if (!provedAlive) candidates.push(sessionSilentAt);
+  candidates.push(provedAlive ? addMs(lookedAt, provedAliveRecheckMs) : sessionSilentAt);
   const { heartbeatTimeoutMs, timeoutMs } = run.limits;
   if (heartbeatTimeoutMs !== undefined) {
     const progressAt = progressOf(run);

@@ -57,7 +57,7 @@ describe("budgets and delays", () => {
 
   test("what is left alone is looked at again when its next limit may be reached, and not before", async () => {
     const world = await RepairWorld.open();
-    const limits = { maxRunningMs: seconds(3600), heartbeatTimeoutMs: seconds(600) };
+    const limits = { maxRunningMs: seconds(3600), heartbeatTimeoutMs: seconds(500) };
     const run = await world.running({ limits });
     const startedAt = world.now;
     world.advance(seconds(700));
@@ -71,7 +71,7 @@ describe("budgets and delays", () => {
     expect((await world.tick()).seen).toBe(1);
     const { checkAt } = (await world.store.runs.get(run.runId)) ?? {};
     // Its process is proved alive, so that no silence of its session is waited for: only its own heartbeat.
-    expect(checkAt).toBe(addMs(startedAt, seconds(1300) + 1));
+    expect(checkAt).toBe(addMs(startedAt, seconds(1200) + 1));
     expect((await world.tick()).seen).toBe(0);
   });
 });
