@@ -67,7 +67,10 @@ describe("a command that spoils the records of its own run", () => {
     const command = await world.command(run.id);
     await until(async () => (await world.runOf(item)).process?.pid === command.pid, { everyMs: 5 });
     const { wrapper } = await world.runOf(item);
-    world.table.signal(wrapper?.pid ?? 0, "SIGKILL");
+    if (wrapper === null) throw new Error("no wrapper on record");
+    world.table.signal(wrapper.pid, "SIGKILL");
+    // As long as it lives it may be writing down how the command ended.
+    await until(() => world.probe.observe(wrapper).kind === "dead", { everyMs: 5 });
     writeFileSync(filesOf(world, run.id).exit, `${run.id} nogo ${world.host.bootId}\n`);
     await world.tickReaper();
     expect((await world.runOf(item)).state).toBe("started");
