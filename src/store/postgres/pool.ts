@@ -21,6 +21,9 @@ export class StatementPool implements PostgresPool {
     // An idle connection that the server ended is an event, which would end the process unheard. The pool has dropped it by now;
     // the next statement opens another, and fails itself if it cannot.
     this.#pool.on("error", () => undefined);
+    // The pool listens to idle connections only: one that ends while it is lent out is an event too, and its query tells the borrower.
+    // Before it is lent out for the first time: the server's last word may stand right behind its first.
+    this.#pool.on("connect", (client) => client.on("error", () => undefined));
   }
 
   async connect(): Promise<PostgresPoolClient> {
@@ -29,8 +32,6 @@ export class StatementPool implements PostgresPool {
       const client = await this.#pool.connect();
       const known = this.#clients.get(client);
       if (known !== undefined) return known;
-      // The pool listens to idle connections only: one that ends while it is lent out is an event too, and its query tells the borrower.
-      client.on("error", () => undefined);
       const made = this.#wrap(client);
       this.#clients.set(client, made);
       return made;
