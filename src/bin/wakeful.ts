@@ -49,7 +49,7 @@ async function restartOutsideJob(): Promise<void> {
   if (ownMarker(env) === undefined) return;
   const { restartClean } = await import("../processes/clean-restart.ts");
   const [program = process.execPath, ...rest] = process.argv;
-  process.exit(await restartClean({ argv: [program, ...process.execArgv, ...rest], env, onSignal }));
+  process.exit(await restartClean({ argv: [program, ...process.execArgv, ...rest], env, onSignal, parentPid: () => process.ppid }));
 }
 
 function onSignal(signal: NodeJS.Signals, listener: () => void): () => void {

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
@@ -57,6 +57,40 @@ test("a daemon that a job starts is no part of that job, and its files are its u
   child.kill("SIGTERM");
   expect(await ended).toEqual([0, null]);
   expect(() => process.kill(pid, 0)).toThrow(/ESRCH/);
+});
+
+test("a daemon that a job left running is not stopped with what the job left behind", async (context) => {
+  if (process.platform !== "linux") skipTest(context, "needs /proc, to read the parent of a process");
+  const folder = tempDir("clean-start");
+  await writeFile(join(folder, "wakeful.yaml"), `http: { listen: 127.0.0.1:0 }\n${oneStage("true")}`);
+  const program = [process.execPath, "--import", import.meta.resolve("tsx"), bin, "up"].map((word) => `'${word}'`).join(" ");
+  const job = spawn("sh", ["-c", `${program} > up.log 2>&1 & echo $! > relay; read end`], {
+    cwd: folder,
+    env: { PATH: process.env.PATH ?? "", HOME: folder, ...jobVariables },
+    stdio: ["pipe", "ignore", "ignore"],
+  });
+  const ended = once(job, "exit");
+  const holder = join(folder, "data/wakeful.db.lock.holder");
+  await until(() => readFileSync(join(folder, "up.log"), "utf8").includes("listens on"), {
+    timeoutMs: 30_000,
+    what: "a daemon that is up",
+  });
+  const pid = Number(JSON.parse(readFileSync(holder, "utf8")).pid);
+  onTestFinished(async () => {
+    process.kill(pid, "SIGTERM");
+    await until(() => !existsSync(`/proc/${pid}`), { timeoutMs: 20_000, what: "the daemon to end" });
+  });
+  const relay = Number(readFileSync(join(folder, "relay"), "utf8"));
+  expect(relay).not.toBe(pid);
+  job.stdin.end();
+  await ended;
+  process.kill(relay, "SIGTERM");
+  await until(() => !existsSync(`/proc/${relay}`) || /^State:\s+Z/m.test(readFileSync(`/proc/${relay}/status`, "latin1")), {
+    what: "what the job left behind to end",
+  });
+  // It would have logged its stop before what passes the signal on could end.
+  expect(existsSync(`/proc/${pid}`)).toBe(true);
+  expect(readFileSync(join(folder, "up.log"), "utf8")).not.toMatch(/Stopping|stopped/i);
 });
 
 test("the exit code of what was started again is passed on", async () => {
