@@ -1,50 +1,14 @@
-import { existsSync, lstatSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { HeartbeatCheck } from "../../test/support/heartbeat-check.ts";
 import { chain } from "../../test/support/loop-world.ts";
 import type { StartedRun } from "../../test/support/repair-world.ts";
-import { compatibleStageNames } from "../domain/stage-names.ts";
 
 const seconds = (n: number): number => n * 1000;
 const beating = (timeoutSeconds: number) => ({ heartbeatTimeoutMs: seconds(timeoutSeconds), maxRunningMs: seconds(86_400) });
 const checkOf = async (...stages: readonly string[]): Promise<HeartbeatCheck> => await HeartbeatCheck.of(chain("p", stages));
 
 describe("the check of what is in flight", () => {
-  for (const stage of ["prep", "ocr", "nom", "any-other"]) {
-    const names = compatibleStageNames(stage);
-
-    test(`${stage}: 700 s old at timeout 600 -> RETRY, with the timeout in state and message [A-14, A-15, A-16, A-25]`, async () => {
-      const check = await checkOf(stage);
-      const item = await check.world.addItem();
-      const run = await check.start(`p/${stage}`, { limits: beating(600) });
-      await check.tick();
-      expect(check.state(item)).toMatchObject({ state: names.running, stage: names.running });
-      check.world.advance(seconds(700));
-      await check.tick();
-      expect(await check.world.store.runs.get(run.runId)).toMatchObject({ outcome: "hung" });
-      expect(check.state(item)).toMatchObject({
-        state: names.timeout,
-        stage: names.retry,
-        message: expect.stringMatching(/heartbeat.*stale.*600 s/),
-      });
-    });
-
-    test(`${stage}: touched now at timeout 600 -> still RUNNING, and its stored state is not rewritten [A-18, A-26]`, async () => {
-      const check = await checkOf(stage);
-      const item = await check.world.addItem();
-      const run = await check.start(`p/${stage}`, { limits: beating(600) });
-      await check.tick();
-      const before = lstatSync(check.pathOf(item));
-      check.world.advance(seconds(700));
-      await check.beat(run);
-      await check.tick();
-      expect(check.state(item)).toMatchObject({ state: names.running, stage: names.running });
-      expect(await check.world.stateOf(run)).toBe("running");
-      const after = lstatSync(check.pathOf(item));
-      expect([after.ino, after.mtimeMs]).toEqual([before.ino, before.mtimeMs]);
-    });
-  }
-
   test("items in any other stage are never changed, however long they are silent [A-19]", async () => {
     const check = await checkOf("prep", "ocr");
     const { world } = check;
