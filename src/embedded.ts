@@ -3,6 +3,8 @@ import { WakefulError } from "./domain/errors.ts";
 import { asHostId, type JobId } from "./domain/ids.ts";
 import { stopWithin } from "./domain/stop-within.ts";
 import { asInstant, type DurationMs } from "./domain/time.ts";
+import { makeDataDirectory } from "./files/data-directory.ts";
+import { dataPaths } from "./files/data-paths.ts";
 import { defaultMaxRunningMs } from "./liveness/run-thresholds.ts";
 import { createPlainRepairs } from "./loops/plain-repairs.ts";
 import { alertsThrough } from "./notify/raise-alert.ts";
@@ -10,11 +12,12 @@ import { PipelineRegistry } from "./pipelines/registry.ts";
 import { readHostIdentity } from "./processes/host-identity.ts";
 import { createProcessProbe, type HostIdentity } from "./processes/identity.ts";
 import { ownIdentity } from "./processes/own-identity.ts";
-import { timerPause } from "./processes/pause.ts";
 import { systemProcessTable } from "./processes/process-table.ts";
 import { systemClock } from "./runtime/clock.ts";
 import { newClientId, newHostId, random } from "./runtime/entropy.ts";
+import { timerPause } from "./runtime/pause.ts";
 import { createStoreClock } from "./runtime/store-clock.ts";
+import { Finaliser } from "./settling/finaliser.ts";
 import { firstChecks } from "./store/claim-rules.ts";
 import { openStore } from "./store/open-store.ts";
 import type { JobRow, QueueSpec } from "./store/port/jobs.ts";
@@ -24,7 +27,6 @@ import { EventBus } from "./telemetry/event-bus.ts";
 import { eventCatalogue } from "./telemetry/events.ts";
 import { directBackend } from "./worker/backend.ts";
 import { BeatLane } from "./worker/beat-lane.ts";
-import { makeDataDirectory } from "./worker/data-directory.ts";
 import { embeddedRunLog } from "./worker/embedded-log.ts";
 import {
   type CheckedOptions,
@@ -33,12 +35,10 @@ import {
   type EmbeddedOptions,
   type EmbeddedTask,
 } from "./worker/embedded-options.ts";
-import { Finaliser } from "./worker/finaliser.ts";
 import { HandlerCrew } from "./worker/handler-crew.ts";
 import { createDecision } from "./worker/handler-decision.ts";
 import type { HandlerQueue } from "./worker/handler-worker-options.ts";
 import { JobWaiters } from "./worker/job-waiters.ts";
-import { dataPaths } from "./worker/run-paths.ts";
 import { countStart } from "./worker/start-sequence.ts";
 
 export type { EmbeddedLogLine, EmbeddedOptions, EmbeddedTask } from "./worker/embedded-options.ts";

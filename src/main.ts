@@ -29,12 +29,12 @@ import { type HostClock, systemClock } from "./runtime/clock.ts";
 import { newClientId, random, randomBytes } from "./runtime/entropy.ts";
 import { createStoreClock } from "./runtime/store-clock.ts";
 import { within } from "./runtime/time-limit.ts";
+import { Finaliser } from "./settling/finaliser.ts";
 import { createFirstChecks } from "./store/claim-rules.ts";
 import { openStore } from "./store/open-store.ts";
 import { type AdoptionReport, adoptOrRequeue } from "./worker/adoption.ts";
 import type { CommandRunDeps } from "./worker/command-run-deps.ts";
 import { CommandWorker } from "./worker/command-worker.ts";
-import { Finaliser } from "./worker/finaliser.ts";
 import { RunSessions } from "./worker/run-sessions.ts";
 import type { Session } from "./worker/session.ts";
 

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Config } from "../config/config.ts";
 import { isWakefulError } from "../domain/errors.ts";
-import { type Instance, instanceOf } from "../processes/instance.ts";
+import { type Instance, instanceOf } from "../files/installation.ts";
 import { api } from "../protocol/api/index.ts";
 import { createClient } from "../protocol/client.ts";
 import { socketTransport, type Transport, urlTransport } from "../protocol/transport.ts";

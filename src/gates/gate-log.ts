@@ -1,6 +1,6 @@
 import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
-import { limitLog } from "../processes/log-limit.ts";
+import { limitLog } from "../files/log-limit.ts";
 
 /** Where the whole output of gate commands goes: appended to a log of the run that the gate judges. */
 export interface GateLog {

@@ -2,7 +2,7 @@ import { appendFileSync, renameSync, truncateSync, writeFileSync } from "node:fs
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { tempDir } from "../../test/support/temp-dir.ts";
-import { limitLog } from "../processes/log-limit.ts";
+import { limitLog } from "../files/log-limit.ts";
 import { readLog } from "./log-reader.ts";
 
 const lines = (from: number, to: number): string => {

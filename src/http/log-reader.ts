@@ -1,7 +1,7 @@
 import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { StringDecoder } from "node:string_decoder";
-import { lossAt, lossLineBytesMax } from "../processes/log-limit.ts";
+import { lossAt, lossLineBytesMax } from "../files/log-limit.ts";
 import { ControlStripper } from "../protocol/terminal-text.ts";
 
 export interface LogRequest {

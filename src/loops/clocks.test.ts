@@ -7,11 +7,11 @@ import { tempDir } from "../../test/support/temp-dir.ts";
 import { asRunId, asWorkerId } from "../domain/ids.ts";
 import { asInstant } from "../domain/time.ts";
 import { newVantage } from "../liveness/vantage.ts";
+import { PresenceBook } from "../observe/session-presence.ts";
 import { FakeClock } from "../runtime/fake-clock.ts";
 import type { EventName } from "../telemetry/events.ts";
 import { ClockWatch } from "./clock-watch.ts";
 import { DiskWatch } from "./disk-watch.ts";
-import { PresenceBook } from "./presence-book.ts";
 import { Watcher } from "./watcher.ts";
 
 const seconds = (n: number): number => n * 1000;

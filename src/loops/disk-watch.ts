@@ -2,7 +2,7 @@ import { constants } from "node:fs";
 import { lstat, rm, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { messageOf } from "../domain/errors.ts";
-import { openRegular } from "../processes/regular-file.ts";
+import { openRegular } from "../files/regular-file.ts";
 import type { Emit } from "../telemetry/events.ts";
 
 export interface DiskWatchOptions {

@@ -1,10 +1,10 @@
 import { readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { addMs, type DurationMs, type Instant } from "../domain/time.ts";
-import { hasCode, readSmallFile } from "../notify/small-file.ts";
+import type { DataPaths } from "../files/data-paths.ts";
+import { hasCode, readSmallFile } from "../files/small-file.ts";
 import type { DuplicateRow } from "../store/port/records.ts";
 import type { Store } from "../store/store.ts";
-import type { DataPaths } from "../worker/run-paths.ts";
 
 type Decision = NonNullable<DuplicateRow["decision"]>;
 

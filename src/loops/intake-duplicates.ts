@@ -1,19 +1,19 @@
 import { mkdir, readdir, rm, rmdir } from "node:fs/promises";
 import { basename, dirname, join, resolve, sep } from "node:path";
 import type { Instant } from "../domain/time.ts";
-import { freePathIn, lstatOrUndefined, moveToFree } from "../notify/file-moves.ts";
-import { safeFileName } from "../notify/file-name.ts";
-import { hasCode } from "../notify/small-file.ts";
-import { forgetKeptSource, inputFolder } from "../notify/source-file.ts";
-import { compatibleTime } from "../notify/state-file.ts";
-import { intakeInputOf } from "../notify/state-projection.ts";
+import { type DataPaths, itemDirOf } from "../files/data-paths.ts";
+import { safeFileName } from "../files/file-name.ts";
+import { makeDirectory } from "../files/make-directory.ts";
+import { freePathIn, lstatOrUndefined, moveToFree } from "../files/move-file.ts";
+import { replaceFile } from "../files/regular-file.ts";
+import { hasCode } from "../files/small-file.ts";
+import { forgetKeptSource, inputFolder } from "../item-files/kept-source.ts";
+import { compatibleTime } from "../item-files/state-file.ts";
+import { intakeInputOf } from "../item-files/state-projection.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
-import { replaceFile } from "../processes/regular-file.ts";
-import { makeDirectory } from "../runtime/make-directory.ts";
 import type { ItemRow } from "../store/port/items.ts";
 import type { DuplicateRow } from "../store/port/records.ts";
 import type { Store } from "../store/store.ts";
-import { type DataPaths, itemDirOf } from "../worker/run-paths.ts";
 import { moveOnce, type Staged, type Staging } from "./intake-staging.ts";
 
 export interface DuplicatesOptions {

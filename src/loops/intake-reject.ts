@@ -1,8 +1,8 @@
-import { freePathIn, moveToFree } from "../notify/file-moves.ts";
-import { safeFileName } from "../notify/file-name.ts";
-import { reasonPath } from "../notify/source-file.ts";
-import { replaceFile } from "../processes/regular-file.ts";
-import { makeDirectory } from "../runtime/make-directory.ts";
+import { safeFileName } from "../files/file-name.ts";
+import { makeDirectory } from "../files/make-directory.ts";
+import { freePathIn, moveToFree } from "../files/move-file.ts";
+import { replaceFile } from "../files/regular-file.ts";
+import { reasonPath } from "../item-files/kept-source.ts";
 import type { FoundFile } from "./intake-folder.ts";
 
 export interface Rejection {

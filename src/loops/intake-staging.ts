@@ -2,19 +2,19 @@ import type { PathLike } from "node:fs";
 import { lstat, mkdir, readdir, rename, rm, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { isWakefulError } from "../domain/errors.ts";
-import { lstatOrUndefined, moveFile, sha256Of } from "../notify/file-moves.ts";
-import { safeFileName } from "../notify/file-name.ts";
-import { hasCode, readSmallFile, syncToDisk } from "../notify/small-file.ts";
-import { inputFolder } from "../notify/source-file.ts";
-import type { IntakeInput } from "../notify/state-projection.ts";
+import type { DataPaths } from "../files/data-paths.ts";
+import { safeFileName } from "../files/file-name.ts";
+import { lstatOrUndefined, moveFile, sha256Of } from "../files/move-file.ts";
+import { replaceFile } from "../files/regular-file.ts";
+import { hasCode, readSmallFile, syncToDisk } from "../files/small-file.ts";
+import { inputFolder } from "../item-files/kept-source.ts";
+import type { IntakeInput } from "../item-files/state-projection.ts";
 import { intakeKey } from "../pipelines/intake-key.ts";
 import { itemDirectories } from "../pipelines/item-key.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
-import { replaceFile } from "../processes/regular-file.ts";
 import type { ItemRow } from "../store/port/items.ts";
 import type { DuplicateRow } from "../store/port/records.ts";
 import type { Store } from "../store/store.ts";
-import type { DataPaths } from "../worker/run-paths.ts";
 
 export interface StagingOptions {
   readonly store: Pick<Store, "items" | "duplicates">;

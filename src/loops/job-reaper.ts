@@ -4,11 +4,13 @@ import { addMs, type DurationMs } from "../domain/time.ts";
 import { emptyRunMemory, forgetEnded, judgeRun, type RunMemory } from "../liveness/run-policy.ts";
 import { checkAgainAt, explain, type RunVerdict } from "../liveness/verdict.ts";
 import type { RaiseAlert } from "../notify/raise-alert.ts";
+import { TickProbe } from "../observe/cached-probe.ts";
+import type { ObservedRun, RunObserver } from "../observe/run-evidence.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
 import type { ProcessProbe } from "../processes/identity.ts";
+import type { Finaliser } from "../settling/finaliser.ts";
 import type { LiveRun } from "../store/port/runs.ts";
 import type { Store } from "../store/store.ts";
-import type { Finaliser } from "../worker/finaliser.ts";
 import { HostConflicts } from "./host-conflicts.ts";
 import type { LeaseSweep } from "./lease-sweep.ts";
 import { type Loop, nothingSeen, type TickContext, type TickReport } from "./loop.ts";
@@ -16,9 +18,7 @@ import type { Reaped } from "./reaped.ts";
 import type { ReaperSettings } from "./reaper-settings.ts";
 import { ReaperTick } from "./reaper-tick.ts";
 import { RunEndings } from "./run-endings.ts";
-import type { ObservedRun, RunObserver } from "./run-evidence.ts";
 import { RunsToLookAt } from "./runs-to-look-at.ts";
-import { TickProbe } from "./tick-probe.ts";
 import type { Watcher } from "./watcher.ts";
 
 export interface JobReaperDeps {

@@ -3,8 +3,8 @@ import { addMs, type DurationMs, type Instant } from "../domain/time.ts";
 import { alertOf } from "../notify/alerts.ts";
 import type { Deliverer } from "../notify/deliverer.ts";
 import type { RaiseAlert } from "../notify/raise-alert.ts";
+import { inLanes } from "../runtime/each-limit.ts";
 import type { OutboxRow, OutboxStore } from "../store/port/records.ts";
-import { inLanes } from "./lanes.ts";
 import type { Loop, TickContext, TickReport } from "./loop.ts";
 
 export interface OutboxDeps {

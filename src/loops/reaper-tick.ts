@@ -1,7 +1,7 @@
 import type { Instant } from "../domain/time.ts";
 import type { RunVerdict } from "../liveness/verdict.ts";
+import type { ObservedRun } from "../observe/run-evidence.ts";
 import type { LiveRun } from "../store/port/runs.ts";
-import type { ObservedRun } from "./run-evidence.ts";
 
 /** What one tick of the job-reaper collects. */
 export class ReaperTick {

@@ -5,9 +5,9 @@ import { asHostId } from "../domain/ids.ts";
 import { addMs } from "../domain/time.ts";
 import type { GateDefinition } from "../pipelines/definition.ts";
 import { PipelineRegistry } from "../pipelines/registry.ts";
+import { Finaliser } from "../settling/finaliser.ts";
 import type { ItemRow } from "../store/port/items.ts";
 import type { LiveRun } from "../store/port/runs.ts";
-import { Finaliser } from "../worker/finaliser.ts";
 import type { Loop } from "./loop.ts";
 import { createReconcilerLoop, type ReconcilerDeps } from "./reconciler.ts";
 

@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { chain, type LoopWorld, loopWorld } from "../../test/support/loop-world.ts";
 import { claimOne, failure, startRun, success } from "../../test/support/store-rows.ts";
 import { hours } from "../domain/time.ts";
-import { SourceKeeper } from "../notify/source-file.ts";
+import { SourceKeeper } from "../item-files/kept-source.ts";
 import { makeLifePipe } from "../processes/life-pipe.ts";
 import type { ItemRow } from "../store/port/items.ts";
 import type { ClaimedRun } from "../store/port/runs.ts";

@@ -1,13 +1,13 @@
 import { messageOf } from "../domain/errors.ts";
 import type { RunId } from "../domain/ids.ts";
 import { type DurationMs, hours, type Instant, minutes } from "../domain/time.ts";
-import { lstatOrUndefined } from "../notify/file-moves.ts";
-import { holdsUnkeptSource, type SourceKeeper } from "../notify/source-file.ts";
+import type { DataPaths } from "../files/data-paths.ts";
+import { lstatOrUndefined } from "../files/move-file.ts";
+import { holdsUnkeptSource, type SourceKeeper } from "../item-files/kept-source.ts";
 import { probeLifePipe } from "../processes/life-pipe.ts";
 import { runFiles, runIdOfDirectory } from "../processes/run-files.ts";
 import type { ItemRow } from "../store/port/items.ts";
 import type { Store } from "../store/store.ts";
-import type { DataPaths } from "../worker/run-paths.ts";
 import type { Loop, TickContext, TickReport } from "./loop.ts";
 import { FolderWalk, type FoundFolder, removeFolder } from "./retention-folders.ts";
 

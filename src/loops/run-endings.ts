@@ -3,18 +3,18 @@ import type { RunId } from "../domain/ids.ts";
 import { addMs, type DurationMs, type Instant } from "../domain/time.ts";
 import { outcomeOfVerdict, type RunOutcome } from "../liveness/outcome-policy.ts";
 import { mayStillLive, type RunVerdict } from "../liveness/verdict.ts";
+import type { ObservedRun, RunObserver } from "../observe/run-evidence.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
 import type { ProcessProbe } from "../processes/identity.ts";
+import type { Finaliser } from "../settling/finaliser.ts";
+import { neverStartedDeathsBefore, type SettlingContext, settlementOfFailure } from "../settling/settlement.ts";
 import type { LiveRun, Settlement } from "../store/port/runs.ts";
 import type { Store } from "../store/store.ts";
-import type { Finaliser } from "../worker/finaliser.ts";
-import { neverStartedDeathsBefore, type SettlingContext, settlementOfFailure } from "../worker/settling.ts";
 import type { TickContext } from "./loop.ts";
 import { LossSpread } from "./loss-spread.ts";
 import type { Reaped } from "./reaped.ts";
 import type { ReaperSettings } from "./reaper-settings.ts";
 import type { ReaperTick } from "./reaper-tick.ts";
-import type { ObservedRun, RunObserver } from "./run-evidence.ts";
 
 export interface RunEndingsDeps {
   readonly store: Pick<Store, "runs" | "now">;

@@ -2,7 +2,9 @@ import { setMaxListeners } from "node:events";
 import { messageOf } from "../domain/errors.ts";
 import type { HostId, JobId } from "../domain/ids.ts";
 import { addMs, type DurationMs, type Instant } from "../domain/time.ts";
+import { type DataPaths, runDirOf } from "../files/data-paths.ts";
 import type { RaiseAlert } from "../notify/raise-alert.ts";
+import type { PresenceBook } from "../observe/session-presence.ts";
 import type { HostIdentity, ProcessIdentity, ProcessProbe } from "../processes/identity.ts";
 import { probeLifePipe } from "../processes/life-pipe.ts";
 import type { ProcessTable } from "../processes/process-table.ts";
@@ -10,9 +12,7 @@ import { readCommand } from "../processes/run-files.ts";
 import { stopTree } from "../processes/stop-tree.ts";
 import type { BlockedJob } from "../store/port/runs.ts";
 import type { Store } from "../store/store.ts";
-import { type DataPaths, runDirOf } from "../worker/run-paths.ts";
 import type { Loop, TickContext, TickReport } from "./loop.ts";
-import type { PresenceBook } from "./presence-book.ts";
 
 export interface StopperDeps {
   readonly store: Pick<Store, "runs" | "workers" | "now">;

@@ -5,15 +5,15 @@ import type { RunOutcome } from "../liveness/outcome-policy.ts";
 import { spreadDelayMs } from "../liveness/retry-delay.ts";
 import { countTurnedSilent } from "../liveness/vantage-mode.ts";
 import { explainWorker, judgeWorker, type WorkerVerdict } from "../liveness/worker-policy.ts";
+import type { PresenceBook } from "../observe/session-presence.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
 import type { HostIdentity, ProcessIdentity, ProcessLife, ProcessProbe } from "../processes/identity.ts";
+import { neverStartedDeathsBefore, settlementOfFailure } from "../settling/settlement.ts";
 import type { HeldRun, LiveRun, LossProgress, LostEnd } from "../store/port/runs.ts";
 import type { SessionPresence, WorkersStore } from "../store/port/workers.ts";
 import type { Store } from "../store/store.ts";
-import { neverStartedDeathsBefore, settlementOfFailure } from "../worker/settling.ts";
 import { EndedSessions } from "./ended-sessions.ts";
 import type { Loop, TickContext, TickReport } from "./loop.ts";
-import type { PresenceBook } from "./presence-book.ts";
 import type { Reaped } from "./reaped.ts";
 import type { Watcher } from "./watcher.ts";
 

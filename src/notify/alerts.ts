@@ -2,12 +2,12 @@ import { constants } from "node:fs";
 import { mkdir, rename } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Instant } from "../domain/time.ts";
-import { IrregularFileError, openRegular } from "../processes/regular-file.ts";
+import { lstatOrUndefined } from "../files/move-file.ts";
+import { IrregularFileError, openRegular } from "../files/regular-file.ts";
+import { hasCode } from "../files/small-file.ts";
 import type { OutboxRow } from "../store/port/records.ts";
 import type { Emit, WakefulEvents } from "../telemetry/events.ts";
 import type { Deliverer } from "./deliverer.ts";
-import { lstatOrUndefined } from "./file-moves.ts";
-import { hasCode } from "./small-file.ts";
 
 export interface AlertsOptions {
   readonly emit: Emit;

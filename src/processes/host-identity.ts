@@ -4,9 +4,9 @@ import { link, readFile, readlink, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { asHostId } from "../domain/ids.ts";
+import { IrregularFileError, readRegular } from "../files/regular-file.ts";
 import { DamagedHostIdError } from "./errors.ts";
 import type { HostIdentity } from "./identity.ts";
-import { IrregularFileError, readRegular } from "./regular-file.ts";
 
 const run = promisify(execFile);
 

@@ -7,9 +7,9 @@ import { makeFifo } from "../../test/support/fifo.ts";
 import { tempDir } from "../../test/support/temp-dir.ts";
 import { until } from "../../test/support/until.ts";
 import { asHostId } from "../domain/ids.ts";
+import { instanceOf } from "../files/installation.ts";
 import { readHostIdentity } from "./host-identity.ts";
 import { createProcessProbe, type HostIdentity, type ProcessIdentity, sameProcess } from "./identity.ts";
-import { instanceOf } from "./instance.ts";
 import { parseProcStat, parsePsLine } from "./process-stat.ts";
 import { type KernelCalls, linuxProcessTable } from "./process-table.ts";
 

@@ -1,10 +1,10 @@
 import type { DurationMs } from "../domain/time.ts";
 import type { HostClock } from "../runtime/clock.ts";
+import { type Pause, timerPause } from "../runtime/pause.ts";
 import { HiddenSearch } from "./hidden-search.ts";
 import type { ProcessIdentity } from "./identity.ts";
 import { type LifePipeState, probeLifePipe } from "./life-pipe.ts";
 import { type OpenFiles, systemOpenFiles } from "./open-files.ts";
-import { type Pause, timerPause } from "./pause.ts";
 import type { ProcessRow } from "./process-stat.ts";
 import { type Remains, remainsText } from "./remains.ts";
 import { runFiles } from "./run-files.ts";

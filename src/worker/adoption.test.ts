@@ -3,9 +3,9 @@ import { expect, test } from "vitest";
 import { RepairWorld, type StartedRun } from "../../test/support/repair-world.ts";
 import type { RunId } from "../domain/ids.ts";
 import { runTaskName } from "../domain/run-task.ts";
+import { runDirOf } from "../files/data-paths.ts";
 import type { ProcessTable } from "../processes/process-table.ts";
 import { type AdoptionReport, adoptOrRequeue } from "./adoption.ts";
-import { runDirOf } from "./run-paths.ts";
 
 const noProcesses: ProcessTable = {
   look: () => ({ kind: "absent" }),

@@ -5,6 +5,7 @@ import { runTaskName } from "../domain/run-task.ts";
 import { stopWithin } from "../domain/stop-within.ts";
 import type { DurationMs } from "../domain/time.ts";
 import { addMs } from "../domain/time.ts";
+import { type DataPaths, runDirOf } from "../files/data-paths.ts";
 import type { RunOutcome } from "../liveness/outcome-policy.ts";
 import { spreadDelayMs } from "../liveness/retry-delay.ts";
 import { readExitRecord } from "../processes/exit-record.ts";
@@ -13,11 +14,10 @@ import { probeLifePipe } from "../processes/life-pipe.ts";
 import type { ProcessTable } from "../processes/process-table.ts";
 import { readCommand, readStarted, runIdOfDirectory } from "../processes/run-files.ts";
 import { stopTree } from "../processes/stop-tree.ts";
+import { type EndDetails, neverStartedDeathsBefore, type SettlingContext, settlementOfFailure } from "../settling/settlement.ts";
 import type { LiveRun } from "../store/port/runs.ts";
 import type { Store } from "../store/store.ts";
 import type { Emit } from "../telemetry/events.ts";
-import { type DataPaths, runDirOf } from "./run-paths.ts";
-import { type EndDetails, neverStartedDeathsBefore, type SettlingContext, settlementOfFailure } from "./settling.ts";
 
 export interface AdoptionDeps {
   readonly store: Pick<Store, "runs" | "now">;

@@ -1,15 +1,15 @@
 import type { RunId, WorkerId } from "../domain/ids.ts";
 import type { DurationMs } from "../domain/time.ts";
+import type { DataPaths } from "../files/data-paths.ts";
 import type { StageDefinition } from "../pipelines/definition.ts";
 import type { HostIdentity, ProcessIdentity } from "../processes/identity.ts";
 import type { ProcessTable } from "../processes/process-table.ts";
 import type { WrapperTools } from "../processes/wrapper-tools.ts";
+import type { Finaliser } from "../settling/finaliser.ts";
+import type { SettlingContext } from "../settling/settlement.ts";
 import type { RunLimits } from "../store/port/runs.ts";
 import type { Store } from "../store/store.ts";
 import type { Emit } from "../telemetry/events.ts";
-import type { Finaliser } from "./finaliser.ts";
-import type { DataPaths } from "./run-paths.ts";
-import type { SettlingContext } from "./settling.ts";
 
 /** What all command runs of one worker share. */
 export interface CommandRunDeps {

@@ -1,5 +1,6 @@
 import { isWakefulError, messageOf } from "../domain/errors.ts";
 import { asInstant, type Instant } from "../domain/time.ts";
+import { itemDirOf } from "../files/data-paths.ts";
 import type { RunOutcome } from "../liveness/outcome-policy.ts";
 import type { StartedWrapper } from "../processes/wrapper.ts";
 import type { ItemRow } from "../store/port/items.ts";
@@ -7,7 +8,6 @@ import type { ClaimedRun, RunLimits } from "../store/port/runs.ts";
 import type { CommandRunDeps } from "./command-run-deps.ts";
 import type { OwnedRun } from "./owned-run.ts";
 import { committedOrAbandoned, prepareCommand } from "./prepare-command.ts";
-import { itemDirOf } from "./run-paths.ts";
 
 interface CommandStart {
   readonly item: ItemRow | undefined;

@@ -6,9 +6,9 @@ import { addMs } from "../domain/time.ts";
 import type { PipelineDefinition } from "../pipelines/definition.ts";
 import { PipelineRegistry } from "../pipelines/registry.ts";
 import { definePipeline, handler } from "../pipelines/typescript.ts";
+import type { Finalised } from "../settling/finaliser.ts";
+import { settlementOfFailure, settlementOfSuccess } from "../settling/settlement.ts";
 import type { LiveRun } from "../store/port/runs.ts";
-import type { Finalised } from "./finaliser.ts";
-import { settlementOfFailure, settlementOfSuccess } from "./settling.ts";
 
 const stages = (gate: boolean): PipelineDefinition =>
   definePipeline("p", {

@@ -5,13 +5,13 @@ import type { Random } from "../liveness/retry-delay.ts";
 import { defaultRunThresholds } from "../liveness/run-thresholds.ts";
 import type { StageDefinition } from "../pipelines/definition.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
-import type { Pause } from "../processes/pause.ts";
+import type { Pause } from "../runtime/pause.ts";
+import type { Finaliser } from "../settling/finaliser.ts";
+import { settlementOfFailure } from "../settling/settlement.ts";
 import type { LiveRun, Settlement } from "../store/port/runs.ts";
 import type { Emit } from "../telemetry/events.ts";
 import type { WorkerBackend } from "./backend.ts";
-import type { Finaliser } from "./finaliser.ts";
 import { type EndedRun, type HandlerEnd, plainSuccess, type SettleDecision } from "./run-end.ts";
-import { settlementOfFailure } from "./settling.ts";
 
 export interface DecisionOptions {
   readonly runs: Pick<WorkerBackend["runs"], "start" | "recordExit" | "recordGatePending" | "listLive">;

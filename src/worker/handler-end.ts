@@ -1,7 +1,7 @@
 import { isNestedTooDeep, nestingRule } from "../domain/json-nesting.ts";
+import { maxOutputBytes } from "../settling/run-output.ts";
 import { failureText, isPermanent } from "./handler-context.ts";
 import type { HandlerEnd } from "./run-end.ts";
-import { maxOutputBytes } from "./run-output.ts";
 
 const nothing: HandlerEnd = Object.freeze({ kind: "returned", output: undefined });
 

@@ -9,6 +9,7 @@ import type { HostIdentity, ProcessIdentity } from "../processes/identity.ts";
 import type { ProcessTable } from "../processes/process-table.ts";
 import { cleanEnvironment } from "../processes/run-marker.ts";
 import { identityOf } from "../processes/strays.ts";
+import type { SettlingContext } from "../settling/settlement.ts";
 import type { FirstChecks } from "../store/claim-rules.ts";
 import type { ClaimRequest, RunsStore, Settlement, StartRun } from "../store/port/runs.ts";
 import type { WorkersStore } from "../store/port/workers.ts";
@@ -18,7 +19,6 @@ import { type ChannelVerb, HostChannel } from "./host-channel.ts";
 import { type HostNotes, type HostOffer, type HostSetup, hostFds, unloadableExitCode } from "./host-protocol.ts";
 import { type HostEnd, settleRunsOfHost } from "./host-runs.ts";
 import { removeHostRecord, writeHostRecord } from "./leftover-host.ts";
-import type { SettlingContext } from "./settling.ts";
 
 type Renewal = Parameters<WorkersStore["renew"]>[0];
 

@@ -7,16 +7,17 @@ import type { RunId, WorkerId } from "../domain/ids.ts";
 import { logMaxBytesDefault } from "../domain/log-limits.ts";
 import { stopWithin } from "../domain/stop-within.ts";
 import { type DurationMs, seconds } from "../domain/time.ts";
+import { dataPaths, runDirOf } from "../files/data-paths.ts";
+import { replaceFile } from "../files/regular-file.ts";
 import { PipelineRegistry } from "../pipelines/registry.ts";
-import { timerPause } from "../processes/pause.ts";
-import { replaceFile } from "../processes/regular-file.ts";
 import { runFiles } from "../processes/run-files.ts";
+import { timerPause } from "../runtime/pause.ts";
+import { Finaliser } from "../settling/finaliser.ts";
 import { firstChecks } from "../store/claim-rules.ts";
 import type { Emit } from "../telemetry/events.ts";
 import type { WorkerBackend } from "./backend.ts";
 import { BeatLane } from "./beat-lane.ts";
 import { limitsOf } from "./command-run-deps.ts";
-import { Finaliser } from "./finaliser.ts";
 import { createDecision } from "./handler-decision.ts";
 import { type LoadedHandlers, loadHandlers } from "./handler-module.ts";
 import { HandlerWorker } from "./handler-worker.ts";
@@ -33,7 +34,6 @@ import {
   unloadableExitCode,
 } from "./host-protocol.ts";
 import { RunLogs } from "./run-logs.ts";
-import { dataPaths, runDirOf } from "./run-paths.ts";
 import { handlerOfStage, type StageHeartbeats } from "./stage-handler.ts";
 import { StoreTime } from "./store-time.ts";
 

@@ -2,10 +2,10 @@ import type { RunId, WorkerId } from "../domain/ids.ts";
 import type { DurationMs } from "../domain/time.ts";
 import type { RunOutcome } from "../liveness/outcome-policy.ts";
 import { spreadDelayMs } from "../liveness/retry-delay.ts";
+import { type SettlingContext, settlementOfFailure } from "../settling/settlement.ts";
 import type { LiveRun } from "../store/port/runs.ts";
 import type { Store } from "../store/store.ts";
 import type { Emit } from "../telemetry/events.ts";
-import { type SettlingContext, settlementOfFailure } from "./settling.ts";
 
 /**
  * Why a handler host that is proved gone went. `stopped`: its daemon ended it in order, nothing is spent. `collateral`: it was killed

@@ -2,10 +2,10 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { WorkerId } from "../domain/ids.ts";
 import type { DurationMs } from "../domain/time.ts";
+import { readRegular, replaceFile } from "../files/regular-file.ts";
 import { createProcessProbe, type HostIdentity, type ProcessIdentity, sameProcess } from "../processes/identity.ts";
-import { type Pause, timerPause } from "../processes/pause.ts";
 import type { ProcessTable } from "../processes/process-table.ts";
-import { readRegular, replaceFile } from "../processes/regular-file.ts";
+import { type Pause, timerPause } from "../runtime/pause.ts";
 import { type HostRunsOptions, settleRunsOfHost } from "./host-runs.ts";
 
 /** Where a daemon notes which process runs its handlers, so that its successor can stop one that was left over. */

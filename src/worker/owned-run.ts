@@ -1,10 +1,10 @@
 import type { JobId, OwnerEpoch, RunId } from "../domain/ids.ts";
+import { runDirOf } from "../files/data-paths.ts";
 import type { RunOutcome } from "../liveness/outcome-policy.ts";
 import type { StageDefinition } from "../pipelines/definition.ts";
+import { type EndDetails, neverStartedDeathsBefore, settlementOfFailure } from "../settling/settlement.ts";
 import type { LiveRun, Settlement } from "../store/port/runs.ts";
 import type { CommandRunDeps } from "./command-run-deps.ts";
-import { runDirOf } from "./run-paths.ts";
-import { type EndDetails, neverStartedDeathsBefore, settlementOfFailure } from "./settling.ts";
 
 /** Who a run is, and under which fence it is ours. */
 export interface RunIdentity {

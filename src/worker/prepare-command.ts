@@ -1,6 +1,7 @@
 import { mkdir, unlink } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import type { RunId } from "../domain/ids.ts";
+import { readSecrets } from "../files/secrets.ts";
 import type { StageDefinition } from "../pipelines/definition.ts";
 import { commandEnvironment } from "../processes/environment.ts";
 import type { HostIdentity } from "../processes/identity.ts";
@@ -10,7 +11,6 @@ import type { ItemRow } from "../store/port/items.ts";
 import type { ClaimedRun } from "../store/port/runs.ts";
 import type { Store } from "../store/store.ts";
 import { stageInput } from "./command-input.ts";
-import { readSecrets } from "./secrets.ts";
 import { traceparentOf } from "./trace-context.ts";
 
 export interface PreparationDeps {

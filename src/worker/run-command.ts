@@ -1,14 +1,14 @@
 import { constants } from "node:os";
 import { messageOf, WakefulError } from "../domain/errors.ts";
 import { type DurationMs, seconds } from "../domain/time.ts";
+import { replaceFile } from "../files/regular-file.ts";
 import { exitRecordBytes } from "../processes/exit-record.ts";
 import type { HostIdentity, ProcessIdentity } from "../processes/identity.ts";
-import type { Pause } from "../processes/pause.ts";
 import type { ProcessTable } from "../processes/process-table.ts";
-import { replaceFile } from "../processes/regular-file.ts";
 import { runFiles } from "../processes/run-files.ts";
 import { cleanEnvironment, formatMarker, markerVariable, ownMarker } from "../processes/run-marker.ts";
 import { identityOf } from "../processes/strays.ts";
+import type { Pause } from "../runtime/pause.ts";
 import { ForegroundCommand, type ForegroundOptions, type ForwardedSignal } from "./foreground-command.ts";
 import type { RunCommandApi } from "./run-command-api.ts";
 import { RunLease, type WantedLease } from "./run-lease.ts";

@@ -2,7 +2,7 @@ import { formatDuration } from "../domain/durations.ts";
 import { isWakefulError, messageOf, WakefulError } from "../domain/errors.ts";
 import type { RunId } from "../domain/ids.ts";
 import { type DurationMs, hours, seconds } from "../domain/time.ts";
-import { type Pause, timerPause } from "../processes/pause.ts";
+import { type Pause, timerPause } from "../runtime/pause.ts";
 import type { RunCommandApi } from "./run-command-api.ts";
 
 /** `waitMs` 0: now or not at all. */

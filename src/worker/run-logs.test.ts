@@ -4,8 +4,8 @@ import { expect, test } from "vitest";
 import { makeFifo } from "../../test/support/fifo.ts";
 import { tempDir } from "../../test/support/temp-dir.ts";
 import { asRunId } from "../domain/ids.ts";
+import { dataPaths } from "../files/data-paths.ts";
 import { RunLogs } from "./run-logs.ts";
-import { dataPaths } from "./run-paths.ts";
 
 const setUp = (options: { readonly gatheredMax?: number } = {}) => {
   const dataDir = tempDir("logs");

@@ -2,10 +2,10 @@ import { constants } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import type { RunId } from "../domain/ids.ts";
 import type { DurationMs } from "../domain/time.ts";
-import { limitLog } from "../processes/log-limit.ts";
-import { openRegular } from "../processes/regular-file.ts";
+import { type DataPaths, runDirOf } from "../files/data-paths.ts";
+import { limitLog } from "../files/log-limit.ts";
+import { openRegular } from "../files/regular-file.ts";
 import { runFiles } from "../processes/run-files.ts";
-import { type DataPaths, runDirOf } from "./run-paths.ts";
 
 export interface RunLogsOptions {
   readonly paths: DataPaths;

@@ -3,16 +3,16 @@ import { WakefulError } from "../domain/errors.ts";
 import type { JobId, OwnerEpoch, RunId, WorkerId } from "../domain/ids.ts";
 import { runTaskName } from "../domain/run-task.ts";
 import { addMs, type DurationMs, hours } from "../domain/time.ts";
+import { type DataPaths, runDirOf } from "../files/data-paths.ts";
 import { explainExitCode } from "../liveness/exit-policy.ts";
 import type { RunOutcome } from "../liveness/outcome-policy.ts";
 import type { HostIdentity, ProcessIdentity } from "../processes/identity.ts";
 import { runFiles } from "../processes/run-files.ts";
+import { type SettlingContext, settlementOfFailure, settlementOfSuccess } from "../settling/settlement.ts";
 import { firstChecks } from "../store/claim-rules.ts";
 import type { ClaimedRun, FencedAnswer, LiveRun, RunLimits, Settlement } from "../store/port/runs.ts";
 import type { Store } from "../store/store.ts";
 import type { Emit } from "../telemetry/events.ts";
-import { type DataPaths, runDirOf } from "./run-paths.ts";
-import { type SettlingContext, settlementOfFailure, settlementOfSuccess } from "./settling.ts";
 
 /** A run of `wakeful run`, as its command line names it: what it may write to. */
 export interface RunSessionRef {

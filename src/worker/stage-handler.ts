@@ -1,6 +1,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { RunId } from "../domain/ids.ts";
+import { type DataPaths, itemDirOf, runDirOf } from "../files/data-paths.ts";
 import type { StageDefinition } from "../pipelines/definition.ts";
 import type { HandlerContext as StageContext, StageHandler, HandlerJob as StageJob } from "../pipelines/handler.ts";
 import { runFiles } from "../processes/run-files.ts";
@@ -8,7 +9,6 @@ import type { WorkerBackend } from "./backend.ts";
 import { stageInput } from "./command-input.ts";
 import { type Handler, type HandlerContext, isPermanent } from "./handler-context.ts";
 import { beginHeartbeatFile } from "./heartbeat-files.ts";
-import { type DataPaths, itemDirOf, runDirOf } from "./run-paths.ts";
 
 export interface StageHandlerOptions {
   readonly handler: StageHandler;

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { WakefulError } from "../domain/errors.ts";
-import { readRegular, replaceFile } from "../processes/regular-file.ts";
+import { readRegular, replaceFile } from "../files/regular-file.ts";
 import type { UpkeepStore } from "../store/port/upkeep.ts";
 
 /**

@@ -1,6 +1,6 @@
 import { chmodSync, lstatSync, statSync } from "node:fs";
 import { beforeAll, expect, onTestFinished, test } from "vitest";
-import { runDirOf } from "../../src/worker/run-paths.ts";
+import { runDirOf } from "../../src/files/data-paths.ts";
 import { lives, untilItem, untilRun } from "../support/command-runs.ts";
 import { type CommandWorld, commandWorld, filesOf } from "../support/command-world.ts";
 import { until } from "../support/until.ts";

@@ -2,7 +2,7 @@ import { closeSync, mkdirSync, openSync, readFileSync, rmSync, statSync, symlink
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test, vi } from "vitest";
-import { runDirOf } from "../../src/worker/run-paths.ts";
+import { runDirOf } from "../../src/files/data-paths.ts";
 import { forever, lives, startOne, untilItem, untilRun } from "../support/command-runs.ts";
 import { commandWorld, filesOf } from "../support/command-world.ts";
 import { makeFifo } from "../support/fifo.ts";

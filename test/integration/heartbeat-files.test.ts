@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { itemDirOf } from "../../src/worker/run-paths.ts";
+import { itemDirOf } from "../../src/files/data-paths.ts";
 import { type CommandWorld, commandWorld } from "../support/command-world.ts";
 import { until } from "../support/until.ts";
 

@@ -1,7 +1,7 @@
 import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { itemDirOf } from "../../src/worker/run-paths.ts";
+import { itemDirOf } from "../../src/files/data-paths.ts";
 import { type CommandWorld, commandWorld, filesOf } from "../support/command-world.ts";
 import { makeFifo } from "../support/fifo.ts";
 import { until } from "../support/until.ts";

@@ -4,9 +4,9 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { RunId, WorkerId } from "../../src/domain/ids.ts";
 import { addMs } from "../../src/domain/time.ts";
+import { itemDirOf, runDirOf } from "../../src/files/data-paths.ts";
+import { settlementOfFailure, settlementOfSuccess } from "../../src/settling/settlement.ts";
 import type { LiveRun, Settlement } from "../../src/store/port/runs.ts";
-import { itemDirOf, runDirOf } from "../../src/worker/run-paths.ts";
-import { settlementOfFailure, settlementOfSuccess } from "../../src/worker/settling.ts";
 import { chain } from "../support/loop-world.ts";
 import { RepairWorld, type StartedRun } from "../support/repair-world.ts";
 

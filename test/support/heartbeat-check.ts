@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { SourceKeeper } from "../../src/notify/source-file.ts";
-import { createStateFileDeliverer } from "../../src/notify/state-file.ts";
+import { SourceKeeper } from "../../src/item-files/kept-source.ts";
+import { createStateFileDeliverer } from "../../src/item-files/state-file.ts";
 import type { PipelineDefinition } from "../../src/pipelines/definition.ts";
 import type { ItemRow } from "../../src/store/port/items.ts";
 import type { RunLimits } from "../../src/store/port/runs.ts";

@@ -4,13 +4,13 @@ import { DatabaseSync } from "@photostructure/sqlite";
 import { onTestFinished } from "vitest";
 import { compatibleStageNames } from "../../src/domain/stage-names.ts";
 import type { DurationMs } from "../../src/domain/time.ts";
+import { type DataPaths, dataPaths } from "../../src/files/data-paths.ts";
 import type { Loop, TickReport } from "../../src/loops/loop.ts";
 import type { IntakeDefinition, PipelineDefinition, StageDefinition } from "../../src/pipelines/definition.ts";
 import { PipelineRegistry } from "../../src/pipelines/registry.ts";
 import { openStore } from "../../src/store/open-store.ts";
 import type { Store } from "../../src/store/store.ts";
 import type { EventName, WakefulEvents } from "../../src/telemetry/events.ts";
-import { type DataPaths, dataPaths } from "../../src/worker/run-paths.ts";
 import { StoreTestClock } from "./stores.ts";
 import { tempDir } from "./temp-dir.ts";
 

@@ -1,6 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { onTestFinished } from "vitest";
 import { addMs } from "../../src/domain/time.ts";
+import { dataPaths } from "../../src/files/data-paths.ts";
 import { PipelineRegistry } from "../../src/pipelines/registry.ts";
 import { readHostIdentity } from "../../src/processes/host-identity.ts";
 import type { HostIdentity, ProcessIdentity } from "../../src/processes/identity.ts";
@@ -9,7 +10,6 @@ import { openStore } from "../../src/store/open-store.ts";
 import type { Store } from "../../src/store/store.ts";
 import { type RunCommandOptions, runCommand } from "../../src/worker/run-command.ts";
 import type { RunCommandApi } from "../../src/worker/run-command-api.ts";
-import { dataPaths } from "../../src/worker/run-paths.ts";
 import { type OpenedRunSession, RunSessions } from "../../src/worker/run-sessions.ts";
 import type { SeenEvent } from "./handler-bench.ts";
 import { StoreTestClock } from "./stores.ts";

@@ -1,7 +1,7 @@
 import { chmod, writeFile } from "node:fs/promises";
 import { dirname, join, relative, resolve } from "node:path";
 import { messageOf, WakefulError } from "../../domain/errors.ts";
-import { makeDirectory } from "../../runtime/make-directory.ts";
+import { makeDirectory } from "../../files/make-directory.ts";
 import { type CommandCall, type CommandContext, flagOption } from "../command.ts";
 import { exampleFiles } from "../example-project.ts";
 

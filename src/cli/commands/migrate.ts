@@ -1,8 +1,8 @@
 import { loadConfig } from "../../config/load.ts";
 import { withoutPassword } from "../../config/postgres-url.ts";
 import { asInstant } from "../../domain/time.ts";
+import { makeDataDirectory } from "../../files/data-directory.ts";
 import { openStore } from "../../store/open-store.ts";
-import { makeDataDirectory } from "../../worker/data-directory.ts";
 import type { CommandContext } from "../command.ts";
 
 export async function run({ host, json, configRequest }: CommandContext): Promise<void> {

@@ -10,7 +10,7 @@ import type { StageDefinition } from "../pipelines/definition.ts";
 import { intakeKey } from "../pipelines/intake-key.ts";
 import type { ItemRow } from "../store/port/items.ts";
 import type { ClaimedRun, Settlement } from "../store/port/runs.ts";
-import { SourceKeeper } from "./source-file.ts";
+import { SourceKeeper } from "./kept-source.ts";
 import { createStateFileDeliverer } from "./state-file.ts";
 import { projectState } from "./state-projection.ts";
 

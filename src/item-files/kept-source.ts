@@ -1,11 +1,11 @@
 import { lstat, mkdir, rm } from "node:fs/promises";
 import { dirname, join, resolve, sep } from "node:path";
+import { safeFileName } from "../files/file-name.ts";
+import { isSameFile, keepIn, lstatOrUndefined } from "../files/move-file.ts";
+import { replaceFile } from "../files/regular-file.ts";
+import { hasCode, readSmallFile, syncToDisk } from "../files/small-file.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
-import { replaceFile } from "../processes/regular-file.ts";
 import type { ItemRow } from "../store/port/items.ts";
-import { isSameFile, keepIn, lstatOrUndefined } from "./file-moves.ts";
-import { safeFileName } from "./file-name.ts";
-import { hasCode, readSmallFile, syncToDisk } from "./small-file.ts";
 import { intakeInputOf } from "./state-projection.ts";
 
 export interface SourceKeeperOptions {

@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { chain, type LoopWorld, loopWorld } from "../../test/support/loop-world.ts";
 import type { ItemState } from "../domain/lifecycles.ts";
 import type { ItemRow } from "../store/port/items.ts";
-import { holdsUnkeptSource, SourceKeeper } from "./source-file.ts";
+import { holdsUnkeptSource, SourceKeeper } from "./kept-source.ts";
 
 interface World extends LoopWorld {
   readonly keeper: SourceKeeper;

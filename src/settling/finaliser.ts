@@ -3,6 +3,8 @@ import { resolve } from "node:path";
 import { messageOf } from "../domain/errors.ts";
 import type { HostId } from "../domain/ids.ts";
 import type { Instant } from "../domain/time.ts";
+import { type DataPaths, itemDirOf, runDirOf } from "../files/data-paths.ts";
+import { readSecrets } from "../files/secrets.ts";
 import { readGate } from "../gates/gate.ts";
 import type { GateAnswer, GateSubject } from "../gates/gate-answer.ts";
 import { GateTurns } from "../gates/gate-turns.ts";
@@ -16,9 +18,7 @@ import { runFiles } from "../processes/run-files.ts";
 import type { ItemsStore } from "../store/port/items.ts";
 import type { LiveRun, Settlement } from "../store/port/runs.ts";
 import { readRunOutput } from "./run-output.ts";
-import { type DataPaths, itemDirOf, runDirOf } from "./run-paths.ts";
-import { readSecrets } from "./secrets.ts";
-import { type SettlingContext, settlementOfFailure, settlementOfSuccess } from "./settling.ts";
+import { type SettlingContext, settlementOfFailure, settlementOfSuccess } from "./settlement.ts";
 
 export interface FinaliserDeps {
   readonly registry: PipelineRegistry;

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { tempDir } from "../../test/support/temp-dir.ts";
-import { freePathIn, keepIn, moveFile, moveToFree, sha256Of } from "./file-moves.ts";
+import { freePathIn, keepIn, moveFile, moveToFree, sha256Of } from "./move-file.ts";
 
 const memoryDisk = "/dev/shm";
 const ownDisk = statSync(tmpdir()).dev;

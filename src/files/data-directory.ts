@@ -1,7 +1,7 @@
 import { mkdir, rm } from "node:fs/promises";
 import { messageOf, WakefulError } from "../domain/errors.ts";
-import { makeDirectory } from "../runtime/make-directory.ts";
-import type { DataPaths } from "./run-paths.ts";
+import type { DataPaths } from "./data-paths.ts";
+import { makeDirectory } from "./make-directory.ts";
 
 /**
  * Makes the data directory for its owner alone (0700), with the folders that everything in it relies on, and tries whether it can be written.

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { tempDir } from "../../test/support/temp-dir.ts";
 import { makeDataDirectory, prepareDataDirectory } from "./data-directory.ts";
-import { dataPaths } from "./run-paths.ts";
+import { dataPaths } from "./data-paths.ts";
 
 test("a file in the place of the data directory, or of a folder above it, is to be moved away", async () => {
   const file = join(tempDir("data-directory"), "data");

@@ -1,5 +1,6 @@
 import type { HostId } from "../domain/ids.ts";
 import { runTaskName } from "../domain/run-task.ts";
+import { type DataPaths, runDirOf } from "../files/data-paths.ts";
 import type { ExitRecord, LifePipe, ProcessEvidence, Proof, RunEvidence, RunFacts } from "../liveness/evidence.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
 import { readExitRecord } from "../processes/exit-record.ts";
@@ -7,8 +8,7 @@ import { commandOnRecord, type HostIdentity, type ProcessIdentity, type ProcessL
 import { probeLifePipe } from "../processes/life-pipe.ts";
 import { readCommand, readStarted } from "../processes/run-files.ts";
 import type { LiveRun } from "../store/port/runs.ts";
-import { type DataPaths, runDirOf } from "../worker/run-paths.ts";
-import type { PresenceBook } from "./presence-book.ts";
+import type { PresenceBook } from "./session-presence.ts";
 
 export interface EvidenceDeps {
   readonly probe: ProcessProbe;

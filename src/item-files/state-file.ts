@@ -2,16 +2,16 @@ import { mkdir, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { asItemId } from "../domain/ids.ts";
 import type { Instant } from "../domain/time.ts";
+import { lstatOrUndefined } from "../files/move-file.ts";
+import { replaceFile } from "../files/regular-file.ts";
+import { readSmallFile } from "../files/small-file.ts";
+import type { Deliverer } from "../notify/deliverer.ts";
 import { canonicalJson } from "../pipelines/definition.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
-import { replaceFile } from "../processes/regular-file.ts";
 import type { OutboxRow } from "../store/port/records.ts";
 import type { RunRow } from "../store/port/runs.ts";
 import type { Store } from "../store/store.ts";
-import type { Deliverer } from "./deliverer.ts";
-import { lstatOrUndefined } from "./file-moves.ts";
-import { readSmallFile } from "./small-file.ts";
-import type { SourceKeeper } from "./source-file.ts";
+import type { SourceKeeper } from "./kept-source.ts";
 import { type ProjectedState, projectState, type StateFacts } from "./state-projection.ts";
 
 export interface StateFileOptions {
