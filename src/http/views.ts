@@ -1,6 +1,7 @@
+import { valueOf } from "../domain/json-text.ts";
 import type { PipelineDefinition, StageDefinition } from "../pipelines/definition.ts";
 import type { ItemRow, VisitRow } from "../store/port/items.ts";
-import type { JobRow, JsonText } from "../store/port/jobs.ts";
+import type { JobRow } from "../store/port/jobs.ts";
 import type { ActionRow } from "../store/port/records.ts";
 import type { LiveRun, RunRow } from "../store/port/runs.ts";
 
@@ -22,15 +23,4 @@ export function definitionView(definition: PipelineDefinition): PipelineDefiniti
     { ...stage, env: Object.fromEntries(Object.keys(stage.env).map((key) => [key, "***"])) },
   ]);
   return { ...definition, stages: Object.fromEntries(stages) };
-}
-
-/** The value of a stored JSON text; a text that is none (a run may have written anything) is shown as the text it is. */
-export function valueOf(text: JsonText | null): unknown {
-  if (text === null) return null;
-  try {
-    return JSON.parse(text);
-  } catch {
-    // Shown as it is: hiding it would hide what went wrong.
-    return text;
-  }
 }

@@ -1,9 +1,10 @@
 import { isWakefulError, WakefulError } from "../domain/errors.ts";
 import type { ItemId, JobId, WorkerId } from "../domain/ids.ts";
+import type { JsonText } from "../domain/json-text.ts";
 import { runTaskName } from "../domain/run-task.ts";
 import { addMs, type DurationMs, type Instant } from "../domain/time.ts";
 import type { ItemRow, StageEntry } from "../store/port/items.ts";
-import type { JobRow, JsonText } from "../store/port/jobs.ts";
+import type { JobRow } from "../store/port/jobs.ts";
 import type { DuplicateRow } from "../store/port/records.ts";
 import type { Store } from "../store/store.ts";
 import type { Emit } from "../telemetry/events.ts";

@@ -1,12 +1,12 @@
 import { type Kysely, sql } from "kysely";
 import type { ItemId, JobId, RunId, VisitId } from "../domain/ids.ts";
+import type { JsonText } from "../domain/json-text.ts";
 import { itemLifecycle, sourcesOf, visitLifecycle } from "../domain/lifecycles.ts";
 import type { Instant } from "../domain/time.ts";
 import type { Database } from "./database.ts";
 import { UnknownQueueError } from "./errors.ts";
 import { putStateFile } from "./outbox-entries.ts";
 import type { StageEntry } from "./port/items.ts";
-import type { JsonText } from "./port/jobs.ts";
 import type { Advance } from "./port/runs.ts";
 import type { StoreHint } from "./store.ts";
 

@@ -1,7 +1,7 @@
+import { valueOf } from "../../domain/json-text.ts";
 import type { StoryLine } from "../../protocol/api/records.ts";
 import type { ActionRow } from "../../store/port/records.ts";
 import type { RunRow } from "../../store/port/runs.ts";
-import { valueOf } from "../views.ts";
 import type { StoryFacts } from "./facts.ts";
 import { spanText } from "./spans.ts";
 

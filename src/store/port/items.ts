@@ -1,7 +1,8 @@
 import type { HostId, ItemId, JobId, VisitId } from "../../domain/ids.ts";
+import type { JsonText } from "../../domain/json-text.ts";
 import type { ItemState, VisitState } from "../../domain/lifecycles.ts";
 import type { Instant } from "../../domain/time.ts";
-import type { JobRow, JsonText } from "./jobs.ts";
+import type { JobRow } from "./jobs.ts";
 import type { Advance, RunRow } from "./runs.ts";
 
 export interface ItemRow {

@@ -1,9 +1,7 @@
 import type { ItemId, JobId, RunId, VisitId } from "../../domain/ids.ts";
+import type { JsonText } from "../../domain/json-text.ts";
 import type { JobState } from "../../domain/lifecycles.ts";
 import type { DurationMs, Instant } from "../../domain/time.ts";
-
-/** JSON as text: the store never looks inside, and the hot path never parses it twice. */
-export type JsonText = string;
 
 /** A kind of work that workers claim by name: `pipeline/stage` for a stage, the task's name for a plain job. */
 export interface QueueSpec {

@@ -1,6 +1,6 @@
 import type { ItemId, JobId, RunId, WorkerId } from "../../domain/ids.ts";
+import type { JsonText } from "../../domain/json-text.ts";
 import type { Instant } from "../../domain/time.ts";
-import type { JsonText } from "./jobs.ts";
 
 /** One line of the append-only record of changes that need explaining. */
 export interface ActionRow {
