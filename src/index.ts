@@ -2,7 +2,7 @@
  * Wakeful for programs: pipelines as data, handlers, the client of a daemon's API, and a worker inside the own process.
  * Importing this loads neither a database driver nor the daemon; {@link startEmbedded} loads its driver when it is called.
  */
-import type { Embedded, EmbeddedOptions } from "./embedded.ts";
+import type { Embedded, EmbeddedOptions } from "./embedded/embedded.ts";
 
 export { ConfigError } from "./config/mistake.ts";
 export { type ErrorCode, errorCodes } from "./domain/error-codes.ts";
@@ -11,7 +11,7 @@ export type { HostId, ItemId, JobId, RunId, VisitId, WorkerId } from "./domain/i
 export type { ItemState, JobState, RunOutcome, RunState, VisitState, WorkerState } from "./domain/lifecycles.ts";
 export type { DurationMs, Instant } from "./domain/time.ts";
 export { version } from "./domain/version.ts";
-export type { Embedded, EmbeddedLogLine, EmbeddedOptions, EmbeddedTask, EnqueueOptions } from "./embedded.ts";
+export type { Embedded, EmbeddedLogLine, EmbeddedOptions, EmbeddedTask, EnqueueOptions } from "./embedded/embedded.ts";
 export type { Json, PipelineDefinition, StageDefinition } from "./pipelines/definition.ts";
 export type { HandlerContext, HandlerJob, StageHandler } from "./pipelines/handler.ts";
 export type { CommandRun, HandlerRun, PipelineInput } from "./pipelines/input.ts";
@@ -49,6 +49,6 @@ export { type DefinedTask, defineTask, type TaskOptions } from "./worker/task.ts
  * `store_corrupt`, `store_read_only`, `disk_full` and `unavailable` by what is wrong with the store.
  */
 export async function startEmbedded<const Name extends string>(options: EmbeddedOptions<Name>): Promise<Embedded<Name>> {
-  const embedded = await import("./embedded.ts");
+  const embedded = await import("./embedded/embedded.ts");
   return await embedded.startEmbedded(options);
 }

@@ -2,7 +2,7 @@
 
 import { join } from "node:path";
 import { monitorEventLoopDelay } from "node:perf_hooks";
-import { startEmbedded } from "../../src/embedded.ts";
+import { startEmbedded } from "../../src/embedded/embedded.ts";
 import { answer, cpuMicros, inFolder, question } from "./answer.ts";
 
 const { jobs, concurrency, outstandingMax } = question() as { jobs: number; concurrency: number; outstandingMax: number };

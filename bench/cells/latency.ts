@@ -1,7 +1,7 @@
 /** An idle embedded worker that polls once a second: from the call of enqueue to the start of the handler, in the same process. */
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { startEmbedded } from "../../src/embedded.ts";
+import { startEmbedded } from "../../src/embedded/embedded.ts";
 import { percentile } from "../figure.ts";
 import { answer, inFolder, question } from "./answer.ts";
 

@@ -1,4 +1,4 @@
-import { spanText } from "../http/why/spans.ts";
+import { spanText } from "../operations/why/spans.ts";
 import { api } from "../protocol/api/index.ts";
 import type { Client } from "../protocol/client.ts";
 import type { Endpoint } from "../protocol/endpoint.ts";

@@ -1,5 +1,5 @@
 import { WakefulError } from "../domain/errors.ts";
-import type { PauseTarget } from "../pipelines/commands.ts";
+import type { PauseTarget } from "../operations/operations.ts";
 import { api } from "../protocol/api/index.ts";
 import type { Client } from "../protocol/client.ts";
 

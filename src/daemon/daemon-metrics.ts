@@ -1,8 +1,8 @@
 import { version } from "../domain/version.ts";
-import type { Repairs } from "../loops/repairs.ts";
 import type { Store } from "../store/store.ts";
 import type { EventBus } from "../telemetry/event-bus.ts";
 import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
+import type { Repairs } from "./daemon-loops.ts";
 
 export interface DaemonMetricsOptions {
   readonly events: EventBus;

@@ -1,5 +1,5 @@
 import type { Pulse } from "../loops/pulse.ts";
-import type { PausedWorkers } from "../pipelines/paused-workers.ts";
+import type { PausedWorkers } from "../operations/paused-workers.ts";
 
 /** Learns at each beat which workers were paused or resumed through other daemons of the store. Returns the way to stop. */
 export function readAtEachBeat(pulse: Pick<Pulse, "each">, paused: Pick<PausedWorkers, "refresh">): () => void {

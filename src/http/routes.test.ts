@@ -4,7 +4,7 @@ import { apiDaemon } from "../../test/support/api-daemon.ts";
 import { asHostId, firstOwnerEpoch } from "../domain/ids.ts";
 import { asInstant } from "../domain/time.ts";
 import type { LoopSnapshot } from "../loops/loop.ts";
-import { PausedWorkers } from "../pipelines/paused-workers.ts";
+import { PausedWorkers } from "../operations/paused-workers.ts";
 import { api } from "../protocol/api/index.ts";
 
 test("an item is submitted once per key, and told with its visit and job", async () => {

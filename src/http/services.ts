@@ -1,7 +1,7 @@
 import type { Instant } from "../domain/time.ts";
 import type { LoopName, LoopSnapshot, TickReport } from "../loops/loop.ts";
-import type { SettingsDesk } from "../loops/settings-desk.ts";
-import type { Commands } from "../pipelines/commands.ts";
+import type { SettingsDesk } from "../operations/change-settings.ts";
+import type { Commands } from "../operations/operations.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
 import type { Store } from "../store/store.ts";
 import type { EventBus } from "../telemetry/event-bus.ts";

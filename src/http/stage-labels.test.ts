@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { chain } from "../../test/support/loop-world.ts";
 import { RepairWorld } from "../../test/support/repair-world.ts";
-import { runningJobs } from "./running-jobs.ts";
+import { runningJobs } from "../operations/running-jobs.ts";
 
 const labels = { agent: "developer", repo: "web" };
 

@@ -1,8 +1,8 @@
 import { expect, test, vi } from "vitest";
 import { apiDaemon, comics } from "../../test/support/api-daemon.ts";
-import { Commands } from "../pipelines/commands.ts";
+import { Commands } from "../operations/operations.ts";
+import { PausedWorkers } from "../operations/paused-workers.ts";
 import type { PipelineDefinition } from "../pipelines/definition.ts";
-import { PausedWorkers } from "../pipelines/paused-workers.ts";
 import { PipelineRegistry } from "../pipelines/registry.ts";
 
 const { prep: _, ...later } = comics.stages;

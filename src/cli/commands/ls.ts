@@ -2,7 +2,7 @@ import { nearestWord } from "../../config/edit-distance.ts";
 import { findingsOfZod } from "../../config/zod-findings.ts";
 import { WakefulError } from "../../domain/errors.ts";
 import { asInstant, type Instant } from "../../domain/time.ts";
-import { absoluteText, relativeText } from "../../http/why/spans.ts";
+import { absoluteText, relativeText } from "../../operations/why/spans.ts";
 import type { Endpoint } from "../../protocol/endpoint.ts";
 import { type CommandCall, type CommandContext, flagOption, type Options, textOption } from "../command.ts";
 import { listings } from "../listings.ts";

@@ -1,8 +1,8 @@
 import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
 import { messageOf } from "../../domain/errors.ts";
 import { asInstant, hours } from "../../domain/time.ts";
-import { relativeText } from "../../http/why/spans.ts";
 import { alertsFile } from "../../notify/alerts.ts";
+import { relativeText } from "../../operations/why/spans.ts";
 import { type Finding, ok, warning } from "./finding.ts";
 
 /** How far back alerts are told. */

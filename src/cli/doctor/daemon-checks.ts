@@ -1,5 +1,5 @@
 import { asInstant, clockAheadMaxMs } from "../../domain/time.ts";
-import { relativeText, spanText } from "../../http/why/spans.ts";
+import { relativeText, spanText } from "../../operations/why/spans.ts";
 import type { LoopWire } from "../../protocol/api/fleet.ts";
 import type { StoreCheckWire } from "../../protocol/api/status.ts";
 import { type Finding, ok, problem, warning } from "./finding.ts";

@@ -1,10 +1,10 @@
 import type { FastifyInstance } from "fastify";
 import { WakefulError } from "../../domain/errors.ts";
 import { asJobId } from "../../domain/ids.ts";
+import { runningJobs } from "../../operations/running-jobs.ts";
 import { api } from "../../protocol/api/index.ts";
 import { defaultPageLimit } from "../../protocol/wire.ts";
 import { doneAnswer, mount } from "../mount.ts";
-import { runningJobs } from "../running-jobs.ts";
 import type { DaemonServices } from "../services.ts";
 import { jobView, runView } from "../views.ts";
 

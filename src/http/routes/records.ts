@@ -1,12 +1,12 @@
 import type { FastifyInstance } from "fastify";
 import { asItemId, asJobId, asRunId, asWorkerId } from "../../domain/ids.ts";
+import { factsOfItem, factsOfJob, factsOfRun } from "../../operations/why/gather.ts";
+import { tellStory } from "../../operations/why/story.ts";
 import { api } from "../../protocol/api/index.ts";
 import { defaultPageLimit } from "../../protocol/wire.ts";
 import { mount } from "../mount.ts";
 import type { DaemonServices } from "../services.ts";
 import { actionView } from "../views.ts";
-import { factsOfItem, factsOfJob, factsOfRun } from "../why/gather.ts";
-import { tellStory } from "../why/story.ts";
 
 export function recordRoutes(app: FastifyInstance, services: DaemonServices): void {
   const { store } = services;

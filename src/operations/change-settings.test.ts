@@ -3,7 +3,7 @@ import { LiveSettings } from "../config/live-settings.ts";
 import { configSchema } from "../config/schema.ts";
 import type { NewAction } from "../store/port/records.ts";
 import type { Emit } from "../telemetry/events.ts";
-import { createSettingsDesk } from "./settings-desk.ts";
+import { createSettingsDesk } from "./change-settings.ts";
 
 const by = { actor: "ana", correlationId: "c-1" };
 

@@ -14,7 +14,7 @@ import type { PipelineRegistry } from "../pipelines/registry.ts";
 import type { ItemRow } from "../store/port/items.ts";
 import type { DuplicateRow } from "../store/port/records.ts";
 import type { Store } from "../store/store.ts";
-import { moveOnce, type Staged, type Staging } from "./intake-staging.ts";
+import { moveOnce, type Staged, type Staging } from "./staging.ts";
 
 export interface DuplicatesOptions {
   readonly store: Pick<Store, "items" | "duplicates">;

@@ -2,10 +2,10 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { tempDir } from "../test/support/temp-dir.ts";
-import { until } from "../test/support/until.ts";
+import { tempDir } from "../../test/support/temp-dir.ts";
+import { until } from "../../test/support/until.ts";
+import { PermanentError, type HandlerJob as TaskJob } from "../worker/handler-context.ts";
 import { type EmbeddedLogLine, startEmbedded } from "./embedded.ts";
-import { PermanentError, type HandlerJob as TaskJob } from "./worker/handler-context.ts";
 
 const quiet = (): void => undefined;
 

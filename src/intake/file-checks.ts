@@ -1,7 +1,7 @@
 import { constants } from "node:fs";
 import { open, statfs } from "node:fs/promises";
 import type { IntakeDefinition } from "../pipelines/definition.ts";
-import type { FoundFile } from "./intake-folder.ts";
+import type { FoundFile } from "./watched-folder.ts";
 
 /** Whether a file may come in. Low disk is the machine's trouble and not the file's, so it waits and is never refused for it. */
 export type IntakeAnswer =

@@ -20,7 +20,7 @@ import { until } from "../../test/support/until.ts";
 import type { IntakeDefinition } from "../pipelines/definition.ts";
 import { intakeKey } from "../pipelines/intake-key.ts";
 import type { ItemRow } from "../store/port/items.ts";
-import { createIntakeLoop, type IntakeDeps, type IntakeLoop } from "./intake.ts";
+import { createIntakeLoop, type IntakeDeps, type IntakeLoop } from "./intake-loop.ts";
 
 let ids = 0;
 

@@ -6,7 +6,7 @@ import { claimOne, failure, startRun, success } from "../../test/support/store-r
 import type { IntakeDefinition } from "../pipelines/definition.ts";
 import type { ItemRow } from "../store/port/items.ts";
 import type { DuplicateRow } from "../store/port/records.ts";
-import { createIntakeLoop, type IntakeDeps, type IntakeLoop } from "./intake.ts";
+import { createIntakeLoop, type IntakeDeps, type IntakeLoop } from "./intake-loop.ts";
 
 let ids = 0;
 

@@ -1,47 +1,41 @@
 import { hostname } from "node:os";
-import { WakefulError } from "./domain/errors.ts";
-import { asHostId, type JobId } from "./domain/ids.ts";
-import { stopWithin } from "./domain/stop-within.ts";
-import { asInstant, type DurationMs } from "./domain/time.ts";
-import { makeDataDirectory } from "./files/data-directory.ts";
-import { dataPaths } from "./files/data-paths.ts";
-import { defaultMaxRunningMs } from "./liveness/run-thresholds.ts";
-import { createPlainRepairs } from "./loops/plain-repairs.ts";
-import { alertsThrough } from "./notify/raise-alert.ts";
-import { PipelineRegistry } from "./pipelines/registry.ts";
-import { readHostIdentity } from "./processes/host-identity.ts";
-import { createProcessProbe, type HostIdentity } from "./processes/identity.ts";
-import { ownIdentity } from "./processes/own-identity.ts";
-import { systemProcessTable } from "./processes/process-table.ts";
-import { systemClock } from "./runtime/clock.ts";
-import { newClientId, newHostId, random } from "./runtime/entropy.ts";
-import { timerPause } from "./runtime/pause.ts";
-import { createStoreClock } from "./runtime/store-clock.ts";
-import { Finaliser } from "./settling/finaliser.ts";
-import { firstChecks } from "./store/claim-rules.ts";
-import { openStore } from "./store/open-store.ts";
-import type { JobRow, QueueSpec } from "./store/port/jobs.ts";
-import type { RunLimits } from "./store/port/runs.ts";
-import type { Store } from "./store/store.ts";
-import { EventBus } from "./telemetry/event-bus.ts";
-import { eventCatalogue } from "./telemetry/events.ts";
-import { directBackend } from "./worker/backend.ts";
-import { BeatLane } from "./worker/beat-lane.ts";
-import { embeddedRunLog } from "./worker/embedded-log.ts";
-import {
-  type CheckedOptions,
-  checkOptions,
-  type EmbeddedLogLine,
-  type EmbeddedOptions,
-  type EmbeddedTask,
-} from "./worker/embedded-options.ts";
-import { HandlerCrew } from "./worker/handler-crew.ts";
-import { createDecision } from "./worker/handler-decision.ts";
-import type { HandlerQueue } from "./worker/handler-worker-options.ts";
-import { JobWaiters } from "./worker/job-waiters.ts";
-import { countStart } from "./worker/start-sequence.ts";
+import { WakefulError } from "../domain/errors.ts";
+import { asHostId, type JobId } from "../domain/ids.ts";
+import { stopWithin } from "../domain/stop-within.ts";
+import { asInstant, type DurationMs } from "../domain/time.ts";
+import { makeDataDirectory } from "../files/data-directory.ts";
+import { dataPaths } from "../files/data-paths.ts";
+import { defaultMaxRunningMs } from "../liveness/run-thresholds.ts";
+import { alertsThrough } from "../notify/raise-alert.ts";
+import { PipelineRegistry } from "../pipelines/registry.ts";
+import { readHostIdentity } from "../processes/host-identity.ts";
+import { createProcessProbe, type HostIdentity } from "../processes/identity.ts";
+import { ownIdentity } from "../processes/own-identity.ts";
+import { systemProcessTable } from "../processes/process-table.ts";
+import { systemClock } from "../runtime/clock.ts";
+import { newClientId, newHostId, random } from "../runtime/entropy.ts";
+import { timerPause } from "../runtime/pause.ts";
+import { createStoreClock } from "../runtime/store-clock.ts";
+import { Finaliser } from "../settling/finaliser.ts";
+import { firstChecks } from "../store/claim-rules.ts";
+import { openStore } from "../store/open-store.ts";
+import type { JobRow, QueueSpec } from "../store/port/jobs.ts";
+import type { RunLimits } from "../store/port/runs.ts";
+import type { Store } from "../store/store.ts";
+import { EventBus } from "../telemetry/event-bus.ts";
+import { eventCatalogue } from "../telemetry/events.ts";
+import { directBackend } from "../worker/backend.ts";
+import { BeatLane } from "../worker/beat-lane.ts";
+import { HandlerCrew } from "../worker/handler-crew.ts";
+import { createDecision } from "../worker/handler-decision.ts";
+import type { HandlerQueue } from "../worker/handler-worker-options.ts";
+import { countStart } from "../worker/start-sequence.ts";
+import { embeddedRunLog } from "./embedded-log.ts";
+import { createPlainRepairs } from "./embedded-loops.ts";
+import { type CheckedOptions, checkOptions, type EmbeddedLogLine, type EmbeddedOptions, type EmbeddedTask } from "./embedded-options.ts";
+import { JobWaiters } from "./job-waiters.ts";
 
-export type { EmbeddedLogLine, EmbeddedOptions, EmbeddedTask } from "./worker/embedded-options.ts";
+export type { EmbeddedLogLine, EmbeddedOptions, EmbeddedTask } from "./embedded-options.ts";
 
 export interface EnqueueOptions {
   /** Lower goes first. -32768 to 32767, default 0. */

@@ -4,16 +4,20 @@ import { resolve } from "node:path";
 import { messageOf } from "../domain/errors.ts";
 import type { DurationMs, Instant } from "../domain/time.ts";
 import type { DataPaths } from "../files/data-paths.ts";
+import { safeFileName } from "../files/file-name.ts";
+import { makeDirectory } from "../files/make-directory.ts";
+import { freePathIn, moveToFree } from "../files/move-file.ts";
+import { replaceFile } from "../files/regular-file.ts";
+import { reasonPath } from "../item-files/kept-source.ts";
+import type { Loop, TickContext, TickReport } from "../loops/loop.ts";
 import type { IntakeDefinition } from "../pipelines/definition.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
 import type { Store } from "../store/store.ts";
-import { checkFile, freeDiskBytes } from "./intake-checks.ts";
-import { DecisionFiles } from "./intake-decisions.ts";
-import { DuplicateDecisions } from "./intake-duplicates.ts";
-import { type FoundFile, WatchedFolder } from "./intake-folder.ts";
-import { rejectFile } from "./intake-reject.ts";
-import { type Staged, Staging } from "./intake-staging.ts";
-import type { Loop, TickContext, TickReport } from "./loop.ts";
+import { DecisionFiles } from "./decision-files.ts";
+import { DuplicateDecisions } from "./duplicates.ts";
+import { checkFile, freeDiskBytes } from "./file-checks.ts";
+import { type Staged, Staging } from "./staging.ts";
+import { type FoundFile, WatchedFolder } from "./watched-folder.ts";
 
 export interface IntakeDeps {
   readonly store: Pick<Store, "items" | "duplicates" | "outbox">;
@@ -265,4 +269,29 @@ function watchFolders(dirs: readonly string[], onHint: () => void): () => void {
   return () => {
     for (const watcher of watchers) watcher.close();
   };
+}
+
+interface Rejection {
+  readonly file: FoundFile;
+  readonly errorDir: string;
+  readonly pipeline: string;
+  readonly code: string;
+  readonly reason: string;
+  /** Wall time for people. */
+  readonly at: string;
+}
+
+/**
+ * Moves a refused file to the error folder, with the reason beside it. The reason is written first: after a crash between the two the
+ * next look finds the file where it was and writes the same reason again.
+ */
+async function rejectFile({ file, errorDir, pipeline, code, reason, at }: Rejection): Promise<string> {
+  await makeDirectory(errorDir);
+  const to = await freePathIn({ from: file.path, dir: errorDir, name: safeFileName(file.label) });
+  await replaceFile({
+    path: reasonPath(to),
+    text: `${JSON.stringify({ fileName: file.label, pipeline, code, reason, sizeBytes: file.sizeBytes, at }, null, 2)}\n`,
+  });
+  if (!(await moveToFree({ from: file.path, to }))) throw new Error(`another file took the place ${to}; it is tried again`);
+  return to;
 }

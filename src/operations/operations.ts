@@ -3,15 +3,15 @@ import type { ItemId, JobId, WorkerId } from "../domain/ids.ts";
 import type { JsonText } from "../domain/json-text.ts";
 import { runTaskName } from "../domain/run-task.ts";
 import { addMs, type DurationMs, type Instant } from "../domain/time.ts";
+import { checkedItemKey, itemDirectories } from "../pipelines/item-key.ts";
+import { type PipelineRegistry, stageNamedBy } from "../pipelines/registry.ts";
+import { StoredStages } from "../pipelines/stored-stages.ts";
 import type { ItemRow, StageEntry } from "../store/port/items.ts";
 import type { JobRow } from "../store/port/jobs.ts";
 import type { DuplicateRow } from "../store/port/records.ts";
 import type { Store } from "../store/store.ts";
 import type { Emit } from "../telemetry/events.ts";
-import { checkedItemKey, itemDirectories } from "./item-key.ts";
 import { isDaemonWorker, type NamedWorker, type PausedWorkers } from "./paused-workers.ts";
-import { type PipelineRegistry, stageNamedBy } from "./registry.ts";
-import { StoredStages } from "./stored-stages.ts";
 
 export interface CommandsOptions {
   readonly store: Store;

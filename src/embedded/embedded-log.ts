@@ -1,7 +1,7 @@
 import { logMaxBytesDefault } from "../domain/log-limits.ts";
 import type { Instant } from "../domain/time.ts";
+import type { RunReports } from "../worker/handler-context.ts";
 import type { EmbeddedLogLine, EmbeddedTask } from "./embedded-options.ts";
-import type { RunReports } from "./handler-context.ts";
 
 export interface EmbeddedRunLogOptions {
   readonly tasks: ReadonlyMap<string, Pick<EmbeddedTask, "logMaxBytes">>;

@@ -7,10 +7,8 @@ import type { ActionRow } from "../../store/port/records.ts";
 import type { LiveRun, RunRow } from "../../store/port/runs.ts";
 import type { WorkerRow } from "../../store/port/workers.ts";
 import type { Store } from "../../store/store.ts";
-import type { DaemonServices } from "../services.ts";
 import type { JobFacts, SlotHolder, StoryFacts, WaitingFacts } from "./facts.ts";
-
-type Sources = Pick<DaemonServices, "store" | "registry" | "commands" | "readiness" | "loops" | "settings">;
+import type { Sources } from "./sources.ts";
 
 /** As much as is looked at to name who is ahead, or who holds the slots; beyond it the story says "at least". */
 const lookMax = 1000;

@@ -1,0 +1,17 @@
+import type { LoopSnapshot } from "../../loops/loop.ts";
+import type { PipelineRegistry } from "../../pipelines/registry.ts";
+import type { Store } from "../../store/store.ts";
+import type { SettingsDesk } from "../change-settings.ts";
+import type { Commands } from "../operations.ts";
+
+/** What the answer to `wakeful why` is gathered from. */
+export interface Sources {
+  readonly store: Store;
+  readonly registry: PipelineRegistry;
+  readonly commands: Commands;
+  readonly loops: { snapshots(): readonly LoopSnapshot[] };
+  /** What loops read at each tick. */
+  readonly settings: SettingsDesk;
+  /** Whether new work is taken, and what is in the way. */
+  readonly readiness: () => { readonly ready: boolean; readonly reasons: readonly string[] };
+}
