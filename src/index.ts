@@ -26,8 +26,8 @@ export {
   type HandlerContext as TaskContext,
   type HandlerJob as TaskJob,
   PermanentError,
-} from "./worker/handler-context.ts";
-export { type DefinedTask, defineTask, type TaskOptions } from "./worker/task.ts";
+} from "./worker/handlers/handler-context.ts";
+export { type DefinedTask, defineTask, type TaskOptions } from "./worker/handlers/task.ts";
 
 /**
  * Opens a store and runs a worker and the loops that repair plain jobs in this process. What a dead predecessor held is given back first.

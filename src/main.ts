@@ -33,9 +33,9 @@ import { Finaliser } from "./settling/finaliser.ts";
 import { createFirstChecks } from "./store/claim-rules.ts";
 import { openStore } from "./store/open-store.ts";
 import { type AdoptionReport, adoptOrRequeue } from "./worker/adoption.ts";
-import type { CommandRunDeps } from "./worker/command-run-deps.ts";
-import { CommandWorker } from "./worker/command-worker.ts";
-import { RunSessions } from "./worker/run-sessions.ts";
+import type { CommandRunDeps } from "./worker/commands/command-run-deps.ts";
+import { CommandWorker } from "./worker/commands/command-worker.ts";
+import { RunSessions } from "./worker/foreground/foreground-sessions.ts";
 import type { Session } from "./worker/session.ts";
 
 export type { StopMode } from "./daemon/stop-daemon.ts";

@@ -3,14 +3,14 @@ import { isMainThread, parentPort, workerData } from "node:worker_threads";
 import { systemClock } from "../runtime/clock.ts";
 import { newClientId, random } from "../runtime/entropy.ts";
 import { environment } from "../runtime/environment.ts";
-import type { PresenceData } from "../worker/host-protocol.ts";
+import type { PresenceData } from "../worker/handler-host/host-protocol.ts";
 
 const clock = systemClock();
 const monoNow = (): number => clock.mono();
 const wallNow = (): number => clock.wall();
 
 if (isMainThread) {
-  const { runHandlerHost } = await import("../worker/handler-host.ts");
+  const { runHandlerHost } = await import("../worker/handler-host/handler-host.ts");
   runHandlerHost({
     threadUrl: new URL(import.meta.url),
     monoNow,
@@ -22,7 +22,7 @@ if (isMainThread) {
     onSignal: (signal, listener) => process.on(signal, listener),
   });
 } else if (parentPort !== null) {
-  const { runPresenceThread } = await import("../worker/presence-thread.ts");
+  const { runPresenceThread } = await import("../worker/handler-host/presence-thread.ts");
   // A thread cannot end its process in order, and is asked to only when order has failed.
   const kill = (): void => {
     process.kill(process.pid, "SIGKILL");

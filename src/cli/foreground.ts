@@ -4,7 +4,7 @@ import type { HostIdentity, ProcessIdentity } from "../processes/identity.ts";
 import { ownIdentity } from "../processes/own-identity.ts";
 import { type ProcessTable, systemProcessTable } from "../processes/process-table.ts";
 import { newClientId } from "../runtime/entropy.ts";
-import { runCommand } from "../worker/run-command.ts";
+import { runCommand } from "../worker/foreground/foreground-run.ts";
 import type { CliHost, RunCommandRequest } from "./host.ts";
 import { createRunApi } from "./run-api.ts";
 

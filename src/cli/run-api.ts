@@ -4,8 +4,8 @@ import { api } from "../protocol/api/index.ts";
 import type { LeaseWire } from "../protocol/api/rows.ts";
 import { argvWireMax } from "../protocol/api/run-sessions.ts";
 import type { Client } from "../protocol/client.ts";
-import type { RunCommandApi } from "../worker/run-command-api.ts";
-import type { RunSessionRef } from "../worker/run-sessions.ts";
+import type { RunCommandApi } from "../worker/foreground/foreground-api.ts";
+import type { RunSessionRef } from "../worker/foreground/foreground-sessions.ts";
 
 /** As many as a list answers at once. */
 const leasesMax = 500;

@@ -2,7 +2,7 @@ import type { Config } from "../config/config.ts";
 import type { ProcessIdentity } from "../processes/identity.ts";
 import type { Store } from "../store/store.ts";
 import type { Emit } from "../telemetry/events.ts";
-import type { CommandWorker } from "../worker/command-worker.ts";
+import type { CommandWorker } from "../worker/commands/command-worker.ts";
 import { Session } from "../worker/session.ts";
 import type { Repairs } from "./daemon-loops.ts";
 

@@ -1,6 +1,6 @@
 import type { Configuration } from "../pipelines/load.ts";
-import { type HandlerHostOptions, HandlerHostProcess } from "../worker/handler-host-process.ts";
-import { stopLeftoverHost } from "../worker/leftover-host.ts";
+import { type HandlerHostOptions, HandlerHostProcess } from "../worker/handler-host/handler-host-process.ts";
+import { stopLeftoverHost } from "../worker/handler-host/leftover-host.ts";
 
 type Leftover = Awaited<ReturnType<typeof stopLeftoverHost>>;
 

@@ -1,6 +1,6 @@
 import { logMaxBytesDefault } from "../domain/log-limits.ts";
 import type { Instant } from "../domain/time.ts";
-import type { RunReports } from "../worker/handler-context.ts";
+import type { RunReports } from "../worker/handlers/handler-context.ts";
 import type { EmbeddedLogLine, EmbeddedTask } from "./embedded-options.ts";
 
 export interface EmbeddedRunLogOptions {

@@ -2,8 +2,8 @@ import { WakefulError } from "../domain/errors.ts";
 import { logMaxBytesMin } from "../domain/log-limits.ts";
 import type { DurationMs, Instant } from "../domain/time.ts";
 import type { EventLevel } from "../telemetry/events.ts";
-import type { Handler } from "../worker/handler-context.ts";
-import { type DefinedTask, isDefinedTask } from "../worker/task.ts";
+import type { Handler } from "../worker/handlers/handler-context.ts";
+import { type DefinedTask, isDefinedTask } from "../worker/handlers/task.ts";
 
 /** A plain task: its handler and the limits of its runs. */
 export interface EmbeddedTask {

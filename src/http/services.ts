@@ -5,7 +5,7 @@ import type { Commands } from "../operations/operations.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
 import type { Store } from "../store/store.ts";
 import type { EventBus } from "../telemetry/event-bus.ts";
-import type { RunSessions } from "../worker/run-sessions.ts";
+import type { RunSessions } from "../worker/foreground/foreground-sessions.ts";
 
 /** What the API needs of the daemon. The composition root fills it; the server knows none of those who do the work. */
 export interface DaemonServices {

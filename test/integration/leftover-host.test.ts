@@ -7,7 +7,7 @@ import { afterAll, beforeAll, expect, onTestFinished, test, vi } from "vitest";
 import { readHostIdentity } from "../../src/processes/host-identity.ts";
 import { linuxProcessTable } from "../../src/processes/process-table.ts";
 import { api } from "../../src/protocol/api/index.ts";
-import { hostRecordPath, writeHostRecord } from "../../src/worker/leftover-host.ts";
+import { hostRecordPath, writeHostRecord } from "../../src/worker/handler-host/leftover-host.ts";
 import { cli } from "../support/cli-call.ts";
 import { startTestDaemon, submit, untilItem } from "../support/daemon.ts";
 import { bundleHandlerHost } from "../support/handler-host.ts";

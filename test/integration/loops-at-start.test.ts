@@ -9,7 +9,7 @@ import { readHostIdentity } from "../../src/processes/host-identity.ts";
 import { linuxProcessTable } from "../../src/processes/process-table.ts";
 import { api } from "../../src/protocol/api/index.ts";
 import { createClient } from "../../src/protocol/client.ts";
-import { writeHostRecord } from "../../src/worker/leftover-host.ts";
+import { writeHostRecord } from "../../src/worker/handler-host/leftover-host.ts";
 import { oneStage, startTestDaemon } from "../support/daemon.ts";
 import { tempDir } from "../support/temp-dir.ts";
 import { until } from "../support/until.ts";

@@ -8,10 +8,10 @@ import { StoreUnavailableError } from "../../src/store/errors.ts";
 import type { RunLimits } from "../../src/store/port/runs.ts";
 import type { Store } from "../../src/store/store.ts";
 import type { Emit, EventName, WakefulEvents } from "../../src/telemetry/events.ts";
-import { directBackend } from "../../src/worker/backend.ts";
-import type { Handler } from "../../src/worker/handler-context.ts";
-import { HandlerCrew } from "../../src/worker/handler-crew.ts";
-import { createDecision } from "../../src/worker/handler-decision.ts";
+import { directBackend } from "../../src/worker/backends/backend.ts";
+import type { Handler } from "../../src/worker/handlers/handler-context.ts";
+import { HandlerCrew } from "../../src/worker/handlers/handler-crew.ts";
+import { createDecision } from "../../src/worker/handlers/handler-decision.ts";
 import type { SeenEvent } from "./handler-bench.ts";
 import { processOn } from "./store-rows.ts";
 

@@ -9,11 +9,11 @@ import { openStore } from "../../src/store/open-store.ts";
 import type { RunLimits } from "../../src/store/port/runs.ts";
 import type { Store } from "../../src/store/store.ts";
 import type { Emit, EventName, WakefulEvents } from "../../src/telemetry/events.ts";
-import { directBackend, type WorkerBackend } from "../../src/worker/backend.ts";
-import type { Handler, RunReports } from "../../src/worker/handler-context.ts";
-import { createDecision } from "../../src/worker/handler-decision.ts";
-import { HandlerWorker } from "../../src/worker/handler-worker.ts";
-import type { HandlerWorkerOptions } from "../../src/worker/handler-worker-options.ts";
+import { directBackend, type WorkerBackend } from "../../src/worker/backends/backend.ts";
+import type { Handler, RunReports } from "../../src/worker/handlers/handler-context.ts";
+import { createDecision } from "../../src/worker/handlers/handler-decision.ts";
+import { HandlerWorker } from "../../src/worker/handlers/handler-worker.ts";
+import type { HandlerWorkerOptions } from "../../src/worker/handlers/handler-worker-options.ts";
 import { processOn } from "./store-rows.ts";
 import { StoreTestClock } from "./stores.ts";
 

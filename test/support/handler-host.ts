@@ -13,7 +13,7 @@ import { firstChecks } from "../../src/store/claim-rules.ts";
 import { openStore } from "../../src/store/open-store.ts";
 import type { Store } from "../../src/store/store.ts";
 import type { Emit } from "../../src/telemetry/events.ts";
-import { type HandlerHostOptions, HandlerHostProcess } from "../../src/worker/handler-host-process.ts";
+import { type HandlerHostOptions, HandlerHostProcess } from "../../src/worker/handler-host/handler-host-process.ts";
 import type { SeenEvent } from "./handler-bench.ts";
 import { tempDir } from "./temp-dir.ts";
 import { makeTempDir } from "./temp-dir-maker.ts";
@@ -24,7 +24,7 @@ export async function bundleHandlerHost(): Promise<{ readonly program: string; r
   const root = join(import.meta.dirname, "../..");
   await build({
     absWorkingDir: root,
-    entryPoints: ["src/bin/handler-host.ts", "src/worker/task.ts"],
+    entryPoints: ["src/bin/handler-host.ts", "src/worker/handlers/task.ts"],
     outdir: path,
     outbase: "src",
     bundle: true,

@@ -5,7 +5,7 @@ import { createStateFileDeliverer } from "../../src/item-files/state-file.ts";
 import type { PipelineDefinition } from "../../src/pipelines/definition.ts";
 import type { ItemRow } from "../../src/store/port/items.ts";
 import type { RunLimits } from "../../src/store/port/runs.ts";
-import { limitsOf } from "../../src/worker/command-run-deps.ts";
+import { limitsOf } from "../../src/worker/commands/command-run-deps.ts";
 import { RepairWorld, type StartedRun } from "./repair-world.ts";
 
 /** The stale check as production makes it: the job-reaper over the store, and what it leaves behind in `state.json`. */

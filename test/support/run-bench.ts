@@ -8,9 +8,9 @@ import type { HostIdentity, ProcessIdentity } from "../../src/processes/identity
 import { systemProcessTable } from "../../src/processes/process-table.ts";
 import { openStore } from "../../src/store/open-store.ts";
 import type { Store } from "../../src/store/store.ts";
-import { type RunCommandOptions, runCommand } from "../../src/worker/run-command.ts";
-import type { RunCommandApi } from "../../src/worker/run-command-api.ts";
-import { type OpenedRunSession, RunSessions } from "../../src/worker/run-sessions.ts";
+import type { RunCommandApi } from "../../src/worker/foreground/foreground-api.ts";
+import { type RunCommandOptions, runCommand } from "../../src/worker/foreground/foreground-run.ts";
+import { type OpenedRunSession, RunSessions } from "../../src/worker/foreground/foreground-sessions.ts";
 import type { SeenEvent } from "./handler-bench.ts";
 import { StoreTestClock } from "./stores.ts";
 import { tempDir } from "./temp-dir.ts";

@@ -3,7 +3,7 @@ import { WakefulError } from "../../domain/errors.ts";
 import { asHostId, asOwnerEpoch, asRunId, asWorkerId } from "../../domain/ids.ts";
 import type { ProcessIdentity } from "../../processes/identity.ts";
 import { api } from "../../protocol/api/index.ts";
-import type { RunSessionRef } from "../../worker/run-sessions.ts";
+import type { RunSessionRef } from "../../worker/foreground/foreground-sessions.ts";
 import { doneAnswer, mount } from "../mount.ts";
 import type { DaemonServices } from "../services.ts";
 

@@ -1,0 +1,73 @@
+import { messageOf } from "../../domain/errors.ts";
+import type { RunId } from "../../domain/ids.ts";
+import type { DurationMs, Instant } from "../../domain/time.ts";
+import type { RunsStore } from "../../store/port/runs.ts";
+import type { Emit } from "../../telemetry/events.ts";
+
+export interface BeatLaneOptions {
+  readonly beat: RunsStore["beat"];
+  readonly now: () => Instant;
+  /** The store says that a run is not alive any more. */
+  readonly onLost: (runId: RunId, why: string) => void;
+  readonly emit: Emit;
+  /** How long beats are gathered before they are written together. Default 1000. */
+  readonly gatherMs?: DurationMs;
+}
+
+interface Beat {
+  readonly runId: RunId;
+  readonly at: Instant;
+  readonly progress?: string;
+}
+
+/** Handlers' signs of progress on their way to the store: the newest of each run, written together about once a second, and nothing when idle. */
+export class BeatLane {
+  readonly #options: BeatLaneOptions;
+  #beats = new Map<RunId, Beat>();
+  #timer: NodeJS.Timeout | undefined;
+  #writing: Promise<void> | undefined;
+
+  constructor(options: BeatLaneOptions) {
+    this.#options = options;
+  }
+
+  /** @param progress - as JSON. */
+  beat(runId: RunId, progress: string | undefined): void {
+    const shown = progress ?? this.#beats.get(runId)?.progress;
+    this.#beats.set(runId, { runId, at: this.#options.now(), ...(shown === undefined ? {} : { progress: shown }) });
+    this.#plan();
+  }
+
+  /** Writes what was gathered. Never rejects: a beat that cannot be written is kept, unless a newer one has come. */
+  async flush(): Promise<void> {
+    this.#write();
+    await this.#writing;
+  }
+
+  #plan(): void {
+    this.#timer ??= setTimeout(() => this.#write(), this.#options.gatherMs ?? 1000).unref();
+  }
+
+  #write(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const beats = this.#beats;
+    if (beats.size === 0) return;
+    this.#beats = new Map();
+    this.#writing = this.#options.beat([...beats.values()]).then(
+      (lost) => {
+        for (const runId of lost) this.#options.onLost(runId, "it is not running any more");
+      },
+      (thrown: unknown) => {
+        this.#options.emit("store.degraded", { code: "beat_failed", message: messageOf(thrown) });
+        for (const [runId, beat] of beats) if (!this.#beats.has(runId)) this.#beats.set(runId, beat);
+        this.#plan();
+      },
+    );
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+    this.#beats.clear();
+  }
+}

@@ -1,0 +1,100 @@
+import { messageOf } from "../../domain/errors.ts";
+import { addMs } from "../../domain/time.ts";
+import { readExitRecord } from "../../processes/exit-record.ts";
+import type { CommandRunDeps } from "./command-run-deps.ts";
+import type { OwnedRun } from "./owned-run.ts";
+import type { RunProcesses } from "./run-processes.ts";
+import { stopStrays } from "./run-strays.ts";
+
+/** How soon a step that the store refused is tried again. */
+const againMs = 1000;
+
+/**
+ * The way of a command's run from its recorded exit to its settlement: strays are stopped, the gate is read, as often as it takes, and what
+ * follows is settled. Left half-way (`signal`), it is taken up by the next supervisor.
+ */
+export class CommandEnd {
+  readonly #deps: CommandRunDeps;
+  readonly #run: OwnedRun;
+  readonly #of: {
+    readonly processes: RunProcesses;
+    /** Aborted once the run is over for this supervisor. */
+    readonly signal: AbortSignal;
+    readonly onOver: () => void;
+  };
+  /** Something of the run outlived what we could do about it. */
+  #leftStrays = false;
+  #again: NodeJS.Timeout | undefined;
+
+  constructor(
+    deps: CommandRunDeps,
+    run: OwnedRun,
+    of: { readonly processes: RunProcesses; readonly signal: AbortSignal; readonly onOver: () => void },
+  ) {
+    this.#deps = deps;
+    this.#run = run;
+    this.#of = of;
+    of.signal.addEventListener("abort", () => clearTimeout(this.#again), { once: true });
+  }
+
+  /** An exit that was just recorded, as `status`. Never rejects. */
+  async begin({ status, writtenAtHostMs }: { readonly status: number; readonly writtenAtHostMs: number }): Promise<void> {
+    await this.#stopStrays(writtenAtHostMs);
+    await this.#finalise(status);
+  }
+
+  /** An exit that the previous supervisor recorded: its strays may live still. Never rejects. */
+  async carryOn(): Promise<void> {
+    const { runDir, runId } = this.#run;
+    const record = await readExitRecord({ runDir, runId }).catch(() => undefined);
+    await this.#stopStrays(record?.kind === "exit" ? record.writtenAtHostMs : this.#deps.wallNow());
+    await this.#finalise(undefined);
+  }
+
+  async #stopStrays(writtenAtHostMs: number): Promise<void> {
+    const { processes, signal } = this.#of;
+    const { ref, runDir, stage } = this.#run;
+    if (stage.strays === "leave") return;
+    const stopped = await stopStrays(this.#deps, { ref, runDir, tree: processes.tree(), writtenAtHostMs, signal });
+    processes.command = stopped.command ?? processes.command;
+    this.#leftStrays = stopped.left;
+  }
+
+  async #finalise(status: number | undefined): Promise<void> {
+    const { store, finaliser, emit, stopWithinMs } = this.#deps;
+    const { processes, signal, onOver } = this.#of;
+    const run = this.#run;
+    try {
+      if (signal.aborted) return;
+      const live = await run.live();
+      if (live === undefined || live.state !== "exited") {
+        onOver();
+        return;
+      }
+      const evidence = { exitRecord: status ?? live.exitCode, command: processes.command?.pid ?? null };
+      const result = await finaliser.finalise(live, { actor: "worker", signal, evidence });
+      // Left over it: the gate was not read, and nothing follows from that.
+      if (isAborted(signal)) return;
+      if (result.kind === "settle") {
+        const stopBy = addMs(store.now(), stopWithinMs());
+        await run.settle(this.#leftStrays ? { ...result.settlement, stopBy } : result.settlement, onOver);
+        return;
+      }
+      await store.runs.recordGatePending({ ...run.fence, checkAt: addMs(result.readAgainAt, 60_000) });
+      emit("run.deferred", { ...run.ref, reason: result.why });
+      this.#finaliseIn(result.readAgainAt - store.now(), status);
+    } catch (thrown) {
+      // Recorded as exited, so nothing is lost: tried again soon, and by the job-reaper past its grace.
+      emit("loop.subject_failed", { loop: "worker", subject: `run ${run.runId}`, message: messageOf(thrown) });
+      this.#finaliseIn(againMs, status);
+    }
+  }
+
+  #finaliseIn(ms: number, status: number | undefined): void {
+    if (this.#of.signal.aborted) return;
+    this.#again = setTimeout(() => void this.#finalise(status), Math.max(0, ms)).unref();
+  }
+}
+
+/** Read anew: while something was awaited it may have been aborted, which the types do not know. */
+const isAborted = (signal: AbortSignal): boolean => signal.aborted;

@@ -1,0 +1,294 @@
+import { isWakefulError, messageOf } from "../../domain/errors.ts";
+import type { JobId, OwnerEpoch, RunId } from "../../domain/ids.ts";
+import { addMs, type DurationMs, type Instant } from "../../domain/time.ts";
+import type { RunOutcome } from "../../liveness/outcome-policy.ts";
+import type { StageDefinition } from "../../pipelines/definition.ts";
+import { readExitRecord } from "../../processes/exit-record.ts";
+import type { ProcessTable } from "../../processes/process-table.ts";
+import { readCommand } from "../../processes/run-files.ts";
+import { type RunWatch, watchRun } from "../../processes/watch-run.ts";
+import type { ItemRow } from "../../store/port/items.ts";
+import type { ClaimedRun, LiveRun, RunLimits } from "../../store/port/runs.ts";
+import { CommandEnd } from "./command-end.ts";
+import { type CommandRunDeps, limitsOf } from "./command-run-deps.ts";
+import { settleFailedStart, startCommand, workOf } from "./command-start.ts";
+import { OwnedRun, type RunIdentity } from "./owned-run.ts";
+import { RunProcesses } from "./run-processes.ts";
+import { RunTimeout } from "./run-timeout.ts";
+import { SerialLook } from "./serial-look.ts";
+
+interface RunAtWork extends RunIdentity {
+  readonly startedAt: Instant;
+  readonly limits: RunLimits;
+  readonly workDir: string | undefined;
+}
+
+/**
+ * One run of a command under this supervisor, from its claim (or its adoption) to its settlement.
+ *
+ * `preparing` nothing has run; `running` its command is at work; `finalising` its exit is on record; `over` settled, or not ours any more.
+ * Every step may be interrupted by the death of this process: what the store and `runs/<id>` hold is enough for the next supervisor.
+ */
+export class CommandRun {
+  readonly workDir: string | undefined;
+  readonly over: Promise<void>;
+  readonly #deps: CommandRunDeps;
+  readonly #run: OwnedRun;
+  /** Those it started with, whatever its stage says by now. */
+  readonly #limits: RunLimits;
+  readonly #processes: RunProcesses;
+  readonly #commandEnd: CommandEnd;
+  #startedAt: Instant;
+  #mode: "preparing" | "running" | "finalising" | "over" = "preparing";
+  #finish: () => void = () => undefined;
+  #watch: RunWatch | undefined;
+  readonly #looks: SerialLook;
+  #timeout: RunTimeout | undefined;
+  readonly #stopped = new AbortController();
+
+  private constructor(deps: CommandRunDeps, run: RunAtWork) {
+    this.#deps = deps;
+    this.#run = new OwnedRun(deps, run);
+    this.workDir = run.workDir;
+    this.#startedAt = run.startedAt;
+    this.#limits = run.limits;
+    this.#processes = new RunProcesses(deps, run.runId);
+    this.#commandEnd = new CommandEnd(deps, this.#run, {
+      processes: this.#processes,
+      signal: this.#stopped.signal,
+      onOver: () => this.#end(),
+    });
+    this.#looks = new SerialLook(
+      async () => await this.#look(),
+      (thrown) => this.#tellFailedLook(thrown),
+    );
+    this.over = new Promise((resolve) => {
+      this.#finish = resolve;
+    });
+  }
+
+  /** Starts what was claimed. Resolves once the command may run, or the run is over already. Never rejects. */
+  static async begin(deps: CommandRunDeps, claimed: ClaimedRun, stage: StageDefinition): Promise<CommandRun> {
+    const atWork = { ...claimed, stage, startedAt: deps.store.now(), limits: limitsOf(stage) };
+    let run: CommandRun | undefined;
+    try {
+      const { item, workDir } = await workOf(deps, claimed.itemId);
+      run = new CommandRun(deps, { ...atWork, workDir });
+      await run.#start(claimed, item);
+    } catch (thrown) {
+      run ??= new CommandRun(deps, { ...atWork, workDir: undefined });
+      await run.#failToStart(thrown);
+    }
+    return run;
+  }
+
+  /**
+   * Carries on a run whose supervisor died. Everything that may fail is done before the take-over is written, so that no run is taken over
+   * and then looked after by nobody. Undefined: somebody else was first.
+   */
+  static async adopt(
+    deps: CommandRunDeps,
+    live: LiveRun,
+    stage: StageDefinition,
+    takeOver: () => Promise<OwnerEpoch | undefined>,
+  ): Promise<CommandRun | undefined> {
+    const { workDir } = await workOf(deps, live.itemId);
+    const ownerEpoch = await takeOver();
+    if (ownerEpoch === undefined) return undefined;
+    const startedAt = live.startedAt ?? live.reservedAt;
+    const run = new CommandRun(deps, { ...live, runId: live.id, ownerEpoch, stage, startedAt, workDir });
+    run.#processes.wrapper = live.wrapper ?? undefined;
+    run.#processes.command = live.process ?? undefined;
+    if (live.state === "exited") {
+      run.#mode = "finalising";
+      void run.#commandEnd.carryOn();
+    } else {
+      run.#mode = "running";
+      run.#observe();
+      run.check();
+    }
+    return run;
+  }
+
+  get runId(): RunId {
+    return this.#run.runId;
+  }
+
+  get jobId(): JobId {
+    return this.#run.jobId;
+  }
+
+  get queue(): string {
+    return this.#run.queue;
+  }
+
+  get stage(): StageDefinition {
+    return this.#run.stage;
+  }
+
+  get runDir(): string {
+    return this.#run.runDir;
+  }
+
+  /** As the store has it; until the start is written, the time of the claim. */
+  get startedAt(): Instant {
+    return this.#startedAt;
+  }
+
+  /** The limit that it is judged by, which is the one it started with. Undefined: no sign of progress is asked for. */
+  get heartbeatTimeoutMs(): DurationMs | undefined {
+    return this.#limits.heartbeatTimeoutMs;
+  }
+
+  get running(): boolean {
+    return this.#mode === "running";
+  }
+
+  /** Looks at the run's records now. Called on hints and each second; looks never overlap. */
+  check(): void {
+    if (this.#mode === "running") this.#looks.request();
+  }
+
+  /** Stops looking after the run without touching it: it is lost to us, or left for adoption. */
+  leave(): void {
+    this.#end();
+  }
+
+  /**
+   * Remembers what the run has started, so that it is found later even when it has left its session and its environment.
+   *
+   * @param table - the process table, or one snapshot of it for all runs.
+   */
+  rememberMembers(table: ProcessTable = this.#deps.table): void {
+    if (this.#mode === "running") this.#processes.remember(table);
+  }
+
+  /**
+   * Ends the run before its command has ended by itself: flipped first, stopped after. A command that turns out to have ended keeps its own
+   * outcome, and a run that is not ours any more is left alone.
+   */
+  async settleAs(outcome: RunOutcome, reason: string): Promise<void> {
+    if ((await readExitRecord({ runDir: this.runDir, runId: this.runId })).kind === "exit") {
+      this.check();
+      return;
+    }
+    const live = await this.#run.live();
+    if (live === undefined || this.#mode !== "running") return;
+    const { store, stopWithinMs } = this.#deps;
+    const now = store.now();
+    const evidence = { startedAt: live.startedAt, now, reason: outcome.reason };
+    const neverStartedDeaths = outcome.kind === "never_started" ? await this.#run.neverStartedDeaths() : 0;
+    const details = { reason, stopBy: addMs(now, stopWithinMs()), evidence, neverStartedDeaths };
+    await this.#run.settle(this.#run.failure(live, outcome, details), () => this.#end());
+  }
+
+  async #start(claimed: ClaimedRun, item: ItemRow | undefined): Promise<void> {
+    const started = await startCommand(this.#deps, claimed, this.#run, { item, workDir: this.workDir, limits: this.#limits });
+    if (started === undefined) {
+      this.#end();
+      return;
+    }
+    const { wrapper, startedAt } = started;
+    this.#startedAt = startedAt;
+    this.#mode = "running";
+    this.#processes.wrapper = wrapper.identity;
+    this.#observe();
+    wrapper.go();
+    void wrapper.exited.then(() => this.check());
+    const { attempt } = claimed;
+    this.#deps.emit("run.started", { ...this.#run.ref, attempt, workerId: this.#deps.workerId(), pid: wrapper.identity.pid });
+  }
+
+  async #failToStart(thrown: unknown): Promise<void> {
+    try {
+      await settleFailedStart(this.#deps.store, { run: this.#run, thrown, onAnswered: () => this.#end() });
+    } catch (error) {
+      // Reserved and never started: the job-reaper ends it unspent.
+      this.#tellFailed(error);
+    } finally {
+      this.#end();
+    }
+  }
+
+  #observe(): void {
+    this.#watch = watchRun({ runDir: this.runDir, onHint: () => this.check() });
+    const { timeoutMs } = this.#limits;
+    if (timeoutMs === undefined) return;
+    this.#timeout = new RunTimeout({
+      timeoutMs,
+      startedAt: this.#startedAt,
+      now: () => this.#deps.store.now(),
+      suspendedMs: async () => {
+        const live = this.running ? await this.#run.live() : undefined;
+        return this.running ? live?.suspendedMs : undefined;
+      },
+      onTimeout: async (awakeMs) => {
+        const reason = `running for ${Math.round(awakeMs / 1000)} s, timeout ${Math.round(timeoutMs / 1000)} s`;
+        await this.settleAs({ kind: "timed_out", reason }, "timeout");
+      },
+      onFailure: (thrown) => this.#tellFailed(thrown),
+    });
+  }
+
+  async #look(): Promise<void> {
+    if (this.#mode !== "running") return;
+    const { runId, runDir } = this;
+    const record = await readExitRecord({ runDir, runId, commandSeen: this.#processes.commandSeen });
+    if (record.kind === "exit") {
+      await this.#exited(record.status, record.writtenAtHostMs);
+      return;
+    }
+    if (record.kind === "nogo") {
+      await this.settleAs({ kind: "never_started", reason: "never started: its wrapper got no word", bySessionDeath: true }, "nogo");
+      return;
+    }
+    // Dead without a record: the job-reaper says what that means, and when it has, nothing is left to look after.
+    if (this.#processes.isGone && (await this.#run.live()) === undefined) {
+      this.#end();
+      return;
+    }
+    if (this.#processes.commandSeen) return;
+    const command = await readCommand({ runDir, runId });
+    if (command === undefined || this.#mode !== "running") return;
+    const answer = await this.#deps.store.runs.recordProcess({ ...this.#run.fence, process: command });
+    if (answer.kind === "ok" || answer.kind === "already") this.#processes.command = command;
+    else this.#end();
+  }
+
+  async #exited(status: number, writtenAtHostMs: number): Promise<void> {
+    if (this.#mode !== "running") return;
+    const { store, emit, finalizeGraceMs } = this.#deps;
+    const checkAt = addMs(store.now(), this.stage.finalizeGraceMs ?? finalizeGraceMs());
+    // A store that refuses it (a full disk, a lost connection) leaves the run as it is; the next look tries again.
+    const answer = await store.runs.recordExit({ ...this.#run.fence, exitCode: status, checkAt });
+    if (answer.kind !== "ok" && answer.kind !== "already") {
+      // Ended or taken by another meanwhile: the stopper, or the other supervisor, goes on.
+      this.#end();
+      return;
+    }
+    if (this.#stopped.signal.aborted) return;
+    this.#mode = "finalising";
+    this.#timeout?.cancel();
+    if (answer.kind === "ok") emit("run.exited", { ...this.#run.ref, exitCode: status, source: "exit record" });
+    await this.#commandEnd.begin({ status, writtenAtHostMs });
+  }
+
+  /** The next second looks again; a disk that cannot be read proves nothing. */
+  #tellFailedLook(thrown: unknown): void {
+    if (isWakefulError(thrown) && thrown.retryable) this.#deps.emit("store.degraded", { code: thrown.code, message: thrown.message });
+    else this.#tellFailed(thrown);
+  }
+
+  #tellFailed(thrown: unknown): void {
+    this.#deps.emit("loop.subject_failed", { loop: "worker", subject: `run ${this.runId}`, message: messageOf(thrown) });
+  }
+
+  #end(): void {
+    if (this.#mode === "over") return;
+    this.#mode = "over";
+    this.#timeout?.cancel();
+    this.#watch?.close();
+    this.#stopped.abort();
+    this.#finish();
+  }
+}

@@ -1,0 +1,341 @@
+import { lstat } from "node:fs/promises";
+import { join } from "node:path";
+import { isWakefulError, messageOf } from "../../domain/errors.ts";
+import type { RunId, WorkerId } from "../../domain/ids.ts";
+import { addMs, asInstant, type Instant } from "../../domain/time.ts";
+import { limitLog } from "../../files/log-limit.ts";
+import { HeartbeatWatch, type WatchedFile } from "../../observe/heartbeat-watch.ts";
+import { readProgress } from "../../observe/progress-file.ts";
+import type { StageDefinition } from "../../pipelines/definition.ts";
+import { neutralStage } from "../../pipelines/neutral-stage.ts";
+import type { PipelineRegistry } from "../../pipelines/registry.ts";
+import { StoredStages } from "../../pipelines/stored-stages.ts";
+import type { ProcessTable } from "../../processes/process-table.ts";
+import { runFiles } from "../../processes/run-files.ts";
+import { snapshotOf } from "../../processes/table-snapshot.ts";
+import type { LiveRun } from "../../store/port/runs.ts";
+import { CommandRun } from "./command-run.ts";
+import { type CommandRunDeps, limitsOf } from "./command-run-deps.ts";
+
+export interface CommandWorkerOptions {
+  readonly deps: CommandRunDeps;
+  readonly registry: PipelineRegistry;
+  /** Commands at once. At least 1. */
+  readonly concurrency: number;
+  /** Calls back when jobs are to be asked for without a hint, and files are looked at: once a second. Returns the way to stop. */
+  readonly onPoll: (listener: () => void) => () => void;
+  readonly newClaimId: () => string;
+  /** False while free disk is below the limit: nothing new is claimed. */
+  readonly mayClaim: () => boolean;
+}
+
+interface Beat {
+  readonly runId: RunId;
+  readonly at: Instant;
+  readonly progress?: string;
+}
+
+interface Held {
+  readonly run: CommandRun;
+  readonly beats: HeartbeatWatch | undefined;
+  progressMtimeMs: number;
+}
+
+/** The daemon's own worker of commands: claims up to its concurrency, looks after each run, and leaves them alive when it goes. */
+export class CommandWorker {
+  readonly #options: CommandWorkerOptions;
+  readonly #queues: readonly { readonly name: string; readonly limits: ReturnType<typeof limitsOf> }[];
+  readonly #stored: StoredStages;
+  readonly #held = new Map<RunId, Held>();
+  /** Claimed and being prepared. */
+  readonly #preparing = new Set<RunId>();
+  #workerId: WorkerId | undefined;
+  #claimSeq = 0;
+  #claimSeqReceived = 0;
+  #claiming = false;
+  #claimAgain = false;
+  #stopPolling: (() => void) | undefined;
+  #looking = false;
+  #stopListening: (() => void) | undefined;
+  /** Beats that the store has not taken: a file tells of each touch once. */
+  readonly #beats = new Map<RunId, Beat>();
+  #mode: "idle" | "running" | "draining" | "stopped" = "idle";
+
+  constructor(options: CommandWorkerOptions) {
+    this.#options = options;
+    this.#stored = new StoredStages(options.registry, options.deps.store.items);
+    this.#queues = options.registry
+      .queues()
+      .filter((queue) => queue.kind === "command")
+      .flatMap((queue) => {
+        const stage = options.registry.stageOfQueue(queue.name)?.stage;
+        return stage === undefined ? [] : [{ name: queue.name, limits: limitsOf(stage) }];
+      });
+  }
+
+  get queues(): readonly string[] {
+    return this.#queues.map((queue) => queue.name);
+  }
+
+  get concurrency(): number {
+    return this.#options.concurrency;
+  }
+
+  get claimSeqReceived(): number {
+    return this.#claimSeqReceived;
+  }
+
+  held(): readonly RunId[] {
+    return [...this.#held.keys(), ...this.#preparing];
+  }
+
+  start(workerId: WorkerId, onHint: (listener: () => void) => () => void): void {
+    this.#workerId = workerId;
+    this.#mode = "running";
+    this.#stopListening = onHint(() => void this.claim());
+    this.#stopPolling = this.#options.onPoll(() => {
+      void this.claim();
+      void this.#look();
+    });
+    void this.claim();
+  }
+
+  /** Under which session runs are adopted before claiming begins. */
+  useSession(workerId: WorkerId): void {
+    this.#workerId = workerId;
+  }
+
+  /** A new session after the old one was buried; runs of the old one are lost. */
+  changeSession(workerId: WorkerId): void {
+    this.#workerId = workerId;
+  }
+
+  /** The store says that a run is not ours any more. Its processes are the stopper's, or its new supervisor's. */
+  lose(runId: RunId): void {
+    this.#held.get(runId)?.run.leave();
+  }
+
+  /** Goes on with a run whose supervisor is proved dead. Resolves to false when somebody else was first. */
+  async adopt(live: LiveRun, why: string): Promise<boolean> {
+    const { deps } = this.#options;
+    // A run outlives the declaration of its stage: it goes on under the version that it began with, or, where nobody can read that any more,
+    // under its own limits alone. A configuration that changed is no reason to end what is at work.
+    const stage = (await this.#stored.stageOf(live)) ?? neutralStageOf(live);
+    const workerId = this.#workerId;
+    if (workerId === undefined || stage === undefined || this.#mode === "stopped") return false;
+    // What counted as progress when the run began goes on counting, whatever its stage says by now.
+    const countsOutput = [stage, await this.#stored.storedStageOf(live)].some((each) => each?.heartbeat?.from === "output");
+    const checkAt =
+      live.state === "exited"
+        ? addMs(deps.store.now(), stage.finalizeGraceMs ?? deps.finalizeGraceMs())
+        : asInstant(deps.firstCheckAt(live.startedAt ?? live.reservedAt, live.limits));
+    const run = await CommandRun.adopt(deps, live, stage, () =>
+      deps.store.runs.takeOver({ runId: live.id, ownerEpoch: live.ownerEpoch, workerId, actor: "worker", reason: why, checkAt }),
+    );
+    if (run === undefined) return false;
+    // It was ours under a session that is over; what looked after it then has lost its fence.
+    this.#held.get(live.id)?.run.leave();
+    this.#hold(run, countsOutput);
+    deps.emit("run.adopted", { runId: live.id, jobId: live.jobId, queue: live.queue, workerId, evidence: why });
+    return true;
+  }
+
+  /** Stops claiming. Resolves when every held run is over. */
+  async drain(): Promise<void> {
+    this.#mode = "draining";
+    this.#stopListening?.();
+    while (this.#held.size > 0 || this.#preparing.size > 0 || this.#claiming) {
+      await Promise.race([...[...this.#held.values()].map(({ run }) => run.over), new Promise((resolve) => setTimeout(resolve, 50))]);
+    }
+    this.#stopPolling?.();
+  }
+
+  /** Stops claiming and looking; the commands live on and are adopted by the next daemon. */
+  async leave(): Promise<void> {
+    await this.#stopClaiming();
+    for (const { run } of this.#held.values()) run.leave();
+  }
+
+  /** Ends every held command for a person's interrupt: flipped first, then stopped by the stopper. What has exited keeps its outcome. */
+  async stopAll(): Promise<void> {
+    await this.#stopClaiming();
+    await Promise.allSettled(
+      [...this.#held.values()]
+        .filter(({ run }) => run.running)
+        .map(({ run }) => run.settleAs({ kind: "released", reason: "stopped by a person (SIGINT)" }, "interrupted")),
+    );
+    // Exits on record are settled in a moment, or by whoever takes them over.
+    await this.#waitWhile(() => this.#held.size > 0);
+    for (const { run } of this.#held.values()) run.leave();
+  }
+
+  async #stopClaiming(): Promise<void> {
+    this.#mode = "stopped";
+    this.#stopListening?.();
+    this.#stopPolling?.();
+    // What is being prepared either commits its start or is withdrawn; both take milliseconds.
+    await this.#waitWhile(() => this.#preparing.size > 0 || this.#claiming);
+  }
+
+  async #waitWhile(condition: () => boolean): Promise<void> {
+    const { clock } = this.#options.deps;
+    const deadline = clock.mono() + 3000;
+    while (condition() && clock.mono() < deadline) await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+
+  async claim(): Promise<void> {
+    if (this.#claiming) {
+      this.#claimAgain = true;
+      return;
+    }
+    const free = this.#options.concurrency - this.#held.size - this.#preparing.size;
+    if (this.#mode !== "running" || this.#workerId === undefined || free <= 0 || this.#queues.length === 0 || !this.#options.mayClaim())
+      return;
+    this.#claiming = true;
+    try {
+      const claimSeq = ++this.#claimSeq;
+      const runs = await this.#options.deps.store.runs.claim({
+        claimId: this.#options.newClaimId(),
+        workerId: this.#workerId,
+        claimSeq,
+        queues: this.#queues,
+        max: free,
+        startNow: 0,
+      });
+      this.#claimSeqReceived = claimSeq;
+      // Stopped while the claim was on its way: nobody names these as held, and the job-reaper hands them back unspent.
+      if (this.#isStopped) return;
+      for (const claimed of runs) {
+        const stage = this.#options.registry.stageOfQueue(claimed.queue)?.stage;
+        // Undeclared since the claim: the job-reaper ends it unspent, because nobody names it as held.
+        if (stage === undefined) continue;
+        this.#preparing.add(claimed.runId);
+        void this.#begin(claimed, stage);
+      }
+    } catch (thrown) {
+      const code = isWakefulError(thrown) ? thrown.code : "claim_failed";
+      this.#options.deps.emit("store.degraded", { code, message: messageOf(thrown) });
+    } finally {
+      this.#claiming = false;
+    }
+    if (this.#claimAgain) {
+      this.#claimAgain = false;
+      await this.claim();
+    }
+  }
+
+  async #begin(claimed: Parameters<typeof CommandRun.begin>[1], stage: Parameters<typeof CommandRun.begin>[2]): Promise<void> {
+    const run = await CommandRun.begin(this.#options.deps, claimed, stage);
+    this.#preparing.delete(claimed.runId);
+    this.#hold(run);
+    if (this.#isStopped) run.leave();
+  }
+
+  get #isStopped(): boolean {
+    return this.#mode === "stopped";
+  }
+
+  #hold(run: CommandRun, countsOutput = run.stage.heartbeat?.from === "output"): void {
+    this.#held.set(run.runId, { run, beats: watchOf(run, countsOutput), progressMtimeMs: 0 });
+    void run.over.then(() => {
+      if (this.#held.get(run.runId)?.run !== run) return;
+      this.#held.delete(run.runId);
+      void this.claim();
+    });
+  }
+
+  /** Once a second: records, heartbeat and progress files, log sizes of the runs that are at work. */
+  async #look(): Promise<void> {
+    if (this.#looking) return;
+    this.#looking = true;
+    try {
+      const table = snapshotOf(this.#options.deps.table);
+      for (const held of this.#held.values()) {
+        if (!held.run.running) continue;
+        try {
+          await this.#lookAt(held, table);
+        } catch (thrown) {
+          // One run's files must not silence the others'.
+          const subject = `files of run ${held.run.runId}`;
+          this.#options.deps.emit("loop.subject_failed", { loop: "worker", subject, message: messageOf(thrown) });
+        }
+      }
+      await this.#sendBeats();
+    } catch (thrown) {
+      this.#options.deps.emit("store.degraded", { code: "beat_failed", message: messageOf(thrown) });
+    } finally {
+      this.#looking = false;
+    }
+  }
+
+  async #lookAt(held: Held, table: ProcessTable): Promise<void> {
+    const { deps } = this.#options;
+    const { run } = held;
+    run.check();
+    const now = deps.store.now();
+    const beatAt = await held.beats?.look({ now, wallNow: deps.wallNow(), startedAt: run.startedAt });
+    const progress = await this.#progressOf(held);
+    if (progress !== undefined)
+      deps.emit("run.progressed", { runId: run.runId, jobId: run.jobId, queue: run.queue, progress: JSON.parse(progress) });
+    if (beatAt !== undefined || progress !== undefined) {
+      const before = this.#beats.get(run.runId)?.progress;
+      const newest = progress ?? before;
+      this.#beats.set(run.runId, { runId: run.runId, at: beatAt ?? now, ...(newest === undefined ? {} : { progress: newest }) });
+    }
+    run.rememberMembers(table);
+    await this.#limitLogs(run);
+  }
+
+  async #sendBeats(): Promise<void> {
+    const beats = [...this.#beats.values()];
+    if (beats.length === 0) return;
+    const gone = await this.#options.deps.store.runs.beat(beats);
+    for (const beat of beats) if (this.#beats.get(beat.runId) === beat) this.#beats.delete(beat.runId);
+    for (const runId of gone) this.lose(runId);
+  }
+
+  async #progressOf(held: Held): Promise<string | undefined> {
+    const path = runFiles(held.run.runDir).progress;
+    const stat = await lstat(path).catch(() => undefined);
+    if (stat === undefined || stat.mtimeMs === held.progressMtimeMs) return undefined;
+    held.progressMtimeMs = stat.mtimeMs;
+    return readProgress(path);
+  }
+
+  async #limitLogs(run: CommandRun): Promise<void> {
+    const files = runFiles(run.runDir);
+    const { maxBytes } = run.stage.log;
+    for (const path of [files.stdoutLog, files.stderrLog]) {
+      const stat = await lstat(path).catch(() => undefined);
+      if (stat === undefined || stat.size <= maxBytes) continue;
+      const limited = await limitLog({ path, maxBytes });
+      if (limited.truncated) {
+        this.#options.deps.emit("log.truncated", {
+          runId: run.runId,
+          jobId: run.jobId,
+          queue: run.queue,
+          file: path,
+          lostBytes: limited.droppedBytes,
+        });
+      }
+    }
+  }
+}
+
+/** For a run of an item whose stage is neither declared nor on record in any version that can be read. */
+function neutralStageOf({ pipeline, queue, limits }: LiveRun): StageDefinition | undefined {
+  return pipeline === null ? undefined : neutralStage({ pipeline, stage: queue.slice(pipeline.length + 1) }, limits);
+}
+
+/** The files in which a run shows progress; undefined where nobody asks for it. The limit that a run started with decides, because it is judged by that. */
+function watchOf(run: CommandRun, countsOutput: boolean): HeartbeatWatch | undefined {
+  if (run.heartbeatTimeoutMs === undefined) return undefined;
+  const files = runFiles(run.runDir);
+  const watched: WatchedFile[] = [
+    { path: files.heartbeat, by: "mtime" },
+    { path: files.progress, by: "mtime" },
+  ];
+  if (run.workDir !== undefined) watched.push({ path: join(run.workDir, run.stage.compatible.heartbeatFile), by: "mtime" });
+  if (countsOutput) watched.push({ path: files.stdoutLog, by: "size" }, { path: files.stderrLog, by: "size" });
+  return new HeartbeatWatch(watched);
+}

@@ -1,0 +1,44 @@
+import type { RunId } from "../../domain/ids.ts";
+import { commandOnRecord, type ProcessIdentity } from "../../processes/identity.ts";
+import { isZombie } from "../../processes/process-stat.ts";
+import type { ProcessTable } from "../../processes/process-table.ts";
+import { findStrays, type RunTree } from "../../processes/strays.ts";
+import type { CommandRunDeps } from "./command-run-deps.ts";
+
+/** What is known of one run's processes: its wrapper, its command, and what they were seen to have started. */
+export class RunProcesses {
+  wrapper: ProcessIdentity | undefined;
+  /** The wrapper's own identity until the command was seen. */
+  command: ProcessIdentity | undefined;
+  readonly #deps: Pick<CommandRunDeps, "host" | "table" | "shielded">;
+  readonly #runId: RunId;
+  #seen: readonly ProcessIdentity[] = [];
+
+  constructor(deps: Pick<CommandRunDeps, "host" | "table" | "shielded">, runId: RunId) {
+    this.#deps = deps;
+    this.#runId = runId;
+  }
+
+  /** Whether the command itself was seen to begin. */
+  get commandSeen(): boolean {
+    return commandOnRecord({ process: this.command ?? null, wrapper: this.wrapper ?? null }) !== undefined;
+  }
+
+  /** Whether the process that the run lives by is known, and dead. */
+  get isGone(): boolean {
+    const process = this.command ?? this.wrapper;
+    if (process === undefined) return false;
+    const sight = this.#deps.table.look(process.pid);
+    return sight.kind === "absent" || (sight.kind === "seen" && (sight.row.startTime !== process.startTime || isZombie(sight.row)));
+  }
+
+  tree(): RunTree {
+    const { host, table, shielded } = this.#deps;
+    return { runId: this.#runId, host, table, command: this.command, wrapper: this.wrapper, shielded: shielded(), seen: this.#seen };
+  }
+
+  /** Remembers what the run has started, so that it is found later even when it has left its session and its environment. */
+  remember(table: ProcessTable): void {
+    if (this.command !== undefined) this.#seen = findStrays({ ...this.tree(), table });
+  }
+}

@@ -1,0 +1,75 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { constants } from "node:os";
+import { isWakefulError, messageOf } from "../../domain/errors.ts";
+import type { DurationMs } from "../../domain/time.ts";
+
+export type ForwardedSignal = "SIGTERM" | "SIGINT" | "SIGHUP";
+
+export interface ForegroundOptions {
+  /** The program and its arguments; there is no shell in between. */
+  readonly argv: readonly string[];
+  readonly cwd: string;
+  /** One line for people, beside the command's own output. */
+  readonly say: (line: string) => void;
+  /** Returns the way to stop listening. */
+  readonly onSignal: (signal: ForwardedSignal, listener: () => void) => () => void;
+  /** Whether a terminal sends its interrupts to the command as well; then they are not sent a second time. */
+  readonly interactive: boolean;
+  /** What the command is given as descriptors 0 to 2. Default: our own. */
+  readonly stdio?: "inherit" | "ignore";
+}
+
+/** What a shell answers for a program that does not exist, or that it may not run. */
+const exitNotFound = 127;
+const exitNotRunnable = 126;
+/** The command itself: our terminal is its terminal, and signals that are meant for it reach it. */
+export class ForegroundCommand {
+  readonly #options: ForegroundOptions;
+  readonly #env: Readonly<Record<string, string>>;
+  #child: ChildProcess | undefined;
+  #kill: NodeJS.Timeout | undefined;
+
+  constructor(options: ForegroundOptions, env: Readonly<Record<string, string>>) {
+    this.#options = options;
+    this.#env = env;
+  }
+
+  /** Resolves to the exit code once the command has ended and `onStarted` is through. */
+  async run(onStarted: (pid: number) => Promise<void>): Promise<number> {
+    const { argv, cwd, stdio = "inherit", onSignal, interactive, say } = this.#options;
+    const [program = "", ...args] = argv;
+    const stopListening = (["SIGINT", "SIGTERM", "SIGHUP"] as const).map((signal) =>
+      onSignal(signal, () => {
+        // A terminal has told everybody in front of it already; twice means "now!" to many programs.
+        if (!(interactive && signal === "SIGINT")) this.#child?.kill(signal);
+      }),
+    );
+    let recorded: Promise<void> | undefined;
+    try {
+      return await new Promise<number>((resolve) => {
+        const child = spawn(program, args, { cwd, env: this.#env, stdio });
+        this.#child = child;
+        // In this turn: its parent has not asked for its exit status yet, so even a command that has ended is still to be seen.
+        if (child.pid !== undefined) recorded = onStarted(child.pid);
+        child.once("error", (thrown) => {
+          if (child.pid !== undefined) return;
+          say(`wakeful: ${program}: ${isMissing(thrown) ? "command not found" : messageOf(thrown)}`);
+          resolve(isMissing(thrown) ? exitNotFound : exitNotRunnable);
+        });
+        child.once("exit", (code, signal) => resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])));
+      });
+    } finally {
+      clearTimeout(this.#kill);
+      for (const stop of stopListening) stop();
+      await recorded;
+    }
+  }
+
+  stop(graceMs: DurationMs): void {
+    this.#child?.kill("SIGTERM");
+    this.#kill = setTimeout(() => this.#child?.kill("SIGKILL"), graceMs);
+  }
+}
+
+const isMissing = (thrown: unknown): boolean =>
+  thrown instanceof Error && !isWakefulError(thrown) && "code" in thrown && thrown.code === "ENOENT";

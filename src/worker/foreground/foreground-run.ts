@@ -1,0 +1,245 @@
+import { constants } from "node:os";
+import { messageOf, WakefulError } from "../../domain/errors.ts";
+import { type DurationMs, seconds } from "../../domain/time.ts";
+import { replaceFile } from "../../files/regular-file.ts";
+import { exitRecordBytes } from "../../processes/exit-record.ts";
+import type { HostIdentity, ProcessIdentity } from "../../processes/identity.ts";
+import type { ProcessTable } from "../../processes/process-table.ts";
+import { runFiles } from "../../processes/run-files.ts";
+import { cleanEnvironment, formatMarker, markerVariable, ownMarker } from "../../processes/run-marker.ts";
+import { identityOf } from "../../processes/strays.ts";
+import type { Pause } from "../../runtime/pause.ts";
+import type { RunCommandApi } from "./foreground-api.ts";
+import { ForegroundCommand, type ForegroundOptions, type ForwardedSignal } from "./foreground-command.ts";
+import { RunLease, type WantedLease } from "./foreground-lease.ts";
+import { identityRecord, type OpenedRunSession, type RunSessionRef } from "./foreground-sessions.ts";
+
+export interface RunCommandOptions extends ForegroundOptions {
+  readonly lease?: WantedLease | undefined;
+  /** Absent: no daemon answers. The command then runs all the same, unless it wants a lease. */
+  readonly daemon?: { readonly api: RunCommandApi; readonly host: HostIdentity; readonly self: ProcessIdentity } | undefined;
+  readonly table: ProcessTable;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly newTicket: () => string;
+  readonly monoNow: () => number;
+  readonly pause?: Pause;
+  /** From TERM to KILL, for a command whose lease was lost. Default 5 000. */
+  readonly stopGraceMs?: DurationMs;
+}
+
+/**
+ * `wakeful run -- CMD`: runs a command in the foreground as a run that the daemon knows of, and passes its exit code through (128 + n for
+ * signal n). With a lease: takes its turn for it, keeps it while the command runs, and gives it back.
+ *
+ * @throws {WakefulError} `daemon_unreachable`: a lease without a daemon. `conflict`: the lease was not granted in time.
+ */
+export async function runCommand(options: RunCommandOptions): Promise<number> {
+  const { argv, lease, daemon } = options;
+  if (argv.length === 0) throw new WakefulError("bad_request", "Name the command to run: wakeful run -- make test");
+  if (daemon === undefined) {
+    if (lease !== undefined) {
+      throw new WakefulError(
+        "daemon_unreachable",
+        `The lease "${lease.name}" cannot be held without a daemon: start it with \`wakeful up\`.`,
+      );
+    }
+    return await new ForegroundCommand(options, inheritedEnvironment(options.environment)).run(() => Promise.resolve());
+  }
+  const { api, self } = daemon;
+  const run = await api.open({ argv, cwd: options.cwd, process: self });
+  const supervised = new SupervisedRun(options, { api, self, host: daemon.host, run });
+  return await supervised.toItsEnd();
+}
+
+class SupervisedRun {
+  readonly #options: RunCommandOptions;
+  readonly #api: RunCommandApi;
+  readonly #self: ProcessIdentity;
+  readonly #host: HostIdentity;
+  readonly #run: OpenedRunSession;
+  readonly #interrupted = new AbortController();
+  #renewing: NodeJS.Timeout | undefined;
+  readonly #lease: RunLease | undefined;
+  #command: ForegroundCommand | undefined;
+  /** The command's process, until the daemon has heard of it. */
+  #unrecorded: ProcessIdentity | undefined;
+  #told = new Set<string>();
+
+  constructor(
+    options: RunCommandOptions,
+    of: { readonly api: RunCommandApi; readonly self: ProcessIdentity; readonly host: HostIdentity; readonly run: OpenedRunSession },
+  ) {
+    this.#options = options;
+    this.#api = of.api;
+    this.#self = of.self;
+    this.#host = of.host;
+    this.#run = of.run;
+    const { lease, newTicket, monoNow, pause } = options;
+    if (lease === undefined) return;
+    this.#lease = new RunLease({
+      api: of.api,
+      runId: of.run.runId,
+      lease,
+      newTicket,
+      monoNow,
+      pause,
+      signal: this.#interrupted.signal,
+      say: (line) => this.#say(line),
+      sayOnce: (line) => this.#sayOnce(line),
+      onLost: (why) => this.#leaseLost(why),
+    });
+  }
+
+  async toItsEnd(): Promise<number> {
+    const { renewMs } = this.#run;
+    const stopListening = (["SIGINT", "SIGTERM", "SIGHUP"] as const).map((signal) =>
+      this.#options.onSignal(signal, () => this.#interrupted.abort(signal)),
+    );
+    this.#renewing = setInterval(() => this.#renew(), renewMs);
+    try {
+      await this.#lease?.acquire();
+      if (this.#interrupted.signal.aborted) return await this.#giveUp();
+      if (!(await this.#api.start({ ...this.#ref(), process: this.#self }))) {
+        throw new WakefulError("conflict", "The run was ended before its command could be started.");
+      }
+      if (this.#interrupted.signal.aborted) return await this.#giveUp();
+    } catch (thrown) {
+      await this.#withdraw(messageOf(thrown));
+      throw thrown;
+    } finally {
+      for (const stop of stopListening) stop();
+    }
+    try {
+      return await this.#runCommand();
+    } finally {
+      this.#stopTimers();
+    }
+  }
+
+  async #runCommand(): Promise<number> {
+    const { environment } = this.#options;
+    const { runId, jobId } = this.#run;
+    this.#command = new ForegroundCommand(this.#options, {
+      ...inheritedEnvironment(environment),
+      WAKEFUL_RUN_ID: String(runId),
+      WAKEFUL_JOB_ID: String(jobId),
+      [markerVariable]: formatMarker({ runId, hostId: this.#host.hostId }),
+      ...(this.#lease?.fencing === undefined ? {} : { WAKEFUL_LEASE_FENCING: String(this.#lease.fencing) }),
+    });
+    const exitCode = await this.#command.run((pid) => this.#recordCommand(pid));
+    // On disk first: whoever comes after us finds it, also when the daemon is away and we are killed next.
+    await this.#spoolExit(exitCode);
+    await this.#lease?.release();
+    try {
+      await this.#api.end({ ...this.#ref(), exitCode });
+    } catch (thrown) {
+      this.#say(
+        `the daemon does not answer; how the command ended is kept in ${this.#run.runDir} and recorded when it is back (${messageOf(thrown)})`,
+      );
+    }
+    return exitCode;
+  }
+
+  /** The command's own process is what the run lives by: it may outlive us. */
+  async #recordCommand(pid: number): Promise<void> {
+    const sight = this.#options.table.look(pid);
+    if (sight.kind !== "seen") return;
+    const process = identityOf(this.#host, sight.row);
+    try {
+      // Beside the command, which may do with its folder what it likes: a file that is replaced holds nobody, whatever lies there.
+      const { command } = runFiles(this.#run.runDir);
+      await replaceFile({ path: command, draft: `${command}.new`, text: identityRecord(this.#run.runId, process) });
+      this.#unrecorded = process;
+      await this.#api.recordCommand({ ...this.#ref(), process });
+      this.#unrecorded = undefined;
+    } catch (thrown) {
+      // The file alone tells a later judge as well; the command does not wait for either. Said again with the next renewal.
+      this.#say(`the command's process could not be recorded: ${messageOf(thrown)}`);
+    }
+  }
+
+  async #spoolExit(exitCode: number): Promise<void> {
+    const { runId, runDir } = this.#run;
+    const files = runFiles(runDir);
+    const record = `${runId} ${exitCode} ${this.#self.bootId}\n`;
+    try {
+      await replaceFile({ path: files.exit, draft: files.exitDraft, text: record.padEnd(exitRecordBytes, " ") });
+    } catch (thrown) {
+      this.#say(`how the command ended could not be written to ${runDir}: ${messageOf(thrown)}`);
+    }
+  }
+
+  #renew(): void {
+    this.#api.renew(this.#ref()).then(
+      ({ lost }) => {
+        if (lost === null) {
+          this.#recordAgain();
+          return;
+        }
+        clearInterval(this.#renewing);
+        if (this.#lease?.fencing !== undefined) this.#leaseLost(`the run, which holds the lease, was ended: ${lost}`);
+        else this.#sayOnce(`the daemon no longer follows this run (${lost}); the command goes on`);
+      },
+      (thrown: unknown) => this.#sayOnce(`the daemon does not answer: ${messageOf(thrown)}; the command goes on`),
+    );
+  }
+
+  /** What the daemon missed while it was away: a lease is kept for a command that the store knows to live. */
+  #recordAgain(): void {
+    const process = this.#unrecorded;
+    if (process === undefined) return;
+    this.#api.recordCommand({ ...this.#ref(), process }).then(
+      () => {
+        this.#unrecorded = undefined;
+      },
+      () => undefined,
+    );
+  }
+
+  /** Whoever holds the lease now relies on our being gone. */
+  #leaseLost(why: string): void {
+    this.#stopTimers();
+    this.#say(`${why}; stopping the command`);
+    this.#command?.stop(this.#options.stopGraceMs ?? seconds(5));
+    this.#interrupted.abort("SIGTERM");
+  }
+
+  async #giveUp(): Promise<number> {
+    const signal = this.#interrupted.signal.reason as ForwardedSignal;
+    await this.#withdraw(`${signal} came before the command was started`);
+    return 128 + constants.signals[signal];
+  }
+
+  async #withdraw(reason: string): Promise<void> {
+    this.#stopTimers();
+    await this.#lease?.release();
+    // Without an answer the run is found by its dead process.
+    await this.#api.abandon({ ...this.#ref(), reason }).catch(() => undefined);
+  }
+
+  #ref(): RunSessionRef {
+    const { workerId, runId, ownerEpoch } = this.#run;
+    return { workerId, runId, ownerEpoch };
+  }
+
+  #stopTimers(): void {
+    clearInterval(this.#renewing);
+    this.#lease?.stopRenewing();
+  }
+
+  #say(line: string): void {
+    this.#options.say(`wakeful: ${line}`);
+  }
+
+  #sayOnce(line: string): void {
+    if (this.#told.has(line)) return;
+    this.#told.add(line);
+    this.#say(line);
+  }
+}
+
+/** All that we were given, but the variables of a run that we are ourselves a part of: ours is another one. */
+function inheritedEnvironment(env: Readonly<Record<string, string | undefined>>): Record<string, string> {
+  if (ownMarker(env) !== undefined) return cleanEnvironment(env);
+  return Object.fromEntries(Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined));
+}

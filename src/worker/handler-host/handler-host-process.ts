@@ -1,0 +1,364 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import type { Duplex } from "node:stream";
+import { messageOf, WakefulError } from "../../domain/errors.ts";
+import type { RunId, WorkerId } from "../../domain/ids.ts";
+import { runTaskName } from "../../domain/run-task.ts";
+import { addMs, type DurationMs, minutes, seconds } from "../../domain/time.ts";
+import type { RaiseAlert } from "../../notify/raise-alert.ts";
+import type { HostIdentity, ProcessIdentity } from "../../processes/identity.ts";
+import type { ProcessTable } from "../../processes/process-table.ts";
+import { cleanEnvironment } from "../../processes/run-marker.ts";
+import { identityOf } from "../../processes/strays.ts";
+import type { SettlingContext } from "../../settling/settlement.ts";
+import type { FirstChecks } from "../../store/claim-rules.ts";
+import type { ClaimRequest, RunsStore, Settlement, StartRun } from "../../store/port/runs.ts";
+import type { WorkersStore } from "../../store/port/workers.ts";
+import type { Store } from "../../store/store.ts";
+import type { Emit, EventName } from "../../telemetry/events.ts";
+import { type ChannelVerb, HostChannel } from "./host-channel.ts";
+import { type HostNotes, type HostOffer, type HostSetup, hostFds, unloadableExitCode } from "./host-protocol.ts";
+import { type HostEnd, settleRunsOfHost } from "./host-runs.ts";
+import { removeHostRecord, writeHostRecord } from "./leftover-host.ts";
+
+type Renewal = Parameters<WorkersStore["renew"]>[0];
+
+export interface HandlerHostOptions {
+  readonly store: Pick<Store, "jobs" | "runs" | "items" | "workers" | "now" | "onHint">;
+  /** The program and its arguments: `node dist/bin/handler-host.js`. */
+  readonly command: readonly [string, ...string[]];
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly setup: Omit<HostSetup, "now">;
+  readonly name: string;
+  readonly host: HostIdentity;
+  readonly table: ProcessTable;
+  readonly settling: Omit<SettlingContext, "now" | "actor">;
+  readonly recoverySpreadMs: DurationMs;
+  /** When a run of the host is first looked at, by the thresholds in force now, which the host does not know. */
+  readonly checks: Pick<FirstChecks, "firstCheckAt"> & { readonly finalizeGraceMs: () => DurationMs };
+  /** False while nothing new may be claimed, such as on a full disk. */
+  readonly mayClaim: () => boolean;
+  readonly onRenewed: (renewal: Renewal) => void;
+  /** It died unasked: its session and runs can be judged at once. A hint. */
+  readonly onDeath: () => void;
+  readonly alert: RaiseAlert;
+  readonly emit: Emit;
+  readonly mono: () => number;
+  /** Delay before it is started again: doubled from `firstMs` (500) up to `maxMs` (30 000), and begun anew once it lived for a minute; the first five deaths of a host that had taken work are followed at once. */
+  readonly restart?: { readonly firstMs: DurationMs; readonly maxMs: DurationMs };
+}
+
+/** One child process, from its start to its end. */
+interface Child {
+  readonly process: ChildProcess;
+  readonly identity: ProcessIdentity;
+  readonly calls: HostChannel;
+  readonly presence: HostChannel;
+  readonly startedAtMono: number;
+  workerId: WorkerId | undefined;
+  /** Claimed through us and not settled: what it holds, known also while its main thread is too busy to say. */
+  readonly held: Set<RunId>;
+  /** Of its own accord, because of handlers that do not stop. */
+  retiring: readonly RunId[] | undefined;
+}
+
+/** Lives so long without trouble: what went wrong before is over. */
+const settledAfterMs = minutes(1);
+/** Events that the host may tell; what it says about itself is not taken on trust beyond that. */
+const hostEvents: ReadonlySet<string> = new Set<EventName>([
+  "run.exited",
+  "run.ended",
+  "runs.settled",
+  "run.deferred",
+  "run.late_result",
+  "worker.fenced",
+  "store.degraded",
+  "defect.found",
+]);
+
+/** The daemon's side of its handler host: starts it, serves it, starts it again when it dies, and ends it. The daemon itself runs no user code. */
+export class HandlerHostProcess {
+  readonly #options: HandlerHostOptions;
+  #child: Child | undefined;
+  #tasks: ReadonlySet<string> = new Set();
+  #failures = 0;
+  #restart: NodeJS.Timeout | undefined;
+  #mode: "new" | "running" | "stopped" = "new";
+  #lastAlert = "";
+  #starting: Promise<void> | undefined;
+  /** The end of the newest child, and of everything that follows from it. */
+  #last: Promise<void> | undefined;
+  readonly #stopListening: () => void;
+
+  constructor(options: HandlerHostOptions) {
+    this.#options = options;
+    this.#stopListening = options.store.onHint((hint) => {
+      if (hint === "jobs") this.#child?.calls.note("jobs");
+    });
+  }
+
+  /** Resolves when the process has been started; it takes work once its module has loaded. */
+  async start(): Promise<void> {
+    if (this.#mode !== "new") return;
+    this.#mode = "running";
+    await this.#begin();
+  }
+
+  /** Plain tasks that its module offers. */
+  tasks(): ReadonlySet<string> {
+    return this.#tasks;
+  }
+
+  /** For those who signal processes: never this one, nor what is below it. */
+  identity(): ProcessIdentity | undefined {
+    return this.#child?.identity;
+  }
+
+  get workerId(): WorkerId | undefined {
+    return this.#child?.workerId;
+  }
+
+  /** `abort`: handlers are asked to stop and given the stop grace, then the process is killed; nothing is spent. `drain`: waits for them. */
+  async stop(mode: "abort" | "drain"): Promise<void> {
+    this.#mode = "stopped";
+    clearTimeout(this.#restart);
+    await this.#starting;
+    this.#stopListening();
+    const child = this.#child;
+    child?.calls.note("stop", { mode });
+    let kill: NodeJS.Timeout | undefined;
+    if (child !== undefined && mode === "abort") {
+      child.process.kill("SIGTERM");
+      kill = setTimeout(() => child.process.kill("SIGKILL"), this.#options.setup.stopGraceMs + killDelayMs);
+    }
+    await this.#last;
+    clearTimeout(kill);
+  }
+
+  /** Lets go of the process as a daemon that dies does: its pipes close, nobody waits for it, and no other is started. */
+  disconnect(): void {
+    this.#mode = "stopped";
+    clearTimeout(this.#restart);
+    this.#stopListening();
+    const child = this.#child;
+    this.#child = undefined;
+    this.#last = undefined;
+    child?.process.removeAllListeners("close");
+    child?.calls.close();
+    child?.presence.close();
+  }
+
+  async #begin(): Promise<void> {
+    this.#starting = this.#spawn().catch((thrown: unknown) => {
+      // Out of processes, or the record cannot be written: tried again like any other early end.
+      this.#options.emit("loop.subject_failed", { loop: "handler-host", subject: "start", message: messageOf(thrown) });
+      this.#beginLater();
+    });
+    await this.#starting;
+  }
+
+  async #spawn(): Promise<void> {
+    const { command, environment, setup, store, host, table, mono } = this.#options;
+    const [program, ...args] = command;
+    const process = spawn(program, args, {
+      cwd: setup.baseDir,
+      env: cleanEnvironment(environment),
+      // Its standard output goes to our standard error: ours may be read by programs.
+      stdio: ["ignore", 2, 2, "pipe", "pipe"],
+    });
+    await new Promise<void>((resolve, reject) => {
+      process.once("spawn", resolve);
+      process.once("error", reject);
+    });
+    const sight = process.pid === undefined ? undefined : table.look(process.pid);
+    if (sight?.kind !== "seen") throw new WakefulError("internal", "The handler host ended before it could be looked at.");
+    const started: Child = {
+      process,
+      identity: identityOf(host, sight.row),
+      calls: new HostChannel({
+        stream: process.stdio[hostFds.calls] as Duplex,
+        verbs: this.#verbs(() => started),
+        stamp: () => store.now(),
+        onNote: (name, data) => this.#noted(started, name, data),
+      }),
+      presence: new HostChannel({
+        stream: process.stdio[hostFds.presence] as Duplex,
+        verbs: {
+          renew: async (renewal: Renewal) => await this.#renew(started, renewal),
+          beat: async (beats: Parameters<RunsStore["beat"]>[0]) => await store.runs.beat(beats),
+        },
+        stamp: () => store.now(),
+        onNote: (name, data) => this.#noted(started, name, data),
+      }),
+      startedAtMono: mono(),
+      workerId: undefined,
+      held: new Set(),
+      retiring: undefined,
+    };
+    this.#child = started;
+    this.#last = new Promise<void>((resolve) => {
+      // "close" comes after what the host had still written has been read.
+      process.once("close", (code, signal) => {
+        this.#ended(started, { code, signal }).then(resolve, resolve);
+      });
+    });
+    try {
+      // Known on disk before it may claim anything.
+      await writeHostRecord(setup.dataDir, started.identity);
+    } catch (thrown) {
+      this.#options.emit("loop.subject_failed", { loop: "handler-host", subject: "record", message: messageOf(thrown) });
+      process.kill("SIGKILL");
+      return;
+    }
+    started.calls.note("setup", { ...setup, now: store.now() } satisfies HostSetup);
+  }
+
+  /** What the host may call: a worker's verbs, for its own session alone. */
+  #verbs(child: () => Child) {
+    const { checks, store } = this.#options;
+    const { runs, items } = store;
+    return {
+      open: async (offer: HostOffer) => await this.#open(child(), offer),
+      unloadable: async ({ message }: HostNotes["unloadable"]) => this.#alert("handlers_unloadable", message),
+      "runs.claim": async (request: ClaimRequest) => {
+        ownSession(child(), request.workerId);
+        if (!this.#options.mayClaim()) return [];
+        const claimed = await runs.claim(request);
+        const { held } = child();
+        for (const { runId } of claimed) held.add(runId);
+        return claimed;
+      },
+      "runs.settle": async (settlements: readonly Settlement[]) => {
+        const answers = await runs.settle(settlements);
+        const { held } = child();
+        for (const { runId } of settlements) held.delete(runId);
+        return answers;
+      },
+      "runs.start": async (starts: readonly StartRun[]) =>
+        await runs.start(starts.map((start) => ({ ...start, checkAt: checks.firstCheckAt(start.startedAt, start.limits) }))),
+      "runs.recordExit": async (exit: Parameters<RunsStore["recordExit"]>[0]) => {
+        const graceOverAt = addMs(store.now(), checks.finalizeGraceMs());
+        return await runs.recordExit({ ...exit, checkAt: graceOverAt < exit.checkAt ? graceOverAt : exit.checkAt });
+      },
+      ...forwarded("runs", runs, ["recordGatePending", "beat", "listLive"]),
+      ...forwarded("items", items, ["get", "visits"]),
+    };
+  }
+
+  async #open(child: Child, { tasks, queues, missing }: HostOffer): Promise<WorkerId> {
+    const { store, name, setup, emit } = this.#options;
+    const offered = tasks.filter((task) => task !== runTaskName && !task.includes("/"));
+    if (offered.length > 0) await store.jobs.ensureQueues(offered.map((task) => ({ name: task, kind: "handler" })));
+    this.#tasks = new Set(offered);
+    const { identity } = child;
+    child.workerId = await store.workers.register({ name, kind: "handler", process: identity, concurrency: setup.concurrency, queues });
+    emit("worker.registered", { workerId: child.workerId, kind: "handler", pid: identity.pid });
+    if (missing.length > 0) {
+      const list = missing.map(({ pipeline, stage, handler }) => `${handler} (stage ${stage} of ${pipeline})`).join(", ");
+      this.#alert("handlers_missing", `The handlers module ${setup.modulePath} has no ${list}: nothing works on these stages.`);
+    } else {
+      this.#lastAlert = "";
+    }
+    return child.workerId;
+  }
+
+  async #renew(child: Child, renewal: Renewal) {
+    ownSession(child, renewal.workerId);
+    const whole: Renewal = { ...renewal, held: [...new Set([...renewal.held, ...child.held])] };
+    const answer = await this.#options.store.workers.renew(whole);
+    // Told once; what is not its any more it need not name again.
+    for (const { runId } of answer.lost) child.held.delete(runId);
+    if (answer.state === "live" || answer.state === "draining") this.#options.onRenewed(whole);
+    return answer;
+  }
+
+  #noted(child: Child, name: string, data: unknown): void {
+    if (name === "retiring") {
+      child.retiring = (data as HostNotes["retiring"]).runIds;
+    } else if (name === "event") {
+      const { name: event, data: facts } = data as HostNotes["event"];
+      if (hostEvents.has(event)) this.#options.emit(event as EventName, facts as never);
+    }
+  }
+
+  async #ended(child: Child, how: { readonly code: number | null; readonly signal: string | null }): Promise<void> {
+    child.calls.close();
+    child.presence.close();
+    if (this.#child === child) this.#child = undefined;
+    const stopped = this.#mode === "stopped";
+    const { emit, mono, onDeath, setup } = this.#options;
+    const planned = stopped || child.retiring !== undefined;
+    if (!planned) this.#failures = mono() - child.startedAtMono >= settledAfterMs ? 1 : this.#failures + 1;
+    if (!stopped) {
+      const restartInMs = planned ? 0 : this.#restartDelayMs(child.workerId !== undefined);
+      emit("handler_host.exited", { pid: child.identity.pid, ...how, restartInMs });
+      this.#beginLater(restartInMs);
+    }
+    if (!planned) {
+      // Its runs are judged like anybody's, only sooner. A module that does not load had none.
+      if (how.code !== unloadableExitCode) onDeath();
+      return;
+    }
+    await this.#settle(child, stopped ? "stopped" : "collateral");
+    if (stopped) await removeHostRecord(setup.dataDir).catch(() => undefined);
+  }
+
+  /** Proved gone, by its own parent: what it still held can be handed on. */
+  async #settle({ workerId, identity, retiring }: Child, kind: HostEnd): Promise<void> {
+    if (workerId === undefined) return;
+    const { emit, onDeath } = this.#options;
+    const reason =
+      kind === "stopped"
+        ? "the daemon was stopped"
+        : `the process was ended because of run ${retiring?.join(", ") ?? "?"}, whose handler did not stop`;
+    try {
+      await settleRunsOfHost(
+        [workerId],
+        { kind, reason, evidence: { pid: identity.pid, exited: true, retiring: retiring ?? [] } },
+        this.#options,
+      );
+    } catch (thrown) {
+      emit("loop.subject_failed", { loop: "handler-host", subject: `worker ${workerId}`, message: messageOf(thrown) });
+    }
+    // The stopper has proof now for jobs that waited for the end of this process; what could not be settled is judged.
+    onDeath();
+  }
+
+  /** A host that had taken work was most likely killed: the first few times it is back at once. One that never got there is backed off. */
+  #restartDelayMs(served: boolean): DurationMs {
+    const { firstMs, maxMs } = this.#options.restart ?? { firstMs: 500, maxMs: seconds(30) };
+    const failures = served ? this.#failures - quickRestarts : this.#failures;
+    if (failures <= 0) return Math.min(firstMs, quickRestartMs);
+    return Math.min(maxMs, firstMs * 2 ** Math.min(20, failures - 1));
+  }
+
+  #beginLater(delayMs?: DurationMs): void {
+    if (this.#mode !== "running") return;
+    if (delayMs === undefined) this.#failures++;
+    this.#restart = setTimeout(() => {
+      this.#begin().catch(() => undefined);
+    }, delayMs ?? this.#restartDelayMs(false)).unref();
+  }
+
+  /** Once for each text: the host is started again and again, and a person needs to be told only of what is new. */
+  #alert(cause: string, title: string): void {
+    if (this.#lastAlert === title) return;
+    this.#lastAlert = title;
+    void this.#options.alert({ cause, title, details: { module: this.#options.setup.modulePath } });
+  }
+}
+
+/** So many deaths in the middle of work, each within a minute of the start, are forgiven before the delay grows. */
+const quickRestarts = 5;
+const quickRestartMs: DurationMs = 50;
+/** Above its own grace, in which it exits by itself. */
+const killDelayMs: DurationMs = 500;
+
+function ownSession(child: Child, workerId: WorkerId): void {
+  if (child.workerId !== workerId)
+    throw new WakefulError("forbidden", `The handler host speaks for its own session alone, not for ${workerId}.`);
+}
+
+function forwarded<Noun extends object>(noun: string, target: Noun, names: readonly (keyof Noun & string)[]): Record<string, ChannelVerb> {
+  const verbs = target as Readonly<Record<string, ChannelVerb>>;
+  return Object.fromEntries(names.map((name) => [`${noun}.${name}`, async (...args: never[]) => await verbs[name]?.(...args)]));
+}

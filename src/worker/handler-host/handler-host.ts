@@ -1,0 +1,364 @@
+import { setMaxListeners } from "node:events";
+import { mkdir } from "node:fs/promises";
+import { Socket } from "node:net";
+import { Worker } from "node:worker_threads";
+import { messageOf, WakefulError } from "../../domain/errors.ts";
+import type { RunId, WorkerId } from "../../domain/ids.ts";
+import { logMaxBytesDefault } from "../../domain/log-limits.ts";
+import { stopWithin } from "../../domain/stop-within.ts";
+import { type DurationMs, seconds } from "../../domain/time.ts";
+import { dataPaths, runDirOf } from "../../files/data-paths.ts";
+import { replaceFile } from "../../files/regular-file.ts";
+import { PipelineRegistry } from "../../pipelines/registry.ts";
+import { runFiles } from "../../processes/run-files.ts";
+import { timerPause } from "../../runtime/pause.ts";
+import { Finaliser } from "../../settling/finaliser.ts";
+import { firstChecks } from "../../store/claim-rules.ts";
+import type { Emit } from "../../telemetry/events.ts";
+import type { WorkerBackend } from "../backends/backend.ts";
+import { BeatLane } from "../buffers/beat-buffer.ts";
+import { limitsOf } from "../commands/command-run-deps.ts";
+import { createDecision } from "../handlers/handler-decision.ts";
+import { HandlerWorker } from "../handlers/handler-worker.ts";
+import type { HandlerQueue } from "../handlers/handler-worker-options.ts";
+import { RunLogs } from "../handlers/run-logs.ts";
+import { handlerOfStage, type StageHeartbeats } from "../handlers/stage-handler.ts";
+import { type LoadedHandlers, loadHandlers } from "./handler-module.ts";
+import { HostChannel } from "./host-channel.ts";
+import {
+  type HostOffer,
+  type HostOrders,
+  type HostSetup,
+  hostFds,
+  type PresenceData,
+  type ToMainThread,
+  type ToPresenceThread,
+  unloadableExitCode,
+} from "./host-protocol.ts";
+import { StoreTime } from "./store-time.ts";
+
+export interface HandlerHostEdges {
+  /** The file whose other threads run {@link runPresenceThread}. */
+  readonly threadUrl: URL;
+  readonly monoNow: () => number;
+  readonly wallNow: () => number;
+  readonly random: () => number;
+  readonly newClaimId: () => string;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly exit: (code: number) => void;
+  readonly onSignal: (signal: "SIGTERM" | "SIGINT" | "SIGHUP", listener: () => void) => void;
+}
+
+const loadWithinMs: DurationMs = seconds(60);
+const pollMs: DurationMs = seconds(1);
+const beatMs: DurationMs = seconds(1);
+
+/** The handler host: the child process of a daemon that runs the user's functions. Lives with its daemon: when the pipe closes it ends. */
+export function runHandlerHost(edges: HandlerHostEdges): void {
+  let host: HandlerHost | undefined;
+  const stop = (mode: "abort" | "drain"): void => {
+    if (host === undefined) edges.exit(0);
+    else host.stop(mode);
+  };
+  let time: StoreTime | undefined;
+  const channel: HostChannel = new HostChannel({
+    stream: new Socket({ fd: hostFds.calls }),
+    onStamp: (now) => time?.sync(now),
+    onClose: () => stop("abort"),
+    onNote: (name, data) => {
+      if (name === "jobs") host?.lookAgain();
+      else if (name === "stop") stop((data as HostOrders["stop"]).mode);
+      else if (name === "setup" && time === undefined) {
+        const setup = data as HostSetup;
+        time = new StoreTime({ now: setup.now, mono: edges.monoNow });
+        HandlerHost.open({ edges, channel, setup, time }).then(
+          (opened) => {
+            host = opened;
+            if (channel.closed) host.stop("abort");
+          },
+          (thrown: unknown) => giveUp(edges, channel, thrown),
+        );
+      }
+    },
+  });
+  edges.onSignal("SIGTERM", () => stop("abort"));
+  // A terminal sends these to everyone in it; when to stop is the daemon's to say.
+  edges.onSignal("SIGINT", () => undefined);
+  edges.onSignal("SIGHUP", () => undefined);
+}
+
+/** Says why nothing can be run, and leaves; the daemon tells people and tries again later. */
+function giveUp(edges: HandlerHostEdges, channel: HostChannel, thrown: unknown): void {
+  const leave = (): void => edges.exit(unloadableExitCode);
+  channel.call("unloadable", { message: messageOf(thrown) }).then(leave, leave);
+}
+
+class HandlerHost {
+  readonly #edges: HandlerHostEdges;
+  readonly #channel: HostChannel;
+  readonly #setup: HostSetup;
+  readonly #worker: HandlerWorker;
+  readonly #beats: BeatLane;
+  /** How long signs of progress are gathered, and the time between two looks at files that show some. */
+  readonly #beatMs: DurationMs;
+  readonly #logs: RunLogs;
+  readonly #jobsListeners = new Set<() => void>();
+  readonly #stopping = new AbortController();
+  readonly #disobeying = new Set<RunId>();
+  #mode: "running" | "draining" | "aborting" | "retiring" = "running";
+  #workerId: WorkerId | undefined;
+  #presence: Worker | undefined;
+
+  static async open(options: {
+    readonly edges: HandlerHostEdges;
+    readonly channel: HostChannel;
+    readonly setup: HostSetup;
+    readonly time: StoreTime;
+  }): Promise<HandlerHost> {
+    const { edges, channel, setup } = options;
+    const loaded = await loadHandlers(setup.modulePath, { timeoutMs: loadWithinMs });
+    const host = new HandlerHost(options, loaded);
+    const offer = offerOf(setup, loaded);
+    if (offer.queues.length === 0) {
+      throw new WakefulError(
+        "config_invalid",
+        `The handlers module ${setup.modulePath} cannot be used: no stage names one of its functions, and it has no tasks.`,
+      );
+    }
+    const workerId = (await channel.call("open", offer)) as WorkerId;
+    const { renewMs, renewTimeoutMs, stopGraceMs, killGraceMs } = setup;
+    const obeyWithinMs = stopGraceMs + killGraceMs;
+    const data: PresenceData = { workerId, renewMs, renewTimeoutMs, obeyWithinMs, lookMs: host.#beatMs, now: options.time.now() };
+    const presence = new Worker(edges.threadUrl, { workerData: data, execArgv: [] });
+    presence.on("message", (message: ToMainThread) => host.#hear(message, (answer) => presence.postMessage(answer, [])));
+    presence.on("error", (thrown) => {
+      // Without presence every run would be taken for lost sooner or later: better at once.
+      process.stderr.write(`the presence thread failed: ${messageOf(thrown)}\n`);
+      edges.exit(1);
+    });
+    host.#workerId = workerId;
+    host.#presence = presence;
+    host.#worker.start(workerId);
+    return host;
+  }
+
+  private constructor(
+    options: { readonly edges: HandlerHostEdges; readonly channel: HostChannel; readonly setup: HostSetup; readonly time: StoreTime },
+    loaded: LoadedHandlers,
+  ) {
+    const { edges, channel, setup, time } = options;
+    this.#edges = edges;
+    this.#channel = channel;
+    this.#setup = setup;
+    // Each gate that is waited for listens to this one signal; Node takes more than ten listeners of one for a leak.
+    setMaxListeners(2 * setup.outstandingMax, this.#stopping.signal);
+    const paths = dataPaths(setup.dataDir);
+    const registry = new PipelineRegistry(setup.pipelines);
+    const backend = channelBackend(channel, time, this.#jobsListeners);
+    const queues = queuesOf({
+      setup,
+      loaded,
+      registry,
+      items: backend.items,
+      heartbeats: {
+        first: async (runId) => {
+          await backend.runs.beat([{ runId, at: time.now() }]);
+        },
+        watch: (runId, files) => this.#tellPresence({ kind: "watch", run: { runId, startedAt: time.now(), paths: files } }),
+        end: (runId) => this.#tellPresence({ kind: "unwatch", runId }),
+        wallNow: edges.wallNow,
+      },
+    });
+    const emit: Emit = (name, data) => channel.note("event", { name, data });
+    const shortestMs = Math.min(...queues.map(({ limits }) => limits.heartbeatTimeoutMs ?? Number.POSITIVE_INFINITY));
+    // A sign of progress that waits longer than a third of the timeout would look like silence.
+    this.#beatMs = Math.max(1, Math.min(beatMs, Math.floor(shortestMs / 3)));
+    this.#logs = new RunLogs({ paths });
+    // A task of a module that was made by another version of this package may say nothing.
+    const logMaxBytesOf = (queue: string): number =>
+      registry.stageOfQueue(queue)?.stage.log.maxBytes ?? loaded.tasks.get(queue)?.logMaxBytes ?? logMaxBytesDefault;
+    this.#beats = new BeatLane({
+      beat: (beats) => backend.runs.beat(beats),
+      now: () => time.now(),
+      onLost: (runId, why) => this.#lose(runId, why),
+      emit,
+      gatherMs: this.#beatMs,
+    });
+    const finaliser = new Finaliser({
+      registry,
+      items: backend.items,
+      paths,
+      hostId: setup.hostId,
+      baseDir: setup.baseDir,
+      environment: edges.environment,
+      random: edges.random,
+      now: () => time.now(),
+      gatesAtOnce: 4,
+    });
+    this.#worker = new HandlerWorker({
+      backend,
+      queues,
+      concurrency: setup.concurrency,
+      outstandingMax: setup.outstandingMax,
+      pollMs,
+      decide: createDecision({
+        runs: backend.runs,
+        registry,
+        finaliser,
+        random: edges.random,
+        now: () => time.now(),
+        emit,
+        pause: timerPause,
+        saveOutput: async (runId, output) => {
+          const runDir = runDirOf(paths, runId);
+          await mkdir(runDir, { recursive: true, mode: 0o700 });
+          await replaceFile({ path: runFiles(runDir).output, text: output });
+        },
+        stopWithinMs: () => stopWithin(setup),
+        signal: this.#stopping.signal,
+      }),
+      reports: {
+        beat: (runId, progress) => this.#beats.beat(runId, progress),
+        log: ({ runId, queue }, line) => this.#logs.log({ runId, maxBytes: logMaxBytesOf(queue) }, line),
+      },
+      emit,
+      monoNow: edges.monoNow,
+      newClaimId: edges.newClaimId,
+      firstCheckAt: (startedAt, limits) => firstChecks.firstCheckAt(startedAt as ReturnType<StoreTime["now"]>, limits),
+      stopGraceMs: () => setup.stopGraceMs,
+      onStuck: (runId) => this.#retire(runId),
+    });
+  }
+
+  lookAgain(): void {
+    for (const listener of this.#jobsListeners) listener();
+  }
+
+  /** Ends the process: in order as far as there is time, and in any case. */
+  stop(mode: "abort" | "drain"): void {
+    if (this.#mode === "aborting" || (this.#mode === "draining" && mode === "drain")) return;
+    this.#mode = mode === "abort" ? "aborting" : "draining";
+    this.#stopping.abort();
+    // The last part of the grace is for what is still to be written.
+    const { stopGraceMs } = this.#setup;
+    const ended = mode === "abort" ? this.#worker.abort(Math.floor(stopGraceMs * 0.8)) : this.#worker.drain();
+    if (mode === "abort") setTimeout(() => this.#edges.exit(0), stopGraceMs);
+    this.#leaveAfter(ended);
+  }
+
+  /** A handler does not stop, so this process must: when its others have ended, or soon. */
+  #retire(runId: RunId): void {
+    this.#disobeying.add(runId);
+    this.#channel.note("retiring", { runIds: [...this.#disobeying] });
+    if (this.#mode !== "running") return;
+    this.#mode = "retiring";
+    setTimeout(() => this.#edges.exit(0), this.#setup.killGraceMs);
+    this.#leaveAfter(this.#worker.drain());
+  }
+
+  #leaveAfter(ended: Promise<unknown>): void {
+    const leave = (): void => this.#edges.exit(0);
+    ended.then(() => Promise.all([this.#beats.flush(), this.#logs.flush()])).then(leave, leave);
+  }
+
+  /** To the thread that no handler can block. */
+  #tellPresence(message: ToPresenceThread): void {
+    this.#presence?.postMessage(message);
+  }
+
+  #lose(runId: RunId, why: string): void {
+    this.#worker.lose(runId, why);
+  }
+
+  #hear(message: ToMainThread, answer: (answer: ToPresenceThread) => void): void {
+    switch (message.kind) {
+      case "ask":
+        answer({
+          kind: "held",
+          number: message.number,
+          held: this.#worker.held(),
+          claimSeqReceived: this.#worker.claimSeqReceived,
+          disobeying: this.#disobeying.size > 0,
+        });
+        return;
+      case "lost":
+        for (const { runId, why } of message.runs) this.#lose(runId, why);
+        return;
+      case "fenced":
+        // Everything it holds belongs to others now; a session is not revived, so another process begins anew.
+        this.#channel.note("event", {
+          name: "worker.fenced",
+          data: { workerId: this.#workerId, reason: `its session is ${message.state}` },
+        });
+        this.stop("abort");
+    }
+  }
+}
+
+/** The daemon's store, as far as a worker needs it, through the pipe. */
+function channelBackend(
+  channel: HostChannel,
+  time: StoreTime,
+  jobsListeners: Set<() => void>,
+): Pick<WorkerBackend, "runs" | "items" | "now" | "onJobs"> {
+  const verb =
+    <Answer>(name: string) =>
+    async (...args: readonly unknown[]): Promise<Answer> =>
+      (await channel.call(name, ...args)) as Answer;
+  return {
+    runs: {
+      claim: verb("runs.claim"),
+      start: verb("runs.start"),
+      recordExit: verb("runs.recordExit"),
+      recordGatePending: verb("runs.recordGatePending"),
+      settle: verb("runs.settle"),
+      beat: verb("runs.beat"),
+      listLive: verb("runs.listLive"),
+    },
+    // An item that does not exist travels as nothing at all.
+    items: { get: verb("items.get"), visits: verb("items.visits") },
+    now: () => time.now(),
+    onJobs: (listener) => {
+      jobsListeners.add(listener);
+      return () => jobsListeners.delete(listener);
+    },
+  };
+}
+
+function queuesOf(options: {
+  readonly setup: HostSetup;
+  readonly loaded: LoadedHandlers;
+  readonly registry: PipelineRegistry;
+  readonly items: WorkerBackend["items"];
+  readonly heartbeats: StageHeartbeats;
+}): readonly HandlerQueue[] {
+  const { setup, loaded, registry, items, heartbeats } = options;
+  const paths = dataPaths(setup.dataDir);
+  const stages = registry.queues().flatMap(({ name }): readonly HandlerQueue[] => {
+    const staged = registry.stageOfQueue(name);
+    if (staged === undefined || staged.stage.run.kind !== "handler") return [];
+    const { pipeline, stage } = staged;
+    const handler = loaded.stageHandlers.get(staged.stage.run.name);
+    return handler === undefined
+      ? []
+      : [{ name, handler: handlerOfStage({ handler, pipeline, stage, items, paths, heartbeats }), limits: limitsOf(stage) }];
+  });
+  return [...stages, ...[...loaded.tasks.values()].map(({ name, handler, limits }) => ({ name, handler, limits }))];
+}
+
+function offerOf({ pipelines }: HostSetup, { tasks, stageHandlers }: LoadedHandlers): HostOffer {
+  const registry = new PipelineRegistry(pipelines);
+  const staged = registry.queues().flatMap(({ name }) => {
+    const found = registry.stageOfQueue(name);
+    return found?.stage.run.kind === "handler"
+      ? [{ queue: name, pipeline: found.pipeline, stage: found.stage.name, handler: found.stage.run.name }]
+      : [];
+  });
+  return {
+    tasks: [...tasks.keys()],
+    queues: [...staged.filter(({ handler }) => stageHandlers.has(handler)).map(({ queue }) => queue), ...tasks.keys()],
+    missing: staged
+      .filter(({ handler }) => !stageHandlers.has(handler))
+      .map(({ pipeline, stage, handler }) => ({ pipeline, stage, handler })),
+  };
+}

@@ -1,0 +1,84 @@
+import type { RunId, WorkerId } from "../../domain/ids.ts";
+import type { DurationMs } from "../../domain/time.ts";
+import type { RunOutcome } from "../../liveness/outcome-policy.ts";
+import { spreadDelayMs } from "../../liveness/retry-delay.ts";
+import { type SettlingContext, settlementOfFailure } from "../../settling/settlement.ts";
+import type { LiveRun } from "../../store/port/runs.ts";
+import type { Store } from "../../store/store.ts";
+import type { Emit } from "../../telemetry/events.ts";
+
+/**
+ * Why a handler host that is proved gone went. `stopped`: its daemon ended it in order, nothing is spent. `collateral`: it was killed
+ * because of something else than its runs: a loss each, and no attempt.
+ */
+export type HostEnd = "stopped" | "collateral";
+
+export interface HostRunsOptions {
+  readonly store: Pick<Store, "runs" | "workers" | "now">;
+  readonly settling: Omit<SettlingContext, "now" | "actor">;
+  readonly emit: Emit;
+  readonly recoverySpreadMs: DurationMs;
+}
+
+const pageSize = 500;
+const actor = "handler-host";
+
+/**
+ * Ends what the sessions of a process that is proved gone still hold, then the sessions. Runs whose exit is on record are left to the
+ * job-reaper, which reads their gate. Answers how many runs were ended. Repeatable: a crash in the middle leaves the rest for the next call.
+ */
+export async function settleRunsOfHost(
+  workerIds: readonly WorkerId[],
+  end: { readonly kind: HostEnd; readonly reason: string; readonly evidence: Readonly<Record<string, unknown>> },
+  options: HostRunsOptions,
+): Promise<number> {
+  const { store, settling, emit, recoverySpreadMs } = options;
+  const runs = await unfinished(workerIds, store);
+  const now = store.now();
+  let ended = 0;
+  for (let from = 0; from < runs.length; from += pageSize) {
+    const page = runs.slice(from, from + pageSize);
+    const settlements = page.map((run, index) =>
+      settlementOfFailure(
+        run,
+        outcomeOf(run, end),
+        {
+          reason: "host_ended",
+          evidence: { ...end.evidence, cause: end.kind },
+          spreadMs: spreadDelayMs({ index: from + index, total: runs.length, recoverySpreadMs }),
+        },
+        { ...settling, now, actor },
+      ),
+    );
+    const answers = await store.runs.settle(settlements);
+    for (const [index, answer] of answers.entries()) {
+      const settlement = settlements[index];
+      const run = page[index];
+      if (answer.kind !== "ok" || settlement === undefined || run === undefined) continue;
+      ended++;
+      const { outcome, reason, message = "", then, runId, jobId } = settlement;
+      emit("run.ended", { runId, jobId, queue: run.queue, outcome, reason, message, jobState: then.to, actor });
+    }
+  }
+  for (const workerId of workerIds) {
+    if (await store.workers.leave(workerId)) emit("worker.left", { workerId });
+  }
+  return ended;
+}
+
+async function unfinished(workerIds: readonly WorkerId[], { runs }: Pick<Store, "runs">): Promise<readonly LiveRun[]> {
+  const found: LiveRun[] = [];
+  let after: { readonly workerId: WorkerId; readonly runId: RunId } | undefined;
+  for (;;) {
+    const page = await runs.listOfWorkers({ workerIds, limit: pageSize, ...(after === undefined ? {} : { after }) });
+    found.push(...page.filter((run) => run.kind === "handler" && run.state !== "exited"));
+    const last = page.at(-1);
+    if (page.length < pageSize || last === undefined || last.supervisor === null) return found;
+    after = { workerId: last.supervisor.workerId, runId: last.id };
+  }
+}
+
+function outcomeOf(run: LiveRun, { kind, reason }: { readonly kind: HostEnd; readonly reason: string }): RunOutcome {
+  // What had not started costs nobody anything, whoever is to blame.
+  return run.state === "reserved" || kind === "stopped" ? { kind: "released", reason } : { kind: "collateral", reason };
+}

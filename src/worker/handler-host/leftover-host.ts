@@ -1,0 +1,107 @@
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { WorkerId } from "../../domain/ids.ts";
+import type { DurationMs } from "../../domain/time.ts";
+import { readRegular, replaceFile } from "../../files/regular-file.ts";
+import { createProcessProbe, type HostIdentity, type ProcessIdentity, sameProcess } from "../../processes/identity.ts";
+import type { ProcessTable } from "../../processes/process-table.ts";
+import { type Pause, timerPause } from "../../runtime/pause.ts";
+import { type HostRunsOptions, settleRunsOfHost } from "./host-runs.ts";
+
+/** Where a daemon notes which process runs its handlers, so that its successor can stop one that was left over. */
+export const hostRecordPath = (dataDir: string): string => join(dataDir, "handler-host");
+
+export async function writeHostRecord(dataDir: string, identity: ProcessIdentity): Promise<void> {
+  const path = hostRecordPath(dataDir);
+  await replaceFile({ path, draft: `${path}.new`, text: `${JSON.stringify(identity)}\n` });
+}
+
+export async function removeHostRecord(dataDir: string): Promise<void> {
+  await rm(hostRecordPath(dataDir), { force: true });
+}
+
+export interface LeftoverHostOptions extends HostRunsOptions {
+  readonly dataDir: string;
+  readonly host: HostIdentity;
+  readonly table: ProcessTable;
+  readonly mono: () => number;
+  readonly pause?: Pause;
+  readonly stopGraceMs: DurationMs;
+  readonly killGraceMs: DurationMs;
+}
+
+/** `survived`: not even KILL ended it; its runs are left to the judges, and no other host may be started beside it. */
+export type LeftoverHost =
+  | { readonly kind: "none" }
+  | { readonly kind: "gone"; readonly process: ProcessIdentity; readonly wasAlive: boolean; readonly runsEnded: number }
+  | { readonly kind: "survived"; readonly process: ProcessIdentity };
+
+/**
+ * Stops the handler host of a daemon that died, by its identity, and ends what it held: it went because of its daemon, so its started runs
+ * are losses without an attempt and its reserved ones cost nothing. Call it before the loops start, else they judge the runs first.
+ */
+export async function stopLeftoverHost(options: LeftoverHostOptions): Promise<LeftoverHost> {
+  const identity = await readHostRecord(options);
+  if (identity === undefined) return { kind: "none" };
+  const { dataDir, host, table, store } = options;
+  const probe = createProcessProbe({ host, table });
+  const isGone = (): boolean => {
+    const { kind } = probe.observe(identity);
+    return kind === "dead" || kind === "otherBoot";
+  };
+  const wasAlive = !isGone();
+  if (wasAlive && !(await stopProcess(identity, isGone, options))) return { kind: "survived", process: identity };
+  const workerIds = await sessionsOf(identity, store);
+  const reason = "its daemon ended, and the process that ran its handlers with it";
+  const runsEnded =
+    workerIds.length === 0
+      ? 0
+      : await settleRunsOfHost(
+          workerIds,
+          { kind: "collateral", reason, evidence: { pid: identity.pid, startTime: identity.startTime, wasAlive } },
+          options,
+        );
+  await removeHostRecord(dataDir);
+  return { kind: "gone", process: identity, wasAlive, runsEnded };
+}
+
+async function readHostRecord({ dataDir, host }: LeftoverHostOptions): Promise<ProcessIdentity | undefined> {
+  const text = await readRegular(hostRecordPath(dataDir));
+  if (text === undefined) return undefined;
+  let read: unknown;
+  try {
+    read = JSON.parse(text);
+  } catch {
+    // It is renamed into place whole, so this is not our text; a host without a record dies with its daemon's pipe.
+    return undefined;
+  }
+  if (!isIdentity(read) || read.hostId !== host.hostId) return undefined;
+  return read;
+}
+
+function isIdentity(value: unknown): value is ProcessIdentity {
+  if (typeof value !== "object" || value === null) return false;
+  const { hostId, bootId, pidNamespace, pid, startTime } = value as Partial<Record<keyof ProcessIdentity, unknown>>;
+  const texts = [hostId, bootId, pidNamespace, startTime];
+  return texts.every((text) => typeof text === "string" && text !== "") && Number.isInteger(pid) && Number(pid) > 1;
+}
+
+async function stopProcess(identity: ProcessIdentity, isGone: () => boolean, options: LeftoverHostOptions): Promise<boolean> {
+  const { table, mono, pause = timerPause, stopGraceMs, killGraceMs } = options;
+  for (const [signal, graceMs] of [["SIGTERM", stopGraceMs] as const, ["SIGKILL", killGraceMs] as const]) {
+    // Looked at right before each signal: the pid may be somebody else's by now.
+    if (isGone()) return true;
+    table.signal(identity.pid, signal);
+    const until = mono() + graceMs;
+    while (mono() < until) {
+      if (isGone()) return true;
+      await pause(20);
+    }
+  }
+  return isGone();
+}
+
+async function sessionsOf(identity: ProcessIdentity, { workers }: LeftoverHostOptions["store"]): Promise<readonly WorkerId[]> {
+  const alive = await workers.listAlive();
+  return alive.filter(({ kind, process }) => kind === "handler" && sameProcess(process, identity)).map(({ id }) => id);
+}

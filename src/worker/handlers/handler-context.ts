@@ -1,0 +1,157 @@
+import type { ItemId, JobId, RunId } from "../../domain/ids.ts";
+import type { ClaimedRun, StartRun } from "../../store/port/runs.ts";
+import type { HandlerEnd } from "./run-end.ts";
+
+/** What a handler is given to do. */
+export interface HandlerJob<Payload = unknown> {
+  readonly id: JobId;
+  readonly runId: RunId;
+  /** Number of this run within its job, from 1. */
+  readonly attempt: number;
+  readonly queue: string;
+  readonly payload: Payload;
+  readonly itemId: ItemId | null;
+}
+
+/** What a handler may tell while it works, and how it learns that it must stop. */
+export interface HandlerContext {
+  /** Aborted when the run is lost, cancelled, timed out or hung, or when its worker stops. Made at first use: it costs a few microseconds. */
+  readonly signal: AbortSignal;
+  /** Proof of progress; needed at least once per `heartbeat.timeout` where the stage asks for it. Cheap: written with the worker's next beat. */
+  readonly heartbeat: () => void;
+  /** Progress for people, and a heartbeat. Any JSON value; the newest wins. */
+  readonly progress: (value: unknown) => void;
+  /** A line for the run's log, which keeps its newest part: see `log.maxBytes` of the stage, `logMaxBytes` of a task. */
+  readonly log: (line: string) => void;
+}
+
+/** A unit of work. What it resolves to is the job's output (JSON, at most 1 MiB); what it throws is the failure's message. */
+export type Handler<Payload = never, Output = unknown> = (job: HandlerJob<Payload>, context: HandlerContext) => Promise<Output> | Output;
+
+/** Thrown by a handler that cannot succeed however often it is tried: the job fails at once. */
+export class PermanentError extends Error {
+  override readonly name: string = "PermanentError";
+  /** Read by shape, so that two copies of the package agree. */
+  readonly wakefulPermanent = true;
+}
+
+export function isPermanent(thrown: unknown): boolean {
+  return thrown instanceof Error && "wakefulPermanent" in thrown && thrown.wakefulPermanent === true;
+}
+
+/** Most characters of a failure's message that are kept. */
+const failureTextMax = 8_192;
+
+/** What a handler threw, as text. User code may throw anything, also what cannot be turned into a text. */
+export function failureText(thrown: unknown): string {
+  let text: string;
+  try {
+    text = String(thrown instanceof Error ? (thrown.message as unknown) : thrown);
+  } catch {
+    // An object without a prototype, or a getter that throws: there is nothing to read.
+    text = "something that has no text was thrown";
+  }
+  return text.length > failureTextMax ? `${text.slice(0, failureTextMax)}... (${text.length} characters)` : text;
+}
+
+/** Where handlers' reports go. Neither may throw: they are called from user code. */
+export interface RunReports {
+  /** `progress` as JSON. */
+  beat(runId: RunId, progress: string | undefined): void;
+  log(run: LoggingRun, line: string): void;
+}
+
+/** The run that logs. */
+export interface LoggingRun {
+  readonly runId: RunId;
+  readonly queue: string;
+  /** Bytes that were taken of its lines, for whoever keeps count. */
+  loggedBytes: number;
+}
+
+/** Most characters of a progress value as JSON; a longer one is replaced by a note of its size. */
+const progressTextMax = 16_384;
+
+/** The context and the bookkeeping of one run, in one object: an allocation more per job is measurable. */
+export class ActiveRun implements HandlerContext, HandlerJob<unknown>, LoggingRun {
+  readonly claimed: ClaimedRun;
+  readonly startedAt: number;
+  /** Of a run that was claimed as reserved. */
+  start: StartRun | undefined;
+  /** Set when the run is no longer ours to settle: its end is dropped. */
+  lost = false;
+  /** Set when it was asked to stop: what counts as its end when the handler throws in answer. */
+  stopAs: HandlerEnd | undefined;
+  /** Until its timeout, then until the end of the grace in which it must have stopped. */
+  timer: NodeJS.Timeout | undefined;
+  loggedBytes = 0;
+  readonly #reports: RunReports;
+  #controller: AbortController | undefined;
+  #abortReason: unknown;
+  #payload: unknown;
+
+  constructor(claimed: ClaimedRun, startedAt: number, reports: RunReports) {
+    this.claimed = claimed;
+    this.startedAt = startedAt;
+    this.#reports = reports;
+  }
+
+  get id(): JobId {
+    return this.claimed.jobId;
+  }
+  get runId(): RunId {
+    return this.claimed.runId;
+  }
+  get attempt(): number {
+    return this.claimed.attempt;
+  }
+  get queue(): string {
+    return this.claimed.queue;
+  }
+  get itemId(): ItemId | null {
+    return this.claimed.itemId;
+  }
+  get payload(): unknown {
+    // Parsed at first use, and the same object at each further one.
+    if (this.#payload === undefined) this.#payload = this.claimed.payload === null ? null : (JSON.parse(this.claimed.payload) as unknown);
+    return this.#payload;
+  }
+
+  // A getter, because an AbortController for every job would cost a quarter of the throughput.
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#abortReason !== undefined) this.#controller.abort(this.#abortReason);
+    }
+    return this.#controller.signal;
+  }
+
+  abort(reason: Error): void {
+    if (this.#abortReason !== undefined) return;
+    this.#abortReason = reason;
+    this.#controller?.abort(reason);
+  }
+
+  // Getters too, so that a handler may take them out of the context and nothing is bound for those that never ask.
+  get heartbeat(): () => void {
+    return () => this.#reports.beat(this.claimed.runId, undefined);
+  }
+
+  get progress(): (value: unknown) => void {
+    return (value) => this.#reports.beat(this.claimed.runId, progressText(value));
+  }
+
+  get log(): (line: string) => void {
+    return (line) => this.#reports.log(this, line);
+  }
+}
+
+function progressText(value: unknown): string {
+  try {
+    const text = JSON.stringify(value) ?? "null";
+    return text.length > progressTextMax ? JSON.stringify(`(${text.length} characters)`) : text;
+  } catch {
+    // A cycle or a bigint: a report must not fail the work that it reports.
+    return JSON.stringify("(not JSON)");
+  }
+}

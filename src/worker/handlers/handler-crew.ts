@@ -1,0 +1,187 @@
+import { messageOf } from "../../domain/errors.ts";
+import type { RunId, WorkerId } from "../../domain/ids.ts";
+import type { DurationMs } from "../../domain/time.ts";
+import type { RaiseAlert } from "../../notify/raise-alert.ts";
+import type { ProcessIdentity } from "../../processes/identity.ts";
+import type { WorkersStore } from "../../store/port/workers.ts";
+import type { Emit } from "../../telemetry/events.ts";
+import { Session } from "../session.ts";
+import { HandlerWorker } from "./handler-worker.ts";
+import type { HandlerWorkerOptions } from "./handler-worker-options.ts";
+
+export interface HandlerCrewOptions {
+  readonly workers: Pick<WorkersStore, "register" | "renew" | "drain" | "leave">;
+  readonly worker: Omit<HandlerWorkerOptions, "onStuck" | "onUnstuck" | "slotsLost">;
+  readonly name: string;
+  readonly process: ProcessIdentity;
+  readonly renewMs: DurationMs;
+  /** How late the event loop of the process was lately. */
+  readonly loopLagMs?: () => DurationMs | undefined;
+  readonly onRenewed: (renewal: {
+    readonly workerId: WorkerId;
+    readonly held: readonly RunId[];
+    readonly claimSeqReceived: number;
+  }) => void;
+  /**
+   * How long renewals may fail before handlers are asked to stop, because a judge elsewhere gives their jobs on soon after.
+   * Absent: nobody else can, as with a store that this process alone owns.
+   */
+  readonly selfFenceAfterMs?: DurationMs;
+  readonly alert: RaiseAlert;
+  readonly emit: Emit;
+}
+
+interface Member {
+  /** Undefined until it is registered. */
+  session: Session | undefined;
+  worker: HandlerWorker;
+  renewedAtMono: number;
+}
+
+/**
+ * The handler workers of one process, one after the other: a successor takes over the claiming when the one before has handlers that do not
+ * stop, when its session was buried, or when it was cut off from the store.
+ */
+export class HandlerCrew {
+  readonly #options: HandlerCrewOptions;
+  readonly #members = new Set<Member>();
+  readonly #stuck = new Set<RunId>();
+  #lead: Member | undefined;
+  #stopping = false;
+  #toldAllStuck = false;
+  #fencing: Promise<unknown> | undefined;
+  #watch: NodeJS.Timeout | undefined;
+
+  constructor(options: HandlerCrewOptions) {
+    this.#options = options;
+  }
+
+  /** Registers the first session and begins to claim. */
+  async start(): Promise<void> {
+    await this.#hire();
+    const { selfFenceAfterMs, renewMs } = this.#options;
+    if (selfFenceAfterMs === undefined) return;
+    this.#watch = setInterval(() => this.#fenceIfCutOff(selfFenceAfterMs), renewMs).unref();
+  }
+
+  /** There may be jobs: looks in this turn, so that a claim shares the transaction of the enqueue that it was called with. */
+  lookAgain(): void {
+    this.#lead?.worker.lookAgain();
+  }
+
+  lose(runId: RunId, why: string): void {
+    for (const { worker } of this.#members) worker.lose(runId, why);
+  }
+
+  /**
+   * `drain`: waits for what is active. Else handlers are asked to stop, and given `graceMs`.
+   * Resolves to the runs whose handlers are still busy; their sessions stay open until the process is gone.
+   */
+  async stop(options: { readonly drain: boolean; readonly graceMs: DurationMs }): Promise<readonly RunId[]> {
+    this.#stopping = true;
+    clearInterval(this.#watch);
+    await this.#fencing;
+    const busy: RunId[] = [];
+    for (const { session, worker } of this.#members) {
+      await session?.drain();
+      if (options.drain) await worker.drain();
+      const left = options.drain ? worker.held() : await worker.abort(options.graceMs);
+      busy.push(...left);
+      if (left.length === 0) await session?.close();
+      else session?.abandon();
+    }
+    this.#members.clear();
+    return busy;
+  }
+
+  async #hire(): Promise<void> {
+    const { worker, emit, alert, workers, name, process, renewMs, loopLagMs, onRenewed } = this.#options;
+    const concurrency = worker.concurrency - this.#stuck.size;
+    if (concurrency < 1) {
+      // Until one of them returns there is nobody to hire for.
+      if (this.#toldAllStuck) return;
+      this.#toldAllStuck = true;
+      const title = `All ${worker.concurrency} handlers of ${name} ignore that they were asked to stop: restart the process`;
+      await alert({ cause: `stuck:${name}`, title, details: { runIds: [...this.#stuck] } });
+      return;
+    }
+    const make = (): HandlerWorker =>
+      new HandlerWorker({
+        ...worker,
+        onStuck: (runId) => this.#replaceStuck(runId),
+        onUnstuck: (runId) => this.#takeBack(runId),
+        slotsLost: () => this.#stuck.size,
+      });
+    const member: Member = { session: undefined, worker: make(), renewedAtMono: worker.monoNow() };
+    const session = await Session.open({
+      workers,
+      name,
+      kind: "handler",
+      process,
+      concurrency,
+      queues: worker.queues.map((queue) => queue.name),
+      renewMs,
+      held: () => member.worker.held(),
+      claimSeqReceived: () => member.worker.claimSeqReceived,
+      ...(loopLagMs === undefined ? {} : { loopLagMs }),
+      onLost: (runId, why) => member.worker.lose(runId, why),
+      onNewSession: (workerId) => {
+        member.worker.retire("its session is over");
+        member.worker = make();
+        if (!this.#stopping && member === this.#lead) member.worker.start(workerId);
+      },
+      onRenewed: (renewal) => {
+        member.renewedAtMono = worker.monoNow();
+        onRenewed(renewal);
+      },
+      emit,
+    });
+    member.session = session;
+    member.renewedAtMono = worker.monoNow();
+    this.#members.add(member);
+    this.#lead = member;
+    if (!this.#stopping) member.worker.start(session.workerId);
+  }
+
+  /** The one with the stuck handler has retired; its session goes on, because the run is held until its handler ends. */
+  #replaceStuck(runId: RunId): void {
+    this.#stuck.add(runId);
+    if (!this.#stopping) this.#succeed();
+  }
+
+  /** It has returned after all: the lead has one slot more, or there is a lead again. */
+  #takeBack(runId: RunId): void {
+    if (!this.#stuck.delete(runId) || this.#stopping) return;
+    if (!this.#toldAllStuck) {
+      this.lookAgain();
+      return;
+    }
+    this.#toldAllStuck = false;
+    this.#succeed();
+  }
+
+  /** Handlers are asked to stop before a judge elsewhere may give their jobs to another; what they return still counts if it is in time. */
+  #fenceIfCutOff(limitMs: DurationMs): void {
+    const lead = this.#lead;
+    if (lead?.session === undefined || this.#fencing !== undefined || this.#options.worker.monoNow() - lead.renewedAtMono < limitMs) return;
+    this.#options.emit("worker.fenced", { workerId: lead.session.workerId, reason: `no renewal reached the store for ${limitMs} ms` });
+    // Not the lead's alone: one that was replaced may still have handlers at work, and its session is as silent.
+    this.#fencing = Promise.all([...this.#members].map(({ worker }) => worker.abort(limitMs))).then((busy) => {
+      this.#fencing = undefined;
+      for (const runId of busy.flat()) this.#stuck.add(runId);
+      // It has stopped for good. Until another can be registered there is nobody to be fenced again.
+      if (this.#lead === lead) this.#lead = undefined;
+      if (!this.#stopping) this.#succeed();
+    });
+  }
+
+  #succeed(): void {
+    this.#hire().catch((thrown: unknown) => {
+      this.#options.emit("store.degraded", { code: "register_failed", message: messageOf(thrown) });
+      if (this.#stopping) return;
+      setTimeout(() => {
+        if (!this.#stopping) this.#succeed();
+      }, this.#options.renewMs).unref();
+    });
+  }
+}

@@ -1,0 +1,112 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { RunId } from "../../domain/ids.ts";
+import { type DataPaths, itemDirOf, runDirOf } from "../../files/data-paths.ts";
+import type { StageDefinition } from "../../pipelines/definition.ts";
+import type { HandlerContext as StageContext, StageHandler, HandlerJob as StageJob } from "../../pipelines/handler.ts";
+import { runFiles } from "../../processes/run-files.ts";
+import type { WorkerBackend } from "../backends/backend.ts";
+import { beginHeartbeatFile } from "../buffers/heartbeat-files.ts";
+import { stageInput } from "../run-input.ts";
+import { type Handler, type HandlerContext, isPermanent } from "./handler-context.ts";
+
+export interface StageHandlerOptions {
+  readonly handler: StageHandler;
+  readonly pipeline: string;
+  readonly stage: StageDefinition;
+  readonly items: WorkerBackend["items"];
+  readonly paths: DataPaths;
+  readonly heartbeats: StageHeartbeats;
+}
+
+/** Who hears the runs of stages that ask for heartbeats. */
+export interface StageHeartbeats {
+  /** Writes a run's first heartbeat; resolves when the store has it. */
+  first(runId: RunId): Promise<void>;
+  /** A change of one of these files is a heartbeat of the run, from now on until it ends. */
+  watch(runId: RunId, paths: readonly string[]): void;
+  end(runId: RunId): void;
+  /** This host's wall clock. */
+  wallNow(): number;
+}
+
+/** A stage's function as a worker runs it: with its item, its input and its directory, and with the first heartbeat before anything else. */
+export function handlerOfStage({ handler, pipeline, stage, items, paths, heartbeats }: StageHandlerOptions): Handler<unknown> {
+  const beats = stage.heartbeat !== undefined;
+  return async (job, context) => {
+    // Not gathered with others: the function may block its thread from its first line on.
+    if (beats) await heartbeats.first(job.runId);
+    const item = job.itemId === null ? undefined : await items.get(job.itemId);
+    const workDir = item === undefined ? null : itemDirOf(paths, item.dir);
+    if (workDir !== null) await mkdir(workDir, { recursive: true, mode: 0o700 });
+    const runDir = runDirOf(paths, job.runId);
+    if (beats || stage.gate !== undefined) await mkdir(runDir, { recursive: true, mode: 0o700 });
+    if (stage.gate !== undefined) await markStart(runDir);
+    const heartbeatFile = beats ? runFiles(runDir).heartbeat : null;
+    const input = await stageInput(items, { payload: job.payload === null ? null : JSON.stringify(job.payload) }, item);
+    const stageJob: StageJob = {
+      jobId: job.id,
+      runId: job.runId,
+      itemId: job.itemId,
+      itemKey: item?.key ?? null,
+      pipeline,
+      stage: stage.name,
+      attempt: job.attempt,
+      input: JSON.parse(input) as StageJob["input"],
+      workDir,
+      heartbeatFile,
+    };
+    const call = () => withStackInLog(async () => await handler(stageJob, contextOfStage(context)), context);
+    if (heartbeatFile === null) return await call();
+    const known = workDir === null ? [] : [join(workDir, stage.compatible.heartbeatFile)];
+    for (const path of known) await beginHeartbeatFile(path, heartbeats.wallNow());
+    heartbeats.watch(job.runId, [heartbeatFile, ...known]);
+    try {
+      return await call();
+    } finally {
+      heartbeats.end(job.runId);
+    }
+  };
+}
+
+/** The failure itself holds the message alone; without the stack in the run's log nobody would find the line that threw. */
+async function withStackInLog<Output>(work: () => Promise<Output>, context: HandlerContext): Promise<Output> {
+  try {
+    return await work();
+  } catch (thrown) {
+    // One that was asked to stop, or says why it never can succeed, throws on purpose.
+    const onPurpose = context.signal.aborted || isPermanent(thrown);
+    if (!onPurpose && thrown instanceof Error && typeof thrown.stack === "string") context.log(`error ${thrown.stack}`);
+    throw thrown;
+  }
+}
+
+/** A gate takes a file for a result of this run only when it is not older than this one; it holds no process, so nobody looks for one. */
+async function markStart(runDir: string): Promise<void> {
+  await writeFile(runFiles(runDir).started, "handler\n", { mode: 0o600 });
+}
+
+function contextOfStage(context: HandlerContext): StageContext {
+  const line =
+    (level: string): StageContext["log"]["info"] =>
+    (message, fields) =>
+      context.log(fields === undefined ? `${level} ${message}` : `${level} ${message} ${fieldsText(fields)}`);
+  return {
+    // Made only when it is looked at.
+    get signal() {
+      return context.signal;
+    },
+    heartbeat: context.heartbeat,
+    progress: context.progress,
+    log: { info: line("info"), warn: line("warn"), error: line("error") },
+  };
+}
+
+function fieldsText(fields: object): string {
+  try {
+    return JSON.stringify(fields);
+  } catch {
+    // A cycle or a bigint, which the compiler cannot keep out of JavaScript: a log line must not fail the work.
+    return "(fields that are not JSON)";
+  }
+}
