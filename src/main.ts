@@ -16,7 +16,7 @@ import { asInstant, type DurationMs, seconds } from "./domain/time.ts";
 import { version } from "./domain/version.ts";
 import { type RunningServer, startServer } from "./http/server.ts";
 import { openTokens } from "./http/tokens.ts";
-import { Pulse } from "./loops/pulse.ts";
+import { Pulse } from "./loops/skeleton/pulse.ts";
 import { alertsThrough } from "./notify/raise-alert.ts";
 import { createSettingsDesk } from "./operations/change-settings.ts";
 import { Commands } from "./operations/operations.ts";

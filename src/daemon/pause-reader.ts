@@ -1,4 +1,4 @@
-import type { Pulse } from "../loops/pulse.ts";
+import type { Pulse } from "../loops/skeleton/pulse.ts";
 import type { PausedWorkers } from "../operations/paused-workers.ts";
 
 /** Learns at each beat which workers were paused or resumed through other daemons of the store. Returns the way to stop. */

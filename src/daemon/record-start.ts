@@ -1,4 +1,4 @@
-import { tellClockAhead } from "../loops/clock-ahead.ts";
+import { tellClockAhead } from "../loops/watch/clock-ahead.ts";
 import { canonicalJson } from "../pipelines/definition.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
 import type { HostIdentity } from "../processes/identity.ts";

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { apiDaemon } from "../../test/support/api-daemon.ts";
 import { asHostId, firstOwnerEpoch } from "../domain/ids.ts";
 import { asInstant } from "../domain/time.ts";
-import type { LoopSnapshot } from "../loops/loop.ts";
+import type { LoopSnapshot } from "../loops/skeleton/loop.ts";
 import { PausedWorkers } from "../operations/paused-workers.ts";
 import { api } from "../protocol/api/index.ts";
 

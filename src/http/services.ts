@@ -1,5 +1,5 @@
 import type { Instant } from "../domain/time.ts";
-import type { LoopName, LoopSnapshot, TickReport } from "../loops/loop.ts";
+import type { LoopName, LoopSnapshot, TickReport } from "../loops/skeleton/loop.ts";
 import type { SettingsDesk } from "../operations/change-settings.ts";
 import type { Commands } from "../operations/operations.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";

@@ -9,7 +9,7 @@ import { makeDirectory } from "../files/make-directory.ts";
 import { freePathIn, moveToFree } from "../files/move-file.ts";
 import { replaceFile } from "../files/regular-file.ts";
 import { reasonPath } from "../item-files/kept-source.ts";
-import type { Loop, TickContext, TickReport } from "../loops/loop.ts";
+import type { Loop, TickContext, TickReport } from "../loops/skeleton/loop.ts";
 import type { IntakeDefinition } from "../pipelines/definition.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
 import type { Store } from "../store/store.ts";

@@ -5,7 +5,7 @@ import type { Deliverer } from "../notify/deliverer.ts";
 import type { RaiseAlert } from "../notify/raise-alert.ts";
 import { inLanes } from "../runtime/each-limit.ts";
 import type { OutboxRow, OutboxStore } from "../store/port/records.ts";
-import type { Loop, TickContext, TickReport } from "./loop.ts";
+import type { Loop, TickContext, TickReport } from "./skeleton/loop.ts";
 
 export interface OutboxDeps {
   readonly outbox: Pick<OutboxStore, "due" | "done" | "failed">;

@@ -1,7 +1,7 @@
 import type { DurationMs } from "../domain/time.ts";
 import type { JobsStore } from "../store/port/jobs.ts";
 import type { Store } from "../store/store.ts";
-import type { Loop } from "./loop.ts";
+import type { Loop } from "./skeleton/loop.ts";
 
 export interface SchedulerDeps {
   readonly jobs: Pick<JobsStore, "promoteDue">;

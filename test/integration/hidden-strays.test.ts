@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
-import { remainsOf } from "../../src/loops/stopper-remains.ts";
+import { remainsOf } from "../../src/loops/runs/stopper-remains.ts";
 import type { ProcessIdentity } from "../../src/processes/identity.ts";
 import { markerVariable } from "../../src/processes/run-marker.ts";
 import { identityOf } from "../../src/processes/strays.ts";

@@ -8,7 +8,7 @@ import { addMs, asInstant } from "../../src/domain/time.ts";
 import { buildApp } from "../../src/http/app.ts";
 import type { DaemonServices } from "../../src/http/services.ts";
 import { Tokens } from "../../src/http/tokens.ts";
-import { type LoopSnapshot, nothingSeen } from "../../src/loops/loop.ts";
+import { type LoopSnapshot, nothingSeen } from "../../src/loops/skeleton/loop.ts";
 import { createSettingsDesk } from "../../src/operations/change-settings.ts";
 import { Commands } from "../../src/operations/operations.ts";
 import { PausedWorkers } from "../../src/operations/paused-workers.ts";

@@ -6,11 +6,11 @@ import { addMs, asInstant, type DurationMs, type Instant } from "../../src/domai
 import { itemDirOf, runDirOf } from "../../src/files/data-paths.ts";
 import { defaultRunThresholds } from "../../src/liveness/run-thresholds.ts";
 import { newVantage } from "../../src/liveness/vantage.ts";
-import { JobReaper } from "../../src/loops/job-reaper.ts";
-import { LeaseSweep } from "../../src/loops/lease-sweep.ts";
-import { Reaped } from "../../src/loops/reaped.ts";
-import { Stopper } from "../../src/loops/stopper.ts";
-import { Watcher } from "../../src/loops/watcher.ts";
+import { LeaseSweep } from "../../src/loops/leases/lease-sweep.ts";
+import { JobReaper } from "../../src/loops/runs/job-reaper.ts";
+import { Reaped } from "../../src/loops/runs/reaped-runs.ts";
+import { Stopper } from "../../src/loops/runs/stopper.ts";
+import { Watcher } from "../../src/loops/watch/watcher.ts";
 import { alertsThrough } from "../../src/notify/raise-alert.ts";
 import { RunObserver } from "../../src/observe/run-evidence.ts";
 import { PresenceBook } from "../../src/observe/session-presence.ts";

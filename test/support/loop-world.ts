@@ -5,7 +5,7 @@ import { onTestFinished } from "vitest";
 import { compatibleStageNames } from "../../src/domain/stage-names.ts";
 import type { DurationMs } from "../../src/domain/time.ts";
 import { type DataPaths, dataPaths } from "../../src/files/data-paths.ts";
-import type { Loop, TickReport } from "../../src/loops/loop.ts";
+import type { Loop, TickReport } from "../../src/loops/skeleton/loop.ts";
 import type { IntakeDefinition, PipelineDefinition, StageDefinition } from "../../src/pipelines/definition.ts";
 import { PipelineRegistry } from "../../src/pipelines/registry.ts";
 import { openStore } from "../../src/store/open-store.ts";

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from "fastify";
-import type { LoopSnapshot } from "../../loops/loop.ts";
-import { remainsOf } from "../../loops/stopper-remains.ts";
+import { remainsOf } from "../../loops/runs/stopper-remains.ts";
+import type { LoopSnapshot } from "../../loops/skeleton/loop.ts";
 import { api } from "../../protocol/api/index.ts";
 import { type ReaperWire, reaperWire } from "../../protocol/api/status.ts";
 import { mount, mountStream } from "../mount.ts";

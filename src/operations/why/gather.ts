@@ -1,6 +1,6 @@
 import { WakefulError } from "../../domain/errors.ts";
 import type { ItemId, JobId, RunId, WorkerId } from "../../domain/ids.ts";
-import { remainsOf } from "../../loops/stopper-remains.ts";
+import { remainsOf } from "../../loops/runs/stopper-remains.ts";
 import { stageNamedBy } from "../../pipelines/registry.ts";
 import type { JobRow } from "../../store/port/jobs.ts";
 import type { ActionRow } from "../../store/port/records.ts";

@@ -1,4 +1,4 @@
-import type { LoopSnapshot } from "../../loops/loop.ts";
+import type { LoopSnapshot } from "../../loops/skeleton/loop.ts";
 import type { PipelineRegistry } from "../../pipelines/registry.ts";
 import type { Store } from "../../store/store.ts";
 import type { SettingsDesk } from "../change-settings.ts";

@@ -1,0 +1,285 @@
+import { expect, test, vi } from "vitest";
+import { chain, type LoopWorld, loopWorld } from "../../../test/support/loop-world.ts";
+import { claimOne, failure, startRun, success } from "../../../test/support/store-rows.ts";
+import { asHostId } from "../../domain/ids.ts";
+import { addMs } from "../../domain/time.ts";
+import type { GateDefinition } from "../../pipelines/definition.ts";
+import { PipelineRegistry } from "../../pipelines/registry.ts";
+import { Finaliser } from "../../settling/finaliser.ts";
+import type { ItemRow } from "../../store/port/items.ts";
+import type { LiveRun } from "../../store/port/runs.ts";
+import type { Loop } from "../skeleton/loop.ts";
+import { createReconcilerLoop, type ReconcilerDeps } from "./reconciler.ts";
+
+interface World extends LoopWorld {
+  readonly loop: Loop;
+  /** Another loop, as a new daemon has it. */
+  restart(overrides?: Partial<ReconcilerDeps>): Loop;
+}
+
+const green: GateDefinition = { kind: "command", argv: ["true"] };
+const red: GateDefinition = { kind: "command", argv: ["false"] };
+const unreadable: GateDefinition = { kind: "command", argv: ["/no/such/program"] };
+
+async function reconcilerWorld(gate?: GateDefinition): Promise<World> {
+  const world = await loopWorld([chain("p", ["prep", "ocr"], gate === undefined ? {} : { stage: { gate } })]);
+  const { store, registry, paths, baseDir } = world;
+  const finaliser = new Finaliser({
+    registry,
+    items: store.items,
+    paths,
+    hostId: asHostId("h"),
+    baseDir,
+    environment: process.env,
+    random: () => 0,
+    now: () => store.now(),
+    gatesAtOnce: 2,
+  });
+  const restart = (overrides: Partial<ReconcilerDeps> = {}): Loop =>
+    createReconcilerLoop({ store, registry, finaliser, enabled: () => true, ...overrides });
+  return { ...world, restart, loop: restart() };
+}
+
+async function addItem(world: World, key = "book"): Promise<ItemRow> {
+  const first = world.registry.entry("p", "prep");
+  if (first === undefined) throw new Error("no first stage");
+  return (await world.store.items.add({ pipeline: "p", key, dir: key, input: "{}", first, actor: "test" })).item;
+}
+
+/** An item whose job is done and whose stage never moved: what dying between the two steps leaves (X7). */
+async function doneWithoutAdvance(world: World, key = "book"): Promise<ItemRow> {
+  const item = await addItem(world, key);
+  const run = await claimOne(world.store, { queues: ["p/prep"] });
+  await startRun(world.store, run);
+  await world.store.runs.settle([success(run, { then: { to: "done", output: '{"pages":3}' } })]);
+  return item;
+}
+
+const itemOf = async (world: World, item: ItemRow): Promise<ItemRow | undefined> => await world.store.items.get(item.id);
+const alertsOf = async (world: World): Promise<string[]> =>
+  (await world.store.outbox.due(100)).filter((entry) => entry.kind === "alert").map((entry) => entry.key);
+const unfinishedJobs = async (world: World, item: ItemRow): Promise<number> =>
+  (await world.store.items.jobs(item.id)).filter((job) => job.finishedAt === null).length;
+
+test("a job that is done while its stage stayed behind moves on when the gate is green, with an alert (X7)", async () => {
+  const world = await reconcilerWorld(green);
+  const item = await doneWithoutAdvance(world);
+  expect(await world.tick(world.loop)).toMatchObject({ seen: 1, settled: 1 });
+  expect(await itemOf(world, item)).toMatchObject({ stage: "ocr", state: "active" });
+  expect(await unfinishedJobs(world, item)).toBe(1);
+  expect((await world.store.items.visits(item.id))[0]).toMatchObject({ state: "passed", output: '{"pages":3}' });
+  expect(await alertsOf(world)).toEqual([`reconciler.acted:${item.id}:${item.visitId}`]);
+  expect(world.eventsOf("item.advanced")).toEqual([{ itemId: item.id, from: "prep", to: "ocr" }]);
+  expect(world.eventsOf("item.rescued")).toMatchObject([{ itemId: item.id, stage: "prep", action: "advanced" }]);
+  expect(await world.tick(world.loop)).toMatchObject({ seen: 0, settled: 0 });
+});
+
+test("the last stage is finished alike", async () => {
+  const world = await reconcilerWorld();
+  const item = await doneWithoutAdvance(world);
+  await world.tick(world.loop);
+  const run = await claimOne(world.store, { queues: ["p/ocr"] });
+  await startRun(world.store, run);
+  await world.store.runs.settle([success(run)]);
+  await world.tick(world.loop);
+  expect(await itemOf(world, item)).toMatchObject({ state: "done" });
+});
+
+test("a red gate never moves the item on: it is given another attempt of the visit's budget", async () => {
+  const world = await reconcilerWorld(red);
+  const item = await doneWithoutAdvance(world);
+  await world.tick(world.loop);
+  expect(await itemOf(world, item)).toMatchObject({ stage: "prep", state: "active" });
+  const jobs = await world.store.items.jobs(item.id);
+  expect(jobs.at(-1)).toMatchObject({ state: "queued", attempts: 1, maxAttempts: 3 });
+});
+
+test("a red gate with no attempt left ends the item as failed, with its one alert (X7)", async () => {
+  const world = await reconcilerWorld(red);
+  const item = await doneWithoutAdvance(world);
+  world.sql("update visits set attempts = max_attempts");
+  expect(await world.tick(world.loop)).toMatchObject({ seen: 1, settled: 1 });
+  expect(await itemOf(world, item)).toMatchObject({
+    stage: "prep",
+    state: "failed",
+    error: expect.stringContaining("3 attempts are spent"),
+  });
+  expect((await world.store.items.visits(item.id))[0]).toMatchObject({ state: "failed" });
+  expect(world.eventsOf("item.ended")).toMatchObject([{ itemId: item.id, state: "failed" }]);
+  expect(world.eventsOf("item.rescued")).toMatchObject([{ itemId: item.id, action: "ended" }]);
+  expect(await world.tick(world.loop)).toMatchObject({ seen: 0, settled: 0 });
+  expect(await alertsOf(world)).toEqual([`reconciler.acted:${item.id}:${item.visitId}`]);
+  expect((await world.store.outbox.due(10)).find((entry) => entry.kind === "alert")?.revision).toBe(1);
+  expect(await world.store.upkeep.checkInvariants()).toEqual([]);
+});
+
+test("a visit without any job and any attempt ends the item as failed alike", async () => {
+  const world = await reconcilerWorld(green);
+  const item = await addItem(world);
+  world.sql("delete from jobs; update visits set attempts = max_attempts");
+  expect(await world.tick(world.loop)).toMatchObject({ settled: 1 });
+  expect(await itemOf(world, item)).toMatchObject({ state: "failed" });
+});
+
+test("an unreadable gate moves nothing until its patience is over", async () => {
+  const world = await reconcilerWorld(unreadable);
+  const item = await doneWithoutAdvance(world);
+  await world.tick(world.loop);
+  expect(await unfinishedJobs(world, item)).toBe(0);
+  world.clock.advance(60_000);
+  await world.tick(world.loop);
+  expect(await unfinishedJobs(world, item)).toBe(0);
+  expect(await alertsOf(world)).toEqual([]);
+  for (let minute = 0; minute < 10; minute++) {
+    world.clock.advance(60_000);
+    await world.tick(world.loop);
+  }
+  expect(await itemOf(world, item)).toMatchObject({ stage: "prep" });
+  expect(await unfinishedJobs(world, item)).toBe(1);
+});
+
+test("an unreadable gate is read again when its time has come, and not at every tick", async () => {
+  const world = await reconcilerWorld(unreadable);
+  await doneWithoutAdvance(world);
+  const finalise = vi.fn(async () => ({ kind: "wait", readAgainAt: addMs(world.clock.now(), 5000), why: "unreadable" }) as const);
+  const loop = world.restart({ finaliser: { finalise } });
+  for (let second = 0; second <= 10; second++) {
+    await world.tick(loop);
+    world.clock.advance(1000);
+  }
+  expect(finalise).toHaveBeenCalledTimes(3);
+});
+
+test("a visit without any job is given one within its remaining budget", async () => {
+  const world = await reconcilerWorld(green);
+  const item = await addItem(world);
+  world.sql("delete from jobs; update visits set attempts = 2");
+  await world.tick(world.loop);
+  expect(await itemOf(world, item)).toMatchObject({ stage: "prep", state: "active" });
+  expect(await world.store.items.jobs(item.id)).toMatchObject([{ state: "queued", attempts: 2, maxAttempts: 3 }]);
+});
+
+test("a stage that did not run in this visit is never passed, whatever an earlier visit did", async () => {
+  const world = await reconcilerWorld(green);
+  const item = await doneWithoutAdvance(world);
+  const entry = world.registry.entry("p", "prep");
+  if (entry === undefined) throw new Error("no stage");
+  await world.store.items.rerun(item.id, { entry, uncounted: ["prep", "ocr"], actor: "test" });
+  const second = await itemOf(world, item);
+  world.sql(`delete from jobs where visit_id = ${second?.visitId ?? 0}`);
+  await world.tick(world.loop);
+  expect(await itemOf(world, item)).toMatchObject({ stage: "prep" });
+  expect(await unfinishedJobs(world, item)).toBe(1);
+});
+
+test("a job that is done by no run of its own proves nothing: the stage is run", async () => {
+  const world = await reconcilerWorld(green);
+  const item = await doneWithoutAdvance(world);
+  world.sql("delete from runs");
+  await world.tick(world.loop);
+  expect(await itemOf(world, item)).toMatchObject({ stage: "prep" });
+  expect(await unfinishedJobs(world, item)).toBe(1);
+});
+
+for (const state of ["failed", "cancelled"] as const) {
+  test(`an item whose job is ${state} ends alike`, async () => {
+    const world = await reconcilerWorld();
+    const item = await addItem(world);
+    const run = await claimOne(world.store, { queues: ["p/prep"] });
+    await startRun(world.store, run);
+    if (state === "failed") await world.store.runs.settle([failure(run)]);
+    else await world.store.jobs.cancel(run.jobId, { actor: "test", reason: "no more", stopBy: addMs(world.store.now(), 1000) });
+    world.sql("update items set state = 'active', finished_at = null; update visits set state = 'open', closed_at = null");
+    await world.tick(world.loop);
+    expect(await itemOf(world, item)).toMatchObject({ state });
+    expect(await alertsOf(world)).toContain(`reconciler.acted:${item.id}:${item.visitId}`);
+  });
+}
+
+test("an item with an unfinished job, paused or finished is not the reconciler's", async () => {
+  const world = await reconcilerWorld();
+  const paused = await doneWithoutAdvance(world, "paused");
+  await world.store.items.setPaused(paused.id, { paused: true, actor: "test" });
+  await addItem(world, "working");
+  expect(await world.tick(world.loop)).toMatchObject({ seen: 0, settled: 0, failed: 0 });
+  expect(await itemOf(world, paused)).toMatchObject({ state: "paused", stage: "prep" });
+});
+
+test("a vanished stage is kept for a person, who is told once", async () => {
+  const world = await reconcilerWorld();
+  const item = await doneWithoutAdvance(world);
+  for (const { id } of await world.store.workers.listAlive()) await world.store.workers.leave(id);
+  const loop = world.restart({ registry: new PipelineRegistry([chain("p", ["ocr"])]) });
+  await world.tick(loop);
+  await world.tick(loop);
+  expect(await itemOf(world, item)).toMatchObject({ stage: "prep", state: "active" });
+  expect(await alertsOf(world)).toEqual([`reconciler.stranded:${item.id}:${item.visitId}`]);
+});
+
+test("one item that fails never stops the others", async () => {
+  const world = await reconcilerWorld();
+  const first = await doneWithoutAdvance(world, "one");
+  const second = await doneWithoutAdvance(world, "two");
+  const finaliser: ReconcilerDeps["finaliser"] = {
+    finalise: async (run: LiveRun) => {
+      if (run.itemId === first.id) throw new Error("broken");
+      return {
+        kind: "settle",
+        settlement: success({ ...run, runId: run.id, started: true, payload: null }, { then: { to: "done", advance: { kind: "finish" } } }),
+      };
+    },
+  };
+  expect(await world.tick(world.restart({ finaliser }))).toMatchObject({ seen: 2, settled: 1, failed: 1 });
+  expect(world.eventsOf("loop.subject_failed")).toEqual([{ loop: "reconciler", subject: `item ${first.id}`, message: "broken" }]);
+  expect(await itemOf(world, second)).toMatchObject({ state: "done" });
+});
+
+test("whoever moved the item meanwhile wins, and nothing is told", async () => {
+  const world = await reconcilerWorld();
+  const item = await doneWithoutAdvance(world);
+  const finaliser: ReconcilerDeps["finaliser"] = {
+    finalise: async (run: LiveRun) => {
+      await world.tick(world.loop);
+      world.events.length = 0;
+      return {
+        kind: "settle",
+        settlement: success({ ...run, runId: run.id, started: true, payload: null }, { then: { to: "done", advance: { kind: "finish" } } }),
+      };
+    },
+  };
+  expect(await world.tick(world.restart({ finaliser }))).toMatchObject({ settled: 0, lost: 1 });
+  expect(await itemOf(world, item)).toMatchObject({ stage: "ocr", state: "active" });
+  expect(world.events).toEqual([]);
+});
+
+test("a crash after the move and before its alert leaves an item that is not moved again", async () => {
+  const world = await reconcilerWorld();
+  const item = await doneWithoutAdvance(world);
+  const outbox = { ...world.store.outbox, put: async () => await Promise.reject(new Error("crash")) };
+  await world.tick(world.restart({ store: { ...world.store, outbox } }));
+  await world.tick(world.restart());
+  expect(await itemOf(world, item)).toMatchObject({ stage: "ocr" });
+  expect(await unfinishedJobs(world, item)).toBe(1);
+});
+
+test("pages go on behind each other, and a dry run says what would be done", async () => {
+  const world = await reconcilerWorld();
+  for (const key of ["a", "b", "c"]) await doneWithoutAdvance(world, key);
+  const loop = world.restart({ pageSize: 1, itemsMax: 2 });
+  const dry = await world.tick(loop, { dryRun: true });
+  expect(dry.would).toHaveLength(2);
+  expect(dry.settled).toBe(0);
+  expect(await world.tick(loop)).toMatchObject({ settled: 2, nextInMs: 0 });
+  expect(await world.tick(loop)).toMatchObject({ settled: 1 });
+});
+
+test("a slot that was counted wrongly is counted again, and that is told", async () => {
+  const definition = chain("p", ["prep"], { stage: { concurrency: 2 } });
+  const world = await loopWorld([definition]);
+  const { store, registry } = world;
+  world.sql("update slots set used = 2");
+  const finaliser = { finalise: async () => await Promise.reject(new Error("not asked")) };
+  await world.tick(createReconcilerLoop({ store, registry, finaliser, enabled: () => true }));
+  expect(await store.upkeep.slots()).toMatchObject([{ key: "p.prep", used: 0 }]);
+  expect(world.eventsOf("defect.found")).toMatchObject([{ where: "slots" }]);
+});

@@ -1,0 +1,148 @@
+import { messageOf } from "../../domain/errors.ts";
+import { addMs, type DurationMs, type Instant } from "../../domain/time.ts";
+import { explainLease, judgeLease, type LeaseEvidence } from "../../liveness/lease-policy.ts";
+import type { RaiseAlert } from "../../notify/raise-alert.ts";
+import type { ProcessProbe } from "../../processes/identity.ts";
+import type { HeldLease } from "../../store/port/leases.ts";
+import type { LiveRun } from "../../store/port/runs.ts";
+import type { Store } from "../../store/store.ts";
+import type { TickContext } from "../skeleton/loop.ts";
+
+export interface LeaseSweepDeps {
+  readonly store: Pick<Store, "leases" | "runs">;
+  readonly probe: ProcessProbe;
+  /** Read each tick: the switch of its own, and the names in scope (empty: all). */
+  readonly settings: () => { readonly reclaimEnabled: boolean; readonly scope: readonly string[]; readonly deadAfterMs: DurationMs };
+  /** Ends a holder's run that keeps its lease beyond every limit: flip first, the stopper follows. */
+  readonly endRun: (run: LiveRun, message: string) => Promise<boolean>;
+  readonly alert: RaiseAlert;
+}
+
+const pageSize = 500;
+
+/** The second pass of the job-reaper's tick: frees what dead holders keep. Never throws; one lease's failure does not stop the others. */
+export class LeaseSweep {
+  readonly #deps: LeaseSweepDeps;
+  #reclaimedTotal = 0;
+
+  constructor(deps: LeaseSweepDeps) {
+    this.#deps = deps;
+  }
+
+  get reclaimedTotal(): number {
+    return this.#reclaimedTotal;
+  }
+
+  /**
+   * Returns the number reclaimed; 0 with the switch off, which touches nothing.
+   *
+   * @param would - in a dry run, takes what would have been done.
+   */
+  async sweep(context: TickContext, would: string[] = []): Promise<number> {
+    let reclaimed = 0;
+    try {
+      const { reclaimEnabled, scope } = this.#deps.settings();
+      if (!reclaimEnabled) return 0;
+      let after: string | undefined;
+      for (;;) {
+        const held: readonly HeldLease[] = await this.#deps.store.leases.listHeld({
+          limit: pageSize,
+          ...(scope.length === 0 ? {} : { scope }),
+          ...(after === undefined ? {} : { after }),
+        });
+        for (const lease of held) {
+          try {
+            if (await this.#judge(lease, context, would)) reclaimed++;
+          } catch (thrown) {
+            context.emit("loop.subject_failed", { loop: "lease-sweep", subject: `lease ${lease.name}`, message: messageOf(thrown) });
+          }
+        }
+        after = held.at(-1)?.name;
+        if (held.length < pageSize || context.signal.aborted) break;
+      }
+      if (!context.dryRun) await this.#deps.store.leases.tidyWaiters();
+    } catch (thrown) {
+      context.emit("loop.failed", { loop: "lease-sweep", message: messageOf(thrown) });
+    }
+    this.#reclaimedTotal += reclaimed;
+    return reclaimed;
+  }
+
+  async #judge(lease: HeldLease, context: TickContext, would: string[]): Promise<boolean> {
+    const { store, endRun } = this.#deps;
+    const facts = {
+      name: lease.name,
+      holder: lease.holder.kind,
+      grantedAt: lease.grantedAt,
+      renewedAt: addMs(lease.expiresAt, -lease.ttlMs),
+      ttlMs: lease.ttlMs,
+      maxHoldMs: lease.maxHoldMs,
+      alertedAt: lease.alertedAt ?? undefined,
+    };
+    const verdict = judgeLease(facts, this.#observe(lease, context.now), context.now);
+    if (verdict.kind === "keep") return false;
+    const message = explainLease(verdict);
+    if (context.dryRun) {
+      would.push(`lease ${lease.name}: ${message}`);
+      return false;
+    }
+    const { name, fencing } = lease;
+    switch (verdict.kind) {
+      case "free": {
+        const won = await store.leases.release({ name, fencing, actor: "lease-sweep", reason: message });
+        if (won) context.emit("lease.reclaimed", { lease: name, fencing, reason: message });
+        return won;
+      }
+      case "alert":
+        await this.#tellOverdue(lease, message, context);
+        return false;
+      case "stop_then_free": {
+        if (lease.holder.kind !== "run") {
+          // Nobody may stop a process that a person has started: that it keeps the lease is theirs to judge.
+          await this.#tellOverdue(lease, message, context);
+          return false;
+        }
+        const [run] = await store.runs.listLive([lease.holder.runId]);
+        if (run !== undefined) await endRun(run, `its lease ${name} was ${message}`);
+        return false;
+      }
+    }
+  }
+
+  /** Once per grant. Told before it is marked: a crash in between tells it twice, and not never. */
+  async #tellOverdue(lease: HeldLease, message: string, context: TickContext): Promise<void> {
+    if (lease.alertedAt !== null) return;
+    const { name, fencing, holder } = lease;
+    const heldMs = context.now - lease.grantedAt;
+    const who = holder.kind === "run" ? `run ${holder.runId}` : `process ${holder.process.pid}`;
+    await this.#deps.alert({
+      cause: `lease.overdue:${name}:${fencing}`,
+      title:
+        `Lease ${name} is kept by ${who}: ${message}. The TTL takes nothing from a living holder: ask it, or take the lease away with ` +
+        `\`wakeful leases release ${name}\``,
+      details: { lease: name, fencing, heldMs, holder: who },
+    });
+    if (await this.#deps.store.leases.markAlerted({ name, fencing })) context.emit("lease.overdue", { lease: name, fencing, heldMs });
+  }
+
+  #observe(lease: HeldLease, now: Instant): LeaseEvidence {
+    const { probe, settings } = this.#deps;
+    if (lease.holder.kind === "process") {
+      const life = probe.observe(lease.holder.process).kind;
+      return { holder: life === "alive" || life === "dead" ? life : "unknown", stopping: false };
+    }
+    const { run } = lease;
+    // Its row is gone: retention removes only what has ended.
+    if (run === null) return { holder: "dead", stopping: false };
+    if (run.blocked) return { holder: "unknown", stopping: true };
+    if (run.state === "ended") return { holder: "dead", stopping: false };
+    // A run lives until it is ended, whatever its processes show: its wrapper may be dead and its command not, or its command over and its
+    // result being merged under this very lease. Who is dead is said by the job-reaper, whose scan comes before this sweep.
+    const { supervisor } = run;
+    const alive =
+      (run.process !== null && probe.observe(run.process).kind === "alive") ||
+      (supervisor !== null && probe.observe(supervisor.process).kind === "alive") ||
+      (supervisor?.state === "live" && now - supervisor.lastHeardAt < settings().deadAfterMs);
+    return { holder: alive ? "alive" : "unknown", stopping: false };
+  }
+}

@@ -1,0 +1,74 @@
+import type { HostId, RunId } from "../../domain/ids.ts";
+import type { RunThresholds } from "../../liveness/run-thresholds.ts";
+import type { ProcessProbe } from "../../processes/identity.ts";
+import type { LiveRun } from "../../store/port/runs.ts";
+import type { Store } from "../../store/store.ts";
+import type { TickContext } from "../skeleton/loop.ts";
+import { LookAtAll } from "./look-at-all.ts";
+
+export interface RunsToLookAtDeps {
+  readonly store: Pick<Store, "runs">;
+  readonly hostId: HostId;
+  /** Read at each tick. */
+  readonly settings: () => { readonly thresholds: RunThresholds; readonly adoption: boolean };
+}
+
+export interface RunsOfTick {
+  readonly runs: readonly LiveRun[];
+  /** Those of them that are due or suspect. What is remembered of any other run is of one that has ended. */
+  readonly live: ReadonlySet<RunId>;
+  /** There are others to look at, which the next tick should do at once. */
+  readonly more: boolean;
+}
+
+const pageSize = 500;
+
+/** Which runs a tick of the job-reaper looks at: those that are due, those that look dead, and after a change of settings all of them. */
+export class RunsToLookAt {
+  readonly #deps: RunsToLookAtDeps;
+  readonly #all = new LookAtAll();
+  /** Whether no stored check is later than the thresholds of this start allow. */
+  #checksAreOurs = false;
+
+  constructor(deps: RunsToLookAtDeps) {
+    this.#deps = deps;
+  }
+
+  /** @param remembered - runs of which an earlier tick remembers something. */
+  async next(remembered: Iterable<RunId>, probe: ProcessProbe, context: TickContext): Promise<RunsOfTick> {
+    if (!context.dryRun) await this.#bringChecksForward();
+    const due = await this.#deps.store.runs.listDue({ now: context.now, limit: pageSize });
+    const suspects = await this.#suspects(due, remembered, probe);
+    const known = [...due, ...suspects];
+    const others = context.dryRun ? [] : await this.#all.next(this.#deps, known);
+    return {
+      runs: [...known, ...others],
+      live: new Set(known.map((run) => run.id)),
+      more: due.length === pageSize || this.#all.underWay,
+    };
+  }
+
+  /** The daemon before this one may have set a run's next look by longer thresholds, up to a day ahead. Later changes: {@link LookAtAll}. */
+  async #bringChecksForward(): Promise<void> {
+    if (this.#checksAreOurs) return;
+    await this.#deps.store.runs.bringChecksForward(this.#deps.settings().thresholds);
+    this.#checksAreOurs = true;
+  }
+
+  /**
+   * Beside what is due: the live command runs of this host whose process is not plainly alive, and all of which something is remembered,
+   * so that one live answer takes a streak back.
+   */
+  async #suspects(due: readonly LiveRun[], remembered: Iterable<RunId>, probe: ProcessProbe): Promise<readonly LiveRun[]> {
+    const { store, hostId } = this.#deps;
+    const local = await store.runs.listLocalProcesses(hostId);
+    const lives = probe.observeMany(local.map(({ process }) => process));
+    const isDue = new Set(due.map((run) => run.id));
+    const wanted = new Set(remembered);
+    for (const [at, { runId }] of local.entries()) if (lives[at]?.kind !== "alive") wanted.add(runId);
+    const ids = [...wanted].filter((runId) => !isDue.has(runId));
+    const runs: LiveRun[] = [];
+    for (let from = 0; from < ids.length; from += pageSize) runs.push(...(await store.runs.listLive(ids.slice(from, from + pageSize))));
+    return runs;
+  }
+}

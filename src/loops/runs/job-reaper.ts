@@ -1,0 +1,196 @@
+import { messageOf } from "../../domain/errors.ts";
+import type { HostId, RunId } from "../../domain/ids.ts";
+import { addMs, type DurationMs } from "../../domain/time.ts";
+import { emptyRunMemory, forgetEnded, judgeRun, type RunMemory } from "../../liveness/run-policy.ts";
+import { checkAgainAt, explain, type RunVerdict } from "../../liveness/verdict.ts";
+import type { RaiseAlert } from "../../notify/raise-alert.ts";
+import { TickProbe } from "../../observe/cached-probe.ts";
+import type { ObservedRun, RunObserver } from "../../observe/run-evidence.ts";
+import type { PipelineRegistry } from "../../pipelines/registry.ts";
+import type { ProcessProbe } from "../../processes/identity.ts";
+import type { Finaliser } from "../../settling/finaliser.ts";
+import type { LiveRun } from "../../store/port/runs.ts";
+import type { Store } from "../../store/store.ts";
+import type { LeaseSweep } from "../leases/lease-sweep.ts";
+import { type Loop, nothingSeen, type TickContext, type TickReport } from "../skeleton/loop.ts";
+import type { Watcher } from "../watch/watcher.ts";
+import { RunsToLookAt } from "./due-runs.ts";
+import { HostConflicts } from "./host-conflicts.ts";
+import type { Reaped } from "./reaped-runs.ts";
+import type { ReaperSettings } from "./reaper-settings.ts";
+import { ReaperTick } from "./reaper-tick.ts";
+import { RunEndings } from "./run-endings.ts";
+
+export interface JobReaperDeps {
+  readonly store: Pick<Store, "runs" | "workers" | "now">;
+  readonly observer: RunObserver;
+  readonly probe: ProcessProbe;
+  readonly hostId: HostId;
+  readonly watcher: Watcher;
+  readonly registry: PipelineRegistry;
+  readonly finaliser: Finaliser;
+  readonly leaseSweep: LeaseSweep;
+  /** What this and the worker-reaper have ended. */
+  readonly reaped: Reaped;
+  readonly alert: RaiseAlert;
+  readonly random: () => number;
+  /** All read anew at each tick. */
+  readonly settings: () => ReaperSettings;
+  /** Carries on with a living run whose supervisor is proved dead; false when it cannot, or somebody else was first. */
+  readonly adopt: (run: LiveRun, why: string) => Promise<boolean>;
+}
+
+/**
+ * How soon a run is looked at again whose gate is being read: the answer comes by itself, and the look is for an answer that was lost. Without
+ * it a page of such runs would hide everything else that is due.
+ */
+const finalisingRecheckMs: DurationMs = 5_000;
+
+/** Verdicts that one event, such as the loss of a host, may bring to many runs at once. */
+const lostTogether: ReadonlySet<RunVerdict["kind"]> = new Set(["dead", "never_started", "stop_then_dead"]);
+
+/**
+ * Judges runs that are due or look dead, settles what its verdicts ask for, and sweeps leases in the same tick. Which runs it looks at is
+ * told by {@link RunsToLookAt}, what is observed of each by {@link RunObserver}, the verdict by `judgeRun`; {@link RunEndings} carries it out.
+ */
+export class JobReaper implements Loop {
+  readonly name = "job-reaper";
+  readonly #deps: JobReaperDeps;
+  readonly #memories = new Map<RunId, RunMemory>();
+  readonly #select: RunsToLookAt;
+  readonly #endings: RunEndings;
+  readonly #conflicts: HostConflicts;
+
+  constructor(deps: JobReaperDeps) {
+    this.#deps = deps;
+    this.#select = new RunsToLookAt(deps);
+    this.#endings = new RunEndings(deps, (runId) => this.#memories.delete(runId));
+    this.#conflicts = new HostConflicts(deps);
+  }
+
+  /** The lease sweep has a switch of its own, so the tick goes on without the scan. */
+  readonly ticksWhenDisabled = true;
+
+  /** The switch of the job scan. */
+  enabled(): boolean {
+    return this.#deps.settings().enabled;
+  }
+
+  details(): Readonly<Record<string, unknown>> {
+    return {
+      ...this.#deps.reaped.snapshot(),
+      lease_reclaimed_total: this.#deps.leaseSweep.reclaimedTotal,
+      suspects: this.#memories.size,
+    };
+  }
+
+  async tick(context: TickContext): Promise<TickReport> {
+    let report: TickReport = nothingSeen;
+    try {
+      if (this.enabled()) report = await this.#scan(context);
+    } finally {
+      // A failing scan must not keep leases: the sweep has evidence of its own.
+      const would: string[] = [];
+      const reclaimed = await this.#deps.leaseSweep.sweep(context, would);
+      report = { ...report, settled: report.settled + reclaimed };
+      if (context.dryRun) report = { ...report, would: [...(report.would ?? []), ...would] };
+    }
+    return report;
+  }
+
+  /** Resolves when no gate is being read for a verdict any more. */
+  async idle(): Promise<void> {
+    await this.#endings.idle();
+  }
+
+  async #scan(context: TickContext): Promise<TickReport> {
+    const { store, observer, settings } = this.#deps;
+    const probe = new TickProbe(this.#deps.probe);
+    const conflicts = await this.#conflicts.look(store.workers, settings().thresholds, context);
+    const { runs, live, more } = await this.#select.next(this.#memories.keys(), probe, context);
+    forgetEnded(this.#memories, live);
+    const tick = new ReaperTick();
+    for (const run of runs) {
+      if (context.signal.aborted) break;
+      if (this.#endings.isFinalising(run.id)) {
+        tick.checks.push({ runId: run.id, ownerEpoch: run.ownerEpoch, checkAt: addMs(context.now, finalisingRecheckMs) });
+        continue;
+      }
+      tick.seen++;
+      try {
+        await this.#judge(await observer.observe(run, conflicts, probe), tick, context);
+      } catch (thrown) {
+        // One run's failure leaves that run as it was, and the others are still handled.
+        tick.failed++;
+        context.emit("loop.subject_failed", { loop: this.name, subject: `job ${run.jobId}`, message: messageOf(thrown) });
+      }
+    }
+    await this.#endings.endLost(tick, { goesOn: more }, context);
+    const moved = context.dryRun ? [] : await store.runs.moveChecks(tick.checks);
+    const recheckInMs = tick.recheckAt === undefined ? undefined : Math.max(1, tick.recheckAt - context.now);
+    // A page of nothing but failures, as on a full disk, would only be read again.
+    const asTheyWere = tick.failed + tick.checks.length - moved.length;
+    const nextInMs = more && asTheyWere < runs.length ? 0 : recheckInMs;
+    return {
+      seen: tick.seen,
+      settled: tick.settled,
+      lost: tick.lost,
+      failed: tick.failed,
+      ...(nextInMs === undefined ? {} : { nextInMs }),
+      ...(context.dryRun ? { would: tick.would } : {}),
+    };
+  }
+
+  async #judge(observed: ObservedRun, tick: ReaperTick, context: TickContext): Promise<void> {
+    const { run, facts, evidence } = observed;
+    const { thresholds, adoption } = this.#deps.settings();
+    const view = this.#deps.watcher.view("workers");
+    const { verdict, memory } = judgeRun(facts, evidence, this.#memories.get(run.id) ?? emptyRunMemory, thresholds, view, context.now);
+    if (context.dryRun) {
+      // It judges like a tick and is none: a look that may do nothing must not bring a death nearer.
+      if (verdict.kind !== "leave_alone") tick.would.push(`job ${run.jobId}, attempt ${run.attempt}: ${explain(verdict)}`);
+      return;
+    }
+    if (memory.deadStreak > 0 || memory.orphanedSince !== undefined) this.#memories.set(run.id, memory);
+    else this.#memories.delete(run.id);
+    const ref = { runId: run.id, jobId: run.jobId, queue: run.queue };
+    switch (verdict.kind) {
+      case "leave_alone":
+        break;
+      case "suspect":
+        context.emit("run.suspected", { ...ref, streak: verdict.streak, of: verdict.of, pid: verdict.pid });
+        break;
+      case "defer":
+        context.emit("run.deferred", { ...ref, reason: explain(verdict) });
+        break;
+      case "orphaned_adopt":
+        if (adoption && (await this.#deps.adopt(run, explain(verdict)))) {
+          this.#memories.delete(run.id);
+          return;
+        }
+        break;
+      case "record_exit":
+        await this.#endings.recordExit(run, verdict.status, context);
+        return;
+      case "exited_known":
+      case "take_over":
+        this.#endings.finalise(observed, verdict, context);
+        return;
+      case "over_age":
+        if (verdict.exitCode !== undefined) {
+          this.#endings.finalise(observed, verdict, context);
+          return;
+        }
+        await this.#endings.end(observed, verdict, tick, context);
+        return;
+      default:
+        if (lostTogether.has(verdict.kind)) tick.losses.push({ observed, verdict });
+        else await this.#endings.end(observed, verdict, tick, context);
+        return;
+    }
+    const checkAt = checkAgainAt(verdict);
+    if (checkAt === undefined) return;
+    tick.checks.push({ runId: run.id, ownerEpoch: run.ownerEpoch, checkAt });
+    if (verdict.kind === "suspect" || verdict.kind === "orphaned_adopt") tick.recheckNotAfter(checkAt);
+  }
+}

@@ -1,0 +1,63 @@
+import type { JobId, RunId } from "../../domain/ids.ts";
+import type { RunOutcome } from "../../domain/lifecycles.ts";
+import type { Emit } from "../../telemetry/events.ts";
+
+/** A run that a reaper has ended, and won the flip of. */
+export interface ReapedRun {
+  readonly runId: RunId;
+  readonly jobId: JobId;
+  readonly queue: string;
+  readonly agent: string | null;
+  readonly repo: string | null;
+  /** Of the process whose death it was: the command's, or its worker's. Null: not known. */
+  readonly pid: number | null;
+  readonly outcome: RunOutcome;
+  readonly jobState: string;
+  /** Stable code. */
+  readonly reason: string;
+  /** The reason for people. */
+  readonly message: string;
+  /** Shorter, for `run.ended`. Default: `message`. */
+  readonly summary?: string;
+}
+
+/**
+ * What the reapers of this process have ended (B-61 to B-63): the job-reaper by its verdicts, the worker-reaper with the sessions that held
+ * it. Counters start at zero with the process and move on won flips alone.
+ */
+export class Reaped {
+  readonly #untold = new Map<RunOutcome, number>();
+  #total = 0;
+  #last: { readonly job_id: number; readonly agent: string | null; readonly outcome: string } | null = null;
+
+  /** Names of the wire that its operators know. */
+  snapshot(): { readonly reaped_total: number; readonly last_reaped: Readonly<Record<string, unknown>> | null } {
+    return { reaped_total: this.#total, last_reaped: this.#last };
+  }
+
+  /** Counts it, and tells of it with one warning. */
+  add(run: ReapedRun, actor: string, emit: Emit): void {
+    this.#count(run);
+    const { runId, jobId, queue, agent, repo, pid, outcome, jobState, reason, message, summary = message } = run;
+    const ref = { runId, jobId, queue };
+    emit("run.reaped", { ...ref, agent, repo, pid, outcome: jobState, reason: message });
+    emit("run.ended", { ...ref, outcome, reason, message: summary, jobState, actor });
+  }
+
+  /** Counts it, as one of too many for a warning each; {@link Reaped.tellOfRest} is due. */
+  addOneOfMany(run: Pick<ReapedRun, "jobId" | "agent" | "jobState" | "outcome">): void {
+    this.#count(run);
+    this.#untold.set(run.outcome, (this.#untold.get(run.outcome) ?? 0) + 1);
+  }
+
+  /** One warning for all that were not told of singly, for each outcome. */
+  tellOfRest(why: { readonly reason: string; readonly actor: string }, emit: Emit): void {
+    for (const [outcome, count] of this.#untold) emit("runs.reaped", { count, outcome, ...why });
+    this.#untold.clear();
+  }
+
+  #count({ jobId, agent, jobState }: Pick<ReapedRun, "jobId" | "agent" | "jobState">): void {
+    this.#total++;
+    this.#last = { job_id: jobId, agent, outcome: jobState };
+  }
+}

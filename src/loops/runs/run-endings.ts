@@ -1,0 +1,218 @@
+import { messageOf } from "../../domain/errors.ts";
+import type { RunId } from "../../domain/ids.ts";
+import { addMs, type DurationMs, type Instant } from "../../domain/time.ts";
+import { outcomeOfVerdict, type RunOutcome } from "../../liveness/outcome-policy.ts";
+import { mayStillLive, type RunVerdict } from "../../liveness/verdict.ts";
+import type { ObservedRun, RunObserver } from "../../observe/run-evidence.ts";
+import type { PipelineRegistry } from "../../pipelines/registry.ts";
+import type { ProcessProbe } from "../../processes/identity.ts";
+import type { Finaliser } from "../../settling/finaliser.ts";
+import { neverStartedDeathsBefore, type SettlingContext, settlementOfFailure } from "../../settling/settlement.ts";
+import type { LiveRun, Settlement } from "../../store/port/runs.ts";
+import type { Store } from "../../store/store.ts";
+import type { TickContext } from "../skeleton/loop.ts";
+import { LossSpread } from "./loss-spread.ts";
+import type { Reaped } from "./reaped-runs.ts";
+import type { ReaperSettings } from "./reaper-settings.ts";
+import type { ReaperTick } from "./reaper-tick.ts";
+
+export interface RunEndingsDeps {
+  readonly store: Pick<Store, "runs" | "now">;
+  readonly observer: RunObserver;
+  readonly probe: ProcessProbe;
+  readonly registry: PipelineRegistry;
+  readonly finaliser: Finaliser;
+  readonly reaped: Reaped;
+  readonly random: () => number;
+  /** Read anew at each tick. */
+  readonly settings: () => ReaperSettings;
+}
+
+const actor = "job-reaper";
+/** A row that somebody else holds keeps the tick from nothing else: its run fails in this tick, and is looked at again with the next. */
+const waitForNobody = { unlessLocked: true };
+
+/** How the job-reaper carries out a verdict that ends a run, or brings it nearer to its end. Its only write to a job is the fenced flip. */
+export class RunEndings {
+  readonly #deps: RunEndingsDeps;
+  /** What is remembered of a run is worth nothing once its end is written, by whomever. */
+  readonly #forget: (runId: RunId) => void;
+  /** Runs whose gate is being read outside the tick. */
+  readonly #finalising = new Map<RunId, Promise<void>>();
+  readonly #spread = new LossSpread();
+
+  constructor(deps: RunEndingsDeps, forget: (runId: RunId) => void) {
+    this.#deps = deps;
+    this.#forget = forget;
+  }
+
+  /** Its gate is being read: judged again by the answer, and not before. */
+  isFinalising(runId: RunId): boolean {
+    return this.#finalising.has(runId);
+  }
+
+  /** Resolves when no gate is being read for a verdict any more. */
+  async idle(): Promise<void> {
+    while (this.#finalising.size > 0) await Promise.all(this.#finalising.values());
+  }
+
+  /** The exit goes into the store before anything is done with it; its supervisor, if it lives, takes it from there. */
+  async recordExit(run: LiveRun, status: number, context: TickContext): Promise<void> {
+    const checkAt = addMs(context.now, this.#graceOf(run));
+    const answer = await this.#deps.store.runs.recordExit(
+      { runId: run.id, ownerEpoch: run.ownerEpoch, exitCode: status, checkAt },
+      waitForNobody,
+    );
+    this.#forget(run.id);
+    if (answer.kind !== "ok") return;
+    context.emit("run.exited", { runId: run.id, jobId: run.jobId, queue: run.queue, exitCode: status, source: "exit record" });
+    const supervisor = run.supervisor === null ? "unknown" : this.#deps.probe.observe(run.supervisor.process).kind;
+    // Nobody will finalise it: judged again at once instead of after the grace.
+    if (supervisor === "dead" || run.supervisor?.state === "dead" || run.supervisor?.state === "stopped") {
+      await this.#deps.store.runs.moveChecks([{ runId: run.id, ownerEpoch: run.ownerEpoch, checkAt: context.now }]);
+    }
+  }
+
+  /**
+   * Ends what the tick found lost. How many are lost together is known when all were judged.
+   *
+   * @param goesOn - The next tick finds more of the same event.
+   */
+  async endLost(tick: ReaperTick, { goesOn }: { readonly goesOn: boolean }, context: TickContext): Promise<void> {
+    const { recoverySpreadMs } = this.#deps.settings();
+    this.#spread.expect(tick.losses.map(({ observed }) => observed.run));
+    for (const { observed, verdict } of tick.losses) {
+      const spreadMs = this.#spread.nextDelayMs(observed.run, recoverySpreadMs);
+      if (context.signal.aborted) return;
+      try {
+        await this.end(observed, verdict, tick, context, spreadMs);
+      } catch (thrown) {
+        tick.failed++;
+        context.emit("loop.subject_failed", { loop: actor, subject: `job ${observed.run.jobId}`, message: messageOf(thrown) });
+      }
+    }
+    if (!goesOn) this.#spread.over();
+  }
+
+  /** Outside the tick, because a gate may take long: the subject is judged by the answer when it comes. */
+  finalise(observed: ObservedRun, verdict: RunVerdict, context: TickContext): void {
+    const { run } = observed;
+    const work = this.#finaliseNow(observed, verdict, context)
+      .catch((thrown: unknown) => {
+        context.emit("loop.subject_failed", { loop: actor, subject: `job ${run.jobId}`, message: messageOf(thrown) });
+      })
+      .finally(() => this.#finalising.delete(run.id));
+    this.#finalising.set(run.id, work);
+  }
+
+  async #finaliseNow(observed: ObservedRun, verdict: RunVerdict, context: TickContext): Promise<void> {
+    const { run } = observed;
+    const { finaliser, store, observer } = this.#deps;
+    const evidence = evidenceOf(observed, verdict, context.now);
+    const result = await finaliser.finalise(run, { actor, signal: context.signal, evidence });
+    // Stopped over it: the gate was not read, and nothing follows from that.
+    if (context.signal.aborted) return;
+    if (result.kind === "settle") {
+      // Its supervisor died before it could stop what the run had left behind; the stopper does, before anything else of the item runs.
+      const strays = !(await finaliser.leavesStrays(run)) && (await observer.lifePipeOf(run)) === "held";
+      const stopBy = addMs(store.now(), this.#deps.settings().stopWithinMs);
+      await this.#settle(observed, strays ? { ...result.settlement, stopBy } : result.settlement, undefined, undefined, context);
+      return;
+    }
+    context.emit("run.deferred", { runId: run.id, jobId: run.jobId, queue: run.queue, reason: result.why });
+    await store.runs.recordGatePending({ runId: run.id, ownerEpoch: run.ownerEpoch, checkAt: result.readAgainAt });
+  }
+
+  async end(observed: ObservedRun, verdict: RunVerdict, tick: ReaperTick, context: TickContext, spreadMs = 0): Promise<void> {
+    const outcome = outcomeOfVerdict(verdict);
+    if (outcome === undefined) throw new Error(`The verdict ${verdict.kind} ends nothing.`);
+    const { run } = observed;
+    const { stopWithinMs } = this.#deps.settings();
+    // The last look before the flip: what has been written down meanwhile says more than any verdict.
+    const record = run.state === "exited" ? undefined : await this.#deps.observer.exitRecordOf(run);
+    if (record?.kind === "exit") {
+      await this.recordExit(run, record.status, context);
+      return;
+    }
+    // What a foreground command has started has no life pipe that would tell: whoever waits for its lease waits for the stopper's proof.
+    const mayLive = mayStillLive(verdict) || (observed.facts.foreground === true && run.state === "started");
+    const neverStartedDeaths =
+      outcome.kind === "never_started" && outcome.bySessionDeath === true ? await this.#neverStartedDeaths(run) : 0;
+    const settlement = settlementOfFailure(
+      run,
+      outcome,
+      {
+        reason: verdict.reason,
+        evidence: evidenceOf(observed, verdict, context.now),
+        neverStartedDeaths,
+        spreadMs,
+        ...(mayLive ? { stopBy: addMs(context.now, stopWithinMs) } : {}),
+      },
+      this.#context(context.now),
+    );
+    await this.#settle(observed, settlement, outcome, tick, context);
+  }
+
+  /** @param tick - absent: nothing waits for it, so it may wait for a row itself. */
+  async #settle(
+    observed: ObservedRun,
+    settlement: Settlement,
+    outcome: RunOutcome | undefined,
+    tick: ReaperTick | undefined,
+    context: TickContext,
+  ): Promise<void> {
+    const { run } = observed;
+    const [answer] = await this.#deps.store.runs.settle([settlement], tick === undefined ? {} : waitForNobody);
+    this.#forget(run.id);
+    if (answer?.kind !== "ok") {
+      // Whoever won the flip has written everything that follows; the loser does nothing.
+      if (tick !== undefined) tick.lost++;
+      return;
+    }
+    if (tick !== undefined) tick.settled++;
+    const message = settlement.message ?? settlement.reason;
+    const reaped = {
+      runId: run.id,
+      jobId: run.jobId,
+      queue: run.queue,
+      agent: run.agent,
+      repo: run.repo,
+      pid: run.process?.pid ?? null,
+      outcome: settlement.outcome,
+      jobState: settlement.then.to,
+      reason: settlement.reason,
+      message,
+      summary: outcome?.reason ?? message,
+    };
+    this.#deps.reaped.add(reaped, actor, context.emit);
+  }
+
+  async #neverStartedDeaths(run: LiveRun): Promise<number> {
+    return neverStartedDeathsBefore(await this.#deps.store.runs.ofJob(run.jobId), run.id);
+  }
+
+  #graceOf(run: LiveRun): DurationMs {
+    const stage = this.#deps.registry.stageOfQueue(run.queue)?.stage;
+    return stage?.finalizeGraceMs ?? this.#deps.settings().thresholds.finalizeGraceMs;
+  }
+
+  #context(now: Instant): SettlingContext {
+    return { registry: this.#deps.registry, random: this.#deps.random, now, actor };
+  }
+}
+
+/** The evidence that is stored with a verdict: every number a person needs to check it. */
+function evidenceOf({ run, evidence }: ObservedRun, verdict: RunVerdict, now: Instant): Readonly<Record<string, unknown>> {
+  return {
+    verdict,
+    judgedAt: now,
+    startedAt: run.startedAt,
+    lastProgressAt: run.progressAt,
+    sessionHeardAt: run.supervisor?.lastHeardAt ?? null,
+    process: evidence.process ?? null,
+    lifePipe: evidence.lifePipe,
+    exitRecord: evidence.exitRecord.kind,
+    supervisor: evidence.supervisor,
+    report: evidence.report.kind,
+  };
+}

@@ -1,0 +1,256 @@
+import { setMaxListeners } from "node:events";
+import { messageOf } from "../../domain/errors.ts";
+import type { HostId, JobId } from "../../domain/ids.ts";
+import { addMs, type DurationMs, type Instant } from "../../domain/time.ts";
+import { type DataPaths, runDirOf } from "../../files/data-paths.ts";
+import type { RaiseAlert } from "../../notify/raise-alert.ts";
+import type { PresenceBook } from "../../observe/session-presence.ts";
+import type { HostIdentity, ProcessIdentity, ProcessProbe } from "../../processes/identity.ts";
+import { probeLifePipe } from "../../processes/life-pipe.ts";
+import type { ProcessTable } from "../../processes/process-table.ts";
+import { readCommand } from "../../processes/run-files.ts";
+import { stopTree } from "../../processes/stop-tree.ts";
+import type { BlockedJob } from "../../store/port/runs.ts";
+import type { Store } from "../../store/store.ts";
+import type { Loop, TickContext, TickReport } from "../skeleton/loop.ts";
+
+export interface StopperDeps {
+  readonly store: Pick<Store, "runs" | "workers" | "now">;
+  readonly probe: ProcessProbe;
+  readonly table: ProcessTable;
+  readonly host: HostIdentity;
+  readonly paths: DataPaths;
+  readonly presence: PresenceBook;
+  readonly clock: { mono(): number };
+  readonly alert: RaiseAlert;
+  readonly settings: () => {
+    readonly enabled: boolean;
+    readonly stopGraceMs: DurationMs;
+    readonly killGraceMs: DurationMs;
+    readonly fenceKillAfterMs: DurationMs;
+    /** How long a session may be silent before its host cannot be counted on to stop what is its own. */
+    readonly deadAfterMs: DurationMs;
+  };
+  /** Sessions of this host: never signalled, nor what is below them. */
+  readonly shielded: () => readonly ProcessIdentity[];
+}
+
+const pageSize = 200;
+const atOnce = 50;
+const listenersOfOthersMax = 10;
+/** How soon a survivor is tried again. */
+const againMs: DurationMs = 5000;
+
+/**
+ * Ends the processes of runs that have ended or were taken, and gives their jobs back only with proof.
+ * Stopping takes seconds, so it goes on beside the ticks; the block in the store is what survives a crash half-way.
+ */
+export class Stopper implements Loop {
+  readonly name = "stopper";
+  readonly #deps: StopperDeps;
+  readonly #stopping = new Map<JobId, Promise<void>>();
+  readonly #retryAt = new Map<JobId, Instant>();
+  readonly #toldUnstoppable = new Set<JobId>();
+  /** What the last try has left of each, for people who ask. */
+  readonly #remains = new Map<JobId, string>();
+  /** Asked for at most once per tick. */
+  #aliveWorkers: ReturnType<Store["workers"]["listAlive"]> | undefined;
+  #stoppedTotal = 0;
+  readonly #hurry = new AbortController();
+
+  constructor(deps: StopperDeps) {
+    this.#deps = deps;
+  }
+
+  enabled(): boolean {
+    return this.#deps.settings().enabled;
+  }
+
+  details(): Readonly<Record<string, unknown>> {
+    return { stoppedTotal: this.#stoppedTotal, stopping: this.#stopping.size, remains: Object.fromEntries(this.#remains) };
+  }
+
+  /** From now on nothing is given time to end by itself: a person has asked twice. */
+  hurry(): void {
+    this.#hurry.abort();
+  }
+
+  async idle(): Promise<void> {
+    while (this.#stopping.size > 0) await Promise.all(this.#stopping.values());
+  }
+
+  async tick(context: TickContext): Promise<TickReport> {
+    const blocked = await this.#listBlocked();
+    const present = new Set(blocked.map((job) => job.jobId));
+    for (const jobId of this.#retryAt.keys()) if (!present.has(jobId)) this.#retryAt.delete(jobId);
+    for (const jobId of this.#toldUnstoppable) if (!present.has(jobId)) this.#toldUnstoppable.delete(jobId);
+    for (const jobId of this.#remains.keys()) if (!present.has(jobId)) this.#remains.delete(jobId);
+    const would: string[] = [];
+    this.#aliveWorkers = undefined;
+    // Each stop that is under way waits on this one signal; Node takes more than ten listeners of one for a leak.
+    setMaxListeners(atOnce + listenersOfOthersMax, context.signal);
+    for (const job of blocked) {
+      if (this.#stopping.has(job.jobId) || (this.#retryAt.get(job.jobId) ?? 0) > context.now) continue;
+      if (context.dryRun) {
+        would.push(`job ${job.jobId}: stop attempt ${job.run.attempt}`);
+        continue;
+      }
+      try {
+        if (await this.#settledWithoutStopping(job, context)) continue;
+      } catch (thrown) {
+        this.#failed(job, thrown, context);
+        continue;
+      }
+      if (this.#stopping.size >= atOnce) continue;
+      const work = this.#stopTree(job, context)
+        .catch((thrown: unknown) => this.#failed(job, thrown, context))
+        .finally(() => this.#stopping.delete(job.jobId));
+      this.#stopping.set(job.jobId, work);
+    }
+    return { seen: blocked.length, settled: 0, lost: 0, failed: 0, ...(context.dryRun ? { would } : {}) };
+  }
+
+  /** All of them: those that can only be waited for must not keep the others from their turn. */
+  async #listBlocked(): Promise<readonly BlockedJob[]> {
+    const blocked: BlockedJob[] = [];
+    for (;;) {
+      const after = blocked.at(-1)?.jobId;
+      const page = await this.#deps.store.runs.listBlocked({ limit: pageSize, ...(after === undefined ? {} : { after }) });
+      blocked.push(...page);
+      if (page.length < pageSize) return blocked;
+    }
+  }
+
+  #failed(job: BlockedJob, thrown: unknown, context: TickContext): void {
+    context.emit("loop.subject_failed", { loop: this.name, subject: `job ${job.jobId}`, message: messageOf(thrown) });
+    this.#retryAt.set(job.jobId, addMs(context.now, againMs));
+  }
+
+  /** True: there was nothing to stop from here, whether that was enough for a release or is waited for. Takes no time, and no place. */
+  async #settledWithoutStopping(job: BlockedJob, context: TickContext): Promise<boolean> {
+    const { run } = job;
+    if (run.kind === "handler") {
+      await this.#awaitHandlerHost(job, context);
+      return true;
+    }
+    const process = run.process ?? run.wrapper;
+    if (process === null) {
+      await this.#release(job, "it never had a process", 0, context);
+      return true;
+    }
+    const life = this.#deps.probe.observe(process);
+    if (life.kind === "otherBoot") await this.#release(job, "its host was started again since", 0, context);
+    else if (life.kind === "unknown") await this.#awaitFence(job, context);
+    else return false;
+    return true;
+  }
+
+  async #stopTree(job: BlockedJob, context: TickContext): Promise<void> {
+    const { run } = job;
+    const { host, table, clock, paths, shielded, settings } = this.#deps;
+    const { stopGraceMs, killGraceMs } = settings();
+    const runDir = runDirOf(paths, run.id);
+    const command = (await readCommand({ runDir, runId: run.id })) ?? run.process ?? undefined;
+    const wrapper = run.wrapper ?? undefined;
+    const isWrapper =
+      command !== undefined && wrapper !== undefined && command.pid === wrapper.pid && command.startTime === wrapper.startTime;
+    const result = await stopTree({
+      runId: run.id,
+      host,
+      table,
+      clock,
+      runDir,
+      stopGraceMs,
+      killGraceMs,
+      shielded: shielded(),
+      signal: context.signal,
+      hurry: this.#hurry.signal,
+      ...(command === undefined || isWrapper ? {} : { command }),
+      ...(wrapper === undefined ? {} : { wrapper }),
+    });
+    if (result.stopped) {
+      const { gone, tookMs, lifePipe } = result.proof;
+      await this.#release(job, `${gone.length} processes gone after ${Math.round(tookMs)} ms, life pipe ${lifePipe}`, tookMs, context);
+      return;
+    }
+    this.#retryAt.set(job.jobId, addMs(this.#deps.store.now(), againMs));
+    this.#remains.set(job.jobId, result.remains);
+    await this.#tellUnstoppable(job, { survivors: result.survivors.map((survivor) => survivor.pid), remains: result.remains }, context);
+  }
+
+  /** A handler ends with its slot or with its host: the host says that it holds the run no more, or is dead. */
+  async #awaitHandlerHost(job: BlockedJob, context: TickContext): Promise<void> {
+    const { presence, probe } = this.#deps;
+    const { supervisor, run } = job;
+    if (supervisor === null) {
+      await this.#release(job, "its session is unknown to the store", 0, context);
+      return;
+    }
+    const life = probe.observe(supervisor.process).kind;
+    if (life === "dead" || life === "otherBoot") await this.#release(job, `its host, pid ${supervisor.process.pid}, is dead`, 0, context);
+    else if (presence.hasLetGo(supervisor.workerId, run.id, run.endedAt ?? run.reservedAt))
+      await this.#release(job, "its host has let go of it", 0, context);
+    // Nobody will tell any more, and nothing can be probed from here.
+    else if (life === "unknown" && (supervisor.state === "dead" || supervisor.state === "stopped")) await this.#awaitFence(job, context);
+    else {
+      const remains = `its handler, in the process ${supervisor.process.pid}, has not let go of it`;
+      this.#remains.set(job.jobId, remains);
+      await this.#tellUnstoppable(job, { survivors: [supervisor.process.pid], remains }, context);
+    }
+  }
+
+  /** Nothing can be probed from here: past the bound of its own fence it has certainly stopped. */
+  async #awaitFence(job: BlockedJob, context: TickContext): Promise<void> {
+    const { settings, store, host, paths } = this.#deps;
+    const { process } = job.run;
+    if (process !== null && process.hostId === host.hostId && (await probeLifePipe(runDirOf(paths, job.run.id))) === "released") {
+      await this.#release(job, "nothing holds its life pipe any more", 0, context);
+      return;
+    }
+    if (process !== null && process.hostId !== host.hostId && (await this.#isLookedAfter(process.hostId))) return;
+    const fencedAt = job.stopBy + settings().fenceKillAfterMs;
+    if (store.now() < fencedAt) return;
+    await this.#release(job, "its host cannot be probed and its fence has passed", 0, context);
+    const details = { jobId: job.jobId, runId: job.run.id };
+    await this.#deps.alert({
+      cause: `fence:${job.run.id}`,
+      title: `Attempt ${job.run.attempt} of job ${job.jobId} was given up behind its fence`,
+      details,
+    });
+  }
+
+  /** A host that is heard has a stopper of its own, which sees what cannot be seen from here. */
+  async #isLookedAfter(hostId: HostId): Promise<boolean> {
+    const { store, settings } = this.#deps;
+    const heardSince = store.now() - settings().deadAfterMs;
+    this.#aliveWorkers ??= store.workers.listAlive();
+    const workers = await this.#aliveWorkers;
+    return workers.some((worker) => worker.process.hostId === hostId && worker.kind === "command" && worker.lastHeardAt >= heardSince);
+  }
+
+  async #tellUnstoppable(
+    job: BlockedJob,
+    left: { readonly survivors: readonly number[]; readonly remains: string },
+    context: TickContext,
+  ): Promise<void> {
+    if (this.#deps.store.now() < job.stopBy || this.#toldUnstoppable.has(job.jobId)) return;
+    this.#toldUnstoppable.add(job.jobId);
+    const ref = { runId: job.run.id, jobId: job.jobId, queue: job.queue };
+    context.emit("run.unstoppable", { ...ref, ...left });
+    await this.#deps.alert({
+      cause: `unstoppable:${job.run.id}`,
+      title: `Attempt ${job.run.attempt} of job ${job.jobId} cannot be stopped (${left.remains}); end it by hand, or \`wakeful unhold --force ${job.jobId}\``,
+      details: { jobId: job.jobId, runId: job.run.id, ...left },
+    });
+  }
+
+  async #release(job: BlockedJob, proof: string, tookMs: DurationMs, context: TickContext): Promise<void> {
+    const [cleared] = await this.#deps.store.runs.clearBlocks([{ jobId: job.jobId, runId: job.run.id, proof, actor: this.name }]);
+    this.#retryAt.delete(job.jobId);
+    this.#toldUnstoppable.delete(job.jobId);
+    this.#remains.delete(job.jobId);
+    if (cleared !== true) return;
+    this.#stoppedTotal++;
+    context.emit("run.stopped", { runId: job.run.id, jobId: job.jobId, queue: job.queue, proof, tookMs });
+  }
+}

@@ -1,0 +1,340 @@
+import { messageOf } from "../../domain/errors.ts";
+import type { HostId, RunId, WorkerId } from "../../domain/ids.ts";
+import { addMs, asInstant, type DurationMs, type Instant } from "../../domain/time.ts";
+import type { RunOutcome } from "../../liveness/outcome-policy.ts";
+import { spreadDelayMs } from "../../liveness/retry-delay.ts";
+import { countTurnedSilent } from "../../liveness/vantage-mode.ts";
+import { explainWorker, judgeWorker, type WorkerVerdict } from "../../liveness/worker-policy.ts";
+import type { PresenceBook } from "../../observe/session-presence.ts";
+import type { PipelineRegistry } from "../../pipelines/registry.ts";
+import type { HostIdentity, ProcessIdentity, ProcessLife, ProcessProbe } from "../../processes/identity.ts";
+import { neverStartedDeathsBefore, settlementOfFailure } from "../../settling/settlement.ts";
+import type { HeldRun, LiveRun, LossProgress, LostEnd } from "../../store/port/runs.ts";
+import type { SessionPresence, WorkersStore } from "../../store/port/workers.ts";
+import type { Store } from "../../store/store.ts";
+import type { Reaped } from "../runs/reaped-runs.ts";
+import type { Loop, TickContext, TickReport } from "../skeleton/loop.ts";
+import type { Watcher } from "../watch/watcher.ts";
+import { EndedSessions } from "./ended-sessions.ts";
+
+export interface WorkerReaperDeps {
+  readonly store: Pick<Store, "runs" | "workers" | "now" | "capabilities">;
+  readonly probe: ProcessProbe;
+  readonly host: HostIdentity;
+  readonly registry: PipelineRegistry;
+  readonly watcher: Watcher;
+  readonly presence: PresenceBook;
+  /** What this and the job-reaper have ended. */
+  readonly reaped: Reaped;
+  readonly random: () => number;
+  readonly settings: () => {
+    readonly enabled: boolean;
+    /** False: sessions are judged, and what they held stays in running (B-10, B-12). */
+    readonly recoversJobs: boolean;
+    readonly deadAfterMs: DurationMs;
+    readonly recoverySpreadMs: DurationMs;
+  };
+  /** Runs that the job-reaper should look at now: commands that outlived their session. */
+  readonly wakeJobReaper: () => void;
+}
+
+/**
+ * A page is one transaction. Where it blocks the event loop it takes a few milliseconds, with the flush of the disk that ends it; elsewhere
+ * the way to the server is what a larger page saves.
+ */
+const lostPageSize = { blocking: 50, elsewhere: 200 } as const;
+/** What one tick ends at most; what is left comes with the next tick, at once. */
+const lostPerTick = 20_000;
+/** Most runs of pages that one tick tells of singly: a line each of 20 000 would take longer than ending them. */
+const toldPerTick = 100;
+const pageSize = 500;
+
+/** What ended with the process of its session. Commands may live on, and the outcome of an exit on record is known. */
+const isLost = (run: HeldRun): boolean => run.kind === "handler" && run.state !== "exited";
+const keyOf = (run: HeldRun): string => `${run.runId}/${run.ownerEpoch}`;
+
+/** What one tick saw of all sessions. */
+interface Scope {
+  /** Their number. */
+  readonly alive: number;
+  /** Those that are not simply alive: silent, or without a process. */
+  readonly doubtful: readonly { readonly worker: SessionPresence; readonly life: ProcessLife["kind"] }[];
+  /** Hosts that turned out to be two. */
+  readonly conflicts: ReadonlySet<HostId>;
+  readonly now: Instant;
+}
+
+/** Judges sessions: what is proved dead, or silent beyond every doubt, is buried, and what it held goes back. */
+export class WorkerReaper implements Loop {
+  readonly name = "worker-reaper";
+  readonly #deps: WorkerReaperDeps;
+  readonly #ended: EndedSessions;
+  readonly #buriedSilent: { readonly lastHeardAt: Instant; readonly provedDead: false }[] = [];
+  /** Runs that the job-reaper was told of, under the supervisor they had: told once, it has limits of its own for them. */
+  #handedOver: ReadonlySet<string> = new Set();
+  #buriedTotal = 0;
+  /** How far the pages of an event have come that more than one tick deals with. */
+  #event: LossProgress | undefined;
+  #sessions: readonly ProcessIdentity[] = [];
+
+  constructor(deps: WorkerReaperDeps) {
+    this.#deps = deps;
+    this.#ended = new EndedSessions(deps.store.workers);
+  }
+
+  enabled(): boolean {
+    return this.#deps.settings().enabled;
+  }
+
+  /** Processes of this host's sessions that were alive at the last look: nobody's strays. */
+  sessions(): readonly ProcessIdentity[] {
+    return this.#sessions;
+  }
+
+  /**
+   * Reads who is not to be signalled, and judges nobody. Each tick does that by itself: this is for the time before the first one, for a
+   * session that is new, and for while the loop is switched off, because strays are stopped then too.
+   */
+  async lookAtSessions(): Promise<void> {
+    await this.#look(this.#silentSince(this.#deps.store.now()));
+  }
+
+  details(): Readonly<Record<string, unknown>> {
+    return { buriedTotal: this.#buriedTotal };
+  }
+
+  async tick(context: TickContext): Promise<TickReport> {
+    const { store, probe } = this.#deps;
+    const { deadAfterMs } = this.#deps.settings();
+    const silentSince = this.#silentSince(context.now);
+    const { alive, sessions } = await this.#look(silentSince);
+    const lives = probe.observeMany(this.#sessions);
+    // Nothing but a dead process ends a session that was heard within the limit: most are, each second, and need no judging.
+    const doubtful = sessions
+      .map((worker, at) => ({ worker, life: lives[at]?.kind ?? "unknown" }))
+      .filter(({ worker, life }) => life === "dead" || worker.lastHeardAt <= silentSince);
+    const conflicts: ReadonlySet<HostId> = doubtful.length === 0 ? new Set() : new Set(await store.workers.listHostConflicts(silentSince));
+    this.#observeScope({ alive, doubtful, conflicts, now: context.now });
+    const would: string[] = [];
+    let buried = 0;
+    let lost = 0;
+    const view = this.#deps.watcher.view("workers");
+    for (const { worker, life } of doubtful) {
+      const verdict = judgeWorker(
+        { workerId: worker.id, heardAt: worker.lastHeardAt, channel: "throughMe" },
+        { process: { pid: worker.process.pid, life }, hostConflict: conflicts.has(worker.process.hostId) },
+        { deadAfterMs },
+        view,
+        context.now,
+      );
+      if (verdict.kind !== "dead") continue;
+      if (context.dryRun) {
+        would.push(`worker ${worker.id}: ${explainWorker(verdict)}`);
+        continue;
+      }
+      if (await this.#bury(worker, verdict, context)) buried++;
+      else lost++;
+    }
+    if (context.dryRun) return { seen: alive, settled: 0, lost: 0, failed: 0, would };
+    const given = await this.#giveBack(context);
+    return { seen: alive, settled: buried + given.settled, lost, failed: given.failed, ...(given.more ? { nextInMs: 0 } : {}) };
+  }
+
+  #silentSince(now: Instant): Instant {
+    return addMs(now, -this.#deps.settings().deadAfterMs);
+  }
+
+  async #look(silentSince: Instant): ReturnType<WorkersStore["listPresence"]> {
+    const { store, host } = this.#deps;
+    const presence = await store.workers.listPresence({ hostId: host.hostId, silentSince });
+    this.#sessions = presence.sessions.map((worker) => worker.process);
+    return presence;
+  }
+
+  #observeScope({ alive, doubtful, conflicts, now }: Scope): void {
+    const { watcher } = this.#deps;
+    const { deadAfterMs } = this.#deps.settings();
+    const subjects = doubtful
+      .filter(({ worker }) => now - worker.lastHeardAt >= deadAfterMs)
+      .map(({ worker, life }) => ({
+        lastHeardAt: worker.lastHeardAt,
+        provedDead: !conflicts.has(worker.process.hostId) && (life === "dead" || life === "otherBoot"),
+      }));
+    while (this.#buriedSilent[0] !== undefined && now - this.#buriedSilent[0].lastHeardAt > 2 * deadAfterMs) this.#buriedSilent.shift();
+    const turnedSilent = countTurnedSilent([...subjects, ...this.#buriedSilent], { limitMs: deadAfterMs, now });
+    watcher.observe({ scope: "workers", total: alive, turnedSilent, canary: "unknown", now });
+  }
+
+  async #bury(worker: SessionPresence, verdict: Extract<WorkerVerdict, { kind: "dead" }>, context: TickContext): Promise<boolean> {
+    const message = explainWorker(verdict);
+    const evidence = JSON.stringify({ verdict, lastHeardAt: worker.lastHeardAt, process: worker.process, judgedAt: context.now });
+    const won = await this.#deps.store.workers.bury(worker.id, { reason: verdict.reason, message, evidence, actor: this.name });
+    if (!won) return false;
+    this.#buriedTotal++;
+    this.#deps.presence.forget(worker.id);
+    if (verdict.reason === "silent") this.#buriedSilent.push({ lastHeardAt: worker.lastHeardAt, provedDead: false });
+    context.emit("worker.buried", { workerId: worker.id, reason: verdict.reason, message });
+    return true;
+  }
+
+  /** What ended sessions held. Starts from the store, so that a crash between a burial and this loses nothing. */
+  async #giveBack(context: TickContext): Promise<{ readonly settled: number; readonly failed: number; readonly more: boolean }> {
+    const { store, random, reaped } = this.#deps;
+    if (!this.#deps.settings().recoversJobs) return { settled: 0, failed: 0, more: false };
+    const ended = await this.#ended.holding(context.now);
+    if (ended.length === 0) return { settled: 0, failed: 0, more: false };
+    const limit = store.capabilities.blocksEventLoop ? lostPageSize.blocking : lostPageSize.elsewhere;
+    let settled = 0;
+    let pages = 0;
+    let more = true;
+    const { recoverySpreadMs } = this.#deps.settings();
+    while (more && pages * limit < lostPerTick && !context.signal.aborted) {
+      const page = await store.runs.settleLostPage({
+        workerIds: ended,
+        limit,
+        reason: "session_dead",
+        actor: this.name,
+        recoverySpreadMs,
+        random,
+        ...(this.#event === undefined ? {} : { event: this.#event }),
+      });
+      this.#event = page.event;
+      await this.#tellOfPage(page.ended, toldPerTick - settled, context);
+      settled += page.settled;
+      more = page.more;
+      pages++;
+      // The next page waits for its turn: timers, requests and beats come first.
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    reaped.tellOfRest({ reason: "session_dead", actor: this.name }, context.emit);
+    // The event goes on with the next tick.
+    if (more) return { settled, failed: 0, more };
+    const before = this.#event ?? { index: 0, total: 0 };
+    this.#event = undefined;
+    const others = await this.#giveBackOthers(ended, before, context);
+    return { settled: settled + others.settled, failed: others.failed, more };
+  }
+
+  /** @param room - how many of them may still be told of singly. */
+  async #tellOfPage(ended: readonly LostEnd[], room: number, { emit }: TickContext): Promise<void> {
+    const { reaped } = this.#deps;
+    const pids = new Map<WorkerId, number | null>();
+    for (const [at, run] of ended.entries()) {
+      if (at >= room) {
+        reaped.addOneOfMany(run);
+        continue;
+      }
+      const { workerId } = run;
+      if (workerId !== null && !pids.has(workerId)) pids.set(workerId, await this.#pidOf(workerId));
+      reaped.add({ ...run, pid: workerId === null ? null : (pids.get(workerId) ?? null) }, this.name, emit);
+    }
+  }
+
+  async #pidOf(workerId: WorkerId): Promise<number | null> {
+    try {
+      return (await this.#deps.store.workers.get(workerId))?.process.pid ?? null;
+    } catch {
+      // The runs have ended, and are told of without it.
+      return null;
+    }
+  }
+
+  /** Runs that the set-based page leaves: of items, which have a pipeline's policy, and of commands, which may live on. */
+  async #giveBackOthers(
+    workerIds: readonly WorkerId[],
+    before: LossProgress,
+    context: TickContext,
+  ): Promise<{ readonly settled: number; readonly failed: number }> {
+    const lost = await this.#sortOut(workerIds, context);
+    const total = before.total + lost.length;
+    let { index } = before;
+    let settled = 0;
+    let failed = 0;
+    for (let from = 0; from < lost.length; from += pageSize) {
+      for (const run of await this.#deps.store.runs.listLive(lost.slice(from, from + pageSize))) {
+        // What is left is found by the next tick, of whichever daemon: it starts from the store.
+        if (context.signal.aborted) return { settled, failed };
+        try {
+          if (await this.#settleLost(run, { index: index++, total }, context)) settled++;
+        } catch (thrown) {
+          failed++;
+          context.emit("loop.subject_failed", { loop: this.name, subject: `job ${run.jobId}`, message: messageOf(thrown) });
+        }
+      }
+    }
+    return { settled, failed };
+  }
+
+  /** Answers the runs that are lost, all of the event, and hands the others to the job-reaper. */
+  async #sortOut(workerIds: readonly WorkerId[], context: TickContext): Promise<readonly RunId[]> {
+    const { store } = this.#deps;
+    let after: { readonly workerId: WorkerId; readonly runId: RunId } | undefined;
+    const lost: RunId[] = [];
+    const handed = new Set<string>();
+    for (;;) {
+      const runs: readonly HeldRun[] = await store.runs.listHeld({
+        workerIds,
+        limit: pageSize,
+        ...(after === undefined ? {} : { after }),
+      });
+      const others = runs.filter((run) => !isLost(run));
+      const fresh = others.filter((run) => !this.#handedOver.has(keyOf(run)));
+      const moved =
+        fresh.length === 0
+          ? []
+          : await store.runs.moveChecks(fresh.map(({ runId, ownerEpoch }) => ({ runId, ownerEpoch, checkAt: context.now })));
+      if (moved.length > 0) this.#deps.wakeJobReaper();
+      // Whose row somebody else holds just now is told of with the next tick.
+      const missed = new Set(fresh.map(({ runId }) => runId));
+      for (const runId of moved) missed.delete(runId);
+      for (const run of others) if (!missed.has(run.runId)) handed.add(keyOf(run));
+      lost.push(...runs.filter(isLost).map((run) => run.runId));
+      const last = runs.at(-1);
+      if (runs.length < pageSize || last === undefined) {
+        this.#handedOver = handed;
+        return lost;
+      }
+      after = { workerId: last.workerId, runId: last.runId };
+    }
+  }
+
+  async #settleLost(run: LiveRun, at: LossProgress, context: TickContext): Promise<boolean> {
+    const { store, registry, random } = this.#deps;
+    const { recoverySpreadMs } = this.#deps.settings();
+    const pid = run.supervisor?.process.pid;
+    const outcome: RunOutcome =
+      run.state === "reserved"
+        ? { kind: "never_started", reason: "never started: its worker is dead", bySessionDeath: true }
+        : { kind: "lost", reason: `its worker is dead${pid === undefined ? "" : ` (pid ${pid})`}` };
+    const settlement = settlementOfFailure(
+      run,
+      outcome,
+      {
+        reason: "session_dead",
+        evidence: { judgedAt: context.now, worker: run.supervisor, startedAt: run.startedAt },
+        spreadMs: spreadDelayMs({ ...at, recoverySpreadMs }),
+        ...(run.state === "reserved" ? { neverStartedDeaths: neverStartedDeathsBefore(await store.runs.ofJob(run.jobId), run.id) } : {}),
+      },
+      { registry, random, now: asInstant(context.now), actor: this.name },
+    );
+    const [answer] = await store.runs.settle([settlement], { unlessLocked: true });
+    if (answer?.kind !== "ok") return false;
+    this.#deps.reaped.add(
+      {
+        runId: run.id,
+        jobId: run.jobId,
+        queue: run.queue,
+        agent: run.agent,
+        repo: run.repo,
+        pid: pid ?? null,
+        outcome: settlement.outcome,
+        jobState: settlement.then.to,
+        reason: settlement.reason,
+        message: settlement.message ?? outcome.reason,
+      },
+      this.name,
+      context.emit,
+    );
+    return true;
+  }
+}

@@ -1,0 +1,32 @@
+import { expect, test } from "vitest";
+import { createLoopsWatch } from "./late-loops.ts";
+
+test("a look that does not end, or fails, holds up neither lateness nor the other looks, and is not begun twice", async () => {
+  const calls: string[] = [];
+  const told: unknown[] = [];
+  let answer: () => void = () => undefined;
+  const look = (name: string, result: () => Promise<void>) => async () => {
+    calls.push(name);
+    await result();
+  };
+  const turn = createLoopsWatch({
+    checkLate: () => calls.push("late"),
+    looks: [
+      look("disk", async () => await new Promise<void>((resolve) => (answer = resolve))),
+      look("clock", async () => await Promise.reject(new Error("no answer"))),
+    ],
+    emit: (name, data) => told.push([name, data]),
+  });
+  const settled = async (): Promise<void> => await new Promise((resolve) => setImmediate(resolve));
+  for (let round = 0; round < 2; round++) {
+    turn();
+    await settled();
+  }
+  expect(calls).toEqual(["late", "disk", "clock", "late", "clock"]);
+  expect(told).toEqual(Array.from({ length: 2 }, () => ["store.degraded", { code: "watch_failed", message: "no answer" }]));
+  answer();
+  await settled();
+  calls.length = 0;
+  turn();
+  expect(calls).toEqual(["late", "disk", "clock"]);
+});

@@ -1,0 +1,58 @@
+import type { DurationMs, Instant } from "../../domain/time.ts";
+import type { Emit } from "../../telemetry/events.ts";
+
+export type LoopName = "job-reaper" | "stopper" | "worker-reaper" | "reconciler" | "intake" | "outbox" | "scheduler" | "retention";
+
+/** A periodic task on the one skeleton (`loop-runner.ts`). */
+export interface Loop {
+  readonly name: LoopName;
+  /** The kill switch, read at each tick. */
+  enabled(): boolean;
+  /** Its switch covers a part of the tick only: it ticks with the switch off as well, and heeds the switch itself. Default false. */
+  readonly ticksWhenDisabled?: boolean;
+  tick(context: TickContext): Promise<TickReport>;
+  /** Numbers of its own for the snapshot, such as the reaper's `reaped_total`. */
+  details?(): Readonly<Record<string, unknown>>;
+}
+
+export interface TickContext {
+  /** Read once: every verdict of a tick agrees on the time. */
+  readonly now: Instant;
+  readonly signal: AbortSignal;
+  /** Judge and report, settle nothing. */
+  readonly dryRun: boolean;
+  readonly emit: Emit;
+}
+
+export interface TickReport {
+  readonly seen: number;
+  readonly settled: number;
+  /** Flips that another actor won. */
+  readonly lost: number;
+  readonly failed: number;
+  /** When there is more to do, or something is due earlier than the interval says. */
+  readonly nextInMs?: DurationMs;
+  /** In a dry run: what would have been done, for people. */
+  readonly would?: readonly string[];
+}
+
+export const nothingSeen: TickReport = { seen: 0, settled: 0, lost: 0, failed: 0 };
+
+/** What `/queue` and `/v1/loops` show of a loop. Counters start at zero with the process. */
+export interface LoopSnapshot {
+  readonly name: LoopName;
+  readonly enabled: boolean;
+  readonly running: boolean;
+  readonly intervalMs: DurationMs;
+  /** Set after each tick, also a failed one. */
+  readonly lastRunAt: Instant | null;
+  readonly lastSuccessAt: Instant | null;
+  readonly lastDurationMs: DurationMs | null;
+  readonly lastError: string | null;
+  readonly ticks: number;
+  readonly failures: number;
+  readonly seen: number;
+  readonly settled: number;
+  readonly lost: number;
+  readonly details: Readonly<Record<string, unknown>>;
+}

@@ -1,0 +1,91 @@
+import { constants } from "node:fs";
+import { lstat, rm, statfs } from "node:fs/promises";
+import { join } from "node:path";
+import { messageOf } from "../../domain/errors.ts";
+import { openRegular } from "../../files/regular-file.ts";
+import type { Emit } from "../../telemetry/events.ts";
+
+export interface DiskWatchOptions {
+  readonly dataDir: string;
+  readonly minFreeBytes: number;
+  readonly ballastBytes: number;
+  readonly emit: Emit;
+  /** Free bytes of the data directory's file system; injected in tests. */
+  readonly freeBytes?: (path: string) => Promise<number>;
+}
+
+const ballastName = "ballast";
+/** The ballast is looked at each so many looks, and at once after it was freed. */
+const ballastEvery = 60;
+
+/** Keeps room to settle: nothing new is claimed below the limit, and a file of ballast is freed when the disk is full. */
+export class DiskWatch {
+  readonly #options: DiskWatchOptions;
+  #low = false;
+  /** Looks until the ballast is looked at again: it changes when we free it, or when a person takes it away. */
+  #ballastIn = 0;
+
+  constructor(options: DiskWatchOptions) {
+    this.#options = options;
+  }
+
+  get low(): boolean {
+    return this.#low;
+  }
+
+  async look(): Promise<void> {
+    const { dataDir, minFreeBytes, emit, freeBytes = freeBytesOf } = this.#options;
+    try {
+      const free = await freeBytes(dataDir);
+      const low = free < minFreeBytes;
+      if (low && !this.#low) emit("disk.low", { path: dataDir, freeBytes: free, needBytes: minFreeBytes });
+      if (!low && this.#low) emit("disk.recovered", { path: dataDir, freeBytes: free });
+      this.#low = low;
+      if (!low) await this.#layBallast(free);
+    } catch (thrown) {
+      emit("store.degraded", { code: "statfs_failed", message: messageOf(thrown) });
+    }
+  }
+
+  /** The disk is full: frees the ballast, so that what has ended can still be written down. Answers whether there was any. */
+  async freeBallast(): Promise<boolean> {
+    const path = join(this.#options.dataDir, ballastName);
+    this.#low = true;
+    this.#ballastIn = 0;
+    const had = await lstat(path).then(
+      (found) => found.size > 0,
+      () => false,
+    );
+    await rm(path, { force: true });
+    return had;
+  }
+
+  /** Written in full, not sparse: only blocks that are taken can be given back. */
+  async #layBallast(free: number): Promise<void> {
+    const { dataDir, ballastBytes, minFreeBytes } = this.#options;
+    if (ballastBytes === 0 || free < minFreeBytes + 2 * ballastBytes) return;
+    this.#ballastIn -= 1;
+    if (this.#ballastIn > 0) return;
+    const path = join(dataDir, ballastName);
+    const there = await lstat(path).catch(() => undefined);
+    if (there?.size === ballastBytes) {
+      this.#ballastIn = ballastEvery;
+      return;
+    }
+    // Neither a FIFO nor a link that a command has put there may hold this look, or have another file overwritten.
+    const file = await openRegular(path, constants.O_WRONLY | constants.O_CREAT);
+    try {
+      await file.truncate();
+      // Not zeros, which some file systems store as nothing.
+      const block = Buffer.alloc(Math.min(ballastBytes, 1_048_576), "wakeful ");
+      for (let left = ballastBytes; left > 0; left -= block.length) await file.write(block, 0, Math.min(left, block.length));
+    } finally {
+      await file.close();
+    }
+  }
+}
+
+async function freeBytesOf(path: string): Promise<number> {
+  const fs = await statfs(path);
+  return fs.bavail * fs.bsize;
+}

@@ -1,0 +1,35 @@
+import type { DurationMs } from "../../domain/time.ts";
+
+/**
+ * How late the event loop of this process comes to what is due: the delay of a timer that fires anyway, so that measuring wakes nobody.
+ * A worker's renewals carry it, and people see that a process is busy rather than dead.
+ */
+export class LoopLag {
+  readonly #monoNow: () => number;
+  readonly #periodMs: DurationMs;
+  #lastBeatMono: number | undefined;
+  #worstMs: number | undefined;
+
+  /** @param options.periodMs - Time between two beats that are on time. */
+  constructor(options: { readonly monoNow: () => number; readonly periodMs: DurationMs }) {
+    this.#monoNow = options.monoNow;
+    this.#periodMs = options.periodMs;
+  }
+
+  /** To be called by the timer. */
+  beat(): void {
+    const now = this.#monoNow();
+    if (this.#lastBeatMono !== undefined) {
+      const lateMs = Math.max(0, Math.round(now - this.#lastBeatMono - this.#periodMs));
+      this.#worstMs = Math.max(this.#worstMs ?? 0, lateMs);
+    }
+    this.#lastBeatMono = now;
+  }
+
+  /** The worst delay since it was last asked, in milliseconds; undefined: nothing was due since. */
+  take(): DurationMs | undefined {
+    const worst = this.#worstMs;
+    this.#worstMs = undefined;
+    return worst;
+  }
+}
