@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { commonOptions } from "../src/cli/commands-doc.ts";
 import { valueAt } from "../src/config/zod-findings.ts";
-import { wakefulJsonSchema } from "../src/pipelines/json-schema.ts";
+import { wakefulJsonSchema } from "../src/pipelines/reading/json-schema.ts";
 import { errorEvents } from "../src/telemetry/events-doc.ts";
 import { repositoryRoot } from "./source-tree.ts";
 

@@ -4,7 +4,7 @@ import { cliDocument } from "../src/cli/commands-doc.ts";
 import { environmentExample } from "../src/config/environment-doc.ts";
 import { configurationDocument } from "../src/config/reference-doc.ts";
 import { lifecyclesDocument } from "../src/domain/lifecycles-doc.ts";
-import { wakefulJsonSchemaText } from "../src/pipelines/json-schema.ts";
+import { wakefulJsonSchemaText } from "../src/pipelines/reading/json-schema.ts";
 import { errorsDocument } from "../src/protocol/errors-doc.ts";
 import { eventsDocument } from "../src/telemetry/events-doc.ts";
 import { readEventFields } from "./event-fields.ts";

@@ -45,7 +45,7 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 await leave(await runCli({ argv, host }), (line) => host.output.err(line));
 
 async function restartOutsideJob(): Promise<void> {
-  const { ownMarker } = await import("../processes/run-marker.ts");
+  const { ownMarker } = await import("../processes/run-folder/run-marker.ts");
   if (ownMarker(env) === undefined) return;
   const { restartClean } = await import("../processes/clean-restart.ts");
   const [program = process.execPath, ...rest] = process.argv;

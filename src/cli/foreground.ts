@@ -1,8 +1,8 @@
 import { messageOf, WakefulError } from "../domain/errors.ts";
-import { readHostIdentity } from "../processes/host-identity.ts";
-import type { HostIdentity, ProcessIdentity } from "../processes/identity.ts";
-import { ownIdentity } from "../processes/own-identity.ts";
-import { type ProcessTable, systemProcessTable } from "../processes/process-table.ts";
+import { readHostIdentity } from "../processes/probe/host-identity.ts";
+import type { HostIdentity, ProcessIdentity } from "../processes/probe/identity.ts";
+import { ownIdentity } from "../processes/probe/own-identity.ts";
+import { type ProcessTable, systemProcessTable } from "../processes/probe/process-table.ts";
 import { newClientId } from "../runtime/entropy.ts";
 import { runCommand } from "../worker/foreground/foreground-run.ts";
 import type { CliHost, RunCommandRequest } from "./host.ts";

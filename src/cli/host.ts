@@ -1,5 +1,5 @@
 import type { Environment } from "../config/overrides.ts";
-import type { Configuration } from "../pipelines/load.ts";
+import type { Configuration } from "../pipelines/reading/load.ts";
 import type { Client } from "../protocol/client.ts";
 import type { HostClock } from "../runtime/clock.ts";
 

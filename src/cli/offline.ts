@@ -7,7 +7,7 @@ import { buildApp } from "../http/app.ts";
 import type { DaemonServices } from "../http/services.ts";
 import { Commands } from "../operations/operations.ts";
 import { PausedWorkers } from "../operations/paused-workers.ts";
-import { readConfiguration } from "../pipelines/load.ts";
+import { readConfiguration } from "../pipelines/reading/load.ts";
 import { PipelineRegistry } from "../pipelines/registry.ts";
 import { createClient } from "../protocol/client.ts";
 import { openReadOnly } from "../store/open-store.ts";

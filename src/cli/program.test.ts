@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { apiDaemon } from "../../test/support/api-daemon.ts";
 import { cli, fakeServing } from "../../test/support/cli-call.ts";
 import { tempDir } from "../../test/support/temp-dir.ts";
-import type { Configuration } from "../pipelines/load.ts";
+import type { Configuration } from "../pipelines/reading/load.ts";
 import { commands } from "./commands.ts";
 import type { RunCommandRequest } from "./host.ts";
 

@@ -1,4 +1,4 @@
-import type { Configuration } from "../pipelines/load.ts";
+import type { Configuration } from "../pipelines/reading/load.ts";
 import { type HandlerHostOptions, HandlerHostProcess } from "../worker/handler-host/handler-host-process.ts";
 import { stopLeftoverHost } from "../worker/handler-host/leftover-host.ts";
 

@@ -3,11 +3,11 @@ import { closeDirectory, type OpenDirectory } from "../files/close-directory.ts"
 import { prepareDataDirectory } from "../files/data-directory.ts";
 import { type DataPaths, dataPaths } from "../files/data-paths.ts";
 import { type Instance, instanceOf } from "../files/installation.ts";
-import { readHostIdentity } from "../processes/host-identity.ts";
-import { createProcessProbe, type HostIdentity, type ProcessIdentity, type ProcessProbe } from "../processes/identity.ts";
-import { ownIdentity } from "../processes/own-identity.ts";
-import { type ProcessTable, systemProcessTable } from "../processes/process-table.ts";
-import { findWrapperTools, type WrapperTools } from "../processes/wrapper-tools.ts";
+import { readHostIdentity } from "../processes/probe/host-identity.ts";
+import { createProcessProbe, type HostIdentity, type ProcessIdentity, type ProcessProbe } from "../processes/probe/identity.ts";
+import { ownIdentity } from "../processes/probe/own-identity.ts";
+import { type ProcessTable, systemProcessTable } from "../processes/probe/process-table.ts";
+import { findWrapperTools, type WrapperTools } from "../processes/wrapper/wrapper-tools.ts";
 import { newHostId } from "../runtime/entropy.ts";
 
 /** Where a daemon runs: its directory, its host, and what it sees and uses there. */

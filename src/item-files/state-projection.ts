@@ -1,7 +1,7 @@
-import { compatibleStageNames } from "../domain/stage-names.ts";
 import { staleMessage } from "../liveness/heartbeat-policy.ts";
 import type { Json } from "../pipelines/definition.ts";
 import { partsOfIntakeKey } from "../pipelines/intake-key.ts";
+import { compatibleStageNames } from "../pipelines/stage-names.ts";
 import type { ItemRow, VisitRow } from "../store/port/items.ts";
 import type { JobRow } from "../store/port/jobs.ts";
 import type { RunRow } from "../store/port/runs.ts";

@@ -1,6 +1,6 @@
 import { addMs, ageMs, type DurationMs, type Instant } from "../domain/time.ts";
 import { type ExitCodePolicy, explainExitCode, meaningOfExit } from "./exit-policy.ts";
-import type { RunOutcome } from "./outcome-policy.ts";
+import type { RunOutcome } from "./retry-contract.ts";
 
 /**
  * Where the run's item stands, seen from the stages that its job leaves.

@@ -6,7 +6,7 @@ import { asOwnerEpoch, asRunId, type RunId } from "../domain/ids.ts";
 import { asInstant, type Instant } from "../domain/time.ts";
 import type { ExitRecord, RunEvidence, RunFacts } from "./evidence.ts";
 import { type GateReading, resolveExit } from "./exit-resolution.ts";
-import { changeAfter, type JobChange, outcomeOfVerdict, type RunOutcome } from "./outcome-policy.ts";
+import { changeAfter, type JobChange, outcomeOfVerdict, type RunOutcome } from "./retry-contract.ts";
 import { judgeRun, type RunMemory } from "./run-policy.ts";
 import { defaultRunThresholds } from "./run-thresholds.ts";
 import type { RunVerdict } from "./verdict.ts";

@@ -1,4 +1,4 @@
-import type { ProcessIdentity, ProcessLife, ProcessProbe } from "../processes/identity.ts";
+import type { ProcessIdentity, ProcessLife, ProcessProbe } from "../processes/probe/identity.ts";
 
 const keyOf = ({ hostId, bootId, pidNamespace, pid, startTime }: ProcessIdentity): string =>
   `${hostId} ${bootId} ${pidNamespace} ${pid} ${startTime}`;

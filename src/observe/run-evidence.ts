@@ -3,10 +3,16 @@ import { runTaskName } from "../domain/run-task.ts";
 import { type DataPaths, runDirOf } from "../files/data-paths.ts";
 import type { ExitRecord, LifePipe, ProcessEvidence, Proof, RunEvidence, RunFacts } from "../liveness/evidence.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
-import { readExitRecord } from "../processes/exit-record.ts";
-import { commandOnRecord, type HostIdentity, type ProcessIdentity, type ProcessLife, type ProcessProbe } from "../processes/identity.ts";
-import { probeLifePipe } from "../processes/life-pipe.ts";
-import { readCommand, readStarted } from "../processes/run-files.ts";
+import {
+  commandOnRecord,
+  type HostIdentity,
+  type ProcessIdentity,
+  type ProcessLife,
+  type ProcessProbe,
+} from "../processes/probe/identity.ts";
+import { readExitRecord } from "../processes/run-folder/exit-record.ts";
+import { probeLifePipe } from "../processes/run-folder/life-pipe.ts";
+import { readCommand, readStarted } from "../processes/run-folder/run-files.ts";
 import type { LiveRun } from "../store/port/runs.ts";
 import type { PresenceBook } from "./session-presence.ts";
 

@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { canonicalJson, stageChain } from "./definition.ts";
-import { builtInDefaults } from "./normalise.ts";
-import { validatePipelines } from "./validate.ts";
+import { builtInDefaults } from "./reading/normalise.ts";
+import { validatePipelines } from "./reading/validate.ts";
 
 const stageName = fc.constantFrom("a", "b", "c", "d", "e");
 const stages = fc.dictionary(

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
-import type { CompatibleStageNames } from "../domain/stage-names.ts";
 import type { DurationMs } from "../domain/time.ts";
+import type { CompatibleStageNames } from "./stage-names.ts";
 
 /** Any value that JSON can hold. */
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { constants } from "node:os";
-import { cleanEnvironment } from "./run-marker.ts";
+import { cleanEnvironment } from "./run-folder/run-marker.ts";
 
 export interface CleanRestart {
   /** The program, its own arguments included, as it was called. */

@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { chain } from "../../test/support/loop-world.ts";
 import { RepairWorld, type StartedRun } from "../../test/support/repair-world.ts";
 import { runDirOf } from "../files/data-paths.ts";
-import { runFiles } from "../processes/run-files.ts";
+import { runFiles } from "../processes/run-folder/run-files.ts";
 import type { LiveRun } from "../store/port/runs.ts";
 
 const gate = { kind: "file", path: "green", anyAge: true } as const;

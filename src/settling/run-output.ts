@@ -2,7 +2,7 @@ import { constants } from "node:fs";
 import { open } from "node:fs/promises";
 import { messageOf } from "../domain/errors.ts";
 import { isNestedTooDeep, nestingRule } from "../domain/json-nesting.ts";
-import { runFiles } from "../processes/run-files.ts";
+import { runFiles } from "../processes/run-folder/run-files.ts";
 
 /** Most bytes a command may return: 1 MiB. */
 export const maxOutputBytes = 1_048_576;

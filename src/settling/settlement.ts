@@ -1,7 +1,7 @@
 import type { RunId } from "../domain/ids.ts";
 import type { RunOutcome as StoredOutcome } from "../domain/lifecycles.ts";
 import type { Instant } from "../domain/time.ts";
-import { changeAfter, type JobBudget, type RunOutcome } from "../liveness/outcome-policy.ts";
+import { changeAfter, type JobBudget, type RunOutcome } from "../liveness/retry-contract.ts";
 import { defaultRetryDelay, type Random, type RetryDelay } from "../liveness/retry-delay.ts";
 import type { StageDefinition } from "../pipelines/definition.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";

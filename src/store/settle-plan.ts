@@ -5,7 +5,7 @@ import type { JobState, RunOutcome, RunState } from "../domain/lifecycles.ts";
 import { runTaskName } from "../domain/run-task.ts";
 import type { DurationMs, Instant } from "../domain/time.ts";
 import { addMs } from "../domain/time.ts";
-import { changeAfter, type RunOutcome as EndedRun, type JobChange } from "../liveness/outcome-policy.ts";
+import { changeAfter, type RunOutcome as EndedRun, type JobChange } from "../liveness/retry-contract.ts";
 import { defaultRetryDelay, type Random, spreadDelayMs } from "../liveness/retry-delay.ts";
 import type { JobAlert } from "./job-alert.ts";
 import type { AfterRun, FencedAnswer, LossProgress, LostEnd, Settlement } from "./port/runs.ts";

@@ -4,7 +4,7 @@ import { RepairWorld, type StartedRun } from "../../test/support/repair-world.ts
 import type { RunId } from "../domain/ids.ts";
 import { runTaskName } from "../domain/run-task.ts";
 import { runDirOf } from "../files/data-paths.ts";
-import type { ProcessTable } from "../processes/process-table.ts";
+import type { ProcessTable } from "../processes/probe/process-table.ts";
 import { type AdoptionReport, adoptOrRequeue } from "./adoption.ts";
 
 const noProcesses: ProcessTable = {

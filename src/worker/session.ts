@@ -1,7 +1,7 @@
 import { isWakefulError, messageOf } from "../domain/errors.ts";
 import type { RunId, WorkerId } from "../domain/ids.ts";
 import { type DurationMs, seconds } from "../domain/time.ts";
-import type { ProcessIdentity } from "../processes/identity.ts";
+import type { ProcessIdentity } from "../processes/probe/identity.ts";
 import { tooLate, within } from "../runtime/time-limit.ts";
 import type { WorkerRow, WorkersStore } from "../store/port/workers.ts";
 import type { Store } from "../store/store.ts";

@@ -1,8 +1,8 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { definePipeline, handler } from "../../src/pipelines/reading/typescript.ts";
 import { PipelineRegistry } from "../../src/pipelines/registry.ts";
-import { definePipeline, handler } from "../../src/pipelines/typescript.ts";
 import { api } from "../../src/protocol/api/index.ts";
 import type { ItemRow } from "../../src/store/port/items.ts";
 import { startTestDaemon, submit, untilItem } from "../support/daemon.ts";

@@ -1,10 +1,10 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { readHostIdentity } from "../../src/processes/host-identity.ts";
-import type { ProcessIdentity } from "../../src/processes/identity.ts";
-import { systemProcessTable } from "../../src/processes/process-table.ts";
-import { identityOf } from "../../src/processes/strays.ts";
+import { readHostIdentity } from "../../src/processes/probe/host-identity.ts";
+import type { ProcessIdentity } from "../../src/processes/probe/identity.ts";
+import { identityOf } from "../../src/processes/probe/own-identity.ts";
+import { systemProcessTable } from "../../src/processes/probe/process-table.ts";
 import { api } from "../../src/protocol/api/index.ts";
 import { oneStage, startTestDaemon, submit, type TestDaemon, untilItem } from "../support/daemon.ts";
 import { tempDir } from "../support/temp-dir.ts";

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { onTestFinished } from "vitest";
 import { adminTokenPath } from "../../src/http/tokens.ts";
 import { type Daemon, type DaemonOptions, type StopMode, startDaemon } from "../../src/main.ts";
-import { loadConfiguration } from "../../src/pipelines/load.ts";
+import { loadConfiguration } from "../../src/pipelines/reading/load.ts";
 import { api } from "../../src/protocol/api/index.ts";
 import { type Client, createClient } from "../../src/protocol/client.ts";
 import { tempDir } from "./temp-dir.ts";

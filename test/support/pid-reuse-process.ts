@@ -5,9 +5,9 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { writeFileSync } from "node:fs";
-import { readHostIdentity } from "../../src/processes/host-identity.ts";
-import { createProcessProbe } from "../../src/processes/identity.ts";
-import { systemProcessTable } from "../../src/processes/process-table.ts";
+import { readHostIdentity } from "../../src/processes/probe/host-identity.ts";
+import { createProcessProbe } from "../../src/processes/probe/identity.ts";
+import { systemProcessTable } from "../../src/processes/probe/process-table.ts";
 import { newHostId } from "../../src/runtime/entropy.ts";
 
 const host = await readHostIdentity({ stateDir: process.argv[2] ?? "", randomId: newHostId });

@@ -1,5 +1,5 @@
 import { startDaemon } from "../../src/main.ts";
-import { loadConfiguration } from "../../src/pipelines/load.ts";
+import { loadConfiguration } from "../../src/pipelines/reading/load.ts";
 
 /** Starts a daemon on the folder named by the first argument, says how that went and ends. Run as another user by tests of permissions. */
 const folder = process.argv[2] ?? "";

@@ -1,5 +1,5 @@
 import { describeMistake } from "../../config/mistake.ts";
-import { readConfiguration } from "../../pipelines/load.ts";
+import { readConfiguration } from "../../pipelines/reading/load.ts";
 import type { CommandContext } from "../command.ts";
 
 export async function run({ host, json, configRequest }: CommandContext): Promise<number> {

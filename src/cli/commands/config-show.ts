@@ -1,7 +1,7 @@
 import { stringify } from "yaml";
 import { withoutPassword } from "../../config/postgres-url.ts";
 import { definitionView } from "../../http/views.ts";
-import { loadConfiguration } from "../../pipelines/load.ts";
+import { loadConfiguration } from "../../pipelines/reading/load.ts";
 import type { CommandContext } from "../command.ts";
 
 /** Passwords and values of environments are masked: what is shown gets pasted into tickets. */

@@ -2,7 +2,7 @@ import type { Config } from "../../config/config.ts";
 import { describeMistake } from "../../config/mistake.ts";
 import { errorCodes } from "../../domain/error-codes.ts";
 import { isWakefulError } from "../../domain/errors.ts";
-import { readConfiguration } from "../../pipelines/load.ts";
+import { readConfiguration } from "../../pipelines/reading/load.ts";
 import { api } from "../../protocol/api/index.ts";
 import { withoutControls } from "../../protocol/terminal-text.ts";
 import { type CommandCall, type CommandContext, flagOption } from "../command.ts";

@@ -1,5 +1,5 @@
 import { describeMistake } from "../../config/mistake.ts";
-import { loadConfiguration } from "../../pipelines/load.ts";
+import { loadConfiguration } from "../../pipelines/reading/load.ts";
 import { type CommandCall, type CommandContext, flagOption } from "../command.ts";
 import { serveUntilStopped } from "../serve.ts";
 

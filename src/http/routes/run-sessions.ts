@@ -1,7 +1,7 @@
 import type { FastifyInstance } from "fastify";
 import { WakefulError } from "../../domain/errors.ts";
 import { asHostId, asOwnerEpoch, asRunId, asWorkerId } from "../../domain/ids.ts";
-import type { ProcessIdentity } from "../../processes/identity.ts";
+import type { ProcessIdentity } from "../../processes/probe/identity.ts";
 import { api } from "../../protocol/api/index.ts";
 import type { RunSessionRef } from "../../worker/foreground/foreground-sessions.ts";
 import { doneAnswer, mount } from "../mount.ts";

@@ -3,7 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { FastifyInstance } from "fastify";
 import { WakefulError } from "../../domain/errors.ts";
 import { asRunId, type RunId } from "../../domain/ids.ts";
-import { runDirectory, runFiles } from "../../processes/run-files.ts";
+import { runDirectory, runFiles } from "../../processes/run-folder/run-files.ts";
 import { api } from "../../protocol/api/index.ts";
 import { defaultPageLimit } from "../../protocol/wire.ts";
 import type { RunRow } from "../../store/port/runs.ts";

@@ -1,8 +1,8 @@
 import { messageOf } from "../../domain/errors.ts";
 import type { ItemId, VisitId } from "../../domain/ids.ts";
 import type { Instant } from "../../domain/time.ts";
+import { StoredStages } from "../../pipelines/reading/stored-stages.ts";
 import type { PipelineRegistry } from "../../pipelines/registry.ts";
-import { StoredStages } from "../../pipelines/stored-stages.ts";
 import { inLanes } from "../../runtime/each-limit.ts";
 import type { Finaliser } from "../../settling/finaliser.ts";
 import type { StrandedItem } from "../../store/port/items.ts";

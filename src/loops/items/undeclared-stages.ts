@@ -1,8 +1,8 @@
 import { messageOf } from "../../domain/errors.ts";
 import type { ItemId } from "../../domain/ids.ts";
 import { type DurationMs, type Instant, minutes } from "../../domain/time.ts";
+import type { StoredStages } from "../../pipelines/reading/stored-stages.ts";
 import { type PipelineRegistry, stageNamedBy } from "../../pipelines/registry.ts";
-import type { StoredStages } from "../../pipelines/stored-stages.ts";
 import type { WaitingJob } from "../../store/port/jobs.ts";
 import type { Store } from "../../store/store.ts";
 import type { TickContext } from "../skeleton/loop.ts";

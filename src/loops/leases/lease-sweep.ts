@@ -2,7 +2,7 @@ import { messageOf } from "../../domain/errors.ts";
 import { addMs, type DurationMs, type Instant } from "../../domain/time.ts";
 import { explainLease, judgeLease, type LeaseEvidence } from "../../liveness/lease-policy.ts";
 import type { RaiseAlert } from "../../notify/raise-alert.ts";
-import type { ProcessProbe } from "../../processes/identity.ts";
+import type { ProcessProbe } from "../../processes/probe/identity.ts";
 import type { HeldLease } from "../../store/port/leases.ts";
 import type { LiveRun } from "../../store/port/runs.ts";
 import type { Store } from "../../store/store.ts";

@@ -5,7 +5,7 @@ import { chain, type LoopWorld, loopWorld } from "../../../test/support/loop-wor
 import { claimOne, failure, startRun, success } from "../../../test/support/store-rows.ts";
 import { hours } from "../../domain/time.ts";
 import { SourceKeeper } from "../../item-files/kept-source.ts";
-import { makeLifePipe } from "../../processes/life-pipe.ts";
+import { makeLifePipe } from "../../processes/run-folder/life-pipe.ts";
 import type { ItemRow } from "../../store/port/items.ts";
 import type { ClaimedRun } from "../../store/port/runs.ts";
 import type { Loop } from "../skeleton/loop.ts";

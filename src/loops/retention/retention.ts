@@ -4,8 +4,8 @@ import { type DurationMs, hours, type Instant, minutes } from "../../domain/time
 import type { DataPaths } from "../../files/data-paths.ts";
 import { lstatOrUndefined } from "../../files/move-file.ts";
 import { holdsUnkeptSource, type SourceKeeper } from "../../item-files/kept-source.ts";
-import { probeLifePipe } from "../../processes/life-pipe.ts";
-import { runFiles, runIdOfDirectory } from "../../processes/run-files.ts";
+import { probeLifePipe } from "../../processes/run-folder/life-pipe.ts";
+import { runFiles, runIdOfDirectory } from "../../processes/run-folder/run-files.ts";
 import type { ItemRow } from "../../store/port/items.ts";
 import type { Store } from "../../store/store.ts";
 import type { Loop, TickContext, TickReport } from "../skeleton/loop.ts";

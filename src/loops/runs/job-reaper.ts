@@ -7,7 +7,7 @@ import type { RaiseAlert } from "../../notify/raise-alert.ts";
 import { TickProbe } from "../../observe/cached-probe.ts";
 import type { ObservedRun, RunObserver } from "../../observe/run-evidence.ts";
 import type { PipelineRegistry } from "../../pipelines/registry.ts";
-import type { ProcessProbe } from "../../processes/identity.ts";
+import type { ProcessProbe } from "../../processes/probe/identity.ts";
 import type { Finaliser } from "../../settling/finaliser.ts";
 import type { LiveRun } from "../../store/port/runs.ts";
 import type { Store } from "../../store/store.ts";

@@ -1,11 +1,11 @@
 import { messageOf } from "../../domain/errors.ts";
 import type { RunId } from "../../domain/ids.ts";
 import { addMs, type DurationMs, type Instant } from "../../domain/time.ts";
-import { outcomeOfVerdict, type RunOutcome } from "../../liveness/outcome-policy.ts";
+import { outcomeOfVerdict, type RunOutcome } from "../../liveness/retry-contract.ts";
 import { mayStillLive, type RunVerdict } from "../../liveness/verdict.ts";
 import type { ObservedRun, RunObserver } from "../../observe/run-evidence.ts";
 import type { PipelineRegistry } from "../../pipelines/registry.ts";
-import type { ProcessProbe } from "../../processes/identity.ts";
+import type { ProcessProbe } from "../../processes/probe/identity.ts";
 import type { Finaliser } from "../../settling/finaliser.ts";
 import { neverStartedDeathsBefore, type SettlingContext, settlementOfFailure } from "../../settling/settlement.ts";
 import type { LiveRun, Settlement } from "../../store/port/runs.ts";

@@ -1,13 +1,13 @@
 import { messageOf } from "../../domain/errors.ts";
 import type { HostId, RunId, WorkerId } from "../../domain/ids.ts";
 import { addMs, asInstant, type DurationMs, type Instant } from "../../domain/time.ts";
-import type { RunOutcome } from "../../liveness/outcome-policy.ts";
+import type { RunOutcome } from "../../liveness/retry-contract.ts";
 import { spreadDelayMs } from "../../liveness/retry-delay.ts";
 import { countTurnedSilent } from "../../liveness/vantage-mode.ts";
 import { explainWorker, judgeWorker, type WorkerVerdict } from "../../liveness/worker-policy.ts";
 import type { PresenceBook } from "../../observe/session-presence.ts";
 import type { PipelineRegistry } from "../../pipelines/registry.ts";
-import type { HostIdentity, ProcessIdentity, ProcessLife, ProcessProbe } from "../../processes/identity.ts";
+import type { HostIdentity, ProcessIdentity, ProcessLife, ProcessProbe } from "../../processes/probe/identity.ts";
 import { neverStartedDeathsBefore, settlementOfFailure } from "../../settling/settlement.ts";
 import type { HeldRun, LiveRun, LossProgress, LostEnd } from "../../store/port/runs.ts";
 import type { SessionPresence, WorkersStore } from "../../store/port/workers.ts";

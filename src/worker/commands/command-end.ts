@@ -1,6 +1,6 @@
 import { messageOf } from "../../domain/errors.ts";
 import { addMs } from "../../domain/time.ts";
-import { readExitRecord } from "../../processes/exit-record.ts";
+import { readExitRecord } from "../../processes/run-folder/exit-record.ts";
 import type { CommandRunDeps } from "./command-run-deps.ts";
 import type { OwnedRun } from "./owned-run.ts";
 import type { RunProcesses } from "./run-processes.ts";

@@ -1,12 +1,12 @@
 import { isWakefulError, messageOf } from "../../domain/errors.ts";
 import type { JobId, OwnerEpoch, RunId } from "../../domain/ids.ts";
 import { addMs, type DurationMs, type Instant } from "../../domain/time.ts";
-import type { RunOutcome } from "../../liveness/outcome-policy.ts";
+import type { RunOutcome } from "../../liveness/retry-contract.ts";
 import type { StageDefinition } from "../../pipelines/definition.ts";
-import { readExitRecord } from "../../processes/exit-record.ts";
-import type { ProcessTable } from "../../processes/process-table.ts";
-import { readCommand } from "../../processes/run-files.ts";
-import { type RunWatch, watchRun } from "../../processes/watch-run.ts";
+import type { ProcessTable } from "../../processes/probe/process-table.ts";
+import { readExitRecord } from "../../processes/run-folder/exit-record.ts";
+import { readCommand } from "../../processes/run-folder/run-files.ts";
+import { type RunWatch, watchRun } from "../../processes/run-folder/watch-run.ts";
 import type { ItemRow } from "../../store/port/items.ts";
 import type { ClaimedRun, LiveRun, RunLimits } from "../../store/port/runs.ts";
 import { CommandEnd } from "./command-end.ts";

@@ -1,8 +1,8 @@
 import { isWakefulError, messageOf } from "../../domain/errors.ts";
 import { asInstant, type Instant } from "../../domain/time.ts";
 import { itemDirOf } from "../../files/data-paths.ts";
-import type { RunOutcome } from "../../liveness/outcome-policy.ts";
-import type { StartedWrapper } from "../../processes/wrapper.ts";
+import type { RunOutcome } from "../../liveness/retry-contract.ts";
+import type { StartedWrapper } from "../../processes/wrapper/wrapper.ts";
 import type { ItemRow } from "../../store/port/items.ts";
 import type { ClaimedRun, RunLimits } from "../../store/port/runs.ts";
 import type { CommandRunDeps } from "./command-run-deps.ts";

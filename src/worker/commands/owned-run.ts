@@ -1,6 +1,6 @@
 import type { JobId, OwnerEpoch, RunId } from "../../domain/ids.ts";
 import { runDirOf } from "../../files/data-paths.ts";
-import type { RunOutcome } from "../../liveness/outcome-policy.ts";
+import type { RunOutcome } from "../../liveness/retry-contract.ts";
 import type { StageDefinition } from "../../pipelines/definition.ts";
 import { type EndDetails, neverStartedDeathsBefore, settlementOfFailure } from "../../settling/settlement.ts";
 import type { LiveRun, Settlement } from "../../store/port/runs.ts";

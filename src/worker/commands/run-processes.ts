@@ -1,8 +1,8 @@
 import type { RunId } from "../../domain/ids.ts";
-import { commandOnRecord, type ProcessIdentity } from "../../processes/identity.ts";
-import { isZombie } from "../../processes/process-stat.ts";
-import type { ProcessTable } from "../../processes/process-table.ts";
-import { findStrays, type RunTree } from "../../processes/strays.ts";
+import { commandOnRecord, type ProcessIdentity } from "../../processes/probe/identity.ts";
+import { isZombie } from "../../processes/probe/process-stat.ts";
+import type { ProcessTable } from "../../processes/probe/process-table.ts";
+import { findStrays, type RunTree } from "../../processes/stopping/strays.ts";
 import type { CommandRunDeps } from "./command-run-deps.ts";
 
 /** What is known of one run's processes: its wrapper, its command, and what they were seen to have started. */

@@ -1,11 +1,11 @@
 import { messageOf } from "../../domain/errors.ts";
 import type { JobId, RunId } from "../../domain/ids.ts";
 import type { DurationMs } from "../../domain/time.ts";
-import { type ProcessIdentity, sameProcess } from "../../processes/identity.ts";
-import { probeLifePipe } from "../../processes/life-pipe.ts";
-import { readCommand } from "../../processes/run-files.ts";
-import { stopTree } from "../../processes/stop-tree.ts";
-import { findStrays, type RunTree } from "../../processes/strays.ts";
+import { type ProcessIdentity, sameProcess } from "../../processes/probe/identity.ts";
+import { probeLifePipe } from "../../processes/run-folder/life-pipe.ts";
+import { readCommand } from "../../processes/run-folder/run-files.ts";
+import { stopTree } from "../../processes/stopping/stop-tree.ts";
+import { findStrays, type RunTree } from "../../processes/stopping/strays.ts";
 import type { Emit } from "../../telemetry/events.ts";
 
 export interface StraysDeps {

@@ -1,6 +1,6 @@
 import type { RunId } from "../../domain/ids.ts";
 import type { DurationMs } from "../../domain/time.ts";
-import type { ProcessIdentity } from "../../processes/identity.ts";
+import type { ProcessIdentity } from "../../processes/probe/identity.ts";
 import type { OpenedRunSession, OpenRunSession, RunSessionRef } from "./foreground-sessions.ts";
 
 /** What `wakeful run` asks of the daemon. Each may reject with `daemon_unreachable`; all but `open` and `acquireLease` may be repeated. */

@@ -5,9 +5,9 @@ import { runBench } from "../../../test/support/run-bench.ts";
 import { until } from "../../../test/support/until.ts";
 import { WakefulError } from "../../domain/errors.ts";
 import { asRunId, firstOwnerEpoch } from "../../domain/ids.ts";
-import { readExitRecord } from "../../processes/exit-record.ts";
-import { type ProcessIdentity, sameProcess } from "../../processes/identity.ts";
-import { readCommand } from "../../processes/run-files.ts";
+import { type ProcessIdentity, sameProcess } from "../../processes/probe/identity.ts";
+import { readExitRecord } from "../../processes/run-folder/exit-record.ts";
+import { readCommand } from "../../processes/run-folder/run-files.ts";
 import type { RunCommandApi } from "./foreground-api.ts";
 
 const only = <T>(values: readonly T[]): T => {

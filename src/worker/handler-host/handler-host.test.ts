@@ -4,9 +4,9 @@ import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { bundleHandlerHost, type HostBench, hostBench } from "../../../test/support/handler-host.ts";
 import { until } from "../../../test/support/until.ts";
 import { asJobId, type JobId } from "../../domain/ids.ts";
+import { definePipeline, handler } from "../../pipelines/reading/typescript.ts";
 import { PipelineRegistry } from "../../pipelines/registry.ts";
-import { definePipeline, handler } from "../../pipelines/typescript.ts";
-import { createProcessProbe } from "../../processes/identity.ts";
+import { createProcessProbe } from "../../processes/probe/identity.ts";
 import { hostRecordPath, stopLeftoverHost } from "./leftover-host.ts";
 
 let program = "";

@@ -10,7 +10,7 @@ import { type DurationMs, seconds } from "../../domain/time.ts";
 import { dataPaths, runDirOf } from "../../files/data-paths.ts";
 import { replaceFile } from "../../files/regular-file.ts";
 import { PipelineRegistry } from "../../pipelines/registry.ts";
-import { runFiles } from "../../processes/run-files.ts";
+import { runFiles } from "../../processes/run-folder/run-files.ts";
 import { timerPause } from "../../runtime/pause.ts";
 import { Finaliser } from "../../settling/finaliser.ts";
 import { firstChecks } from "../../store/claim-rules.ts";

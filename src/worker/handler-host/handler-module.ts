@@ -2,7 +2,7 @@ import { pathToFileURL } from "node:url";
 import { WakefulError } from "../../domain/errors.ts";
 import type { DurationMs } from "../../domain/time.ts";
 import type { StageHandler } from "../../pipelines/handler.ts";
-import { isDefinedPipeline } from "../../pipelines/typescript.ts";
+import { isDefinedPipeline } from "../../pipelines/reading/typescript.ts";
 import { failureText } from "../handlers/handler-context.ts";
 import { type DefinedTask, isDefinedTask } from "../handlers/task.ts";
 

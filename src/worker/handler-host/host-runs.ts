@@ -1,6 +1,6 @@
 import type { RunId, WorkerId } from "../../domain/ids.ts";
 import type { DurationMs } from "../../domain/time.ts";
-import type { RunOutcome } from "../../liveness/outcome-policy.ts";
+import type { RunOutcome } from "../../liveness/retry-contract.ts";
 import { spreadDelayMs } from "../../liveness/retry-delay.ts";
 import { type SettlingContext, settlementOfFailure } from "../../settling/settlement.ts";
 import type { LiveRun } from "../../store/port/runs.ts";

@@ -3,8 +3,8 @@ import { join } from "node:path";
 import type { WorkerId } from "../../domain/ids.ts";
 import type { DurationMs } from "../../domain/time.ts";
 import { readRegular, replaceFile } from "../../files/regular-file.ts";
-import { createProcessProbe, type HostIdentity, type ProcessIdentity, sameProcess } from "../../processes/identity.ts";
-import type { ProcessTable } from "../../processes/process-table.ts";
+import { createProcessProbe, type HostIdentity, type ProcessIdentity, sameProcess } from "../../processes/probe/identity.ts";
+import type { ProcessTable } from "../../processes/probe/process-table.ts";
 import { type Pause, timerPause } from "../../runtime/pause.ts";
 import { type HostRunsOptions, settleRunsOfHost } from "./host-runs.ts";
 

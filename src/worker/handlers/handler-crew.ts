@@ -2,7 +2,7 @@ import { messageOf } from "../../domain/errors.ts";
 import type { RunId, WorkerId } from "../../domain/ids.ts";
 import type { DurationMs } from "../../domain/time.ts";
 import type { RaiseAlert } from "../../notify/raise-alert.ts";
-import type { ProcessIdentity } from "../../processes/identity.ts";
+import type { ProcessIdentity } from "../../processes/probe/identity.ts";
 import type { WorkersStore } from "../../store/port/workers.ts";
 import type { Emit } from "../../telemetry/events.ts";
 import { Session } from "../session.ts";

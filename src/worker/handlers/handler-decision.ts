@@ -1,6 +1,6 @@
 import type { RunId } from "../../domain/ids.ts";
 import { addMs, type DurationMs, type Instant, seconds } from "../../domain/time.ts";
-import type { RunOutcome } from "../../liveness/outcome-policy.ts";
+import type { RunOutcome } from "../../liveness/retry-contract.ts";
 import type { Random } from "../../liveness/retry-delay.ts";
 import { defaultRunThresholds } from "../../liveness/run-thresholds.ts";
 import type { StageDefinition } from "../../pipelines/definition.ts";

@@ -5,7 +5,7 @@ import type { DurationMs } from "../../domain/time.ts";
 import { type DataPaths, runDirOf } from "../../files/data-paths.ts";
 import { limitLog } from "../../files/log-limit.ts";
 import { openRegular } from "../../files/regular-file.ts";
-import { runFiles } from "../../processes/run-files.ts";
+import { runFiles } from "../../processes/run-folder/run-files.ts";
 
 export interface RunLogsOptions {
   readonly paths: DataPaths;

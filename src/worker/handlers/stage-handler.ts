@@ -4,7 +4,7 @@ import type { RunId } from "../../domain/ids.ts";
 import { type DataPaths, itemDirOf, runDirOf } from "../../files/data-paths.ts";
 import type { StageDefinition } from "../../pipelines/definition.ts";
 import type { HandlerContext as StageContext, StageHandler, HandlerJob as StageJob } from "../../pipelines/handler.ts";
-import { runFiles } from "../../processes/run-files.ts";
+import { runFiles } from "../../processes/run-folder/run-files.ts";
 import type { WorkerBackend } from "../backends/backend.ts";
 import { beginHeartbeatFile } from "../buffers/heartbeat-files.ts";
 import { stageInput } from "../run-input.ts";

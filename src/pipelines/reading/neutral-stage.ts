@@ -1,0 +1,20 @@
+import type { RunLimits } from "../../store/port/runs.ts";
+import type { StageDefinition } from "../definition.ts";
+import { builtInDefaults, normalisePipeline } from "./normalise.ts";
+
+/**
+ * A stage of which nothing is known but its name, and the limits that a run of it began with: every default, kept for a person when its budget
+ * is spent, and any sign of life taken for one. It is good for looking after a run that is at work, never for starting one.
+ */
+export function neutralStage(
+  { pipeline, stage }: { readonly pipeline: string; readonly stage: string },
+  { heartbeatTimeoutMs }: Partial<RunLimits> = {},
+): StageDefinition {
+  const { stages } = normalisePipeline(
+    { stages: { [stage]: { run: { command: ["false"] }, onExhausted: "hold" } } },
+    { name: pipeline, first: stage, defaults: builtInDefaults },
+  );
+  const neutral = stages[stage];
+  if (neutral === undefined) throw new TypeError(`the stage ${JSON.stringify(stage)} cannot be normalised`);
+  return heartbeatTimeoutMs === undefined ? neutral : { ...neutral, heartbeat: { timeoutMs: heartbeatTimeoutMs, from: "output" } };
+}

@@ -1,0 +1,151 @@
+import { posix } from "node:path";
+import { defaultStageMaxAttempts } from "../../domain/budget.ts";
+import { deepFreeze } from "../../domain/deep-freeze.ts";
+import { logMaxBytesDefault } from "../../domain/log-limits.ts";
+import { type DurationMs, minutes, seconds } from "../../domain/time.ts";
+import type { GateDefinition, IntakeDefinition, Json, PipelineDefinition, RunDefinition, StageDefinition } from "../definition.ts";
+import { compatibleStageNames } from "../stage-names.ts";
+import type { ParsedGate } from "./gate-schema.ts";
+import type { ParsedIntake, ParsedPipeline, ParsedStage } from "./schema.ts";
+
+/** What a definition takes from the configuration where it says nothing itself. */
+export interface PipelineDefaults {
+  readonly heartbeatTimeoutMs: DurationMs;
+  /** Only measured against: it may change while runs go on, so that no definition holds it. */
+  readonly finalizeGraceMs: DurationMs;
+  readonly intakeMaxBytes: number;
+  readonly diskFreeFactor: number;
+}
+
+/** The defaults of a configuration that says nothing. */
+export const builtInDefaults: PipelineDefaults = deepFreeze({
+  heartbeatTimeoutMs: seconds(600),
+  finalizeGraceMs: seconds(300),
+  intakeMaxBytes: 500 * 2 ** 20,
+  diskFreeFactor: 2,
+});
+
+const gatePatienceMsDefault = minutes(10);
+const gateTimeoutMsDefault = seconds(30);
+const minStableMsDefault = seconds(2);
+const retryDefault = { minMs: seconds(1), maxMs: minutes(5), factor: 2 };
+
+interface NormaliseOptions {
+  readonly name: string;
+  readonly first: string;
+  readonly defaults: PipelineDefaults;
+}
+
+/** Fills in every default and freezes. The input has passed validation. */
+export function normalisePipeline(parsed: ParsedPipeline, { name, first, defaults }: NormaliseOptions): PipelineDefinition {
+  return deepFreeze({
+    name,
+    ...(parsed.intake === undefined ? {} : { intake: intakeOf(parsed.intake, defaults) }),
+    stages: Object.fromEntries(
+      Object.entries(parsed.stages).map(([stage, input]) => [stage, stageOf(input, { pipeline: name, name: stage, defaults })]),
+    ),
+    first,
+  });
+}
+
+interface StageOptions {
+  readonly pipeline: string;
+  readonly name: string;
+  readonly defaults: PipelineDefaults;
+}
+
+function stageOf(input: ParsedStage, { pipeline, name, defaults }: StageOptions): StageDefinition {
+  const { env, envFiles } = environmentOf(input.env ?? {});
+  return {
+    name,
+    run: runOf(input.run),
+    ...(input.heartbeat === undefined
+      ? {}
+      : { heartbeat: { timeoutMs: input.heartbeat.timeout ?? defaults.heartbeatTimeoutMs, from: input.heartbeat.from ?? "file" } }),
+    ...(input.timeout === undefined ? {} : { timeoutMs: input.timeout }),
+    // What is not declared stays open: a live setting that were written down here could never change.
+    ...(input.maxRunning === undefined ? {} : { maxRunningMs: input.maxRunning }),
+    attempts: input.attempts ?? defaultStageMaxAttempts,
+    ...(input.maxLosses === undefined ? {} : { maxLosses: input.maxLosses }),
+    onExhausted: input.onExhausted ?? "fail",
+    retry: retryOf(input.retry ?? {}),
+    exitCodes: { retryOn: input.exitCodes?.retryOn ?? [], failOn: input.exitCodes?.failOn ?? [], holdOn: input.exitCodes?.holdOn ?? [] },
+    ...(input.concurrency === undefined ? {} : { concurrency: input.concurrency }),
+    concurrencyKey: input.concurrencyKey ?? `${pipeline}.${name}`,
+    ...(input.gate === undefined ? {} : { gate: gateOf(input.gate) }),
+    gatePatienceMs: input.gate?.patience ?? gatePatienceMsDefault,
+    gateTimeoutMs: input.gate?.timeout ?? gateTimeoutMsDefault,
+    ...(input.finalizeGrace === undefined ? {} : { finalizeGraceMs: input.finalizeGrace }),
+    strays: input.strays ?? "stop",
+    log: { maxBytes: input.log?.maxBytes ?? logMaxBytesDefault },
+    env,
+    envFiles,
+    ...(input.cwd === undefined ? {} : { cwd: input.cwd }),
+    fence: input.fence ?? "freeze",
+    priority: input.priority ?? 0,
+    labels: {
+      ...(input.labels?.agent === undefined ? {} : { agent: input.labels.agent }),
+      ...(input.labels?.repo === undefined ? {} : { repo: input.labels.repo }),
+    },
+    next: input.next ?? null,
+    compatible: compatibleStageNames(name),
+  };
+}
+
+/** One end may be declared without the other: the default of the other then gives way. */
+function retryOf({ min, max, factor }: NonNullable<ParsedStage["retry"]>): StageDefinition["retry"] {
+  return {
+    minMs: min ?? Math.min(retryDefault.minMs, max ?? retryDefault.minMs),
+    maxMs: max ?? Math.max(retryDefault.maxMs, min ?? retryDefault.maxMs),
+    factor: factor ?? retryDefault.factor,
+  };
+}
+
+function runOf({ command, handler }: ParsedStage["run"]): RunDefinition {
+  if (command !== undefined) return { kind: "command", argv: command };
+  if (handler !== undefined) return { kind: "handler", name: handler };
+  throw new TypeError("a stage without a command or handler passed validation");
+}
+
+function gateOf(gate: ParsedGate): GateDefinition {
+  if (gate.file !== undefined) {
+    return {
+      kind: "file",
+      path: gate.file,
+      ...(gate.minBytes === undefined ? {} : { minBytes: gate.minBytes }),
+      ...(gate.startsWith === undefined ? {} : { startsWith: gate.startsWith }),
+      anyAge: gate.anyAge ?? false,
+    };
+  }
+  if (gate.command !== undefined) return { kind: "command", argv: gate.command };
+  if (gate.all !== undefined) return { kind: "all", gates: gate.all.map(gateOf) };
+  if (gate.any !== undefined) return { kind: "any", gates: gate.any.map(gateOf) };
+  if (gate.not !== undefined) return { kind: "not", gate: gateOf(gate.not) };
+  throw new TypeError("a gate without a kind passed validation");
+}
+
+function environmentOf(input: NonNullable<ParsedStage["env"]>): { env: Record<string, string>; envFiles: Record<string, string> } {
+  const entries = Object.entries(input);
+  return {
+    env: Object.fromEntries(entries.flatMap(([name, value]) => (typeof value === "string" ? [[name, value]] : []))),
+    envFiles: Object.fromEntries(entries.flatMap(([name, value]) => (typeof value === "string" ? [] : [[name, value.file]]))),
+  };
+}
+
+function intakeOf(input: ParsedIntake, defaults: PipelineDefaults): IntakeDefinition {
+  const signatures = typeof input.signature === "string" ? [input.signature] : input.signature;
+  const parent = posix.dirname(input.watch);
+  return {
+    watch: input.watch,
+    match: input.match ?? ["*"],
+    // The copy drops absent members, which have no place in a key.
+    profile: JSON.parse(JSON.stringify(input.profile ?? {})) as Json,
+    maxBytes: input.maxBytes ?? defaults.intakeMaxBytes,
+    minStableMs: input.minStable ?? minStableMsDefault,
+    ...(signatures === undefined ? {} : { signature: signatures.map((bytes) => bytes.toLowerCase()) }),
+    diskFreeFactor: input.diskFreeFactor ?? defaults.diskFreeFactor,
+    errorDir: input.errorDir ?? posix.join(parent, "error"),
+    archiveDir: input.archiveDir ?? posix.join(parent, "archive"),
+    duplicates: input.duplicates ?? "hold",
+  };
+}

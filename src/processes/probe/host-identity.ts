@@ -1,0 +1,82 @@
+import { execFile } from "node:child_process";
+import { createHash } from "node:crypto";
+import { link, readFile, readlink, unlink, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { asHostId } from "../../domain/ids.ts";
+import { IrregularFileError, readRegular } from "../../files/regular-file.ts";
+import { DamagedHostIdError } from "../errors.ts";
+import type { HostIdentity } from "./identity.ts";
+
+const run = promisify(execFile);
+
+const isMissing = (error: unknown): boolean => error instanceof Error && "code" in error && error.code === "ENOENT";
+
+/** The random half of the host id: made once, then kept. Two processes that start at once agree on the one that was linked first. */
+async function keptRandomId(stateDir: string, randomId: () => string): Promise<string> {
+  const path = join(stateDir, "host-id");
+  const valid = async (): Promise<string | undefined> => {
+    try {
+      const text = (await readRegular(path))?.trim();
+      return text !== undefined && /^[0-9A-Za-z-]{8,64}$/.test(text) ? text : undefined;
+    } catch (error) {
+      // As damaged as a file without an id; a FIFO would hold whoever waits for it.
+      if (error instanceof IrregularFileError) return undefined;
+      throw error;
+    }
+  };
+  const known = await valid();
+  if (known !== undefined) return known;
+  const fresh = randomId();
+  const draft = join(stateDir, `host-id.${fresh}`);
+  await writeFile(draft, `${fresh}\n`, { mode: 0o600, flag: "wx", flush: true });
+  try {
+    await link(draft, path);
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error && error.code === "EEXIST")) throw error;
+  } finally {
+    await unlink(draft);
+  }
+  const kept = await valid();
+  // A damaged file is not replaced: under a new id, everything that runs here would look like another host's.
+  if (kept === undefined) throw new DamagedHostIdError(path);
+  return kept;
+}
+
+/** The machine's own id, which a copied state directory does not bring along; empty where the machine has none. */
+async function machineId(): Promise<string> {
+  if (process.platform === "darwin") {
+    const { stdout } = await run("/usr/sbin/ioreg", ["-rd1", "-c", "IOPlatformExpertDevice"]);
+    return /"IOPlatformUUID" = "([^"]+)"/.exec(stdout)?.[1] ?? "";
+  }
+  for (const path of ["/etc/machine-id", "/var/lib/dbus/machine-id"]) {
+    try {
+      const text = (await readFile(path, "utf8")).trim();
+      if (text !== "") return text;
+    } catch (error) {
+      if (!isMissing(error)) throw error;
+    }
+  }
+  return "";
+}
+
+/**
+ * Reads who this host is: a random id kept as `<stateDir>/host-id` joined to a hash of the machine id (which itself is a secret),
+ * the id of this boot, and the pid namespace of this process.
+ *
+ * `stateDir` must exist. `randomId` is called once in the life of a state directory (8 to 64 letters, digits, dashes).
+ * Repeated calls answer the same until the machine boots again. Rejects with the system's error when the state directory cannot be read or
+ * written.
+ * @throws {DamagedHostIdError} `host_id_damaged`: the file is there and holds no id. It is never replaced.
+ */
+export async function readHostIdentity(options: { readonly stateDir: string; readonly randomId: () => string }): Promise<HostIdentity> {
+  const [random, machine] = await Promise.all([keptRandomId(options.stateDir, options.randomId), machineId()]);
+  const machineHash = createHash("sha256").update(`wakeful host ${machine}`).digest("hex").slice(0, 16);
+  const hostId = asHostId(`${random}.${machineHash}`);
+  if (process.platform === "darwin") {
+    const { stdout } = await run("/usr/sbin/sysctl", ["-n", "kern.bootsessionuuid"]);
+    return { hostId, bootId: stdout.trim(), pidNamespace: "none" };
+  }
+  const [bootId, pidNamespace] = await Promise.all([readFile("/proc/sys/kernel/random/boot_id", "utf8"), readlink("/proc/self/ns/pid")]);
+  return { hostId, bootId: bootId.trim(), pidNamespace };
+}

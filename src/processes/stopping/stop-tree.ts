@@ -1,0 +1,109 @@
+import type { DurationMs } from "../../domain/time.ts";
+import type { HostClock } from "../../runtime/clock.ts";
+import { type Pause, timerPause } from "../../runtime/pause.ts";
+import type { ProcessIdentity } from "../probe/identity.ts";
+import { type OpenFiles, systemOpenFiles } from "../probe/open-files.ts";
+import { identityOf } from "../probe/own-identity.ts";
+import type { ProcessRow } from "../probe/process-stat.ts";
+import { type LifePipeState, probeLifePipe } from "../run-folder/life-pipe.ts";
+import { runFiles } from "../run-folder/run-files.ts";
+import { HiddenSearch } from "./hidden-search.ts";
+import { type RunTree } from "./strays.ts";
+import { type Remains, remainsText } from "./survivors.ts";
+import { type SentSignal, TreeSignaller } from "./tree-signaller.ts";
+
+export interface StopTreeOptions extends RunTree {
+  readonly clock: Pick<HostClock, "mono">;
+  /** Default: a timer of the event loop. */
+  readonly pause?: Pause;
+  /** From TERM to KILL. Default 5000; 0 kills at once. */
+  readonly stopGraceMs?: DurationMs;
+  /** Once it is aborted the grace is over: somebody is in a hurry. */
+  readonly hurry?: AbortSignal;
+  /** From KILL to giving up. Default 2000. */
+  readonly killGraceMs?: DurationMs;
+  /** With it the life pipe is asked too, at the end: while it is held the run is not stopped, whatever the pids say. */
+  readonly runDir?: string;
+  /** Where the pipe's holders are looked for when nothing else of the run is to be seen. Default: this system's. */
+  readonly files?: OpenFiles;
+  /** Stops the waiting, not what was signalled already; the answer then is `stopped: false` unless all were gone. */
+  readonly signal?: AbortSignal;
+}
+
+/** Why a run may be released: no process of it was left to be seen, and its life pipe is not held. */
+export interface StopProof {
+  /** Everything that was seen to belong to the run, all of it gone. */
+  readonly gone: readonly ProcessIdentity[];
+  readonly signals: readonly SentSignal[];
+  /** `not_asked` without a run directory. */
+  readonly lifePipe: LifePipeState | "not_asked";
+  readonly tookMs: DurationMs;
+}
+
+export type StopResult =
+  | { readonly stopped: true; readonly proof: StopProof }
+  | {
+      readonly stopped: false;
+      /** May be empty: then the life pipe is held by something that may not be seen, or is not of the run. */
+      readonly survivors: readonly ProcessIdentity[];
+      readonly signals: readonly SentSignal[];
+      readonly lifePipe: LifePipeState | "not_asked";
+      readonly tookMs: DurationMs;
+      /** What is left, for people; see `remainsText`. */
+      readonly remains: string;
+    };
+
+const pollMsMax = 50;
+
+/**
+ * Stops everything of one run on this host: TERM (a frozen process: TERM, then CONT), after `stopGraceMs` KILL, until no member is left.
+ * What holds the life pipe when nothing else is to be seen is searched for in the open files of all processes, and stopped likewise.
+ * Never signals the wrapper, which records the exit (but lets a frozen one go on once all others are gone), nor what is shielded. May be
+ * called again, also for a run that has already ended (then it stops its strays). Never throws for what processes do; a process that may
+ * not be signalled is a survivor.
+ */
+export async function stopTree(options: StopTreeOptions): Promise<StopResult> {
+  const { clock, pause = timerPause, stopGraceMs = 5000, killGraceMs = 2000, runDir, files = systemOpenFiles(), signal, hurry } = options;
+  const signaller = new TreeSignaller(options);
+  const hidden = runDir === undefined ? undefined : new HiddenSearch(options, { runDir, files, mono: () => clock.mono() });
+  const beganAt = clock.mono();
+  const tookMs = (): DurationMs => Math.max(0, Math.round(clock.mono() - beganAt));
+  let termAfterMs: DurationMs = 0;
+  let pollMs = 2;
+  let lifePipe: LifePipeState | "not_asked" = "not_asked";
+  let left: readonly ProcessRow[];
+
+  for (;;) {
+    left = signaller.members();
+    const killing = hurry?.aborted === true || tookMs() - termAfterMs >= stopGraceMs;
+    if (left.length === 0) {
+      if (runDir !== undefined) lifePipe = await probeLifePipe(runDir);
+      // Held with nobody to be seen: most often the wrapper, which is writing the exit record at this moment.
+      if (lifePipe !== "held") break;
+      const wrapper = signaller.wrapper();
+      // Frozen by whoever froze its command, it would hold the pipe, and with it the job, until a person came.
+      if (wrapper !== undefined) signaller.wakeFrozen([wrapper]);
+      else if (signaller.addHolders(hidden?.look()?.holders.map(({ process }) => process) ?? []))
+        termAfterMs = termAfterMs === 0 ? tookMs() : termAfterMs;
+    } else {
+      signaller.signalAll(left, killing ? "SIGKILL" : "SIGTERM");
+      if (!killing) signaller.wakeFrozen(left);
+    }
+    if (tookMs() - termAfterMs >= stopGraceMs + killGraceMs || signal?.aborted === true) break;
+    await pause(pollMs, signal);
+    pollMs = Math.min(pollMs * 2, pollMsMax);
+  }
+
+  const { sent: signals, seen: gone } = signaller;
+  if (left.length === 0 && lifePipe !== "held") return { stopped: true, proof: { gone, signals, lifePipe, tookMs: tookMs() } };
+  const wrapper = left.length === 0 ? signaller.wrapper() : undefined;
+  const survivors = (wrapper === undefined ? left : [wrapper]).map((row) => identityOf(options.host, row));
+  // Told as it is at the end, because what an earlier search has found may have been stopped since.
+  const pipe = survivors.length === 0 && lifePipe === "held" && signal?.aborted !== true ? hidden?.lookNow() : undefined;
+  const remains: Remains = {
+    survivors: survivors.map((process) => ({ process, command: files.commandLineOf(process.pid) })),
+    heldPipe: runDir !== undefined && lifePipe === "held" ? runFiles(runDir).lifePipe : undefined,
+    pipe,
+  };
+  return { stopped: false, survivors, signals, lifePipe, tookMs: tookMs(), remains: remainsText(remains) };
+}

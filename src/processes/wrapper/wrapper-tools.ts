@@ -1,0 +1,44 @@
+import { access, constants } from "node:fs/promises";
+import { delimiter, isAbsolute, join } from "node:path";
+import { WrapperStartError } from "../errors.ts";
+
+/** The programs a wrapper uses, as absolute paths: PATH in a wrapper's environment is its command's. */
+export interface WrapperTools {
+  readonly shell: string;
+  /** `undefined` where there is none (macOS): the command then shares its wrapper's session. */
+  readonly setsid: string | undefined;
+  readonly mkfifo: string;
+  readonly sync: string;
+  readonly mv: string;
+  readonly nice: string;
+}
+
+async function findProgram(name: string, path: string): Promise<string | undefined> {
+  for (const directory of path.split(delimiter)) {
+    // A relative entry would mean another program in every work directory.
+    if (!isAbsolute(directory)) continue;
+    const candidate = join(directory, name);
+    try {
+      await access(candidate, constants.X_OK);
+      return candidate;
+    } catch {
+      // Not here: the next directory of the path is asked.
+    }
+  }
+  return undefined;
+}
+
+/**
+ * Finds the wrapper's programs once, at the start of a worker. `path` is the worker's own PATH; `shell` defaults to `/bin/sh`.
+ * Throws `WrapperStartError` (`wrapper_failed`) naming the programs that are missing; only setsid may be.
+ */
+export async function findWrapperTools(options: { readonly path: string; readonly shell?: string }): Promise<WrapperTools> {
+  const names = ["setsid", "mkfifo", "sync", "mv", "nice"] as const;
+  const [setsid, mkfifo, sync, mv, nice] = await Promise.all(names.map((name) => findProgram(name, options.path)));
+  if (mkfifo === undefined || sync === undefined || mv === undefined || nice === undefined) {
+    throw new WrapperStartError(`Commands need the programs mkfifo, sync, mv and nice; not all are in the PATH ${options.path}.`, {
+      details: { path: options.path, mkfifo, sync, mv, nice },
+    });
+  }
+  return { shell: options.shell ?? "/bin/sh", setsid, mkfifo, sync, mv, nice };
+}

@@ -1,0 +1,192 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { type FileHandle, mkdir, open, stat, writeFile } from "node:fs/promises";
+import type { Socket } from "node:net";
+import { messageOf } from "../../domain/errors.ts";
+import type { RunId } from "../../domain/ids.ts";
+import type { DurationMs } from "../../domain/time.ts";
+import { RunDirectoryExistsError, WrapperStartError } from "../errors.ts";
+import type { HostIdentity, ProcessIdentity } from "../probe/identity.ts";
+import { blankExitRecord } from "../run-folder/exit-record.ts";
+import { parseIdentityRecord, readStart, runFiles } from "../run-folder/run-files.ts";
+import { type CommandLimits, checkCommand, limitParameters } from "./command-limits.ts";
+import { commandText, wrapperText } from "./wrapper-text.ts";
+import type { WrapperTools } from "./wrapper-tools.ts";
+
+export interface SpawnWrapperOptions {
+  /** `runs/<id>`, absolute. Its parent must exist, it must not. */
+  readonly runDir: string;
+  readonly runId: RunId;
+  readonly host: HostIdentity;
+  readonly tools: WrapperTools;
+  /** The program (a path, or a name in `env.PATH`) and its arguments, byte for byte. */
+  readonly argv: readonly string[];
+  /** The command's whole environment: `commandEnvironment` makes it. */
+  readonly env: Readonly<Record<string, string>>;
+  /** The command's work directory; must exist. */
+  readonly cwd: string;
+  /** JSON text: the command's stdin, and the content of its input file. */
+  readonly input: string;
+  readonly limits?: CommandLimits;
+  /** How long the wrapper may take until it waits for `go`. Default 10 000. */
+  readonly readyTimeoutMs?: DurationMs;
+}
+
+/** How the wrapper process itself ended. A hint that the exit record is there; what happened stands in the record alone. */
+export interface WrapperEnd {
+  readonly exitCode: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+/** A wrapper that recorded itself, holds the life pipe and waits. Nothing of the command has run. */
+export interface StartedWrapper {
+  readonly identity: ProcessIdentity;
+  /** Lets the command start. To be called once the identity is committed. Without effect after `go` or `abandon`. */
+  go(): void;
+  /** Withdraws: the wrapper records `nogo` and ends. So does a wrapper whose starter dies. Without effect after `go`. */
+  abandon(): void;
+  /** Resolves when the wrapper has ended; never rejects. Keeps no process alive. */
+  readonly exited: Promise<WrapperEnd>;
+}
+
+async function makeRunDirectory(runDir: string): Promise<void> {
+  try {
+    await mkdir(runDir, { mode: 0o700 });
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "EEXIST") throw new RunDirectoryExistsError(runDir, { cause: error });
+    throw new WrapperStartError(`Cannot make the run directory ${runDir}: ${messageOf(error)}`, { cause: error, details: { runDir } });
+  }
+}
+
+/** Input, blank exit record and logs. The logs are O_APPEND, so that the supervisor may shorten them under their writers. */
+async function prepareFiles(runDir: string, input: string): Promise<readonly [FileHandle, FileHandle]> {
+  const files = runFiles(runDir);
+  const written = Promise.all([
+    writeFile(files.input, input, { mode: 0o600, flag: "wx" }),
+    writeFile(files.exitDraft, blankExitRecord, { mode: 0o600, flag: "wx" }),
+  ]);
+  const logs = await Promise.allSettled([open(files.stdoutLog, "a", 0o600), open(files.stderrLog, "a", 0o600)]);
+  const [out, err] = logs.map((log) => (log.status === "fulfilled" ? log.value : undefined));
+  try {
+    await written;
+    for (const log of logs) if (log.status === "rejected") throw log.reason;
+    if (out === undefined || err === undefined) throw new Error("the logs were not opened");
+    return [out, err];
+  } catch (error) {
+    await Promise.all([out?.close(), err?.close()]);
+    throw new WrapperStartError(`Cannot prepare the run directory ${runDir}: ${messageOf(error)}`, { cause: error, details: { runDir } });
+  }
+}
+
+/** Resolves to the line with which the wrapper says that it is ready; rejects when it ends, or says nothing in time. */
+function readyLine(control: Socket, exited: Promise<WrapperEnd>, timeoutMs: DurationMs): Promise<string> {
+  const line = new Promise<string>((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`it was not ready within ${timeoutMs} ms`)), timeoutMs);
+    control.once("close", () => clearTimeout(timer));
+    let text = "";
+    control.setEncoding("latin1");
+    control.on("data", (chunk: string) => {
+      text += chunk;
+      if (!text.includes("\n")) return;
+      clearTimeout(timer);
+      resolve(text);
+    });
+  });
+  const early = exited.then((end): never => {
+    throw new Error(`it ended early with ${end.signal ?? `exit code ${end.exitCode}`}`);
+  });
+  return Promise.race([line, early]);
+}
+
+/** Whatever the shell said before the command could say anything. */
+async function whatTheShellSaid(runDir: string): Promise<string> {
+  try {
+    return ((await readStart(runFiles(runDir).stderrLog, 500))?.text ?? "").trim();
+  } catch (error) {
+    return `(its stderr cannot be read: ${messageOf(error)})`;
+  }
+}
+
+function endOf(child: ChildProcess): Promise<WrapperEnd> {
+  return new Promise((resolve) => {
+    child.once("exit", (exitCode, signal) => resolve({ exitCode, signal }));
+    // A program that cannot be executed has no exit, only this.
+    child.once("error", () => resolve({ exitCode: null, signal: null }));
+  });
+}
+
+/**
+ * Starts the wrapper of one command, in a session of its own and detached, so that it and its command outlive this process.
+ *
+ * Makes `runDir` exclusively. Resolves when the wrapper has written `started`, holds the life pipe and waits for `go`.
+ * Throws `RunDirectoryExistsError` (`run_dir_exists`) when the directory exists: raise the store epoch; `InvalidCommandError`
+ * (`bad_request`) for a command no process can be given; `WrapperStartError` (`wrapper_failed`) for anything else.
+ * After any of them nothing of the command has run or will.
+ */
+export async function spawnWrapper(options: SpawnWrapperOptions): Promise<StartedWrapper> {
+  const { runDir, runId, host, tools, argv, env, cwd, readyTimeoutMs = 10_000 } = options;
+  checkCommand(argv, env);
+  const limits = limitParameters(options.limits ?? {}, tools);
+  await makeRunDirectory(runDir);
+  const logs = await prepareFiles(runDir, options.input);
+
+  const programs = [tools.shell, commandText, tools.setsid ?? "", tools.mkfifo, tools.sync, tools.mv];
+  const place = [runDir, String(runId), host.bootId, host.pidNamespace, host.hostId];
+  let child: ChildProcess;
+  let failure: Promise<Error>;
+  let exited: Promise<WrapperEnd>;
+  let logsClosed: Promise<unknown>;
+  try {
+    child = spawn(tools.shell, ["-c", wrapperText, "wakeful", ...place, ...limits, ...programs, ...argv], {
+      cwd,
+      env,
+      detached: true,
+      stdio: ["ignore", logs[0].fd, logs[1].fd, "pipe"],
+    });
+    // Listened to before anything is awaited: the events of a failed start come in the very next tick.
+    failure = new Promise((resolve) => child.once("error", resolve));
+    exited = endOf(child);
+  } catch (error) {
+    throw new WrapperStartError(`Cannot start a wrapper with ${tools.shell}: ${messageOf(error)}`, { cause: error, details: { runDir } });
+  } finally {
+    logsClosed = Promise.all(logs.map((log) => log.close()));
+  }
+  const control = child.stdio[3] as Socket;
+  // The wrapper may be killed at any time; that is seen in its end and its records, not in a broken socket.
+  control.on("error", () => control.destroy());
+  child.unref();
+
+  try {
+    if (child.pid === undefined) throw await failure;
+    const [ready] = await Promise.all([readyLine(control, exited, readyTimeoutMs), logsClosed]);
+    const identity = parseIdentityRecord(ready, runId);
+    if (identity === undefined) throw new Error("it did not say who it is");
+    // From here on the wrapper stands alone: neither it nor its socket keeps this process from ending.
+    control.unref();
+    let settled = false;
+    const finish = (message: string): void => {
+      if (settled) return;
+      settled = true;
+      control.end(message);
+    };
+    return { identity, go: () => finish("go\n"), abandon: () => finish(""), exited };
+  } catch (error) {
+    // Closing the socket is what tells a wrapper that may still come up that nobody will say `go`.
+    control.destroy();
+    throw await startError(options, error);
+  }
+}
+
+async function startError({ runDir, cwd }: SpawnWrapperOptions, error: unknown): Promise<WrapperStartError> {
+  const details = { runDir, cwd };
+  // The kernel answers "no such file" for a missing work directory and for a missing shell alike.
+  const cwdIsThere = await stat(cwd).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+  if (!cwdIsThere) return new WrapperStartError(`The work directory ${cwd} does not exist.`, { cause: error, details });
+  const said = await whatTheShellSaid(runDir);
+  return new WrapperStartError(`The wrapper of ${runDir} did not start: ${messageOf(error)}${said === "" ? "" : ` (${said})`}`, {
+    cause: error,
+    details,
+  });
+}
