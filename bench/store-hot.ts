@@ -11,7 +11,7 @@ import { asHostId, type WorkerId } from "../src/domain/ids.ts";
 import type { Instant } from "../src/domain/time.ts";
 import { openStore } from "../src/store/open-store.ts";
 import type { ClaimedRun, Settlement } from "../src/store/port/runs.ts";
-import type { Store } from "../src/store/store.ts";
+import type { Store } from "../src/store/port/store.ts";
 
 interface Case {
   readonly name: string;

@@ -12,7 +12,7 @@ test("an import that points down the layers is accepted", () => {
 });
 
 test("an import within a layer is accepted", () => {
-  expect(violationsOf({ "src/store/jobs.ts": 'import { open } from "./store.ts";\nopen();' })).toEqual([]);
+  expect(violationsOf({ "src/store/jobs/jobs.ts": 'import { open } from "./store.ts";\nopen();' })).toEqual([]);
 });
 
 test("every layer is refused an import from each layer above it, with the reason", () => {
@@ -33,7 +33,7 @@ test("every layer is refused an import from each layer above it, with the reason
 
 test("types, re-exports and dynamic imports keep the direction too", () => {
   const found = violationsOf({
-    "src/store/jobs.ts": [
+    "src/store/jobs/jobs.ts": [
       'import type { Loop } from "../loops/loop.ts";',
       'export { tick } from "../loops/loop.ts";',
       'export * from "../loops/loop.ts";',

@@ -30,7 +30,7 @@ import { newClientId, random, randomBytes } from "./runtime/entropy.ts";
 import { createStoreClock } from "./runtime/store-clock.ts";
 import { within } from "./runtime/time-limit.ts";
 import { Finaliser } from "./settling/finaliser.ts";
-import { createFirstChecks } from "./store/claim-rules.ts";
+import { createFirstChecks } from "./store/jobs/claim-rules.ts";
 import { openStore } from "./store/open-store.ts";
 import { type AdoptionReport, adoptOrRequeue } from "./worker/adoption.ts";
 import type { CommandRunDeps } from "./worker/commands/command-run-deps.ts";

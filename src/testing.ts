@@ -5,11 +5,11 @@ import type { HandlerContext, HandlerJob } from "./pipelines/handler.ts";
 import { FakeClock } from "./runtime/fake-clock.ts";
 import { createStoreClock } from "./runtime/store-clock.ts";
 import { openStore } from "./store/open-store.ts";
-import type { Store } from "./store/store.ts";
+import type { Store } from "./store/port/store.ts";
 import type { HandlerContext as TaskContext, HandlerJob as TaskJob } from "./worker/handlers/handler-context.ts";
 
 export { FakeClock, type FakeClockOptions } from "./runtime/fake-clock.ts";
-export type { Store } from "./store/store.ts";
+export type { Store } from "./store/port/store.ts";
 
 /**
  * A store in memory with everything that the embedded engine does, on a clock of the test's. Close it at the end.

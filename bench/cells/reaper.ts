@@ -20,7 +20,7 @@ import { newHostId, random } from "../../src/runtime/entropy.ts";
 import { createStoreClock } from "../../src/runtime/store-clock.ts";
 import { Finaliser } from "../../src/settling/finaliser.ts";
 import { openStore } from "../../src/store/open-store.ts";
-import type { Store } from "../../src/store/store.ts";
+import type { Store } from "../../src/store/port/store.ts";
 import { startPostgresServer } from "../../test/support/postgres-server.ts";
 import { percentile } from "../figure.ts";
 import { answer, inFolder, question } from "./answer.ts";

@@ -1,6 +1,6 @@
 import type { Config } from "../config/config.ts";
 import type { ProcessIdentity } from "../processes/probe/identity.ts";
-import type { Store } from "../store/store.ts";
+import type { Store } from "../store/port/store.ts";
 import type { Emit } from "../telemetry/events.ts";
 import type { CommandWorker } from "../worker/commands/command-worker.ts";
 import { Session } from "../worker/session.ts";

@@ -1,5 +1,5 @@
 import { version } from "../domain/version.ts";
-import type { Store } from "../store/store.ts";
+import type { Store } from "../store/port/store.ts";
 import type { EventBus } from "../telemetry/event-bus.ts";
 import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
 import type { Repairs } from "./daemon-loops.ts";

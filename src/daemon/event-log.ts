@@ -1,7 +1,7 @@
 import type { Config } from "../config/config.ts";
 import { messageOf } from "../domain/errors.ts";
 import type { OpenDirectory } from "../files/close-directory.ts";
-import type { Store } from "../store/store.ts";
+import type { Store } from "../store/port/store.ts";
 import { EventBus } from "../telemetry/event-bus.ts";
 import { logSubscriber } from "../telemetry/log-subscriber.ts";
 

@@ -2,7 +2,7 @@ import { tellClockAhead } from "../loops/watch/clock-ahead.ts";
 import { canonicalJson } from "../pipelines/definition.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
 import type { HostIdentity } from "../processes/probe/identity.ts";
-import type { Store } from "../store/store.ts";
+import type { Store } from "../store/port/store.ts";
 import type { Emit } from "../telemetry/events.ts";
 import { countStart } from "../worker/start-sequence.ts";
 

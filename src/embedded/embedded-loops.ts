@@ -28,7 +28,7 @@ import type { ProcessTable } from "../processes/probe/process-table.ts";
 import type { HostClock } from "../runtime/clock.ts";
 import type { Finaliser } from "../settling/finaliser.ts";
 import type { LiveRun } from "../store/port/runs.ts";
-import type { Store } from "../store/store.ts";
+import type { Store } from "../store/port/store.ts";
 import type { Emit } from "../telemetry/events.ts";
 
 export interface PlainRepairsDeps {

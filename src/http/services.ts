@@ -3,7 +3,7 @@ import type { LoopName, LoopSnapshot, TickReport } from "../loops/skeleton/loop.
 import type { SettingsDesk } from "../operations/change-settings.ts";
 import type { Commands } from "../operations/operations.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
-import type { Store } from "../store/store.ts";
+import type { Store } from "../store/port/store.ts";
 import type { EventBus } from "../telemetry/event-bus.ts";
 import type { RunSessions } from "../worker/foreground/foreground-sessions.ts";
 

@@ -4,7 +4,7 @@ import { addMs, type DurationMs, type Instant } from "../domain/time.ts";
 import type { DataPaths } from "../files/data-paths.ts";
 import { hasCode, readSmallFile } from "../files/small-file.ts";
 import type { DuplicateRow } from "../store/port/records.ts";
-import type { Store } from "../store/store.ts";
+import type { Store } from "../store/port/store.ts";
 
 type Decision = NonNullable<DuplicateRow["decision"]>;
 

@@ -13,7 +13,7 @@ import { intakeInputOf } from "../item-files/state-projection.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
 import type { ItemRow } from "../store/port/items.ts";
 import type { DuplicateRow } from "../store/port/records.ts";
-import type { Store } from "../store/store.ts";
+import type { Store } from "../store/port/store.ts";
 import { moveOnce, type Staged, type Staging } from "./staging.ts";
 
 export interface DuplicatesOptions {

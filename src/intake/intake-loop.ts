@@ -12,7 +12,7 @@ import { reasonPath } from "../item-files/kept-source.ts";
 import type { Loop, TickContext, TickReport } from "../loops/skeleton/loop.ts";
 import type { IntakeDefinition } from "../pipelines/definition.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
-import type { Store } from "../store/store.ts";
+import type { Store } from "../store/port/store.ts";
 import { DecisionFiles } from "./decision-files.ts";
 import { DuplicateDecisions } from "./duplicates.ts";
 import { checkFile, freeDiskBytes } from "./file-checks.ts";

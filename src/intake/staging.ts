@@ -14,7 +14,7 @@ import { itemDirectories } from "../pipelines/item-key.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
 import type { ItemRow } from "../store/port/items.ts";
 import type { DuplicateRow } from "../store/port/records.ts";
-import type { Store } from "../store/store.ts";
+import type { Store } from "../store/port/store.ts";
 
 export interface StagingOptions {
   readonly store: Pick<Store, "items" | "duplicates">;

@@ -10,7 +10,7 @@ import { canonicalJson } from "../pipelines/definition.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
 import type { OutboxRow } from "../store/port/records.ts";
 import type { RunRow } from "../store/port/runs.ts";
-import type { Store } from "../store/store.ts";
+import type { Store } from "../store/port/store.ts";
 import type { SourceKeeper } from "./kept-source.ts";
 import { type ProjectedState, projectState, type StateFacts } from "./state-projection.ts";
 

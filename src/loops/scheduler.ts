@@ -1,6 +1,6 @@
 import type { DurationMs } from "../domain/time.ts";
 import type { JobsStore } from "../store/port/jobs.ts";
-import type { Store } from "../store/store.ts";
+import type { Store } from "../store/port/store.ts";
 import type { Loop } from "./skeleton/loop.ts";
 
 export interface SchedulerDeps {

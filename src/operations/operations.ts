@@ -9,7 +9,7 @@ import { type PipelineRegistry, stageNamedBy } from "../pipelines/registry.ts";
 import type { ItemRow, StageEntry } from "../store/port/items.ts";
 import type { JobRow } from "../store/port/jobs.ts";
 import type { DuplicateRow } from "../store/port/records.ts";
-import type { Store } from "../store/store.ts";
+import type { Store } from "../store/port/store.ts";
 import type { Emit } from "../telemetry/events.ts";
 import { isDaemonWorker, type NamedWorker, type PausedWorkers } from "./paused-workers.ts";
 

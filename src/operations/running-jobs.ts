@@ -3,7 +3,7 @@ import { ageMs, type Instant } from "../domain/time.ts";
 import type { RunningJobWire } from "../protocol/api/jobs.ts";
 import type { JobRow } from "../store/port/jobs.ts";
 import type { LiveRun } from "../store/port/runs.ts";
-import type { Store } from "../store/store.ts";
+import type { Store } from "../store/port/store.ts";
 
 const pageSize = 500;
 

@@ -6,7 +6,7 @@ import { defaultRetryDelay, type Random, type RetryDelay } from "../liveness/ret
 import type { StageDefinition } from "../pipelines/definition.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
 import type { Advance, LiveRun, RunRow, Settlement } from "../store/port/runs.ts";
-import { afterChange } from "../store/settle-plan.ts";
+import { afterChange } from "../store/runs/settle-plan.ts";
 
 /** What the settlement of a run's end needs besides the run itself. */
 export interface SettlingContext {

@@ -1,7 +1,7 @@
 import { isPostgresUrl } from "../config/postgres-url.ts";
-import type { FirstChecks } from "./claim-rules.ts";
-import type { Store } from "./store.ts";
-import type { StoreClock } from "./store-clock.ts";
+import type { StoreClock } from "./engine/store-clock.ts";
+import type { FirstChecks } from "./jobs/claim-rules.ts";
+import type { Store } from "./port/store.ts";
 
 export interface OpenStoreOptions {
   /** A file's path, `:memory:`, or `postgres://user:password@host/database` (with `?schema=name`, default `wakeful`). */

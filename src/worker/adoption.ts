@@ -16,7 +16,7 @@ import { readCommand, readStarted, runIdOfDirectory } from "../processes/run-fol
 import { stopTree } from "../processes/stopping/stop-tree.ts";
 import { type EndDetails, neverStartedDeathsBefore, type SettlingContext, settlementOfFailure } from "../settling/settlement.ts";
 import type { LiveRun } from "../store/port/runs.ts";
-import type { Store } from "../store/store.ts";
+import type { Store } from "../store/port/store.ts";
 import type { Emit } from "../telemetry/events.ts";
 
 export interface AdoptionDeps {

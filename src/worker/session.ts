@@ -3,8 +3,8 @@ import type { RunId, WorkerId } from "../domain/ids.ts";
 import { type DurationMs, seconds } from "../domain/time.ts";
 import type { ProcessIdentity } from "../processes/probe/identity.ts";
 import { tooLate, within } from "../runtime/time-limit.ts";
+import type { Store } from "../store/port/store.ts";
 import type { WorkerRow, WorkersStore } from "../store/port/workers.ts";
-import type { Store } from "../store/store.ts";
 import type { Emit } from "../telemetry/events.ts";
 
 export interface SessionOptions {

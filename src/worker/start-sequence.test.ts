@@ -5,7 +5,7 @@ import { makeFifo } from "../../test/support/fifo.ts";
 import { StoreTestClock } from "../../test/support/stores.ts";
 import { tempDir } from "../../test/support/temp-dir.ts";
 import { openStore } from "../store/open-store.ts";
-import type { Store } from "../store/store.ts";
+import type { Store } from "../store/port/store.ts";
 import { countStart } from "./start-sequence.ts";
 
 async function withStore(body: (store: Store, dataDir: string, file: string) => Promise<void>): Promise<void> {

@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
 import type { WorkerId } from "../../src/domain/ids.ts";
-import { createFirstChecks, firstChecks } from "../../src/store/claim-rules.ts";
+import { createFirstChecks, firstChecks } from "../../src/store/jobs/claim-rules.ts";
 import type { ClaimRequest } from "../../src/store/port/runs.ts";
-import type { Store } from "../../src/store/store.ts";
+import type { Store } from "../../src/store/port/store.ts";
 import { present } from "../support/present.ts";
 import { addItem, claim, declareQueues, onlyJobOf, registerWorker, success } from "../support/store-rows.ts";
 import { describeStores, type OpenTestStore } from "../support/stores.ts";

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { addMs, asInstant, hours, minutes } from "../../src/domain/time.ts";
-import { instantColumns } from "../../src/store/clock-reset.ts";
+import { instantColumns } from "../../src/store/upkeep/clock-reset.ts";
 import { addItem, claim, claimOne, declareQueues, failure, processOn, registerWorker, startRun, success } from "../support/store-rows.ts";
 import { describeStores, type TestStore } from "../support/stores.ts";
 

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import type { Instant } from "../../src/domain/time.ts";
 import type { ItemRow } from "../../src/store/port/items.ts";
-import type { Store } from "../../src/store/store.ts";
+import type { Store } from "../../src/store/port/store.ts";
 import { addItem, claim, declareQueues, failure, farFuture, registerWorker, stageEntry, startRun, success } from "../support/store-rows.ts";
 import { describeStores } from "../support/stores.ts";
 

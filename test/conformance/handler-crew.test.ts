@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { JobId } from "../../src/domain/ids.ts";
-import type { Store } from "../../src/store/store.ts";
+import type { Store } from "../../src/store/port/store.ts";
 import { type Crew, cuttable, Doings, startCrew } from "../support/crew-bench.ts";
 import { present } from "../support/present.ts";
 import { declareQueues, failure } from "../support/store-rows.ts";

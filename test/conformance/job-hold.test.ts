@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { asJobId, type JobId } from "../../src/domain/ids.ts";
 import { addMs } from "../../src/domain/time.ts";
 import type { HoldAnswer } from "../../src/store/port/jobs.ts";
-import type { Store } from "../../src/store/store.ts";
+import type { Store } from "../../src/store/port/store.ts";
 import {
   addItem,
   claim,

@@ -3,7 +3,7 @@ import type { RunId } from "../../src/domain/ids.ts";
 import { firstIdOfEpoch } from "../../src/domain/ids.ts";
 import { addMs, seconds } from "../../src/domain/time.ts";
 import type { LeaseHolder } from "../../src/store/port/leases.ts";
-import type { Store } from "../../src/store/store.ts";
+import type { Store } from "../../src/store/port/store.ts";
 import { addItem, claimOne, declareQueues, failure, farFuture, processOn, startRun } from "../support/store-rows.ts";
 import { describeStores } from "../support/stores.ts";
 

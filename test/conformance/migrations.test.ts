@@ -1,10 +1,10 @@
 import { join } from "node:path";
 import { sql } from "kysely";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { HintBoard } from "../../src/store/hint-board.ts";
+import { HintBoard } from "../../src/store/engine/hint-board.ts";
+import { checkSchema, type Migration, type MigrationTarget, migrate } from "../../src/store/engine/migrator.ts";
 import { postgresMigrations } from "../../src/store/migrations/postgres.ts";
 import { sqliteMigrations } from "../../src/store/migrations/sqlite.ts";
-import { checkSchema, type Migration, type MigrationTarget, migrate } from "../../src/store/migrator.ts";
 import { postgresTarget } from "../../src/store/postgres/client-config.ts";
 import { PostgresEngine } from "../../src/store/postgres/engine.ts";
 import { targetOf as postgresTargetOf } from "../../src/store/postgres/open.ts";

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { asHostId, asOwnerEpoch, type RunId } from "../../src/domain/ids.ts";
 import { addMs } from "../../src/domain/time.ts";
 import type { ClaimedRun } from "../../src/store/port/runs.ts";
-import type { Store } from "../../src/store/store.ts";
+import type { Store } from "../../src/store/port/store.ts";
 import { present } from "../support/present.ts";
 import {
   addItem,

@@ -3,7 +3,7 @@ import { asOwnerEpoch } from "../../src/domain/ids.ts";
 import { runTaskName } from "../../src/domain/run-task.ts";
 import { addMs } from "../../src/domain/time.ts";
 import type { ClaimedRun, Settlement } from "../../src/store/port/runs.ts";
-import type { Store } from "../../src/store/store.ts";
+import type { Store } from "../../src/store/port/store.ts";
 import { present } from "../support/present.ts";
 import {
   addItem,

@@ -7,7 +7,7 @@ import { loopNames } from "../../src/config/schema.ts";
 import { addMs, asInstant, hours, type Instant } from "../../src/domain/time.ts";
 import { api } from "../../src/protocol/api/index.ts";
 import { openStore } from "../../src/store/open-store.ts";
-import type { Store } from "../../src/store/store.ts";
+import type { Store } from "../../src/store/port/store.ts";
 import { startTestDaemon } from "../support/daemon.ts";
 import { createDatabase } from "../support/postgres.ts";
 import { present } from "../support/present.ts";

@@ -7,7 +7,7 @@ import pg from "pg";
 import { expect, onTestFinished, test } from "vitest";
 import type { JobId } from "../../src/domain/ids.ts";
 import { openStore } from "../../src/store/open-store.ts";
-import type { Store } from "../../src/store/store.ts";
+import type { Store } from "../../src/store/port/store.ts";
 import { oneStage, startTestDaemon, submit, untilItem } from "../support/daemon.ts";
 import { createDatabase, queryOnce, type TestDatabase } from "../support/postgres.ts";
 import { present } from "../support/present.ts";

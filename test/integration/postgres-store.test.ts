@@ -2,12 +2,12 @@ import { sql, type Transaction } from "kysely";
 import pg from "pg";
 import { expect, onTestFinished, test } from "vitest";
 import { asInstant } from "../../src/domain/time.ts";
-import type { Database } from "../../src/store/database.ts";
-import { HintBoard } from "../../src/store/hint-board.ts";
+import { HintBoard } from "../../src/store/engine/hint-board.ts";
+import type { Database } from "../../src/store/engine/tables.ts";
 import { openReadOnly, openStore } from "../../src/store/open-store.ts";
+import type { Store, StoreHint } from "../../src/store/port/store.ts";
 import { postgresTarget } from "../../src/store/postgres/client-config.ts";
 import { PostgresEngine } from "../../src/store/postgres/engine.ts";
-import type { Store, StoreHint } from "../../src/store/store.ts";
 import { createDatabase, queryOnce } from "../support/postgres.ts";
 import { until } from "../support/until.ts";
 

@@ -6,7 +6,7 @@ import { expect, onTestFinished, test } from "vitest";
 import type { ItemId, JobId } from "../../src/domain/ids.ts";
 import { asInstant } from "../../src/domain/time.ts";
 import { openStore } from "../../src/store/open-store.ts";
-import type { Store } from "../../src/store/store.ts";
+import type { Store } from "../../src/store/port/store.ts";
 import { createDatabase } from "../support/postgres.ts";
 import { requeueLeftovers, work } from "../support/store-load.ts";
 import { registerWorker } from "../support/store-rows.ts";

@@ -22,9 +22,9 @@ import { linuxProcessTable, type ProcessTable } from "../../src/processes/probe/
 import { readCommand, runFiles } from "../../src/processes/run-folder/run-files.ts";
 import { findStrays } from "../../src/processes/stopping/strays.ts";
 import { Finaliser } from "../../src/settling/finaliser.ts";
-import { firstChecks } from "../../src/store/claim-rules.ts";
+import { firstChecks } from "../../src/store/jobs/claim-rules.ts";
 import type { ItemRow } from "../../src/store/port/items.ts";
-import type { Store } from "../../src/store/store.ts";
+import type { Store } from "../../src/store/port/store.ts";
 import type { Emit } from "../../src/telemetry/events.ts";
 import { type AdoptionReport, adoptOrRequeue } from "../../src/worker/adoption.ts";
 import type { CommandRunDeps } from "../../src/worker/commands/command-run-deps.ts";

@@ -9,7 +9,7 @@ import type { IntakeDefinition, PipelineDefinition, StageDefinition } from "../.
 import { PipelineRegistry } from "../../src/pipelines/registry.ts";
 import { compatibleStageNames } from "../../src/pipelines/stage-names.ts";
 import { openStore } from "../../src/store/open-store.ts";
-import type { Store } from "../../src/store/store.ts";
+import type { Store } from "../../src/store/port/store.ts";
 import type { EventName, WakefulEvents } from "../../src/telemetry/events.ts";
 import { StoreTestClock } from "./stores.ts";
 import { tempDir } from "./temp-dir.ts";

@@ -22,10 +22,10 @@ import type { ProcessTable } from "../../src/processes/probe/process-table.ts";
 import { runFiles } from "../../src/processes/run-folder/run-files.ts";
 import { Finaliser } from "../../src/settling/finaliser.ts";
 import { settlementOfFailure } from "../../src/settling/settlement.ts";
-import { firstChecks } from "../../src/store/claim-rules.ts";
+import { firstChecks } from "../../src/store/jobs/claim-rules.ts";
 import type { ItemRow } from "../../src/store/port/items.ts";
 import type { LiveRun, RunLimits, StoredProcess } from "../../src/store/port/runs.ts";
-import type { Store } from "../../src/store/store.ts";
+import type { Store } from "../../src/store/port/store.ts";
 import type { Emit } from "../../src/telemetry/events.ts";
 import { chain, type LoopWorld, loopWorld } from "./loop-world.ts";
 

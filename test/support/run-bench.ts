@@ -7,7 +7,7 @@ import { readHostIdentity } from "../../src/processes/probe/host-identity.ts";
 import type { HostIdentity, ProcessIdentity } from "../../src/processes/probe/identity.ts";
 import { systemProcessTable } from "../../src/processes/probe/process-table.ts";
 import { openStore } from "../../src/store/open-store.ts";
-import type { Store } from "../../src/store/store.ts";
+import type { Store } from "../../src/store/port/store.ts";
 import type { RunCommandApi } from "../../src/worker/foreground/foreground-api.ts";
 import { type RunCommandOptions, runCommand } from "../../src/worker/foreground/foreground-run.ts";
 import { type OpenedRunSession, RunSessions } from "../../src/worker/foreground/foreground-sessions.ts";

@@ -7,7 +7,7 @@ import type { WorkerId } from "../../src/domain/ids.ts";
 import { asInstant } from "../../src/domain/time.ts";
 import { openStore } from "../../src/store/open-store.ts";
 import type { ClaimedRun, Settlement } from "../../src/store/port/runs.ts";
-import type { Store } from "../../src/store/store.ts";
+import type { Store } from "../../src/store/port/store.ts";
 import { addItem, declareQueues, failure, processOn, registerWorker, stageEntry, startRun, success } from "./store-rows.ts";
 
 /** Ends what dead sessions left: plain runs by the page, items' runs one by one, blocks by the proof that nothing runs here any more. */

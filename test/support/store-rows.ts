@@ -3,7 +3,7 @@ import { asHostId } from "../../src/domain/ids.ts";
 import { addMs, asInstant } from "../../src/domain/time.ts";
 import type { ItemRow, StageEntry } from "../../src/store/port/items.ts";
 import type { ClaimedRun, Settlement, StoredProcess } from "../../src/store/port/runs.ts";
-import type { Store } from "../../src/store/store.ts";
+import type { Store } from "../../src/store/port/store.ts";
 
 /** Two stages of a pipeline `p` (commands, the first limited to two at a time) and the task `t` (a handler). */
 export async function declareQueues(store: Store): Promise<void> {

@@ -4,7 +4,7 @@ import pg from "pg";
 import { describe, onTestFinished } from "vitest";
 import { addMs, asInstant, type DurationMs, type Instant } from "../../src/domain/time.ts";
 import { type OpenStoreOptions, openStore } from "../../src/store/open-store.ts";
-import type { Store } from "../../src/store/store.ts";
+import type { Store } from "../../src/store/port/store.ts";
 import { createDatabase } from "./postgres.ts";
 import { tempDir } from "./temp-dir.ts";
 

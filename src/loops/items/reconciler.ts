@@ -7,7 +7,7 @@ import { inLanes } from "../../runtime/each-limit.ts";
 import type { Finaliser } from "../../settling/finaliser.ts";
 import type { StrandedItem } from "../../store/port/items.ts";
 import type { Advance, LiveRun } from "../../store/port/runs.ts";
-import type { Store } from "../../store/store.ts";
+import type { Store } from "../../store/port/store.ts";
 import type { Loop, TickContext, TickReport } from "../skeleton/loop.ts";
 import { judgeStranded, type StrandedVerdict, withinBudget } from "./stranded-verdict.ts";
 import { UndeclaredStages } from "./undeclared-stages.ts";

@@ -4,7 +4,7 @@ import { type DurationMs, type Instant, minutes } from "../../domain/time.ts";
 import type { StoredStages } from "../../pipelines/reading/stored-stages.ts";
 import { type PipelineRegistry, stageNamedBy } from "../../pipelines/registry.ts";
 import type { WaitingJob } from "../../store/port/jobs.ts";
-import type { Store } from "../../store/store.ts";
+import type { Store } from "../../store/port/store.ts";
 import type { TickContext } from "../skeleton/loop.ts";
 
 export interface UndeclaredStagesDeps {

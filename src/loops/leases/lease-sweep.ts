@@ -5,7 +5,7 @@ import type { RaiseAlert } from "../../notify/raise-alert.ts";
 import type { ProcessProbe } from "../../processes/probe/identity.ts";
 import type { HeldLease } from "../../store/port/leases.ts";
 import type { LiveRun } from "../../store/port/runs.ts";
-import type { Store } from "../../store/store.ts";
+import type { Store } from "../../store/port/store.ts";
 import type { TickContext } from "../skeleton/loop.ts";
 
 export interface LeaseSweepDeps {

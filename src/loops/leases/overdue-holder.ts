@@ -2,7 +2,7 @@ import { addMs, type DurationMs } from "../../domain/time.ts";
 import type { PipelineRegistry } from "../../pipelines/registry.ts";
 import { settlementOfFailure } from "../../settling/settlement.ts";
 import type { LiveRun } from "../../store/port/runs.ts";
-import type { Store } from "../../store/store.ts";
+import type { Store } from "../../store/port/store.ts";
 
 export interface OverdueHolderDeps {
   readonly store: Pick<Store, "runs" | "now">;

@@ -7,7 +7,7 @@ import { holdsUnkeptSource, type SourceKeeper } from "../../item-files/kept-sour
 import { probeLifePipe } from "../../processes/run-folder/life-pipe.ts";
 import { runFiles, runIdOfDirectory } from "../../processes/run-folder/run-files.ts";
 import type { ItemRow } from "../../store/port/items.ts";
-import type { Store } from "../../store/store.ts";
+import type { Store } from "../../store/port/store.ts";
 import type { Loop, TickContext, TickReport } from "../skeleton/loop.ts";
 import { FolderWalk, type FoundFolder, removeFolder } from "./retention-folders.ts";
 

@@ -2,7 +2,7 @@ import type { HostId, RunId } from "../../domain/ids.ts";
 import type { RunThresholds } from "../../liveness/run-thresholds.ts";
 import type { ProcessProbe } from "../../processes/probe/identity.ts";
 import type { LiveRun } from "../../store/port/runs.ts";
-import type { Store } from "../../store/store.ts";
+import type { Store } from "../../store/port/store.ts";
 import type { TickContext } from "../skeleton/loop.ts";
 
 export interface RunsToLookAtDeps {

@@ -1,7 +1,7 @@
 import type { HostId } from "../../domain/ids.ts";
 import { addMs, type DurationMs, type Instant } from "../../domain/time.ts";
 import type { RaiseAlert } from "../../notify/raise-alert.ts";
-import type { Store } from "../../store/store.ts";
+import type { Store } from "../../store/port/store.ts";
 import type { TickContext } from "../skeleton/loop.ts";
 
 /** Since when a host is seen as two, and whether that was told. */

@@ -10,7 +10,7 @@ import type { PipelineRegistry } from "../../pipelines/registry.ts";
 import type { ProcessProbe } from "../../processes/probe/identity.ts";
 import type { Finaliser } from "../../settling/finaliser.ts";
 import type { LiveRun } from "../../store/port/runs.ts";
-import type { Store } from "../../store/store.ts";
+import type { Store } from "../../store/port/store.ts";
 import type { LeaseSweep } from "../leases/lease-sweep.ts";
 import { type Loop, nothingSeen, type TickContext, type TickReport } from "../skeleton/loop.ts";
 import type { Watcher } from "../watch/watcher.ts";

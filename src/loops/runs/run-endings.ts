@@ -9,7 +9,7 @@ import type { ProcessProbe } from "../../processes/probe/identity.ts";
 import type { Finaliser } from "../../settling/finaliser.ts";
 import { neverStartedDeathsBefore, type SettlingContext, settlementOfFailure } from "../../settling/settlement.ts";
 import type { LiveRun, Settlement } from "../../store/port/runs.ts";
-import type { Store } from "../../store/store.ts";
+import type { Store } from "../../store/port/store.ts";
 import type { TickContext } from "../skeleton/loop.ts";
 import { LossSpread } from "./loss-spread.ts";
 import type { Reaped } from "./reaped-runs.ts";

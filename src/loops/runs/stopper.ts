@@ -11,7 +11,7 @@ import { probeLifePipe } from "../../processes/run-folder/life-pipe.ts";
 import { readCommand } from "../../processes/run-folder/run-files.ts";
 import { stopTree } from "../../processes/stopping/stop-tree.ts";
 import type { BlockedJob } from "../../store/port/runs.ts";
-import type { Store } from "../../store/store.ts";
+import type { Store } from "../../store/port/store.ts";
 import type { Loop, TickContext, TickReport } from "../skeleton/loop.ts";
 
 export interface StopperDeps {

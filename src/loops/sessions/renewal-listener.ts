@@ -1,7 +1,7 @@
 import { isWakefulError, messageOf } from "../../domain/errors.ts";
 import type { RunId, WorkerId } from "../../domain/ids.ts";
 import type { PresenceBook } from "../../observe/session-presence.ts";
-import type { Store } from "../../store/store.ts";
+import type { Store } from "../../store/port/store.ts";
 import type { Emit } from "../../telemetry/events.ts";
 
 /** What a session says of itself with each renewal. */

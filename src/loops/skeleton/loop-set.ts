@@ -1,5 +1,5 @@
 import type { DurationMs } from "../../domain/time.ts";
-import type { Store, StoreHint } from "../../store/store.ts";
+import type { Store, StoreHint } from "../../store/port/store.ts";
 import type { LoopName, LoopSnapshot, TickReport } from "./loop.ts";
 import type { LoopRunner } from "./loop-runner.ts";
 

@@ -2,7 +2,7 @@ import type { HostId } from "../../domain/ids.ts";
 import { addMs, type DurationMs } from "../../domain/time.ts";
 import type { HostClock } from "../../runtime/clock.ts";
 import { type ClockSample, findClockEvents, sampleOf } from "../../runtime/suspend-watch.ts";
-import type { Store } from "../../store/store.ts";
+import type { Store } from "../../store/port/store.ts";
 import type { Emit } from "../../telemetry/events.ts";
 import type { Watcher } from "./watcher.ts";
 

@@ -1,6 +1,6 @@
 import { isWakefulError, messageOf } from "../../domain/errors.ts";
 import { addMs, type DurationMs } from "../../domain/time.ts";
-import type { Store } from "../../store/store.ts";
+import type { Store } from "../../store/port/store.ts";
 import type { Emit } from "../../telemetry/events.ts";
 import { slowQueryMs, type Watcher } from "./watcher.ts";
 

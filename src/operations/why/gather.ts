@@ -5,8 +5,8 @@ import { stageNamedBy } from "../../pipelines/registry.ts";
 import type { JobRow } from "../../store/port/jobs.ts";
 import type { ActionRow } from "../../store/port/records.ts";
 import type { LiveRun, RunRow } from "../../store/port/runs.ts";
+import type { Store } from "../../store/port/store.ts";
 import type { WorkerRow } from "../../store/port/workers.ts";
-import type { Store } from "../../store/store.ts";
 import type { JobFacts, SlotHolder, StoryFacts, WaitingFacts } from "./facts.ts";
 import type { Sources } from "./sources.ts";
 

@@ -1,6 +1,6 @@
 import type { LoopSnapshot } from "../../loops/skeleton/loop.ts";
 import type { PipelineRegistry } from "../../pipelines/registry.ts";
-import type { Store } from "../../store/store.ts";
+import type { Store } from "../../store/port/store.ts";
 import type { SettingsDesk } from "../change-settings.ts";
 import type { Commands } from "../operations.ts";
 

@@ -1,4 +1,4 @@
-import type { Migration } from "../migrator.ts";
+import type { Migration } from "../engine/migrator.ts";
 import { initial } from "./0001-initial.postgres.ts";
 import { ownLimits } from "./0002-own-limits.postgres.ts";
 

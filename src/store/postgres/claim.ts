@@ -1,6 +1,6 @@
 import { asJobId, asRunId, firstOwnerEpoch, type ItemId, type OwnerEpoch, type VisitId } from "../../domain/ids.ts";
 import { addMs, type Instant } from "../../domain/time.ts";
-import type { FirstChecks } from "../claim-rules.ts";
+import type { FirstChecks } from "../jobs/claim-rules.ts";
 import type { ClaimedRun, ClaimRequest } from "../port/runs.ts";
 import type { LaneBatch, LanePhase, Rows, Statement } from "./lanes.ts";
 

@@ -1,10 +1,10 @@
 import { CompiledQuery, Kysely, PostgresDialect, sql, type Transaction } from "kysely";
 import { firstIdOfEpoch } from "../../domain/ids.ts";
 import type { Instant } from "../../domain/time.ts";
-import type { Database } from "../database.ts";
-import { BeginAgain, type Engine } from "../engine.ts";
-import type { HintBoard } from "../hint-board.ts";
-import type { StoreHint } from "../store.ts";
+import { BeginAgain, type Engine } from "../engine/engine.ts";
+import type { HintBoard } from "../engine/hint-board.ts";
+import type { Database } from "../engine/tables.ts";
+import type { StoreHint } from "../port/store.ts";
 import type { PostgresTarget } from "./client-config.ts";
 import { mayRunAgain, postgresFailure } from "./failures.ts";
 import type { HintChannel } from "./hint-channel.ts";

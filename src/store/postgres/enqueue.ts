@@ -1,7 +1,7 @@
 import { defaultMaxAttempts } from "../../domain/budget.ts";
 import { asJobId, type JobId } from "../../domain/ids.ts";
 import type { Instant } from "../../domain/time.ts";
-import { hasEnqueueIds, haveOneForm } from "../enqueue-groups.ts";
+import { hasEnqueueIds, haveOneForm } from "../jobs/enqueue-groups.ts";
 import type { EnqueueGroup } from "../port/jobs.ts";
 import type { BoundStatement, LaneBatch, LanePhase, Rows, Statement } from "./lanes.ts";
 

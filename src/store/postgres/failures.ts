@@ -1,6 +1,6 @@
 import { isWakefulError, messageOf } from "../../domain/errors.ts";
-import { BeginAgain } from "../engine.ts";
-import { DiskFullError, StoreReadOnlyError, StoreUnavailableError } from "../errors.ts";
+import { BeginAgain } from "../engine/engine.ts";
+import { DiskFullError, StoreReadOnlyError, StoreUnavailableError } from "../port/errors.ts";
 
 /** Somebody held a row for longer than lock_timeout. */
 const lockNotAvailable = "55P03";

@@ -1,5 +1,5 @@
 import pg from "pg";
-import type { StoreHint } from "../store.ts";
+import type { StoreHint } from "../port/store.ts";
 
 /** At most one NOTIFY per this long: they are cheap, but each one takes a lock that all notifying commits share. */
 const quietMs = 5;

@@ -1,6 +1,6 @@
 import pg from "pg";
-import { storeClosed } from "../errors.ts";
-import type { StoreHint } from "../store.ts";
+import { storeClosed } from "../port/errors.ts";
+import type { StoreHint } from "../port/store.ts";
 import type { PostgresTarget } from "./client-config.ts";
 import { codeOf, mayRunAgain, postgresFailure } from "./failures.ts";
 

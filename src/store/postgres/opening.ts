@@ -1,5 +1,5 @@
 import { messageOf, WakefulError } from "../../domain/errors.ts";
-import { StoreUnavailableError } from "../errors.ts";
+import { StoreUnavailableError } from "../port/errors.ts";
 
 /** Authorisation was refused, or there is no such database: SQLSTATE classes 28 and 3D. */
 const refused = /^(28|3D)[0-9A-Z]{3}$/;

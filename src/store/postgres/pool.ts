@@ -1,6 +1,6 @@
 import type { PostgresPool, PostgresPoolClient, PostgresQueryResult } from "kysely";
 import pg from "pg";
-import { storeClosed } from "../errors.ts";
+import { storeClosed } from "../port/errors.ts";
 import type { PostgresTarget } from "./client-config.ts";
 import { postgresFailure } from "./failures.ts";
 

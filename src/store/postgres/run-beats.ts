@@ -1,13 +1,13 @@
 import type { RunId } from "../../domain/ids.ts";
 import type { WorkerState } from "../../domain/lifecycles.ts";
 import type { Instant } from "../../domain/time.ts";
-import type { Engine } from "../engine.ts";
-import { type NotHeldRow, noSuchSession, startAnswer, whyNotHeld } from "../held-runs.ts";
+import type { Engine } from "../engine/engine.ts";
 import type { JobsStore } from "../port/jobs.ts";
 import type { FencedAnswer, RunsStore, StartRun } from "../port/runs.ts";
 import type { WorkersStore } from "../port/workers.ts";
-import { processColumns } from "../rows/run-row.ts";
-import type { RunFacts } from "../settle-plan.ts";
+import { type NotHeldRow, noSuchSession, startAnswer, whyNotHeld } from "../runs/held-runs.ts";
+import { processColumns } from "../runs/run-row.ts";
+import type { RunFacts } from "../runs/settle-plan.ts";
 import type { BoundStatement, LaneBatch, LanePhase, Rows, Statement } from "./lanes.ts";
 import { lockFacts } from "./run-ends.ts";
 

@@ -1,9 +1,9 @@
 import { CompiledQuery, type Transaction } from "kysely";
 import type { RunId, WorkerId } from "../../domain/ids.ts";
 import type { Instant } from "../../domain/time.ts";
-import type { Database } from "../database.ts";
-import { jobAlertEntry } from "../job-alert.ts";
-import type { LostRun, RunEnd, RunFacts } from "../settle-plan.ts";
+import type { Database } from "../engine/tables.ts";
+import { jobAlertEntry } from "../jobs/job-alert.ts";
+import type { LostRun, RunEnd, RunFacts } from "../runs/settle-plan.ts";
 
 const factColumns = `
   r.id as "runId", r.job_id as "jobId", r.attempt, r.state, r.owner_epoch as "ownerEpoch", r.worker_id as "workerId",

@@ -1,6 +1,6 @@
 import { sql } from "kysely";
-import { raiseEpochIn } from "../start-record.ts";
-import { lockStoreEpoch, readMeta, writeMeta } from "../store-epoch.ts";
+import { lockStoreEpoch, readMeta, writeMeta } from "../engine/store-epoch.ts";
+import { raiseEpochIn } from "../upkeep/start-record.ts";
 import type { PostgresEngine } from "./engine.ts";
 import { codeOf } from "./failures.ts";
 

@@ -1,7 +1,7 @@
 import type { JobId } from "../../domain/ids.ts";
 import type { Instant } from "../../domain/time.ts";
 import type { FencedAnswer, Settlement } from "../port/runs.ts";
-import { isPlainSuccess } from "../settle-plan.ts";
+import { isPlainSuccess } from "../runs/settle-plan.ts";
 import type { BoundStatement, LaneBatch, LanePhase, Statement } from "./lanes.ts";
 
 /**

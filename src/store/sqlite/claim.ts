@@ -1,10 +1,10 @@
 import { asJobId, asRunId, firstOwnerEpoch, type ItemId, type JobId, type VisitId } from "../../domain/ids.ts";
 import { addMs, type Instant } from "../../domain/time.ts";
-import { type ClaimPart, inOrder, mergeClaim, type QueuePick } from "../claim-merge.ts";
-import type { FirstChecks } from "../claim-rules.ts";
-import { UnknownQueueError } from "../errors.ts";
+import { type ClaimPart, inOrder, mergeClaim, type QueuePick } from "../jobs/claim-merge.ts";
+import type { FirstChecks } from "../jobs/claim-rules.ts";
+import { UnknownQueueError } from "../port/errors.ts";
 import type { ClaimedRun, ClaimRequest, RunLimits } from "../port/runs.ts";
-import type { StoreHint } from "../store.ts";
+import type { StoreHint } from "../port/store.ts";
 import type { SqliteConnection } from "./connection.ts";
 import type { GroupPhase } from "./group-commit.ts";
 import type { SqliteRunIds } from "./run-ids.ts";

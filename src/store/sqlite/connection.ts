@@ -1,6 +1,6 @@
 import { pathToFileURL } from "node:url";
 import { DatabaseSync, type DatabaseSyncInstance, type StatementSyncInstance } from "@photostructure/sqlite";
-import { storeClosed } from "../errors.ts";
+import { storeClosed } from "../port/errors.ts";
 import { sqliteFailure } from "./failures.ts";
 import { makePrivateFile } from "./private-file.ts";
 

@@ -1,9 +1,9 @@
 import { Kysely, sql, type Transaction } from "kysely";
 import type { Instant } from "../../domain/time.ts";
-import type { Database } from "../database.ts";
-import type { Engine } from "../engine.ts";
-import type { HintBoard } from "../hint-board.ts";
-import type { StoreHint } from "../store.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { HintBoard } from "../engine/hint-board.ts";
+import type { Database } from "../engine/tables.ts";
+import type { StoreHint } from "../port/store.ts";
 import type { SqliteConnection } from "./connection.ts";
 import { sqliteDialect } from "./dialect.ts";
 import { sqliteFailure } from "./failures.ts";

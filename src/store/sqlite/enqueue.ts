@@ -1,10 +1,10 @@
 import { defaultMaxAttempts } from "../../domain/budget.ts";
 import { asJobId, type JobId } from "../../domain/ids.ts";
 import type { Instant } from "../../domain/time.ts";
-import { hasEnqueueIds, haveOneForm } from "../enqueue-groups.ts";
-import { UnknownQueueError } from "../errors.ts";
+import { hasEnqueueIds, haveOneForm } from "../jobs/enqueue-groups.ts";
+import { UnknownQueueError } from "../port/errors.ts";
 import type { EnqueueGroup, NewJob } from "../port/jobs.ts";
-import type { StoreHint } from "../store.ts";
+import type { StoreHint } from "../port/store.ts";
 import type { SqliteConnection } from "./connection.ts";
 import type { GroupPhase } from "./group-commit.ts";
 

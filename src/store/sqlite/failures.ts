@@ -1,5 +1,5 @@
 import { isWakefulError, messageOf } from "../../domain/errors.ts";
-import { DiskFullError, StoreCorruptError, StoreReadOnlyError, StoreUnavailableError } from "../errors.ts";
+import { DiskFullError, StoreCorruptError, StoreReadOnlyError, StoreUnavailableError } from "../port/errors.ts";
 
 /** Primary result codes of SQLite that mean something to a caller; the extended code carries them in its low byte. */
 const busy = 5;

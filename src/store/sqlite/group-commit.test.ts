@@ -1,5 +1,5 @@
 import { expect, onTestFinished, test } from "vitest";
-import type { StoreHint } from "../store.ts";
+import type { StoreHint } from "../port/store.ts";
 import { SqliteConnection } from "./connection.ts";
 import { GroupCommit } from "./group-commit.ts";
 

@@ -1,5 +1,5 @@
-import { storeClosed } from "../errors.ts";
-import type { StoreHint } from "../store.ts";
+import { storeClosed } from "../port/errors.ts";
+import type { StoreHint } from "../port/store.ts";
 import type { SqliteConnection } from "./connection.ts";
 
 /**

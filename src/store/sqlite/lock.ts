@@ -2,7 +2,7 @@ import { accessSync, constants, existsSync, readFileSync, writeFileSync } from "
 import { DatabaseSync, type DatabaseSyncInstance } from "@photostructure/sqlite";
 import { messageOf } from "../../domain/errors.ts";
 import type { Instant } from "../../domain/time.ts";
-import { DiskFullError, StoreLockedError, StoreReadOnlyError } from "../errors.ts";
+import { DiskFullError, StoreLockedError, StoreReadOnlyError } from "../port/errors.ts";
 import { sqliteFailure } from "./failures.ts";
 import { makePrivateFile } from "./private-file.ts";
 

@@ -1,18 +1,18 @@
 import { accessSync, constants, existsSync, statSync } from "node:fs";
 import { CompiledQuery } from "kysely";
 import { WakefulError } from "../../domain/errors.ts";
-import type { FirstChecks } from "../claim-rules.ts";
-import { StoreLockedError, StoreLogUnreadableError, StoreReadOnlyError } from "../errors.ts";
-import { HintBoard } from "../hint-board.ts";
+import { assembleStore } from "../assemble-store.ts";
+import { HintBoard } from "../engine/hint-board.ts";
+import { checkSchema, type MigrationTarget, migrate } from "../engine/migrator.ts";
+import type { StoreClock } from "../engine/store-clock.ts";
+import type { FirstChecks } from "../jobs/claim-rules.ts";
 import { sqliteMigrations } from "../migrations/sqlite.ts";
-import { checkSchema, type MigrationTarget, migrate } from "../migrator.ts";
-import { newestInstant } from "../newest-instant.ts";
-import { assembleStore } from "../nouns.ts";
-import type { Store } from "../store.ts";
-import type { StoreClock } from "../store-clock.ts";
+import { StoreLockedError, StoreLogUnreadableError, StoreReadOnlyError } from "../port/errors.ts";
+import type { Store } from "../port/store.ts";
+import { newestInstant } from "../upkeep/newest-instant.ts";
 import { SqliteConnection } from "./connection.ts";
 import { SqliteEngine } from "./engine.ts";
-import { createHot } from "./hot.ts";
+import { createHot } from "./hot-verbs.ts";
 import { findLockHolder, lockPathOf, lockStore } from "./lock.ts";
 
 export interface OpenSqliteOptions {

@@ -1,14 +1,14 @@
 import { expect, onTestFinished, test, vi } from "vitest";
 import { asHostId, asItemId, asRunId } from "../../domain/ids.ts";
 import { asInstant } from "../../domain/time.ts";
-import { HintBoard } from "../hint-board.ts";
+import { assembleStore } from "../assemble-store.ts";
+import { HintBoard } from "../engine/hint-board.ts";
+import { migrate } from "../engine/migrator.ts";
 import { sqliteMigrations } from "../migrations/sqlite.ts";
-import { migrate } from "../migrator.ts";
-import { assembleStore } from "../nouns.ts";
-import type { Store } from "../store.ts";
+import type { Store } from "../port/store.ts";
 import { SqliteConnection } from "./connection.ts";
 import { SqliteEngine } from "./engine.ts";
-import { createHot } from "./hot.ts";
+import { createHot } from "./hot-verbs.ts";
 import { targetOf } from "./open.ts";
 
 /** Tables that grow with history or with load: no loop may walk one of them. */

@@ -1,11 +1,11 @@
 import type { RunId } from "../../domain/ids.ts";
 import type { WorkerState } from "../../domain/lifecycles.ts";
 import type { Instant } from "../../domain/time.ts";
-import { type NotHeldRow, noSuchSession, startAnswer, whyNotHeld } from "../held-runs.ts";
 import type { JobsStore } from "../port/jobs.ts";
 import type { FencedAnswer, RunsStore, StartRun } from "../port/runs.ts";
+import type { StoreHint } from "../port/store.ts";
 import type { WorkersStore } from "../port/workers.ts";
-import type { StoreHint } from "../store.ts";
+import { type NotHeldRow, noSuchSession, startAnswer, whyNotHeld } from "../runs/held-runs.ts";
 import type { SqliteConnection } from "./connection.ts";
 import type { SqliteRunEnds } from "./run-ends.ts";
 

@@ -1,8 +1,8 @@
 import type { RunId } from "../../domain/ids.ts";
 import type { Instant } from "../../domain/time.ts";
-import { jobAlertEntry } from "../job-alert.ts";
-import { hintsOfEnd, type LostRun, type RunEnd, type RunFacts } from "../settle-plan.ts";
-import type { StoreHint } from "../store.ts";
+import { jobAlertEntry } from "../jobs/job-alert.ts";
+import type { StoreHint } from "../port/store.ts";
+import { hintsOfEnd, type LostRun, type RunEnd, type RunFacts } from "../runs/settle-plan.ts";
 import type { SqliteConnection } from "./connection.ts";
 
 const factColumns = `

@@ -1,8 +1,8 @@
 import type { JobId, RunId } from "../../domain/ids.ts";
 import type { Instant } from "../../domain/time.ts";
 import type { FencedAnswer, Settlement } from "../port/runs.ts";
-import { isPlainSuccess, lateResult, planSettlement } from "../settle-plan.ts";
-import type { StoreHint } from "../store.ts";
+import type { StoreHint } from "../port/store.ts";
+import { isPlainSuccess, lateResult, planSettlement } from "../runs/settle-plan.ts";
 import type { SqliteConnection } from "./connection.ts";
 import type { GroupPhase } from "./group-commit.ts";
 import type { SqliteRunEnds } from "./run-ends.ts";

@@ -1,4 +1,4 @@
-import type { Store } from "../../store/store.ts";
+import type { Store } from "../../store/port/store.ts";
 
 /**
  * What a worker needs of the store. Inside the daemon (or on PostgreSQL) it is the store itself; the handler host gets it over its pipe.

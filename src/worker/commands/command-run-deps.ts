@@ -8,7 +8,7 @@ import type { WrapperTools } from "../../processes/wrapper/wrapper-tools.ts";
 import type { Finaliser } from "../../settling/finaliser.ts";
 import type { SettlingContext } from "../../settling/settlement.ts";
 import type { RunLimits } from "../../store/port/runs.ts";
-import type { Store } from "../../store/store.ts";
+import type { Store } from "../../store/port/store.ts";
 import type { Emit } from "../../telemetry/events.ts";
 
 /** What all command runs of one worker share. */

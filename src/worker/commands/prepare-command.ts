@@ -9,7 +9,7 @@ import { type StartedWrapper, spawnWrapper } from "../../processes/wrapper/wrapp
 import type { WrapperTools } from "../../processes/wrapper/wrapper-tools.ts";
 import type { ItemRow } from "../../store/port/items.ts";
 import type { ClaimedRun } from "../../store/port/runs.ts";
-import type { Store } from "../../store/store.ts";
+import type { Store } from "../../store/port/store.ts";
 import { stageInput } from "../run-input.ts";
 import { traceparentOf } from "./trace-context.ts";
 

@@ -9,9 +9,9 @@ import type { RunOutcome } from "../../liveness/retry-contract.ts";
 import type { HostIdentity, ProcessIdentity } from "../../processes/probe/identity.ts";
 import { runFiles } from "../../processes/run-folder/run-files.ts";
 import { type SettlingContext, settlementOfFailure, settlementOfSuccess } from "../../settling/settlement.ts";
-import { firstChecks } from "../../store/claim-rules.ts";
+import { firstChecks } from "../../store/jobs/claim-rules.ts";
 import type { ClaimedRun, FencedAnswer, LiveRun, RunLimits, Settlement } from "../../store/port/runs.ts";
-import type { Store } from "../../store/store.ts";
+import type { Store } from "../../store/port/store.ts";
 import type { Emit } from "../../telemetry/events.ts";
 
 /** A run of `wakeful run`, as its command line names it: what it may write to. */

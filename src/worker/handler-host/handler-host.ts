@@ -13,7 +13,7 @@ import { PipelineRegistry } from "../../pipelines/registry.ts";
 import { runFiles } from "../../processes/run-folder/run-files.ts";
 import { timerPause } from "../../runtime/pause.ts";
 import { Finaliser } from "../../settling/finaliser.ts";
-import { firstChecks } from "../../store/claim-rules.ts";
+import { firstChecks } from "../../store/jobs/claim-rules.ts";
 import type { Emit } from "../../telemetry/events.ts";
 import type { WorkerBackend } from "../backends/backend.ts";
 import { BeatLane } from "../buffers/beat-buffer.ts";

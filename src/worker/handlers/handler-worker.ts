@@ -1,7 +1,7 @@
 import { messageOf } from "../../domain/errors.ts";
 import type { RunId, WorkerId } from "../../domain/ids.ts";
 import { asInstant, type DurationMs } from "../../domain/time.ts";
-import { claimMax } from "../../store/claim-rules.ts";
+import { claimMax } from "../../store/jobs/claim-rules.ts";
 import type { ClaimedRun, FencedAnswer, Settlement, StartRun } from "../../store/port/runs.ts";
 import { ClaimLane } from "../buffers/claimer.ts";
 import { SettleLane } from "../buffers/settlement-buffer.ts";

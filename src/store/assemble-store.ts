@@ -1,0 +1,53 @@
+import type { Engine } from "./engine/engine.ts";
+import type { HintBoard } from "./engine/hint-board.ts";
+import type { HotVerbs } from "./engine/hot-verbs.ts";
+import { createDuplicates } from "./items/duplicates.ts";
+import { createItems } from "./items/items.ts";
+import { createJobs } from "./jobs/jobs.ts";
+import { createLeases } from "./leases/leases.ts";
+import { storeClosed } from "./port/errors.ts";
+import type { Store } from "./port/store.ts";
+import { createActions } from "./records/actions.ts";
+import { createOutbox } from "./records/outbox.ts";
+import { createUpkeep } from "./upkeep/upkeep.ts";
+import { createWorkers } from "./workers/workers.ts";
+
+export interface StoreParts {
+  readonly engine: Engine;
+  readonly hints: HintBoard;
+  readonly hot: HotVerbs;
+  /** Closes connections and gives locks back, after the last commit. */
+  release(): Promise<void>;
+}
+
+/** The store as its callers see it: the nouns written once, with the hot verbs of the engine in their places. */
+export function assembleStore(parts: StoreParts): Store {
+  const { engine, hints, hot } = parts;
+  const { manyWriters, notifies, blocksEventLoop } = engine.capabilities;
+  let closing: Promise<void> | undefined;
+  return {
+    capabilities: { manyWriters, notifies, blocksEventLoop },
+    jobs: { ...createJobs(engine), ...hot.jobs },
+    runs: hot.runs,
+    items: createItems(engine),
+    workers: { ...createWorkers(engine), ...hot.workers },
+    leases: createLeases(engine),
+    actions: createActions(engine),
+    outbox: createOutbox(engine),
+    duplicates: createDuplicates(engine),
+    upkeep: createUpkeep(engine),
+    now: () => engine.now(),
+    onHint: (listener) => hints.listen(listener),
+    ping: async () => {
+      if (closing !== undefined) throw storeClosed();
+      await engine.rows("select 1", []);
+    },
+    close: async () => {
+      closing ??= hot.close().then(async () => {
+        hints.clear();
+        await parts.release();
+      });
+      await closing;
+    },
+  };
+}

@@ -1,0 +1,50 @@
+import type { Kysely, RawBuilder, SqlBool, Transaction } from "kysely";
+import type { Instant } from "../../domain/time.ts";
+import type { StoreCapabilities, StoreHint } from "../port/store.ts";
+import type { Database } from "./tables.ts";
+
+/** What the nouns of the store build on. The shared ones use this alone; the hot ones also know their own engine. */
+export interface Engine {
+  /**
+   * Statements outside a transaction. Inside one, use its `tx` only: on the embedded engine this waits for the one connection,
+   * which the transaction holds.
+   */
+  readonly kysely: Kysely<Database>;
+  readonly capabilities: StoreCapabilities & EngineCapabilities;
+  /** Conditions that must be written exactly as the partial index that serves them, which the engines spell differently. Over table `jobs`. */
+  readonly predicates: Readonly<Record<"claimable" | "paused" | "ofNote", RawBuilder<SqlBool>>>;
+  now(): Instant;
+  /** The rows of one finished statement outside a transaction, in the order of its parameters. */
+  rows<Row>(statement: string, parameters: readonly unknown[]): Promise<readonly Row[]>;
+  /**
+   * One transaction of its own, begun for writing. May run `body` again after a deadlock or a lock timeout, so `body` changes nothing
+   * but through `tx`. Rows are locked in the order slots, jobs, runs, visits, items, leases; those who do otherwise skip what is locked.
+   */
+  transaction<T>(body: (tx: Transaction<Database>) => Promise<T>): Promise<T>;
+  /** Reads of one instant: all statements of `body` see the same committed state. */
+  snapshot<T>(body: (tx: Transaction<Database>) => Promise<T>): Promise<T>;
+  /** To be called after the commit. Cheap: many hints of one turn reach each listener once. */
+  hint(...hints: readonly StoreHint[]): void;
+  /** Makes run ids begin in the range of `epoch`, from the commit of `tx` on. */
+  moveRunIds(tx: Transaction<Database>, epoch: number): Promise<void>;
+  /** Tells the engine, after the commit, that the store epoch rose, so that no id of the old one is given out any more. */
+  epochRaised(): void;
+  sizeBytes(): Promise<number>;
+  /** What the engine finds wrong with its own files. Empty: nothing. */
+  integrityCheck(): Promise<readonly string[]>;
+}
+
+export interface EngineCapabilities {
+  /** Rows can be locked one by one (`FOR UPDATE`, `SKIP LOCKED`). Without: a write transaction is alone anyway. */
+  readonly rowLocks: boolean;
+}
+
+/** Thrown by the body of a transaction whose rows moved on before it had them locked: it lets go of what it has and is begun again. */
+export class BeginAgain extends Error {
+  override readonly name = "BeginAgain";
+}
+
+/** Adds `FOR UPDATE` where the engine has row locks; elsewhere a transaction has the whole store. */
+export function lockRows<Query extends { forUpdate(): Query }>(engine: Engine, query: Query): Query {
+  return engine.capabilities.rowLocks ? query.forUpdate() : query;
+}

@@ -1,0 +1,194 @@
+import type { Transaction } from "kysely";
+import type { ItemId, JobId } from "../../domain/ids.ts";
+import type { Instant } from "../../domain/time.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { Database } from "../engine/tables.ts";
+import { cancelJob } from "../jobs/job-cancel.ts";
+import type { ItemsStore } from "../port/items.ts";
+import { appendActions } from "../records/action-log.ts";
+import { putStateFile } from "../records/outbox-entries.ts";
+import { advanceItem, cancelItem, enterStage, failItem, insertStageJob, itemHints } from "./item-advance.ts";
+import { lockItem, unfinishedJobOf } from "./item-lock.ts";
+
+/** How often a cancel looks again for the item's job, which may end and be followed by another meanwhile. */
+const looksMax = 5;
+
+type Moves = Pick<ItemsStore, "rerun" | "retry" | "cancel" | "setPaused" | "redrive" | "advance" | "end">;
+
+/** What people and the reconciler do to items. Each verb is one transaction and answers whether it won. */
+export function createItemMoves(engine: Engine): Moves {
+  /** Runs `body` in a transaction and, where it did something, hints. */
+  const move = async <T>(body: (tx: Transaction<Database>, now: Instant) => Promise<T>): Promise<T> => {
+    const result = await engine.transaction(async (tx) => await body(tx, engine.now()));
+    if (result !== undefined && result !== false) engine.hint(...itemHints);
+    return result;
+  };
+
+  return {
+    rerun: async (id, options) => await move(async (tx, now) => await rerun(engine, tx, { id, now, ...options })),
+    retry: async (id, options) => await move(async (tx, now) => await retry(engine, tx, { id, now, ...options })),
+    cancel: async (id, options) => {
+      const won = await move(async (tx, now) => await cancel(engine, tx, { id, now, ...options }));
+      if (won) engine.hint("blocked");
+      return won;
+    },
+    setPaused: async (id, { paused, actor }) =>
+      await move(async (tx, now) => {
+        const locked = await lockItem(engine, tx, id);
+        if (locked?.item.state !== (paused ? "active" : "paused")) return false;
+        await tx
+          .updateTable("items")
+          .set({ state: paused ? "paused" : "active", updated_at: now })
+          .where("id", "=", id)
+          .execute();
+        await tx.updateTable("jobs").set({ paused }).where("item_id", "=", id).where("finished_at", "is", null).execute();
+        await putStateFile(tx, now, id);
+        await appendActions(tx, now, [{ action: paused ? "item.paused" : "item.resumed", actor, itemId: id }]);
+        return true;
+      }),
+    redrive: async (id, { visitId, entry, actor, reason }) =>
+      await move(async (tx, now) => {
+        const locked = await lockItem(engine, tx, id);
+        const visit = locked?.visit;
+        if (locked?.item.state !== "active" || visit?.id !== visitId || visit.state !== "open" || visit.stage !== entry.stage) return false;
+        if (visit.attempts >= visit.max_attempts || (await unfinishedJobOf(tx, id)) !== undefined) return false;
+        // The budget is the visit's: what its earlier jobs spent stays spent, whatever the pipeline says by now.
+        const jobId = await insertStageJob(tx, {
+          itemId: id,
+          visitId,
+          entry: { ...entry, maxAttempts: visit.max_attempts, maxLosses: visit.max_losses },
+          paused: false,
+          repo: locked.item.repo,
+          now,
+          spent: { attempts: visit.attempts, losses: visit.losses, lastLossAt: visit.last_loss_at },
+        });
+        await tx.updateTable("items").set({ updated_at: now }).where("id", "=", id).execute();
+        await putStateFile(tx, now, id);
+        await appendActions(tx, now, [
+          { action: "item.redriven", actor, reason, message: `job ${jobId} for stage ${entry.stage}`, itemId: id, jobId },
+        ]);
+        return true;
+      }),
+    advance: async (id, { visitId, advance, actor, reason }) =>
+      await move(async (tx, now) => {
+        const locked = await lockItem(engine, tx, id);
+        if (locked?.visit?.id !== visitId || locked.visit.state !== "open" || locked.item.finished_at !== null) return false;
+        if ((await unfinishedJobOf(tx, id)) !== undefined) return false;
+        const last = await tx
+          .selectFrom("jobs")
+          .select(["state", "output"])
+          .where("visit_id", "=", visitId)
+          .orderBy("id", "desc")
+          .limit(1)
+          .executeTakeFirst();
+        if (last?.state !== "done") return false;
+        if (!(await advanceItem(tx, { itemId: id, visitId, advance, output: last.output, now }))) return false;
+        const message =
+          advance.kind === "finish" ? `passed its last stage, ${locked.item.stage}` : `from ${locked.item.stage} to ${advance.stage}`;
+        await appendActions(tx, now, [{ action: "item.advanced", actor, reason, message, itemId: id }]);
+        return true;
+      }),
+    end: async (id, { visitId, state, actor, reason }) =>
+      await move(async (tx, now) => {
+        const locked = await lockItem(engine, tx, id);
+        if (locked?.visit?.id !== visitId || locked.item.state !== "active" || (await unfinishedJobOf(tx, id)) !== undefined) return false;
+        const last = await tx
+          .selectFrom("jobs")
+          .select(["state", "error"])
+          .where("visit_id", "=", visitId)
+          .orderBy("id", "desc")
+          .limit(1)
+          .executeTakeFirst();
+        // A job that is done with nothing left to spend: its gate was red, and no attempt will ever follow.
+        const exhausted =
+          state === "failed" && (last === undefined || last.state === "done") && locked.visit.attempts >= locked.visit.max_attempts;
+        if (last?.state !== state && !exhausted) return false;
+        const ending = { itemId: id, visitId, error: last?.error ?? reason, now };
+        if (!(await (state === "failed" ? failItem(tx, ending) : cancelItem(tx, ending)))) return false;
+        await appendActions(tx, now, [{ action: "item.ended", actor, reason, message: `${state}: ${ending.error}`, itemId: id }]);
+        return true;
+      }),
+  };
+}
+
+type Options<Verb extends "rerun" | "retry" | "cancel"> = Parameters<ItemsStore[Verb]>[1] & { readonly id: ItemId; readonly now: Instant };
+
+async function rerun(engine: Engine, tx: Transaction<Database>, options: Options<"rerun">): Promise<JobId | undefined> {
+  const { id, entry, uncounted, actor, now } = options;
+  const locked = await lockItem(engine, tx, id);
+  if (locked === undefined || (await unfinishedJobOf(tx, id)) !== undefined) return undefined;
+  const { item, visit } = locked;
+  if (visit?.state === "open" || visit?.state === "failed") {
+    await tx
+      .updateTable("visits")
+      .set({ state: "returned", closed_at: visit.closed_at ?? now })
+      .where("id", "=", visit.id)
+      .execute();
+  }
+  await tx
+    .updateTable("visits")
+    .set({ counts: false })
+    .where("item_id", "=", id)
+    .where("stage", "in", [...new Set([entry.stage, ...uncounted])])
+    .execute();
+  if (item.finished_at !== null) {
+    await tx.updateTable("items").set({ state: "active", finished_at: null }).where("id", "=", id).execute();
+  }
+  const { jobId } = await enterStage(tx, { itemId: id, entry, now });
+  await appendActions(tx, now, [
+    { action: "item.rerun", actor, reason: `was ${item.state}`, message: `from stage ${entry.stage}`, itemId: id, jobId },
+  ]);
+  return jobId;
+}
+
+async function retry(engine: Engine, tx: Transaction<Database>, options: Options<"retry">): Promise<JobId | undefined> {
+  const { id, entry, actor, now } = options;
+  const locked = await lockItem(engine, tx, id);
+  const visit = locked?.visit;
+  if (locked?.item.state !== "failed" || visit?.state !== "failed" || visit.stage !== entry.stage) return undefined;
+  if ((await unfinishedJobOf(tx, id)) !== undefined) return undefined;
+  await tx
+    .updateTable("visits")
+    .set({
+      state: "open",
+      closed_at: null,
+      attempts: 0,
+      losses: 0,
+      last_loss_at: null,
+      max_attempts: entry.maxAttempts,
+      max_losses: entry.maxLosses,
+    })
+    .where("id", "=", visit.id)
+    .execute();
+  await tx
+    .updateTable("items")
+    .set({ state: "active", finished_at: null, error: null, pipeline_version: entry.pipelineVersion, updated_at: now })
+    .where("id", "=", id)
+    .execute();
+  const jobId = await insertStageJob(tx, { itemId: id, visitId: visit.id, entry, paused: false, repo: locked.item.repo, now });
+  await putStateFile(tx, now, id);
+  await appendActions(tx, now, [{ action: "item.retried", actor, message: `stage ${entry.stage} with a fresh budget`, itemId: id, jobId }]);
+  return jobId;
+}
+
+async function cancel(engine: Engine, tx: Transaction<Database>, options: Options<"cancel">): Promise<boolean> {
+  const { id, actor, reason, stopBy, now } = options;
+  for (let look = 0; look < looksMax; look += 1) {
+    // The job first, as a settler locks it; the item's own flip is part of the job's.
+    const jobId = await unfinishedJobOf(tx, id);
+    if (jobId === undefined) break;
+    if (await cancelJob(engine, tx, { jobId, actor, reason, stopBy, now })) return true;
+  }
+  const locked = await lockItem(engine, tx, id);
+  if (
+    locked === undefined ||
+    locked.visit === undefined ||
+    locked.item.finished_at !== null ||
+    (await unfinishedJobOf(tx, id)) !== undefined
+  )
+    return false;
+  const error = `cancelled: ${reason}`;
+  if (!(await cancelItem(tx, { itemId: id, visitId: locked.visit.id, error, now }))) return false;
+  await appendActions(tx, now, [{ action: "item.ended", actor, reason, message: error, itemId: id }]);
+  return true;
+}

@@ -1,0 +1,119 @@
+import { sql, type Transaction } from "kysely";
+import type { RunId } from "../../domain/ids.ts";
+import type { Instant } from "../../domain/time.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { Database } from "../engine/tables.ts";
+import type { FencedAnswer, Settlement } from "../port/runs.ts";
+import type { StoreHint } from "../port/store.ts";
+import { putStateFile } from "../records/outbox-entries.ts";
+import { lateResult, planSettlement, type RunEnd, type RunFacts } from "../runs/settle-plan.ts";
+import { advanceItem, cancelItem, failItem, itemHints } from "./item-advance.ts";
+
+/** How an engine reads and writes the end of a run inside a transaction of Kysely's. */
+export interface RunEndWriter {
+  /** Locks the run's job where the engine has row locks. */
+  facts(tx: Transaction<Database>, runId: RunId): Promise<RunFacts | undefined>;
+  write(tx: Transaction<Database>, end: RunEnd, facts: RunFacts, now: Instant): Promise<void>;
+  recordLate(
+    tx: Transaction<Database>,
+    late: { readonly at: Instant; readonly actor: string; readonly reason: string; readonly tried: string; readonly run: RunFacts },
+  ): Promise<void>;
+}
+
+/** Most settlements of one transaction: each is a dozen statements. */
+const membersMax = 50;
+
+/**
+ * Settles runs of items: the job's end, the visit's budget and the item's next step are one transaction (X7), so that neither a crash
+ * nor an advance that throws leaves one without the other. Members are set apart by savepoints: one that throws leaves nothing of its
+ * own, and the others are committed. Answers in the order given.
+ *
+ * @throws What the first failed member threw, after the others were committed.
+ */
+export async function settleItems(
+  engine: Engine,
+  writer: RunEndWriter,
+  settlements: readonly Settlement[],
+): Promise<readonly FencedAnswer[]> {
+  const answers: (FencedAnswer | { readonly thrown: unknown })[] = [];
+  const hints = new Set<StoreHint>();
+  for (let from = 0; from < settlements.length; from += membersMax) {
+    const members = settlements.slice(from, from + membersMax);
+    const settled = await engine.transaction(async (tx) => {
+      const outcomes: typeof answers = [];
+      for (const settlement of members) outcomes.push(await settleApart(engine, writer, tx, settlement, hints));
+      return outcomes;
+    });
+    answers.push(...settled);
+  }
+  if (hints.size > 0) engine.hint(...hints);
+  return answers.map((answer) => {
+    if ("thrown" in answer) throw answer.thrown;
+    return answer;
+  });
+}
+
+async function settleApart(
+  engine: Engine,
+  writer: RunEndWriter,
+  tx: Transaction<Database>,
+  settlement: Settlement,
+  hints: Set<StoreHint>,
+): Promise<FencedAnswer | { readonly thrown: unknown }> {
+  await sql`savepoint settlement`.execute(tx);
+  try {
+    const answer = await settleOne(engine, writer, tx, settlement, hints);
+    await sql`release savepoint settlement`.execute(tx);
+    return answer;
+  } catch (thrown) {
+    // Handed to the caller once the others are committed. Where the connection is gone the rollback throws, and with it everything fails.
+    await sql`rollback to savepoint settlement`.execute(tx);
+    await sql`release savepoint settlement`.execute(tx);
+    return { thrown };
+  }
+}
+
+async function settleOne(
+  engine: Engine,
+  writer: RunEndWriter,
+  tx: Transaction<Database>,
+  settlement: Settlement,
+  hints: Set<StoreHint>,
+): Promise<FencedAnswer> {
+  const now = engine.now();
+  const facts = await writer.facts(tx, settlement.runId);
+  const plan = planSettlement(settlement, facts, now);
+  if (facts === undefined || plan.kind !== "end") {
+    if (facts !== undefined && plan.kind === "lost") {
+      await writer.recordLate(tx, {
+        at: now,
+        actor: settlement.actor ?? "worker",
+        reason: settlement.reason,
+        tried: lateResult(settlement, plan.why),
+        run: facts,
+      });
+    }
+    return plan.kind === "end" ? { kind: "gone" } : plan;
+  }
+  await writer.write(tx, plan.end, facts, now);
+  await moveItem(tx, settlement, plan.end, now);
+  for (const hint of itemHints) hints.add(hint);
+  if (plan.end.stopBy !== null) hints.add("blocked");
+  if (plan.end.jobState === "scheduled") hints.add("scheduled");
+  return { kind: "ok" };
+}
+
+async function moveItem(tx: Transaction<Database>, settlement: Settlement, end: RunEnd, now: Instant): Promise<void> {
+  const { itemId, visitId } = end;
+  if (itemId === null) return;
+  const { then } = settlement;
+  if (visitId !== null) {
+    const ended = { itemId, visitId, error: end.error, now };
+    if (then.to === "done" && then.advance !== undefined) {
+      await advanceItem(tx, { itemId, visitId, advance: then.advance, output: then.output ?? null, now });
+    } else if (end.jobState === "failed") await failItem(tx, ended);
+    else if (end.jobState === "cancelled") await cancelItem(tx, ended);
+    // A job that goes back stays as unclaimable as it was: pausing an item marks its running job as well.
+  }
+  await putStateFile(tx, now, itemId);
+}

@@ -1,0 +1,142 @@
+import { type Kysely, sql } from "kysely";
+import type { JobId } from "../../domain/ids.ts";
+import { jobLifecycle, sourcesOf } from "../../domain/lifecycles.ts";
+import { type Engine, lockRows } from "../engine/engine.ts";
+import type { Database } from "../engine/tables.ts";
+import type { JobsStore } from "../port/jobs.ts";
+import { appendActions } from "../records/action-log.ts";
+import { releaseSlot } from "./blocks.ts";
+import { cancelJob } from "./job-cancel.ts";
+import { holdJob, listWaiting } from "./job-hold.ts";
+import { jobRow } from "./job-row.ts";
+
+/** Jobs with the name of their queue: what {@link jobRow} takes. */
+export function selectJobs(db: Kysely<Database>) {
+  return db.selectFrom("jobs").innerJoin("queues", "queues.id", "jobs.queue_id").selectAll("jobs").select("queues.name as queue");
+}
+
+export function createJobs(engine: Engine): Omit<JobsStore, "enqueue" | "promoteDue"> {
+  const { kysely } = engine;
+  return {
+    ensureQueues: async (queues) => {
+      if (queues.length === 0) return;
+      // In the order of their keys, as every writer takes them, so that two programs that start at once cannot block each other.
+      const slots = [
+        ...new Map(queues.flatMap((queue) => (queue.slot === undefined ? [] : [[queue.slot.key, queue.slot.capacity] as const]))),
+      ].toSorted(([a], [b]) => (a < b ? -1 : 1));
+      const byName = queues.toSorted((a, b) => (a.name < b.name ? -1 : 1));
+      await engine.transaction(async (tx) => {
+        for (const [key, capacity] of slots) {
+          await tx
+            .insertInto("slots")
+            .values({ key, capacity })
+            .onConflict((conflict) => conflict.column("key").doUpdateSet({ capacity }))
+            .execute();
+        }
+        for (const queue of byName) {
+          const values = { kind: queue.kind, slot_key: queue.slot?.key ?? null };
+          await tx
+            .insertInto("queues")
+            .values({ name: queue.name, ...values })
+            .onConflict((conflict) => conflict.column("name").doUpdateSet(values))
+            .execute();
+        }
+      });
+      engine.hint("jobs");
+    },
+    get: async (id) => {
+      const row = await selectJobs(kysely).where("jobs.id", "=", id).executeTakeFirst();
+      return row === undefined ? undefined : jobRow(row);
+    },
+    cancel: async (id, options) => {
+      const won = await engine.transaction(async (tx) => await cancelJob(engine, tx, { jobId: id, now: engine.now(), ...options }));
+      if (won) engine.hint("blocked", "items", "outbox", "jobs");
+      return won;
+    },
+    hold: async (id, options) => {
+      const answer = await engine.transaction(async (tx) => await holdJob(engine, tx, { jobId: id, now: engine.now(), ...options }));
+      if (answer.kind === "held") engine.hint("items", "outbox");
+      return answer;
+    },
+    listWaiting: async (options) => await listWaiting(kysely, options),
+    listQueues: async () => {
+      const rows = await kysely.selectFrom("queues").select("name").orderBy("name").execute();
+      return rows.map((row) => row.name);
+    },
+    unhold: async (id, options) => {
+      const won = await engine.transaction(async (tx) => await unhold(engine, tx, { id, ...options }));
+      if (won) engine.hint("jobs");
+      return won;
+    },
+    retry: async (id, options) => {
+      const jobId = await engine.transaction(async (tx) => {
+        const now = engine.now();
+        const old = await lockRows(engine, tx.selectFrom("jobs").selectAll().where("id", "=", id)).executeTakeFirst();
+        if (old === undefined || old.finished_at === null || old.item_id !== null) return undefined;
+        const job = await tx
+          .insertInto("jobs")
+          .values({
+            queue_id: old.queue_id,
+            state: "queued",
+            priority: old.priority,
+            run_at: now,
+            created_at: now,
+            max_attempts: old.max_attempts,
+            max_losses: old.max_losses,
+            // The old run may still be at the same work: the new job waits for the proof that it has stopped.
+            blocked_by: old.blocked_by,
+            stop_by: old.stop_by,
+            agent: old.agent,
+            repo: old.repo,
+            payload: old.payload,
+          })
+          .returning("id")
+          .executeTakeFirstOrThrow();
+        await appendActions(tx, now, [{ action: "job.retried", actor: options.actor, message: `again as job ${job.id}`, jobId: id }]);
+        return job.id;
+      });
+      if (jobId !== undefined) engine.hint("jobs");
+      return jobId;
+    },
+  };
+}
+
+async function unhold(
+  engine: Engine,
+  tx: Kysely<Database>,
+  options: { readonly id: JobId; readonly actor: string; readonly force: boolean },
+): Promise<boolean> {
+  const { id, actor, force } = options;
+  const now = engine.now();
+  const job = await lockRows(engine, tx.selectFrom("jobs").selectAll().where("id", "=", id)).executeTakeFirst();
+  if (job === undefined) return false;
+  const flipped = await tx
+    .updateTable("jobs")
+    .set({ state: "queued", run_at: now, max_attempts: sql<number>`max_attempts + 1` })
+    .where("id", "=", id)
+    .where("state", "in", sourcesOf(jobLifecycle, "unhold", "queued"))
+    .executeTakeFirst();
+  const unheld = flipped.numUpdatedRows > 0n;
+  const unblocks = force && job.blocked_by !== null;
+  if (!unheld && !unblocks) return false;
+  if (unblocks && job.blocked_by !== null) {
+    // Every job that waits for that run, not this one alone: they all wait for the same proof.
+    await tx.updateTable("jobs").set({ blocked_by: null, stop_by: null }).where("blocked_by", "=", job.blocked_by).execute();
+    await releaseSlot(tx, job.blocked_by);
+  }
+  if (unheld && job.visit_id !== null) {
+    await tx.updateTable("visits").set({ max_attempts: sql<number>`max_attempts + 1` }).where("id", "=", job.visit_id).execute();
+  }
+  await appendActions(tx, now, [
+    {
+      action: "job.unheld",
+      actor,
+      reason: unblocks ? "forced" : "unheld",
+      message: unblocks ? `no longer waits for the proof that run ${job.blocked_by} has stopped` : "one attempt more",
+      jobId: id,
+      runId: unblocks ? job.blocked_by : null,
+      itemId: job.item_id,
+    },
+  ]);
+  return true;
+}

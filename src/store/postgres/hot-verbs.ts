@@ -1,0 +1,279 @@
+import { CompiledQuery, Kysely, PostgresDialect, sql } from "kysely";
+import type { Instant } from "../../domain/time.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { HotVerbs } from "../engine/hot-verbs.ts";
+import { OpenCalls } from "../engine/open-calls.ts";
+import type { Database } from "../engine/tables.ts";
+import { type RunEndWriter, settleItems } from "../items/settle-items.ts";
+import { checkClaim, type FirstChecks, firstChecks } from "../jobs/claim-rules.ts";
+import { checkEnqueueGroup } from "../jobs/enqueue-groups.ts";
+import { StoreUnavailableError, UnknownQueueError } from "../port/errors.ts";
+import type { ClaimRequest, FencedAnswer, RunsStore, Settlement } from "../port/runs.ts";
+import type { StoreHint } from "../port/store.ts";
+import { createRunReads } from "../runs/run-reads.ts";
+import { createRunVerbs } from "../runs/run-verbs.ts";
+import { hintsOfEnd, lateResult, lostEndOf, planLoss, planSettlement } from "../runs/settle-plan.ts";
+import { ClaimPhase, claimedRuns, runsOfClaim } from "./claim.ts";
+import type { PostgresEngine } from "./engine.ts";
+import { EnqueuePhase } from "./enqueue.ts";
+import { isLocked, mayRunAgain, postgresFailure } from "./failures.ts";
+import { createWatchReads } from "./held-reads.ts";
+import { hotConfig, Lanes, type Rows } from "./lanes.ts";
+import { StatementPool } from "./pool.ts";
+import { createRunBeats, VerbPhase } from "./run-beats.ts";
+import { countLost, lockFacts, lockLost, type WrittenEnd, writeLateResult, writeRunEnds } from "./run-ends.ts";
+import { SettlePhase } from "./settle.ts";
+
+/** Connections for the loops' reads and for settlements that need a look first; the lanes have two of their own. */
+const poolSize = 4;
+const triesMax = 4;
+/** How long callers that wait for nobody wait all the same: rows change hands within milliseconds on a busy server. */
+const lockedAfterMs = 20;
+/** Most runs that one transaction ends for dead sessions, whose rows are locked meanwhile. */
+const lostPageMax = 500;
+
+/** The hot verbs of the server engine. */
+export function createHot(outer: PostgresEngine, checks: FirstChecks = firstChecks): HotVerbs {
+  const { engine, unlessLocked } = plannedEngines(outer);
+  const lanes = new Lanes({ target: outer.target, hint: (hints) => outer.hint(...hints) });
+  const now = (): Instant => engine.now();
+  const enqueue = lanes.addPhase(new EnqueuePhase(now));
+  const settle = lanes.addPhase(new SettlePhase(now));
+  const verb = lanes.addPhase(new VerbPhase());
+  const claim = lanes.addPhase(new ClaimPhase({ now, checks }));
+  const beats = createRunBeats(engine, verb);
+  const queueIds = new QueueIds(engine);
+  const patient = createRunVerbs(engine);
+  const hasty = createRunVerbs(unlessLocked);
+
+  const watchReads = createWatchReads(engine);
+  const calls = new OpenCalls();
+  return {
+    jobs: calls.guard<HotVerbs["jobs"]>({
+      ...beats.jobs,
+      enqueue: async (group) => {
+        checkEnqueueGroup(group);
+        return group.jobs.length === 0 ? [] : await enqueue({ group, queueId: await queueIds.of(group.queue) });
+      },
+    }),
+    runs: calls.guard<HotVerbs["runs"]>({
+      ...createRunReads(engine),
+      ...patient,
+      listHeld: watchReads.listHeld,
+      ...beats.runs,
+      claim: async (request) => {
+        checkClaim(request);
+        if (request.max === 0 || request.queues.length === 0) return [];
+        for (const { name } of request.queues) await queueIds.of(name);
+        const runs = await claim(request);
+        if (runs.some((run) => run.itemId !== null)) engine.hint("outbox");
+        if (runs.length > 0) return runs;
+        return await claimedBefore(request, verb);
+      },
+      recordExit: async (run, how) => await (how?.unlessLocked === true ? hasty : patient).recordExit(run),
+      settle: async (settlements, how) => {
+        if (settlements.length === 0) return [];
+        // One by one: who meets a locked row must not undo another's end.
+        if (how?.unlessLocked === true) {
+          const answers: FencedAnswer[] = [];
+          for (const settlement of settlements) answers.push(...(await settleUnlessLocked(unlessLocked, settlement)));
+          return answers;
+        }
+        const answers = await settle(settlements);
+        const rest = settlements.filter((_, index) => answers[index]?.kind === "singly");
+        if (rest.length === 0) return answers as readonly FencedAnswer[];
+        const others = (await settleRest(engine, rest)).values();
+        return answers.map((answer) => (answer.kind === "singly" ? (others.next().value as FencedAnswer) : answer));
+      },
+      settleLostPage: async (page) => await settleLostPage(engine, page),
+    }),
+    workers: calls.guard<HotVerbs["workers"]>({ ...beats.workers, listPresence: watchReads.listPresence }),
+    close: async () => {
+      await calls.close();
+      await lanes.close();
+      await engine.kysely.destroy();
+    },
+  };
+}
+
+/**
+ * The engine on connections that plan for indexes, whatever the statistics say; and the same for callers that wait for no row that somebody
+ * else holds.
+ */
+function plannedEngines(outer: PostgresEngine): { readonly engine: Engine; readonly unlessLocked: Engine } {
+  const { name } = outer.target;
+  const pool = new StatementPool({ target: { ...outer.target, config: hotConfig(outer.target) }, size: poolSize });
+  const kysely = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
+  const transaction: Engine["transaction"] = async (body) => {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await kysely.transaction().execute(body);
+      } catch (thrown) {
+        if (tries >= triesMax || !mayRunAgain(thrown)) throw postgresFailure(thrown, name);
+      }
+    }
+  };
+  const unlessLocked: Engine["transaction"] = async (body) => {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await kysely.transaction().execute(async (tx) => {
+          await sql.raw(`set local lock_timeout = ${lockedAfterMs}`).execute(tx);
+          return await body(tx);
+        });
+      } catch (thrown) {
+        if (isLocked(thrown) || tries >= triesMax || !mayRunAgain(thrown)) throw postgresFailure(thrown, name);
+      }
+    }
+  };
+  const engine = engineOn(outer, { kysely, transaction });
+  return { engine, unlessLocked: { ...engine, transaction: unlessLocked } };
+}
+
+/** Whoever waits for no row says so of one that is in the way, in the same words wherever it was met. */
+async function settleUnlessLocked(engine: Engine, settlement: Settlement): Promise<readonly FencedAnswer[]> {
+  try {
+    return await settleRest(engine, [settlement]);
+  } catch (thrown) {
+    if (!isLocked(thrown)) throw thrown;
+    throw new StoreUnavailableError(`run ${settlement.runId} is being written by somebody else; it is looked at again soon`, {
+      cause: thrown,
+    });
+  }
+}
+
+function engineOn(outer: PostgresEngine, { kysely, transaction }: Pick<Engine, "kysely" | "transaction">): Engine {
+  return {
+    kysely,
+    rows: async <Row>(statement: string, parameters: readonly unknown[]) =>
+      (await kysely.executeQuery<Row>(CompiledQuery.raw(statement, [...parameters]))).rows,
+    transaction,
+    capabilities: outer.capabilities,
+    predicates: outer.predicates,
+    now: outer.now,
+    hint: (...hints) => outer.hint(...hints),
+    epochRaised: () => outer.epochRaised(),
+    moveRunIds: async (tx, epoch) => await outer.moveRunIds(tx, epoch),
+    snapshot: async (body) => await outer.snapshot(body),
+    sizeBytes: async () => await outer.sizeBytes(),
+    integrityCheck: async () => await outer.integrityCheck(),
+  };
+}
+
+/** Ids of queues by name, which never change; a queue that another process makes known later is asked for again. */
+class QueueIds {
+  readonly #engine: Engine;
+  readonly #known = new Map<string, number>();
+
+  constructor(engine: Engine) {
+    this.#engine = engine;
+  }
+
+  async of(name: string): Promise<number> {
+    const known = this.#known.get(name);
+    if (known !== undefined) return known;
+    const row = await this.#engine.kysely.selectFrom("queues").select("id").where("name", "=", name).executeTakeFirst();
+    if (row === undefined) throw new UnknownQueueError(name);
+    this.#known.set(name, row.id);
+    return row.id;
+  }
+}
+
+async function claimedBefore(
+  request: ClaimRequest,
+  verb: (verb: Parameters<VerbPhase["batch"]>[0][number]) => Promise<unknown>,
+): ReturnType<RunsStore["claim"]> {
+  const statements = [{ statement: runsOfClaim, values: [request.workerId, request.claimSeq] }];
+  return (await verb({ statements, answer: (rows: readonly Rows[]) => claimedRuns(rows[0] ?? []) })) as Awaited<
+    ReturnType<RunsStore["claim"]>
+  >;
+}
+
+const writer: RunEndWriter = {
+  facts: async (tx, runId) => (await lockFacts(tx, [runId])).get(runId),
+  write: async (tx, end, facts, now) => await writeRunEnds(tx, [{ end, facts }], now),
+  recordLate: writeLateResult,
+};
+
+/** What the batch could not end: looked at under lock, then written by one statement; runs of items one by one after that. */
+async function settleRest(engine: Engine, settlements: readonly Settlement[]): Promise<readonly FencedAnswer[]> {
+  const answers = new Map<Settlement, FencedAnswer | { readonly thrown: unknown }>();
+  let waiting = settlements;
+  while (waiting.length > 0) {
+    // One settlement of each run at a time: the second one of a run must see what the first one wrote.
+    const runs = new Set<number>();
+    const round = waiting.filter(({ runId }) => !runs.has(runId) && runs.add(runId));
+    const rest = waiting.filter((settlement) => !round.includes(settlement));
+    const hints = new Set<StoreHint>();
+    const settled = await engine.transaction(async (tx) => {
+      const outcomes = new Map<Settlement, FencedAnswer | { readonly thrown: unknown }>();
+      const now = engine.now();
+      const known = await lockFacts(
+        tx,
+        [...round].map(({ runId }) => runId),
+      );
+      const ends: WrittenEnd[] = [];
+      for (const settlement of round) {
+        const facts = known.get(settlement.runId);
+        if (facts !== undefined && facts.itemId !== null && facts.state !== "ended") continue;
+        const plan = planApart(settlement, facts, now);
+        if ("thrown" in plan) outcomes.set(settlement, plan);
+        else if (plan.kind === "end") {
+          if (facts !== undefined) ends.push({ end: plan.end, facts });
+          outcomes.set(settlement, { kind: "ok" });
+        } else {
+          if (plan.kind === "lost" && facts !== undefined) {
+            await writeLateResult(tx, {
+              at: now,
+              actor: settlement.actor ?? "worker",
+              reason: settlement.reason,
+              tried: lateResult(settlement, plan.why),
+              run: facts,
+            });
+          }
+          outcomes.set(settlement, plan);
+        }
+      }
+      await writeRunEnds(tx, ends, now);
+      for (const { end } of ends) hintsOfEnd(end, hints);
+      return outcomes;
+    });
+    if (hints.size > 0) engine.hint(...hints);
+    for (const [settlement, answer] of settled) answers.set(settlement, answer);
+    const withItem = round.filter((settlement) => !settled.has(settlement));
+    const moved = withItem.length === 0 ? [] : await settleItems(engine, writer, withItem);
+    for (const [index, settlement] of withItem.entries()) answers.set(settlement, moved[index] as FencedAnswer);
+    waiting = rest;
+  }
+  return settlements.map((settlement) => {
+    const answer = answers.get(settlement) as FencedAnswer | { readonly thrown: unknown };
+    if ("thrown" in answer) throw answer.thrown;
+    return answer;
+  });
+}
+
+/** A settlement that contradicts itself fails alone: planning throws before anything is written. */
+function planApart(...planned: Parameters<typeof planSettlement>): ReturnType<typeof planSettlement> | { readonly thrown: unknown } {
+  try {
+    return planSettlement(...planned);
+  } catch (thrown) {
+    return { thrown };
+  }
+}
+
+async function settleLostPage(engine: Engine, page: Parameters<RunsStore["settleLostPage"]>[0]): ReturnType<RunsStore["settleLostPage"]> {
+  const limit = Math.min(page.limit, lostPageMax);
+  const hints = new Set<StoreHint>();
+  const answer = await engine.transaction(async (tx) => {
+    const now = engine.now();
+    const { lost, more } = await lockLost(tx, { workerIds: page.workerIds, limit });
+    const { index, total } = page.event ?? { index: 0, total: await countLost(tx, page.workerIds) };
+    const event = { ...page, now };
+    const ends = lost.map((facts, place) => ({ end: planLoss(facts, { index: index + place, total }, event), facts }));
+    await writeRunEnds(tx, ends, now);
+    for (const { end } of ends) hintsOfEnd(end, hints);
+    const ended = ends.map(({ end, facts }) => lostEndOf(end, facts));
+    return { settled: lost.length, ended, more, event: { index: index + lost.length, total } };
+  });
+  if (hints.size > 0) engine.hint(...hints);
+  return answer;
+}

@@ -1,0 +1,35 @@
+import { type Kysely, sql } from "kysely";
+import type { ItemId } from "../../domain/ids.ts";
+import type { Instant } from "../../domain/time.ts";
+import type { Database } from "../engine/tables.ts";
+import type { OutboxRow } from "../port/records.ts";
+
+export interface NewOutboxEntry {
+  readonly kind: OutboxRow["kind"];
+  readonly key: string;
+  readonly payload: string;
+}
+
+/**
+ * Writes what must leave the store, in the caller's transaction. The same key again raises its revision and keeps its place in the
+ * backoff, so that a chatty cause cannot hammer a receiver that is down; a dead letter is tried again.
+ */
+export async function putOutboxEntry(tx: Kysely<Database>, now: Instant, entry: NewOutboxEntry): Promise<void> {
+  await tx
+    .insertInto("outbox")
+    .values({ kind: entry.kind, key: entry.key, payload: entry.payload, created_at: now, due_at: now })
+    .onConflict((conflict) =>
+      conflict.columns(["kind", "key"]).doUpdateSet({
+        payload: (eb) => eb.ref("excluded.payload"),
+        revision: sql<number>`outbox.revision + 1`,
+        attempts: sql<number>`case when outbox.due_at is null then 0 else outbox.attempts end`,
+        due_at: sql<Instant>`coalesce(outbox.due_at, excluded.due_at)`,
+      }),
+    )
+    .execute();
+}
+
+/** The item changed: its state file is to be written again. The deliverer reads the item as it is then. */
+export async function putStateFile(tx: Kysely<Database>, now: Instant, itemId: ItemId): Promise<void> {
+  await putOutboxEntry(tx, now, { kind: "state-file", key: String(itemId), payload: JSON.stringify({ itemId }) });
+}

@@ -1,0 +1,190 @@
+import { type RawBuilder, sql } from "kysely";
+import { epochOfId, firstIdOfEpoch, type HostId, type ItemId, type JobId, type RunId, type VisitId } from "../../domain/ids.ts";
+import type { Instant } from "../../domain/time.ts";
+import type { Engine } from "../engine/engine.ts";
+import { repeated } from "../engine/repeated.ts";
+import type { RowOf } from "../engine/tables.ts";
+import type { BlockedJob, LiveRun, RunsStore } from "../port/runs.ts";
+import { supervisorRow } from "../workers/worker-row.ts";
+import { processOf, runRow } from "./run-row.ts";
+
+/** What the loops and `wakeful ls` read of runs. */
+export type RunReads = Pick<
+  RunsStore,
+  "listDue" | "listOfWorkers" | "listLocalProcesses" | "listLive" | "listAllLive" | "get" | "isFollowed" | "ofJob" | "listBlocked"
+>;
+
+/** Supervisor columns beside a run's own, under names of their own. */
+interface SupervisorColumns {
+  readonly w_id: RowOf<"workers">["id"] | null;
+  readonly w_state: RowOf<"workers">["state"];
+  readonly w_host_id: HostId;
+  readonly w_boot_id: string;
+  readonly w_pid_namespace: string;
+  readonly w_pid: number;
+  readonly w_start_time: string;
+  readonly w_last_heard_at: Instant;
+  readonly w_claim_seq_received: number;
+}
+
+type LiveRow = RowOf<"runs"> &
+  SupervisorColumns & {
+    readonly queue: string;
+    readonly job_attempts: number;
+    readonly max_attempts: number;
+    readonly losses: number;
+    readonly max_losses: number | null;
+    readonly last_loss_at: Instant | null;
+    readonly item_id: ItemId | null;
+    readonly visit_id: VisitId | null;
+    readonly agent: string | null;
+    readonly repo: string | null;
+    readonly item_stage: string | null;
+    readonly item_visit_id: VisitId | null;
+    readonly pipeline: string | null;
+    readonly pipeline_version: string | null;
+  };
+
+const supervisorColumns = sql`
+  w.id as w_id, w.state as w_state, w.host_id as w_host_id, w.boot_id as w_boot_id, w.pid_namespace as w_pid_namespace, w.pid as w_pid,
+  w.start_time as w_start_time, w.last_heard_at as w_last_heard_at, w.claim_seq_received as w_claim_seq_received`;
+
+/** `picked` is a bounded subquery on `runs` that names its index's condition; everything else is reached from its rows by key. */
+const liveRuns = (picked: RawBuilder<unknown>): RawBuilder<LiveRow> => sql<LiveRow>`
+  select r.*, q.name as queue, j.attempts as job_attempts, j.max_attempts, j.losses, j.max_losses, j.last_loss_at, j.item_id, j.visit_id, j.agent, j.repo,
+    i.stage as item_stage, i.visit_id as item_visit_id, i.pipeline, i.pipeline_version, ${supervisorColumns}
+  from (${picked}) r join jobs j on j.id = r.job_id join queues q on q.id = j.queue_id
+  left join items i on i.id = j.item_id left join workers w on w.id = r.worker_id`;
+
+export function createRunReads(engine: Pick<Engine, "kysely" | "rows">): RunReads {
+  const { kysely } = engine;
+  const due = repeated(engine, ({ now, limit }: { readonly now: Instant; readonly limit: number }) => {
+    const picked = sql`select * from runs where ended_at is null and check_at <= ${now} order by check_at limit ${limit}`;
+    return sql<LiveRow>`${liveRuns(picked)} order by r.check_at, r.id`.compile(kysely);
+  });
+  const localProcesses = repeated(engine, ({ hostId }: { readonly hostId: HostId }) =>
+    sql<RowOf<"runs">>`
+      select id, host_id, boot_id, pid_namespace, pid, start_time from runs where host_id = ${hostId} and ended_at is null and pid is not null and state = 'started'`.compile(
+      kysely,
+    ),
+  );
+  const blocked = repeated(engine, ({ after, limit }: { readonly after: number; readonly limit: number }) =>
+    blockedRows(after, limit).compile(kysely),
+  );
+  const live = async (picked: RawBuilder<unknown>, order: RawBuilder<unknown>): Promise<LiveRun[]> => {
+    const { rows } = await sql<LiveRow>`${liveRuns(picked)} order by ${order}`.execute(kysely);
+    return rows.map(liveRun);
+  };
+  return {
+    listDue: async (options) => (await due(options)).map(liveRun),
+    listOfWorkers: async ({ workerIds, after, limit }) => {
+      const runs: LiveRun[] = [];
+      // Session by session, each a range of the index: one statement over all of them would be sorted as a whole first.
+      // `id + 0`: in the order of the key a planner would pass by the runs of all other sessions.
+      for (const workerId of [...workerIds].sort((a, b) => a - b)) {
+        if (runs.length >= limit) break;
+        if (after !== undefined && workerId < after.workerId) continue;
+        const afterRun = after !== undefined && workerId === after.workerId ? after.runId : -1;
+        const picked = sql`select * from runs where worker_id = ${workerId} and ended_at is null and id + 0 > ${afterRun} order by id + 0 limit ${limit - runs.length}`;
+        runs.push(...(await live(picked, sql`r.id`)));
+      }
+      return runs;
+    },
+    listLocalProcesses: async (hostId) => {
+      return (await localProcesses({ hostId })).flatMap((row) => {
+        const process = processOf(row);
+        return process === null ? [] : [{ runId: row.id, process }];
+      });
+    },
+    listLive: async (ids) => {
+      if (ids.length === 0) return [];
+      return await live(sql`select * from runs where id in (${sql.join(ids)}) and ended_at is null`, sql`r.id`);
+    },
+    listAllLive: async ({ after, limit, hostId }) => {
+      const onHost =
+        hostId === undefined
+          ? sql``
+          : sql`and (runs.host_id = ${hostId} or (runs.host_id is null and runs.worker_id in (select id from workers where host_id = ${hostId})))`;
+      // `id + 0`: sorted, so that the indexes of live runs are read; in the order of the key every finished run would be passed by.
+      const picked = sql`select * from runs where ended_at is null and id + 0 > ${after ?? -1} ${onHost} order by id + 0 limit ${limit}`;
+      return await live(picked, sql`r.id`);
+    },
+    get: async (id) => {
+      const row = await kysely.selectFrom("runs").selectAll().where("id", "=", id).executeTakeFirst();
+      return row === undefined ? undefined : runRow(row);
+    },
+    isFollowed: async (id) => {
+      const nextEpoch = firstIdOfEpoch(epochOfId(id) + 1) as RunId;
+      const next = kysely.selectFrom("runs").select("id").where("id", ">", id).where("id", "<", nextEpoch);
+      return (await next.orderBy("id").limit(1).executeTakeFirst()) !== undefined;
+    },
+    ofJob: async (jobId) => {
+      const rows = await kysely.selectFrom("runs").selectAll().where("job_id", "=", jobId).orderBy("attempt").execute();
+      return rows.map(runRow);
+    },
+    listBlocked: async ({ limit, after }) => (await blocked({ limit, after: after ?? -1 })).map(blockedJob),
+  };
+}
+
+type BlockedRow = RowOf<"runs"> &
+  SupervisorColumns & {
+    readonly blocked_job_id: JobId;
+    readonly queue: string;
+    readonly stop_by: Instant;
+    readonly item_id: ItemId | null;
+    readonly visit_id: VisitId | null;
+  };
+
+/** Few jobs are blocked at any time: all of them are in the partial index, and a page of them is sorted by key. */
+const blockedRows = (after: number, limit: number): RawBuilder<BlockedRow> => sql<BlockedRow>`
+  select r.*, b.id as blocked_job_id, q.name as queue, b.stop_by, b.item_id, b.visit_id, ${supervisorColumns}
+  from (select id, queue_id, blocked_by, stop_by, item_id, visit_id from jobs where blocked_by is not null and id + 0 > ${after} order by id + 0 limit ${limit}) b
+  join runs r on r.id = b.blocked_by join queues q on q.id = b.queue_id left join workers w on w.id = r.worker_id order by b.id`;
+
+function blockedJob(row: BlockedRow): BlockedJob {
+  return {
+    jobId: row.blocked_job_id,
+    queue: row.queue,
+    stopBy: row.stop_by,
+    run: runRow(row),
+    supervisor: supervisorOf(row),
+    itemId: row.item_id,
+    visitId: row.visit_id,
+  };
+}
+
+function liveRun(row: LiveRow): LiveRun {
+  return {
+    ...runRow(row),
+    queue: row.queue,
+    attempts: row.job_attempts,
+    maxAttempts: row.max_attempts,
+    losses: row.losses,
+    maxLosses: row.max_losses,
+    lastLossAt: row.last_loss_at,
+    itemId: row.item_id,
+    visitId: row.visit_id,
+    itemStage: row.item_stage,
+    itemVisitId: row.item_visit_id,
+    pipeline: row.pipeline,
+    pipelineVersion: row.pipeline_version,
+    agent: row.agent,
+    repo: row.repo,
+    supervisor: supervisorOf(row),
+  };
+}
+
+function supervisorOf(row: SupervisorColumns): LiveRun["supervisor"] {
+  if (row.w_id === null) return null;
+  return supervisorRow({
+    id: row.w_id,
+    state: row.w_state,
+    host_id: row.w_host_id,
+    boot_id: row.w_boot_id,
+    pid_namespace: row.w_pid_namespace,
+    pid: row.w_pid,
+    start_time: row.w_start_time,
+    last_heard_at: row.w_last_heard_at,
+    claim_seq_received: row.w_claim_seq_received,
+  });
+}

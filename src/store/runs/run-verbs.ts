@@ -1,0 +1,272 @@
+import { type SqlBool, sql, type Transaction, type Updateable } from "kysely";
+import { asOwnerEpoch, type JobId, type OwnerEpoch } from "../../domain/ids.ts";
+import type { RunState } from "../../domain/lifecycles.ts";
+import type { Instant } from "../../domain/time.ts";
+import { type Engine, lockRows } from "../engine/engine.ts";
+import type { Database } from "../engine/tables.ts";
+import { releaseSlot } from "../jobs/blocks.ts";
+import type { Fence, FencedAnswer, RunsStore } from "../port/runs.ts";
+import { appendActions } from "../records/action-log.ts";
+import { endedAs } from "./held-runs.ts";
+import { processColumns } from "./run-row.ts";
+import { lostTo, takenOver } from "./settle-plan.ts";
+
+/** The verbs of runs that happen a few times in a command's life: written once, each in a transaction of its own. */
+export type RunVerbs = Pick<
+  RunsStore,
+  "recordProcess" | "recordExit" | "recordGatePending" | "takeOver" | "clearBlocks" | "addSuspend" | "bringChecksForward" | "checkUnheld"
+>;
+
+const idsPerStatement = 500;
+
+export function createRunVerbs(engine: Engine): RunVerbs {
+  const fenced = async (body: (tx: Transaction<Database>) => Promise<FencedAnswer>): Promise<FencedAnswer> =>
+    await engine.transaction(body);
+  return {
+    recordProcess: async (run) =>
+      await fenced(async (tx) => await updateLive(tx, run, ["reserved", "started"], processColumns(run.process))),
+    recordExit: async (run) => await fenced(async (tx) => await recordExit(engine, tx, run)),
+    recordGatePending: async (run) => {
+      const now = engine.now();
+      return await fenced(async (tx) => {
+        const answer = await updateLive(tx, run, ["started", "exited"], { check_at: run.checkAt });
+        // The first failed reading starts the gate's patience; later ones only move the check.
+        if (answer.kind === "ok")
+          await tx
+            .updateTable("runs")
+            .set({ gate_pending_at: now })
+            .where("id", "=", run.runId)
+            .where("gate_pending_at", "is", null)
+            .execute();
+        return answer;
+      });
+    },
+    checkUnheld: async (session) => await checkUnheld(engine, session),
+    bringChecksForward: async (thresholds) => await engine.transaction(async (tx) => await bringChecksForward(engine, tx, thresholds)),
+    takeOver: async (run) => {
+      const ownerEpoch = await engine.transaction(async (tx) => await takeOver(engine, tx, run));
+      if (ownerEpoch !== undefined) engine.hint("workers");
+      return ownerEpoch;
+    },
+    clearBlocks: async (blocks) => {
+      if (blocks.length === 0) return [];
+      const cleared = await engine.transaction(async (tx) => await clearBlocks(engine, tx, blocks));
+      if (cleared.size > 0) engine.hint("jobs", "leases");
+      return blocks.map(({ jobId }) => cleared.has(jobId));
+    },
+    addSuspend: async ({ hostId, ms }) => {
+      await engine.transaction(async (tx) => {
+        await sql`update runs set suspended_ms = suspended_ms + ${ms} where host_id = ${hostId} and pid is not null and ended_at is null`.execute(
+          tx,
+        );
+        // A handler run has no process of its own: it slept where its worker did.
+        await sql`
+          update runs set suspended_ms = suspended_ms + ${ms}
+          where ended_at is null and pid is null and worker_id in (select id from workers where host_id = ${hostId} and state in ('live', 'draining'))`.execute(
+          tx,
+        );
+      });
+    },
+  };
+}
+
+/** A renewal comes every few seconds from each session, and nearly always finds nothing: it only reads then. */
+async function checkUnheld(engine: Engine, { workerId, held, claimSeqReceived }: Parameters<RunsStore["checkUnheld"]>[0]): Promise<number> {
+  const now = engine.now();
+  const reserved = await engine.kysely
+    .selectFrom("runs")
+    .select("id")
+    .where("worker_id", "=", workerId)
+    .where("ended_at", "is", null)
+    .where("claim_seq", "<=", claimSeqReceived)
+    .where("state", "=", "reserved")
+    .where("check_at", ">", now)
+    .execute();
+  const holds = new Set(held);
+  const unheld = reserved
+    .map(({ id }) => id)
+    .filter((id) => !holds.has(id))
+    .sort((a, b) => a - b);
+  let moved = 0;
+  for (let from = 0; from < unheld.length; from += idsPerStatement) {
+    const ids = unheld.slice(from, from + idsPerStatement);
+    const { numUpdatedRows } = await engine.transaction(
+      async (tx) =>
+        await tx
+          .updateTable("runs")
+          .set({ check_at: now })
+          .where("id", "in", ids)
+          .where("worker_id", "=", workerId)
+          .where("state", "=", "reserved")
+          .executeTakeFirst(),
+    );
+    moved += Number(numUpdatedRows);
+  }
+  return moved;
+}
+
+/** Set-based, because all that it needs stands in the rows; locked in primary-key order first. */
+async function bringChecksForward(
+  engine: Engine,
+  tx: Transaction<Database>,
+  { startWithinMs, maxRunningMs, finalizeGraceMs }: Parameters<RunsStore["bringChecksForward"]>[0],
+): Promise<number> {
+  const due = sql<Instant>`(case state when 'reserved' then reserved_at + ${startWithinMs}
+    when 'started' then started_at + ${maxRunningMs} else exited_at + ${finalizeGraceMs} end)`;
+  const late = await lockRows(
+    engine,
+    tx
+      .selectFrom("runs")
+      .select("id")
+      .where("ended_at", "is", null)
+      .where("gate_pending_at", "is", null)
+      .where(sql<SqlBool>`(state <> 'started' or (max_running_ms is null and timeout_ms is null))`)
+      // What is due already needs no moving, and this reads the index of what is not.
+      .where("check_at", ">", engine.now())
+      .where("check_at", ">", due)
+      // An expression, lest the order by itself be a reason to walk all runs there ever were.
+      .orderBy(sql`+id`),
+  ).execute();
+  for (let from = 0; from < late.length; from += idsPerStatement) {
+    const ids = late.slice(from, from + idsPerStatement).map(({ id }) => id);
+    await tx.updateTable("runs").set({ check_at: due }).where("id", "in", ids).execute();
+  }
+  return late.length;
+}
+
+type RunColumns = Updateable<Database["runs"]>;
+
+/** One guarded write to a run that has not ended; when it changes nothing, the answer says why. */
+async function updateLive(tx: Transaction<Database>, fence: Fence, from: readonly RunState[], values: RunColumns): Promise<FencedAnswer> {
+  const { numUpdatedRows } = await tx
+    .updateTable("runs")
+    .set(values)
+    .where("id", "=", fence.runId)
+    .where("owner_epoch", "=", fence.ownerEpoch)
+    .where("state", "in", from)
+    .executeTakeFirst();
+  return numUpdatedRows > 0n ? { kind: "ok" } : await whyNot(tx, fence);
+}
+
+async function whyNot(tx: Transaction<Database>, fence: Fence): Promise<FencedAnswer> {
+  const run = await tx
+    .selectFrom("runs")
+    .select(["state", "owner_epoch as ownerEpoch", "worker_id as workerId", "outcome", "reason"])
+    .where("id", "=", fence.runId)
+    .executeTakeFirst();
+  if (run === undefined) return { kind: "gone" };
+  if (run.state === "ended") return lostTo(run, endedAs(run));
+  if (run.ownerEpoch !== fence.ownerEpoch) return lostTo(run, takenOver(run.ownerEpoch, fence.ownerEpoch));
+  return lostTo(run, `the run is ${run.state}`);
+}
+
+async function recordExit(engine: Engine, tx: Transaction<Database>, run: Parameters<RunsStore["recordExit"]>[0]): Promise<FencedAnswer> {
+  const now = engine.now();
+  const answer = await updateLive(tx, run, ["started"], {
+    state: "exited",
+    exited_at: now,
+    exit_code: run.exitCode,
+    check_at: run.checkAt,
+  });
+  if (answer.kind !== "lost") return answer;
+  const row = await tx
+    .selectFrom("runs")
+    .select(["job_id", "worker_id", "exit_code"])
+    .where("id", "=", run.runId)
+    .executeTakeFirstOrThrow();
+  // Asked again after an answer that was lost on its way: the same exit under the same fence.
+  if (answer.now.state === "exited" && answer.now.ownerEpoch === run.ownerEpoch && row.exit_code === run.exitCode)
+    return { kind: "already" };
+  const evidence = JSON.stringify({ ownerEpoch: run.ownerEpoch, exitCode: run.exitCode, why: answer.why });
+  const known = await tx
+    .selectFrom("action_logs")
+    .select("id")
+    .where("job_id", "=", row.job_id)
+    .where("run_id", "=", run.runId)
+    .where("action", "=", "run.late_result")
+    .where("evidence", "=", evidence)
+    .executeTakeFirst();
+  if (known === undefined) {
+    const late = {
+      action: "run.late_result",
+      actor: "worker",
+      reason: "exit",
+      evidence,
+      jobId: row.job_id,
+      runId: run.runId,
+      workerId: row.worker_id,
+    };
+    await appendActions(tx, now, [late]);
+  }
+  return answer;
+}
+
+async function takeOver(
+  engine: Engine,
+  tx: Transaction<Database>,
+  run: Parameters<RunsStore["takeOver"]>[0],
+): Promise<OwnerEpoch | undefined> {
+  const next = asOwnerEpoch(run.ownerEpoch + 1);
+  const row = await tx.selectFrom("runs").select(["job_id", "worker_id"]).where("id", "=", run.runId).executeTakeFirst();
+  if (row === undefined) return undefined;
+  // The job first, as everywhere; both rows carry the epoch, and both guards hold or neither does.
+  const job = await tx
+    .updateTable("jobs")
+    .set({ current_epoch: next })
+    .where("id", "=", row.job_id)
+    .where("current_run_id", "=", run.runId)
+    .where("current_epoch", "=", run.ownerEpoch)
+    .executeTakeFirst();
+  if (job.numUpdatedRows === 0n) return undefined;
+  const taken = await tx
+    .updateTable("runs")
+    // Claims are numbered by session: none of the new supervisor's covers this run.
+    .set({ worker_id: run.workerId, owner_epoch: next, check_at: run.checkAt, claim_seq: 0 })
+    .where("id", "=", run.runId)
+    .where("owner_epoch", "=", run.ownerEpoch)
+    .where("state", "<>", "ended")
+    .executeTakeFirst();
+  if (taken.numUpdatedRows === 0n)
+    throw new Error(
+      `job ${row.job_id} names run ${run.runId} under owner epoch ${run.ownerEpoch}, and the run does not: see \`wakeful doctor\``,
+    );
+  await appendActions(tx, engine.now(), [
+    {
+      action: "run.taken_over",
+      actor: run.actor,
+      reason: run.reason,
+      message: `worker ${run.workerId} supervises the run now, after worker ${row.worker_id ?? "none"} (owner epoch ${next})`,
+      jobId: row.job_id,
+      runId: run.runId,
+      workerId: run.workerId,
+    },
+  ]);
+  return next;
+}
+
+/** The proof about a run holds for every job that waits for it, such as its own and the next stage's. */
+async function clearBlocks(
+  engine: Engine,
+  tx: Transaction<Database>,
+  blocks: Parameters<RunsStore["clearBlocks"]>[0],
+): Promise<ReadonlySet<JobId>> {
+  const cleared = new Set<JobId>();
+  for (const { runId, proof, actor } of blocks) {
+    const jobs = await tx
+      .updateTable("jobs")
+      .set({ blocked_by: null, stop_by: null })
+      .where("blocked_by", "=", runId)
+      .where("blocked_by", "is not", null)
+      .returning(["id", "item_id"])
+      .execute();
+    if (jobs.length === 0) continue;
+    await releaseSlot(tx, runId);
+    for (const { id } of jobs) cleared.add(id);
+    await appendActions(
+      tx,
+      engine.now(),
+      jobs.map(({ id, item_id }) => ({ action: "run.stopped", actor, reason: proof, jobId: id, runId, itemId: item_id })),
+    );
+  }
+  return cleared;
+}

@@ -1,0 +1,198 @@
+import { expect, test } from "vitest";
+import { asJobId, asOwnerEpoch, asRunId, asWorkerId } from "../../domain/ids.ts";
+import { addMs, asInstant } from "../../domain/time.ts";
+import type { Settlement } from "../port/runs.ts";
+import { isPlainSuccess, type LostRun, planLoss, planSettlement, type RunFacts } from "./settle-plan.ts";
+
+const now = asInstant(1_000_000);
+
+function facts(overrides: Partial<RunFacts> = {}): RunFacts {
+  return {
+    runId: asRunId(5),
+    jobId: asJobId(3),
+    attempt: 1,
+    state: "started",
+    ownerEpoch: asOwnerEpoch(1),
+    workerId: asWorkerId(2),
+    slotKey: null,
+    outcome: null,
+    reason: null,
+    exitCode: null,
+    currentRunId: asRunId(5),
+    currentEpoch: asOwnerEpoch(1),
+    attempts: 1,
+    maxAttempts: 2,
+    losses: 0,
+    maxLosses: null,
+    lastLossAt: null,
+    itemId: null,
+    visitId: null,
+    queue: "t",
+    agent: null,
+    repo: null,
+    ...overrides,
+  };
+}
+
+function failed(overrides: Partial<Settlement> = {}): Settlement {
+  return {
+    runId: asRunId(5),
+    ownerEpoch: asOwnerEpoch(1),
+    jobId: asJobId(3),
+    outcome: "failed",
+    reason: "exit_code",
+    message: "exit code 1",
+    exitCode: 1,
+    spend: "attempt",
+    then: { to: "queued" },
+    ...overrides,
+  };
+}
+
+const endOf = (settlement: Settlement, of: RunFacts) => {
+  const plan = planSettlement(settlement, of, now);
+  if (plan.kind !== "end") throw new Error(`no end: ${JSON.stringify(plan)}`);
+  return plan.end;
+};
+
+test("only the fence of the job's current run may end it [B-G1]", () => {
+  expect(planSettlement(failed(), undefined, now)).toEqual({ kind: "gone" });
+  expect(planSettlement(failed(), facts({ ownerEpoch: asOwnerEpoch(2), currentEpoch: asOwnerEpoch(2) }), now)).toMatchObject({
+    kind: "lost",
+  });
+  expect(planSettlement(failed(), facts({ currentRunId: asRunId(9) }), now)).toMatchObject({ kind: "lost" });
+  expect(planSettlement(failed(), facts({ jobId: asJobId(4) }), now)).toMatchObject({ kind: "lost" });
+  const ended = facts({ state: "ended", outcome: "failed", reason: "exit_code", currentRunId: null, currentEpoch: null });
+  expect(planSettlement(failed(), ended, now)).toEqual({ kind: "already" });
+  // The same words by a supervisor that was taken over are not the answer to its own settle: it must learn that it has lost the run.
+  expect(planSettlement(failed(), { ...ended, ownerEpoch: asOwnerEpoch(2) }, now)).toMatchObject({ kind: "lost", now: { ownerEpoch: 2 } });
+  expect(planSettlement(failed({ outcome: "hung" }), ended, now)).toMatchObject({
+    kind: "lost",
+    now: { state: "ended", ownerEpoch: 1, workerId: 2 },
+  });
+});
+
+test("a retry asks for an attempt that is left; a loss or nothing spent does not [B-34] [B-35] [B-37]", () => {
+  expect(endOf(failed(), facts({ attempts: 1 })).jobState).toBe("queued");
+  expect(endOf(failed(), facts({ attempts: 2 }))).toMatchObject({
+    jobState: "failed",
+    finishedAt: now,
+    alert: { state: "failed", runId: 5 },
+  });
+  expect(endOf(failed({ spend: "loss" }), facts({ attempts: 2 }))).toMatchObject({
+    jobState: "queued",
+    attempts: 1,
+    losses: 1,
+    lastLossAt: now,
+  });
+  expect(endOf(failed({ spend: "nothing" }), facts({ attempts: 2 }))).toMatchObject({ jobState: "queued", attempts: 1, losses: 0 });
+});
+
+test("a run that was not counted at its start is counted by its end, if it spends", () => {
+  const reserved = facts({ state: "reserved", attempts: 0 });
+  expect(endOf(failed({ startedAt: now }), reserved).attempts).toBe(1);
+  expect(endOf(failed({ spend: "nothing", outcome: "released" }), reserved).attempts).toBe(0);
+  expect(endOf(failed({ spend: "loss" }), reserved)).toMatchObject({ attempts: 0, losses: 1 });
+});
+
+test("the error names the run once, and a success leaves the last one", () => {
+  expect(endOf(failed(), facts()).error).toBe("exit code 1 (run 5)");
+  expect(endOf(failed({ message: "hung (run 5)" }), facts()).error).toBe("hung (run 5)");
+  expect(endOf(failed({ outcome: "succeeded", reason: "exit_0", exitCode: 0, then: { to: "done" } }), facts()).error).toBeNull();
+});
+
+test("a slot is given back unless the process must still be stopped", () => {
+  const holding = facts({ slotKey: "p.prep" });
+  expect(endOf(failed(), holding)).toMatchObject({ releasedSlot: "p.prep", stopBy: null });
+  expect(endOf(failed({ stopBy: addMs(now, 5) }), holding)).toMatchObject({ releasedSlot: null, stopBy: addMs(now, 5) });
+});
+
+test("done is for a success without a bad exit, given or on record [B-40]", () => {
+  const done = failed({ outcome: "succeeded", then: { to: "done" } });
+  expect(() => planSettlement(done, facts(), now)).toThrow(/exit code 1/);
+  expect(() => planSettlement({ ...done, exitCode: 0, outcome: "failed" }, facts(), now)).toThrow(/failed/);
+  const { exitCode: _given, ...silent } = done;
+  expect(() => planSettlement(silent, facts({ exitCode: 7 }), now)).toThrow(/exit code 7/);
+  expect(endOf(silent, facts()).exitCode).toBeNull();
+});
+
+test("a success is plain only when it says nothing of its own", () => {
+  const { message: _message, exitCode: _code, ...rest } = failed({ outcome: "succeeded", then: { to: "done" } });
+  expect(isPlainSuccess(rest)).toBe(true);
+  expect(isPlainSuccess({ ...rest, then: { to: "done", output: "1" } })).toBe(true);
+  for (const own of [
+    { message: "m" },
+    { exitCode: 0 },
+    { actor: "a" },
+    { stopBy: now },
+    { ownerEpoch: asOwnerEpoch(2) },
+    { spend: "nothing" as const },
+  ]) {
+    expect(isPlainSuccess({ ...rest, ...own })).toBe(false);
+  }
+});
+
+const lost = (overrides: Partial<LostRun> = {}): LostRun => ({ ...facts(), neverStartedDeaths: 0, ...overrides });
+const event = { now, reason: "dead_pid", actor: "worker-reaper", random: () => 0, recoverySpreadMs: 10_000 };
+const alone = { index: 0, total: 1 };
+
+test("a loss spends a loss where the job counts them, else an attempt; the last of either ends the job", () => {
+  expect(planLoss(lost({ attempts: 1 }), alone, event)).toMatchObject({
+    outcome: "lost",
+    spent: "attempt",
+    jobState: "queued",
+    attempts: 1,
+  });
+  expect(planLoss(lost({ attempts: 2 }), alone, event)).toMatchObject({ jobState: "failed" });
+  expect(planLoss(lost({ maxLosses: 3, losses: 1 }), alone, event)).toMatchObject({
+    spent: "loss",
+    jobState: "scheduled",
+    attempts: 0,
+    losses: 2,
+  });
+  expect(planLoss(lost({ maxLosses: 3, losses: 2 }), alone, event)).toMatchObject({ jobState: "held", losses: 3 });
+});
+
+test("an unstarted run is lost unspent, but not for ever", () => {
+  const reserved = { state: "reserved", attempts: 0 } as const;
+  expect(planLoss(lost(reserved), alone, event)).toMatchObject({
+    outcome: "never_started",
+    spent: "nothing",
+    jobState: "queued",
+    attempts: 0,
+    lastLossAt: null,
+  });
+  expect(planLoss(lost({ ...reserved, neverStartedDeaths: 3 }), alone, event)).toMatchObject({ spent: "attempt", attempts: 1 });
+  expect(planLoss(lost({ ...reserved, attempts: 1, neverStartedDeaths: 3 }), alone, event)).toMatchObject({
+    spent: "attempt",
+    jobState: "failed",
+  });
+});
+
+test("jobs beyond the first hundred of one event come back evenly over the spread", () => {
+  const waits = Array.from({ length: 150 }, (_, index) => (planLoss(lost(), { index, total: 150 }, event).runAt ?? 0) - now);
+  expect(waits.slice(0, 100)).toEqual(Array.from({ length: 100 }, () => 0));
+  expect(waits.slice(100)).toEqual(Array.from({ length: 50 }, (_, index) => 200 * (index + 1)));
+});
+
+test("a first loss comes back at once, each further one after a longer delay with jitter, as the retry contract says", () => {
+  const soon = addMs(now, -1_000);
+  const waitAfter = (losses: number, random: () => number) =>
+    (planLoss(lost({ maxLosses: 9, losses, lastLossAt: losses === 0 ? null : soon }), alone, { ...event, random }).runAt ?? 0) - now;
+  expect([0, 1, 2, 3].map((losses) => waitAfter(losses, () => 0))).toEqual([0, 500, 1_000, 2_000]);
+  expect([0, 1, 2, 3].map((losses) => waitAfter(losses, () => 0.5))).toEqual([0, 750, 1_500, 3_000]);
+  const longAgo = lost({ attempts: 2, maxAttempts: 9, lastLossAt: addMs(now, -3_600_000) });
+  expect(planLoss(longAgo, alone, event), "a second loss waits, however long ago the first was").toMatchObject({ jobState: "scheduled" });
+});
+
+test("a lost foreground run is cancelled, for nobody else would start its command", () => {
+  expect(planLoss(lost({ queue: "run" }), alone, event)).toMatchObject({ jobState: "cancelled", alert: null });
+});
+
+test("a stored error names its run even where the text speaks of a number that looks like it [B-38]", () => {
+  const error = (message: string, runId: number) =>
+    endOf(failed({ message, runId: asRunId(runId) }), facts({ runId: asRunId(runId), currentRunId: asRunId(runId) })).error;
+  expect(error("dry run 12 failed", 1)).toBe("dry run 12 failed (run 1)");
+  expect(error("the dry run 1 failed", 1)).toBe("the dry run 1 failed (run 1)");
+  expect(error("exit code 1 (run 1)", 1)).toBe("exit code 1 (run 1)");
+});

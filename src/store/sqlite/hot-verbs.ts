@@ -1,0 +1,119 @@
+import type { Instant } from "../../domain/time.ts";
+import type { HotVerbs } from "../engine/hot-verbs.ts";
+import { OpenCalls } from "../engine/open-calls.ts";
+import { type RunEndWriter, settleItems } from "../items/settle-items.ts";
+import { checkClaim, type FirstChecks, firstChecks } from "../jobs/claim-rules.ts";
+import { checkEnqueueGroup } from "../jobs/enqueue-groups.ts";
+import type { FencedAnswer } from "../port/runs.ts";
+import type { StoreHint } from "../port/store.ts";
+import { createRunReads } from "../runs/run-reads.ts";
+import { createRunVerbs } from "../runs/run-verbs.ts";
+import { lostEndOf, planLoss } from "../runs/settle-plan.ts";
+import { ClaimPhase } from "./claim.ts";
+import { ClaimLook } from "./claim-look.ts";
+import type { SqliteEngine } from "./engine.ts";
+import { EnqueuePhase } from "./enqueue.ts";
+import { GroupCommit, type GroupPhase } from "./group-commit.ts";
+import { createWatchReads } from "./held-reads.ts";
+import { SqliteRunBeats } from "./run-beats.ts";
+import { SqliteRunEnds } from "./run-ends.ts";
+import { SettlePhase } from "./settle.ts";
+
+/** Ids set aside before a group: two claims of the largest size, each applied twice when the group fails. */
+const runIdsPerGroup = 4000;
+/** Most runs that one transaction ends for dead sessions: it blocks the event loop for about 30 us each. */
+const lostPageMax = 200;
+
+type SyncVerb = (now: Instant, hints: Set<StoreHint>) => unknown;
+
+/** A small write that only shares the turn's transaction. */
+class VerbPhase implements GroupPhase<SyncVerb, unknown> {
+  readonly #now: () => Instant;
+
+  constructor(now: () => Instant) {
+    this.#now = now;
+  }
+
+  apply(verbs: readonly SyncVerb[], hints: Set<StoreHint>): readonly unknown[] {
+    const now = this.#now();
+    return verbs.map((verb) => verb(now, hints));
+  }
+}
+
+/** The hot verbs of the embedded engine: one transaction per turn of the event loop, in the order insert, settle, other verbs, claim. */
+export function createHot(engine: SqliteEngine, checks: FirstChecks = firstChecks): HotVerbs {
+  const { connection, runIds, now } = engine;
+  const ends = new SqliteRunEnds(connection);
+  const beats = new SqliteRunBeats({ connection, ends });
+  const settling = new SettlePhase({ connection, ends, now });
+  const group = new GroupCommit({ connection, hint: (hints) => engine.hint(...hints), prepare: () => runIds.reserve(runIdsPerGroup) });
+  const enqueue = group.addPhase(new EnqueuePhase({ connection, now }));
+  const settle = group.addPhase(settling);
+  const joinVerb = group.addPhase(new VerbPhase(now));
+  const verb = async <T>(body: (now: Instant, hints: Set<StoreHint>) => T): Promise<T> => (await joinVerb(body)) as T;
+  const claim = group.addPhase(new ClaimPhase({ connection, runIds, now, checks, onSpecial: ({ runId }) => settling.special.add(runId) }));
+  // Kysely's transaction is open on the one connection, so that these land in it.
+  const writer: RunEndWriter = {
+    facts: async (_tx, runId) => ends.facts(runId),
+    write: async (_tx, end, facts, at) => ends.write(end, facts, at, new Set()),
+    recordLate: async (_tx, late) => ends.recordLate(late),
+  };
+
+  const look = new ClaimLook(connection);
+  const calls = new OpenCalls();
+  const watchReads = createWatchReads(connection);
+  return {
+    jobs: calls.guard<HotVerbs["jobs"]>({
+      enqueue: async (jobs) => {
+        checkEnqueueGroup(jobs);
+        return await enqueue(jobs);
+      },
+      promoteDue: async (limit) => await verb((at, hints) => beats.promoteDue(limit, at, hints)),
+    }),
+    runs: calls.guard<HotVerbs["runs"]>({
+      ...createRunReads(engine),
+      ...createRunVerbs(engine),
+      listHeld: watchReads.listHeld,
+      claim: async (request) => {
+        checkClaim(request);
+        return request.max === 0 || request.queues.length === 0 ? [] : await look.around(request, async () => await claim(request), []);
+      },
+      start: async (runs) => await verb((at, hints) => runs.map((run) => beats.start(run, at, hints))),
+      settle: async (settlements) => {
+        if (settlements.length === 0) return [];
+        const answers = await settle(settlements);
+        if (!answers.some(({ kind }) => kind === "with_item")) return answers as readonly FencedAnswer[];
+        const withItem = settlements.filter((_, index) => answers[index]?.kind === "with_item");
+        const rest = (await settleItems(engine, writer, withItem)).values();
+        for (const { runId } of withItem) settling.special.delete(runId);
+        return answers.map((answer) => (answer.kind === "with_item" ? (rest.next().value as FencedAnswer) : answer));
+      },
+      beat: async (runs) => (runs.length === 0 ? [] : await verb(() => beats.beat(runs))),
+      moveChecks: async (checks) => (checks.length === 0 ? [] : await verb(() => beats.moveChecks(checks))),
+      settleLostPage: async (page) => {
+        const limit = Math.min(page.limit, lostPageMax);
+        return await verb((at, hints) => {
+          // One row more than the page tells whether there is another page.
+          const lost = ends.lost({ workerIds: page.workerIds, limit: limit + 1 });
+          const { index, total } = page.event ?? { index: 0, total: ends.countLost(page.workerIds) };
+          const settled = lost.slice(0, limit);
+          const ended = settled.map((run, place) => {
+            settling.special.delete(run.runId);
+            const end = planLoss(run, { index: index + place, total }, { ...page, now: at });
+            ends.write(end, run, at, hints);
+            return lostEndOf(end, run);
+          });
+          return { settled: settled.length, ended, more: lost.length > limit, event: { index: index + settled.length, total } };
+        });
+      },
+    }),
+    workers: calls.guard<HotVerbs["workers"]>({
+      listPresence: watchReads.listPresence,
+      renew: async (renewal) => await verb((at) => beats.renew(renewal, at)),
+    }),
+    close: async () => {
+      await calls.close();
+      await group.close();
+    },
+  };
+}

@@ -1,0 +1,136 @@
+import { type Kysely, sql, type Transaction } from "kysely";
+import type { ItemId, JobId, WorkerId } from "../../domain/ids.ts";
+import type { Instant } from "../../domain/time.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { Database } from "../engine/tables.ts";
+import type { UpkeepStore } from "../port/upkeep.ts";
+
+type Pruned = Awaited<ReturnType<UpkeepStore["prune"]>>;
+
+/**
+ * One page of retention, in one transaction: `limit` rows of each kind at most. A job of an item goes with its item, because the reconciler
+ * judges an unfinished item by its last job. What is blocked stays: its run is still being stopped.
+ */
+export async function prune(engine: Engine, options: { readonly finishedBefore: Instant; readonly limit: number }): Promise<Pruned> {
+  return await engine.transaction(async (tx) => {
+    const jobs = await plainJobs(tx, options);
+    const items = await finishedItems(tx, options);
+    const itemIds = items.map((item) => item.id);
+    const itemJobs = itemIds.length === 0 ? [] : await tx.selectFrom("jobs").select("id").where("item_id", "in", itemIds).execute();
+    const runs = await deleteJobs(tx, [...jobs, ...itemJobs.map((job) => job.id)]);
+    if (itemIds.length > 0) await tx.deleteFrom("items").where("id", "in", itemIds).execute(); // visits cascade
+    const workers = await endedWorkers(tx, options);
+    const actions = await oldActions(tx, options);
+    return {
+      jobs: jobs.length + itemJobs.length,
+      items: items.map(({ dir }) => ({ dir })),
+      runs,
+      more: [jobs, items, workers, actions].some((page) => page.length >= options.limit),
+    };
+  });
+}
+
+interface Page {
+  readonly finishedBefore: Instant;
+  readonly limit: number;
+}
+
+async function plainJobs(tx: Kysely<Database>, { finishedBefore, limit }: Page): Promise<readonly JobId[]> {
+  const rows = await tx
+    .selectFrom("jobs")
+    .select("id")
+    .where("finished_at", "is not", null)
+    .where("finished_at", "<", finishedBefore)
+    .where("item_id", "is", null)
+    .where("blocked_by", "is", null)
+    .orderBy("finished_at")
+    .limit(limit)
+    .execute();
+  return rows.map((row) => row.id);
+}
+
+async function finishedItems(
+  tx: Kysely<Database>,
+  { finishedBefore, limit }: Page,
+): Promise<readonly { readonly id: ItemId; readonly dir: string }[]> {
+  return await tx
+    .selectFrom("items")
+    .select(["id", "dir"])
+    .where("finished_at", "is not", null)
+    .where("finished_at", "<", finishedBefore)
+    .where((eb) =>
+      eb.not(
+        eb.exists(
+          eb
+            .selectFrom("jobs")
+            .select("jobs.id")
+            .whereRef("jobs.item_id", "=", "items.id")
+            .where((job) => job.or([job("jobs.blocked_by", "is not", null), job("jobs.finished_at", "is", null)])),
+        ),
+      ),
+    )
+    .orderBy("finished_at")
+    .limit(limit)
+    .execute();
+}
+
+async function deleteJobs(tx: Kysely<Database>, jobIds: readonly JobId[]): Promise<readonly number[]> {
+  if (jobIds.length === 0) return [];
+  const runs = await tx.deleteFrom("runs").where("job_id", "in", jobIds).returning("id").execute();
+  await tx.deleteFrom("jobs").where("id", "in", jobIds).execute();
+  return runs.map((run) => run.id);
+}
+
+/** Ended sessions that no live run and no run still being stopped names as its supervisor. */
+async function endedWorkers(tx: Transaction<Database>, { finishedBefore, limit }: Page): Promise<readonly WorkerId[]> {
+  const rows = await tx
+    .selectFrom("workers")
+    .select("id")
+    .where("state", "in", ["stopped", "dead"])
+    .where("ended_at", "<", finishedBefore)
+    .where((eb) =>
+      eb.not(
+        eb.exists(eb.selectFrom("runs").select("runs.id").whereRef("runs.worker_id", "=", "workers.id").where("runs.ended_at", "is", null)),
+      ),
+    )
+    .where((eb) =>
+      eb.not(
+        eb.exists(
+          eb
+            .selectFrom("jobs")
+            .innerJoin("runs", "runs.id", "jobs.blocked_by")
+            .select("runs.id")
+            .where("jobs.blocked_by", "is not", null)
+            .whereRef("runs.worker_id", "=", "workers.id"),
+        ),
+      ),
+    )
+    .orderBy("id")
+    .limit(limit)
+    .execute();
+  const ids = rows.map((row) => row.id);
+  if (ids.length > 0) await tx.deleteFrom("workers").where("id", "in", ids).execute();
+  return ids;
+}
+
+/**
+ * Old lines of the record, but for those that explain something unfinished or blocked. The two are looked up line by line, by their keys:
+ * counts are not made into joins, for which PostgreSQL reads all items.
+ */
+async function oldActions(tx: Kysely<Database>, { finishedBefore, limit }: Page): Promise<readonly number[]> {
+  const unfinishedJobs = sql<number>`(select count(*) from jobs where jobs.id = action_logs.job_id
+    and (jobs.finished_at is null or jobs.blocked_by is not null))`;
+  const unfinishedItems = sql<number>`(select count(*) from items where items.id = action_logs.item_id and items.finished_at is null)`;
+  const rows = await tx
+    .selectFrom("action_logs")
+    .select("id")
+    .where("at", "<", finishedBefore)
+    .where(unfinishedJobs, "=", 0)
+    .where(unfinishedItems, "=", 0)
+    .orderBy("at")
+    .limit(limit)
+    .execute();
+  const ids = rows.map((row) => row.id);
+  if (ids.length > 0) await tx.deleteFrom("action_logs").where("id", "in", ids).execute();
+  return ids;
+}

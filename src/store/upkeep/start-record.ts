@@ -1,0 +1,51 @@
+import type { Transaction } from "kysely";
+import type { Engine } from "../engine/engine.ts";
+import { lockStoreEpoch, readMeta, writeMeta } from "../engine/store-epoch.ts";
+import type { Database } from "../engine/tables.ts";
+import type { UpkeepStore } from "../port/upkeep.ts";
+import { appendActions } from "../records/action-log.ts";
+
+/**
+ * A new epoch in the caller's transaction: from its commit on, run ids and lease fences begin in its range. After the commit the engine
+ * must be told with `epochRaised`.
+ */
+export async function raiseEpochIn(engine: Engine, tx: Transaction<Database>, reason: string): Promise<number> {
+  // Two that raise at once must make two epochs: the second one's would set the ids back to where the first one's have begun.
+  const epoch = (await lockStoreEpoch(engine, tx)) + 1;
+  await writeMeta(tx, "store_epoch", String(epoch));
+  await engine.moveRunIds(tx, epoch);
+  await appendActions(tx, engine.now(), [{ action: "store.epoch_raised", actor: "store", reason, message: `store epoch ${epoch}` }]);
+  return epoch;
+}
+
+export async function raiseEpoch(engine: Engine, reason: string): Promise<number> {
+  const epoch = await engine.transaction(async (tx) => await raiseEpochIn(engine, tx, reason));
+  engine.epochRaised();
+  return epoch;
+}
+
+/**
+ * Counts this start, in the store and by its caller in a file beside the data. A store behind that file is a restored one. So is one that has
+ * been started before and has no file beside it, unless daemons of several hosts share it: a new host has no file yet.
+ */
+export async function recordStart(engine: Engine, fileStartSeq: number | undefined): ReturnType<UpkeepStore["recordStart"]> {
+  const result = await engine.transaction(async (tx) => {
+    await lockStoreEpoch(engine, tx); // also guards the count that is read and written below
+    const stored = Number((await readMeta(tx, "start_seq")) ?? "0");
+    const behind = fileStartSeq === undefined ? stored > 0 && !engine.capabilities.manyWriters : fileStartSeq > stored;
+    if (behind) {
+      await raiseEpochIn(
+        engine,
+        tx,
+        fileStartSeq === undefined
+          ? "no start file beside the store"
+          : `the store counts ${stored} starts, the file beside it ${fileStartSeq}`,
+      );
+    }
+    const startSeq = Math.max(stored, fileStartSeq ?? 0) + 1;
+    await writeMeta(tx, "start_seq", String(startSeq));
+    return { startSeq, epochRaised: behind };
+  });
+  if (result.epochRaised) engine.epochRaised();
+  return result;
+}

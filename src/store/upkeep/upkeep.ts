@@ -1,0 +1,97 @@
+import { sql } from "kysely";
+import type { Engine } from "../engine/engine.ts";
+import { readMeta, storeEpochOf, writeMeta } from "../engine/store-epoch.ts";
+import { listJobs } from "../jobs/job-list.ts";
+import type { UpkeepStore } from "../port/upkeep.ts";
+import { appendActions } from "../records/action-log.ts";
+import { resetClock } from "./clock-reset.ts";
+import { checkInvariants } from "./invariants.ts";
+import { newestInstant } from "./newest-instant.ts";
+import { prune } from "./prune.ts";
+import { queueCounts } from "./queue-counts.ts";
+import { raiseEpoch, recordStart } from "./start-record.ts";
+
+/** Settings share the table of the store's own numbers, under names of their own. */
+const settingName = (name: string): string => `setting:${name}`;
+
+export function createUpkeep(engine: Engine): UpkeepStore {
+  const { kysely } = engine;
+  return {
+    counts: async () => await queueCounts(engine),
+    listJobs: async (options) => await listJobs(engine, options),
+    slots: async () => await kysely.selectFrom("slots").selectAll().orderBy("key").execute(),
+    recountSlots: async () => await recountSlots(engine),
+    setQueuePaused: async ({ queues, paused, actor }) => {
+      const changed = await engine.transaction(async (tx) => {
+        let query = tx.updateTable("queues").set({ paused }).where("paused", "is", !paused).returning("name");
+        if (queues !== "all") query = queues.length === 0 ? query.where(sql<boolean>`1 = 0`) : query.where("name", "in", queues);
+        const rows = await query.execute();
+        const action = paused ? "queue.paused" : "queue.resumed";
+        await appendActions(
+          tx,
+          engine.now(),
+          rows.map((row) => ({ action, actor, message: row.name })),
+        );
+        return rows.length;
+      });
+      if (changed > 0) engine.hint("jobs");
+      return changed;
+    },
+    pausedQueues: async () => {
+      const rows = await kysely.selectFrom("queues").select("name").where("paused", "is", true).orderBy("name").execute();
+      return rows.map((row) => row.name);
+    },
+    prune: async (options) => await prune(engine, options),
+    // In a transaction: rules that look at two tables must see them at one instant.
+    checkInvariants: async () => await engine.snapshot(async (tx) => await checkInvariants(tx)),
+    integrityCheck: async () => await engine.integrityCheck(),
+    recordHost: async ({ hostId, bootId }) =>
+      await engine.transaction(async (tx) => {
+        const previous = await tx.selectFrom("hosts").select("boot_id").where("host_id", "=", hostId).executeTakeFirst();
+        const seen = { boot_id: bootId, seen_at: engine.now() };
+        await tx
+          .insertInto("hosts")
+          .values({ host_id: hostId, ...seen })
+          .onConflict((conflict) => conflict.column("host_id").doUpdateSet(seen))
+          .execute();
+        return { previousBootId: previous?.boot_id ?? null };
+      }),
+    setting: async (name) => await readMeta(kysely, settingName(name)),
+    putSetting: async (name, value) => {
+      await writeMeta(kysely, settingName(name), value);
+    },
+    newestInstant: async () => await newestInstant(kysely),
+    resetClock: async (options) => await resetClock(engine, options),
+    storeEpoch: async () => await storeEpochOf(kysely),
+    recordStart: async (fileStartSeq) => await recordStart(engine, fileStartSeq),
+    raiseEpoch: async (reason) => await raiseEpoch(engine, reason),
+    sizeBytes: async () => await engine.sizeBytes(),
+  };
+}
+
+async function recountSlots(engine: Engine): Promise<readonly string[]> {
+  const { kysely } = engine;
+  const held = sql<number>`(select count(*) from runs where runs.slot_key is not null and runs.slot_key = slots.key)`;
+  const suspects = await kysely
+    .selectFrom("slots")
+    .select("key")
+    .where((eb) => eb("used", "<>", held))
+    .orderBy("key")
+    .execute();
+  const wrong: string[] = [];
+  for (const { key } of suspects) {
+    await engine.transaction(async (tx) => {
+      // The row is locked by a write to itself before it is counted: a claim or settle in flight changes both, and must not be counted half.
+      await tx.updateTable("slots").set({ used: sql<number>`used` }).where("key", "=", key).execute();
+      const result = await tx
+        .updateTable("slots")
+        .set({ used: held })
+        .where("key", "=", key)
+        .where((eb) => eb("used", "<>", held))
+        .executeTakeFirst();
+      if (result.numUpdatedRows > 0n) wrong.push(key);
+    });
+  }
+  if (wrong.length > 0) engine.hint("jobs");
+  return wrong;
+}

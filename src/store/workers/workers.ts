@@ -1,0 +1,116 @@
+import { sql } from "kysely";
+import type { WorkerId } from "../../domain/ids.ts";
+import { sourcesOf, type WorkerState, workerLifecycle } from "../../domain/lifecycles.ts";
+import type { Instant } from "../../domain/time.ts";
+import type { Engine } from "../engine/engine.ts";
+import { repeated } from "../engine/repeated.ts";
+import type { WorkersStore } from "../port/workers.ts";
+import { appendActions } from "../records/action-log.ts";
+import { workerRow } from "./worker-row.ts";
+
+/** A session that is heard from. Written as the partial index `workers_alive` is: bound values would have all sessions read that ever were. */
+const alive = sql<boolean>`state in ('live', 'draining')`;
+
+export function createWorkers(engine: Engine): Omit<WorkersStore, "renew" | "listPresence"> {
+  const { kysely } = engine;
+
+  const endedHolding = repeated(engine, ({ limit, endedSince }: { readonly limit: number; readonly endedSince: Instant }) =>
+    kysely
+      .selectFrom("workers")
+      .select(["id", "ended_at"])
+      .where("ended_at", ">=", endedSince)
+      .where((eb) =>
+        eb.exists(eb.selectFrom("runs").select("runs.id").whereRef("runs.worker_id", "=", "workers.id").where("runs.ended_at", "is", null)),
+      )
+      .orderBy("ended_at")
+      .orderBy("id")
+      .limit(limit)
+      .compile(),
+  );
+  const conflicts = repeated(engine, ({ heardSince }: { readonly heardSince: Instant }) =>
+    kysely
+      .selectFrom("workers")
+      .select("host_id")
+      .where(alive)
+      .where("last_heard_at", ">=", heardSince)
+      .groupBy("host_id")
+      .having(sql<boolean>`min(boot_id) <> max(boot_id)`)
+      .orderBy("host_id")
+      .compile(),
+  );
+
+  /** One guarded flip of a session's state; answers whether this call won. */
+  const flip = async (id: WorkerId, to: WorkerState, verb: string): Promise<boolean> => {
+    const now = engine.now();
+    const result = await kysely
+      .updateTable("workers")
+      .set({ state: to, ...(to === "draining" ? {} : { ended_at: now }) })
+      .where("id", "=", id)
+      .where("state", "in", sourcesOf(workerLifecycle, verb, to))
+      .executeTakeFirst();
+    const won = result.numUpdatedRows > 0n;
+    if (won) engine.hint("workers");
+    return won;
+  };
+
+  return {
+    register: async (worker) => {
+      const now = engine.now();
+      const { process } = worker;
+      const row = await kysely
+        .insertInto("workers")
+        .values({
+          name: worker.name,
+          kind: worker.kind,
+          state: "live",
+          host_id: process.hostId,
+          boot_id: process.bootId,
+          pid_namespace: process.pidNamespace,
+          pid: process.pid,
+          start_time: process.startTime,
+          concurrency: worker.concurrency,
+          queues: JSON.stringify(worker.queues),
+          registered_at: now,
+          last_heard_at: now,
+        })
+        .returning("id")
+        .executeTakeFirstOrThrow();
+      engine.hint("workers");
+      return row.id;
+    },
+    drain: async (id) => await flip(id, "draining", "drain"),
+    leave: async (id) => await flip(id, "stopped", "leave"),
+    bury: async (id, verdict) => {
+      const won = await engine.transaction(async (tx) => {
+        const now = engine.now();
+        const result = await tx
+          .updateTable("workers")
+          .set({ state: "dead", ended_at: now })
+          .where("id", "=", id)
+          .where("state", "in", sourcesOf(workerLifecycle, "bury", "dead"))
+          .executeTakeFirst();
+        if (result.numUpdatedRows === 0n) return false;
+        await appendActions(tx, now, [{ action: "worker.buried", ...verdict, workerId: id }]);
+        return true;
+      });
+      if (won) engine.hint("workers");
+      return won;
+    },
+    get: async (id) => {
+      const row = await kysely.selectFrom("workers").selectAll().where("id", "=", id).executeTakeFirst();
+      return row === undefined ? undefined : workerRow(row);
+    },
+    listAlive: async () => {
+      const rows = await kysely.selectFrom("workers").selectAll().where(alive).orderBy("id").execute();
+      return rows.map(workerRow);
+    },
+    list: async (options) => {
+      let query = kysely.selectFrom("workers").selectAll().orderBy("id", "desc").limit(options.limit);
+      if (options.states !== undefined) query = query.where("state", "in", options.states);
+      return (await query.execute()).map(workerRow);
+    },
+    listEndedHolding: async (options) =>
+      (await endedHolding(options)).map(({ id, ended_at }) => ({ id, endedAt: ended_at ?? options.endedSince })),
+    listHostConflicts: async (heardSince) => (await conflicts({ heardSince })).map((row) => row.host_id),
+  };
+}
