@@ -1,14 +1,13 @@
-import type { Transaction } from "kysely";
+import type { Kysely, Transaction } from "kysely";
 import type { ItemId, JobId } from "../../domain/ids.ts";
 import type { Instant } from "../../domain/time.ts";
-import type { Engine } from "../engine/engine.ts";
-import type { Database } from "../engine/tables.ts";
+import { BeginAgain, type Engine, lockRows } from "../engine/engine.ts";
+import type { Database, RowOf } from "../engine/tables.ts";
 import { cancelJob } from "../jobs/job-cancel.ts";
 import type { ItemsStore } from "../port/items.ts";
 import { appendActions } from "../records/action-log.ts";
 import { putStateFile } from "../records/outbox-entries.ts";
 import { advanceItem, cancelItem, enterStage, failItem, insertStageJob, itemHints } from "./item-advance.ts";
-import { lockItem, unfinishedJobOf } from "./item-lock.ts";
 
 /** How often a cancel looks again for the item's job, which may end and be followed by another meanwhile. */
 const looksMax = 5;
@@ -191,4 +190,34 @@ async function cancel(engine: Engine, tx: Transaction<Database>, options: Option
   if (!(await cancelItem(tx, { itemId: id, visitId: locked.visit.id, error, now }))) return false;
   await appendActions(tx, now, [{ action: "item.ended", actor, reason, message: error, itemId: id }]);
   return true;
+}
+
+interface LockedItem {
+  readonly item: RowOf<"items">;
+  readonly visit: RowOf<"visits"> | undefined;
+}
+
+/**
+ * An item, its visit and its unfinished job, locked in the order in which a settler takes them: job, visit, item. When the item has moved on
+ * before all three were locked the transaction is begun again: locking more on top of what it holds would be another order.
+ */
+async function lockItem(engine: Engine, tx: Kysely<Database>, id: ItemId): Promise<LockedItem | undefined> {
+  const seen = await tx.selectFrom("items").select("visit_id").where("id", "=", id).executeTakeFirst();
+  if (seen === undefined) return undefined;
+  if (engine.capabilities.rowLocks) {
+    await tx.selectFrom("jobs").select("id").where("item_id", "=", id).where("finished_at", "is", null).orderBy("id").forUpdate().execute();
+  }
+  const visit =
+    seen.visit_id === null
+      ? undefined
+      : await lockRows(engine, tx.selectFrom("visits").selectAll().where("id", "=", seen.visit_id)).executeTakeFirst();
+  const item = await lockRows(engine, tx.selectFrom("items").selectAll().where("id", "=", id)).executeTakeFirst();
+  if (item !== undefined && item.visit_id !== seen.visit_id) throw new BeginAgain(`item ${id} moved on`);
+  return item === undefined ? undefined : { item, visit };
+}
+
+/** The item's job that has not ended; held ones count. An item is in one visit at a time, so there is at most one. */
+async function unfinishedJobOf(tx: Kysely<Database>, itemId: ItemId): Promise<JobId | undefined> {
+  const row = await tx.selectFrom("jobs").select("id").where("item_id", "=", itemId).where("finished_at", "is", null).executeTakeFirst();
+  return row?.id;
 }

@@ -1,18 +1,19 @@
 import { CompiledQuery, sql } from "kysely";
 import pg from "pg";
+import { messageOf, WakefulError } from "../../domain/errors.ts";
 import { assembleStore } from "../assemble-store.ts";
 import { HintBoard } from "../engine/hint-board.ts";
 import { checkSchema, type MigrationTarget, migrate } from "../engine/migrator.ts";
 import type { StoreClock } from "../engine/store-clock.ts";
 import type { FirstChecks } from "../jobs/claim-rules.ts";
 import { postgresMigrations } from "../migrations/postgres.ts";
+import { StoreUnavailableError } from "../port/errors.ts";
 import type { Store } from "../port/store.ts";
 import { newestInstant } from "../upkeep/newest-instant.ts";
 import { postgresTarget } from "./client-config.ts";
 import { PostgresEngine } from "./engine.ts";
 import { HintChannel } from "./hint-channel.ts";
 import { createHot } from "./hot-verbs.ts";
-import { openingFailure } from "./opening.ts";
 import { ServerClock } from "./server-clock.ts";
 import { followServerIdentity } from "./server-identity.ts";
 
@@ -109,4 +110,32 @@ export function targetOf(engine: PostgresEngine): MigrationTarget {
       return rows[0]?.found === true;
     },
   };
+}
+
+/** Authorisation was refused, or there is no such database: SQLSTATE classes 28 and 3D. */
+const refused = /^(28|3D)[0-9A-Z]{3}$/;
+
+/**
+ * What kept a store from being opened, for whoever asked: unlike the daemon that has one and waits for its server, nobody tries again here.
+ * Anything else as it is.
+ */
+function openingFailure(thrown: unknown, store: string): unknown {
+  const cause = thrown instanceof StoreUnavailableError ? thrown.cause : thrown;
+  const code = cause instanceof Error ? (Reflect.get(cause, "code") as unknown) : undefined;
+  // Tried under several addresses, a connection fails without a text of its own.
+  const found = messageOf(cause) || String(code);
+  if (typeof code === "string" && refused.test(code))
+    return new WakefulError(
+      "config_invalid",
+      `${store} cannot be opened: ${found}. Check the user, the password and the database of its URL.`,
+      {
+        cause,
+        details: { store },
+      },
+    );
+  if (!(thrown instanceof StoreUnavailableError) || cause === undefined) return thrown;
+  return new StoreUnavailableError(
+    `${store} cannot be opened: ${found}. Check that its server runs, that the URL names its host and port, and that it can be reached from here; then start again.`,
+    { cause, details: { store } },
+  );
 }
