@@ -1,4 +1,6 @@
-import { type Lifecycle, lifecycles, runOutcomes } from "./lifecycles.ts";
+import { type Lifecycle } from "./lifecycles/lifecycle.ts";
+import { runOutcomes } from "./lifecycles/run.ts";
+import { lifecycles } from "./lifecycles.ts";
 
 /** `docs/lifecycles.md`, made from the tables of lifecycles; a test holds the file equal to this. */
 export function lifecyclesDocument(): string {

@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, 
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { chain, type LoopWorld, loopWorld } from "../../test/support/loop-world.ts";
-import type { ItemState } from "../domain/lifecycles.ts";
+import type { ItemState } from "../domain/lifecycles/item.ts";
 import type { ItemRow } from "../store/port/items.ts";
 import { holdsUnkeptSource, SourceKeeper } from "./kept-source.ts";
 

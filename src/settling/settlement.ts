@@ -1,5 +1,5 @@
 import type { RunId } from "../domain/ids.ts";
-import type { RunOutcome as StoredOutcome } from "../domain/lifecycles.ts";
+import type { RunOutcome as StoredOutcome } from "../domain/lifecycles/run.ts";
 import type { Instant } from "../domain/time.ts";
 import { changeAfter, type JobBudget, type RunOutcome } from "../liveness/retry-contract.ts";
 import { defaultRetryDelay, type Random, type RetryDelay } from "../liveness/retry-delay.ts";

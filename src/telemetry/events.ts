@@ -1,5 +1,5 @@
 import type { HostId, ItemId, JobId, RunId, WorkerId } from "../domain/ids.ts";
-import type { RunOutcome } from "../domain/lifecycles.ts";
+import type { RunOutcome } from "../domain/lifecycles/run.ts";
 import type { DurationMs, Instant } from "../domain/time.ts";
 
 /**

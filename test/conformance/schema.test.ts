@@ -1,15 +1,10 @@
 import { expect, test } from "vitest";
-import {
-  itemLifecycle,
-  jobLifecycle,
-  type Lifecycle,
-  leaseLifecycle,
-  runLifecycle,
-  runOutcomes,
-  statesOf,
-  visitLifecycle,
-  workerLifecycle,
-} from "../../src/domain/lifecycles.ts";
+import { itemLifecycle, visitLifecycle } from "../../src/domain/lifecycles/item.ts";
+import { jobLifecycle } from "../../src/domain/lifecycles/job.ts";
+import { leaseLifecycle } from "../../src/domain/lifecycles/lease.ts";
+import { type Lifecycle, statesOf } from "../../src/domain/lifecycles/lifecycle.ts";
+import { runLifecycle, runOutcomes } from "../../src/domain/lifecycles/run.ts";
+import { workerLifecycle } from "../../src/domain/lifecycles/worker.ts";
 import { sqliteMigrations } from "../../src/store/migrations/sqlite.ts";
 import { describeStores, type TestStore } from "../support/stores.ts";
 

@@ -1,5 +1,5 @@
 import type { JobId, RunId } from "../../domain/ids.ts";
-import type { RunOutcome } from "../../domain/lifecycles.ts";
+import type { RunOutcome } from "../../domain/lifecycles/run.ts";
 import type { Emit } from "../../telemetry/events.ts";
 
 /** A run that a reaper has ended, and won the flip of. */

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { runOutcomes } from "../../domain/lifecycles.ts";
+import { runOutcomes } from "../../domain/lifecycles/run.ts";
 import {
   anyJson,
   durationMs,

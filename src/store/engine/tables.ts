@@ -1,7 +1,11 @@
 import type { ColumnType, Generated, Selectable, SqlBool } from "kysely";
 import type { Spend } from "../../domain/budget.ts";
 import type { HostId, ItemId, JobId, OwnerEpoch, RunId, VisitId, WorkerId } from "../../domain/ids.ts";
-import type { ItemState, JobState, LeaseState, RunOutcome, RunState, VisitState, WorkerState } from "../../domain/lifecycles.ts";
+import type { ItemState, VisitState } from "../../domain/lifecycles/item.ts";
+import type { JobState } from "../../domain/lifecycles/job.ts";
+import type { LeaseState } from "../../domain/lifecycles/lease.ts";
+import type { RunOutcome, RunState } from "../../domain/lifecycles/run.ts";
+import type { WorkerState } from "../../domain/lifecycles/worker.ts";
 import type { DurationMs, Instant } from "../../domain/time.ts";
 
 /**

@@ -1,7 +1,8 @@
 import { type Kysely, sql } from "kysely";
 import type { ItemId, JobId, RunId, VisitId } from "../../domain/ids.ts";
 import type { JsonText } from "../../domain/json-text.ts";
-import { itemLifecycle, sourcesOf, visitLifecycle } from "../../domain/lifecycles.ts";
+import { itemLifecycle, visitLifecycle } from "../../domain/lifecycles/item.ts";
+import { sourcesOf } from "../../domain/lifecycles/lifecycle.ts";
 import type { Instant } from "../../domain/time.ts";
 import type { Database } from "../engine/tables.ts";
 import { UnknownQueueError } from "../port/errors.ts";

@@ -1,6 +1,7 @@
 import { sql, type Transaction } from "kysely";
 import type { JobId, VisitId } from "../../domain/ids.ts";
-import { jobLifecycle, sourcesOf } from "../../domain/lifecycles.ts";
+import { jobLifecycle } from "../../domain/lifecycles/job.ts";
+import { sourcesOf } from "../../domain/lifecycles/lifecycle.ts";
 import type { Instant } from "../../domain/time.ts";
 import { type Engine, lockRows } from "../engine/engine.ts";
 import type { Database } from "../engine/tables.ts";

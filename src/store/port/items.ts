@@ -1,6 +1,6 @@
 import type { HostId, ItemId, JobId, VisitId } from "../../domain/ids.ts";
 import type { JsonText } from "../../domain/json-text.ts";
-import type { ItemState, VisitState } from "../../domain/lifecycles.ts";
+import type { ItemState, VisitState } from "../../domain/lifecycles/item.ts";
 import type { Instant } from "../../domain/time.ts";
 import type { JobRow } from "./jobs.ts";
 import type { Advance, RunRow } from "./runs.ts";

@@ -1,6 +1,6 @@
 import type { ItemId, JobId, RunId, VisitId } from "../../domain/ids.ts";
 import type { JsonText } from "../../domain/json-text.ts";
-import type { JobState } from "../../domain/lifecycles.ts";
+import type { JobState } from "../../domain/lifecycles/job.ts";
 import type { DurationMs, Instant } from "../../domain/time.ts";
 
 /** A kind of work that workers claim by name: `pipeline/stage` for a stage, the task's name for a plain job. */

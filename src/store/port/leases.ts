@@ -1,5 +1,6 @@
 import type { RunId } from "../../domain/ids.ts";
-import type { LeaseState, RunState } from "../../domain/lifecycles.ts";
+import type { LeaseState } from "../../domain/lifecycles/lease.ts";
+import type { RunState } from "../../domain/lifecycles/run.ts";
 import type { DurationMs, Instant } from "../../domain/time.ts";
 import type { StoredProcess, SupervisorRow } from "./runs.ts";
 

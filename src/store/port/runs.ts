@@ -1,7 +1,7 @@
 import type { Spend } from "../../domain/budget.ts";
 import type { HostId, ItemId, JobId, OwnerEpoch, RunId, VisitId, WorkerId } from "../../domain/ids.ts";
 import type { JsonText } from "../../domain/json-text.ts";
-import type { RunOutcome, RunState } from "../../domain/lifecycles.ts";
+import type { RunOutcome, RunState } from "../../domain/lifecycles/run.ts";
 import type { DurationMs, Instant } from "../../domain/time.ts";
 
 /** `null` fields: a handler run, whose process is the one that hosts it (its worker's). */

@@ -1,5 +1,5 @@
 import type { HostId, JobId } from "../../domain/ids.ts";
-import type { JobState } from "../../domain/lifecycles.ts";
+import type { JobState } from "../../domain/lifecycles/job.ts";
 import type { Instant } from "../../domain/time.ts";
 import type { JobRow } from "./jobs.ts";
 

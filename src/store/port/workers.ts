@@ -1,5 +1,5 @@
 import type { HostId, RunId, WorkerId } from "../../domain/ids.ts";
-import type { WorkerState } from "../../domain/lifecycles.ts";
+import type { WorkerState } from "../../domain/lifecycles/worker.ts";
 import type { Instant } from "../../domain/time.ts";
 import type { StoredProcess } from "./runs.ts";
 

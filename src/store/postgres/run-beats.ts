@@ -1,5 +1,5 @@
 import type { RunId } from "../../domain/ids.ts";
-import type { WorkerState } from "../../domain/lifecycles.ts";
+import type { WorkerState } from "../../domain/lifecycles/worker.ts";
 import type { Instant } from "../../domain/time.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { JobsStore } from "../port/jobs.ts";

@@ -1,6 +1,6 @@
 import { WakefulError } from "../../domain/errors.ts";
 import type { OwnerEpoch, RunId, WorkerId } from "../../domain/ids.ts";
-import type { RunOutcome, RunState } from "../../domain/lifecycles.ts";
+import type { RunOutcome, RunState } from "../../domain/lifecycles/run.ts";
 import type { FencedAnswer, StartRun } from "../port/runs.ts";
 import { lostTo, type RunFacts, takenOver } from "./settle-plan.ts";
 

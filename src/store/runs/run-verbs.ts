@@ -1,6 +1,6 @@
 import { type SqlBool, sql, type Transaction, type Updateable } from "kysely";
 import { asOwnerEpoch, type JobId, type OwnerEpoch } from "../../domain/ids.ts";
-import type { RunState } from "../../domain/lifecycles.ts";
+import type { RunState } from "../../domain/lifecycles/run.ts";
 import type { Instant } from "../../domain/time.ts";
 import { type Engine, lockRows } from "../engine/engine.ts";
 import type { Database } from "../engine/tables.ts";

@@ -1,7 +1,8 @@
 import type { Spend } from "../../domain/budget.ts";
 import { WakefulError } from "../../domain/errors.ts";
 import { firstOwnerEpoch, type ItemId, type JobId, type OwnerEpoch, type RunId, type VisitId, type WorkerId } from "../../domain/ids.ts";
-import type { JobState, RunOutcome, RunState } from "../../domain/lifecycles.ts";
+import type { JobState } from "../../domain/lifecycles/job.ts";
+import type { RunOutcome, RunState } from "../../domain/lifecycles/run.ts";
 import { runTaskName } from "../../domain/run-task.ts";
 import type { DurationMs, Instant } from "../../domain/time.ts";
 import { addMs } from "../../domain/time.ts";

@@ -1,5 +1,5 @@
 import { type RawBuilder, type SqlBool, sql } from "kysely";
-import type { JobState } from "../../domain/lifecycles.ts";
+import type { JobState } from "../../domain/lifecycles/job.ts";
 import type { Engine } from "../engine/engine.ts";
 import { readMeta, storeEpochOf, writeMeta } from "../engine/store-epoch.ts";
 import { listJobs, scheduledJobs } from "../jobs/job-list.ts";

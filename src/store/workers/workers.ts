@@ -1,6 +1,7 @@
 import { sql } from "kysely";
 import type { WorkerId } from "../../domain/ids.ts";
-import { sourcesOf, type WorkerState, workerLifecycle } from "../../domain/lifecycles.ts";
+import { sourcesOf } from "../../domain/lifecycles/lifecycle.ts";
+import { type WorkerState, workerLifecycle } from "../../domain/lifecycles/worker.ts";
 import type { Instant } from "../../domain/time.ts";
 import type { Engine } from "../engine/engine.ts";
 import { repeated } from "../engine/repeated.ts";
