@@ -2,8 +2,7 @@ import { z } from "zod";
 import { hours, minutes, seconds } from "../domain/time.ts";
 import { parseListen } from "./listen-address.ts";
 import { isPostgresUrl, parsePostgresUrl } from "./postgres-url.ts";
-import { section } from "./section.ts";
-import { decimal, durationMs, flag, integer, list, oneOf, sizeBytes, text } from "./setting.ts";
+import { decimal, durationMs, flag, integer, list, oneOf, section, sizeBytes, text } from "./setting.ts";
 
 /** The loops that have a kill switch of their own. */
 export const loopNames = ["job-reaper", "stopper", "worker-reaper", "reconciler", "intake", "outbox", "scheduler", "retention"] as const;

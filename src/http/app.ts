@@ -6,21 +6,22 @@ import { isNestedTooDeep, nestingRule } from "../domain/json-nesting.ts";
 import { api } from "../protocol/api/index.ts";
 import { envelopeOf } from "../protocol/error-envelope.ts";
 import { type AccessRules, checkAccess } from "./access.ts";
-import { answerBrokenRequest, answerOddRequests } from "./broken-requests.ts";
+import { answerBrokenRequest, answerOddRequests, requestErrorOf } from "./broken-requests.ts";
 import { EventHistory } from "./event-history.ts";
 import { mountStream } from "./mount.ts";
-import { requestErrorOf } from "./request-errors.ts";
 import { commandRoutes } from "./routes/commands.ts";
 import { eventRoutes } from "./routes/events.ts";
-import { leaseRoutes, pipelineRoutes, workerRoutes } from "./routes/fleet.ts";
 import { itemRoutes } from "./routes/items.ts";
 import { jobRoutes } from "./routes/jobs.ts";
+import { leaseRoutes } from "./routes/leases.ts";
 import { loopRoutes } from "./routes/loops.ts";
+import { pipelineRoutes } from "./routes/pipelines.ts";
 import { recordRoutes } from "./routes/records.ts";
 import { runSessionRoutes } from "./routes/run-sessions.ts";
 import { runRoutes } from "./routes/runs.ts";
 import { settingsRoutes } from "./routes/settings.ts";
 import { statusRoutes } from "./routes/status.ts";
+import { workerRoutes } from "./routes/workers.ts";
 import type { DaemonServices } from "./services.ts";
 
 export interface AppOptions {

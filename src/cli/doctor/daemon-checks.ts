@@ -1,6 +1,6 @@
 import { asInstant, clockAheadMaxMs } from "../../domain/time.ts";
 import { relativeText, spanText } from "../../operations/why/spans.ts";
-import type { LoopWire } from "../../protocol/api/fleet.ts";
+import type { LoopWire } from "../../protocol/api/loops.ts";
 import type { StoreCheckWire } from "../../protocol/api/status.ts";
 import { type Finding, ok, problem, warning } from "./finding.ts";
 

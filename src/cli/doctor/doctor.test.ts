@@ -5,7 +5,7 @@ import { type ApiDaemonOptions, apiDaemon } from "../../../test/support/api-daem
 import { cli } from "../../../test/support/cli-call.ts";
 import { tempDir } from "../../../test/support/temp-dir.ts";
 import { asInstant } from "../../domain/time.ts";
-import type { LoopWire } from "../../protocol/api/fleet.ts";
+import type { LoopWire } from "../../protocol/api/loops.ts";
 import type { StoreCheckWire } from "../../protocol/api/status.ts";
 import { checkLoops, checkStored } from "./daemon-checks.ts";
 import type { Finding } from "./finding.ts";

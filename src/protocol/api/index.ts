@@ -1,74 +1,29 @@
 import type { Endpoint } from "../endpoint.ts";
-import * as fleet from "./fleet.ts";
-import * as items from "./items.ts";
-import * as jobs from "./jobs.ts";
-import * as records from "./records.ts";
-import * as runSessions from "./run-sessions.ts";
-import * as runs from "./runs.ts";
-import * as settings from "./settings.ts";
-import * as status from "./status.ts";
-
-const { cancelItem, getItem, listItems, rerunItem, retryItem, submitItem } = items;
-const { cancelJob, enqueueJob, getJob, listJobs, listRunningJobs, retryJob, unholdJob } = jobs;
-const { beatRun, getRun, listRuns, progressRun, runLogs } = runs;
-const { abandonRunSession, commandOfRunSession, endRunSession, openRunSession, renewRunSession, startRunSession } = runSessions;
-const { abandonLease, acquireLease, getDaemon, getPipeline, listLeases, listLoops, listPipelines, listSlots, listWorkers } = fleet;
-const { pause, releaseLease, renewLease, resume, runLoop } = fleet;
-const { decideDuplicate, events, listActions, listDuplicates, why } = records;
-const { changeSettings, getSettings } = settings;
-const { checkStore, healthz, metrics, openapi, queueStatus, readyz } = status;
+import { itemsApi } from "./items.ts";
+import { jobsApi } from "./jobs.ts";
+import { leasesApi } from "./leases.ts";
+import { loopsApi } from "./loops.ts";
+import { operationsApi } from "./operations.ts";
+import { pipelinesApi } from "./pipelines.ts";
+import { recordsApi } from "./records.ts";
+import { runSessionsApi } from "./run-sessions.ts";
+import { runsApi } from "./runs.ts";
+import { settingsApi } from "./settings.ts";
+import { statusApi } from "./status.ts";
+import { workersApi } from "./workers.ts";
 
 /** Every call of the API by name. */
 export const api = {
-  cancelItem,
-  getItem,
-  listItems,
-  rerunItem,
-  retryItem,
-  submitItem,
-  cancelJob,
-  enqueueJob,
-  getJob,
-  listJobs,
-  listRunningJobs,
-  retryJob,
-  unholdJob,
-  beatRun,
-  getRun,
-  listRuns,
-  progressRun,
-  runLogs,
-  abandonRunSession,
-  commandOfRunSession,
-  endRunSession,
-  openRunSession,
-  renewRunSession,
-  startRunSession,
-  abandonLease,
-  acquireLease,
-  getDaemon,
-  getPipeline,
-  listLeases,
-  listLoops,
-  listPipelines,
-  listSlots,
-  listWorkers,
-  pause,
-  releaseLease,
-  renewLease,
-  resume,
-  runLoop,
-  decideDuplicate,
-  events,
-  listActions,
-  listDuplicates,
-  why,
-  changeSettings,
-  getSettings,
-  checkStore,
-  healthz,
-  metrics,
-  openapi,
-  queueStatus,
-  readyz,
+  ...itemsApi,
+  ...jobsApi,
+  ...runsApi,
+  ...runSessionsApi,
+  ...leasesApi,
+  ...statusApi,
+  ...pipelinesApi,
+  ...loopsApi,
+  ...workersApi,
+  ...operationsApi,
+  ...recordsApi,
+  ...settingsApi,
 } as const satisfies Record<string, Endpoint>;

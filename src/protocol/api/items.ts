@@ -5,7 +5,7 @@ import { itemWire, jobWire, runWire, visitWire } from "./rows.ts";
 
 const tag = "items";
 
-export const listItems = endpoint({
+const listItems = endpoint({
   method: "GET",
   path: "/v1/items",
   tag,
@@ -21,7 +21,7 @@ export const listItems = endpoint({
   answer: z.object({ items: z.array(itemWire) }),
 });
 
-export const getItem = endpoint({
+const getItem = endpoint({
   method: "GET",
   path: "/v1/items/:id",
   tag,
@@ -31,7 +31,7 @@ export const getItem = endpoint({
   answer: z.object({ item: itemWire, visits: z.array(visitWire), jobs: z.array(jobWire), runs: z.array(runWire) }),
 });
 
-export const submitItem = endpoint({
+const submitItem = endpoint({
   method: "POST",
   path: "/v1/pipelines/:name/items",
   tag,
@@ -48,7 +48,7 @@ export const submitItem = endpoint({
   answer: z.object({ item: itemWire, created: z.boolean() }),
 });
 
-export const retryItem = endpoint({
+const retryItem = endpoint({
   method: "POST",
   path: "/v1/items/:id/retry",
   tag,
@@ -59,7 +59,7 @@ export const retryItem = endpoint({
   answer: z.object({ jobId: rowId }),
 });
 
-export const rerunItem = endpoint({
+const rerunItem = endpoint({
   method: "POST",
   path: "/v1/items/:id/rerun",
   tag,
@@ -70,7 +70,7 @@ export const rerunItem = endpoint({
   answer: z.object({ jobId: rowId }),
 });
 
-export const cancelItem = endpoint({
+const cancelItem = endpoint({
   method: "POST",
   path: "/v1/items/:id/cancel",
   tag,
@@ -80,3 +80,5 @@ export const cancelItem = endpoint({
   body: z.strictObject({ reason: reasonText.optional() }).optional(),
   answer: done,
 });
+
+export const itemsApi = { listItems, getItem, submitItem, retryItem, rerunItem, cancelItem };

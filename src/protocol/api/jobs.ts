@@ -5,7 +5,7 @@ import { jobWire, runWire } from "./rows.ts";
 
 const tag = "jobs";
 
-export const listJobs = endpoint({
+const listJobs = endpoint({
   method: "GET",
   path: "/v1/jobs",
   tag,
@@ -31,7 +31,7 @@ export const runningJobWire = z.object({
 });
 export type RunningJobWire = z.output<typeof runningJobWire>;
 
-export const listRunningJobs = endpoint({
+const listRunningJobs = endpoint({
   method: "GET",
   path: "/v1/jobs/running",
   tag,
@@ -40,7 +40,7 @@ export const listRunningJobs = endpoint({
   answer: z.object({ jobs: z.array(runningJobWire) }),
 });
 
-export const getJob = endpoint({
+const getJob = endpoint({
   method: "GET",
   path: "/v1/jobs/:id",
   tag,
@@ -50,7 +50,7 @@ export const getJob = endpoint({
   answer: z.object({ job: jobWire, runs: z.array(runWire) }),
 });
 
-export const enqueueJob = endpoint({
+const enqueueJob = endpoint({
   method: "POST",
   path: "/v1/jobs",
   tag,
@@ -70,7 +70,7 @@ export const enqueueJob = endpoint({
   answer: z.object({ jobId: rowId }),
 });
 
-export const retryJob = endpoint({
+const retryJob = endpoint({
   method: "POST",
   path: "/v1/jobs/:id/retry",
   tag,
@@ -81,7 +81,7 @@ export const retryJob = endpoint({
   answer: z.object({ jobId: rowId }),
 });
 
-export const unholdJob = endpoint({
+const unholdJob = endpoint({
   method: "POST",
   path: "/v1/jobs/:id/unhold",
   tag,
@@ -92,7 +92,7 @@ export const unholdJob = endpoint({
   answer: done,
 });
 
-export const cancelJob = endpoint({
+const cancelJob = endpoint({
   method: "POST",
   path: "/v1/jobs/:id/cancel",
   tag,
@@ -102,3 +102,5 @@ export const cancelJob = endpoint({
   body: z.strictObject({ reason: reasonText.optional() }).optional(),
   answer: done,
 });
+
+export const jobsApi = { listJobs, listRunningJobs, getJob, enqueueJob, retryJob, unholdJob, cancelJob };

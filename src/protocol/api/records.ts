@@ -3,7 +3,7 @@ import { endpoint } from "../endpoint.ts";
 import { done, idParams, instant, maybeInstant, name, pageLimit, pathId, queryFlag } from "../wire.ts";
 import { actionWire, duplicateDecisions, duplicateWire } from "./rows.ts";
 
-export const listActions = endpoint({
+const listActions = endpoint({
   method: "GET",
   path: "/v1/actions",
   tag: "records",
@@ -22,7 +22,7 @@ export const listActions = endpoint({
   answer: z.object({ actions: z.array(actionWire) }),
 });
 
-export const listDuplicates = endpoint({
+const listDuplicates = endpoint({
   method: "GET",
   path: "/v1/duplicates",
   tag: "records",
@@ -32,7 +32,7 @@ export const listDuplicates = endpoint({
   answer: z.object({ duplicates: z.array(duplicateWire) }),
 });
 
-export const decideDuplicate = endpoint({
+const decideDuplicate = endpoint({
   method: "POST",
   path: "/v1/duplicates/:id/decide",
   tag: "records",
@@ -54,7 +54,7 @@ export type StoryLine = z.output<typeof storyLine>;
 export const storyWire = z.object({ subject: z.string(), headline: z.string(), now: instant, lines: z.array(storyLine), text: z.string() });
 export type StoryWire = z.output<typeof storyWire>;
 
-export const why = endpoint({
+const why = endpoint({
   method: "GET",
   path: "/v1/why",
   tag: "records",
@@ -70,7 +70,7 @@ export const why = endpoint({
   answer: storyWire,
 });
 
-export const events = endpoint({
+const events = endpoint({
   method: "GET",
   path: "/v1/events",
   tag: "events",
@@ -81,3 +81,5 @@ export const events = endpoint({
   }),
   answer: z.string().meta({ description: "text/event-stream" }),
 });
+
+export const recordsApi = { listActions, listDuplicates, decideDuplicate, why, events };

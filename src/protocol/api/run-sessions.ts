@@ -13,7 +13,7 @@ const processBody = z.strictObject(processWire.shape);
 /** A command line as people are shown it; longer ones are cut by the caller. */
 export const argvWireMax = { words: 100, characters: 2000 } as const;
 
-export const openRunSession = endpoint({
+const openRunSession = endpoint({
   ...shared,
   path: "/v1/run-sessions",
   summary: "Opens a session with a run of the built-in task `run`, which that session holds. Its command is not started yet.",
@@ -36,7 +36,7 @@ export const openRunSession = endpoint({
   }),
 });
 
-export const startRunSession = endpoint({
+const startRunSession = endpoint({
   ...shared,
   path: "/v1/run-sessions/:runId/start",
   summary: "The command is about to start. `started: false`: the run was ended meanwhile, and the command must not be started.",
@@ -45,7 +45,7 @@ export const startRunSession = endpoint({
   answer: z.object({ started: z.boolean() }),
 });
 
-export const commandOfRunSession = endpoint({
+const commandOfRunSession = endpoint({
   ...shared,
   path: "/v1/run-sessions/:runId/command",
   summary: "The command's own process, by which the run lives from now on. `recorded: false`: the run has ended.",
@@ -54,7 +54,7 @@ export const commandOfRunSession = endpoint({
   answer: z.object({ recorded: z.boolean() }),
 });
 
-export const renewRunSession = endpoint({
+const renewRunSession = endpoint({
   ...shared,
   path: "/v1/run-sessions/:runId/renew",
   summary: "The session is there and holds its run. `lost` says why it does not any more.",
@@ -63,7 +63,7 @@ export const renewRunSession = endpoint({
   answer: z.object({ lost: z.string().nullable() }),
 });
 
-export const endRunSession = endpoint({
+const endRunSession = endpoint({
   ...shared,
   path: "/v1/run-sessions/:runId/end",
   summary: "The command has ended: 0 is done, anything else failed. Repeatable. `recorded: false`: the run had ended otherwise.",
@@ -75,7 +75,7 @@ export const endRunSession = endpoint({
   answer: z.object({ recorded: z.boolean() }),
 });
 
-export const abandonRunSession = endpoint({
+const abandonRunSession = endpoint({
   ...shared,
   path: "/v1/run-sessions/:runId/abandon",
   summary: "The command was never started, and is not to be.",
@@ -83,3 +83,5 @@ export const abandonRunSession = endpoint({
   body: z.strictObject({ ...fence, reason: z.string().min(1).max(1000) }),
   answer: done,
 });
+
+export const runSessionsApi = { openRunSession, startRunSession, commandOfRunSession, renewRunSession, endRunSession, abandonRunSession };

@@ -14,7 +14,7 @@ const liveRunWire = runWire.extend({
   repo: z.string().nullable(),
 });
 
-export const listRuns = endpoint({
+const listRuns = endpoint({
   method: "GET",
   path: "/v1/runs",
   tag,
@@ -24,7 +24,7 @@ export const listRuns = endpoint({
   answer: z.object({ runs: z.array(liveRunWire) }),
 });
 
-export const getRun = endpoint({
+const getRun = endpoint({
   method: "GET",
   path: "/v1/runs/:id",
   tag,
@@ -34,7 +34,7 @@ export const getRun = endpoint({
   answer: z.object({ run: runWire }),
 });
 
-export const runLogs = endpoint({
+const runLogs = endpoint({
   method: "GET",
   path: "/v1/runs/:id/logs",
   tag,
@@ -52,7 +52,7 @@ export const runLogs = endpoint({
 
 const alive = z.object({ alive: z.literal(true) });
 
-export const beatRun = endpoint({
+const beatRun = endpoint({
   method: "POST",
   path: "/v1/runs/:id/beat",
   tag,
@@ -63,7 +63,7 @@ export const beatRun = endpoint({
   answer: alive,
 });
 
-export const progressRun = endpoint({
+const progressRun = endpoint({
   method: "POST",
   path: "/v1/runs/:id/progress",
   tag,
@@ -75,3 +75,5 @@ export const progressRun = endpoint({
   }),
   answer: alive,
 });
+
+export const runsApi = { listRuns, getRun, runLogs, beatRun, progressRun };

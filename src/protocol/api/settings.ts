@@ -8,7 +8,7 @@ const settingsWire = z.object({
   loops: z.record(z.string(), z.object({ enabled: z.boolean() })),
 });
 
-export const getSettings = endpoint({
+const getSettings = endpoint({
   method: "GET",
   path: "/v1/settings",
   tag: "settings",
@@ -17,7 +17,7 @@ export const getSettings = endpoint({
   answer: z.object({ settings: settingsWire }),
 });
 
-export const changeSettings = endpoint({
+const changeSettings = endpoint({
   method: "POST",
   path: "/v1/settings",
   tag: "settings",
@@ -32,3 +32,5 @@ export const changeSettings = endpoint({
     changes: z.array(z.object({ key: z.string(), from: anyJson, to: anyJson })),
   }),
 });
+
+export const settingsApi = { getSettings, changeSettings };

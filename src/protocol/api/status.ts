@@ -13,7 +13,7 @@ export const reaperWire = z.object({
 });
 export type ReaperWire = z.output<typeof reaperWire>;
 
-export const queueStatus = endpoint({
+const queueStatus = endpoint({
   method: "GET",
   path: "/queue",
   tag: "status",
@@ -26,7 +26,7 @@ export const queueStatus = endpoint({
   }),
 });
 
-export const metrics = endpoint({
+const metrics = endpoint({
   method: "GET",
   path: "/metrics",
   tag: "status",
@@ -35,7 +35,7 @@ export const metrics = endpoint({
   answer: z.string().meta({ description: "text/plain" }),
 });
 
-export const healthz = endpoint({
+const healthz = endpoint({
   method: "GET",
   path: "/healthz",
   tag: "status",
@@ -50,7 +50,7 @@ export const healthz = endpoint({
   }),
 });
 
-export const readyz = endpoint({
+const readyz = endpoint({
   method: "GET",
   path: "/readyz",
   tag: "status",
@@ -59,7 +59,7 @@ export const readyz = endpoint({
   answer: z.object({ ready: z.boolean(), reasons: z.array(z.string()) }),
 });
 
-export const openapi = endpoint({
+const openapi = endpoint({
   method: "GET",
   path: "/v1/openapi.json",
   tag: "status",
@@ -68,7 +68,7 @@ export const openapi = endpoint({
   answer: z.unknown(),
 });
 
-export const checkStore = endpoint({
+const checkStore = endpoint({
   method: "GET",
   path: "/v1/store/check",
   tag: "status",
@@ -91,3 +91,23 @@ export const checkStore = endpoint({
   }),
 });
 export type StoreCheckWire = z.output<typeof checkStore.answer>;
+
+const daemonWire = z.object({
+  version: z.string(),
+  pid: z.int(),
+  startedAt: instant,
+  now: instant,
+  dataDir: z.string(),
+  store: z.string(),
+});
+
+const getDaemon = endpoint({
+  method: "GET",
+  path: "/v1/daemon",
+  tag: "status",
+  summary: "Which daemon answers, and its configuration in short.",
+  access: "admin",
+  answer: daemonWire,
+});
+
+export const statusApi = { queueStatus, metrics, healthz, readyz, openapi, checkStore, getDaemon };

@@ -2,46 +2,10 @@ import type { FastifyInstance } from "fastify";
 import { WakefulError } from "../../domain/errors.ts";
 import { asHostId, asRunId } from "../../domain/ids.ts";
 import { addMs, type DurationMs, seconds } from "../../domain/time.ts";
-import { stageChain } from "../../pipelines/definition.ts";
 import { api } from "../../protocol/api/index.ts";
 import { defaultPageLimit } from "../../protocol/wire.ts";
 import { doneAnswer, mount } from "../mount.ts";
 import type { DaemonServices } from "../services.ts";
-import { definitionView } from "../views.ts";
-
-export function workerRoutes(app: FastifyInstance, { store, commands }: DaemonServices): void {
-  mount(app, api.listWorkers, async ({ query }) => {
-    const workers = await store.workers.list({ states: query.state ?? ["live", "draining"], limit: query.limit ?? defaultPageLimit });
-    return { workers: workers.map((worker) => ({ ...worker, paused: commands.isWorkerPaused(worker) })) };
-  });
-  mount(app, api.listSlots, async () => ({ slots: await store.upkeep.slots() }));
-}
-
-export function pipelineRoutes(app: FastifyInstance, { store, registry }: DaemonServices): void {
-  mount(app, api.listPipelines, async () => {
-    const stored = await store.items.listPipelines();
-    const loaded = registry.all().map(({ definition, version }) => ({
-      name: definition.name,
-      version,
-      paused: stored.find(({ pipeline }) => pipeline === definition.name)?.paused ?? false,
-      stages: stageChain(definition).map((stage) => stage.name),
-      loaded: true,
-    }));
-    const gone = stored
-      .filter(({ pipeline }) => registry.get(pipeline) === undefined)
-      .map(({ pipeline, hash, paused }) => ({ name: pipeline, version: hash, paused, stages: [], loaded: false }));
-    return { pipelines: [...loaded, ...gone] };
-  });
-
-  mount(app, api.getPipeline, async ({ params }) => {
-    const pipeline = registry.get(params.name);
-    if (pipeline === undefined)
-      throw new WakefulError("not_found", `There is no pipeline "${params.name}" in the configuration.`, {
-        details: { pipeline: params.name },
-      });
-    return { name: params.name, version: pipeline.version, definition: definitionView(pipeline.definition) };
-  });
-}
 
 /** How long a free lease may take to be granted to somebody who does not wait: a busy store's turn, not a place in line. */
 const grantWithinMs: DurationMs = seconds(10);
