@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { sql } from "kysely";
+import { CompiledQuery, sql } from "kysely";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { HintBoard } from "../../src/store/engine/hint-board.ts";
 import { checkSchema, type Migration, type MigrationTarget, migrate } from "../../src/store/engine/migrator.ts";
@@ -123,6 +123,77 @@ function migrations(open: OpenDatabase, ours: readonly Migration[]): void {
 
 describe("SQLite", () => {
   migrations(onSqlite, sqliteMigrations);
+
+  const family: Migration = {
+    number: 1,
+    name: "family",
+    text: `create table parents (id integer primary key autoincrement, kind text not null check (kind in ('a')));
+      create table children (id integer primary key, parent_id integer not null references parents (id));
+      insert into parents (id, kind) values (7, 'a'); insert into children (id, parent_id) values (1, 7);`,
+  };
+  /** Makes the parents anew without their CHECK; `kept` says which of them. */
+  const rebuild = (kept: string, rebuilds: boolean): Migration => ({
+    number: 2,
+    name: "rebuild",
+    text: `create table new_parents (id integer primary key autoincrement, kind text not null);
+      insert into new_parents (id, kind) select id, kind from parents where ${kept};
+      drop table parents; alter table new_parents rename to parents;`,
+    rebuilds,
+  });
+  const orphan = "insert into children (id, parent_id) values (2, 99)";
+
+  async function openFamily(): Promise<{ readonly target: MigrationTarget; readonly run: (text: string) => Promise<unknown[]> }> {
+    const target = (await onSqlite())();
+    await migrate(target, [family]);
+    const run = async (text: string): Promise<unknown[]> => (await target.kysely.executeQuery(CompiledQuery.raw(text))).rows;
+    return { target, run };
+  }
+
+  test("a table that others refer to is made anew, and references are held again afterwards", async () => {
+    const { target, run } = await openFamily();
+    expect(await migrate(target, [family, rebuild("true", true)])).toBe(1);
+    expect(await run("select * from children join parents on parents.id = parent_id")).toEqual([{ id: 7, parent_id: 7, kind: "a" }]);
+    await run("insert into parents (kind) values ('b')");
+    await expect(run(orphan)).rejects.toThrow(/FOREIGN KEY/);
+  });
+
+  test("a migration that rebuilds such a table without saying so fails and changes nothing", async () => {
+    const { target, run } = await openFamily();
+    await expect(migrate(target, [family, rebuild("true", false)])).rejects.toThrow(/FOREIGN KEY/);
+    expect(await run("select * from parents")).toEqual([{ id: 7, kind: "a" }]);
+  });
+
+  test("a rebuild after which a row refers to nothing is rolled back, and says which row", async () => {
+    const { target, run } = await openFamily();
+    await expect(migrate(target, [family, rebuild("false", true)])).rejects.toMatchObject({
+      code: "store_corrupt",
+      message: expect.stringContaining("row 1 of children names a row of parents that does not exist"),
+      details: { broken: ["row 1 of children names a row of parents that does not exist"], count: 1 },
+    });
+    expect(await run("select * from parents")).toEqual([{ id: 7, kind: "a" }]);
+    expect(await run("select max(number) as newest from migrations")).toEqual([{ newest: 1 }]);
+    await expect(run(orphan)).rejects.toThrow(/FOREIGN KEY/);
+    expect(await migrate(target, [family, rebuild("true", true)])).toBe(1);
+  });
+
+  test("a rebuild that fails half-way leaves all as it was, references held", async () => {
+    const { target, run } = await openFamily();
+    const whole = rebuild("true", true);
+    await expect(migrate(target, [family, { ...whole, text: `${whole.text} insert into nowhere values (1);` }])).rejects.toThrow(/nowhere/);
+    expect(await run("select name from sqlite_schema where name like '%parents' order by name")).toEqual([{ name: "parents" }]);
+    await expect(run("insert into parents (kind) values ('b')")).rejects.toThrow(/CHECK/);
+    await expect(run(orphan)).rejects.toThrow(/FOREIGN KEY/);
+  });
+
+  test("whoever writes while tables are made anew waits for it, and is held to references", async () => {
+    const { target, run } = await openFamily();
+    await Promise.all([
+      migrate(target, [family, rebuild("true", true)]),
+      expect(run(orphan)).rejects.toThrow(/FOREIGN KEY/),
+      run("insert into children (id, parent_id) values (3, 7)"),
+    ]);
+    expect(await run("select id from children order by id")).toEqual([{ id: 1 }, { id: 3 }]);
+  });
 });
 describe("PostgreSQL", () => {
   migrations(onPostgres, postgresMigrations);

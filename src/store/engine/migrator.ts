@@ -8,6 +8,8 @@ export interface Migration {
   readonly number: number;
   readonly name: string;
   readonly text: string;
+  /** Makes anew a table that others refer to: for its transaction nothing holds the references, and they are asked at its end. */
+  readonly rebuilds?: boolean;
 }
 
 /** What the migrator must know of its engine. */
@@ -15,8 +17,8 @@ export interface MigrationTarget {
   readonly kysely: Kysely<Database>;
   /** What error messages call the store. */
   readonly name: string;
-  /** One transaction in which nobody else migrates. */
-  transaction<T>(body: (tx: Transaction<Database>) => Promise<T>): Promise<T>;
+  /** One transaction in which nobody else migrates. `rebuilds`: it may drop a table that others refer to. */
+  transaction<T>(body: (tx: Transaction<Database>) => Promise<T>, options: { readonly rebuilds: boolean }): Promise<T>;
   /** Runs a text of several statements. */
   runText(tx: Transaction<Database>, text: string): Promise<void>;
   /** Whether the table of migrations is there. */
@@ -37,16 +39,21 @@ const historyText = `create table migrations (
  * @throws {StoreNewerError} A newer program has migrated it; nothing was changed.
  */
 export async function migrate(target: MigrationTarget, migrations: readonly Migration[]): Promise<number> {
-  return await target.transaction(async (tx) => {
-    const found = (await target.hasHistory(tx)) ? await schemaNumber(tx) : undefined;
-    if (found === undefined) await tx.executeQuery(CompiledQuery.raw(historyText));
-    const pending = pendingAfter(target.name, found ?? 0, migrations);
-    for (const migration of pending) {
-      await target.runText(tx, migration.text);
-      await tx.insertInto("migrations").values({ number: migration.number, name: migration.name, applied_at: target.now() }).execute();
-    }
-    return pending.length;
-  });
+  // Asked before the transaction, because in one it is too late to say so. Another program can only leave less to do.
+  const rebuilds = pendingAfter(target.name, (await schemaNumber(target, target.kysely)) ?? 0, migrations).some((each) => each.rebuilds);
+  return await target.transaction(
+    async (tx) => {
+      const found = await schemaNumber(target, tx);
+      if (found === undefined) await tx.executeQuery(CompiledQuery.raw(historyText));
+      const pending = pendingAfter(target.name, found ?? 0, migrations);
+      for (const migration of pending) {
+        await target.runText(tx, migration.text);
+        await tx.insertInto("migrations").values({ number: migration.number, name: migration.name, applied_at: target.now() }).execute();
+      }
+      return pending.length;
+    },
+    { rebuilds },
+  );
 }
 
 /**
@@ -58,7 +65,7 @@ export async function checkSchema(
   target: Pick<MigrationTarget, "kysely" | "name" | "hasHistory">,
   migrations: readonly Migration[],
 ): Promise<void> {
-  const found = (await target.hasHistory(target.kysely)) ? await schemaNumber(target.kysely) : 0;
+  const found = (await schemaNumber(target, target.kysely)) ?? 0;
   if (pendingAfter(target.name, found, migrations).length > 0)
     throw new StoreOlderError({ store: target.name, found, known: newestOf(migrations) });
 }
@@ -73,7 +80,9 @@ function newestOf(migrations: readonly Migration[]): number {
   return Math.max(0, ...migrations.map((migration) => migration.number));
 }
 
-async function schemaNumber(db: Kysely<Database>): Promise<number> {
+/** Undefined: nobody has ever migrated it. */
+async function schemaNumber(target: Pick<MigrationTarget, "hasHistory">, db: Kysely<Database>): Promise<number | undefined> {
+  if (!(await target.hasHistory(db))) return undefined;
   const row = await db.selectFrom("migrations").select(sql<number | null>`max(number)`.as("newest")).executeTakeFirst();
   return row?.newest ?? 0;
 }

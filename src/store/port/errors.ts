@@ -51,6 +51,19 @@ export class StoreCorruptError extends WakefulError {
   }
 }
 
+/** An older store in which rows name rows that are not there: its tables cannot be made anew. Nothing was changed. */
+export class StoreReferencesError extends WakefulError {
+  constructor(options: { readonly store: string; readonly broken: readonly string[] }) {
+    const { store, broken } = options;
+    const more = broken.length > 1 ? `, and ${broken.length - 1} more` : "";
+    super(
+      "store_corrupt",
+      `${store} was not migrated, because it contradicts itself: ${broken[0] ?? "a row is missing"}${more}. Nothing was changed, so the version before still opens it. Restore a backup from before the damage, or mend those rows.`,
+      { details: { store, broken: broken.slice(0, 20), count: broken.length } },
+    );
+  }
+}
+
 /** The store or its folder may not be written by this user, or the server only answers reads. */
 export class StoreReadOnlyError extends WakefulError {
   constructor(options: { readonly store: string; readonly found: string; readonly cause?: unknown }) {

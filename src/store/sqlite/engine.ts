@@ -3,6 +3,7 @@ import type { Instant } from "../../domain/time.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { HintBoard } from "../engine/hint-board.ts";
 import type { Database } from "../engine/tables.ts";
+import { StoreReferencesError } from "../port/errors.ts";
 import type { StoreHint } from "../port/store.ts";
 import type { SqliteConnection } from "./connection.ts";
 import { sqliteDialect } from "./dialect.ts";
@@ -50,6 +51,31 @@ export class SqliteEngine implements Engine {
     }
   }
 
+  /**
+   * A transaction that may drop a table which others refer to. The engine refuses that while foreign keys are on, deferred or not, and
+   * cannot turn them off inside a transaction. What refers to nothing at the end rolls it back.
+   */
+  async rebuild<T>(body: (tx: Transaction<Database>) => Promise<T>): Promise<T> {
+    const { db, name } = this.connection;
+    try {
+      return await this.kysely.connection().execute(async (held) => {
+        db.exec("pragma foreign_keys = off");
+        try {
+          return await held.transaction().execute(async (tx) => {
+            const result = await body(tx);
+            const broken = await brokenReferences(tx);
+            if (broken.length > 0) throw new StoreReferencesError({ store: name, broken });
+            return result;
+          });
+        } finally {
+          db.exec("pragma foreign_keys = on");
+        }
+      });
+    } catch (thrown) {
+      throw sqliteFailure(thrown, name);
+    }
+  }
+
   async snapshot<T>(body: (tx: Transaction<Database>) => Promise<T>): Promise<T> {
     return await this.transaction(body);
   }
@@ -75,10 +101,15 @@ export class SqliteEngine implements Engine {
 
   async integrityCheck(): Promise<readonly string[]> {
     const pages = await sql<{ integrity_check: string }>`pragma integrity_check(100)`.execute(this.kysely);
-    const keys = await sql<{ table: string; rowid: number; parent: string }>`pragma foreign_key_check`.execute(this.kysely);
-    return [
-      ...pages.rows.map((row) => row.integrity_check).filter((line) => line !== "ok"),
-      ...keys.rows.map((row) => `row ${row.rowid} of ${row.table} names a row of ${row.parent} that does not exist`),
-    ];
+    return [...pages.rows.map((row) => row.integrity_check).filter((line) => line !== "ok"), ...(await brokenReferences(this.kysely))];
   }
+}
+
+/** Rows that refer to nothing, in words. */
+async function brokenReferences(db: Kysely<Database>): Promise<readonly string[]> {
+  // A table without row ids answers none.
+  const { rows } = await sql<{ table: string; rowid: number | null; parent: string }>`pragma foreign_key_check`.execute(db);
+  return rows.map(
+    ({ table, rowid, parent }) => `${rowid === null ? "a row" : `row ${rowid}`} of ${table} names a row of ${parent} that does not exist`,
+  );
 }

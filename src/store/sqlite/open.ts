@@ -104,7 +104,7 @@ export function targetOf(engine: SqliteEngine): MigrationTarget {
     kysely: engine.kysely,
     name: engine.connection.name,
     now: engine.now,
-    transaction: async (body) => await engine.transaction(body),
+    transaction: async (body, { rebuilds }) => await (rebuilds ? engine.rebuild(body) : engine.transaction(body)),
     // The driver's exec takes many statements; the transaction that holds the connection is open on it.
     runText: async (_tx, text) => engine.connection.db.exec(text),
     hasHistory: async (db) => {
