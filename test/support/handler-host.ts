@@ -24,9 +24,8 @@ export async function bundleHandlerHost(): Promise<{ readonly program: string; r
   const root = join(import.meta.dirname, "../..");
   await build({
     absWorkingDir: root,
-    entryPoints: ["src/bin/handler-host.ts", "src/worker/handlers/task.ts"],
+    entryPoints: { "bin/handler-host": "src/bin/handler-host.ts", task: "src/worker/handlers/task.ts" },
     outdir: path,
-    outbase: "src",
     bundle: true,
     splitting: true,
     format: "esm",
@@ -84,7 +83,7 @@ export async function hostBench(program: string, pipelines: readonly PipelineDef
     renewals,
     deaths: 0,
     module: (text) => {
-      const task = JSON.stringify(join(program, "../../worker/task.mjs"));
+      const task = JSON.stringify(join(program, "../../task.mjs"));
       writeFileSync(modulePath, `import { defineTask } from ${task};\n${text}`);
       return modulePath;
     },
