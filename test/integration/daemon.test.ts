@@ -6,6 +6,7 @@ import { promisify } from "node:util";
 import { expect, onTestFinished, test } from "vitest";
 import { api } from "../../src/protocol/api/index.ts";
 import { FakeClock } from "../../src/runtime/fake-clock.ts";
+import { needOpenCheckout, nobody } from "../support/another-user.ts";
 import { oneStage, startTestDaemon, submit, type TestDaemon, untilItem } from "../support/daemon.ts";
 import { skipTest } from "../support/skips.ts";
 import { tempDir } from "../support/temp-dir.ts";
@@ -24,7 +25,7 @@ async function untilRunning({ client, dataDir }: Pick<TestDaemon, "client" | "da
       }
       return runs.length >= count ? runs : undefined;
     },
-    { timeoutMs: 15_000, what: `${count} running commands` },
+    { what: `${count} running commands` },
   );
 }
 
@@ -49,12 +50,9 @@ test("a command that is killed runs again at once, and why tells it", async () =
   const { client, dataDir } = await startTestDaemon({ yaml: oneStage(script, "maxLosses: 3") });
   const id = await submit(client, "killed");
   const [first] = await untilRunning({ client, dataDir });
-  const killedAt = Date.now();
   process.kill(first?.process?.pid ?? 0, "SIGKILL");
   const { runs, jobs } = await untilItem(client, id, "done");
-  const second = runs.find((each) => each.attempt === 2);
-  expect((second?.startedAt ?? Number.POSITIVE_INFINITY) - killedAt).toBeLessThan(5000);
-  expect(runs[0]).toMatchObject({ outcome: "lost", spent: "loss" });
+  expect(runs.find(({ attempt }) => attempt === 1)).toMatchObject({ outcome: "lost", spent: "loss" });
   const { text } = await client.call(api.why, { query: { job: jobs[0]?.id ?? 0 } });
   expect(text).toContain("signal 9, or exit code 137");
 });
@@ -89,14 +87,15 @@ test("a second daemon on the same file is refused and names the first", async ()
   expect(daemon.url).toMatch(/^http:/);
 });
 
-test("a data folder that cannot be written refuses the start with what to do", async () => {
+test("a data folder that cannot be written refuses the start with what to do", async (context) => {
+  needOpenCheckout(context);
   const folder = tempDir("read-only");
   await writeFile(join(folder, "wakeful.yaml"), oneStage("true"));
   await mkdir(join(folder, "data"));
   await chmod(join(folder, "data"), 0o555);
   await chmod(folder, 0o755);
   // Root may write everywhere, so its daemon runs as somebody else; anybody else is stopped by the mode.
-  const another = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {};
+  const another = process.getuid?.() === 0 ? { uid: nobody, gid: nobody } : {};
   const child = spawn(process.execPath, ["--import", "tsx", join(import.meta.dirname, "../support/start-daemon-child.ts"), folder], {
     cwd: join(import.meta.dirname, "../.."),
     ...another,
@@ -145,7 +144,7 @@ test("a full disk loses nothing: what runs is settled when there is room again",
   await until(() => log.some((line) => line.includes("full")), { what: "the daemon to say that the disk is full" });
   expect((await client.call(api.getItem, { params: { id } })).item.state).toBe("active");
   await run("rm", ["-f", fill]);
-  const { runs } = await untilItem(client, id, "done", 30_000);
+  const { runs } = await untilItem(client, id, "done");
   expect(runs).toHaveLength(1);
   await stop();
 });

@@ -5,15 +5,17 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { DatabaseSync } from "@photostructure/sqlite";
-import { expect, onTestFinished, test } from "vitest";
+import { beforeEach, expect, onTestFinished, test } from "vitest";
+import { needOpenCheckout, nobody } from "../support/another-user.ts";
 import { cli } from "../support/cli-call.ts";
 import { tempDir } from "../support/temp-dir.ts";
 
 const program = fileURLToPath(new URL("../../src/bin/wakeful.ts", import.meta.url));
 /** By its place, because the program is called in another folder. */
 const tsx = createRequire(import.meta.url).resolve("tsx");
-const nobody = 65534;
 const other = process.getuid?.() === 0 ? { uid: nobody, gid: nobody } : {};
+
+beforeEach(needOpenCheckout);
 
 /** A project whose data directory, with a store in it, may not be entered by the user under whom {@link call} runs. */
 function shutProject(): string {

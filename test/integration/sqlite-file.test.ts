@@ -16,10 +16,11 @@ import { SqliteConnection } from "../../src/store/sqlite/connection.ts";
 import { SqliteEngine } from "../../src/store/sqlite/engine.ts";
 import { createHot } from "../../src/store/sqlite/hot-verbs.ts";
 import { targetOf } from "../../src/store/sqlite/open.ts";
+import { needOpenCheckout, nobody } from "../support/another-user.ts";
+import { skipTest } from "../support/skips.ts";
 import { tempDir } from "../support/temp-dir.ts";
 
 const clock = { now: () => asInstant(Date.UTC(2026, 0, 1)) };
-const nobody = 65534;
 const isRoot = process.getuid?.() === 0;
 
 interface Told {
@@ -160,20 +161,23 @@ async function closedStoreInReadOnlyFolder(): Promise<string> {
   return path;
 }
 
-test("a folder that may not be written is refused as read-only", async () => {
+test("a folder that may not be written is refused as read-only", async (context) => {
+  needOpenCheckout(context);
   const path = await closedStoreInReadOnlyFolder();
   const { told } = await openElsewhere(path, isRoot ? { uid: nobody } : {});
   expect(told).toMatchObject({ opened: false, code: "store_read_only" });
 });
 
-test("a reader who may not write beside the file can still read a store that was closed", async () => {
+test("a reader who may not write beside the file can still read a store that was closed", async (context) => {
+  needOpenCheckout(context);
   const path = await closedStoreInReadOnlyFolder();
   const { told } = await openElsewhere(path, { readOnly: true, ...(isRoot ? { uid: nobody } : {}) });
   expect(told).toEqual({ opened: true, setting: "kept" });
 });
 
-test("a file of another user is refused as read-only", async ({ skip }) => {
-  if (!isRoot) skip("giving a file away needs root");
+test("a file of another user is refused as read-only", async (context) => {
+  if (!isRoot) skipTest(context, "giving a file away needs root");
+  needOpenCheckout(context);
   const folder = tempDir("read-only");
   const path = join(folder, "wakeful.db");
   await (await open(path)).close();

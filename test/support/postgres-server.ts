@@ -236,7 +236,8 @@ async function reachableBinaries(folder: string, account: Account | undefined): 
   return { initdb: join(native, "bin", basename(initdb)), postgres: join(native, "bin", basename(postgres)) };
 }
 
-function everyoneMayEnter(folder: string): boolean {
+/** Whether all users may enter this folder. */
+export function everyoneMayEnter(folder: string): boolean {
   for (let path = folder; ; path = dirname(path)) {
     if ((statSync(path).mode & 0o001) === 0) return false;
     if (path === dirname(path)) return true;
