@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { chownSync, existsSync, mkdtempSync, rmdirSync, statSync, writeFileSync } from "node:fs";
+import { chownSync, existsSync, mkdtempSync, rmdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import pg from "pg";
@@ -34,15 +34,12 @@ async function database(): Promise<TestDatabase> {
   return made;
 }
 
-/** Rows behind the store's back. */
-async function rowsOf(url: string, text: string): Promise<readonly Record<string, unknown>[]> {
+/** A connection behind the store's back, which lasts until the test ends. */
+async function connectTo(url: string): Promise<(text: string) => Promise<readonly Record<string, unknown>[]>> {
   const connection = new pg.Client({ connectionString: url, options: "-c search_path=wakeful" });
   await connection.connect();
-  try {
-    return (await connection.query<Record<string, unknown>>(text)).rows;
-  } finally {
-    await connection.end();
-  }
+  onTestFinished(() => connection.end());
+  return async (text) => (await connection.query<Record<string, unknown>>(text)).rows;
 }
 
 async function storeOf(url: string): Promise<Store> {
@@ -124,30 +121,30 @@ test("a daemon on a server whose disk is full takes no work and loses none; when
   const yaml = `store: ${JSON.stringify(db.url)}${oneStage('while [ ! -e "$WAKEFUL_WORK_DIR/go" ]; do sleep 0.05; done')}`;
   const { client, dataDir, log } = await startTestDaemon({ yaml });
   const [running, waiting] = [await submit(client, "running"), await submit(client, "waiting")];
-  const rows = async (text: string) => await rowsOf(db.url, text);
+  const rows = await connectTo(db.url);
   await until(async () => (await rows("select 1 from runs where state = 'started'")).length === 2, { what: "both to run" });
   const mend = await fail(db, "53100");
   const refused = submit(client, "refused");
   await expect(refused).rejects.toMatchObject({ code: "disk_full", retryable: true });
   writeFileSync(join(dataDir, "work", "running", "go"), "");
-  await until(() => log.filter((line) => line.includes("store.degraded")).length >= 3, { what: "the daemon to notice", timeoutMs: 20_000 });
+  await until(() => log.filter((line) => line.includes("store.degraded")).length >= 3, { what: "the daemon to notice" });
   expect(log.some((line) => line.includes("disk_full"))).toBe(true);
   expect(await rows("select count(*)::int as n from runs")).toEqual([{ n: 2 }]);
   expect(await rows("select count(*)::int as n from items")).toEqual([{ n: 2 }]);
   expect(await rows("select state from runs order by id")).toEqual([{ state: "started" }, { state: "started" }]);
   await mend();
-  const { runs } = await untilItem(client, running, "done", 40_000);
+  const { runs } = await untilItem(client, running, "done");
   expect(runs).toMatchObject([{ attempt: 1, outcome: "succeeded", exitCode: 0 }]);
   writeFileSync(join(dataDir, "work", "waiting", "go"), "");
   const third = await submit(client, "refused");
   await until(() => existsSync(join(dataDir, "work", "refused")), { what: "the third to run" });
   writeFileSync(join(dataDir, "work", "refused", "go"), "");
-  for (const id of [waiting, third]) expect((await untilItem(client, id, "done", 40_000)).runs).toHaveLength(1);
+  for (const id of [waiting, third]) expect((await untilItem(client, id, "done")).runs).toHaveLength(1);
 });
 
 test("a real server's full disk: what was acknowledged is there, what was refused is not, and room is all it takes to go on", async (context) => {
-  const place = fullDisk(context, await serverAccount(await database()));
   const admin = await database();
+  const { place, makeRoom } = smallDisk(context, await serverAccount(admin));
   const space = `full_${Math.random().toString(36).slice(2, 10)}`;
   const name = `${space}_db`;
   await queryOnce(admin.url, `create tablespace ${space} location '${place}'`);
@@ -163,7 +160,8 @@ test("a real server's full disk: what was acknowledged is there, what was refuse
   const store = await openStore({ url: url.href, clock: new StoreTestClock() });
   opened.push(store);
   await declareQueues(store);
-  await queryOnce(url.href, "create table public.filler as select repeat('x', 900) as text from generate_series(1, 4000)");
+  // A new connection may have to write a file before it answers, so all that are needed on the full disk are open before it is full.
+  const rows = await connectTo(url.href);
 
   const acknowledged: JobId[] = [];
   const fill = async (batch: number): Promise<unknown> => {
@@ -174,6 +172,8 @@ test("a real server's full disk: what was acknowledged is there, what was refuse
     }));
     try {
       acknowledged.push(...(await store.jobs.enqueue({ queue: "t", jobs })));
+      // Keeps the connection for reading from being closed as idle.
+      await store.ping();
       return undefined;
     } catch (thrown) {
       return thrown;
@@ -188,15 +188,15 @@ test("a real server's full disk: what was acknowledged is there, what was refuse
   expect(acknowledged.length).toBeGreaterThan(0);
   const last = present(acknowledged.at(-1));
   expect(await store.jobs.get(last)).toMatchObject({ state: "queued" });
-  expect(await rowsOf(url.href, "select count(*)::int as n from jobs")).toEqual([{ n: acknowledged.length }]);
+  expect(await rows("select count(*)::int as n from jobs")).toEqual([{ n: acknowledged.length }]);
   expect(await store.upkeep.checkInvariants()).toEqual([]);
 
-  await queryOnce(url.href, "drop table public.filler");
+  makeRoom();
   const [run] = await until(async () => await claim(store, { queues: ["t"], max: 1 }), { what: "a claim to find room" });
   expect(await store.runs.settle([success(present(run))])).toEqual([{ kind: "ok" }]);
   expect(await store.jobs.enqueue({ queue: "t", jobs: [{}] })).toHaveLength(1);
   expect(await store.upkeep.checkInvariants()).toEqual([]);
-}, 60_000);
+});
 
 interface Account {
   readonly uid: number;
@@ -205,13 +205,16 @@ interface Account {
 
 /** As whom the server runs; undefined: it is not a server of this machine. */
 async function serverAccount(of: TestDatabase): Promise<Account | undefined> {
-  const [row] = await rowsOf(of.url, "show data_directory");
+  const [row] = await (await connectTo(of.url))("show data_directory");
   const folder = String(row?.["data_directory"]);
   return existsSync(folder) ? statSync(folder) : undefined;
 }
 
-/** A file system of 24 MB that the server may write; gone when the test ends. */
-function fullDisk(context: Parameters<typeof skipTest>[0], account: Account | undefined): string {
+/** A file system of 24 MB that the server may write, 4 MB of them until there is to be room again; gone when the test ends. */
+function smallDisk(
+  context: Parameters<typeof skipTest>[0],
+  account: Account | undefined,
+): { readonly place: string; readonly makeRoom: () => void } {
   if (account === undefined) skipTest(context, "the PostgreSQL server is on another machine");
   const folder = mkdtempSync(join(tmpdir(), "wakeful-small-disk-"));
   try {
@@ -224,8 +227,10 @@ function fullDisk(context: Parameters<typeof skipTest>[0], account: Account | un
     execFileSync("umount", ["--lazy", folder]);
     rmdirSync(folder);
   });
+  const filler = join(folder, "filler");
+  writeFileSync(filler, Buffer.alloc(4 * 1024 * 1024));
   const place = join(folder, "space");
   execFileSync("mkdir", ["-m", "0700", place]);
   chownSync(place, account.uid, account.gid);
-  return place;
+  return { place, makeRoom: () => rmSync(filler) };
 }
