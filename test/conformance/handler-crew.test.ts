@@ -65,10 +65,9 @@ describeStores((open) => {
     await store.runs.listDue({ now: store.now(), limit: 1 });
     expect(doings.runOf("third")).toBeUndefined();
     expect(await stateOf(store, third)).toBe("queued");
+    doings.finishAtOnce("third", "done by the slot that came back");
     doings.finish("first");
-    await until(() => doings.runOf("third") !== undefined, { what: "the freed slot to be used" });
-    doings.finish("third", "done by the slot that came back");
-    await until(async () => (await stateOf(store, third)) === "done");
+    await until(async () => (await stateOf(store, third)) === "done", { what: "the freed slot to be used" });
     // What it returned at last is refused, with an answer that says why, and stays on record.
     const runId = present(doings.runOf("first"));
     await until(() => crew.eventsOf("run.late_result").length > 0, { what: "the late result" });

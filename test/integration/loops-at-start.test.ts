@@ -28,7 +28,7 @@ test("nobody can make a loop tick before the start-up requeue is over: asked whi
   const folder = tempDir("at-start");
   const dataDir = join(folder, "data");
   await mkdir(dataDir, { mode: 0o700 });
-  // What an earlier daemon left is stopped before anything is judged; this one takes its grace and is killed after it.
+  // What an earlier daemon left is stopped before anything is judged; this one takes as long as the test wants.
   const leftover = spawn("sh", ["-c", "trap '' TERM; echo; while :; do sleep 0.05; done"], { stdio: ["ignore", "pipe", "ignore"] });
   onTestFinished(() => {
     leftover.kill("SIGKILL");
@@ -43,7 +43,7 @@ test("nobody can make a loop tick before the start-up requeue is over: asked whi
   const port = await freePort();
   let started = false;
   const starting = startTestDaemon({
-    yaml: `${oneStage("true")}stop: { stopGraceMs: 3000, killGraceMs: 1000 }\n`,
+    yaml: `${oneStage("true")}worker: { deadAfterMs: 1h }\nstop: { stopGraceMs: 30m }\n`,
     folder,
     flags: { "http.listen": `127.0.0.1:${port}` },
   }).finally(() => {
@@ -65,6 +65,7 @@ test("nobody can make a loop tick before the start-up requeue is over: asked whi
   const { loops } = await client.call(api.listLoops, {});
   expect(loops.map(({ ticks }) => ticks).every((ticks) => ticks === 0)).toBe(true);
 
+  leftover.kill("SIGKILL");
   await starting;
   expect(await run()).toMatchObject({ report: { failed: 0 } });
 });

@@ -37,7 +37,7 @@ async function atWork(folder: string, name: string, of: WakefulProcess): Promise
   const failed = of.ended.then((code) => {
     throw new Error(`${name} was never at work, wakeful ended with ${code}: ${of.err()}`);
   });
-  const seen = until(() => (existsSync(path) ? Number(readFileSync(path, "utf8")) : undefined), { timeoutMs: 20_000 });
+  const seen = until(() => (existsSync(path) ? Number(readFileSync(path, "utf8")) : undefined));
   const pid = await Promise.race([seen, failed]);
   onTestFinished(() => kill(pid));
   return pid;
@@ -59,13 +59,13 @@ async function onlyRun(client: Client): Promise<{ readonly job: JobWire; readonl
   return { job, run: present(runs[0]) };
 }
 
-async function untilEnded(client: Client, timeoutMs = 20_000): Promise<{ readonly job: JobWire; readonly run: RunWire }> {
+async function untilEnded(client: Client): Promise<{ readonly job: JobWire; readonly run: RunWire }> {
   return await until(
     async () => {
       const seen = await onlyRun(client);
       return seen.run.state === "ended" ? seen : undefined;
     },
-    { timeoutMs, what: "the run to end" },
+    { what: "the run to end" },
   );
 }
 
@@ -129,13 +129,13 @@ test("a cancelled run is stopped", async () => {
 
 test("two that want one lease run one after the other, in the order of their asking [B-3, B-56]", async () => {
   const { folder, client } = await started();
-  const lease = ["run", "--lease", "deploy", "--wait", "60s", "--"];
+  const lease = ["run", "--lease", "deploy", "--wait", "1h", "--"];
   const first = wakeful(folder, ...lease, ...waiting("first", 1));
   await atWork(folder, "first", first);
   const second = wakeful(folder, ...lease, ...waiting("second", 2));
-  await until(() => second.err().includes('waiting for the lease "deploy": job:'), { timeoutMs: 20_000 });
+  await until(() => second.err().includes('waiting for the lease "deploy": job:'));
   const third = wakeful(folder, ...lease, ...waiting("third", 3));
-  await until(() => third.err().includes("place 2 in line"), { timeoutMs: 20_000 });
+  await until(() => third.err().includes("place 2 in line"));
   for (const name of ["third", "second", "first"]) go(folder, name);
   expect(await Promise.all([first.ended, second.ended, third.ended])).toEqual([1, 2, 3]);
   expect(readFileSync(join(folder, "order"), "utf8")).toBe("first\nsecond\nthird\n");
@@ -152,18 +152,16 @@ test("without --wait a lease that is held is refused at once, and its holder is 
   expect(existsSync(join(folder, "never"))).toBe(false);
 });
 
-test("holder killed with its command: the waiter has the lease within seconds, whatever its TTL [B-3, B-56]", async () => {
+test("holder killed with its command: the waiter has the lease long before its TTL [B-3, B-56]", async () => {
   const { folder, client } = await started();
-  const holder = wakeful(folder, "run", "--lease", "deploy", "--ttl", "1h", "--", ...waiting("a"));
+  const holder = wakeful(folder, "run", "--lease", "deploy", "--ttl", "1d", "--", ...waiting("a"));
   const command = await atWork(folder, "a", holder);
-  const waiter = wakeful(folder, "run", "--lease", "deploy", "--wait", "60s", "--", "sh", "-c", "exit 4");
-  await until(() => waiter.err().includes("waiting for the lease"), { timeoutMs: 20_000 });
+  const waiter = wakeful(folder, "run", "--lease", "deploy", "--wait", "1h", "--", "sh", "-c", "exit 4");
+  await until(() => waiter.err().includes("waiting for the lease"));
   const before = present(await leaseOf(client, "deploy"));
   holder.child.kill("SIGKILL");
   kill(command);
-  const killedAt = performance.now();
   expect(await waiter.ended).toBe(4);
-  expect(performance.now() - killedAt).toBeLessThan(10_000);
   expect(present(await leaseOf(client, "deploy")).fencing).toBeGreaterThan(before.fencing);
 });
 
@@ -173,20 +171,15 @@ test("only `wakeful run` killed: the lease stays with the command until the comm
   const holder = wakeful(folder, "run", "--lease", "deploy", "--ttl", "1s", "--", ...waiting("a"));
   const command = await atWork(folder, "a", holder);
   await until(async () => (await client.call(api.listRuns, {})).runs[0]?.process?.pid === command);
-  const waiter = wakeful(folder, "run", "--lease", "deploy", "--wait", "60s", "--", "sh", "-c", "echo waiter >> order");
-  await until(() => waiter.err().includes("waiting for the lease"), { timeoutMs: 20_000 });
+  const waiter = wakeful(folder, "run", "--lease", "deploy", "--wait", "1h", "--", "sh", "-c", "echo waiter >> order");
+  await until(() => waiter.err().includes("waiting for the lease"));
   const { fencing } = present(await leaseOf(client, "deploy"));
   holder.child.kill("SIGKILL");
-  await until(async () => (await client.call(api.listActions, {})).actions.some(({ action }) => action === "worker.buried"), {
-    timeoutMs: 20_000,
+  await until(async () => (await client.call(api.listActions, {})).actions.some(({ action }) => action === "worker.buried"));
+  const overdue = await until(async () => {
+    const lease = present(await leaseOf(client, "deploy"));
+    return lease.alertedAt === null && lease.fencing === fencing ? undefined : lease;
   });
-  const overdue = await until(
-    async () => {
-      const lease = present(await leaseOf(client, "deploy"));
-      return lease.alertedAt === null && lease.fencing === fencing ? undefined : lease;
-    },
-    { timeoutMs: 20_000 },
-  );
   expect([overdue.state, overdue.fencing]).toEqual(["held", fencing]);
   expect(() => process.kill(command, 0)).not.toThrow();
   go(folder, "a");
@@ -205,8 +198,8 @@ test("what a killed holder's command has started is stopped before the lease goe
   await until(async () => (await client.call(api.listRuns, {})).runs[0]?.process?.pid === command);
   // Nobody may be there to reap it: then it is dead, and listed as a zombie.
   const lives = `[ -e /proc/${child} ] && ! grep -q '^State:.Z' /proc/${child}/status`;
-  const waiter = wakeful(folder, "run", "--lease", "deploy", "--wait", "60s", "--", "sh", "-c", `if ${lives}; then exit 9; fi`);
-  await until(() => waiter.err().includes("waiting for the lease"), { timeoutMs: 20_000 });
+  const waiter = wakeful(folder, "run", "--lease", "deploy", "--wait", "1h", "--", "sh", "-c", `if ${lives}; then exit 9; fi`);
+  await until(() => waiter.err().includes("waiting for the lease"));
   holder.child.kill("SIGKILL");
   kill(command);
   expect(await waiter.ended).toBe(0);
@@ -217,10 +210,10 @@ test("a waiter killed in line is passed over", async () => {
   const holder = wakeful(folder, "run", "--lease", "deploy", "--", ...waiting("a"));
   await atWork(folder, "a", holder);
   const killed = wakeful(folder, "run", "--lease", "deploy", "--wait", "1h", "--", "touch", "never");
-  await until(() => killed.err().includes("waiting for the lease"), { timeoutMs: 20_000 });
+  await until(() => killed.err().includes("waiting for the lease"));
   killed.child.kill("SIGKILL");
-  const next = wakeful(folder, "run", "--lease", "deploy", "--wait", "60s", "--", "true");
-  await until(() => next.err().includes("waiting for the lease"), { timeoutMs: 20_000 });
+  const next = wakeful(folder, "run", "--lease", "deploy", "--wait", "1h", "--", "true");
+  await until(() => next.err().includes("waiting for the lease"));
   go(folder, "a");
   expect(await next.ended).toBe(0);
   expect(existsSync(join(folder, "never"))).toBe(false);

@@ -44,6 +44,7 @@ export interface BenchWorkerOptions {
   readonly concurrency?: number;
   readonly outstandingMax?: number;
   readonly stopGraceMs?: number;
+  readonly pollMs?: number;
   readonly onStuck?: (runId: RunId) => void;
   readonly backend?: (direct: WorkerBackend) => WorkerBackend;
   readonly finaliser?: Pick<Finaliser, "finalise">;
@@ -78,7 +79,14 @@ export async function handlerBench(pipelines: readonly PipelineDefinition[] = []
         }),
       }),
     worker: async (options) => {
-      const { handlers, limits = { maxRunningMs: dayMs }, concurrency = 2, outstandingMax = 10, stopGraceMs = 5_000 } = options;
+      const {
+        handlers,
+        limits = { maxRunningMs: dayMs },
+        concurrency = 2,
+        outstandingMax = 10,
+        stopGraceMs = 5_000,
+        pollMs = 1_000,
+      } = options;
       const direct = directBackend(store);
       const backend = options.backend?.(direct) ?? direct;
       const stop = new AbortController();
@@ -88,7 +96,7 @@ export async function handlerBench(pipelines: readonly PipelineDefinition[] = []
         queues: names.map((name) => ({ name, handler: handlers[name] as Handler, limits })),
         concurrency,
         outstandingMax,
-        pollMs: 1_000,
+        pollMs,
         decide:
           options.decide ??
           createDecision({

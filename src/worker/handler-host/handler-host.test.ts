@@ -119,7 +119,8 @@ test("a stage's function gets its item, input and directory, and a gate that rea
 test("a main thread that is deep in a blocking call keeps its presence [A-G3]", async () => {
   const bench = await hostBench(program);
   bench.module(`${beginning} import { execFileSync } from "node:child_process";
-    export const block = defineTask("block", (job) => { begun(job); execFileSync("sleep", ["1"]); });`);
+    export const block = defineTask("block", (job) => {
+      begun(job); execFileSync("sh", ["-c", 'until [ -e "$0" ]; do sleep 0.02; done', new URL("go", import.meta.url).pathname]); });`);
   const host = bench.process();
   await host.start();
   await offered(host, "block");
@@ -130,7 +131,8 @@ test("a main thread that is deep in a blocking call keeps its presence [A-G3]", 
   expect(await stateOf(bench, id)).toBe("running");
   const worker = await bench.store.workers.get(host.workerId ?? (0 as never));
   expect(worker?.state).toBe("live");
-  expect(bench.renewals.at(-1)?.loopLagMs).toBeGreaterThan(100);
+  await until(() => (bench.renewals.at(-1)?.loopLagMs ?? 0) > 100, { what: "the lag of the blocked thread to be told" });
+  bench.writeFile("go", "");
   await until(async () => (await stateOf(bench, id)) === "done");
 });
 
