@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { remainsOf } from "../../src/loops/runs/stopper-remains.ts";
 import type { ProcessIdentity } from "../../src/processes/probe/identity.ts";
 import { identityOf } from "../../src/processes/probe/own-identity.ts";
@@ -73,7 +73,7 @@ test("a stopper that is killed while it stops a hidden process: the next one fin
 
 test("what bears another run's marker keeps the job, untouched; the alert and the doctor name its pid and command", async () => {
   const script = `${hide(`${markerVariable}=999999:elsewhere`)}; exit 0`;
-  const { world, item } = await startOne(script, { stage: { cwd: "." } });
+  const { world, item } = await startOne(script, { stage: { cwd: "." }, killGraceMs: 200 });
   const hidden = await hiddenOf(world);
   await until(async () => (await world.job(item.id)).blockedBy !== null, { everyMs: 20, what: "its job to wait for the proof" });
   const { id: jobId, blockedBy } = await world.job(item.id);
@@ -88,10 +88,10 @@ test("what bears another run's marker keeps the job, untouched; the alert and th
   expect(remainsOf([snapshot])(jobId)).toContain(named);
   world.table.signal(hidden.pid, "SIGKILL");
   world.advance(5000);
-  await vi.waitFor(async () => {
+  await until(async () => {
     await world.stopBlocked();
-    expect((await world.job(item.id)).blockedBy).toBeNull();
     world.advance(5000);
+    return (await world.job(item.id)).blockedBy === null;
   });
   expect(remainsOf([{ ...snapshot, details: world.stopper.details() }])(jobId)).toBeNull();
 });

@@ -66,13 +66,21 @@ export interface CommandWorld {
   advance(ms: DurationMs): void;
 }
 
+export interface CommandWorldOptions {
+  readonly stage?: Partial<StageDefinition>;
+  readonly shell?: ShellName;
+  readonly host?: HostId;
+  /** How long what was killed is waited for. Default: longer than it takes on any machine, so what cannot be stopped has to say less. */
+  readonly killGraceMs?: DurationMs;
+}
+
 /**
  * Real commands under real wrappers, with a real store; the clock of the store stands unless the test moves it. When the test ends,
  * everything that its runs have started is killed.
  */
 export async function commandWorld(
   script: string | { readonly [stage: string]: string },
-  options: { readonly stage?: Partial<StageDefinition>; readonly shell?: ShellName; readonly host?: HostId } = {},
+  options: CommandWorldOptions = {},
 ): Promise<CommandWorld> {
   const scripts = typeof script === "string" ? { work: script } : script;
   const definition = chain("p", Object.keys(scripts), { stage: { retry: { minMs: 0, maxMs: 0, factor: 2 }, ...options.stage } });
@@ -106,7 +114,7 @@ export async function commandWorld(
     gatesAtOnce: 2,
     environment: { PATH: path },
   });
-  const stop = { stopGraceMs: 300, killGraceMs: 2000 };
+  const stop = { stopGraceMs: 300, killGraceMs: options.killGraceMs ?? 60_000 };
   const stopWithinMs = 12_300;
   const sight = table.look(process.pid);
   if (sight.kind !== "seen") throw new Error("this process cannot see itself");

@@ -22,6 +22,9 @@ const clock = systemClock();
 /** A process that leaves its session, its parents and its environment behind, and writes its pid to the file `hidden`. */
 const hide = (script: string, variables = ""): string => `(setsid env -i ${variables} /bin/sh -c 'echo $$ > hidden; ${script}' &)`;
 
+/** Longer than anything takes to end: what is to be stopped is waited for as long as that takes. */
+const patient = { stopGraceMs: 60_000, killGraceMs: 60_000 };
+
 interface EndedRun {
   readonly run: CommandRun;
   readonly tree: RunTree;
@@ -56,7 +59,7 @@ async function endedRun(shell: Parameters<typeof toolsOf>[0], script: string): P
 }
 
 const stop = ({ run, tree }: EndedRun, changes: Partial<Parameters<typeof stopTree>[0]> = {}): Promise<StopResult> =>
-  stopTree({ ...tree, clock, runDir: run.runDir, ...changes });
+  stopTree({ ...tree, clock, runDir: run.runDir, ...patient, ...changes });
 
 describe.each(shellNames)("what left its session, its parents and its environment under %s", (shell) => {
   test("is found by the life pipe that it holds, and ends by TERM", async () => {
@@ -88,7 +91,9 @@ describe.each(shellNames)("what left its session, its parents and its environmen
 
 /** Some run on dash, because what is left alone does not depend on the shell. */
 const onDash = async (script: string): Promise<EndedRun> => present(await endedRun("dash", script));
-const atOnce = { stopGraceMs: 0, killGraceMs: 200 };
+const atOnce = { stopGraceMs: 0 };
+/** For what is not to be stopped: nobody waits for its end. */
+const inVain = { stopGraceMs: 0, killGraceMs: 200 };
 
 test("a stop that was broken off is taken up by the next, which finds the same process", async () => {
   const ended = await onDash(hide('trap "" TERM; while :; do /bin/sleep 0.05; done'));
@@ -112,7 +117,7 @@ test("what bears another run's marker is not touched, nor what it has started, a
   const ended = await onDash(hide("env -i /bin/sleep 60 & wait", marker));
   const below = await until(() => ended.tree.table.list().find((row) => row.parentPid === ended.hidden.pid), { everyMs: 2 });
   killAtTheEnd(ended.tree, identityOf(ended.run.host, below));
-  const result = await stop(ended, atOnce);
+  const result = await stop(ended, inVain);
   expect(result).toMatchObject({ stopped: false, survivors: [], signals: [] });
   expect(!result.stopped && result.remains).toContain(`pid ${ended.hidden.pid} (/bin/sh -c `);
   expect(!result.stopped && result.remains).toMatch(new RegExp(`pid ${below.pid} \\(.*\\), which are left alone`));
@@ -123,7 +128,7 @@ test("a registered process is not touched, nor what it has started", async () =>
   const ended = await onDash(hide("/bin/sleep 60 & wait"));
   const below = await until(() => ended.tree.table.list().find((row) => row.parentPid === ended.hidden.pid), { everyMs: 2 });
   killAtTheEnd(ended.tree, identityOf(ended.run.host, below));
-  expect(await stop(ended, { ...atOnce, shielded: [ended.hidden] })).toMatchObject({ stopped: false, signals: [] });
+  expect(await stop(ended, { ...inVain, shielded: [ended.hidden] })).toMatchObject({ stopped: false, signals: [] });
   expect([isAlive(ended.tree, ended.hidden), isAlive(ended.tree, identityOf(ended.run.host, below))]).toEqual([true, true]);
 });
 
@@ -142,7 +147,10 @@ test("a process that opened the pipe by itself, to read it, is not touched, and 
   const pipe = present(files.identifyFifo(runFiles(ended.run.runDir).lifePipe));
   await until(() => files.gripOf(identity.pid, pipe, "alive") === "reading", { everyMs: 2 });
   expect(files.gripOf(ended.hidden.pid, pipe, "alive")).toBe("both");
-  const result = await stop(ended, atOnce);
+  // Time passes only once the hidden process is gone, and in steps, so that what the reader alone holds is looked at before it is over.
+  let passedMs = 0;
+  const mono = (): number => (isAlive(ended.tree, ended.hidden) ? passedMs : (passedMs += 20));
+  const result = await stop(ended, { ...inVain, clock: { mono } });
   expect(isAlive(ended.tree, ended.hidden)).toBe(false);
   expect(!result.stopped && result.remains).toContain(`pid ${identity.pid} (sleep 60), which is left alone`);
   expect(isAlive(ended.tree, identity)).toBe(true);
@@ -151,14 +159,14 @@ test("a process that opened the pipe by itself, to read it, is not touched, and 
 test("a process older than the run cannot have inherited its pipe", async () => {
   const ended = await onDash(hide("exec /bin/sleep 60"));
   const wrapper = { ...ended.run.wrapper.identity, startTime: String(Number(ended.hidden.startTime) + 1) };
-  expect(await stop(ended, { ...atOnce, wrapper })).toMatchObject({ stopped: false, signals: [] });
+  expect(await stop(ended, { ...inVain, wrapper })).toMatchObject({ stopped: false, signals: [] });
   expect(isAlive(ended.tree, ended.hidden)).toBe(true);
 });
 
 test("open files that may not be seen are said to be so, with the processes that may be it", async () => {
   const ended = await onDash(hide("exec /bin/sleep 60"));
   const files: OpenFiles = { ...linuxOpenFiles(), gripOf: (pid) => (pid === ended.hidden.pid ? "unseen" : "none") };
-  const result = await stop(ended, { ...atOnce, files });
+  const result = await stop(ended, { ...inVain, files });
   expect(result).toMatchObject({ stopped: false, signals: [], survivors: [] });
   expect(!result.stopped && result.remains).toContain(`maybe pid ${ended.hidden.pid} (/bin/sleep 60); \`fuser -v`);
   expect(isAlive(ended.tree, ended.hidden)).toBe(true);
@@ -174,5 +182,5 @@ test("nobody looks into open files while a cheaper sign is left", async () => {
       throw new Error("nobody asked for that");
     },
   };
-  expect(await stopTree({ ...run.tree, command, clock, runDir: run.runDir, files })).toMatchObject({ stopped: true });
+  expect(await stopTree({ ...run.tree, command, clock, runDir: run.runDir, files, ...patient })).toMatchObject({ stopped: true });
 });

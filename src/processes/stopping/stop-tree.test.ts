@@ -23,8 +23,10 @@ async function readyRun(options: CommandRunOptions): Promise<CommandRun & { self
   return { ...run, self: command, fullTree: { ...run.tree, command } };
 }
 
+/** Longer than anything takes to end: what is to be stopped is waited for as long as that takes. */
+const patient = { stopGraceMs: 60_000, killGraceMs: 60_000 };
 const stop = (run: CommandRun & { fullTree: RunTree }, changes: Partial<Parameters<typeof stopTree>[0]> = {}): Promise<StopResult> =>
-  stopTree({ ...run.fullTree, clock, runDir: run.runDir, ...changes });
+  stopTree({ ...run.fullTree, clock, runDir: run.runDir, ...patient, ...changes });
 
 /** The pid that the script wrote to a file of its work directory, as an identity. */
 async function identityFrom(run: CommandRun, name: string): Promise<ProcessIdentity> {
@@ -183,7 +185,7 @@ test("another run, a registered session and what is below them are left alone", 
   if (session === undefined || below === undefined || other === undefined) throw new Error("a process is missing");
   await until(async () => (await readFile(`/proc/${other.pid}/environ`, "latin1")).includes("99:elsewhere"));
   // They inherited the life pipe, as only shells do (Node closes what it inherits to its children), so the pipe is not asked here.
-  expect(await stopTree({ ...run.fullTree, clock, shielded: [session] })).toMatchObject({ stopped: true });
+  expect(await stopTree({ ...run.fullTree, clock, shielded: [session], ...patient })).toMatchObject({ stopped: true });
   expect(isAlive(run, run.self)).toBe(false);
   for (const spared of [session, below, other]) expect(isAlive(run, spared)).toBe(true);
   for (const { pid } of [other, below, session]) run.tree.table.signal(pid, "SIGKILL");
