@@ -43,7 +43,7 @@ test("a daemon that a job starts is no part of that job, and its files are its u
   const folder = tempDir("clean-start");
   await writeFile(join(folder, "wakeful.yaml"), `http: { listen: 127.0.0.1:0 }\n${oneStage("true")}`);
   const { child, said, ended } = wakefulInJob(folder, ["up", "--json"]);
-  await until(async () => (said.out.includes("socketPath") ? true : undefined), { timeoutMs: 30_000, what: "a daemon that is up" });
+  await until(async () => (said.out.includes("socketPath") ? true : undefined), { what: "a daemon that is up" });
   const pid = Number(JSON.parse(await readFile(join(folder, "data/wakeful.db.lock.holder"), "utf8")).pid);
   expect(pid).not.toBe(child.pid);
   for (const name of Object.keys(jobVariables)) expect(environmentOf(pid)).not.toContain(name);
@@ -71,14 +71,11 @@ test("a daemon that a job left running is not stopped with what the job left beh
   });
   const ended = once(job, "exit");
   const holder = join(folder, "data/wakeful.db.lock.holder");
-  await until(() => readFileSync(join(folder, "up.log"), "utf8").includes("listens on"), {
-    timeoutMs: 30_000,
-    what: "a daemon that is up",
-  });
+  await until(() => readFileSync(join(folder, "up.log"), "utf8").includes("listens on"), { what: "a daemon that is up" });
   const pid = Number(JSON.parse(readFileSync(holder, "utf8")).pid);
   onTestFinished(async () => {
     process.kill(pid, "SIGTERM");
-    await until(() => !existsSync(`/proc/${pid}`), { timeoutMs: 20_000, what: "the daemon to end" });
+    await until(() => !existsSync(`/proc/${pid}`), { what: "the daemon to end" });
   });
   const relay = Number(readFileSync(join(folder, "relay"), "utf8"));
   expect(relay).not.toBe(pid);

@@ -83,18 +83,18 @@ test("no command of a release ends as a defect, with a daemon or without one", a
   for (const call of withoutDaemon) await ended(folder, call);
 
   const up = startWakeful(program, ["up", "--json"], { cwd: folder });
-  await until(() => up.out().includes("socketPath"), { timeoutMs: 20_000, what: "the daemon to listen" });
+  await until(() => up.out().includes("socketPath"), { what: "the daemon to listen" });
   for (const call of withDaemon) {
     const text = await ended(folder, call);
     if (readers.has(call[1] ?? "")) expect.soft(JSON.parse(await ended(folder, [...call, "--json"])), text).toEqual(expect.anything());
-    if (call[1] === "submit") await until(async () => (await ended(folder, [0, "show", "item:1"])).includes("done"), { timeoutMs: 20_000 });
+    if (call[1] === "submit") await until(async () => (await ended(folder, [0, "show", "item:1"])).includes("done"));
   }
   // What lies in the data directory is listed for its operator.
   const page = readFileSync(join(repositoryRoot, "docs/operating.md"), "utf8");
   expect(readdirSync(join(folder, "data")).filter((name) => !page.includes(`\`${name}\``) && !page.includes(`\`${name}/`))).toEqual([]);
   up.child.kill("SIGTERM");
   expect([await up.ended, up.err()]).toEqual([0, expect.not.stringContaining("defect")]);
-}, 240_000);
+});
 
 test("every command is called by this test", () => {
   const called = [...withoutDaemon, ...withDaemon, [0, "up"]].map(([, ...argv]) => argv.join(" "));

@@ -112,7 +112,7 @@ pipelines:
   const { client } = await startTestDaemon({ yaml, folder, handlerHost: program, flags: { dev: true } });
   const id = await submit(client, "book");
   const age = (): number => (existsSync(join(folder, "age")) ? Number(readFileSync(join(folder, "age"), "utf8")) : 0);
-  await until(() => age() > 6000, { what: "three timeouts", timeoutMs: 20_000 });
+  await until(() => age() > 6000, { what: "three timeouts" });
   const { item, runs } = await client.call(api.getItem, { params: { id } });
   expect([item.state, runs.map(({ state }) => state)]).toEqual(["active", ["started"]]);
   writeFileSync(join(folder, "stop"), "");

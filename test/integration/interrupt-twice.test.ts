@@ -39,11 +39,9 @@ pipelines:
 `,
   );
   const up = startWakeful(program, ["up"], { cwd: folder });
-  await until(() => up.err().includes("listens on"), { timeoutMs: 20_000 });
+  await until(() => up.err().includes("listens on"));
   expect(await startWakeful(program, ["submit", "p"], { cwd: folder }).ended).toBe(0);
-  const pid = await until(() => (existsSync(join(folder, "pid")) ? Number(readFileSync(join(folder, "pid"), "utf8")) : undefined), {
-    timeoutMs: 20_000,
-  });
+  const pid = await until(() => (existsSync(join(folder, "pid")) ? Number(readFileSync(join(folder, "pid"), "utf8")) : undefined));
   onTestFinished(() => {
     if (isAlive(pid)) process.kill(pid, "SIGKILL");
   });

@@ -37,7 +37,7 @@ async function untilJob(daemon: TestDaemon, itemId: number, state: string) {
       const { jobs } = await daemon.client.call(api.getItem, { params: { id: itemId } });
       return jobs.find((job) => job.state === state);
     },
-    { what: `a job of item ${itemId} to be ${state}`, timeoutMs: 20_000 },
+    { what: `a job of item ${itemId} to be ${state}` },
   );
 }
 

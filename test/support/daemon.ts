@@ -73,12 +73,12 @@ export async function submit(client: Client, key: string): Promise<number> {
   return item.id;
 }
 
-export async function untilItem(client: Client, id: number, state: string, timeoutMs = 20_000) {
+export async function untilItem(client: Client, id: number, state: string) {
   return until(
     async () => {
       const found = await client.call(api.getItem, { params: { id } });
       return found.item.state === state ? found : undefined;
     },
-    { timeoutMs, what: `item ${id} to be ${state}` },
+    { what: `item ${id} to be ${state}` },
   );
 }

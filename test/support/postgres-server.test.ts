@@ -21,7 +21,7 @@ function firstLineOf(child: ChildProcess): Promise<string> {
   });
 }
 
-test("a server whose owner was killed is stopped by the next start; one whose owner lives is not", { timeout: 30_000 }, async () => {
+test("a server whose owner was killed is stopped by the next start; one whose owner lives is not", async () => {
   const living = await startPostgresServer();
   onTestFinished(() => living.stop());
   const owner = spawn(process.execPath, ["--import", "tsx", "--input-type=module", "--eval", starter], {
@@ -40,7 +40,7 @@ test("a server whose owner was killed is stopped by the next start; one whose ow
   await queryOnce(living.url, "select 1");
 });
 
-test("a stopped server leaves no file behind, and may be stopped twice", { timeout: 30_000 }, async () => {
+test("a stopped server leaves no file behind, and may be stopped twice", async () => {
   const server = await startPostgresServer();
   const folder = await dataFolderOf(server.url);
   expect(existsSync(folder)).toBe(true);

@@ -23,7 +23,7 @@ export interface WakefulProcess {
   readonly pid: number;
   readonly out: () => string;
   readonly err: () => string;
-  /** Its exit code, or the name of the signal that ended it. */
+  /** Its exit code, or the name of the signal that ended it, once all that it said has been read. */
   readonly ended: Promise<number | NodeJS.Signals>;
 }
 
@@ -38,7 +38,7 @@ export function startWakeful(program: string, argv: readonly string[], { cwd }: 
   let err = "";
   child.stdout.on("data", (chunk: Buffer) => (out += chunk.toString()));
   child.stderr.on("data", (chunk: Buffer) => (err += chunk.toString()));
-  const ended = once(child, "exit").then(([code, signal]) => (code ?? signal) as number | NodeJS.Signals);
+  const ended = once(child, "close").then(([code, signal]) => (code ?? signal) as number | NodeJS.Signals);
   onTestFinished(async () => {
     if (child.exitCode === null && child.signalCode === null) child.kill("SIGKILL");
     await ended;

@@ -1,6 +1,7 @@
 import { describe, expect, test, vi } from "vitest";
 import { chain } from "../../../test/support/loop-world.ts";
 import { RepairWorld } from "../../../test/support/repair-world.ts";
+import { until } from "../../../test/support/until.ts";
 import { addMs } from "../../domain/time.ts";
 import type { PipelineDefinition } from "../../pipelines/definition.ts";
 import { PipelineRegistry } from "../../pipelines/registry.ts";
@@ -299,7 +300,7 @@ describe("an exit on record", () => {
     await world.exit(run, 0);
     world.advance(seconds(600));
     world.loops.runner.start();
-    await vi.waitFor(() => expect(world.loops.runner.snapshot().seen).toBe(1), { interval: 5 });
+    await until(() => world.loops.runner.snapshot().seen === 1, { everyMs: 5 });
     await world.loops.runner.stop();
     await world.loops.reaper.idle();
     expect(await world.stateOf(run)).toBe("running");

@@ -3,8 +3,6 @@ import { RepairWorld } from "../../../test/support/repair-world.ts";
 
 const pageSize = 500;
 const seconds = (n: number): number => n * 1000;
-/** Tests of hundreds of runs take long on a machine that is busy. */
-const slow = { timeout: seconds(60) };
 
 /** So many handler runs of plain jobs, started together. */
 async function started(world: RepairWorld, count: number, maxRunningMs: number) {
@@ -14,7 +12,7 @@ async function started(world: RepairWorld, count: number, maxRunningMs: number) 
   return await world.store.runs.claim({ claimId: `${count} runs`, workerId, claimSeq: 1, queues, max: count, startNow: count });
 }
 
-test("a page of runs whose gates are being read hides nothing else that is due, and is not read again and again", slow, async () => {
+test("a page of runs whose gates are being read hides nothing else that is due, and is not read again and again", async () => {
   const world = await RepairWorld.open();
   const runs = await started(world, pageSize, seconds(86_400));
   for (const { runId, ownerEpoch } of runs) await world.store.runs.recordExit({ runId, ownerEpoch, exitCode: 0, checkAt: world.now });
@@ -41,7 +39,7 @@ test("a page of runs whose gates are being read hides nothing else that is due, 
   await world.loops.reaper.idle();
 });
 
-test("a page of runs that cannot be ended waits for the next tick's time", slow, async () => {
+test("a page of runs that cannot be ended waits for the next tick's time", async () => {
   const world = await RepairWorld.open();
   await started(world, pageSize, seconds(10));
   world.advance(seconds(10));

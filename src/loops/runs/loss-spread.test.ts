@@ -5,8 +5,6 @@ import type { JobId } from "../../domain/ids.ts";
 import { adoptOrRequeue } from "../../worker/adoption.ts";
 
 const spreadMs = 30_000;
-/** Hundreds of runs are made one by one, on machines that have other things to do. */
-const slow = { timeout: 60_000 };
 const supervisorPid = 50;
 
 async function world(): Promise<RepairWorld> {
@@ -40,7 +38,7 @@ function expectSpread(found: readonly number[]): void {
 
 const jobsOf = (runs: readonly StartedRun[]): readonly JobId[] => runs.map(({ jobId }) => jobId);
 
-describe("what one event requeues comes back spread beyond 100 jobs", slow, () => {
+describe("what one event requeues comes back spread beyond 100 jobs", () => {
   test("commands that died with their host, found by the job-reaper", async () => {
     const opened = await world();
     const runs = await commands(opened, 500);
@@ -118,7 +116,7 @@ describe("what one event requeues comes back spread beyond 100 jobs", slow, () =
   });
 });
 
-describe("what a start requeues after a reboot comes back spread beyond 100 jobs", slow, () => {
+describe("what a start requeues after a reboot comes back spread beyond 100 jobs", () => {
   async function reboot(opened: RepairWorld, runs: readonly StartedRun[]): Promise<number> {
     for (const { pid, wrapperPid } of runs) for (const each of [pid, wrapperPid]) opened.probe.set(each, "otherBoot");
     opened.probe.set(supervisorPid, "otherBoot");

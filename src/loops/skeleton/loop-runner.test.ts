@@ -43,8 +43,7 @@ function runnerOf(loop: Partial<Loop> = {}, intervalMs = 20) {
 }
 
 const ticksOf = (runner: LoopRunner) => runner.snapshot().ticks;
-const untilTicks = async (runner: LoopRunner, count: number) =>
-  await vi.waitFor(() => expect(ticksOf(runner)).toBeGreaterThanOrEqual(count), { interval: 2, timeout: 5000 });
+const untilTicks = async (runner: LoopRunner, count: number) => await until(() => ticksOf(runner) >= count, { everyMs: 2 });
 
 test("TC-21a: follows start and stop; after stop it is not alive [B-4, B-6, B-8]", async () => {
   const { runner } = runnerOf({}, 50);
@@ -84,7 +83,7 @@ test("stop interrupts the wait, and gives up on a tick that does not end [B-8]",
   const tick = vi.fn(async () => await stuck.then(() => nothingSeen));
   const { runner } = runnerOf({ tick });
   runner.start();
-  await vi.waitFor(() => expect(tick).toHaveBeenCalled(), { interval: 1 });
+  await until(() => tick.mock.calls.length > 0, { everyMs: 1 });
   expect(await runner.stop(10)).toBe(false);
   expect(runner.alive).toBe(true);
   release();
@@ -104,11 +103,11 @@ test("a loop that was stopped is started again, also behind a tick that is still
   };
   const { runner } = runnerOf({ tick }, 1);
   runner.start();
-  await vi.waitFor(() => expect(waiting).toHaveLength(1), { interval: 1 });
+  await until(() => waiting.length === 1, { everyMs: 1 });
   expect(await runner.stop(1)).toBe(false);
   runner.start();
   waiting.shift()?.();
-  await vi.waitFor(() => expect(waiting).toHaveLength(1), { interval: 1 });
+  await until(() => waiting.length === 1, { everyMs: 1 });
   expect(most).toBe(1);
   const stopped = runner.stop();
   waiting.shift()?.();
@@ -252,10 +251,12 @@ describe("all loops of a process", () => {
     for (let round = 0; round < 2; round++) {
       ticked.length = 0;
       loops.start(store);
-      await vi.waitFor(() => expect([...ticked].sort()).toEqual(["outbox", "stopper", "worker-reaper"]), { interval: 1 });
+      await until(() => ticked.length === 3, { everyMs: 1 });
+      expect([...ticked].sort()).toEqual(["outbox", "stopper", "worker-reaper"]);
       hint("jobs");
       hint("blocked");
-      await vi.waitFor(() => expect(ticked.slice(3)).toEqual(["stopper"]), { interval: 1 });
+      await until(() => ticked.length > 3, { everyMs: 1 });
+      expect(ticked.slice(3)).toEqual(["stopper"]);
       await loops.stop(1000);
       expect(listeners.size).toBe(0);
       expect(loops.snapshots().some((snapshot) => snapshot.running)).toBe(false);
@@ -274,7 +275,7 @@ describe("all loops of a process", () => {
     await new Promise((resolve) => setImmediate(resolve));
     expect(loops.snapshots()).toMatchObject([{ ticks: 0, running: false }]);
     loops.start(world.store);
-    await vi.waitFor(() => expect(loops.snapshots()[0]?.ticks).toBeGreaterThan(1), { interval: 2, timeout: 5000 });
+    await until(() => (loops.snapshots()[0]?.ticks ?? 0) > 1, { everyMs: 2 });
     await loops.stop(2000);
     expect(await world.stateOf(run)).toBe("queued");
   });
