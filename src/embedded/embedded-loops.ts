@@ -2,6 +2,7 @@ import type { RunId, WorkerId } from "../domain/ids.ts";
 import { stopWithin } from "../domain/stop-within.ts";
 import type { DurationMs } from "../domain/time.ts";
 import type { DataPaths } from "../files/data-paths.ts";
+import { isSessionOver } from "../liveness/death-proof.ts";
 import { defaultRunThresholds } from "../liveness/run-thresholds.ts";
 import { newVantage } from "../liveness/vantage.ts";
 import { LeaseSweep } from "../loops/leases/lease-sweep.ts";
@@ -178,7 +179,7 @@ function storeOfPlainJobs(store: Store, own: ReadonlySet<WorkerId>): Store {
       run.workerId === null ||
       own.has(run.workerId) ||
       run.supervisor === null ||
-      hasEnded(run.supervisor.state));
+      isSessionOver(run.supervisor.state));
   return {
     ...store,
     runs: {
@@ -192,5 +193,3 @@ function storeOfPlainJobs(store: Store, own: ReadonlySet<WorkerId>): Store {
     },
   };
 }
-
-const hasEnded = (state: string): boolean => state === "stopped" || state === "dead";

@@ -1,6 +1,7 @@
 import type { HostId } from "../domain/ids.ts";
 import { runTaskName } from "../domain/run-task.ts";
 import { type DataPaths, runDirOf } from "../files/data-paths.ts";
+import { isSessionOver } from "../liveness/death-proof.ts";
 import type { ExitRecord, LifePipe, ProcessEvidence, Proof, RunEvidence, RunFacts } from "../liveness/evidence.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
 import {
@@ -126,7 +127,7 @@ function processEvidence(identity: ProcessIdentity, role: ProcessEvidence["role"
 function supervisorProof(run: LiveRun, probe: ProcessProbe): Proof {
   const { supervisor } = run;
   if (supervisor === null) return "unknown";
-  if (supervisor.state === "stopped" || supervisor.state === "dead") return "dead";
+  if (isSessionOver(supervisor.state)) return "dead";
   const life = probe.observe(supervisor.process);
   return life.kind === "alive" || life.kind === "dead" ? life.kind : "unknown";
 }

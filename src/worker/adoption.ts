@@ -6,6 +6,7 @@ import { stopWithin } from "../domain/stop-within.ts";
 import type { DurationMs } from "../domain/time.ts";
 import { addMs } from "../domain/time.ts";
 import { type DataPaths, runDirOf } from "../files/data-paths.ts";
+import { isSessionOver } from "../liveness/death-proof.ts";
 import type { RunOutcome } from "../liveness/retry-contract.ts";
 import { spreadDelayMs } from "../liveness/retry-delay.ts";
 import { commandOnRecord, type HostIdentity, type ProcessIdentity, type ProcessProbe } from "../processes/probe/identity.ts";
@@ -94,7 +95,7 @@ export async function adoptOrRequeue(deps: AdoptionDeps): Promise<AdoptionReport
 
 function supervisorIsDead(run: LiveRun, probe: ProcessProbe): boolean {
   const { supervisor } = run;
-  if (supervisor === null || supervisor.state === "dead" || supervisor.state === "stopped") return true;
+  if (supervisor === null || isSessionOver(supervisor.state)) return true;
   const life = probe.observe(supervisor.process).kind;
   return life === "dead" || life === "otherBoot";
 }

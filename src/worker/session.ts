@@ -1,6 +1,7 @@
 import { isWakefulError, messageOf } from "../domain/errors.ts";
 import type { RunId, WorkerId } from "../domain/ids.ts";
 import { type DurationMs, seconds } from "../domain/time.ts";
+import { isSessionOver } from "../liveness/death-proof.ts";
 import type { ProcessIdentity } from "../processes/probe/identity.ts";
 import { tooLate, within } from "../runtime/time-limit.ts";
 import type { Store } from "../store/port/store.ts";
@@ -92,7 +93,7 @@ export class Session {
   async #take(workerId: WorkerId, answer: RenewAnswer): Promise<"live" | "over"> {
     if (workerId !== this.#workerId) return "over";
     for (const { runId, why } of answer.lost) this.#options.onLost(runId, why);
-    if (answer.state !== "dead" && answer.state !== "stopped") return "live";
+    if (!isSessionOver(answer.state)) return "live";
     await this.#openAgain(answer.state);
     return "over";
   }

@@ -1,6 +1,7 @@
 import { messageOf } from "../../domain/errors.ts";
 import type { RunId } from "../../domain/ids.ts";
 import { addMs, type DurationMs, type Instant } from "../../domain/time.ts";
+import { isSessionOver } from "../../liveness/death-proof.ts";
 import { outcomeOfVerdict, type RunOutcome } from "../../liveness/retry-contract.ts";
 import { mayStillLive, type RunVerdict } from "../../liveness/verdict.ts";
 import type { ObservedRun, RunObserver } from "../../observe/run-evidence.ts";
@@ -68,7 +69,7 @@ export class RunEndings {
     context.emit("run.exited", { runId: run.id, jobId: run.jobId, queue: run.queue, exitCode: status, source: "exit record" });
     const supervisor = run.supervisor === null ? "unknown" : this.#deps.probe.observe(run.supervisor.process).kind;
     // Nobody will finalise it: judged again at once instead of after the grace.
-    if (supervisor === "dead" || run.supervisor?.state === "dead" || run.supervisor?.state === "stopped") {
+    if (supervisor === "dead" || (run.supervisor !== null && isSessionOver(run.supervisor.state))) {
       await this.#deps.store.runs.moveChecks([{ runId: run.id, ownerEpoch: run.ownerEpoch, checkAt: context.now }]);
     }
   }

@@ -3,6 +3,7 @@ import { messageOf } from "../../domain/errors.ts";
 import type { HostId, JobId } from "../../domain/ids.ts";
 import { addMs, type DurationMs, type Instant } from "../../domain/time.ts";
 import { type DataPaths, runDirOf } from "../../files/data-paths.ts";
+import { isSessionOver } from "../../liveness/death-proof.ts";
 import type { RaiseAlert } from "../../notify/raise-alert.ts";
 import type { PresenceBook } from "../../observe/session-presence.ts";
 import type { HostIdentity, ProcessIdentity, ProcessProbe } from "../../processes/probe/identity.ts";
@@ -191,7 +192,7 @@ export class Stopper implements Loop {
     else if (presence.hasLetGo(supervisor.workerId, run.id, run.endedAt ?? run.reservedAt))
       await this.#release(job, "its host has let go of it", 0, context);
     // Nobody will tell any more, and nothing can be probed from here.
-    else if (life === "unknown" && (supervisor.state === "dead" || supervisor.state === "stopped")) await this.#awaitFence(job, context);
+    else if (life === "unknown" && isSessionOver(supervisor.state)) await this.#awaitFence(job, context);
     else {
       const remains = `its handler, in the process ${supervisor.process.pid}, has not let go of it`;
       this.#remains.set(job.jobId, remains);

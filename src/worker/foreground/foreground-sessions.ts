@@ -4,6 +4,7 @@ import type { JobId, OwnerEpoch, RunId, WorkerId } from "../../domain/ids.ts";
 import { runTaskName } from "../../domain/run-task.ts";
 import { addMs, type DurationMs, hours } from "../../domain/time.ts";
 import { type DataPaths, runDirOf } from "../../files/data-paths.ts";
+import { isSessionOver } from "../../liveness/death-proof.ts";
 import { explainExitCode } from "../../liveness/exit-policy.ts";
 import type { RunOutcome } from "../../liveness/retry-contract.ts";
 import type { HostIdentity, ProcessIdentity } from "../../processes/probe/identity.ts";
@@ -120,7 +121,7 @@ export class RunSessions {
     const answer = await this.#options.store.workers.renew(renewal);
     const lost = answer.lost.find((run) => run.runId === runId);
     if (lost !== undefined) return { lost: lost.why };
-    if (answer.state === "dead" || answer.state === "stopped") return { lost: `its session is ${answer.state}` };
+    if (isSessionOver(answer.state)) return { lost: `its session is ${answer.state}` };
     this.#options.onRenewed(renewal);
     return { lost: null };
   }

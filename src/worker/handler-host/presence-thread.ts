@@ -3,6 +3,7 @@ import type { MessagePort } from "node:worker_threads";
 import { WakefulError } from "../../domain/errors.ts";
 import type { RunId } from "../../domain/ids.ts";
 import type { DurationMs } from "../../domain/time.ts";
+import { isSessionOver } from "../../liveness/death-proof.ts";
 import { tooLate, within } from "../../runtime/time-limit.ts";
 import type { WorkersStore } from "../../store/port/workers.ts";
 import { HeartbeatFiles } from "../buffers/heartbeat-files.ts";
@@ -118,7 +119,7 @@ export function runPresenceThread({ data, port, monoNow, wallNow, kill }: Presen
   };
 
   const take = (answer: RenewalAnswer): void => {
-    if (answer.state === "dead" || answer.state === "stopped") tell({ kind: "fenced", state: answer.state });
+    if (isSessionOver(answer.state)) tell({ kind: "fenced", state: answer.state });
     if (answer.lost.length > 0) {
       for (const { runId } of answer.lost) lost.add(runId);
       tell({ kind: "lost", runs: answer.lost });
