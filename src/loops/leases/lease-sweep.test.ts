@@ -122,6 +122,23 @@ test("a holder of another host is alive while its session is heard, and unknown 
   expect(await stateOf(world, "merge/web")).toBe("free");
 });
 
+test("a holder's session that drains is heard like any other: its lease outlasts the TTL until it says goodbye", async () => {
+  const world = await RepairWorld.open();
+  const workerId = await world.worker({ host: "host-b" });
+  const run = await world.running({ workerId, host: "host-b" });
+  await hold(world, "merge/web", byRun(run.runId), { ttlMs: seconds(60) });
+  world.settings.enabled = false;
+  await world.store.workers.drain(workerId);
+  world.advance(seconds(59));
+  await world.store.workers.renew({ workerId, held: [run.runId], claimSeqReceived: 1 });
+  world.advance(seconds(2));
+  await world.tick();
+  expect(await stateOf(world, "merge/web")).toBe("held");
+  await world.store.workers.leave(workerId);
+  await world.tick();
+  expect(await stateOf(world, "merge/web")).toBe("free");
+});
+
 test("a holder's run is alive while its process is, or its supervisor's, however silent the session: its lease outlasts the TTL", async () => {
   const world = await RepairWorld.open();
   const [own, supervisors] = [await world.running(), await world.running({ workerId: await world.worker({ pid: 51 }) })];

@@ -1,5 +1,6 @@
 import { messageOf } from "../../domain/errors.ts";
 import { addMs, type DurationMs, type Instant } from "../../domain/time.ts";
+import { isSessionOver } from "../../liveness/death-proof.ts";
 import { explainLease, judgeLease, type LeaseEvidence } from "../../liveness/lease-policy.ts";
 import type { RaiseAlert } from "../../notify/raise-alert.ts";
 import type { ProcessProbe } from "../../processes/probe/identity.ts";
@@ -142,7 +143,7 @@ export class LeaseSweep {
     const alive =
       (run.process !== null && probe.observe(run.process).kind === "alive") ||
       (supervisor !== null && probe.observe(supervisor.process).kind === "alive") ||
-      (supervisor?.state === "live" && now - supervisor.lastHeardAt < settings().deadAfterMs);
+      (supervisor !== null && !isSessionOver(supervisor.state) && now - supervisor.lastHeardAt < settings().deadAfterMs);
     return { holder: alive ? "alive" : "unknown", stopping: false };
   }
 }
