@@ -1,12 +1,9 @@
 import { z } from "zod";
 import { hours, minutes, seconds } from "../domain/time.ts";
 import { parseListen } from "./listen-address.ts";
+import { type LoopName, loopNames } from "./loop-names.ts";
 import { isPostgresUrl, parsePostgresUrl } from "./postgres-url.ts";
 import { decimal, durationMs, flag, integer, list, oneOf, section, sizeBytes, text } from "./setting.ts";
-
-/** The loops that have a kill switch of their own. */
-export const loopNames = ["job-reaper", "stopper", "worker-reaper", "reconciler", "intake", "outbox", "scheduler", "retention"] as const;
-export type LoopName = (typeof loopNames)[number];
 
 const days = (n: number): number => hours(24 * n);
 const mebibytes = (n: number): number => n * 2 ** 20;

@@ -1,5 +1,6 @@
 import type { Config } from "../config/config.ts";
 import type { LiveSettings } from "../config/live-settings.ts";
+import type { LoopName } from "../config/loop-names.ts";
 import { messageOf, WakefulError } from "../domain/errors.ts";
 import { stopWithin } from "../domain/stop-within.ts";
 import type { DurationMs, Instant } from "../domain/time.ts";
@@ -21,7 +22,7 @@ import { createSchedulerLoop, schedulerIntervalMs } from "../loops/scheduler.ts"
 import { RenewalListener } from "../loops/sessions/renewal-listener.ts";
 import { WorkerReaper } from "../loops/sessions/worker-reaper.ts";
 import { createLoopsWatch } from "../loops/skeleton/late-loops.ts";
-import type { Loop, LoopName, TickReport } from "../loops/skeleton/loop.ts";
+import type { Loop, TickReport } from "../loops/skeleton/loop.ts";
 import { LoopRunner } from "../loops/skeleton/loop-runner.ts";
 import { LoopSet } from "../loops/skeleton/loop-set.ts";
 import type { Pulse } from "../loops/skeleton/pulse.ts";

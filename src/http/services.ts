@@ -1,5 +1,6 @@
+import type { LoopName } from "../config/loop-names.ts";
 import type { Instant } from "../domain/time.ts";
-import type { LoopName, LoopSnapshot, TickReport } from "../loops/skeleton/loop.ts";
+import type { LoopSnapshot, TickReport } from "../loops/skeleton/loop.ts";
 import type { SettingsDesk } from "../operations/change-settings.ts";
 import type { Commands } from "../operations/operations.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";

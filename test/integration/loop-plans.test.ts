@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { DatabaseSync } from "@photostructure/sqlite";
 import pg from "pg";
 import { expect, onTestFinished, test } from "vitest";
-import { loopNames } from "../../src/config/schema.ts";
+import { loopNames } from "../../src/config/loop-names.ts";
 import { addMs, asInstant, hours, type Instant } from "../../src/domain/time.ts";
 import { api } from "../../src/protocol/api/index.ts";
 import { openStore } from "../../src/store/open-store.ts";

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from "fastify";
+import type { LoopName } from "../../config/loop-names.ts";
 import { WakefulError } from "../../domain/errors.ts";
-import type { LoopName } from "../../loops/skeleton/loop.ts";
 import { api } from "../../protocol/api/index.ts";
 import { mount } from "../mount.ts";
 import type { DaemonServices } from "../services.ts";

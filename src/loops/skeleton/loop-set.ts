@@ -1,6 +1,7 @@
+import type { LoopName } from "../../config/loop-names.ts";
 import type { DurationMs } from "../../domain/time.ts";
 import type { Store, StoreHint } from "../../store/port/store.ts";
-import type { LoopName, LoopSnapshot, TickReport } from "./loop.ts";
+import type { LoopSnapshot, TickReport } from "./loop.ts";
 import type { LoopRunner } from "./loop-runner.ts";
 
 /** Which loops look early at which change. A hint is never needed: every loop also ticks by itself. */

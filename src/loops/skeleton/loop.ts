@@ -1,7 +1,6 @@
+import type { LoopName } from "../../config/loop-names.ts";
 import type { DurationMs, Instant } from "../../domain/time.ts";
 import type { Emit } from "../../telemetry/events.ts";
-
-export type LoopName = "job-reaper" | "stopper" | "worker-reaper" | "reconciler" | "intake" | "outbox" | "scheduler" | "retention";
 
 /** A periodic task on the one skeleton (`loop-runner.ts`). */
 export interface Loop {
