@@ -1,5 +1,5 @@
 import { constants } from "node:fs";
-import { open, statfs } from "node:fs/promises";
+import { open } from "node:fs/promises";
 import type { IntakeDefinition } from "../pipelines/definition.ts";
 import type { FoundFile } from "./watched-folder.ts";
 
@@ -32,12 +32,6 @@ export async function checkFile(file: FoundFile, intake: IntakeDefinition, freeB
   const freeBytes = await freeBytesOf();
   if (freeBytes >= needBytes) return { kind: "take" };
   return { kind: "wait", reason: `${freeBytes} bytes of disk are free, ${needBytes} are needed`, freeBytes, needBytes };
-}
-
-/** What is free for unprivileged programs on the disk of `path`. */
-export async function freeDiskBytes(path: string): Promise<number> {
-  const { bavail, bsize } = await statfs(path);
-  return bavail * bsize;
 }
 
 async function firstBytes(path: Buffer, count: number): Promise<string> {

@@ -5,6 +5,7 @@ import { messageOf } from "../domain/errors.ts";
 import type { DurationMs, Instant } from "../domain/time.ts";
 import type { DataPaths } from "../files/data-paths.ts";
 import { safeFileName } from "../files/file-name.ts";
+import { freeDiskBytes } from "../files/free-disk.ts";
 import { makeDirectory } from "../files/make-directory.ts";
 import { freePathIn, moveToFree } from "../files/move-file.ts";
 import { replaceFile } from "../files/regular-file.ts";
@@ -15,7 +16,7 @@ import type { PipelineRegistry } from "../pipelines/registry.ts";
 import type { Store } from "../store/port/store.ts";
 import { DecisionFiles } from "./decision-files.ts";
 import { DuplicateDecisions } from "./duplicates.ts";
-import { checkFile, freeDiskBytes } from "./file-checks.ts";
+import { checkFile } from "./file-checks.ts";
 import { type Staged, Staging } from "./staging.ts";
 import { type FoundFile, WatchedFolder } from "./watched-folder.ts";
 

@@ -34,7 +34,7 @@ export async function run(context: CommandContext, { options }: CommandCall): Pr
     if (mistakes.length + warnings.length === 0) findings.push(ok("configuration", config.file ?? "no file, defaults only"));
     findings.push(
       checkDataDirectory({ dataDir: config.dataDir, uid: process.getuid?.() }),
-      ...checkDisk(config),
+      ...(await checkDisk(config)),
       checkContainer(config, looksLikeContainer(host.env)),
       ...checkAlerts({ dataDir: config.dataDir, wall: host.clock.wall() }),
     );

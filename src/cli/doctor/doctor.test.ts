@@ -72,15 +72,15 @@ test("a data directory or token that others may read is a problem with its cure"
   expect(checkDataDirectory({ dataDir: join(dataDir, "none"), uid }).level).toBe("warning");
 });
 
-test("a full disk and missing ballast are told", () => {
+test("a full disk and missing ballast are told", async () => {
   const dataDir = tempDir("data");
-  const levels = (minFreeBytes: number, ballastBytes: number) =>
-    checkDisk({ dataDir, disk: { minFreeBytes, ballastBytes } }).map(({ level }) => level);
-  expect(levels(0, 1)).toEqual(["ok", "warning"]);
-  expect(levels(Number.MAX_SAFE_INTEGER, 1)).toEqual(["problem", "warning"]);
+  const levels = async (minFreeBytes: number, ballastBytes: number) =>
+    (await checkDisk({ dataDir, disk: { minFreeBytes, ballastBytes } })).map(({ level }) => level);
+  expect(await levels(0, 1)).toEqual(["ok", "warning"]);
+  expect(await levels(Number.MAX_SAFE_INTEGER, 1)).toEqual(["problem", "warning"]);
   writeFileSync(join(dataDir, "ballast"), "1");
-  expect(levels(0, 1)).toEqual(["ok", "ok"]);
-  expect(levels(0, 0)).toEqual(["ok", "warning"]);
+  expect(await levels(0, 1)).toEqual(["ok", "ok"]);
+  expect(await levels(0, 0)).toEqual(["ok", "warning"]);
 });
 
 test("adoption in a container is told for what it is", () => {

@@ -1,8 +1,9 @@
-import { accessSync, constants, existsSync, readFileSync, statfsSync, statSync } from "node:fs";
+import { accessSync, constants, existsSync, readFileSync, statSync } from "node:fs";
 import { delimiter, isAbsolute, join } from "node:path";
 import type { Config } from "../../config/config.ts";
 import { formatSize } from "../../domain/durations.ts";
 import { messageOf } from "../../domain/errors.ts";
+import { freeDiskBytes } from "../../files/free-disk.ts";
 import { type Finding, ok, problem, warning } from "./finding.ts";
 
 const oldestNode = [20, 19] as const;
@@ -63,11 +64,10 @@ export function checkDataDirectory({ dataDir, uid }: DirectoryCheck): Finding {
   }
 }
 
-export function checkDisk({ dataDir, disk }: Pick<Config, "dataDir" | "disk">): readonly Finding[] {
+export async function checkDisk({ dataDir, disk }: Pick<Config, "dataDir" | "disk">): Promise<readonly Finding[]> {
   let free: number;
   try {
-    const { bavail, bsize } = statfsSync(dataDir);
-    free = bavail * bsize;
+    free = await freeDiskBytes(dataDir);
   } catch (thrown) {
     if (isMissing(thrown)) return [];
     return [warning("disk", `free space is unknown: ${messageOf(thrown)}`, "Look at it with `df`.")];

@@ -1,7 +1,8 @@
 import { constants } from "node:fs";
-import { lstat, rm, statfs } from "node:fs/promises";
+import { lstat, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { messageOf } from "../../domain/errors.ts";
+import { freeDiskBytes } from "../../files/free-disk.ts";
 import { openRegular } from "../../files/regular-file.ts";
 import type { Emit } from "../../telemetry/events.ts";
 
@@ -34,7 +35,7 @@ export class DiskWatch {
   }
 
   async look(): Promise<void> {
-    const { dataDir, minFreeBytes, emit, freeBytes = freeBytesOf } = this.#options;
+    const { dataDir, minFreeBytes, emit, freeBytes = freeDiskBytes } = this.#options;
     try {
       const free = await freeBytes(dataDir);
       const low = free < minFreeBytes;
@@ -83,9 +84,4 @@ export class DiskWatch {
       await file.close();
     }
   }
-}
-
-async function freeBytesOf(path: string): Promise<number> {
-  const fs = await statfs(path);
-  return fs.bavail * fs.bsize;
 }
