@@ -299,7 +299,7 @@ describe("adoption", () => {
     expect(await world.store.runs.ofJob((await world.job(item.id)).id)).toHaveLength(1);
     await world.stopBlocked();
     expect(world.probe.observe(command).kind).toBe("dead");
-    await second.worker.claim();
+    second.worker.lookAgain();
     await until(async () => (await world.store.runs.ofJob(run.jobId)).some(({ id, state }) => id !== run.id && state === "started"));
     expect(await world.store.upkeep.checkInvariants()).toEqual([]);
   });

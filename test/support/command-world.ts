@@ -41,6 +41,8 @@ export interface WorkerOptions {
   readonly dead?: boolean;
   /** What its daemon declares; absent: what the world was made with. */
   readonly registry?: PipelineRegistry;
+  /** What stands between the worker and the store's claims; absent: nothing. */
+  readonly claim?: (claim: Store["runs"]["claim"]) => Store["runs"]["claim"];
 }
 
 export interface CommandWorld {
@@ -212,7 +214,12 @@ export async function commandWorld(
     reaper,
     stopper,
     presence,
-    worker: async ({ concurrency = 8, dead = false, registry: declared = registry } = {}) => {
+    worker: async ({
+      concurrency = 8,
+      dead = false,
+      registry: declared = registry,
+      claim = (direct: Store["runs"]["claim"]) => direct,
+    } = {}) => {
       made++;
       const identity = dead
         ? {
@@ -229,7 +236,7 @@ export async function commandWorld(
       } as const;
       const workerId = await store.workers.register(register);
       const deps: CommandRunDeps = {
-        store,
+        store: { ...store, now: () => store.now(), runs: { ...store.runs, claim: claim((request) => store.runs.claim(request)) } },
         finaliser,
         paths,
         host,

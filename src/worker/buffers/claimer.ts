@@ -1,22 +1,22 @@
-import { messageOf } from "../../domain/errors.ts";
+import { isWakefulError, messageOf } from "../../domain/errors.ts";
 import type { WorkerId } from "../../domain/ids.ts";
 import type { ClaimedRun, ClaimRequest } from "../../store/port/runs.ts";
 import type { Emit } from "../../telemetry/events.ts";
 
-export interface ClaimLaneOptions {
+export interface ClaimerOptions {
   readonly claim: (request: ClaimRequest) => Promise<readonly ClaimedRun[]>;
   readonly queues: ClaimRequest["queues"];
   /** Unique in the store. */
   readonly newClaimId: () => string;
   readonly emit: Emit;
   readonly onClaimed: (runs: readonly ClaimedRun[]) => void;
-  /** A claim failed; it is asked again after the next {@link ClaimLane.lookAgain}. */
+  /** A claim failed; it is asked again after the next {@link Claimer.lookAgain}. */
   readonly onFailed: () => void;
 }
 
 /** One claim at a time, and none while there is no reason to expect jobs. */
-export class ClaimLane {
-  readonly #options: ClaimLaneOptions;
+export class Claimer {
+  readonly #options: ClaimerOptions;
   #claiming = false;
   #seq = 0;
   #seqReceived = 0;
@@ -27,7 +27,7 @@ export class ClaimLane {
   /** Something was hinted at while a claim was on its way, which may have missed it. */
   #hinted = false;
 
-  constructor(options: ClaimLaneOptions) {
+  constructor(options: ClaimerOptions) {
     this.#options = options;
   }
 
@@ -67,7 +67,8 @@ export class ClaimLane {
         this.#unanswered = request;
         // The poll asks again; asking at once would only press on a store in trouble.
         this.#dry = true;
-        this.#options.emit("store.degraded", { code: "claim_failed", message: messageOf(thrown) });
+        const code = isWakefulError(thrown) ? thrown.code : "claim_failed";
+        this.#options.emit("store.degraded", { code, message: messageOf(thrown) });
         this.#options.onFailed();
       },
     );

@@ -1,6 +1,6 @@
 import { lstat } from "node:fs/promises";
 import { join } from "node:path";
-import { isWakefulError, messageOf } from "../../domain/errors.ts";
+import { messageOf } from "../../domain/errors.ts";
 import type { RunId, WorkerId } from "../../domain/ids.ts";
 import { addMs, asInstant, type Instant } from "../../domain/time.ts";
 import { limitLog } from "../../files/log-limit.ts";
@@ -13,7 +13,9 @@ import type { PipelineRegistry } from "../../pipelines/registry.ts";
 import type { ProcessTable } from "../../processes/probe/process-table.ts";
 import { snapshotOf } from "../../processes/probe/table-snapshot.ts";
 import { runFiles } from "../../processes/run-folder/run-files.ts";
-import type { LiveRun } from "../../store/port/runs.ts";
+import { claimMax } from "../../store/jobs/claim-rules.ts";
+import type { ClaimedRun, LiveRun } from "../../store/port/runs.ts";
+import { Claimer } from "../buffers/claimer.ts";
 import { CommandRun } from "./command-run.ts";
 import { type CommandRunDeps, limitsOf } from "./command-run-deps.ts";
 
@@ -50,10 +52,7 @@ export class CommandWorker {
   /** Claimed and being prepared. */
   readonly #preparing = new Set<RunId>();
   #workerId: WorkerId | undefined;
-  #claimSeq = 0;
-  #claimSeqReceived = 0;
-  #claiming = false;
-  #claimAgain = false;
+  #claims: Claimer;
   #stopPolling: (() => void) | undefined;
   #looking = false;
   #stopListening: (() => void) | undefined;
@@ -71,6 +70,7 @@ export class CommandWorker {
         const stage = options.registry.stageOfQueue(queue.name)?.stage;
         return stage === undefined ? [] : [{ name: queue.name, limits: limitsOf(stage) }];
       });
+    this.#claims = this.#newClaimer();
   }
 
   get queues(): readonly string[] {
@@ -82,7 +82,7 @@ export class CommandWorker {
   }
 
   get claimSeqReceived(): number {
-    return this.#claimSeqReceived;
+    return this.#claims.seqReceived;
   }
 
   held(): readonly RunId[] {
@@ -92,12 +92,12 @@ export class CommandWorker {
   start(workerId: WorkerId, onHint: (listener: () => void) => () => void): void {
     this.#workerId = workerId;
     this.#mode = "running";
-    this.#stopListening = onHint(() => void this.claim());
+    this.#stopListening = onHint(() => this.lookAgain());
     this.#stopPolling = this.#options.onPoll(() => {
-      void this.claim();
+      this.lookAgain();
       void this.#look();
     });
-    void this.claim();
+    this.lookAgain();
   }
 
   /** Under which session runs are adopted before claiming begins. */
@@ -108,6 +108,9 @@ export class CommandWorker {
   /** A new session after the old one was buried; runs of the old one are lost. */
   changeSession(workerId: WorkerId): void {
     this.#workerId = workerId;
+    // What the old session claims, or had claimed without an answer, is lost with it; claims are numbered by session.
+    this.#claims = this.#newClaimer();
+    this.lookAgain();
   }
 
   /** The store says that a run is not ours any more. Its processes are the stopper's, or its new supervisor's. */
@@ -144,7 +147,7 @@ export class CommandWorker {
   async drain(): Promise<void> {
     this.#mode = "draining";
     this.#stopListening?.();
-    while (this.#held.size > 0 || this.#preparing.size > 0 || this.#claiming) {
+    while (this.#held.size > 0 || this.#preparing.size > 0 || this.#claims.busy) {
       await Promise.race([...[...this.#held.values()].map(({ run }) => run.over), new Promise((resolve) => setTimeout(resolve, 50))]);
     }
     this.#stopPolling?.();
@@ -174,7 +177,7 @@ export class CommandWorker {
     this.#stopListening?.();
     this.#stopPolling?.();
     // What is being prepared either commits its start or is withdrawn; both take milliseconds.
-    await this.#waitWhile(() => this.#preparing.size > 0 || this.#claiming);
+    await this.#waitWhile(() => this.#preparing.size > 0 || this.#claims.busy);
   }
 
   async #waitWhile(condition: () => boolean): Promise<void> {
@@ -183,48 +186,48 @@ export class CommandWorker {
     while (condition() && clock.mono() < deadline) await new Promise((resolve) => setTimeout(resolve, 10));
   }
 
-  async claim(): Promise<void> {
-    if (this.#claiming) {
-      this.#claimAgain = true;
-      return;
-    }
-    const free = this.#options.concurrency - this.#held.size - this.#preparing.size;
-    if (this.#mode !== "running" || this.#workerId === undefined || free <= 0 || this.#queues.length === 0 || !this.#options.mayClaim())
-      return;
-    this.#claiming = true;
-    try {
-      const claimSeq = ++this.#claimSeq;
-      const runs = await this.#options.deps.store.runs.claim({
-        claimId: this.#options.newClaimId(),
-        workerId: this.#workerId,
-        claimSeq,
-        queues: this.#queues,
-        max: free,
-        startNow: 0,
-      });
-      this.#claimSeqReceived = claimSeq;
-      // Stopped while the claim was on its way: nobody names these as held, and the job-reaper hands them back unspent.
-      if (this.#isStopped) return;
-      for (const claimed of runs) {
-        const stage = this.#options.registry.stageOfQueue(claimed.queue)?.stage;
-        // Undeclared since the claim: the job-reaper ends it unspent, because nobody names it as held.
-        if (stage === undefined) continue;
-        this.#preparing.add(claimed.runId);
-        void this.#begin(claimed, stage);
-      }
-    } catch (thrown) {
-      const code = isWakefulError(thrown) ? thrown.code : "claim_failed";
-      this.#options.deps.emit("store.degraded", { code, message: messageOf(thrown) });
-    } finally {
-      this.#claiming = false;
-    }
-    if (this.#claimAgain) {
-      this.#claimAgain = false;
-      await this.claim();
-    }
+  /** There may be jobs: claims what fits. */
+  lookAgain(): void {
+    this.#claims.lookAgain();
+    this.#claim();
   }
 
-  async #begin(claimed: Parameters<typeof CommandRun.begin>[1], stage: Parameters<typeof CommandRun.begin>[2]): Promise<void> {
+  #newClaimer(): Claimer {
+    const { deps, newClaimId } = this.#options;
+    const claimer: Claimer = new Claimer({
+      claim: (request) => deps.store.runs.claim(request),
+      queues: this.#queues,
+      newClaimId,
+      emit: deps.emit,
+      onClaimed: (runs) => {
+        if (claimer === this.#claims) this.#take(runs);
+      },
+      onFailed: () => undefined,
+    });
+    return claimer;
+  }
+
+  #claim(): void {
+    const { concurrency, mayClaim } = this.#options;
+    const free = concurrency - this.#held.size - this.#preparing.size;
+    if (this.#mode !== "running" || this.#workerId === undefined || free <= 0 || this.#queues.length === 0) return;
+    if (this.#claims.ready && mayClaim()) this.#claims.claim(this.#workerId, { max: Math.min(claimMax, free), startNow: 0 });
+  }
+
+  #take(runs: readonly ClaimedRun[]): void {
+    // Stopped while the claim was on its way: nobody names these as held, and the job-reaper hands them back unspent.
+    if (this.#isStopped) return;
+    for (const claimed of runs) {
+      const stage = this.#options.registry.stageOfQueue(claimed.queue)?.stage;
+      // Undeclared since the claim: the job-reaper ends it unspent, because nobody names it as held.
+      if (stage === undefined) continue;
+      this.#preparing.add(claimed.runId);
+      void this.#begin(claimed, stage);
+    }
+    this.#claim();
+  }
+
+  async #begin(claimed: ClaimedRun, stage: StageDefinition): Promise<void> {
     const run = await CommandRun.begin(this.#options.deps, claimed, stage);
     this.#preparing.delete(claimed.runId);
     this.#hold(run);
@@ -240,7 +243,7 @@ export class CommandWorker {
     void run.over.then(() => {
       if (this.#held.get(run.runId)?.run !== run) return;
       this.#held.delete(run.runId);
-      void this.claim();
+      this.lookAgain();
     });
   }
 

@@ -3,7 +3,7 @@ import type { RunId, WorkerId } from "../../domain/ids.ts";
 import { asInstant, type DurationMs } from "../../domain/time.ts";
 import { claimMax } from "../../store/jobs/claim-rules.ts";
 import type { ClaimedRun, FencedAnswer, Settlement, StartRun } from "../../store/port/runs.ts";
-import { ClaimLane } from "../buffers/claimer.ts";
+import { Claimer } from "../buffers/claimer.ts";
 import { SettleLane } from "../buffers/settlement-buffer.ts";
 import { ActiveRun } from "./handler-context.ts";
 import { endAfterRequest, endOfOutput, endOfThrown, isThenable } from "./handler-end.ts";
@@ -28,7 +28,7 @@ export class HandlerWorker {
   readonly #queues: ReadonlyMap<string, HandlerQueue>;
   readonly #limit: OutstandingLimit;
   readonly #lane: SettleLane;
-  readonly #claims: ClaimLane;
+  readonly #claims: Claimer;
   readonly #active = new Map<RunId, ActiveRun>();
   /** Asked to stop and did not: each keeps its slot until it returns or the process ends. */
   readonly #stuck = new Map<RunId, ActiveRun>();
@@ -51,7 +51,7 @@ export class HandlerWorker {
     this.#options = options;
     this.#queues = new Map(options.queues.map((queue) => [queue.name, queue]));
     this.#limit = new OutstandingLimit({ concurrency: options.concurrency, max: options.outstandingMax, monoNow: options.monoNow() });
-    this.#claims = new ClaimLane({
+    this.#claims = new Claimer({
       claim: (request) => options.backend.runs.claim(request),
       queues: options.queues.map(({ name, limits }) => ({ name, limits })),
       newClaimId: options.newClaimId,
