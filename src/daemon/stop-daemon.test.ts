@@ -4,8 +4,8 @@ import { type StopMode, type StoppableParts, stopDaemon } from "./stop-daemon.ts
 
 const never = (): Promise<never> => new Promise(() => undefined);
 
-/** Parts that write down what was asked of them; `hung` ones never answer. */
-function partsThat(hung: readonly string[], deadlineMs = 60) {
+/** Parts that write down what was asked of them; `hung` ones never answer. Without one the deadline is far. */
+function partsThat(hung: readonly string[], deadlineMs = hung.length === 0 ? 600_000 : 60) {
   const asked: string[] = [];
   const events: Pick<EmittedEvent, "name" | "data">[] = [];
   const part = (name: string) => async (): Promise<void> => {

@@ -10,11 +10,11 @@ function stopSteps(deadlineMs: number) {
 }
 
 test("a step that never ends is left after its time, named, and the others are taken", async () => {
-  const { steps, told } = stopSteps(60_000);
+  const { steps, told } = stopSteps(600_000);
   const taken: string[] = [];
-  await steps.take("first", 1000, async () => taken.push("first"));
+  await steps.take("first", 60_000, async () => taken.push("first"));
   await steps.take("hung", 20, never);
-  await steps.take("last", 1000, async () => taken.push("last"));
+  await steps.take("last", 60_000, async () => taken.push("last"));
   expect(taken).toEqual(["first", "last"]);
   expect(told.map(({ step }) => step)).toEqual(["hung"]);
   expect(steps.late).toEqual(told);
@@ -34,11 +34,11 @@ test("all steps together end at the deadline, however much time each was given; 
 });
 
 test("a step that fails is kept for the report, and the others are taken", async () => {
-  const { steps, told } = stopSteps(60_000);
-  await steps.take("broken", 1000, async () => {
+  const { steps, told } = stopSteps(600_000);
+  await steps.take("broken", 60_000, async () => {
     throw new Error("no");
   });
-  await steps.take("next", 1000, async () => undefined);
+  await steps.take("next", 60_000, async () => undefined);
   expect([steps.failures.map(({ step }) => step), told]).toEqual([["broken"], []]);
 });
 

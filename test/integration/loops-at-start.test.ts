@@ -1,7 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, readFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { adminTokenPath } from "../../src/http/tokens.ts";
@@ -13,16 +12,6 @@ import { writeHostRecord } from "../../src/worker/handler-host/leftover-host.ts"
 import { oneStage, startTestDaemon } from "../support/daemon.ts";
 import { tempDir } from "../support/temp-dir.ts";
 import { until } from "../support/until.ts";
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  if (address === null || typeof address === "string") throw new Error("no port");
-  server.close();
-  await once(server, "close");
-  return address.port;
-}
 
 test("nobody can make a loop tick before the start-up requeue is over: asked while it goes on the daemon answers unavailable [B-5]", async () => {
   const folder = tempDir("at-start");
@@ -40,17 +29,16 @@ test("nobody can make a loop tick before the start-up requeue is over: asked whi
   if (sight.kind !== "seen") throw new Error("the leftover cannot be seen");
   await writeHostRecord(dataDir, { ...host, pid, startTime: sight.row.startTime });
 
-  const port = await freePort();
   let started = false;
   const starting = startTestDaemon({
     yaml: `${oneStage("true")}worker: { deadAfterMs: 1h }\nstop: { stopGraceMs: 30m }\n`,
     folder,
-    flags: { "http.listen": `127.0.0.1:${port}` },
   }).finally(() => {
     started = true;
   });
   const token = await until(async () => (await readFile(adminTokenPath(dataDir), "utf8").catch(() => "")).trim() || undefined);
-  const client = createClient({ url: `http://127.0.0.1:${port}`, token });
+  // Its socket, whose place is known before it listens.
+  const client = createClient({ socketPath: join(dataDir, "wakeful.sock"), token });
   const run = async () => await client.call(api.runLoop, { params: { name: "job-reaper" }, body: {} });
   const refused = await until(async () => {
     const thrown: unknown = await run().then(
