@@ -9,8 +9,10 @@ export async function run({ host, json, configRequest }: CommandContext, { optio
   const configuration = await loadConfiguration({ ...configRequest, ...(flags === undefined ? {} : { flags }) });
   for (const warning of configuration.warnings) host.output.err(`warning: ${describeMistake(warning)}`);
   const daemon = await host.startDaemon(configuration);
+  // Before it is told, because whoever is told may stop it at once.
+  const ended = serveUntilStopped({ daemon, host, drain: flagOption(options, "drain") });
   const { url, socketPath } = daemon;
   if (json) host.output.out(`${JSON.stringify({ url, socketPath })}\n`);
   else host.output.err(`wakeful ${host.version} listens on ${url}${socketPath === null ? "" : ` and ${socketPath}`}`);
-  return serveUntilStopped({ daemon, host, drain: flagOption(options, "drain") });
+  return await ended;
 }
