@@ -42,11 +42,12 @@ export async function stopLeftover({
   configuration,
   ...options
 }: Pick<DaemonHandlersOptions, "configuration" | "store" | "host" | "table" | "settling" | "emit" | "mono">): Promise<Leftover> {
-  const { dataDir, recovery, stop } = configuration.config;
+  const { dataDir, recovery, stop, worker } = configuration.config;
   return await stopLeftoverHost({
     ...options,
     dataDir,
     recoverySpreadMs: recovery.recoverySpreadMs,
+    deadAfterMs: worker.deadAfterMs,
     stopGraceMs: stop.stopGraceMs,
     killGraceMs: stop.killGraceMs,
   });

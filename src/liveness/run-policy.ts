@@ -1,5 +1,6 @@
 import type { RunId } from "../domain/ids.ts";
 import { addMs, ageMs, type DurationMs, type Instant, seconds } from "../domain/time.ts";
+import { diedWithEarlierBoot } from "./death-proof.ts";
 import { isAlarming, type RunEvidence, type RunFacts, runningAgeMs, trustworthyPart } from "./evidence.ts";
 import { absentTimeoutFor, isHeartbeatStale } from "./heartbeat-policy.ts";
 import { ceilingAt, earliest, latest, nextCheckAt, progressOf, startOf, wholeExit } from "./run-check-time.ts";
@@ -248,9 +249,9 @@ function neverStarted(subject: Case, why: Omit<NeverStarted, "kind" | "ageMs">):
   return { kind: "never_started", ageMs: ageMs(subject.run.reservedAt, subject.now), ...why };
 }
 
-/** Another boot id is positive, yet a cloned machine shows one too; so its session must not have been heard of late. By the clock alone. */
 function isOtherBoot({ run, seen, thresholds, now }: Case): boolean {
-  return seen.process?.life === "otherBoot" && ageMs(run.session.heardAt, now) >= thresholds.deadAfterMs;
+  const { hostConflict, process } = seen;
+  return diedWithEarlierBoot({ life: process?.life ?? "unknown", heardAt: run.session.heardAt, hostConflict }, thresholds, now);
 }
 
 /** Row 1w: only where nothing of the run can be probed from here. What is proved alive is never seized by silence. */

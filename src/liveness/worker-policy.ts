@@ -1,5 +1,6 @@
 import type { WorkerId } from "../domain/ids.ts";
 import { addMs, ageMs, type DurationMs, type Instant, inSeconds } from "../domain/time.ts";
+import { diedWithEarlierBoot } from "./death-proof.ts";
 import type { Channel, ProcessLife } from "./evidence.ts";
 import { isSilent, silentNotBefore, type VantageView } from "./vantage.ts";
 import { deadAfterIn } from "./vantage-mode.ts";
@@ -61,7 +62,7 @@ export function judgeWorker(
   const life = evidence.hostConflict ? "unknown" : evidence.process.life;
   if (life === "dead") return { kind: "dead", reason: "process_dead", pid };
   const sinceHeardMs = ageMs(worker.heardAt, now);
-  if (life === "otherBoot" && sinceHeardMs >= thresholds.deadAfterMs) {
+  if (diedWithEarlierBoot({ life, heardAt: worker.heardAt, hostConflict: evidence.hostConflict }, thresholds, now)) {
     return { kind: "dead", reason: "other_boot", sinceHeardMs, limitMs: thresholds.deadAfterMs };
   }
   const limitMs = deadAfterIn(vantage.mode, thresholds.deadAfterMs);

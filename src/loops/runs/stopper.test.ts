@@ -1,5 +1,8 @@
+import { mkdirSync } from "node:fs";
 import { expect, test, vi } from "vitest";
 import { RepairWorld } from "../../../test/support/repair-world.ts";
+import { runDirOf } from "../../files/data-paths.ts";
+import { makeLifePipe } from "../../processes/run-folder/life-pipe.ts";
 
 const seconds = (n: number): number => n * 1000;
 const over = { limits: { maxRunningMs: seconds(100) } };
@@ -53,6 +56,68 @@ test("a store that fails over the release is asked again, and the job is not giv
 test("after a reboot nothing of the run can be left", async () => {
   const { world, run } = await blocked();
   vi.spyOn(world.probe, "observe").mockReturnValue({ kind: "otherBoot" });
+  await world.stopBlocked();
+  expect((await world.job(run.jobId)).blockedBy).toBeNull();
+});
+
+/** Sessions of two boots under one host id: a cloned machine, or a reboot within the last half minute. */
+async function seeTwoBoots(world: RepairWorld): Promise<void> {
+  for (const bootId of [world.host.bootId, "another-boot"]) {
+    const process = { ...world.host, bootId, pid: 90, startTime: "1" };
+    await world.store.workers.register({ name: bootId, kind: "command", process, concurrency: 1, queues: [] });
+  }
+}
+
+test("another boot id proves nothing while the session is heard: a cloned machine shows one too", async () => {
+  const { world, run } = await blocked();
+  const workerId = (await world.store.runs.get(run.runId))?.workerId ?? null;
+  if (workerId === null) throw new Error("no supervisor");
+  world.probe.set(run.pid, "otherBoot");
+  for (let heard = 0; heard < 4; heard++) {
+    await world.store.workers.renew({ workerId, held: [], claimSeqReceived: 1 });
+    await world.stopBlocked();
+    expect((await world.job(run.jobId)).blockedBy).toBe(run.runId);
+    world.advance(seconds(29));
+  }
+  world.advance(seconds(1));
+  await world.stopBlocked();
+  expect((await world.job(run.jobId)).blockedBy).toBeNull();
+});
+
+test("while one host id shows two boots the other boot proves nothing, nor does a pipe under its name; a host that is heard is waited for", async () => {
+  const world = await RepairWorld.open();
+  const run = await world.running();
+  const process = { ...world.host, bootId: "another-boot", pid: run.pid, startTime: "12345" };
+  await world.store.runs.recordProcess({ ...run, process });
+  await world.store.jobs.cancel(run.jobId, { actor: "test", reason: "test", stopBy: world.now });
+  const runDir = runDirOf(world.world.paths, run.runId);
+  mkdirSync(runDir, { recursive: true });
+  await makeLifePipe(runDir);
+  for (let look = 0; look < 30; look++) {
+    await seeTwoBoots(world);
+    await world.stopBlocked();
+    world.advance(seconds(29));
+  }
+  expect((await world.job(run.jobId)).blockedBy).toBe(run.runId);
+  world.advance(seconds(2));
+  await world.stopBlocked();
+  expect((await world.job(run.jobId)).blockedBy).toBeNull();
+});
+
+test("a handler's run is not given back because its host shows another boot while it is heard, nor called unstoppable", async () => {
+  const world = await RepairWorld.open();
+  const workerId = await world.worker({ pid: 60, kind: "handler" });
+  const run = await world.running({ queue: "mail", workerId, limits: { maxRunningMs: seconds(100) } });
+  world.advance(seconds(100));
+  await world.store.runs.moveChecks([{ ...run, checkAt: world.now }]);
+  await world.tick();
+  await world.store.workers.renew({ workerId, held: [run.runId], claimSeqReceived: 1 });
+  world.probe.set(60, "otherBoot");
+  world.advance(seconds(29));
+  await world.stopBlocked();
+  expect((await world.job(run.jobId)).blockedBy).toBe(run.runId);
+  expect(await world.alertCauses()).not.toContain(`unstoppable:${run.runId}`);
+  world.advance(seconds(1));
   await world.stopBlocked();
   expect((await world.job(run.jobId)).blockedBy).toBeNull();
 });

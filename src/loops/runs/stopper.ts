@@ -1,12 +1,12 @@
 import { setMaxListeners } from "node:events";
 import { messageOf } from "../../domain/errors.ts";
-import type { HostId, JobId } from "../../domain/ids.ts";
+import type { JobId } from "../../domain/ids.ts";
 import { addMs, type DurationMs, type Instant } from "../../domain/time.ts";
 import { type DataPaths, runDirOf } from "../../files/data-paths.ts";
-import { isSessionOver } from "../../liveness/death-proof.ts";
+import { diedWithEarlierBoot, isSessionOver } from "../../liveness/death-proof.ts";
 import type { RaiseAlert } from "../../notify/raise-alert.ts";
 import type { PresenceBook } from "../../observe/session-presence.ts";
-import type { HostIdentity, ProcessIdentity, ProcessProbe } from "../../processes/probe/identity.ts";
+import type { HostIdentity, ProcessIdentity, ProcessLife, ProcessProbe } from "../../processes/probe/identity.ts";
 import type { ProcessTable } from "../../processes/probe/process-table.ts";
 import { probeLifePipe } from "../../processes/run-folder/life-pipe.ts";
 import { readCommand } from "../../processes/run-folder/run-files.ts";
@@ -54,8 +54,9 @@ export class Stopper implements Loop {
   readonly #toldUnstoppable = new Set<JobId>();
   /** What the last try has left of each, for people who ask. */
   readonly #remains = new Map<JobId, string>();
-  /** Asked for at most once per tick. */
+  /** Both asked for at most once per tick. */
   #aliveWorkers: ReturnType<Store["workers"]["listAlive"]> | undefined;
+  #hostConflicts: ReturnType<Store["workers"]["listHostConflicts"]> | undefined;
   #stoppedTotal = 0;
   readonly #hurry = new AbortController();
 
@@ -88,6 +89,7 @@ export class Stopper implements Loop {
     for (const jobId of this.#remains.keys()) if (!present.has(jobId)) this.#remains.delete(jobId);
     const would: string[] = [];
     this.#aliveWorkers = undefined;
+    this.#hostConflicts = undefined;
     // Each stop that is under way waits on this one signal; Node takes more than ten listeners of one for a leak.
     setMaxListeners(atOnce + listenersOfOthersMax, context.signal);
     for (const job of blocked) {
@@ -139,11 +141,22 @@ export class Stopper implements Loop {
       await this.#release(job, "it never had a process", 0, context);
       return true;
     }
-    const life = this.#deps.probe.observe(process);
-    if (life.kind === "otherBoot") await this.#release(job, "its host was started again since", 0, context);
-    else if (life.kind === "unknown") await this.#awaitFence(job, context);
+    const life = this.#deps.probe.observe(process).kind;
+    if (await this.#endedWithItsBoot(job, life)) await this.#release(job, "its host was started again since", 0, context);
+    else if (life === "unknown" || life === "otherBoot") await this.#awaitFence(job, context);
     else return false;
     return true;
+  }
+
+  /** Tier 0 for a process of the run; a session that the store does not have was last heard when it claimed. */
+  async #endedWithItsBoot({ supervisor, run }: BlockedJob, life: ProcessLife["kind"]): Promise<boolean> {
+    if (life !== "otherBoot") return false;
+    const { store, settings, host } = this.#deps;
+    const { deadAfterMs } = settings();
+    const now = store.now();
+    this.#hostConflicts ??= store.workers.listHostConflicts(addMs(now, -deadAfterMs));
+    const hostConflict = (await this.#hostConflicts).includes(host.hostId);
+    return diedWithEarlierBoot({ life, heardAt: supervisor?.lastHeardAt ?? run.reservedAt, hostConflict }, { deadAfterMs }, now);
   }
 
   async #stopTree(job: BlockedJob, context: TickContext): Promise<void> {
@@ -188,12 +201,14 @@ export class Stopper implements Loop {
       return;
     }
     const life = probe.observe(supervisor.process).kind;
-    if (life === "dead" || life === "otherBoot") await this.#release(job, `its host, pid ${supervisor.process.pid}, is dead`, 0, context);
+    if (life === "dead" || (await this.#endedWithItsBoot(job, life)))
+      await this.#release(job, `its host, pid ${supervisor.process.pid}, is dead`, 0, context);
     else if (presence.hasLetGo(supervisor.workerId, run.id, run.endedAt ?? run.reservedAt))
       await this.#release(job, "its host has let go of it", 0, context);
     // Nobody will tell any more, and nothing can be probed from here.
-    else if (life === "unknown" && isSessionOver(supervisor.state)) await this.#awaitFence(job, context);
-    else {
+    else if (life !== "alive" && isSessionOver(supervisor.state)) await this.#awaitFence(job, context);
+    // Of another boot, and heard: silent soon, or another machine's, whose own stopper knows more.
+    else if (life !== "otherBoot") {
       const remains = `its handler, in the process ${supervisor.process.pid}, has not let go of it`;
       this.#remains.set(job.jobId, remains);
       await this.#tellUnstoppable(job, { survivors: [supervisor.process.pid], remains }, context);
@@ -204,11 +219,13 @@ export class Stopper implements Loop {
   async #awaitFence(job: BlockedJob, context: TickContext): Promise<void> {
     const { settings, store, host, paths } = this.#deps;
     const { process } = job.run;
-    if (process !== null && process.hostId === host.hostId && (await probeLifePipe(runDirOf(paths, job.run.id))) === "released") {
+    // A pipe is each kernel's own: that of another boot says nothing here, whoever holds it.
+    const isOfThisBoot = process !== null && process.hostId === host.hostId && process.bootId === host.bootId;
+    if (isOfThisBoot && (await probeLifePipe(runDirOf(paths, job.run.id))) === "released") {
       await this.#release(job, "nothing holds its life pipe any more", 0, context);
       return;
     }
-    if (process !== null && process.hostId !== host.hostId && (await this.#isLookedAfter(process.hostId))) return;
+    if (process !== null && !isOfThisBoot && (await this.#isLookedAfter(process))) return;
     const fencedAt = job.stopBy + settings().fenceKillAfterMs;
     if (store.now() < fencedAt) return;
     await this.#release(job, "its host cannot be probed and its fence has passed", 0, context);
@@ -220,13 +237,19 @@ export class Stopper implements Loop {
     });
   }
 
-  /** A host that is heard has a stopper of its own, which sees what cannot be seen from here. */
-  async #isLookedAfter(hostId: HostId): Promise<boolean> {
-    const { store, settings } = this.#deps;
+  /** A host that is heard has a stopper of its own, which sees what cannot be seen from here; of this host id, only under that boot. */
+  async #isLookedAfter({ hostId, bootId }: ProcessIdentity): Promise<boolean> {
+    const { store, settings, host } = this.#deps;
     const heardSince = store.now() - settings().deadAfterMs;
     this.#aliveWorkers ??= store.workers.listAlive();
     const workers = await this.#aliveWorkers;
-    return workers.some((worker) => worker.process.hostId === hostId && worker.kind === "command" && worker.lastHeardAt >= heardSince);
+    return workers.some(
+      ({ process, kind, lastHeardAt }) =>
+        process.hostId === hostId &&
+        (hostId !== host.hostId || process.bootId === bootId) &&
+        kind === "command" &&
+        lastHeardAt >= heardSince,
+    );
   }
 
   async #tellUnstoppable(

@@ -1,6 +1,7 @@
 import { messageOf } from "../../domain/errors.ts";
 import type { HostId, RunId, WorkerId } from "../../domain/ids.ts";
 import { addMs, asInstant, type DurationMs, type Instant } from "../../domain/time.ts";
+import { diedWithEarlierBoot } from "../../liveness/death-proof.ts";
 import type { RunOutcome } from "../../liveness/retry-contract.ts";
 import { spreadDelayMs } from "../../liveness/retry-delay.ts";
 import { countTurnedSilent } from "../../liveness/vantage-mode.ts";
@@ -156,10 +157,11 @@ export class WorkerReaper implements Loop {
     const { deadAfterMs } = this.#deps.settings();
     const subjects = doubtful
       .filter(({ worker }) => now - worker.lastHeardAt >= deadAfterMs)
-      .map(({ worker, life }) => ({
-        lastHeardAt: worker.lastHeardAt,
-        provedDead: !conflicts.has(worker.process.hostId) && (life === "dead" || life === "otherBoot"),
-      }));
+      .map(({ worker: { lastHeardAt, process }, life }) => {
+        const hostConflict = conflicts.has(process.hostId);
+        const earlierBoot = diedWithEarlierBoot({ life, heardAt: lastHeardAt, hostConflict }, { deadAfterMs }, now);
+        return { lastHeardAt, provedDead: earlierBoot || (life === "dead" && !hostConflict) };
+      });
     while (this.#buriedSilent[0] !== undefined && now - this.#buriedSilent[0].lastHeardAt > 2 * deadAfterMs) this.#buriedSilent.shift();
     const turnedSilent = countTurnedSilent([...subjects, ...this.#buriedSilent], { limitMs: deadAfterMs, now });
     watcher.observe({ scope: "workers", total: alive, turnedSilent, canary: "unknown", now });

@@ -350,6 +350,7 @@ test("a starting daemon stops a leftover host: its started runs are losses witho
     emit,
     settling,
     recoverySpreadMs: 0,
+    deadAfterMs: 30_000,
     mono: () => performance.now(),
     stopGraceMs: 100,
     killGraceMs: 5_000,
@@ -373,6 +374,7 @@ test("a record of another host, another process or in another shape stops nobody
     emit,
     settling: { registry: new PipelineRegistry([]), random: () => 0 },
     recoverySpreadMs: 0,
+    deadAfterMs: 30_000,
   };
   const graces = { mono: () => performance.now(), stopGraceMs: 100, killGraceMs: 100 };
   const self = { ...bench.host, pid: process.pid, startTime: "1" };

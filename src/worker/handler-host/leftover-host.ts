@@ -1,11 +1,12 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import type { WorkerId } from "../../domain/ids.ts";
-import type { DurationMs } from "../../domain/time.ts";
+import { addMs, type DurationMs } from "../../domain/time.ts";
 import { readRegular, replaceFile } from "../../files/regular-file.ts";
+import { diedWithEarlierBoot } from "../../liveness/death-proof.ts";
 import { createProcessProbe, type HostIdentity, type ProcessIdentity, sameProcess } from "../../processes/probe/identity.ts";
 import type { ProcessTable } from "../../processes/probe/process-table.ts";
 import { type Pause, timerPause } from "../../runtime/pause.ts";
+import type { WorkerRow } from "../../store/port/workers.ts";
 import { type HostRunsOptions, settleRunsOfHost } from "./host-runs.ts";
 
 /** Where a daemon notes which process runs its handlers, so that its successor can stop one that was left over. */
@@ -26,6 +27,8 @@ export interface LeftoverHostOptions extends HostRunsOptions {
   readonly table: ProcessTable;
   readonly mono: () => number;
   readonly pause?: Pause;
+  /** How long a session may be silent. */
+  readonly deadAfterMs: DurationMs;
   readonly stopGraceMs: DurationMs;
   readonly killGraceMs: DurationMs;
 }
@@ -45,13 +48,14 @@ export async function stopLeftoverHost(options: LeftoverHostOptions): Promise<Le
   if (identity === undefined) return { kind: "none" };
   const { dataDir, host, table, store } = options;
   const probe = createProcessProbe({ host, table });
-  const isGone = (): boolean => {
-    const { kind } = probe.observe(identity);
-    return kind === "dead" || kind === "otherBoot";
-  };
-  const wasAlive = !isGone();
-  if (wasAlive && !(await stopProcess(identity, isGone, options))) return { kind: "survived", process: identity };
-  const workerIds = await sessionsOf(identity, store);
+  const isDead = (): boolean => probe.observe(identity).kind === "dead";
+  const sessions = await sessionsOf(identity, store);
+  const isOfAnotherBoot = probe.observe(identity).kind === "otherBoot";
+  // Heard of late, it may be at work on a cloned machine: its runs are left to the judges.
+  if (isOfAnotherBoot && !(await diedWithItsBoot(sessions, options))) return { kind: "none" };
+  const wasAlive = !isOfAnotherBoot && !isDead();
+  if (wasAlive && !(await stopProcess(identity, isDead, options))) return { kind: "survived", process: identity };
+  const workerIds = sessions.map(({ id }) => id);
   const reason = "its daemon ended, and the process that ran its handlers with it";
   const runsEnded =
     workerIds.length === 0
@@ -86,6 +90,15 @@ function isIdentity(value: unknown): value is ProcessIdentity {
   return texts.every((text) => typeof text === "string" && text !== "") && Number.isInteger(pid) && Number(pid) > 1;
 }
 
+/** Tier 0, for each session of the process. */
+async function diedWithItsBoot(sessions: readonly WorkerRow[], { store, host, deadAfterMs }: LeftoverHostOptions): Promise<boolean> {
+  const now = store.now();
+  const hostConflict = (await store.workers.listHostConflicts(addMs(now, -deadAfterMs))).includes(host.hostId);
+  return sessions.every(({ lastHeardAt }) =>
+    diedWithEarlierBoot({ life: "otherBoot", heardAt: lastHeardAt, hostConflict }, { deadAfterMs }, now),
+  );
+}
+
 async function stopProcess(identity: ProcessIdentity, isGone: () => boolean, options: LeftoverHostOptions): Promise<boolean> {
   const { table, mono, pause = timerPause, stopGraceMs, killGraceMs } = options;
   for (const [signal, graceMs] of [["SIGTERM", stopGraceMs] as const, ["SIGKILL", killGraceMs] as const]) {
@@ -101,7 +114,7 @@ async function stopProcess(identity: ProcessIdentity, isGone: () => boolean, opt
   return isGone();
 }
 
-async function sessionsOf(identity: ProcessIdentity, { workers }: LeftoverHostOptions["store"]): Promise<readonly WorkerId[]> {
+async function sessionsOf(identity: ProcessIdentity, { workers }: LeftoverHostOptions["store"]): Promise<readonly WorkerRow[]> {
   const alive = await workers.listAlive();
-  return alive.filter(({ kind, process }) => kind === "handler" && sameProcess(process, identity)).map(({ id }) => id);
+  return alive.filter(({ kind, process }) => kind === "handler" && sameProcess(process, identity));
 }
