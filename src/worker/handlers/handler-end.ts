@@ -1,5 +1,5 @@
 import { isNestedTooDeep, nestingRule } from "../../domain/json-nesting.ts";
-import { maxOutputBytes } from "../../settling/run-output.ts";
+import { maxOutputBytes } from "../../observe/run-output.ts";
 import { failureText, isPermanent } from "./handler-context.ts";
 import type { HandlerEnd } from "./run-end.ts";
 

@@ -1,0 +1,95 @@
+import { stat } from "node:fs/promises";
+import { resolve } from "node:path";
+import { messageOf } from "../domain/errors.ts";
+import type { HostId, ItemId, JobId, RunId } from "../domain/ids.ts";
+import { type DataPaths, itemDirOf, runDirOf } from "../files/data-paths.ts";
+import { readSecrets } from "../files/secrets.ts";
+import { type RunOutput, readRunOutput } from "../observe/run-output.ts";
+import type { StageDefinition } from "../pipelines/definition.ts";
+import { runFiles } from "../processes/run-folder/run-files.ts";
+import { commandEnvironment } from "../processes/wrapper/environment.ts";
+import { readGate } from "./gate.ts";
+import type { GateAnswer, GateSubject } from "./gate-answer.ts";
+import { GateTurns } from "./gate-turns.ts";
+
+export interface ExitReaderDeps {
+  readonly paths: DataPaths;
+  readonly hostId: HostId;
+  /** Folder of wakeful.yaml, where relative paths of stages start. */
+  readonly baseDir: string;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  /** How many gates may be read at once, of those that look at files two at most; the others wait their turn. */
+  readonly gatesAtOnce: number;
+}
+
+/** The run whose gate is read. */
+export interface GatedRun {
+  readonly runId: RunId;
+  readonly jobId: JobId;
+  readonly attempt: number;
+  readonly itemId: ItemId | null;
+  /** Undefined: it could not be read. Asked within the gate's time limit. */
+  readonly item: () => Promise<{ readonly key: string; readonly dir: string } | undefined>;
+}
+
+/** Reads what a run that has exited left on this host: its output and its stage's gate. Writes nothing, so it may be done again. */
+export class ExitReader {
+  readonly #deps: ExitReaderDeps;
+  readonly #turns: GateTurns;
+
+  constructor(deps: ExitReaderDeps) {
+    this.#deps = deps;
+    this.#turns = new GateTurns({ commandsAtOnce: deps.gatesAtOnce });
+  }
+
+  async output(runId: RunId): Promise<RunOutput> {
+    return await readRunOutput(runDirOf(this.#deps.paths, runId));
+  }
+
+  /** The whole of it under one limit, `gate.timeout`: the item, the disk and every command of the gate. */
+  async gate(run: GatedRun, stage: StageDefinition, signal: AbortSignal): Promise<GateAnswer | { readonly kind: "none" }> {
+    const { gate, gateTimeoutMs: timeoutMs } = stage;
+    if (gate === undefined) return { kind: "none" };
+    const subject = run.itemId === null ? `run ${run.runId}` : `item ${run.itemId}`;
+    try {
+      return await this.#turns.read(gate, { subject, timeoutMs, signal }, async (limit) => {
+        const item = run.itemId === null ? undefined : await run.item();
+        if (item === undefined) return { kind: "unreadable", error: "its item could not be read" };
+        return await readGate(gate, await this.#subjectOf(run, stage, item), limit);
+      });
+    } catch (thrown) {
+      return { kind: "unreadable", error: messageOf(thrown) };
+    }
+  }
+
+  async #subjectOf(
+    { runId, jobId, attempt }: GatedRun,
+    stage: StageDefinition,
+    item: { readonly key: string; readonly dir: string },
+  ): Promise<GateSubject> {
+    const { paths, baseDir, hostId, environment } = this.#deps;
+    const runDir = runDirOf(paths, runId);
+    const workDir = itemDirOf(paths, item.dir);
+    // Missing or unreadable: then no file can be told from an earlier run's, and the gate that asks for it says so.
+    const started = await stat(runFiles(runDir).started).catch(() => undefined);
+    const env = commandEnvironment({
+      workerEnv: environment,
+      stageEnv: { ...stage.env, ...(await readSecrets(stage.envFiles, baseDir)) },
+      hostId,
+      runId,
+      jobId,
+      attempt,
+      runDir,
+      workDir,
+      itemKey: item.key,
+      stage: stage.name,
+    });
+    return {
+      workDir,
+      cwd: resolve(baseDir, stage.cwd ?? "."),
+      env,
+      notBeforeMs: started?.mtimeMs,
+      log: { path: runFiles(runDir).stderrLog, maxBytes: stage.log.maxBytes },
+    };
+  }
+}

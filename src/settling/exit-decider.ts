@@ -1,0 +1,162 @@
+import type { Instant } from "../domain/time.ts";
+import { type ExitResolution, type GateReading, resolveExit, type StagePosition } from "../liveness/exit-resolution.ts";
+import type { RunOutcome } from "../liveness/retry-contract.ts";
+import type { RunOutput } from "../observe/run-output.ts";
+import type { StageDefinition } from "../pipelines/definition.ts";
+import { StoredStages, type VersionSource } from "../pipelines/reading/stored-stages.ts";
+import type { PipelineRegistry } from "../pipelines/registry.ts";
+import type { LiveRun, Settlement } from "../store/port/runs.ts";
+import { type SettlingContext, settlementOfFailure, settlementOfSuccess } from "./settlement.ts";
+
+export interface ExitDeciderDeps {
+  readonly registry: PipelineRegistry;
+  /** Without stored versions only stages of the registry can be told. */
+  readonly versions: VersionSource;
+  readonly random: () => number;
+  readonly now: () => Instant;
+}
+
+/** What was read of a run that has exited, where its files are. */
+export interface ReadExit {
+  readonly output: RunOutput;
+  /** `not_read`: nobody has asked yet. */
+  readonly gate: GateReading;
+  /** When its reading began, which may be long ago; absent: now. */
+  readonly begunAt?: Instant | undefined;
+}
+
+/** What follows from an exit on record. */
+export type ExitDecision =
+  | { readonly kind: "settle"; readonly settlement: Settlement }
+  /** The gate, or the item, could not be read: again at `readAgainAt`, and `gate_pending_at` is to be stored. */
+  | { readonly kind: "wait"; readonly readAgainAt: Instant; readonly why: string }
+  /** The gate decides, and is to be read. */
+  | { readonly kind: "read_gate"; readonly stage: StageDefinition };
+
+export interface DecidingOptions {
+  readonly actor: string;
+  readonly evidence?: unknown;
+  /** The outcome for which we signalled it, when we did: it stays the reason. */
+  readonly stoppedFor?: RunOutcome | undefined;
+}
+
+/** Turns an exit on record, and what was read of it, into a settlement. Reads no file, so it may be asked about a run of another host. */
+export class ExitDecider {
+  readonly #deps: ExitDeciderDeps;
+  readonly #stored: StoredStages;
+
+  constructor(deps: ExitDeciderDeps) {
+    this.#deps = deps;
+    this.#stored = new StoredStages(deps.registry, deps.versions);
+  }
+
+  /** @param run - exited, with its exit code. */
+  async decide(run: LiveRun, { output, gate: read, begunAt }: ReadExit, options: DecidingOptions): Promise<ExitDecision> {
+    const { registry, now, random } = this.#deps;
+    const { exitCode } = run;
+    // A stage that is not declared any more is still finalised by the version under which its item entered it.
+    const stage = await this.#stored.stageOf(run);
+    const context: SettlingContext = { registry, stage, random, now: now(), actor: options.actor };
+    // A code is never invented: an exit whose code nobody knows is no success.
+    if (exitCode === null) {
+      const outcome: RunOutcome = { kind: "lost", reason: "it exited, and its exit code is not known" };
+      const settlement = settlementOfFailure(run, outcome, { reason: "exit_unknown", evidence: options.evidence }, context);
+      return { kind: "settle", settlement };
+    }
+    const details = { exitCode, evidence: { ...asObject(options.evidence), exitCode } };
+    const position = positionOf(run, stage);
+    // Of an item that has moved on nothing follows any more, so its output does not matter either.
+    const returned: RunOutput = exitCode === 0 && position !== "past" ? output : { kind: "none" };
+    if (returned.kind === "bad") {
+      const outcome: RunOutcome = { kind: "bad_output", reason: `bad_output: ${returned.why}` };
+      return { kind: "settle", settlement: settlementOfFailure(run, outcome, { ...details, reason: "bad_output" }, context) };
+    }
+    const gate: GateReading = stage?.gate === undefined ? { kind: "none" } : read;
+    const resolution: ExitResolution = resolveExit({
+      exitCode,
+      policy: stage?.exitCodes ?? {},
+      stoppedFor: options.stoppedFor,
+      position,
+      gate,
+      gatePendingAt: run.gatePendingAt ?? undefined,
+      gatePatienceMs: stage?.gatePatienceMs ?? 0,
+      failedReadings: readingsSince(run.gatePendingAt, begunAt ?? context.now),
+      now: context.now,
+    });
+    switch (resolution.kind) {
+      case "done": {
+        const success = {
+          advance: resolution.advance,
+          output: returned.kind === "json" ? returned.text : undefined,
+          details: { ...details, reason: resolution.reason },
+        };
+        return { kind: "settle", settlement: await this.#success(run, success, context) };
+      }
+      case "retry_contract": {
+        const { outcome } = resolution;
+        const settlement = settlementOfFailure(run, outcome, { ...details, reason: reasonCode(outcome) }, context);
+        return { kind: "settle", settlement };
+      }
+      case "wait":
+        return { kind: "wait", readAgainAt: resolution.readAgainAt, why: gate.kind === "unreadable" ? gate.error : resolution.reason };
+      case "read_gate":
+        if (stage === undefined) throw new Error(`The gate of run ${run.id} is asked for, and its stage is not known.`);
+        return { kind: "read_gate", stage };
+    }
+  }
+
+  /** Whether what a run started may outlive it: as its stage says, also where that is told by a stored version alone. */
+  async leavesStrays(run: LiveRun): Promise<boolean> {
+    return (await this.#stored.stageOf(run))?.strays === "leave";
+  }
+
+  async #success(
+    run: LiveRun,
+    success: {
+      readonly advance: boolean;
+      readonly output: string | undefined;
+      readonly details: { readonly reason: string; readonly exitCode: number; readonly evidence: unknown };
+    },
+    context: SettlingContext,
+  ): Promise<Settlement> {
+    const { output, details } = success;
+    const { stage } = context;
+    if (!success.advance || run.pipeline === null || run.itemStage === null) {
+      return settlementOfSuccess(run, { advance: undefined, output, details }, context);
+    }
+    const advance = stage === undefined ? undefined : await this.#stored.advanceFrom(run.pipeline, stage);
+    if (advance === undefined) {
+      const outcome: RunOutcome = { kind: "failed", disposition: "hold", reason: `stage_vanished: ${vanishedText(run, stage)}` };
+      return settlementOfFailure(run, outcome, { ...details, reason: "stage_vanished" }, context);
+    }
+    return settlementOfSuccess(run, { advance, output, details }, context);
+  }
+}
+
+/** Which stage is missing after a run that ended well, and what a person can do. */
+function vanishedText({ pipeline, itemStage, jobId }: LiveRun, stage: StageDefinition | undefined): string {
+  const what =
+    stage === undefined
+      ? `stage ${itemStage} of pipeline ${pipeline} is not declared any more, and no version on record says what follows it`
+      : `it ended well, and stage ${stage.next} of pipeline ${pipeline}, which follows ${itemStage}, is not declared any more`;
+  return `${what}: declare it again, then \`wakeful unhold job:${jobId}\` runs ${itemStage} once more; or \`wakeful cancel job:${jobId}\``;
+}
+
+/** How many readings have failed in this time when each came twice as long after the one before, the first of them after a second. */
+function readingsSince(gatePendingAt: Instant | null, now: Instant): number {
+  return gatePendingAt === null ? 0 : Math.round(Math.log2(1 + Math.max(0, now - gatePendingAt) / 1000));
+}
+
+/** The stable code of an outcome: its kind, which the message explains. */
+const reasonCode = (outcome: RunOutcome): string => (outcome.kind === "failed" || outcome.kind === "lost" ? "exit_code" : outcome.kind);
+
+function positionOf(run: LiveRun, stage: StageDefinition | undefined): StagePosition {
+  if (run.itemId === null) return "no_item";
+  if (run.itemStage === null) return "lookup_failed";
+  if (stage === undefined) return run.itemVisitId === run.visitId ? "pending" : "past";
+  return run.itemVisitId === run.visitId && run.itemStage === stage.name ? "pending" : "past";
+}
+
+function asObject(value: unknown): object {
+  return typeof value === "object" && value !== null ? value : {};
+}
