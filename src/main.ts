@@ -30,6 +30,7 @@ import { newClientId, random, randomBytes } from "./runtime/entropy.ts";
 import { createStoreClock } from "./runtime/store-clock.ts";
 import { within } from "./runtime/time-limit.ts";
 import { Finaliser } from "./settling/finaliser.ts";
+import { RunEnder } from "./settling/run-ender.ts";
 import { createFirstChecks } from "./store/jobs/claim-rules.ts";
 import { openStore } from "./store/open-store.ts";
 import { type AdoptionReport, adoptOrRequeue } from "./worker/adoption.ts";
@@ -102,7 +103,7 @@ async function start(
   const finalizeGraceMs = (): DurationMs => live.read().reaper.finalizeGraceMs;
   const stopWithinMs = (): DurationMs => stopWithin(config.stop);
   const tokens = await openTokens({ dataDir: config.dataDir, randomBytes });
-  const settling = { registry, random };
+  const ender = new RunEnder({ store, registry, random, emit, stopWithinMs });
   const finaliser = new Finaliser({
     registry,
     items: store.items,
@@ -117,7 +118,7 @@ async function start(
   const shielded = (): readonly ProcessIdentity[] => [self, ...optional(hostProcess?.identity()), ...repairs.sessions()];
   const runDeps: CommandRunDeps = {
     store,
-    settling,
+    ender,
     finaliser,
     paths,
     baseDir: config.baseDir,
@@ -130,7 +131,6 @@ async function start(
     emit,
     firstCheckAt: (startedAt, limits) => checks.firstCheckAt(asInstant(startedAt), limits),
     finalizeGraceMs,
-    stopWithinMs,
     stopGraceMs: () => config.stop.stopGraceMs,
     killGraceMs: () => config.stop.killGraceMs,
     url: () => server.url,
@@ -145,6 +145,7 @@ async function start(
     live,
     registry,
     finaliser,
+    ender,
     host,
     probe,
     table,
@@ -185,7 +186,7 @@ async function start(
     name: handlersName,
     host,
     table,
-    settling,
+    ender,
     checks: { ...checks, finalizeGraceMs },
     mayClaim: () => mayClaim(handlersName),
     onRenewed: (renewal) => repairs.renewals.heard(renewal),
@@ -210,7 +211,7 @@ async function start(
     store,
     host,
     paths,
-    settling,
+    ender,
     newId: newClientId,
     renewMs: config.worker.renewMs,
     diskLow: () => repairs.disk.low,
@@ -262,7 +263,7 @@ async function start(
     host,
     paths,
     clock,
-    settling,
+    ender,
     emit,
     enabled: config.recovery.adoption,
     adopt: (run, why) => worker.adopt(run, why),
@@ -271,7 +272,7 @@ async function start(
     killGraceMs: config.stop.killGraceMs,
     shielded,
   });
-  const leftover = await stopLeftover({ configuration, store, host, table, settling, emit, mono: () => clock.mono() });
+  const leftover = await stopLeftover({ configuration, store, host, table, ender, emit, mono: () => clock.mono() });
   // The reaper starts only now: what could be adopted has been, and what could not was given back (B-5).
   repairs.start();
   undo.push(() => repairs.stop());

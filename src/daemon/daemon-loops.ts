@@ -2,7 +2,6 @@ import type { Config } from "../config/config.ts";
 import type { LiveSettings } from "../config/live-settings.ts";
 import type { LoopName } from "../config/loop-names.ts";
 import { messageOf, WakefulError } from "../domain/errors.ts";
-import { stopWithin } from "../domain/stop-within.ts";
 import type { DurationMs, Instant } from "../domain/time.ts";
 import type { DataPaths } from "../files/data-paths.ts";
 import { createIntakeLoop } from "../intake/intake-loop.ts";
@@ -12,7 +11,6 @@ import { defaultRunThresholds } from "../liveness/run-thresholds.ts";
 import { type Vantage, wakeVantage } from "../liveness/vantage.ts";
 import { createReconcilerLoop } from "../loops/items/reconciler.ts";
 import { LeaseSweep } from "../loops/leases/lease-sweep.ts";
-import { endOverdueHolder } from "../loops/leases/overdue-holder.ts";
 import { createOutboxLoop } from "../loops/outbox.ts";
 import { createRetentionLoop } from "../loops/retention/retention.ts";
 import { JobReaper } from "../loops/runs/job-reaper.ts";
@@ -40,6 +38,7 @@ import type { HostIdentity, ProcessIdentity, ProcessProbe } from "../processes/p
 import type { ProcessTable } from "../processes/probe/process-table.ts";
 import type { HostClock } from "../runtime/clock.ts";
 import type { Finaliser } from "../settling/finaliser.ts";
+import type { RunEnder } from "../settling/run-ender.ts";
 import type { LiveRun } from "../store/port/runs.ts";
 import type { Store } from "../store/port/store.ts";
 import type { Emit } from "../telemetry/events.ts";
@@ -50,6 +49,7 @@ export interface RepairsDeps {
   readonly live: LiveSettings;
   readonly registry: PipelineRegistry;
   readonly finaliser: Finaliser;
+  readonly ender: RunEnder;
   readonly host: HostIdentity;
   readonly probe: ProcessProbe;
   readonly table: ProcessTable;
@@ -101,7 +101,7 @@ const vantageKeepMs: DurationMs = 10_000;
 const loopStopMs: DurationMs = 5000;
 
 export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
-  const { store, config, live, registry, finaliser, host, probe, table, paths, clock, emit, random, pulse, shielded } = deps;
+  const { store, config, live, registry, finaliser, ender, host, probe, table, paths, clock, emit, random, pulse, shielded } = deps;
   const alert = alertsThrough({ outbox: store.outbox, emit });
   const now = store.now();
   const previous = parseVantage(await store.upkeep.setting(vantageSetting), emit);
@@ -121,12 +121,10 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
   const clockWatch = new ClockWatch({ host: clock, hostId: host.hostId, store, watcher, emit, periodMs: pulse.periodMs });
   const hearing = new StoreHearing({ store, watcher, emit, monoNow: () => clock.mono() });
   const enabled = (name: Loop["name"]) => (): boolean => live.read().loops[name].enabled;
-  const stopWithinMs = stopWithin(config.stop);
   const { recoverySpreadMs } = config.recovery;
 
-  const endRun = endOverdueHolder({ store, registry, random, stopWithinMs });
   const { deadAfterMs } = config.worker;
-  const leaseSweep = new LeaseSweep({ store, probe, settings: () => ({ ...live.read().leases, deadAfterMs }), endRun, alert });
+  const leaseSweep = new LeaseSweep({ store, probe, settings: () => ({ ...live.read().leases, deadAfterMs }), ender, alert });
   const reaped = new Reaped();
   const jobReaper = new JobReaper({
     store,
@@ -136,6 +134,7 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
     watcher,
     registry,
     finaliser,
+    ender,
     leaseSweep,
     reaped,
     alert,
@@ -147,7 +146,6 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
         enabled: reaper.enabled && loops["job-reaper"].enabled,
         thresholds,
         adoption: config.recovery.adoption,
-        stopWithinMs,
         recoverySpreadMs,
       };
     },
@@ -174,9 +172,9 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
     store,
     probe,
     host,
-    registry,
     watcher,
     presence,
+    ender,
     reaped,
     random,
     settings: () => ({

@@ -41,7 +41,7 @@ export function createHandlers({ configuration, program, ...options }: DaemonHan
 export async function stopLeftover({
   configuration,
   ...options
-}: Pick<DaemonHandlersOptions, "configuration" | "store" | "host" | "table" | "settling" | "emit" | "mono">): Promise<Leftover> {
+}: Pick<DaemonHandlersOptions, "configuration" | "store" | "host" | "table" | "ender" | "emit" | "mono">): Promise<Leftover> {
   const { dataDir, recovery, stop, worker } = configuration.config;
   return await stopLeftoverHost({
     ...options,

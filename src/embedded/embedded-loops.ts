@@ -6,7 +6,6 @@ import { isSessionOver } from "../liveness/death-proof.ts";
 import { defaultRunThresholds } from "../liveness/run-thresholds.ts";
 import { newVantage } from "../liveness/vantage.ts";
 import { LeaseSweep } from "../loops/leases/lease-sweep.ts";
-import { endOverdueHolder } from "../loops/leases/overdue-holder.ts";
 import { JobReaper } from "../loops/runs/job-reaper.ts";
 import { Reaped } from "../loops/runs/reaped-runs.ts";
 import { Stopper } from "../loops/runs/stopper.ts";
@@ -28,6 +27,7 @@ import type { HostIdentity, ProcessIdentity, ProcessProbe } from "../processes/p
 import type { ProcessTable } from "../processes/probe/process-table.ts";
 import type { HostClock } from "../runtime/clock.ts";
 import type { Finaliser } from "../settling/finaliser.ts";
+import { RunEnder } from "../settling/run-ender.ts";
 import type { LiveRun } from "../store/port/runs.ts";
 import type { Store } from "../store/port/store.ts";
 import type { Emit } from "../telemetry/events.ts";
@@ -79,7 +79,7 @@ export function createPlainRepairs(deps: PlainRepairsDeps): PlainRepairs {
   const renewals = new RenewalListener({ store, presence, emit, wakeJobReaper: () => loops.wake("job-reaper") });
   const clockWatch = new ClockWatch({ host: clock, hostId: host.hostId, store, watcher, emit, periodMs: loopMs });
 
-  const endRun = endOverdueHolder({ store, registry, random, stopWithinMs });
+  const ender = new RunEnder({ store, registry, random, emit, stopWithinMs: () => stopWithinMs });
   const reaped = new Reaped();
   const jobReaper = new JobReaper({
     store,
@@ -89,7 +89,8 @@ export function createPlainRepairs(deps: PlainRepairsDeps): PlainRepairs {
     watcher,
     registry,
     finaliser: deps.finaliser,
-    leaseSweep: new LeaseSweep({ store, probe, settings: () => ({ reclaimEnabled: true, scope: [], deadAfterMs }), endRun, alert }),
+    ender,
+    leaseSweep: new LeaseSweep({ store, probe, settings: () => ({ reclaimEnabled: true, scope: [], deadAfterMs }), ender, alert }),
     reaped,
     alert,
     random,
@@ -97,7 +98,6 @@ export function createPlainRepairs(deps: PlainRepairsDeps): PlainRepairs {
       enabled: true,
       thresholds: { ...defaultRunThresholds, deadAfterMs },
       adoption: false,
-      stopWithinMs,
       recoverySpreadMs,
     }),
     adopt: async () => false,
@@ -106,9 +106,9 @@ export function createPlainRepairs(deps: PlainRepairsDeps): PlainRepairs {
     store,
     probe,
     host,
-    registry,
     watcher,
     presence,
+    ender,
     reaped,
     random,
     settings: () => ({ enabled: true, recoversJobs: true, deadAfterMs, recoverySpreadMs }),

@@ -23,13 +23,13 @@ export interface EndDetails {
   /** Stable code; for a success the resolution's reason. */
   readonly reason: string;
   readonly evidence?: unknown;
-  readonly exitCode?: number;
+  readonly exitCode?: number | undefined;
   /** Its process may still live: the job stays blocked until the stopper has proof, or until then. */
-  readonly stopBy?: Instant;
+  readonly stopBy?: Instant | undefined;
   /** Extra delay of one of many jobs that a single event requeues, in milliseconds. */
-  readonly spreadMs?: number;
+  readonly spreadMs?: number | undefined;
   /** Consecutive ends of the job as never started by the death of its session. */
-  readonly neverStartedDeaths?: number;
+  readonly neverStartedDeaths?: number | undefined;
 }
 
 const storedOutcome: Record<RunOutcome["kind"], StoredOutcome> = {
@@ -91,7 +91,7 @@ export function settlementOfFailure(run: LiveRun, outcome: RunOutcome, details: 
 export function settlementOfSuccess(
   run: LiveRun,
   options: { readonly advance: Advance | undefined; readonly output: string | undefined; readonly details: EndDetails },
-  context: SettlingContext,
+  context: Pick<SettlingContext, "actor">,
 ): Settlement {
   const { advance, output, details } = options;
   return {

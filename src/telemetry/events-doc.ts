@@ -17,6 +17,8 @@ made from the catalogue in \`src/telemetry/events.ts\`.
 
 Levels by need: \`error\` someone must act (see [operating.md](operating.md#alerts)), \`warn\` Wakeful coped, \`info\` the world changed,
 \`debug\` the rest. Ids always, payloads and secrets never. Every field listed is present, also on failure; \`null\` where there is no value.
+Events follow what the store has committed and are hints: a process that dies in between has changed the store and told nobody. What must be
+known for certain is read from the store (\`wakeful why\`), and alerts are part of the change itself.
 Times end in \`At\` (epoch milliseconds of the store's clock), durations in \`Ms\`.
 
 | event | level | meaning | fields |

@@ -27,7 +27,7 @@ async function start(world: RepairWorld): Promise<AdoptionReport & { readonly as
     host: world.host,
     paths: world.world.paths,
     clock: { mono: () => world.now },
-    settling: { registry: world.world.registry, random: () => 0 },
+    ender: world.loops.ender,
     emit: () => undefined,
     enabled: true,
     adopt: async (run) => {

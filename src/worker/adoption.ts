@@ -2,9 +2,7 @@ import { readdir } from "node:fs/promises";
 import { messageOf } from "../domain/errors.ts";
 import type { RunId } from "../domain/ids.ts";
 import { runTaskName } from "../domain/run-task.ts";
-import { stopWithin } from "../domain/stop-within.ts";
 import type { DurationMs } from "../domain/time.ts";
-import { addMs } from "../domain/time.ts";
 import { type DataPaths, runDirOf } from "../files/data-paths.ts";
 import { isSessionOver } from "../liveness/death-proof.ts";
 import type { RunOutcome } from "../liveness/retry-contract.ts";
@@ -15,7 +13,7 @@ import { readExitRecord } from "../processes/run-folder/exit-record.ts";
 import { probeLifePipe } from "../processes/run-folder/life-pipe.ts";
 import { readCommand, readStarted, runIdOfDirectory } from "../processes/run-folder/run-files.ts";
 import { stopTree } from "../processes/stopping/stop-tree.ts";
-import { type EndDetails, neverStartedDeathsBefore, type SettlingContext, settlementOfFailure } from "../settling/settlement.ts";
+import type { RunEnder, RunFailure } from "../settling/run-ender.ts";
 import type { LiveRun } from "../store/port/runs.ts";
 import type { Store } from "../store/port/store.ts";
 import type { Emit } from "../telemetry/events.ts";
@@ -27,7 +25,7 @@ export interface AdoptionDeps {
   readonly host: HostIdentity;
   readonly paths: DataPaths;
   readonly clock: { mono(): number };
-  readonly settling: Omit<SettlingContext, "now" | "actor">;
+  readonly ender: Pick<RunEnder, "end">;
   readonly emit: Emit;
   readonly enabled: boolean;
   readonly adopt: (run: LiveRun, why: string) => Promise<boolean>;
@@ -103,9 +101,7 @@ function supervisorIsDead(run: LiveRun, probe: ProcessProbe): boolean {
 /** A run that ended with its supervisor, or must: what is settled of it, and why. */
 interface LostRun {
   readonly run: LiveRun;
-  readonly outcome: RunOutcome;
-  readonly details: EndDetails;
-  readonly mayLive: boolean;
+  readonly failure: RunFailure & { readonly mayStillLive: boolean };
 }
 
 async function adoptOrLose(run: LiveRun, deps: AdoptionDeps): Promise<"adopted" | "left" | LostRun> {
@@ -140,13 +136,13 @@ async function adoptOrLose(run: LiveRun, deps: AdoptionDeps): Promise<"adopted" 
     : deps.enabled
       ? { kind: "lost", reason: `its supervisor and pid ${command?.pid} are dead` }
       : requeuedBecauseOff(lives, command?.pid);
-  const neverStartedDeaths = outcome.bySessionDeath === true ? neverStartedDeathsBefore(await deps.store.runs.ofJob(run.jobId), run.id) : 0;
-  const details: EndDetails = {
+  const failure = {
+    outcome,
     reason: record.kind === "nogo" ? "nogo" : neverStarted ? "wrapper_dead" : deps.enabled ? "supervisor_dead" : "adoption_off",
-    neverStartedDeaths,
     evidence: { process: command, life: life.kind, lifePipe: pipe, exitRecord: record.kind, supervisor: run.supervisor },
+    mayStillLive: lives || pipe === "held",
   };
-  return { run, outcome, details, mayLive: lives || pipe === "held" };
+  return { run, failure };
 }
 
 /**
@@ -160,31 +156,12 @@ function requeuedBecauseOff(lives: boolean, pid: number | undefined): RunOutcome
 }
 
 /** True: its job waits again. What its budget ended, or somebody else, is no requeue. */
-async function requeue({ run, outcome, details, mayLive }: LostRun, spreadMs: DurationMs, deps: AdoptionDeps): Promise<boolean> {
+async function requeue({ run, failure }: LostRun, spreadMs: DurationMs, deps: AdoptionDeps): Promise<boolean> {
   // It may have ended while the others were looked at: then the job-reaper reads how.
-  if (mayLive && (await readExitRecord({ runDir: runDirOf(deps.paths, run.id), runId: run.id })).kind === "exit") return false;
-  const now = deps.store.now();
-  const stopBy = addMs(now, stopWithin(deps));
-  const settlement = settlementOfFailure(
-    run,
-    outcome,
-    { ...details, spreadMs, ...(mayLive ? { stopBy } : {}) },
-    { ...deps.settling, now, actor: "adoption" },
-  );
-  const [answer] = await deps.store.runs.settle([settlement]);
-  if (answer?.kind !== "ok") return false;
-  const { message = outcome.reason, reason, then } = settlement;
-  deps.emit("run.ended", {
-    runId: run.id,
-    jobId: run.jobId,
-    queue: run.queue,
-    outcome: settlement.outcome,
-    reason,
-    message,
-    jobState: then.to,
-    actor: "adoption",
-  });
-  return then.to === "queued";
+  const { mayStillLive } = failure;
+  if (mayStillLive && (await readExitRecord({ runDir: runDirOf(deps.paths, run.id), runId: run.id })).kind === "exit") return false;
+  const ended = await deps.ender.end(run, { ...failure, spreadMs }, { actor: "adoption" });
+  return ended.kind === "ended" && ended.jobState === "queued";
 }
 
 /**

@@ -30,6 +30,7 @@ import { type AdoptionReport, adoptOrRequeue } from "../../src/worker/adoption.t
 import type { CommandRunDeps } from "../../src/worker/commands/command-run-deps.ts";
 import { CommandWorker } from "../../src/worker/commands/command-worker.ts";
 import { type ShellName, toolsOf } from "./command-run.ts";
+import { enderOf } from "./ender.ts";
 import { chain, type LoopWorld, loopWorld } from "./loop-world.ts";
 import { until } from "./until.ts";
 
@@ -118,6 +119,7 @@ export async function commandWorld(
   });
   const stop = { stopGraceMs: 300, killGraceMs: options.killGraceMs ?? 60_000 };
   const stopWithinMs = 12_300;
+  const ender = enderOf({ store, registry, random, emit, stopWithinMs: () => stopWithinMs });
   const sight = table.look(process.pid);
   if (sight.kind !== "seen") throw new Error("this process cannot see itself");
   const self: ProcessIdentity = { ...host, pid: process.pid, startTime: sight.row.startTime };
@@ -142,6 +144,7 @@ export async function commandWorld(
     watcher,
     registry,
     finaliser,
+    ender,
     random,
     leaseSweep: new LeaseSweep({
       store,
@@ -151,7 +154,7 @@ export async function commandWorld(
         scope: [],
         deadAfterMs: 30_000,
       }),
-      endRun: async () => false,
+      ender,
       alert,
     }),
     reaped: new Reaped(),
@@ -160,7 +163,6 @@ export async function commandWorld(
       enabled: true,
       thresholds: defaultRunThresholds,
       adoption: true,
-      stopWithinMs,
       recoverySpreadMs: 30_000,
     }),
     adopt: async (run, why) => (await adopter?.adopt(run, why)) ?? false,
@@ -244,17 +246,13 @@ export async function commandWorld(
         tools,
         emit,
         shielded,
-        settling: {
-          registry,
-          random,
-        },
+        ender,
         baseDir: world.baseDir,
         environment: { PATH: path },
         clock: mono,
         wallNow: () => Date.now(),
         firstCheckAt: (startedAt, limits) => firstChecks.firstCheckAt(asInstant(startedAt), limits),
         finalizeGraceMs: () => 300_000,
-        stopWithinMs: () => stopWithinMs,
         stopGraceMs: () => stop.stopGraceMs,
         killGraceMs: () => stop.killGraceMs,
         url: () => undefined,
@@ -334,10 +332,7 @@ export async function commandWorld(
         shielded,
         recoverySpreadMs: 30_000,
         ...stop,
-        settling: {
-          registry,
-          random,
-        },
+        ender,
         adopt: (run, why) => worker.adopt(run, why),
       }),
     tickReaper: async () => {

@@ -14,6 +14,7 @@ import { openStore } from "../../src/store/open-store.ts";
 import type { Store } from "../../src/store/port/store.ts";
 import type { Emit } from "../../src/telemetry/events.ts";
 import { type HandlerHostOptions, HandlerHostProcess } from "../../src/worker/handler-host/handler-host-process.ts";
+import { enderOf } from "./ender.ts";
 import type { SeenEvent } from "./handler-bench.ts";
 import { tempDir } from "./temp-dir.ts";
 import { makeTempDir } from "./temp-dir-maker.ts";
@@ -110,7 +111,7 @@ export async function hostBench(program: string, pipelines: readonly PipelineDef
         name: "handlers",
         host,
         table,
-        settling: { registry, random: () => 0 },
+        ender: enderOf({ store, registry, random: () => 0, emit }),
         recoverySpreadMs: 0,
         checks: { ...firstChecks, finalizeGraceMs: () => 300_000 },
         mayClaim,

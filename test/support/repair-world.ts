@@ -21,12 +21,13 @@ import type { HostIdentity, ProcessIdentity, ProcessLife, ProcessProbe } from ".
 import type { ProcessTable } from "../../src/processes/probe/process-table.ts";
 import { runFiles } from "../../src/processes/run-folder/run-files.ts";
 import { Finaliser } from "../../src/settling/finaliser.ts";
-import { settlementOfFailure } from "../../src/settling/settlement.ts";
+import type { RunEnder } from "../../src/settling/run-ender.ts";
 import { firstChecks } from "../../src/store/jobs/claim-rules.ts";
 import type { ItemRow } from "../../src/store/port/items.ts";
 import type { LiveRun, RunLimits, StoredProcess } from "../../src/store/port/runs.ts";
 import type { Store } from "../../src/store/port/store.ts";
 import type { Emit } from "../../src/telemetry/events.ts";
+import { enderOf } from "./ender.ts";
 import { chain, type LoopWorld, loopWorld } from "./loop-world.ts";
 
 /** What processes answer when they are asked, as a test says; nothing is ever spawned or looked at. */
@@ -88,6 +89,7 @@ export interface Repairing {
   readonly presence: PresenceBook;
   readonly watcher: Watcher;
   readonly finaliser: Finaliser;
+  readonly ender: RunEnder;
   readonly observer: RunObserver;
 }
 
@@ -196,16 +198,12 @@ export class RepairWorld {
       now,
       gatesAtOnce: 4,
     });
+    const ender = enderOf({ store: { runs: seen.runs, now }, registry, emit, stopWithinMs: () => settings.stopWithinMs });
     const sweep = new LeaseSweep({
       store: { leases: seen.leases, runs: seen.runs },
       probe,
       settings: () => ({ ...settings, deadAfterMs: settings.thresholds.deadAfterMs }),
-      endRun: async (run, message) => {
-        const details = { reason: "lease_held_too_long", stopBy: addMs(now(), settings.stopWithinMs) };
-        const context = { registry, random: () => 0.5, now: now(), actor: "lease-sweep" };
-        const [answer] = await seen.runs.settle([settlementOfFailure(run, { kind: "timed_out", reason: message }, details, context)]);
-        return answer?.kind === "ok";
-      },
+      ender,
       alert,
     });
     const reaped = new Reaped();
@@ -218,6 +216,7 @@ export class RepairWorld {
       watcher,
       registry,
       finaliser,
+      ender,
       leaseSweep: sweep,
       reaped,
       alert,
@@ -233,9 +232,9 @@ export class RepairWorld {
       store: { runs: seen.runs, workers: seen.workers, capabilities: this.store.capabilities, now },
       probe,
       host,
-      registry,
       watcher,
       presence,
+      ender,
       reaped,
       random: () => 0.5,
       settings: () => ({
@@ -264,7 +263,7 @@ export class RepairWorld {
       }),
       shielded: () => [],
     });
-    this.loops = { reaper, runner, workers, stopper, sweep, presence, watcher, finaliser, observer };
+    this.loops = { reaper, runner, workers, stopper, sweep, presence, watcher, finaliser, ender, observer };
     return this.loops;
   }
 

@@ -2,15 +2,16 @@ import { mkdirSync } from "node:fs";
 import { onTestFinished } from "vitest";
 import { addMs } from "../../src/domain/time.ts";
 import { dataPaths } from "../../src/files/data-paths.ts";
-import { PipelineRegistry } from "../../src/pipelines/registry.ts";
 import { readHostIdentity } from "../../src/processes/probe/host-identity.ts";
 import type { HostIdentity, ProcessIdentity } from "../../src/processes/probe/identity.ts";
 import { systemProcessTable } from "../../src/processes/probe/process-table.ts";
 import { openStore } from "../../src/store/open-store.ts";
 import type { Store } from "../../src/store/port/store.ts";
+import type { Emit } from "../../src/telemetry/events.ts";
 import type { RunCommandApi } from "../../src/worker/foreground/foreground-api.ts";
 import { type RunCommandOptions, runCommand } from "../../src/worker/foreground/foreground-run.ts";
 import { type OpenedRunSession, RunSessions } from "../../src/worker/foreground/foreground-sessions.ts";
+import { enderOf } from "./ender.ts";
 import type { SeenEvent } from "./handler-bench.ts";
 import { StoreTestClock } from "./stores.ts";
 import { tempDir } from "./temp-dir.ts";
@@ -24,6 +25,7 @@ export interface RunBench {
   readonly sessions: RunSessions;
   readonly api: RunCommandApi;
   readonly said: string[];
+  readonly events: readonly SeenEvent[];
   readonly opened: OpenedRunSession[];
   readonly disk: { low: boolean };
   /** Sends a signal to the command line, as far as it listens. */
@@ -47,18 +49,21 @@ export async function runBench(): Promise<RunBench> {
   let ids = 0;
   const events: SeenEvent[] = [];
   const disk = { low: false };
+  const emit: Emit = (name, data) => {
+    events.push({ name, data });
+  };
   const sessions = new RunSessions({
     store,
     host,
     paths,
-    settling: { registry: new PipelineRegistry([]), random: () => 0 },
+    ender: enderOf({ store, emit }),
     newId: () => `id-${++ids}`,
     renewMs: 10,
     diskLow: () => disk.low,
     finalizeGraceMs: () => 300_000,
     onRegistered: async () => undefined,
     onRenewed: () => undefined,
-    emit: (name, data) => events.push({ name, data }),
+    emit,
   });
   const opened: OpenedRunSession[] = [];
   const api: RunCommandApi = {
@@ -97,6 +102,7 @@ export async function runBench(): Promise<RunBench> {
     sessions,
     api,
     said,
+    events,
     opened,
     disk,
     signal: (signal) => {

@@ -106,6 +106,28 @@ test("a living holder past the TTL keeps it, with one alert; past the longest ho
   expect(await stateOf(world, "merge/web")).toBe("free");
 });
 
+test("a run ended by the lease sweep is told of once; a flip that another has won tells nothing, and a second daemon's sweep neither", async () => {
+  const world = await RepairWorld.open();
+  const [kept, ended] = [await world.running(), await world.running()];
+  world.settings.enabled = false;
+  await hold(world, "merge/web", byRun(kept.runId), { ttlMs: seconds(60), maxHoldMs: seconds(600) });
+  await hold(world, "merge/api", byRun(ended.runId), { ttlMs: seconds(60), maxHoldMs: seconds(600) });
+  const { settle } = world.seen.runs;
+  world.seen.runs.settle = async (settlements, how) => {
+    // Between the sweep's look and its write somebody else ends one of them.
+    if (settlements[0]?.runId === ended.runId) await settle([{ ...settlements[0], outcome: "hung", reason: "hung" }]);
+    return await settle(settlements, how);
+  };
+  world.advance(seconds(700));
+  await world.tick();
+  await world.tick();
+  world.restart();
+  await world.tick();
+  expect(world.world.eventsOf("run.ended")).toMatchObject([
+    { runId: kept.runId, queue: "dev", outcome: "timed_out", reason: "lease_held_too_long", jobState: "queued", actor: "lease-sweep" },
+  ]);
+});
+
 test("a holder of another host is alive while its session is heard, and unknown after: free at the TTL", async () => {
   const world = await RepairWorld.open();
   const workerId = await world.worker({ host: "host-b" });

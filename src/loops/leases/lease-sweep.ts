@@ -4,6 +4,7 @@ import { isSessionOver } from "../../liveness/death-proof.ts";
 import { explainLease, judgeLease, type LeaseEvidence } from "../../liveness/lease-policy.ts";
 import type { RaiseAlert } from "../../notify/raise-alert.ts";
 import type { ProcessProbe } from "../../processes/probe/identity.ts";
+import type { RunEnder } from "../../settling/run-ender.ts";
 import type { HeldLease } from "../../store/port/leases.ts";
 import type { LiveRun } from "../../store/port/runs.ts";
 import type { Store } from "../../store/port/store.ts";
@@ -14,8 +15,7 @@ export interface LeaseSweepDeps {
   readonly probe: ProcessProbe;
   /** Read each tick: the switch of its own, and the names in scope (empty: all). */
   readonly settings: () => { readonly reclaimEnabled: boolean; readonly scope: readonly string[]; readonly deadAfterMs: DurationMs };
-  /** Ends a holder's run that keeps its lease beyond every limit: flip first, the stopper follows. */
-  readonly endRun: (run: LiveRun, message: string) => Promise<boolean>;
+  readonly ender: Pick<RunEnder, "end">;
   readonly alert: RaiseAlert;
 }
 
@@ -70,7 +70,7 @@ export class LeaseSweep {
   }
 
   async #judge(lease: HeldLease, context: TickContext, would: string[]): Promise<boolean> {
-    const { store, endRun } = this.#deps;
+    const { store } = this.#deps;
     const facts = {
       name: lease.name,
       holder: lease.holder.kind,
@@ -104,10 +104,21 @@ export class LeaseSweep {
           return false;
         }
         const [run] = await store.runs.listLive([lease.holder.runId]);
-        if (run !== undefined) await endRun(run, `its lease ${name} was ${message}`);
+        if (run !== undefined) await this.#endHolder(run, `its lease ${name} was ${message}`, context.now);
         return false;
       }
     }
+  }
+
+  /** Flip first; its processes are the stopper's. */
+  async #endHolder(run: LiveRun, message: string, judgedAt: Instant): Promise<void> {
+    const failure = {
+      outcome: { kind: "timed_out", reason: message },
+      reason: "lease_held_too_long",
+      evidence: { judgedAt, message },
+      mayStillLive: true,
+    } as const;
+    await this.#deps.ender.end(run, failure, { actor: "lease-sweep", unlessLocked: true });
   }
 
   /** Once per grant. Told before it is marked: a crash in between tells it twice, and not never. */

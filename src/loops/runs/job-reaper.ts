@@ -9,6 +9,7 @@ import type { ObservedRun, RunObserver } from "../../observe/run-evidence.ts";
 import type { PipelineRegistry } from "../../pipelines/registry.ts";
 import type { ProcessProbe } from "../../processes/probe/identity.ts";
 import type { Finaliser } from "../../settling/finaliser.ts";
+import type { RunEnder } from "../../settling/run-ender.ts";
 import type { LiveRun } from "../../store/port/runs.ts";
 import type { Store } from "../../store/port/store.ts";
 import type { LeaseSweep } from "../leases/lease-sweep.ts";
@@ -29,6 +30,7 @@ export interface JobReaperDeps {
   readonly watcher: Watcher;
   readonly registry: PipelineRegistry;
   readonly finaliser: Finaliser;
+  readonly ender: RunEnder;
   readonly leaseSweep: LeaseSweep;
   /** What this and the worker-reaper have ended. */
   readonly reaped: Reaped;

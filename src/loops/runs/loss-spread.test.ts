@@ -128,7 +128,7 @@ describe("what a start requeues after a reboot comes back spread beyond 100 jobs
       table: { list: () => [] } as never,
       paths: inner.paths,
       clock: { mono: () => opened.now },
-      settling: { registry: inner.registry, random: () => 0.5 },
+      ender: opened.loops.ender,
       emit: () => undefined,
       enabled: true,
       adopt: async () => false,
@@ -160,15 +160,13 @@ describe("what a start requeues after a reboot comes back spread beyond 100 jobs
   test("one that cannot be settled leaves the others to be requeued", async () => {
     const opened = await world();
     const runs = await commands(opened, 3);
-    const { settle } = opened.store.runs;
-    Object.assign(opened.store.runs, {
-      settle: async (settlements: Parameters<typeof settle>[0]) => {
-        if (settlements[0]?.runId === runs[1]?.runId) throw new Error("busy");
-        return await settle(settlements);
-      },
-    });
+    const { settle } = opened.seen.runs;
+    opened.seen.runs.settle = async (settlements) => {
+      if (settlements[0]?.runId === runs[1]?.runId) throw new Error("busy");
+      return await settle(settlements);
+    };
     expect(await reboot(opened, runs)).toBe(2);
-    Object.assign(opened.store.runs, { settle });
+    opened.seen.runs.settle = settle;
     expect(await Promise.all(runs.map(async (run) => await opened.stateOf(run)))).toEqual(["queued", "running", "queued"]);
     expect(await reboot(opened, runs)).toBe(1);
   });

@@ -11,14 +11,9 @@ export interface ReapedRun {
   readonly repo: string | null;
   /** Of the process whose death it was: the command's, or its worker's. Null: not known. */
   readonly pid: number | null;
-  readonly outcome: RunOutcome;
   readonly jobState: string;
-  /** Stable code. */
-  readonly reason: string;
   /** The reason for people. */
   readonly message: string;
-  /** Shorter, for `run.ended`. Default: `message`. */
-  readonly summary?: string;
 }
 
 /**
@@ -36,16 +31,14 @@ export class Reaped {
   }
 
   /** Counts it, and tells of it with one warning. */
-  add(run: ReapedRun, actor: string, emit: Emit): void {
+  add(run: ReapedRun, emit: Emit): void {
     this.#count(run);
-    const { runId, jobId, queue, agent, repo, pid, outcome, jobState, reason, message, summary = message } = run;
-    const ref = { runId, jobId, queue };
-    emit("run.reaped", { ...ref, agent, repo, pid, outcome: jobState, reason: message });
-    emit("run.ended", { ...ref, outcome, reason, message: summary, jobState, actor });
+    const { runId, jobId, queue, agent, repo, pid, jobState, message } = run;
+    emit("run.reaped", { runId, jobId, queue, agent, repo, pid, outcome: jobState, reason: message });
   }
 
   /** Counts it, as one of too many for a warning each; {@link Reaped.tellOfRest} is due. */
-  addOneOfMany(run: Pick<ReapedRun, "jobId" | "agent" | "jobState" | "outcome">): void {
+  addOneOfMany(run: Pick<ReapedRun, "jobId" | "agent" | "jobState"> & { readonly outcome: RunOutcome }): void {
     this.#count(run);
     this.#untold.set(run.outcome, (this.#untold.get(run.outcome) ?? 0) + 1);
   }

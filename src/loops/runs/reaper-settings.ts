@@ -6,8 +6,6 @@ export interface ReaperSettings {
   readonly enabled: boolean;
   readonly thresholds: RunThresholds;
   readonly adoption: boolean;
-  /** Stop grace + kill grace + 10 s: how long the stopper may take before a block needs a person. */
-  readonly stopWithinMs: DurationMs;
   /** Where more than 100 runs of a host are lost together, the jobs of those beyond come back spread over this long. */
   readonly recoverySpreadMs: DurationMs;
 }

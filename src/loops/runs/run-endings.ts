@@ -2,14 +2,15 @@ import { messageOf } from "../../domain/errors.ts";
 import type { RunId } from "../../domain/ids.ts";
 import { addMs, type DurationMs, type Instant } from "../../domain/time.ts";
 import { isSessionOver } from "../../liveness/death-proof.ts";
-import { outcomeOfVerdict, type RunOutcome } from "../../liveness/retry-contract.ts";
+import { outcomeOfVerdict } from "../../liveness/retry-contract.ts";
 import { mayStillLive, type RunVerdict } from "../../liveness/verdict.ts";
 import type { ObservedRun, RunObserver } from "../../observe/run-evidence.ts";
 import type { PipelineRegistry } from "../../pipelines/registry.ts";
 import type { ProcessProbe } from "../../processes/probe/identity.ts";
 import type { Finaliser } from "../../settling/finaliser.ts";
-import { neverStartedDeathsBefore, type SettlingContext, settlementOfFailure } from "../../settling/settlement.ts";
-import type { LiveRun, Settlement } from "../../store/port/runs.ts";
+import type { RunEnder } from "../../settling/run-ender.ts";
+import type { Ended } from "../../settling/tell-ends.ts";
+import type { LiveRun } from "../../store/port/runs.ts";
 import type { Store } from "../../store/port/store.ts";
 import type { TickContext } from "../skeleton/loop.ts";
 import { LossSpread } from "./loss-spread.ts";
@@ -23,8 +24,8 @@ export interface RunEndingsDeps {
   readonly probe: ProcessProbe;
   readonly registry: PipelineRegistry;
   readonly finaliser: Finaliser;
+  readonly ender: Pick<RunEnder, "end" | "write">;
   readonly reaped: Reaped;
-  readonly random: () => number;
   /** Read anew at each tick. */
   readonly settings: () => ReaperSettings;
 }
@@ -108,7 +109,7 @@ export class RunEndings {
 
   async #finaliseNow(observed: ObservedRun, verdict: RunVerdict, context: TickContext): Promise<void> {
     const { run } = observed;
-    const { finaliser, store, observer } = this.#deps;
+    const { finaliser, store, observer, ender } = this.#deps;
     const evidence = evidenceOf(observed, verdict, context.now);
     const result = await finaliser.finalise(run, { actor, signal: context.signal, evidence });
     // Stopped over it: the gate was not read, and nothing follows from that.
@@ -116,8 +117,8 @@ export class RunEndings {
     if (result.kind === "settle") {
       // Its supervisor died before it could stop what the run had left behind; the stopper does, before anything else of the item runs.
       const strays = !(await finaliser.leavesStrays(run)) && (await observer.lifePipeOf(run)) === "held";
-      const stopBy = addMs(store.now(), this.#deps.settings().stopWithinMs);
-      await this.#settle(observed, strays ? { ...result.settlement, stopBy } : result.settlement, undefined, undefined, context);
+      // Nothing waits for it, so it may wait for a row itself.
+      this.#over(run, await ender.write(run, result.settlement, { mayStillLive: strays }), context);
       return;
     }
     context.emit("run.deferred", { runId: run.id, jobId: run.jobId, queue: run.queue, reason: result.why });
@@ -128,7 +129,6 @@ export class RunEndings {
     const outcome = outcomeOfVerdict(verdict);
     if (outcome === undefined) throw new Error(`The verdict ${verdict.kind} ends nothing.`);
     const { run } = observed;
-    const { stopWithinMs } = this.#deps.settings();
     // The last look before the flip: what has been written down meanwhile says more than any verdict.
     const record = run.state === "exited" ? undefined : await this.#deps.observer.exitRecordOf(run);
     if (record?.kind === "exit") {
@@ -137,68 +137,30 @@ export class RunEndings {
     }
     // What a foreground command has started has no life pipe that would tell: whoever waits for its lease waits for the stopper's proof.
     const mayLive = mayStillLive(verdict) || (observed.facts.foreground === true && run.state === "started");
-    const neverStartedDeaths =
-      outcome.kind === "never_started" && outcome.bySessionDeath === true ? await this.#neverStartedDeaths(run) : 0;
-    const settlement = settlementOfFailure(
-      run,
+    const failure = {
       outcome,
-      {
-        reason: verdict.reason,
-        evidence: evidenceOf(observed, verdict, context.now),
-        neverStartedDeaths,
-        spreadMs,
-        ...(mayLive ? { stopBy: addMs(context.now, stopWithinMs) } : {}),
-      },
-      this.#context(context.now),
-    );
-    await this.#settle(observed, settlement, outcome, tick, context);
-  }
-
-  /** @param tick - absent: nothing waits for it, so it may wait for a row itself. */
-  async #settle(
-    observed: ObservedRun,
-    settlement: Settlement,
-    outcome: RunOutcome | undefined,
-    tick: ReaperTick | undefined,
-    context: TickContext,
-  ): Promise<void> {
-    const { run } = observed;
-    const [answer] = await this.#deps.store.runs.settle([settlement], tick === undefined ? {} : waitForNobody);
-    this.#forget(run.id);
-    if (answer?.kind !== "ok") {
-      // Whoever won the flip has written everything that follows; the loser does nothing.
-      if (tick !== undefined) tick.lost++;
-      return;
-    }
-    if (tick !== undefined) tick.settled++;
-    const message = settlement.message ?? settlement.reason;
-    const reaped = {
-      runId: run.id,
-      jobId: run.jobId,
-      queue: run.queue,
-      agent: run.agent,
-      repo: run.repo,
-      pid: run.process?.pid ?? null,
-      outcome: settlement.outcome,
-      jobState: settlement.then.to,
-      reason: settlement.reason,
-      message,
-      summary: outcome?.reason ?? message,
+      reason: verdict.reason,
+      evidence: evidenceOf(observed, verdict, context.now),
+      spreadMs,
+      mayStillLive: mayLive,
     };
-    this.#deps.reaped.add(reaped, actor, context.emit);
+    const ended = await this.#deps.ender.end(run, failure, { actor, ...waitForNobody });
+    if (this.#over(run, ended, context)) tick.settled++;
+    // Whoever won the flip has written everything that follows; the loser does nothing.
+    else tick.lost++;
   }
 
-  async #neverStartedDeaths(run: LiveRun): Promise<number> {
-    return neverStartedDeathsBefore(await this.#deps.store.runs.ofJob(run.jobId), run.id);
+  #over(run: LiveRun, ended: Ended, { emit }: TickContext): boolean {
+    this.#forget(run.id);
+    if (ended.kind !== "ended") return false;
+    const { id: runId, jobId, queue, agent, repo, process } = run;
+    this.#deps.reaped.add({ ...ended, runId, jobId, queue, agent, repo, pid: process?.pid ?? null }, emit);
+    return true;
   }
 
   #graceOf(run: LiveRun): DurationMs {
     const stage = this.#deps.registry.stageOfQueue(run.queue)?.stage;
     return stage?.finalizeGraceMs ?? this.#deps.settings().thresholds.finalizeGraceMs;
-  }
-
-  #context(now: Instant): SettlingContext {
-    return { registry: this.#deps.registry, random: this.#deps.random, now, actor };
   }
 }
 

@@ -1,15 +1,14 @@
 import { messageOf } from "../../domain/errors.ts";
 import type { HostId, RunId, WorkerId } from "../../domain/ids.ts";
-import { addMs, asInstant, type DurationMs, type Instant } from "../../domain/time.ts";
+import { addMs, type DurationMs, type Instant } from "../../domain/time.ts";
 import { diedWithEarlierBoot } from "../../liveness/death-proof.ts";
 import type { RunOutcome } from "../../liveness/retry-contract.ts";
 import { spreadDelayMs } from "../../liveness/retry-delay.ts";
 import { countTurnedSilent } from "../../liveness/vantage-mode.ts";
 import { explainWorker, judgeWorker, type WorkerVerdict } from "../../liveness/worker-policy.ts";
 import type { PresenceBook } from "../../observe/session-presence.ts";
-import type { PipelineRegistry } from "../../pipelines/registry.ts";
 import type { HostIdentity, ProcessIdentity, ProcessLife, ProcessProbe } from "../../processes/probe/identity.ts";
-import { neverStartedDeathsBefore, settlementOfFailure } from "../../settling/settlement.ts";
+import type { RunEnder } from "../../settling/run-ender.ts";
 import type { HeldRun, LiveRun, LossProgress, LostEnd } from "../../store/port/runs.ts";
 import type { Store } from "../../store/port/store.ts";
 import type { SessionPresence, WorkersStore } from "../../store/port/workers.ts";
@@ -22,9 +21,9 @@ export interface WorkerReaperDeps {
   readonly store: Pick<Store, "runs" | "workers" | "now" | "capabilities">;
   readonly probe: ProcessProbe;
   readonly host: HostIdentity;
-  readonly registry: PipelineRegistry;
   readonly watcher: Watcher;
   readonly presence: PresenceBook;
+  readonly ender: RunEnder;
   /** What this and the job-reaper have ended. */
   readonly reaped: Reaped;
   readonly random: () => number;
@@ -181,7 +180,7 @@ export class WorkerReaper implements Loop {
 
   /** What ended sessions held. Starts from the store, so that a crash between a burial and this loses nothing. */
   async #giveBack(context: TickContext): Promise<{ readonly settled: number; readonly failed: number; readonly more: boolean }> {
-    const { store, random, reaped } = this.#deps;
+    const { store, ender, random, reaped } = this.#deps;
     if (!this.#deps.settings().recoversJobs) return { settled: 0, failed: 0, more: false };
     const ended = await this.#ended.holding(context.now);
     if (ended.length === 0) return { settled: 0, failed: 0, more: false };
@@ -191,17 +190,21 @@ export class WorkerReaper implements Loop {
     let more = true;
     const { recoverySpreadMs } = this.#deps.settings();
     while (more && pages * limit < lostPerTick && !context.signal.aborted) {
-      const page = await store.runs.settleLostPage({
-        workerIds: ended,
-        limit,
-        reason: "session_dead",
-        actor: this.name,
-        recoverySpreadMs,
-        random,
-        ...(this.#event === undefined ? {} : { event: this.#event }),
-      });
+      const room = Math.max(0, toldPerTick - settled);
+      const page = await ender.endLostPage(
+        {
+          workerIds: ended,
+          limit,
+          reason: "session_dead",
+          actor: this.name,
+          recoverySpreadMs,
+          random,
+          ...(this.#event === undefined ? {} : { event: this.#event }),
+        },
+        room,
+      );
       this.#event = page.event;
-      await this.#tellOfPage(page.ended, toldPerTick - settled, context);
+      await this.#tellOfPage(page.ended, room, context);
       settled += page.settled;
       more = page.more;
       pages++;
@@ -228,7 +231,7 @@ export class WorkerReaper implements Loop {
       }
       const { workerId } = run;
       if (workerId !== null && !pids.has(workerId)) pids.set(workerId, await this.#pidOf(workerId));
-      reaped.add({ ...run, pid: workerId === null ? null : (pids.get(workerId) ?? null) }, this.name, emit);
+      reaped.add({ ...run, pid: workerId === null ? null : (pids.get(workerId) ?? null) }, emit);
     }
   }
 
@@ -301,42 +304,19 @@ export class WorkerReaper implements Loop {
   }
 
   async #settleLost(run: LiveRun, at: LossProgress, context: TickContext): Promise<boolean> {
-    const { store, registry, random } = this.#deps;
+    const { ender, reaped } = this.#deps;
     const { recoverySpreadMs } = this.#deps.settings();
     const pid = run.supervisor?.process.pid;
     const outcome: RunOutcome =
       run.state === "reserved"
         ? { kind: "never_started", reason: "never started: its worker is dead", bySessionDeath: true }
         : { kind: "lost", reason: `its worker is dead${pid === undefined ? "" : ` (pid ${pid})`}` };
-    const settlement = settlementOfFailure(
-      run,
-      outcome,
-      {
-        reason: "session_dead",
-        evidence: { judgedAt: context.now, worker: run.supervisor, startedAt: run.startedAt },
-        spreadMs: spreadDelayMs({ ...at, recoverySpreadMs }),
-        ...(run.state === "reserved" ? { neverStartedDeaths: neverStartedDeathsBefore(await store.runs.ofJob(run.jobId), run.id) } : {}),
-      },
-      { registry, random, now: asInstant(context.now), actor: this.name },
-    );
-    const [answer] = await store.runs.settle([settlement], { unlessLocked: true });
-    if (answer?.kind !== "ok") return false;
-    this.#deps.reaped.add(
-      {
-        runId: run.id,
-        jobId: run.jobId,
-        queue: run.queue,
-        agent: run.agent,
-        repo: run.repo,
-        pid: pid ?? null,
-        outcome: settlement.outcome,
-        jobState: settlement.then.to,
-        reason: settlement.reason,
-        message: settlement.message ?? outcome.reason,
-      },
-      this.name,
-      context.emit,
-    );
+    const evidence = { judgedAt: context.now, worker: run.supervisor, startedAt: run.startedAt };
+    const spreadMs = spreadDelayMs({ ...at, recoverySpreadMs });
+    const ended = await ender.end(run, { outcome, reason: "session_dead", evidence, spreadMs }, { actor: this.name, unlessLocked: true });
+    if (ended.kind !== "ended") return false;
+    const { id: runId, jobId, queue, agent, repo } = run;
+    reaped.add({ ...ended, runId, jobId, queue, agent, repo, pid: pid ?? null }, context.emit);
     return true;
   }
 }

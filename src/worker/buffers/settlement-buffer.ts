@@ -1,6 +1,7 @@
 import { isWakefulError, messageOf } from "../../domain/errors.ts";
 import type { RunId } from "../../domain/ids.ts";
 import type { DurationMs } from "../../domain/time.ts";
+import { tellBatch } from "../../settling/tell-ends.ts";
 import type { FencedAnswer, Settlement } from "../../store/port/runs.ts";
 import type { Emit } from "../../telemetry/events.ts";
 
@@ -82,18 +83,7 @@ export class SettleLane {
   #answered(batch: Batch, answers: readonly FencedAnswer[]): void {
     this.#drop(batch);
     const { emit, onSettled } = this.#options;
-    let plain = 0;
-    for (let at = 0; at < answers.length; at++) {
-      const answer = answers[at];
-      const settlement = batch.settlements[at];
-      if (answer === undefined || settlement === undefined) continue;
-      const { runId, jobId, outcome } = settlement;
-      if (answer.kind === "lost") emit("run.late_result", { runId, jobId, queue: batch.queues[at] ?? "", tried: outcome, why: answer.why });
-      else if (answer.kind !== "ok") continue;
-      else if (outcome === "succeeded" && settlement.actor === undefined) plain++;
-      else emit("run.ended", { runId, jobId, queue: batch.queues[at] ?? "", ...told(settlement) });
-    }
-    if (plain > 0) emit("runs.settled", { count: plain });
+    tellBatch(emit, batch, answers);
     onSettled(batch.settlements.length);
   }
 
@@ -128,11 +118,3 @@ export class SettleLane {
 
 const singly = (batch: Batch): Batch[] =>
   batch.settlements.map((settlement, at) => ({ settlements: [settlement], queues: [batch.queues[at] ?? ""], tries: batch.tries }));
-
-const told = ({ outcome, reason, message = "", then, actor = "worker" }: Settlement) => ({
-  outcome,
-  reason,
-  message,
-  jobState: then.to,
-  actor,
-});

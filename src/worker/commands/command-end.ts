@@ -61,7 +61,7 @@ export class CommandEnd {
   }
 
   async #finalise(status: number | undefined): Promise<void> {
-    const { store, finaliser, emit, stopWithinMs } = this.#deps;
+    const { store, finaliser, emit } = this.#deps;
     const { processes, signal, onOver } = this.#of;
     const run = this.#run;
     try {
@@ -76,8 +76,7 @@ export class CommandEnd {
       // Left over it: the gate was not read, and nothing follows from that.
       if (isAborted(signal)) return;
       if (result.kind === "settle") {
-        const stopBy = addMs(store.now(), stopWithinMs());
-        await run.settle(this.#leftStrays ? { ...result.settlement, stopBy } : result.settlement, onOver);
+        await run.write(result.settlement, { mayStillLive: this.#leftStrays, onAnswered: onOver });
         return;
       }
       await store.runs.recordGatePending({ ...run.fence, checkAt: addMs(result.readAgainAt, 60_000) });

@@ -6,7 +6,7 @@ import type { HostIdentity, ProcessIdentity } from "../../processes/probe/identi
 import type { ProcessTable } from "../../processes/probe/process-table.ts";
 import type { WrapperTools } from "../../processes/wrapper/wrapper-tools.ts";
 import type { Finaliser } from "../../settling/finaliser.ts";
-import type { SettlingContext } from "../../settling/settlement.ts";
+import type { RunEnder } from "../../settling/run-ender.ts";
 import type { RunLimits } from "../../store/port/runs.ts";
 import type { Store } from "../../store/port/store.ts";
 import type { Emit } from "../../telemetry/events.ts";
@@ -14,7 +14,7 @@ import type { Emit } from "../../telemetry/events.ts";
 /** What all command runs of one worker share. */
 export interface CommandRunDeps {
   readonly store: Pick<Store, "runs" | "items" | "upkeep" | "now">;
-  readonly settling: Omit<SettlingContext, "now" | "actor">;
+  readonly ender: Pick<RunEnder, "end" | "write">;
   readonly finaliser: Finaliser;
   readonly paths: DataPaths;
   readonly baseDir: string;
@@ -28,8 +28,6 @@ export interface CommandRunDeps {
   readonly firstCheckAt: (startedAt: number, limits: RunLimits) => number;
   /** How long an exited run of a stage that declares no grace may take to be settled, as it is set now. */
   readonly finalizeGraceMs: () => DurationMs;
-  /** How long the stopper may take before a block needs a person: stop grace + kill grace + 10 s. */
-  readonly stopWithinMs: () => number;
   readonly stopGraceMs: () => number;
   readonly killGraceMs: () => number;
   readonly url: () => string | undefined;

@@ -202,12 +202,8 @@ export class CommandRun {
     }
     const live = await this.#run.live();
     if (live === undefined || this.#mode !== "running") return;
-    const { store, stopWithinMs } = this.#deps;
-    const now = store.now();
-    const evidence = { startedAt: live.startedAt, now, reason: outcome.reason };
-    const neverStartedDeaths = outcome.kind === "never_started" ? await this.#run.neverStartedDeaths() : 0;
-    const details = { reason, stopBy: addMs(now, stopWithinMs()), evidence, neverStartedDeaths };
-    await this.#run.settle(this.#run.failure(live, outcome, details), () => this.#end());
+    const evidence = { startedAt: live.startedAt, now: this.#deps.store.now(), reason: outcome.reason };
+    await this.#run.end(live, { outcome, reason, evidence, mayStillLive: true }, () => this.#end());
   }
 
   async #start(claimed: ClaimedRun, item: ItemRow | undefined): Promise<void> {

@@ -49,11 +49,9 @@ export async function settleFailedStart(
   if (live === undefined || live.state !== "reserved") return;
   const unspent = reused || (isWakefulError(thrown) && thrown.retryable);
   const reason = `could not be started: ${messageOf(thrown)}`;
-  const outcome: RunOutcome = unspent ? { kind: "never_started", reason, bySessionDeath: !reused } : { kind: "failed", reason };
   // Bounded like any other start that fails, or a missing folder would make the job go round at full speed for ever.
-  const neverStartedDeaths = unspent ? await run.neverStartedDeaths() : 0;
-  const details = { reason: reused ? "run_dir_exists" : "start_failed", neverStartedDeaths };
-  await run.settle(run.failure(live, outcome, details), onAnswered);
+  const outcome: RunOutcome = unspent ? { kind: "never_started", reason, bySessionDeath: !reused } : { kind: "failed", reason };
+  await run.end(live, { outcome, reason: reused ? "run_dir_exists" : "start_failed" }, onAnswered);
 }
 
 /** The item that a run is of, if any, and where its files are. */

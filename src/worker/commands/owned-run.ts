@@ -1,8 +1,7 @@
 import type { JobId, OwnerEpoch, RunId } from "../../domain/ids.ts";
 import { runDirOf } from "../../files/data-paths.ts";
-import type { RunOutcome } from "../../liveness/retry-contract.ts";
 import type { StageDefinition } from "../../pipelines/definition.ts";
-import { type EndDetails, neverStartedDeathsBefore, settlementOfFailure } from "../../settling/settlement.ts";
+import type { RunFailure } from "../../settling/run-ender.ts";
 import type { LiveRun, Settlement } from "../../store/port/runs.ts";
 import type { CommandRunDeps } from "./command-run-deps.ts";
 
@@ -15,7 +14,7 @@ export interface RunIdentity {
   readonly stage: StageDefinition;
 }
 
-/** One run under this supervisor's fence: what the store is asked about it, how it is settled, and what is told of that. */
+/** One run under this supervisor's fence: what the store is asked about it, and how it ends. */
 export class OwnedRun {
   readonly runId: RunId;
   readonly jobId: JobId;
@@ -23,9 +22,9 @@ export class OwnedRun {
   readonly ownerEpoch: OwnerEpoch;
   readonly stage: StageDefinition;
   readonly runDir: string;
-  readonly #deps: Pick<CommandRunDeps, "store" | "settling" | "emit">;
+  readonly #deps: Pick<CommandRunDeps, "store" | "ender">;
 
-  constructor(deps: Pick<CommandRunDeps, "store" | "settling" | "emit" | "paths">, run: RunIdentity) {
+  constructor(deps: Pick<CommandRunDeps, "store" | "ender" | "paths">, run: RunIdentity) {
     this.#deps = deps;
     this.runId = run.runId;
     this.jobId = run.jobId;
@@ -50,26 +49,17 @@ export class OwnedRun {
     return live !== undefined && live.ownerEpoch === this.ownerEpoch ? live : undefined;
   }
 
-  async neverStartedDeaths(): Promise<number> {
-    return neverStartedDeathsBefore(await this.#deps.store.runs.ofJob(this.jobId), this.runId);
+  /**
+   * Ends it other than well.
+   *
+   * @param onAnswered - called once the store has answered, and before anything is told.
+   */
+  async end(live: LiveRun, failure: RunFailure, onAnswered: () => void): Promise<void> {
+    await this.#deps.ender.end(live, { ...failure, stage: this.stage }, { actor: "worker", supervises: true, onAnswered });
   }
 
-  /** The settlement of an end other than success, as of now. */
-  failure(live: LiveRun, outcome: RunOutcome, details: EndDetails): Settlement {
-    const { settling, store } = this.#deps;
-    return settlementOfFailure(live, outcome, details, { ...settling, stage: this.stage, now: store.now(), actor: "worker" });
-  }
-
-  /** @param onAnswered - called once the store has answered, and before anything is told. */
-  async settle(settlement: Settlement, onAnswered: () => void): Promise<void> {
-    const { store, emit } = this.#deps;
-    const [answer] = await store.runs.settle([settlement]);
-    onAnswered();
-    if (answer?.kind === "ok") {
-      const { outcome, reason, message = "", then, actor = "worker" } = settlement;
-      emit("run.ended", { ...this.ref, outcome, reason, message, jobState: then.to, actor });
-    } else if (answer?.kind === "lost") {
-      emit("run.late_result", { ...this.ref, tried: settlement.outcome, why: answer.why });
-    }
+  /** Ends it as its result says. */
+  async write(settlement: Settlement, how: { readonly mayStillLive: boolean; readonly onAnswered: () => void }): Promise<void> {
+    await this.#deps.ender.write(this, settlement, { ...how, supervises: true });
   }
 }

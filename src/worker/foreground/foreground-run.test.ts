@@ -296,6 +296,24 @@ test("openings at once each get their own run", async () => {
   }
 });
 
+test("a run that an opening took of another that lives goes back to it, and that is told of", async () => {
+  const bench = await runBench();
+  const { workerId, jobId, runId, ownerEpoch } = await bench.sessions.open({ argv: ["a"], cwd: "/", process: bench.self });
+  await bench.sessions.abandon({ workerId, runId, ownerEpoch, reason: "only makes the queue" });
+  const other = await bench.store.workers.register({ name: "other", kind: "run", process: bench.self, concurrency: 1, queues: ["run"] });
+  const [theirs] = await bench.store.jobs.enqueue({
+    queue: "run",
+    maxAttempts: 1,
+    jobs: [{ payload: JSON.stringify({ workerId: other }) }],
+  });
+  await bench.sessions.open({ argv: ["b"], cwd: "/", process: bench.self });
+  expect((await bench.store.jobs.get(theirs ?? jobId))?.state).toBe("queued");
+  expect(bench.events.filter(({ name }) => name === "run.ended").map(({ data }) => data)).toMatchObject([
+    { jobId, outcome: "cancelled", reason: "never_began", jobState: "cancelled" },
+    { jobId: theirs, outcome: "released", message: "claimed by another opening", jobState: "queued", actor: "run" },
+  ]);
+});
+
 test("what an opener that died left in the queue is put away by the next one", async () => {
   const bench = await runBench();
   await bench.sessions.abandon({

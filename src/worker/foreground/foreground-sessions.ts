@@ -9,9 +9,10 @@ import { explainExitCode } from "../../liveness/exit-policy.ts";
 import type { RunOutcome } from "../../liveness/retry-contract.ts";
 import type { HostIdentity, ProcessIdentity } from "../../processes/probe/identity.ts";
 import { runFiles } from "../../processes/run-folder/run-files.ts";
-import { type SettlingContext, settlementOfFailure, settlementOfSuccess } from "../../settling/settlement.ts";
+import type { RunEnder } from "../../settling/run-ender.ts";
+import type { Ended } from "../../settling/tell-ends.ts";
 import { firstChecks } from "../../store/jobs/claim-rules.ts";
-import type { ClaimedRun, FencedAnswer, LiveRun, RunLimits, Settlement } from "../../store/port/runs.ts";
+import type { ClaimedRun, FencedAnswer, LiveRun, RunLimits } from "../../store/port/runs.ts";
 import type { Store } from "../../store/port/store.ts";
 import type { Emit } from "../../telemetry/events.ts";
 
@@ -42,7 +43,7 @@ export interface RunSessionsOptions {
   readonly store: Pick<Store, "jobs" | "runs" | "workers" | "upkeep" | "now">;
   readonly host: HostIdentity;
   readonly paths: DataPaths;
-  readonly settling: Omit<SettlingContext, "now" | "actor">;
+  readonly ender: RunEnder;
   readonly newId: () => string;
   readonly renewMs: DurationMs;
   /** Free disk is below its limit. */
@@ -128,7 +129,7 @@ export class RunSessions {
 
   /** Records the exit, then settles by its code alone: 0 is done, anything else failed. Repeatable. Answers false when the run had ended otherwise. */
   async end({ workerId, runId, ownerEpoch, exitCode }: RunSessionRef & { readonly exitCode: number }): Promise<boolean> {
-    const { store, finalizeGraceMs, emit } = this.#options;
+    const { store, finalizeGraceMs, ender, emit } = this.#options;
     await this.#refuseOthers(workerId);
     const now = store.now();
     const recorded = await store.runs.recordExit({ runId, ownerEpoch, exitCode, checkAt: addMs(now, finalizeGraceMs()) });
@@ -139,20 +140,14 @@ export class RunSessions {
       return stored?.ownerEpoch === ownerEpoch && stored.exitCode === exitCode;
     }
     emit("run.exited", { runId, jobId: live.jobId, queue: runTaskName, exitCode, source: "wakeful run" });
-    const context = { ...this.#options.settling, now, actor };
     const evidence = { exitCode };
     const failed = (): RunOutcome => ({ kind: "failed", disposition: "fail", reason: explainExitCode(exitCode) });
-    const settlement =
+    const ended =
       exitCode === 0
-        ? settlementOfSuccess(
-            live,
-            { advance: undefined, output: undefined, details: { reason: "exit0_no_item", exitCode, evidence } },
-            context,
-          )
-        : settlementOfFailure(live, failed(), { reason: "exit_code", exitCode, evidence }, context);
-    const won = await this.#settle(live, settlement);
+        ? await ender.endWell(live, { reason: "exit0_no_item", exitCode, evidence }, { actor })
+        : await ender.end(live, { outcome: failed(), reason: "exit_code", exitCode, evidence }, { actor });
     await this.#leave(workerId);
-    return won;
+    return isOurs(ended);
   }
 
   /** Its command was never started: nobody is to start it later. */
@@ -214,7 +209,7 @@ export class RunSessions {
   }
 
   async #putAway(other: ClaimedRun): Promise<void> {
-    const { store } = this.#options;
+    const { store, ender } = this.#options;
     const live = await this.#live(other.runId, other.ownerEpoch);
     if (live === undefined) return;
     const opener = await store.workers.get(workerOf(other.payload));
@@ -228,7 +223,7 @@ export class RunSessions {
         then: { to: "queued" },
         actor,
       } as const;
-      await store.runs.settle([{ runId, ownerEpoch, jobId, ...back }]);
+      await ender.write(live, { runId, ownerEpoch, jobId, ...back });
     } else {
       await this.#cancel(live, "its command line ended before it began");
     }
@@ -255,17 +250,7 @@ export class RunSessions {
   }
 
   async #cancel(live: LiveRun, reason: string): Promise<void> {
-    const { store, settling } = this.#options;
-    const outcome: RunOutcome = { kind: "cancelled", reason };
-    await this.#settle(live, settlementOfFailure(live, outcome, { reason: "never_began" }, { ...settling, now: store.now(), actor }));
-  }
-
-  async #settle(live: LiveRun, settlement: Settlement): Promise<boolean> {
-    const { store, emit } = this.#options;
-    const [answer] = await store.runs.settle([settlement]);
-    const { outcome, reason, message = "", then, runId, jobId } = settlement;
-    if (answer?.kind === "ok") emit("run.ended", { runId, jobId, queue: live.queue, outcome, reason, message, jobState: then.to, actor });
-    return isOurs(answer);
+    await this.#options.ender.end(live, { outcome: { kind: "cancelled", reason }, reason: "never_began" }, { actor });
   }
 
   async #live(runId: RunId, ownerEpoch: OwnerEpoch): Promise<LiveRun | undefined> {
@@ -285,7 +270,8 @@ export class RunSessions {
   }
 }
 
-const isOurs = (answer: FencedAnswer | undefined): boolean => answer?.kind === "ok" || answer?.kind === "already";
+const isOurs = (answer: FencedAnswer | Ended | undefined): boolean =>
+  answer?.kind === "ok" || answer?.kind === "ended" || answer?.kind === "already";
 
 function workerOf(payload: string | null): WorkerId {
   const read = payload === null ? null : (JSON.parse(payload) as unknown);

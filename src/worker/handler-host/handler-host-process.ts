@@ -9,7 +9,7 @@ import type { HostIdentity, ProcessIdentity } from "../../processes/probe/identi
 import { identityOf } from "../../processes/probe/own-identity.ts";
 import type { ProcessTable } from "../../processes/probe/process-table.ts";
 import { cleanEnvironment } from "../../processes/run-folder/run-marker.ts";
-import type { SettlingContext } from "../../settling/settlement.ts";
+import type { RunEnder } from "../../settling/run-ender.ts";
 import type { FirstChecks } from "../../store/jobs/claim-rules.ts";
 import type { ClaimRequest, RunsStore, Settlement, StartRun } from "../../store/port/runs.ts";
 import type { Store } from "../../store/port/store.ts";
@@ -31,7 +31,7 @@ export interface HandlerHostOptions {
   readonly name: string;
   readonly host: HostIdentity;
   readonly table: ProcessTable;
-  readonly settling: Omit<SettlingContext, "now" | "actor">;
+  readonly ender: Pick<RunEnder, "endAll">;
   readonly recoverySpreadMs: DurationMs;
   /** When a run of the host is first looked at, by the thresholds in force now, which the host does not know. */
   readonly checks: Pick<FirstChecks, "firstCheckAt"> & { readonly finalizeGraceMs: () => DurationMs };

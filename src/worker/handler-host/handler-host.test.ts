@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { enderOf } from "../../../test/support/ender.ts";
 import { bundleHandlerHost, type HostBench, hostBench } from "../../../test/support/handler-host.ts";
 import { until } from "../../../test/support/until.ts";
 import { asJobId, type JobId } from "../../domain/ids.ts";
@@ -340,7 +341,6 @@ test("a starting daemon stops a leftover host: its started runs are losses witho
   expect(await bench.store.runs.claim(claim)).toHaveLength(1);
   const identity = host.identity();
   host.disconnect();
-  const settling = { registry: new PipelineRegistry([]), random: () => 0 };
   const { store, dataDir, table, emit } = bench;
   const options = {
     store,
@@ -348,7 +348,7 @@ test("a starting daemon stops a leftover host: its started runs are losses witho
     host: bench.host,
     table,
     emit,
-    settling,
+    ender: enderOf({ store, emit }),
     recoverySpreadMs: 0,
     deadAfterMs: 30_000,
     mono: () => performance.now(),
@@ -372,7 +372,7 @@ test("a record of another host, another process or in another shape stops nobody
     host: bench.host,
     table,
     emit,
-    settling: { registry: new PipelineRegistry([]), random: () => 0 },
+    ender: enderOf({ store, emit }),
     recoverySpreadMs: 0,
     deadAfterMs: 30_000,
   };

@@ -2,7 +2,7 @@ import type { RunId, WorkerId } from "../../domain/ids.ts";
 import type { DurationMs } from "../../domain/time.ts";
 import type { RunOutcome } from "../../liveness/retry-contract.ts";
 import { spreadDelayMs } from "../../liveness/retry-delay.ts";
-import { type SettlingContext, settlementOfFailure } from "../../settling/settlement.ts";
+import type { RunEnder } from "../../settling/run-ender.ts";
 import type { LiveRun } from "../../store/port/runs.ts";
 import type { Store } from "../../store/port/store.ts";
 import type { Emit } from "../../telemetry/events.ts";
@@ -14,8 +14,8 @@ import type { Emit } from "../../telemetry/events.ts";
 export type HostEnd = "stopped" | "collateral";
 
 export interface HostRunsOptions {
-  readonly store: Pick<Store, "runs" | "workers" | "now">;
-  readonly settling: Omit<SettlingContext, "now" | "actor">;
+  readonly store: Pick<Store, "runs" | "workers">;
+  readonly ender: Pick<RunEnder, "endAll">;
   readonly emit: Emit;
   readonly recoverySpreadMs: DurationMs;
 }
@@ -32,33 +32,20 @@ export async function settleRunsOfHost(
   end: { readonly kind: HostEnd; readonly reason: string; readonly evidence: Readonly<Record<string, unknown>> },
   options: HostRunsOptions,
 ): Promise<number> {
-  const { store, settling, emit, recoverySpreadMs } = options;
+  const { store, ender, emit, recoverySpreadMs } = options;
   const runs = await unfinished(workerIds, store);
-  const now = store.now();
   let ended = 0;
   for (let from = 0; from < runs.length; from += pageSize) {
-    const page = runs.slice(from, from + pageSize);
-    const settlements = page.map((run, index) =>
-      settlementOfFailure(
-        run,
-        outcomeOf(run, end),
-        {
-          reason: "host_ended",
-          evidence: { ...end.evidence, cause: end.kind },
-          spreadMs: spreadDelayMs({ index: from + index, total: runs.length, recoverySpreadMs }),
-        },
-        { ...settling, now, actor },
-      ),
-    );
-    const answers = await store.runs.settle(settlements);
-    for (const [index, answer] of answers.entries()) {
-      const settlement = settlements[index];
-      const run = page[index];
-      if (answer.kind !== "ok" || settlement === undefined || run === undefined) continue;
-      ended++;
-      const { outcome, reason, message = "", then, runId, jobId } = settlement;
-      emit("run.ended", { runId, jobId, queue: run.queue, outcome, reason, message, jobState: then.to, actor });
-    }
+    const ends = runs.slice(from, from + pageSize).map((run, index) => ({
+      run,
+      failure: {
+        outcome: outcomeOf(run, end),
+        reason: "host_ended",
+        evidence: { ...end.evidence, cause: end.kind },
+        spreadMs: spreadDelayMs({ index: from + index, total: runs.length, recoverySpreadMs }),
+      },
+    }));
+    ended += (await ender.endAll(ends, { actor })).filter(({ kind }) => kind === "ended").length;
   }
   for (const workerId of workerIds) {
     if (await store.workers.leave(workerId)) emit("worker.left", { workerId });

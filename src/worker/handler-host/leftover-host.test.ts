@@ -34,7 +34,7 @@ async function afterAnotherBoot() {
       dataDir,
       host: world.host,
       table: noProcesses,
-      settling: { registry: world.world.registry, random: () => 0 },
+      ender: world.loops.ender,
       emit: () => undefined,
       recoverySpreadMs: 0,
       deadAfterMs: seconds(30),

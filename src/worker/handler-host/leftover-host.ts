@@ -6,6 +6,7 @@ import { diedWithEarlierBoot } from "../../liveness/death-proof.ts";
 import { createProcessProbe, type HostIdentity, type ProcessIdentity, sameProcess } from "../../processes/probe/identity.ts";
 import type { ProcessTable } from "../../processes/probe/process-table.ts";
 import { type Pause, timerPause } from "../../runtime/pause.ts";
+import type { Store } from "../../store/port/store.ts";
 import type { WorkerRow } from "../../store/port/workers.ts";
 import { type HostRunsOptions, settleRunsOfHost } from "./host-runs.ts";
 
@@ -22,6 +23,7 @@ export async function removeHostRecord(dataDir: string): Promise<void> {
 }
 
 export interface LeftoverHostOptions extends HostRunsOptions {
+  readonly store: Pick<Store, "runs" | "workers" | "now">;
   readonly dataDir: string;
   readonly host: HostIdentity;
   readonly table: ProcessTable;

@@ -1,4 +1,5 @@
 import { messageOf } from "../../domain/errors.ts";
+import { tellBatch } from "../../settling/tell-ends.ts";
 import type { FencedAnswer, Settlement } from "../../store/port/runs.ts";
 import type { Emit } from "../../telemetry/events.ts";
 import type { EndedRun, SettleDecision } from "./run-end.ts";
@@ -30,7 +31,5 @@ async function offer(ended: EndedRun, { settle, decide, emit }: LateResultOption
   const settlement = await decide(ended);
   if (settlement === undefined) return;
   const [answer] = await settle([settlement]);
-  const { runId, jobId, queue } = ended;
-  if (answer?.kind === "lost") emit("run.late_result", { runId, jobId, queue, tried: settlement.outcome, why: answer.why });
-  else if (answer?.kind === "ok") emit("runs.settled", { count: 1 });
+  if (answer !== undefined) tellBatch(emit, { settlements: [settlement], queues: [ended.queue] }, [answer]);
 }

@@ -1,0 +1,168 @@
+import { expect, test } from "vitest";
+import { RepairWorld, type StartedRun } from "../../test/support/repair-world.ts";
+import type { LiveRun } from "../store/port/runs.ts";
+import type { RunFailure } from "./run-ender.ts";
+import { tellBatch } from "./tell-ends.ts";
+
+const lost: RunFailure = { outcome: { kind: "lost", reason: "its process is dead" }, reason: "dead_pid" };
+const by = { actor: "test" };
+
+async function liveOf(world: RepairWorld, run: StartedRun): Promise<LiveRun> {
+  const [live] = await world.store.runs.listLive([run.runId]);
+  if (live === undefined) throw new Error(`run ${run.runId} does not live`);
+  return live;
+}
+
+async function atWork(options: Parameters<RepairWorld["running"]>[0] = {}) {
+  const world = await RepairWorld.open();
+  const run = await world.running(options);
+  return { world, run, live: await liveOf(world, run), ender: world.loops.ender, told: () => world.world.events.map(({ name }) => name) };
+}
+
+test("a run that is lost goes back to its queue by the retry contract, and is told of once", async () => {
+  const { world, run, live, ender } = await atWork();
+  const ended = await ender.end(live, lost, by);
+  expect(ended).toEqual({ kind: "ended", outcome: "lost", reason: "dead_pid", message: "its process is dead", jobState: "queued" });
+  expect(await world.store.jobs.get(run.jobId)).toMatchObject({ state: "queued", attempts: 1 });
+  expect(world.world.events).toEqual([
+    {
+      name: "run.ended",
+      data: {
+        runId: run.runId,
+        jobId: run.jobId,
+        queue: "dev",
+        outcome: "lost",
+        reason: "dead_pid",
+        message: "its process is dead",
+        jobState: "queued",
+        actor: "test",
+      },
+    },
+  ]);
+});
+
+test("an end without words for people is told with its code", async () => {
+  const { world, run, live, ender } = await atWork();
+  await world.exit(run, 0);
+  await ender.endWell(live, { reason: "exit0_no_item", exitCode: 0, evidence: { exitCode: 0 } }, by);
+  expect(world.world.eventsOf("run.ended")).toMatchObject([{ outcome: "succeeded", message: "exit0_no_item", jobState: "done" }]);
+});
+
+test("of two who end a run at once one wins and tells; who loses the flip tells nobody", async () => {
+  const { world, run, live, ender } = await atWork();
+  const hung: RunFailure = { outcome: { kind: "hung", reason: "no progress for 700 s" }, reason: "hung" };
+  const ends = await Promise.all([ender.end(live, lost, by), ender.end(live, hung, { actor: "another" })]);
+  expect(ends).toMatchObject([{ kind: "ended" }, { kind: "lost" }]);
+  expect(world.world.events).toMatchObject([{ name: "run.ended", data: { runId: run.runId, outcome: "lost" } }]);
+});
+
+test("a supervisor that has lost its run is told of as late; a loop in its place is not", async () => {
+  const { world, live, ender, told } = await atWork();
+  await ender.end(live, lost, by);
+  const cancelled: RunFailure = { outcome: { kind: "cancelled", reason: "by hand" }, reason: "cancelled" };
+  expect(await ender.end(live, cancelled, by)).toMatchObject({ kind: "lost" });
+  expect(await ender.end(live, cancelled, { ...by, supervises: true })).toMatchObject({ kind: "lost" });
+  expect(told()).toEqual(["run.ended", "run.late_result"]);
+  expect(world.world.eventsOf("run.late_result")).toMatchObject([{ tried: "cancelled" }]);
+});
+
+test("a crash between the flip and the telling loses the event alone: the next who ends the run changes nothing and tells nothing", async () => {
+  const { world, run, live, ender, told } = await atWork();
+  const { settle } = world.seen.runs;
+  world.seen.runs.settle = async (settlements, how) => {
+    await settle(settlements, how);
+    throw new Error("the process is gone");
+  };
+  await expect(ender.end(live, lost, by)).rejects.toThrow("the process is gone");
+  world.seen.runs.settle = settle;
+  expect(await world.restart().ender.end(live, lost, by)).toEqual({ kind: "already" });
+  expect(told()).toEqual([]);
+  expect(await world.store.jobs.get(run.jobId)).toMatchObject({ state: "queued", attempts: 1 });
+  expect((await world.store.actions.list({ runId: run.runId, limit: 9 })).map(({ action }) => action)).toContain("run.ended");
+});
+
+test("a crash before the flip leaves the run as it was, for the next who looks", async () => {
+  const { world, live, ender, told } = await atWork();
+  const { settle } = world.seen.runs;
+  world.seen.runs.settle = async () => await Promise.reject(new Error("the process is gone"));
+  await expect(ender.end(live, lost, by)).rejects.toThrow("the process is gone");
+  world.seen.runs.settle = settle;
+  expect(told()).toEqual([]);
+  expect(await ender.end(live, lost, by)).toMatchObject({ kind: "ended" });
+  expect(told()).toEqual(["run.ended"]);
+});
+
+test("what may still live blocks the job until it is proved stopped, at the latest after the stop limits", async () => {
+  const { world, run, live, ender } = await atWork();
+  await ender.end(live, { ...lost, mayStillLive: true }, by);
+  const stopBy = world.now + world.settings.stopWithinMs;
+  expect(await world.store.jobs.get(run.jobId)).toMatchObject({ state: "queued", blockedBy: run.runId, stopBy });
+});
+
+test("the supervisor is done with its run before anybody is told", async () => {
+  const { live, ender, told } = await atWork();
+  const before: number[] = [];
+  await ender.end(live, lost, { ...by, onAnswered: () => before.push(told().length) });
+  expect([before, told().length]).toEqual([[0], 1]);
+});
+
+test("many are ended in one call of the store, and those that another has ended are not told of", async () => {
+  const { world, live, ender } = await atWork();
+  const other = await liveOf(world, await world.running());
+  await ender.end(other, { outcome: { kind: "hung", reason: "hung" }, reason: "hung" }, by);
+  let calls = 0;
+  const { settle } = world.seen.runs;
+  world.seen.runs.settle = async (settlements, how) => {
+    calls++;
+    return await settle(settlements, how);
+  };
+  const ends = [live, other].map((run) => ({ run, failure: lost }));
+  expect(await ender.endAll(ends, by)).toMatchObject([{ kind: "ended" }, { kind: "lost" }]);
+  expect(calls).toBe(1);
+  expect(world.world.eventsOf("run.ended").map(({ runId }) => runId)).toEqual([other.id, live.id]);
+});
+
+test("of a page as many are told of singly as there is room for", async () => {
+  const world = await RepairWorld.open();
+  const workerId = await world.worker({ pid: 77, kind: "handler" });
+  for (let at = 0; at < 3; at++) await world.running({ queue: "mail", workerId });
+  await world.store.workers.bury(workerId, { reason: "dead_pid", message: "dead", evidence: "{}", actor: "test" });
+  const page = { workerIds: [workerId], limit: 9, reason: "session_dead", actor: "worker-reaper", recoverySpreadMs: 0, random: () => 0 };
+  expect(await world.loops.ender.endLostPage(page, 2)).toMatchObject({ settled: 3 });
+  expect(world.world.eventsOf("run.ended")).toMatchObject([
+    { queue: "mail", outcome: "lost", reason: "session_dead", actor: "worker-reaper" },
+    { queue: "mail", outcome: "lost", reason: "session_dead", actor: "worker-reaper" },
+  ]);
+});
+
+test("each death of a session before the start costs more than the one before, whoever notices", async () => {
+  const world = await RepairWorld.open();
+  const spent: number[] = [];
+  await world.store.jobs.enqueue({ queue: "dev", maxAttempts: 9, jobs: [{}] });
+  for (let death = 0; death < 5; death++) {
+    const claimed = await world.claim("dev");
+    if (claimed === undefined) throw new Error("nothing is claimable");
+    const [live] = await world.store.runs.listLive([claimed.runId]);
+    if (live === undefined) throw new Error("the run does not live");
+    const failure: RunFailure = { outcome: { kind: "never_started", reason: "its worker is dead", bySessionDeath: true }, reason: "dead" };
+    await world.loops.ender.end(live, failure, by);
+    spent.push((await world.store.jobs.get(claimed.jobId))?.attempts ?? -1);
+    world.advance(3_600_000);
+    await world.store.jobs.promoteDue(9);
+  }
+  expect(spent).toEqual([0, 0, 0, 1, 2]);
+});
+
+test("plain successes of a batch are one event, what needs explaining has its own, and a lost one is late", () => {
+  const events: { name: string; data: unknown }[] = [];
+  const plain = { ownerEpoch: 1, outcome: "succeeded", reason: "returned", spend: "attempt", then: { to: "done" } };
+  const failed = { ...plain, outcome: "failed", reason: "handler_error", message: "no", then: { to: "failed" }, actor: "worker" };
+  const settlements = [plain, failed, plain, plain].map((each, at) => ({ ...each, runId: at, jobId: at })) as never;
+  const answers = [{ kind: "ok" }, { kind: "ok" }, { kind: "lost", why: "another has it" }, { kind: "already" }] as never;
+  tellBatch((name, data) => events.push({ name, data }), { settlements, queues: ["a", "b", "c", "d"] }, answers);
+  expect(events).toMatchObject([
+    { name: "run.ended", data: { runId: 1, queue: "b", outcome: "failed", message: "no" } },
+    { name: "run.late_result", data: { runId: 2, queue: "c", tried: "succeeded", why: "another has it" } },
+    { name: "runs.settled", data: { count: 1 } },
+  ]);
+});

@@ -1,0 +1,128 @@
+import { addMs, type DurationMs, type Instant } from "../domain/time.ts";
+import type { RunOutcome } from "../liveness/retry-contract.ts";
+import type { Random } from "../liveness/retry-delay.ts";
+import type { StageDefinition } from "../pipelines/definition.ts";
+import type { PipelineRegistry } from "../pipelines/registry.ts";
+import type { LiveRun, LockManners, RunsStore, Settlement } from "../store/port/runs.ts";
+import type { Emit } from "../telemetry/events.ts";
+import { neverStartedDeathsBefore, settlementOfFailure, settlementOfSuccess } from "./settlement.ts";
+import { type Ended, tellLostEnd, tellSettled } from "./tell-ends.ts";
+
+export interface RunEnderDeps {
+  readonly store: { readonly runs: Pick<RunsStore, "settle" | "settleLostPage" | "ofJob">; now(): Instant };
+  readonly registry: PipelineRegistry;
+  readonly random: Random;
+  readonly emit: Emit;
+  /** How long a stopped process may take to be gone: stop grace + kill grace + 10 s. */
+  readonly stopWithinMs: () => DurationMs;
+}
+
+/** How a run ended, other than well, as whoever noticed says. */
+export interface RunFailure {
+  readonly outcome: RunOutcome;
+  /** Stable code. */
+  readonly reason: string;
+  readonly evidence?: unknown;
+  readonly exitCode?: number | undefined;
+  /** Its process may still live: the job stays blocked until the stopper has proof. */
+  readonly mayStillLive?: boolean | undefined;
+  /** Extra delay of one of many jobs that a single event requeues. */
+  readonly spreadMs?: DurationMs | undefined;
+  /** Where the caller knows it; absent: as the registry has it. */
+  readonly stage?: StageDefinition | undefined;
+}
+
+export interface EndManners extends LockManners {
+  /** The caller supervises the run: where it has lost the run, what it tried is told as a late result. */
+  readonly supervises?: boolean | undefined;
+  /** Called once the store has answered, before anything is told. */
+  readonly onAnswered?: (() => void) | undefined;
+}
+
+type LostPage = Parameters<RunsStore["settleLostPage"]>[0];
+
+/**
+ * Ends runs, whoever noticed: makes the settlement, writes it and, once the flip is won, tells of it. Events follow the commit, so a crash in
+ * between loses them; the store keeps what happened. Who loses the flip tells nobody.
+ */
+export class RunEnder {
+  readonly #deps: RunEnderDeps;
+
+  constructor(deps: RunEnderDeps) {
+    this.#deps = deps;
+  }
+
+  /** Ends a run that did not succeed, by the retry contract. */
+  async end(run: LiveRun, failure: RunFailure, how: EndManners & { readonly actor: string }): Promise<Ended> {
+    return await this.write(run, await this.#settlementOf(run, failure, how.actor), how);
+  }
+
+  /** The same for many, in one call of the store. Answers in the order given. */
+  async endAll(
+    ends: readonly { readonly run: LiveRun; readonly failure: RunFailure }[],
+    how: { readonly actor: string },
+  ): Promise<readonly Ended[]> {
+    const settlements: Settlement[] = [];
+    for (const { run, failure } of ends) settlements.push(await this.#settlementOf(run, failure, how.actor));
+    const answers = await this.#deps.store.runs.settle(settlements);
+    return settlements.map((settlement, at) =>
+      tellSettled(this.#deps.emit, { settlement, queue: ends[at]?.run.queue ?? "", answer: answers[at] }),
+    );
+  }
+
+  /** Ends a run that succeeded, of which nothing follows but that its job is done. */
+  async endWell(
+    run: LiveRun,
+    details: { readonly reason: string; readonly exitCode: number; readonly evidence: unknown },
+    { actor }: { readonly actor: string },
+  ): Promise<Ended> {
+    return await this.write(run, settlementOfSuccess(run, { advance: undefined, output: undefined, details }, { actor }));
+  }
+
+  /** Writes an end that was decided by reading the run's result, such as the finaliser's. */
+  async write(
+    run: Pick<LiveRun, "queue">,
+    settlement: Settlement,
+    { mayStillLive = false, unlessLocked, supervises, onAnswered }: EndManners & { readonly mayStillLive?: boolean | undefined } = {},
+  ): Promise<Ended> {
+    const { store, emit } = this.#deps;
+    const whole = mayStillLive ? { ...settlement, stopBy: this.#stopBy() } : settlement;
+    const [answer] = await store.runs.settle([whole], unlessLocked === true ? { unlessLocked } : {});
+    onAnswered?.();
+    return tellSettled(emit, { settlement: whole, queue: run.queue, answer, supervises });
+  }
+
+  /**
+   * Ends a page of what dead sessions held.
+   *
+   * @param room - how many of them are told of singly; the others are the caller's to tell of as a number.
+   */
+  async endLostPage(page: LostPage, room: number): ReturnType<RunsStore["settleLostPage"]> {
+    const { store, emit } = this.#deps;
+    const ended = await store.runs.settleLostPage(page);
+    for (const end of ended.ended.slice(0, Math.max(0, room))) tellLostEnd(emit, end, page.actor);
+    return ended;
+  }
+
+  async #settlementOf(run: LiveRun, failure: RunFailure, actor: string): Promise<Settlement> {
+    const { store, registry, random } = this.#deps;
+    const { outcome, mayStillLive, stage, ...details } = failure;
+    // Each in a row of these costs more than the one before: only then is the row worth a read.
+    const neverStartedDeaths =
+      outcome.kind === "never_started" || outcome.bySessionDeath === true
+        ? neverStartedDeathsBefore(await store.runs.ofJob(run.jobId), run.id)
+        : undefined;
+    const stopBy = mayStillLive === true ? this.#stopBy() : undefined;
+    return settlementOfFailure(
+      run,
+      outcome,
+      { ...details, neverStartedDeaths, stopBy },
+      { registry, random, stage, now: store.now(), actor },
+    );
+  }
+
+  #stopBy(): Instant {
+    const { store, stopWithinMs } = this.#deps;
+    return addMs(store.now(), stopWithinMs());
+  }
+}

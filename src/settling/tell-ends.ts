@@ -1,0 +1,62 @@
+import type { RunOutcome } from "../domain/lifecycles/run.ts";
+import type { FencedAnswer, LostEnd, Settlement } from "../store/port/runs.ts";
+import type { Emit } from "../telemetry/events.ts";
+
+/** What became of a settlement: its run ended by it, or why not. */
+export type Ended =
+  | {
+      readonly kind: "ended";
+      readonly outcome: RunOutcome;
+      /** Stable code. */
+      readonly reason: string;
+      /** The reason for people. */
+      readonly message: string;
+      readonly jobState: string;
+    }
+  | Exclude<FencedAnswer, { readonly kind: "ok" }>;
+
+/** Tells what the store answered to one settlement. Who lost the flip tells nobody but, as a supervisor, of its late result. */
+export function tellSettled(
+  emit: Emit,
+  {
+    settlement,
+    queue,
+    answer,
+    supervises = false,
+  }: {
+    readonly settlement: Settlement;
+    readonly queue: string;
+    readonly answer: FencedAnswer | undefined;
+    readonly supervises?: boolean | undefined;
+  },
+): Ended {
+  const { runId, jobId, outcome, reason, message, then, actor = "worker" } = settlement;
+  if (answer === undefined) return { kind: "gone" };
+  if (answer.kind === "lost" && supervises) emit("run.late_result", { runId, jobId, queue, tried: outcome, why: answer.why });
+  if (answer.kind !== "ok") return answer;
+  const told = { outcome, reason, message: message ?? reason, jobState: then.to };
+  emit("run.ended", { runId, jobId, queue, ...told, actor });
+  return { kind: "ended", ...told };
+}
+
+/** Tells of a run that a page ended. */
+export function tellLostEnd(emit: Emit, { runId, jobId, queue, outcome, reason, message, jobState }: LostEnd, actor: string): void {
+  emit("run.ended", { runId, jobId, queue, outcome, reason, message, jobState, actor });
+}
+
+/** Tells what the store answered to a worker's settlements. Plain successes are one event for all: one each would cost as much as settling them. */
+export function tellBatch(
+  emit: Emit,
+  { settlements, queues }: { readonly settlements: readonly Settlement[]; readonly queues: readonly string[] },
+  answers: readonly FencedAnswer[],
+): void {
+  let plain = 0;
+  for (let at = 0; at < answers.length; at++) {
+    const answer = answers[at];
+    const settlement = settlements[at];
+    if (answer === undefined || settlement === undefined) continue;
+    if (answer.kind === "ok" && settlement.outcome === "succeeded" && settlement.actor === undefined) plain++;
+    else tellSettled(emit, { settlement, queue: queues[at] ?? "", answer, supervises: true });
+  }
+  if (plain > 0) emit("runs.settled", { count: plain });
+}
