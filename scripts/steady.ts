@@ -68,19 +68,21 @@ async function runRounds(files: readonly string[]): Promise<void> {
   const paths = new Set(files.map((path) => join(repositoryRoot, path)));
   const specifications = (await vitest.globTestSpecifications()).filter(({ moduleId }) => paths.has(moduleId));
   const failedRounds = new Map<string, number>();
-  // An interrupted run still tells what it has seen.
-  const interrupted = new AbortController();
-  process.once("SIGINT", () => {
-    interrupted.abort();
-    void vitest.cancelCurrentRun("keyboard-input");
-  });
   let rounds = 0;
-  while (rounds < times && !interrupted.signal.aborted) {
+  const tell = (): void => {
+    for (const [name, count] of failedRounds) console.log(`failed in ${count} of ${rounds} rounds: ${name}`);
+    const failed = [...failedRounds.values()].reduce((sum, count) => sum + count, 0);
+    console.log(`\n${files.length} test files, ${rounds} of ${times} rounds, ${failed} failures`);
+    process.exitCode = failed === 0 && rounds === times ? 0 : 1;
+  };
+  // Vitest ends the process then; what was seen by that time is told all the same.
+  process.once("SIGINT", tell);
+  while (rounds < times) {
     const startedMs = performance.now();
     const { testModules, unhandledErrors } = await vitest.runTestSpecifications(specifications);
     const failures = testModules.flatMap(failuresOf);
     if (unhandledErrors.length > 0) failures.push({ name: outsideOfTests, errors: unhandledErrors as Thrown[] });
-    if (!interrupted.signal.aborted) rounds += 1;
+    rounds += 1;
     const seconds = ((performance.now() - startedMs) / 1000).toFixed(0);
     console.log(`round ${rounds}: ${failures.length === 0 ? "passed" : `${failures.length} failed`}, ${seconds} s`);
     for (const { name, errors } of failures) {
@@ -90,10 +92,7 @@ async function runRounds(files: readonly string[]): Promise<void> {
     }
   }
   await vitest.close();
-  for (const [name, count] of failedRounds) console.log(`failed in ${count} of ${rounds} rounds: ${name}`);
-  const failed = [...failedRounds.values()].reduce((sum, count) => sum + count, 0);
-  console.log(`\n${files.length} test files, ${rounds} of ${times} rounds, ${failed} failures`);
-  process.exitCode = failed === 0 && rounds === times ? 0 : 1;
+  tell();
 }
 
 /** The failed tests of a file; the file itself where it could not be loaded, or failed outside of its tests. */
