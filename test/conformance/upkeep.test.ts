@@ -131,12 +131,17 @@ describeStores((open) => {
     await query(`update runs set check_at = null where id = ${run.runId} returning id`);
     await query(`update visits set state = 'passed', closed_at = 1 where id = ${item.visitId} returning id`);
     await query(`update jobs set run_count = 9 where id = ${run.jobId} returning id`);
+    await query(`update visits set max_attempts = 9 where id = ${item.visitId} returning id`);
+    const [plain] = await store.jobs.enqueue({ queue: "t", jobs: [{}] });
+    await query(`update jobs set attempts = 1 where id = ${plain} returning id`);
     const rules = (await store.upkeep.checkInvariants()).map((breach) => breach.rule);
     expect(rules).toEqual([
       "a live run has an instant at which it is judged",
       "a job has as many runs as it counts",
       "an unfinished item is in an open visit of its stage, a finished one in none",
       "an unfinished job of a visit belongs to an open visit",
+      "an unfinished job and its visit have spent the same, and may spend the same",
+      "an unfinished plain job counts the attempts that its runs have spent",
     ]);
     expect(await store.upkeep.integrityCheck(), "the engine's own files are sound").toEqual([]);
   });

@@ -9,11 +9,9 @@ const factColumns = `
   r.id as "runId", r.job_id as "jobId", r.attempt, r.state, r.owner_epoch as "ownerEpoch", r.worker_id as "workerId",
   r.slot_key as "slotKey", r.outcome, r.reason, r.exit_code as "exitCode",
   j.current_run_id as "currentRunId", j.current_epoch as "currentEpoch",
-  coalesce(v.attempts, j.attempts) as attempts, coalesce(v.max_attempts, j.max_attempts) as "maxAttempts",
-  coalesce(v.losses, j.losses) as losses, case when v.id is null then j.max_losses else v.max_losses end as "maxLosses",
-  case when v.id is null then j.last_loss_at else v.last_loss_at end as "lastLossAt",
+  j.attempts as attempts, j.max_attempts as "maxAttempts", j.losses as losses, j.max_losses as "maxLosses", j.last_loss_at as "lastLossAt",
   j.item_id as "itemId", j.visit_id as "visitId", q.name as queue, j.agent, j.repo`;
-const factJoins = "join jobs j on j.id = r.job_id join queues q on q.id = j.queue_id left join visits v on v.id = j.visit_id";
+const factJoins = "join jobs j on j.id = r.job_id join queues q on q.id = j.queue_id";
 
 /** Jobs before runs, in the order of their keys, as every writer locks them. */
 const factsOfRuns = `select ${factColumns} from runs r ${factJoins} where r.id = any($1::bigint[]) order by j.id for update of j, r`;

@@ -9,6 +9,9 @@ import type { BoundStatement, LaneBatch, LanePhase, Statement } from "./lanes.ts
  * together are the pairwise fence; rows that do not match stay as they are and are settled singly. The fence is null outside `running`
  * and the runs' guard names their states: neither implies a partial index's condition, whose dead entries would be walked (130 us a job
  * and rising until a vacuum, against 37).
+ *
+ * A row that was waited for is the newest one, while its run is still read as it was: a run that was started meanwhile would be counted
+ * twice. A start raises the job's attempts, so a job that has other attempts than the statement first saw is settled singly.
  */
 const settlePlain: Statement = {
   name: "settle",
@@ -19,6 +22,7 @@ const settlePlain: Statement = {
         output = case when $6::text[] is null then output else coalesce(($6::text[])[array_position($1::bigint[], id)], output) end
       where id = any($1::bigint[]) and current_run_id = any($2::bigint[]) and current_epoch = 1 and item_id is null
         and (select r.slot_key is null and coalesce(r.exit_code, 0) = 0 from runs r where r.id = jobs.current_run_id)
+        and attempts = (select seen.attempts from jobs seen where seen.id = jobs.id)
       returning id
     ), closed as (
       update runs set state = 'ended', ended_at = $3, outcome = 'succeeded', reason = $4, spent = 'attempt',

@@ -26,7 +26,7 @@ export interface RunFacts {
   readonly exitCode: number | null;
   readonly currentRunId: RunId | null;
   readonly currentEpoch: OwnerEpoch | null;
-  /** Of the visit where there is one, which is where a stage's budget is kept; else of the job. */
+  /** Of the job, which has its visit's: its row is locked by whoever ends the run, and a visit's is not. */
   readonly attempts: number;
   readonly maxAttempts: number;
   readonly losses: number;

@@ -83,11 +83,25 @@ const rules: readonly Rule[] = [
       where jobs.visit_id is not null and jobs.finished_at is null and (visits.id is null or visits.state <> 'open')`,
   },
   {
-    rule: "an unfinished job and its visit have spent the same",
+    rule: "an unfinished job and its visit have spent the same, and may spend the same",
     query: sql`select 'job ' || jobs.id as subject,
-        'spent ' || jobs.attempts || '+' || jobs.losses || ', its visit ' || visits.attempts || '+' || visits.losses as found
+        'spent ' || jobs.attempts || '+' || jobs.losses || ' of ' || jobs.max_attempts || '+' || coalesce(cast(jobs.max_losses as text), 'none')
+          || ', its visit ' || visits.attempts || '+' || visits.losses || ' of ' || visits.max_attempts
+          || '+' || coalesce(cast(visits.max_losses as text), 'none') as found
       from jobs join visits on visits.id = jobs.visit_id
-      where jobs.visit_id is not null and jobs.finished_at is null and (jobs.attempts <> visits.attempts or jobs.losses <> visits.losses)`,
+      where jobs.visit_id is not null and jobs.finished_at is null
+        and (jobs.attempts <> visits.attempts or jobs.losses <> visits.losses or jobs.max_attempts <> visits.max_attempts
+          or coalesce(jobs.max_losses, -1) <> coalesce(visits.max_losses, -1))`,
+  },
+  {
+    // A job of a visit goes on with what the visit's earlier ones have spent.
+    rule: "an unfinished plain job counts the attempts that its runs have spent",
+    query: sql`select 'job ' || jobs.id as subject,
+        'counts ' || jobs.attempts || ', has ' || sum(case when runs.state in ('started', 'exited') or runs.spent = 'attempt' then 1 else 0 end) as found
+      from jobs left join runs on runs.job_id = jobs.id
+      where jobs.finished_at is null and jobs.visit_id is null
+      group by jobs.id, jobs.attempts
+      having jobs.attempts <> sum(case when runs.state in ('started', 'exited') or runs.spent = 'attempt' then 1 else 0 end)`,
   },
   {
     rule: "an item counts its visits",

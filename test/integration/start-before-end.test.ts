@@ -1,0 +1,93 @@
+import pg from "pg";
+import { expect, onTestFinished, test } from "vitest";
+import { addMs } from "../../src/domain/time.ts";
+import { openStore } from "../../src/store/open-store.ts";
+import type { ClaimedRun } from "../../src/store/port/runs.ts";
+import { createDatabase } from "../support/postgres.ts";
+import { present } from "../support/present.ts";
+import { addItem, claimOne, declareQueues, failure, registerWorker } from "../support/store-rows.ts";
+import { StoreTestClock } from "../support/stores.ts";
+import { until } from "../support/until.ts";
+
+/** A store on a real server, and another client that starts runs in a transaction which it leaves open. */
+async function open() {
+  const database = await createDatabase();
+  onTestFinished(() => database.drop());
+  const clock = new StoreTestClock();
+  const store = await openStore({ url: database.url, clock });
+  onTestFinished(() => store.close());
+  await declareQueues(store);
+  const connect = async (): Promise<pg.Client> => {
+    const client = new pg.Client({ connectionString: database.url, options: "-c search_path=wakeful" });
+    await client.connect();
+    onTestFinished(() => client.end());
+    return client;
+  };
+  const [first, other, observer] = [await connect(), await connect(), await connect()];
+  return {
+    store,
+    clock,
+    lockJob: async ({ jobId }: ClaimedRun) => {
+      await first.query("begin");
+      await first.query("select id from jobs where id = $1 for update", [jobId]);
+    },
+    unlockJob: async () => {
+      await first.query("commit");
+    },
+    /** What the store's own start writes, uncommitted. */
+    beginStart: async ({ runId, jobId, visitId }: ClaimedRun) => {
+      await other.query("begin");
+      await other.query("select id from jobs where id = $1 for update", [jobId]);
+      await other.query("update runs set state = 'started', started_at = $2 where id = $1 and state = 'reserved'", [runId, clock.now()]);
+      await other.query("update jobs set attempts = attempts + 1 where id = $1", [jobId]);
+      await other.query("update visits set attempts = attempts + 1 where id = $1", [visitId]);
+    },
+    commitStart: async () => {
+      await other.query("commit");
+    },
+    /** Until so many statements wait for a row that another holds. */
+    waiting: async (count: number) =>
+      await until(async () => (await observer.query("select distinct pid from pg_locks where not granted")).rowCount === count, {
+        what: `${count} statements to wait for a row`,
+      }),
+  };
+}
+
+test("a success that waits for its own run's start counts the attempt once", async () => {
+  const { store, clock, beginStart, commitStart, waiting } = await open();
+  await store.jobs.enqueue({ queue: "t", jobs: [{}] });
+  const workerId = await registerWorker(store);
+  const claim = { claimId: "c", workerId, claimSeq: 1, queues: [{ name: "t", limits: {} }], max: 1, startNow: 0 };
+  const run = present((await store.runs.claim(claim))[0]);
+  await beginStart(run);
+  const { runId, ownerEpoch, jobId } = run;
+  const startedAt = addMs(clock.now(), 7);
+  const plain = { runId, ownerEpoch, jobId, outcome: "succeeded", reason: "returned", spend: "attempt", then: { to: "done" } } as const;
+  const settling = store.runs.settle([{ ...plain, startedAt }]);
+  await waiting(1);
+  await commitStart();
+  expect(await settling).toEqual([{ kind: "ok" }]);
+  expect(await store.jobs.get(jobId)).toMatchObject({ state: "done", attempts: 1 });
+  expect(await store.runs.get(runId)).toMatchObject({ state: "ended", outcome: "succeeded", startedAt: clock.now() });
+  expect(await store.upkeep.checkInvariants()).toEqual([]);
+});
+
+test("a failure that waits for its own run's start spends that attempt of its visit", async () => {
+  const { store, lockJob, unlockJob, beginStart, commitStart, waiting } = await open();
+  const item = await addItem(store, "book", { maxAttempts: 1 });
+  const run = await claimOne(store);
+  // A settle of an item's run looks at it twice: the start slips in between, and the second look waits for it.
+  await lockJob(run);
+  const settling = store.runs.settle([failure(run, { then: { to: "queued" } })]);
+  await waiting(1);
+  const starting = beginStart(run);
+  await waiting(2);
+  await unlockJob();
+  await starting;
+  await waiting(1);
+  await commitStart();
+  expect(await settling).toEqual([{ kind: "ok" }]);
+  expect(await store.items.visits(item.id)).toMatchObject([{ attempts: 1, state: "failed" }]);
+  expect(await store.jobs.get(run.jobId)).toMatchObject({ state: "failed", attempts: 1 });
+  expect(await store.upkeep.checkInvariants()).toEqual([]);
+});
