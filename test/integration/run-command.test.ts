@@ -264,6 +264,8 @@ test("a command that dies with its `wakeful run` while the daemon is away is los
   const before = await started(folder);
   const running = wakeful(folder, "run", "--", ...waiting("a"));
   const command = await atWork(folder, "a", running);
+  // Killed before it was recorded, it would look as if it had never begun.
+  await until(async () => (await before.client.call(api.listRuns, {})).runs[0]?.process?.pid === command);
   await before.stop("leave");
   running.child.kill("SIGKILL");
   kill(command);
