@@ -19,7 +19,7 @@ function literalsOf(source: string, name: "kind" | "reason"): readonly string[] 
 
 test.each(["kind", "reason"] as const)("docs/verdicts.md names every %s of the judges [C-106]", (name) => {
   const page = read("docs/verdicts.md");
-  const literals = ["run", "worker", "lease"].flatMap((noun) =>
+  const literals = ["run", "worker", "lease", "adoption"].flatMap((noun) =>
     literalsOf(read(noun === "run" ? "src/liveness/verdict.ts" : `src/liveness/${noun}-policy.ts`), name),
   );
   expect(literals.length).toBeGreaterThan(name === "kind" ? 12 : 25);

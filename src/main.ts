@@ -16,8 +16,10 @@ import { asInstant, type DurationMs, seconds } from "./domain/time.ts";
 import { version } from "./domain/version.ts";
 import { type RunningServer, startServer } from "./http/server.ts";
 import { openTokens } from "./http/tokens.ts";
+import { defaultRunThresholds } from "./liveness/run-thresholds.ts";
 import { Pulse } from "./loops/skeleton/pulse.ts";
 import { alertsThrough } from "./notify/raise-alert.ts";
+import { RunObserver } from "./observe/run-evidence.ts";
 import { createSettingsDesk } from "./operations/change-settings.ts";
 import { Commands } from "./operations/operations.ts";
 import { daemonWorkers, PausedWorkers } from "./operations/paused-workers.ts";
@@ -38,6 +40,7 @@ import type { CommandRunDeps } from "./worker/commands/command-run-deps.ts";
 import { CommandWorker } from "./worker/commands/command-worker.ts";
 import { RunSessions } from "./worker/foreground/foreground-sessions.ts";
 import type { Session } from "./worker/session.ts";
+import { stopUnknownRuns } from "./worker/unknown-runs.ts";
 
 export type { StopMode } from "./daemon/stop-daemon.ts";
 
@@ -256,21 +259,20 @@ async function start(
   const session: Session = await openCommandSession({ name: commandsName, process: self, store, config, worker, repairs, emit });
   undo.push(() => session.close());
 
+  const { recovery, stop } = config;
   const adoption = await adoptOrRequeue({
     store,
+    hostId: host.hostId,
+    observer: new RunObserver({ probe, host, paths, presence: repairs.presence, registry }),
     probe,
-    table,
-    host,
-    paths,
-    clock,
+    settings: {
+      ...recovery,
+      thresholds: { ...defaultRunThresholds, ...live.read().reaper, deadAfterMs: config.worker.deadAfterMs },
+    },
     ender,
-    emit,
-    enabled: config.recovery.adoption,
     adopt: (run, why) => worker.adopt(run, why),
-    recoverySpreadMs: config.recovery.recoverySpreadMs,
-    stopGraceMs: config.stop.stopGraceMs,
-    killGraceMs: config.stop.killGraceMs,
-    shielded,
+    stopUnknown: () => stopUnknownRuns({ store, host, table, paths, clock, shielded, ...stop, emit }),
+    emit,
   });
   const leftover = await stopLeftover({ configuration, store, host, table, ender, emit, mono: () => clock.mono() });
   // The reaper starts only now: what could be adopted has been, and what could not was given back (B-5).

@@ -95,8 +95,8 @@ export interface RunEvidence {
   readonly wrapper?: ProcessLife | undefined;
   readonly lifePipe: LifePipe;
   readonly exitRecord: ExitRecord;
-  /** Proof about the process of the run's supervisor; silence is never `dead` here. */
-  readonly supervisor: Proof;
+  /** The process of the run's supervisor, `dead` also where its session is over; silence is never `dead` here. */
+  readonly supervisor: ProcessLife;
   readonly report: SessionReport;
   /** Two live sessions share the host id but not the boot id: no pid evidence of this host may be used. */
   readonly hostConflict: boolean;

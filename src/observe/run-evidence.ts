@@ -2,7 +2,7 @@ import type { HostId } from "../domain/ids.ts";
 import { runTaskName } from "../domain/run-task.ts";
 import { type DataPaths, runDirOf } from "../files/data-paths.ts";
 import { isSessionOver } from "../liveness/death-proof.ts";
-import type { ExitRecord, LifePipe, ProcessEvidence, Proof, RunEvidence, RunFacts } from "../liveness/evidence.ts";
+import type { ExitRecord, LifePipe, ProcessEvidence, RunEvidence, RunFacts } from "../liveness/evidence.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
 import {
   commandOnRecord,
@@ -51,7 +51,7 @@ export class RunObserver {
       ...(onDisk && process?.role === "command" && run.wrapper !== null ? { wrapper: probe.observe(run.wrapper).kind } : {}),
       lifePipe: onDisk && run.state === "started" ? await this.lifePipeOf(run) : "unknown",
       exitRecord: onDisk ? await this.exitRecordOf(run) : { kind: "none" },
-      supervisor: supervisorProof(run, probe),
+      supervisor: supervisorLife(run, probe),
       report: presence.reportOn({ runId: run.id, workerId: run.workerId, claimSeq: run.claimSeq, reservedAt: run.reservedAt }),
       hostConflict: conflicts.has(run.process?.hostId ?? run.supervisor?.process.hostId ?? host.hostId),
     };
@@ -123,13 +123,10 @@ function processEvidence(identity: ProcessIdentity, role: ProcessEvidence["role"
   return { pid, startTime, role, life: "unknown", unknownBecause };
 }
 
-/** Silence is no proof; a session that said goodbye, or was buried, will write nothing more. */
-function supervisorProof(run: LiveRun, probe: ProcessProbe): Proof {
-  const { supervisor } = run;
+/** Silence is no proof, and that no session is on record is none either. */
+function supervisorLife({ supervisor }: LiveRun, probe: ProcessProbe): RunEvidence["supervisor"] {
   if (supervisor === null) return "unknown";
-  if (isSessionOver(supervisor.state)) return "dead";
-  const life = probe.observe(supervisor.process);
-  return life.kind === "alive" || life.kind === "dead" ? life.kind : "unknown";
+  return isSessionOver(supervisor.state) ? "dead" : probe.observe(supervisor.process).kind;
 }
 
 function exitRecord(record: Awaited<ReturnType<typeof readExitRecord>>): ExitRecord {

@@ -1,16 +1,16 @@
 import { linkSync, mkdirSync, writeFileSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
-import { expect, onTestFinished, test } from "vitest";
-import { tempDir } from "../../test/support/temp-dir.ts";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { enderOf } from "../../test/support/ender.ts";
+import { makeTempDir } from "../../test/support/temp-dir-maker.ts";
 import { asHostId, asJobId, asRunId, asWorkerId, firstOwnerEpoch, type HostId, type RunId } from "../domain/ids.ts";
 import { addMs, asInstant, type DurationMs } from "../domain/time.ts";
 import { type DataPaths, dataPaths, runDirOf } from "../files/data-paths.ts";
-import type { RunEvidence } from "../liveness/evidence.ts";
 import { judgeRun, type RunMemory } from "../liveness/run-policy.ts";
 import { defaultRunThresholds } from "../liveness/run-thresholds.ts";
 import type { VantageView } from "../liveness/vantage.ts";
-import type { RunVerdict } from "../liveness/verdict.ts";
+import { mayStillLive, type RunVerdict } from "../liveness/verdict.ts";
 import { type ObservedRun, RunObserver } from "../observe/run-evidence.ts";
 import { PresenceBook } from "../observe/session-presence.ts";
 import { PipelineRegistry } from "../pipelines/registry.ts";
@@ -55,7 +55,10 @@ function combinations(): readonly Found[] {
   let found: readonly Partial<Found>[] = [{}];
   for (const key of Object.keys(all) as (keyof Found)[])
     found = found.flatMap((one) => all[key].map((value): Partial<Found> => ({ ...one, [key]: value })));
-  return (found as readonly Found[]).filter(({ command, life, wrapper, state, record, supervisor }) => {
+  return (found as readonly Found[]).filter(({ command, life, wrapper, state, record, pipe, supervisor }) => {
+    if (life === "unreadable" && pipe === "released") return false;
+    if (record === "nogo" && (supervisor === "unreadable" || supervisor === "stopped")) return false;
+    if (record === "exit" && state === "started" && pipe !== "held") return false;
     if (record === "torn" && supervisor !== "dead") return false;
     if (supervisor === "buried" && (record !== "none" || command !== "store")) return false;
     // What stands on disk says nothing new of an exit that the store has.
@@ -73,6 +76,7 @@ interface Case {
 const host: HostIdentity = { hostId: asHostId("host-a"), bootId: "boot-of-host-a", pidNamespace: "ns" };
 const epoch = asInstant(1_000_000_000);
 const dayMs: DurationMs = 86_400_000;
+const none: ReadonlySet<HostId> = new Set();
 
 class CaseProbe implements ProcessProbe {
   readonly lives = new Map<number, ProcessLife>();
@@ -88,7 +92,7 @@ const processOf = (pid: number): ProcessIdentity => ({ ...host, pid, startTime: 
 
 /** Lays all combinations out on a disk, as wrappers and commands leave them. */
 async function layOut() {
-  const baseDir = tempDir("adoption-evidence");
+  const { path: baseDir, remove } = makeTempDir("adoption-evidence");
   const paths = dataPaths(join(baseDir, "data"));
   const pipes = { held: join(baseDir, "held"), released: join(baseDir, "released") };
   for (const dir of Object.values(pipes)) {
@@ -96,12 +100,20 @@ async function layOut() {
     await makeLifePipe(dir);
   }
   const held = await open(runFiles(pipes.held).lifePipe, "r+");
-  onTestFinished(() => held.close());
   const probe = new CaseProbe();
   const cases = combinations().map((found, index) => layOutOne({ found, runId: asRunId(index + 1), paths, pipes, probe }));
   const registry = new PipelineRegistry([]);
   const observer = new RunObserver({ probe, host, paths, presence: new PresenceBook(), registry });
-  return { paths, probe, cases, registry, observer };
+  return {
+    probe,
+    cases,
+    registry,
+    observer,
+    remove: async () => {
+      await held.close();
+      remove();
+    },
+  };
 }
 
 function layOutOne({
@@ -222,97 +234,105 @@ async function decide(world: Awaited<ReturnType<typeof layOut>>, { adoption, sil
       settle,
       listAllLive: async ({ after, limit }: { readonly after?: RunId; readonly limit: number }) =>
         runs.slice(after ?? 0, (after ?? 0) + limit),
+      listLive: async (ids: readonly RunId[]) => ids.flatMap((id) => runs[id - 1] ?? []),
       ofJob: async () => [],
-      get: async () => runs[0],
     },
     workers: { listHostConflicts: async (): Promise<readonly HostId[]> => (hostConflict ? [host.hostId] : []) },
   };
   await adoptOrRequeue({
     store: store as never,
+    hostId: host.hostId,
+    observer: world.observer,
     probe: world.probe,
-    host,
-    table: undefined as never,
-    paths: world.paths,
-    clock: { mono: () => 0 },
-    settling: { registry: world.registry, random: () => 0 },
-    emit: (name, data) => {
-      if (name !== "run.ended") throw new Error(`${name}: ${JSON.stringify(data)}`);
-    },
-    enabled: adoption,
+    settings: { thresholds: defaultRunThresholds, adoption, recoverySpreadMs: 0 },
+    ender: enderOf({ store: store as never, registry: world.registry, emit: () => undefined, stopWithinMs: () => 17_000 }),
     adopt: async ({ id }) => {
       decisions.set(id, "adopt");
       return true;
     },
-    stopGraceMs: 0,
-    killGraceMs: 0,
-    recoverySpreadMs: 0,
-    shielded: () => [],
+    stopUnknown: async () => 0,
+    emit: (name, data) => {
+      if (name !== "run.ended") throw new Error(`${name}: ${JSON.stringify(data)}`);
+    },
+    pause: async () => undefined,
   });
   return ({ run }: Case): Decision => decisions.get(run.id) ?? "leave";
 }
 
-/** The job-reaper's judgement after as many looks as it needs, by a watcher that has just begun to hear. */
-function reaperOn(observed: ObservedRun, { hostConflict, silentMs }: Start): RunVerdict {
+/** The supervisor's death is proved: its session is over, its process dead, or gone with an earlier boot (tier 0). */
+const supervisorIsDead = ({ supervisor }: Found, { silentMs, hostConflict }: Start): boolean =>
+  !hostConflict &&
+  (supervisor === "dead" ||
+    supervisor === "stopped" ||
+    supervisor === "buried" ||
+    (supervisor === "otherBoot" && silentMs >= defaultRunThresholds.deadAfterMs));
+
+/** What the job-reaper says once the session is buried, after as many looks as it takes, by a watcher that has just begun to hear. */
+function reaperOn({ facts, evidence }: ObservedRun, { silentMs }: Start): RunVerdict {
   const hearsNothing: VantageView = {
     mode: "normal",
     silence: () => ({ sinceHeardMs: 0, silentMs: 0, deafMs: 0, earned: false, earnedInMs: 1000 }),
   };
-  const evidence: RunEvidence = { ...observed.evidence, hostConflict };
   let memory: RunMemory | undefined;
   let verdict: RunVerdict | undefined;
-  for (let look = 0; look < 2; look++) {
-    const now = addMs(epoch, silentMs + look * 250);
-    ({ verdict, memory } = judgeRun(observed.facts, evidence, memory, defaultRunThresholds, hearsNothing, now));
+  for (let look = 0; look < defaultRunThresholds.deadTicks; look++) {
+    const now = addMs(epoch, silentMs + look * defaultRunThresholds.suspectRecheckMs);
+    ({ verdict, memory } = judgeRun(facts, { ...evidence, supervisor: "dead" }, memory, defaultRunThresholds, hearsNothing, now));
   }
   if (verdict === undefined) throw new Error("never looked");
   return verdict;
 }
 
-const kindOf = (decision: Decision): string => (typeof decision === "string" ? decision : "requeue");
-
-/** What the job-reaper's verdict makes of the run, in the words of a start. */
-function kindOfVerdict({ kind }: RunVerdict): string {
-  if (kind === "record_exit" || kind === "exited_known" || kind === "orphaned_adopt") return "adopt";
-  return kind === "dead" || kind === "never_started" ? "requeue" : "leave";
+/** The same in the words of a start. */
+function decisionOfReaper(verdict: RunVerdict): Decision {
+  switch (verdict.kind) {
+    case "record_exit":
+    case "exited_known":
+    case "orphaned_adopt":
+      return "adopt";
+    case "never_started":
+      return { outcome: "never_started", reason: verdict.reason, spend: "nothing", blocked: mayStillLive(verdict) };
+    case "dead":
+      return { outcome: "lost", reason: "supervisor_dead", spend: "attempt", blocked: mayStillLive(verdict) };
+    default:
+      return "leave";
+  }
 }
 
-const starts: readonly Start[] = [
-  { adoption: true, silentMs: 60_000, hostConflict: false },
-  { adoption: true, silentMs: 10_000, hostConflict: false },
-  { adoption: true, silentMs: 60_000, hostConflict: true },
-  { adoption: false, silentMs: 60_000, hostConflict: false },
-];
+describe("on every combination of evidence", { timeout: 60_000 }, () => {
+  let world: Awaited<ReturnType<typeof layOut>>;
+  beforeAll(async () => {
+    world = await layOut();
+  });
+  afterAll(async () => await world.remove());
 
-/** Where a start decides otherwise than the job-reaper. */
-const differences: Readonly<Record<string, (found: Found, start: Start) => boolean>> = {
-  "a supervisor that is not proved dead looks after its run itself": ({ supervisor }) =>
-    supervisor === "alive" || supervisor === "unreadable",
-  "adoption is off: what could be gone on with is queued again": ({ life, pipe }, { adoption }) =>
-    !adoption && (life === "alive" || (pipe === "held" && life !== "dead")),
-  "another boot of the supervisor is taken for its death": ({ supervisor }) => supervisor === "otherBoot",
-  "no session on record is taken for a death": ({ supervisor }) => supervisor === "not_on_record",
-  "pids are trusted under a host id of two boots": (_found, { hostConflict }) => hostConflict,
-  "another boot of the process ends a run whose session is heard": ({ life }, { silentMs }) => life === "otherBoot" && silentMs < 30_000,
-  "a held pipe is adopted although its process is of another boot": ({ life, pipe }) => life === "otherBoot" && pipe === "held",
-  "what never began is adopted, or left": ({ record }) => record === "nogo",
-  "an end that is being written down is not waited for": ({ life, wrapper, command }) =>
-    life === "dead" && wrapper === "alive" && (command === "file" || command === "store"),
-  "a released pipe of another pid namespace is left": ({ life, pipe }) => life === "otherNamespace" && pipe === "released",
-};
-
-test("a start decides on all evidence as the job-reaper does, but for the differences that are named", { timeout: 60_000 }, async () => {
-  const world = await layOut();
-  const differing = new Set<string>();
-  for (const start of starts) {
+  test.each<Start>([
+    { adoption: true, silentMs: 60_000, hostConflict: false },
+    { adoption: true, silentMs: 10_000, hostConflict: false },
+    { adoption: true, silentMs: 60_000, hostConflict: true },
+  ])("a start decides as the job-reaper would, of runs whose supervisor is proved dead alone: %o", async (start) => {
     const decisionOf = await decide(world, start);
     for (const each of world.cases) {
-      const decision = decisionOf(each);
-      const verdict = reaperOn(await world.observer.observe(each.run, new Set()), start);
-      if (kindOf(decision) === kindOfVerdict(verdict)) continue;
-      const named = Object.entries(differences).filter(([, holds]) => holds(each.found, start));
-      expect(named, JSON.stringify({ start, decision, verdict, ...each.found })).not.toEqual([]);
-      if (named[0] !== undefined && named.length === 1) differing.add(named[0][0]);
+      const verdict = reaperOn(await world.observer.observe(each.run, none), start);
+      const expected = supervisorIsDead(each.found, start) ? decisionOfReaper(verdict) : "leave";
+      expect(decisionOf(each), JSON.stringify({ ...each.found, verdict })).toEqual(expected);
     }
-  }
-  expect([...differing].toSorted(), "each shows by itself").toEqual(Object.keys(differences).toSorted());
+  });
+
+  test("with adoption off it differs in this alone: what it would go on with, or has died, goes back for nothing", async () => {
+    const start: Start = { adoption: false, silentMs: 60_000, hostConflict: false };
+    const decisionOf = await decide(world, start);
+    for (const each of world.cases) {
+      const verdict = reaperOn(await world.observer.observe(each.run, none), start);
+      const off = { outcome: "released", reason: "adoption_off", spend: "nothing" } as const;
+      const expected = !supervisorIsDead(each.found, start)
+        ? "leave"
+        : verdict.kind === "orphaned_adopt"
+          ? { ...off, blocked: true }
+          : verdict.kind === "dead"
+            ? { ...off, blocked: mayStillLive(verdict) }
+            : decisionOfReaper(verdict);
+      expect(decisionOf(each), JSON.stringify({ ...each.found, verdict })).toEqual(expected);
+    }
+  });
 });

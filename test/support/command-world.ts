@@ -29,6 +29,7 @@ import type { Emit } from "../../src/telemetry/events.ts";
 import { type AdoptionReport, adoptOrRequeue } from "../../src/worker/adoption.ts";
 import type { CommandRunDeps } from "../../src/worker/commands/command-run-deps.ts";
 import { CommandWorker } from "../../src/worker/commands/command-worker.ts";
+import { stopUnknownRuns } from "../../src/worker/unknown-runs.ts";
 import { type ShellName, toolsOf } from "./command-run.ts";
 import { enderOf } from "./ender.ts";
 import { chain, type LoopWorld, loopWorld } from "./loop-world.ts";
@@ -130,15 +131,10 @@ export async function commandWorld(
   const workers: CommandWorker[] = [];
   let made = 0;
   let adopter: CommandWorker | undefined;
+  const observer = new RunObserver({ probe, host, paths, presence, registry });
   const reaper = new JobReaper({
     store,
-    observer: new RunObserver({
-      probe,
-      host,
-      paths,
-      presence,
-      registry,
-    }),
+    observer,
     probe,
     hostId: host.hostId,
     watcher,
@@ -322,18 +318,14 @@ export async function commandWorld(
     adoptOrRequeue: async (worker, { enabled = true } = {}) =>
       await adoptOrRequeue({
         store,
+        hostId: host.hostId,
+        observer,
         probe,
-        table,
-        host,
-        paths,
-        clock: mono,
-        emit,
-        enabled,
-        shielded,
-        recoverySpreadMs: 30_000,
-        ...stop,
+        settings: { thresholds: defaultRunThresholds, adoption: enabled, recoverySpreadMs: 30_000 },
         ender,
         adopt: (run, why) => worker.adopt(run, why),
+        stopUnknown: () => stopUnknownRuns({ store, host, table, paths, clock: mono, shielded, ...stop, emit }),
+        emit,
       }),
     tickReaper: async () => {
       await world.tick(reaper);

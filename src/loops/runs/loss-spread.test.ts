@@ -120,22 +120,18 @@ describe("what a start requeues after a reboot comes back spread beyond 100 jobs
   async function reboot(opened: RepairWorld, runs: readonly StartedRun[]): Promise<number> {
     for (const { pid, wrapperPid } of runs) for (const each of [pid, wrapperPid]) opened.probe.set(each, "otherBoot");
     opened.probe.set(supervisorPid, "otherBoot");
-    const { world: inner, probe, host, store } = opened;
+    opened.advance(opened.settings.thresholds.deadAfterMs);
+    const { probe, host, store, loops, settings } = opened;
     const report = await adoptOrRequeue({
       store,
+      hostId: host.hostId,
+      observer: loops.observer,
       probe,
-      host,
-      table: { list: () => [] } as never,
-      paths: inner.paths,
-      clock: { mono: () => opened.now },
-      ender: opened.loops.ender,
-      emit: () => undefined,
-      enabled: true,
+      settings: { ...settings, recoverySpreadMs: spreadMs },
+      ender: loops.ender,
       adopt: async () => false,
-      stopGraceMs: 1,
-      killGraceMs: 1,
-      recoverySpreadMs: spreadMs,
-      shielded: () => [],
+      stopUnknown: async () => 0,
+      emit: () => undefined,
     });
     return report.requeued;
   }
