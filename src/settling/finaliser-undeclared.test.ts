@@ -47,7 +47,7 @@ test("a run whose stage vanished is read by the gate of the version it began wit
   const { world, store, item, finalise } = await exitedThen([withoutPrep]);
   const settlement = await finalise();
   expect(settlement).toMatchObject({ outcome: "succeeded", then: { to: "done", advance: { kind: "next", stage: "ocr", queue: "p/ocr" } } });
-  expect(await store.runs.settle([settlement])).toEqual([{ kind: "ok" }]);
+  expect(await store.runs.settle([settlement])).toMatchObject([{ kind: "ok", item: { kind: "advanced", from: "prep", to: "ocr" } }]);
   expect(await world.store.items.get(item.id)).toMatchObject({
     stage: "ocr",
     state: "active",

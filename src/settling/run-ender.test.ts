@@ -1,7 +1,9 @@
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
+import { chain } from "../../test/support/loop-world.ts";
 import { RepairWorld, type StartedRun } from "../../test/support/repair-world.ts";
 import type { LiveRun } from "../store/port/runs.ts";
 import type { RunFailure } from "./run-ender.ts";
+import { settlementOfSuccess } from "./settlement.ts";
 import { tellBatch } from "./tell-ends.ts";
 
 const lost: RunFailure = { outcome: { kind: "lost", reason: "its process is dead" }, reason: "dead_pid" };
@@ -151,6 +153,73 @@ test("each death of a session before the start costs more than the one before, w
     await world.store.jobs.promoteDue(9);
   }
   expect(spent).toEqual([0, 0, 0, 1, 2]);
+});
+
+describe("an item that goes on with the end of its run is told of after the commit", () => {
+  async function itemAtWork() {
+    const world = await RepairWorld.open([chain("p", ["prep", "ocr"], { stage: { attempts: 1 } })]);
+    const item = await world.addItem();
+    const work = async (queue: string) => await liveOf(world, await world.start({ queue }));
+    const finish = async (live: LiveRun) => {
+      const advance = world.world.registry.advanceFrom("p", live.itemStage ?? "");
+      const details = { reason: "exit0_no_gate", exitCode: 0 };
+      return await world.loops.ender.write(live, settlementOfSuccess(live, { advance, output: undefined, details }, by));
+    };
+    const told = () => world.world.events.filter(({ name }) => name.startsWith("item.") || name === "run.ended");
+    return { world, item, work, finish, told };
+  }
+
+  test("to its next stage, and past its last to its end", async () => {
+    const { item, work, finish, told } = await itemAtWork();
+    await finish(await work("p/prep"));
+    await finish(await work("p/ocr"));
+    expect(told()).toMatchObject([
+      { name: "run.ended", data: { queue: "p/prep", jobState: "done" } },
+      { name: "item.advanced", data: { itemId: item.id, from: "prep", to: "ocr" } },
+      { name: "run.ended", data: { queue: "p/ocr", jobState: "done" } },
+      { name: "item.advanced", data: { itemId: item.id, from: "ocr", to: null } },
+      { name: "item.ended", data: { itemId: item.id, state: "done", reason: "exit0_no_gate" } },
+    ]);
+  });
+
+  test("to a failed end, with the run's reason", async () => {
+    const { world, item, work, told } = await itemAtWork();
+    await world.loops.ender.end(await work("p/prep"), { outcome: { kind: "failed", reason: "exit code 3" }, reason: "exit_code" }, by);
+    expect(told()).toMatchObject([
+      { name: "run.ended", data: { outcome: "failed" } },
+      { name: "item.ended", data: { itemId: item.id, state: "failed", reason: "exit code 3" } },
+    ]);
+  });
+
+  test("not where its job goes back, and not by who lost the flip or asks again", async () => {
+    const { world, item, work, finish, told } = await itemAtWork();
+    const live = await work("p/prep");
+    await world.loops.ender.end(live, { outcome: { kind: "released", reason: "the worker stops" }, reason: "released" }, by);
+    await finish(live);
+    expect(told()).toMatchObject([{ name: "run.ended", data: { outcome: "released" } }]);
+    const again = await work("p/prep");
+    await Promise.all([finish(again), finish(again)]);
+    expect(world.world.eventsOf("item.advanced")).toEqual([{ itemId: item.id, from: "prep", to: "ocr" }]);
+  });
+
+  test("also by a worker's batch, whose plain successes are but counted", () => {
+    const events: { name: string; data: unknown }[] = [];
+    const settlement = {
+      runId: 1,
+      jobId: 1,
+      ownerEpoch: 1,
+      outcome: "succeeded",
+      reason: "returned",
+      spend: "attempt",
+      then: { to: "done" },
+    };
+    const answers = [{ kind: "ok", item: { kind: "advanced", itemId: 7, from: "prep", to: "ocr" } }] as never;
+    tellBatch((name, data) => events.push({ name, data }), { settlements: [settlement] as never, queues: ["p/prep"] }, answers);
+    expect(events).toEqual([
+      { name: "item.advanced", data: { itemId: 7, from: "prep", to: "ocr" } },
+      { name: "runs.settled", data: { count: 1 } },
+    ]);
+  });
 });
 
 test("plain successes of a batch are one event, what needs explaining has its own, and a lost one is late", () => {

@@ -1,5 +1,5 @@
 import type { RunOutcome } from "../domain/lifecycles/run.ts";
-import type { FencedAnswer, LostEnd, Settlement } from "../store/port/runs.ts";
+import type { FencedAnswer, ItemStep, LostEnd, Settlement } from "../store/port/runs.ts";
 import type { Emit } from "../telemetry/events.ts";
 
 /** What became of a settlement: its run ended by it, or why not. */
@@ -36,7 +36,18 @@ export function tellSettled(
   if (answer.kind !== "ok") return answer;
   const told = { outcome, reason, message: message ?? reason, jobState: then.to };
   emit("run.ended", { runId, jobId, queue, ...told, actor });
+  tellItemStep(emit, answer.item, told.message);
   return { kind: "ended", ...told };
+}
+
+/** Tells how an item went on. Its last stage is passed like any other, and then it has ended. */
+export function tellItemStep(emit: Emit, step: ItemStep | undefined, reason: string): void {
+  if (step === undefined) return;
+  const { itemId, kind } = step;
+  if (kind === "advanced" || kind === "finished") {
+    emit("item.advanced", { itemId, from: step.from, to: kind === "advanced" ? step.to : null });
+  }
+  if (kind !== "advanced") emit("item.ended", { itemId, state: kind === "finished" ? "done" : kind, reason });
 }
 
 /** Tells of a run that a page ended. */
@@ -55,8 +66,10 @@ export function tellBatch(
     const answer = answers[at];
     const settlement = settlements[at];
     if (answer === undefined || settlement === undefined) continue;
-    if (answer.kind === "ok" && settlement.outcome === "succeeded" && settlement.actor === undefined) plain++;
-    else tellSettled(emit, { settlement, queue: queues[at] ?? "", answer, supervises: true });
+    if (answer.kind === "ok" && settlement.outcome === "succeeded" && settlement.actor === undefined) {
+      plain++;
+      tellItemStep(emit, answer.item, settlement.reason);
+    } else tellSettled(emit, { settlement, queue: queues[at] ?? "", answer, supervises: true });
   }
   if (plain > 0) emit("runs.settled", { count: plain });
 }

@@ -95,7 +95,7 @@ describeStores((open) => {
     const settled = await store.runs.settle([
       success(run, { then: { to: "done", output: '{"pages":3}', advance: stageEntry("ocr", { pipelineVersion: "v2" }) } }),
     ]);
-    expect(settled).toEqual([{ kind: "ok" }]);
+    expect(settled).toEqual([{ kind: "ok", item: { kind: "advanced", itemId: item.id, from: "prep", to: "ocr" } }]);
     const moved = await store.items.get(item.id);
     expect(moved).toMatchObject({ state: "active", stage: "ocr", pipelineVersion: "v2" });
     expect(await store.items.visits(item.id)).toMatchObject([

@@ -109,7 +109,9 @@ test.each([
       { kind: "ok" },
       { kind: "ok" },
     ]);
-    expect(await store.runs.settle([success(command, { then: { to: "done", advance: { kind: "finish" } } })])).toEqual([{ kind: "ok" }]);
+    expect(await store.runs.settle([success(command, { then: { to: "done", advance: { kind: "finish" } } })])).toMatchObject([
+      { kind: "ok" },
+    ]);
     expect(await store.jobs.enqueue({ queue: "t", jobs: [{ enqueueId: "lost?" }] })).toHaveLength(1);
     expect(await store.items.get(item.id)).toMatchObject({ state: "done" });
     expect(await store.upkeep.checkInvariants()).toEqual([]);

@@ -83,6 +83,8 @@ test("the last stage is finished alike", async () => {
   await world.store.runs.settle([success(run)]);
   await world.tick(world.loop);
   expect(await itemOf(world, item)).toMatchObject({ state: "done" });
+  expect(world.eventsOf("item.advanced").at(-1)).toEqual({ itemId: item.id, from: "ocr", to: null });
+  expect(world.eventsOf("item.ended")).toMatchObject([{ itemId: item.id, state: "done" }]);
 });
 
 test("a red gate never moves the item on: it is given another attempt of the visit's budget", async () => {

@@ -5,6 +5,7 @@ import { StoredStages } from "../../pipelines/reading/stored-stages.ts";
 import type { PipelineRegistry } from "../../pipelines/registry.ts";
 import { inLanes } from "../../runtime/each-limit.ts";
 import type { Finaliser } from "../../settling/finaliser.ts";
+import { tellItemStep } from "../../settling/tell-ends.ts";
 import type { StrandedItem } from "../../store/port/items.ts";
 import type { Advance, LiveRun } from "../../store/port/runs.ts";
 import type { Store } from "../../store/port/store.ts";
@@ -105,7 +106,7 @@ export function createReconcilerLoop(deps: ReconcilerDeps): Loop {
     const { state, reason } = verdict;
     if (!(await store.items.end(item.id, { visitId: visit.id, state, actor, reason }))) return "lost";
     counts.ended += 1;
-    context.emit("item.ended", { itemId: item.id, state, reason });
+    tellItemStep(context.emit, { kind: state, itemId: item.id }, reason);
     await acted(stranded, { action: "ended", what: `ended as ${state}: ${reason}` }, context);
     return "settled";
   };
@@ -150,7 +151,8 @@ export function createReconcilerLoop(deps: ReconcilerDeps): Loop {
     if (!(await store.items.advance(item.id, { visitId: visit.id, ...move, actor }))) return "lost";
     counts.advanced += 1;
     const to = move.advance.kind === "next" ? move.advance.stage : null;
-    context.emit("item.advanced", { itemId: item.id, from: item.stage, to });
+    const ref = { itemId: item.id, from: item.stage };
+    tellItemStep(context.emit, to === null ? { kind: "finished", ...ref } : { kind: "advanced", ...ref, to }, move.reason);
     await acted(stranded, { action: "advanced", what: `moved on to ${to ?? "its end"}: ${move.reason}` }, context);
     return "settled";
   };

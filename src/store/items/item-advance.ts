@@ -7,7 +7,7 @@ import type { Instant } from "../../domain/time.ts";
 import type { Database } from "../engine/tables.ts";
 import { UnknownQueueError } from "../port/errors.ts";
 import type { StageEntry } from "../port/items.ts";
-import type { Advance } from "../port/runs.ts";
+import type { Advance, ItemStep } from "../port/runs.ts";
 import type { StoreHint } from "../port/store.ts";
 import { putStateFile } from "../records/outbox-entries.ts";
 
@@ -26,12 +26,12 @@ export interface AdvanceItem {
 
 /**
  * The visit passed: closes it, then moves the item into its next stage with a new visit and job, or ends it as done. In the caller's
- * transaction, after the caller has ended the visit's job and set its block. Answers false, changing nothing, when the visit was not
+ * transaction, after the caller has ended the visit's job and set its block. Answers nothing, changing nothing, when the visit was not
  * the open one of an unfinished item: somebody else advanced it.
  *
  * @throws {UnknownQueueError} The next stage's queue is not known; the caller's transaction must be rolled back.
  */
-export async function advanceItem(tx: Kysely<Database>, options: AdvanceItem): Promise<boolean> {
+export async function advanceItem(tx: Kysely<Database>, options: AdvanceItem): Promise<ItemStep | undefined> {
   const { itemId, visitId, advance, now } = options;
   const visit = await tx
     .updateTable("visits")
@@ -39,8 +39,9 @@ export async function advanceItem(tx: Kysely<Database>, options: AdvanceItem): P
     .where("id", "=", visitId)
     .where("item_id", "=", itemId)
     .where("state", "in", sourcesOf(visitLifecycle, "advance", "passed"))
+    .returning("stage")
     .executeTakeFirst();
-  if (visit.numUpdatedRows === 0n) return false;
+  if (visit === undefined) return undefined;
   if (advance.kind === "finish") {
     const item = await tx
       .updateTable("items")
@@ -51,10 +52,10 @@ export async function advanceItem(tx: Kysely<Database>, options: AdvanceItem): P
       .executeTakeFirst();
     if (item.numUpdatedRows === 0n) throw new Error(`visit ${visitId} was open, and item ${itemId} is not in it: see \`wakeful doctor\``);
     await putStateFile(tx, now, itemId);
-    return true;
+    return { kind: "finished", itemId, from: visit.stage };
   }
   await enterStage(tx, { itemId, entry: advance, now });
-  return true;
+  return { kind: "advanced", itemId, from: visit.stage, to: advance.stage };
 }
 
 /** A new visit of an unfinished item and its first job; the item's row points at it. */
@@ -172,20 +173,20 @@ export interface EndItem {
   readonly now: Instant;
 }
 
-/** The visit's budget is spent: visit and item failed. In the caller's transaction; false, changing nothing, when the visit was not open. */
-export async function failItem(tx: Kysely<Database>, options: EndItem): Promise<boolean> {
+/** The visit's budget is spent: visit and item failed. In the caller's transaction; undefined, changing nothing, when the visit was not open. */
+export async function failItem(tx: Kysely<Database>, options: EndItem): Promise<ItemStep | undefined> {
   return await endItem(tx, { ...options, visit: "failed", item: "failed" });
 }
 
-/** A person ended the item: its visit returned. In the caller's transaction; false, changing nothing, when the visit was not open. */
-export async function cancelItem(tx: Kysely<Database>, options: EndItem): Promise<boolean> {
+/** A person ended the item: its visit returned. In the caller's transaction; undefined, changing nothing, when the visit was not open. */
+export async function cancelItem(tx: Kysely<Database>, options: EndItem): Promise<ItemStep | undefined> {
   return await endItem(tx, { ...options, visit: "returned", item: "cancelled" });
 }
 
 async function endItem(
   tx: Kysely<Database>,
   options: EndItem & { readonly visit: "failed" | "returned"; readonly item: "failed" | "cancelled" },
-): Promise<boolean> {
+): Promise<ItemStep | undefined> {
   const { itemId, visitId, now } = options;
   const visit = await tx
     .updateTable("visits")
@@ -194,7 +195,7 @@ async function endItem(
     .where("item_id", "=", itemId)
     .where("state", "=", "open")
     .executeTakeFirst();
-  if (visit.numUpdatedRows === 0n) return false;
+  if (visit.numUpdatedRows === 0n) return undefined;
   const item = await tx
     .updateTable("items")
     .set({ state: options.item, error: options.error, finished_at: now, updated_at: now })
@@ -204,5 +205,5 @@ async function endItem(
     .executeTakeFirst();
   if (item.numUpdatedRows === 0n) throw new Error(`visit ${visitId} was open, and item ${itemId} is not in it: see \`wakeful doctor\``);
   await putStateFile(tx, now, itemId);
-  return true;
+  return { kind: options.item, itemId };
 }

@@ -81,7 +81,7 @@ export function createItemMoves(engine: Engine): Moves {
           .limit(1)
           .executeTakeFirst();
         if (last?.state !== "done") return false;
-        if (!(await advanceItem(tx, { itemId: id, visitId, advance, output: last.output, now }))) return false;
+        if ((await advanceItem(tx, { itemId: id, visitId, advance, output: last.output, now })) === undefined) return false;
         const message =
           advance.kind === "finish" ? `passed its last stage, ${locked.item.stage}` : `from ${locked.item.stage} to ${advance.stage}`;
         await appendActions(tx, now, [{ action: "item.advanced", actor, reason, message, itemId: id }]);
@@ -103,7 +103,7 @@ export function createItemMoves(engine: Engine): Moves {
           state === "failed" && (last === undefined || last.state === "done") && locked.visit.attempts >= locked.visit.max_attempts;
         if (last?.state !== state && !exhausted) return false;
         const ending = { itemId: id, visitId, error: last?.error ?? reason, now };
-        if (!(await (state === "failed" ? failItem(tx, ending) : cancelItem(tx, ending)))) return false;
+        if ((await (state === "failed" ? failItem(tx, ending) : cancelItem(tx, ending))) === undefined) return false;
         await appendActions(tx, now, [{ action: "item.ended", actor, reason, message: `${state}: ${ending.error}`, itemId: id }]);
         return true;
       }),
@@ -187,7 +187,7 @@ async function cancel(engine: Engine, tx: Transaction<Database>, options: Option
   )
     return false;
   const error = `cancelled: ${reason}`;
-  if (!(await cancelItem(tx, { itemId: id, visitId: locked.visit.id, error, now }))) return false;
+  if ((await cancelItem(tx, { itemId: id, visitId: locked.visit.id, error, now })) === undefined) return false;
   await appendActions(tx, now, [{ action: "item.ended", actor, reason, message: error, itemId: id }]);
   return true;
 }

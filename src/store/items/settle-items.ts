@@ -3,11 +3,11 @@ import type { RunId } from "../../domain/ids.ts";
 import type { Instant } from "../../domain/time.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Database } from "../engine/tables.ts";
-import type { FencedAnswer, Settlement } from "../port/runs.ts";
+import type { FencedAnswer, ItemStep, Settlement } from "../port/runs.ts";
 import type { StoreHint } from "../port/store.ts";
 import { putStateFile } from "../records/outbox-entries.ts";
 import { lateResult, planSettlement, type RunEnd, type RunFacts } from "../runs/settle-plan.ts";
-import { advanceItem, cancelItem, failItem, itemHints } from "./item-advance.ts";
+import { advanceItem, cancelItem, type EndItem, failItem, itemHints } from "./item-advance.ts";
 
 /** How an engine reads and writes the end of a run inside a transaction of Kysely's. */
 export interface RunEndWriter {
@@ -96,24 +96,27 @@ async function settleOne(
     return plan.kind === "end" ? { kind: "gone" } : plan;
   }
   await writer.write(tx, plan.end, facts, now);
-  await moveItem(tx, settlement, plan.end, now);
+  const item = await moveItem(tx, settlement, plan.end, now);
   for (const hint of itemHints) hints.add(hint);
   if (plan.end.stopBy !== null) hints.add("blocked");
   if (plan.end.jobState === "scheduled") hints.add("scheduled");
-  return { kind: "ok" };
+  return { kind: "ok", item };
 }
 
-async function moveItem(tx: Transaction<Database>, settlement: Settlement, end: RunEnd, now: Instant): Promise<void> {
+async function moveItem(tx: Transaction<Database>, settlement: Settlement, end: RunEnd, now: Instant): Promise<ItemStep | undefined> {
   const { itemId, visitId } = end;
-  if (itemId === null) return;
-  const { then } = settlement;
-  if (visitId !== null) {
-    const ended = { itemId, visitId, error: end.error, now };
-    if (then.to === "done" && then.advance !== undefined) {
-      await advanceItem(tx, { itemId, visitId, advance: then.advance, output: then.output ?? null, now });
-    } else if (end.jobState === "failed") await failItem(tx, ended);
-    else if (end.jobState === "cancelled") await cancelItem(tx, ended);
-    // A job that goes back stays as unclaimable as it was: pausing an item marks its running job as well.
-  }
+  if (itemId === null) return undefined;
+  const step = visitId === null ? undefined : await stepOf(tx, settlement, end, { itemId, visitId, error: end.error, now });
   await putStateFile(tx, now, itemId);
+  return step;
+}
+
+async function stepOf(tx: Transaction<Database>, { then }: Settlement, end: RunEnd, visit: EndItem): Promise<ItemStep | undefined> {
+  if (then.to === "done" && then.advance !== undefined) {
+    const { itemId, visitId, now } = visit;
+    return await advanceItem(tx, { itemId, visitId, advance: then.advance, output: then.output ?? null, now });
+  }
+  if (end.jobState === "failed") return await failItem(tx, visit);
+  // A job that goes back stays as unclaimable as it was: pausing an item marks its running job as well.
+  return end.jobState === "cancelled" ? await cancelItem(tx, visit) : undefined;
 }

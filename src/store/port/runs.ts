@@ -175,9 +175,16 @@ export type Advance =
       readonly pipelineVersion: string;
     };
 
+/** How an item went on with the end of its job. */
+export type ItemStep =
+  | { readonly kind: "advanced"; readonly itemId: ItemId; readonly from: string; readonly to: string }
+  /** It passed its last stage. */
+  | { readonly kind: "finished"; readonly itemId: ItemId; readonly from: string }
+  | { readonly kind: "failed" | "cancelled"; readonly itemId: ItemId };
+
 export type FencedAnswer =
-  /** Written, and by this call. */
-  | { readonly kind: "ok" }
+  /** Written, and by this call. `item`: of a run whose item went on with its end. */
+  | { readonly kind: "ok"; readonly item?: ItemStep | undefined }
   /** This run ended before with the same fence and outcome; nothing was changed. */
   | { readonly kind: "already" }
   /** Another supervisor has the run, or it has ended otherwise, or its job has moved on; nothing was changed but a late-result event. */

@@ -68,6 +68,8 @@ const hostEvents: ReadonlySet<string> = new Set<EventName>([
   "run.exited",
   "run.ended",
   "runs.settled",
+  "item.advanced",
+  "item.ended",
   "run.deferred",
   "run.late_result",
   "worker.fenced",
