@@ -6,6 +6,7 @@ import { addMs, type DurationMs, type Instant } from "../domain/time.ts";
 import { checkedItemKey, itemDirectories } from "../pipelines/item-key.ts";
 import { StoredStages } from "../pipelines/reading/stored-stages.ts";
 import { type PipelineRegistry, stageNamedBy } from "../pipelines/registry.ts";
+import { tellCancelled } from "../settling/tell-ends.ts";
 import type { ItemRow, StageEntry } from "../store/port/items.ts";
 import type { JobRow } from "../store/port/jobs.ts";
 import type { DuplicateRow } from "../store/port/records.ts";
@@ -151,18 +152,21 @@ export class Commands {
 
   async cancelJob({ id, reason, actor }: { readonly id: JobId; readonly reason: string } & Person): Promise<void> {
     const job = await this.#job(id);
-    if (!(await this.#options.store.jobs.cancel(id, { actor, reason, stopBy: this.#stopBy() }))) {
+    const cancelled = await this.#options.store.jobs.cancel(id, { actor, reason, stopBy: this.#stopBy() });
+    if (cancelled === undefined) {
       throw new WakefulError("conflict", `Job ${id} has ended already (${job.state}).`, { details: { state: job.state } });
     }
     this.#options.emit("job.cancelled", { jobId: id, actor, reason });
+    tellCancelled(this.#options.emit, cancelled, { actor, reason });
   }
 
   async cancelItem({ id, reason, actor }: { readonly id: ItemId; readonly reason: string } & Person): Promise<void> {
     const item = await this.#item(id);
-    if (!(await this.#options.store.items.cancel(id, { actor, reason, stopBy: this.#stopBy() }))) {
+    const cancelled = await this.#options.store.items.cancel(id, { actor, reason, stopBy: this.#stopBy() });
+    if (cancelled === undefined) {
       throw new WakefulError("conflict", `Item ${id} has ended already (${item.state}).`, { details: { state: item.state } });
     }
-    this.#options.emit("item.ended", { itemId: id, state: "cancelled", reason });
+    tellCancelled(this.#options.emit, cancelled, { actor, reason });
   }
 
   /** Pauses or resumes; answers how many queues, workers or items changed. */

@@ -1,5 +1,5 @@
 import type { RunOutcome } from "../domain/lifecycles/run.ts";
-import type { FencedAnswer, ItemStep, LostEnd, Settlement } from "../store/port/runs.ts";
+import type { Cancelled, FencedAnswer, ItemStep, LostEnd, Settlement } from "../store/port/runs.ts";
 import type { Emit } from "../telemetry/events.ts";
 
 /** What became of a settlement: its run ended by it, or why not. */
@@ -48,6 +48,17 @@ export function tellItemStep(emit: Emit, step: ItemStep | undefined, reason: str
     emit("item.advanced", { itemId, from: step.from, to: kind === "advanced" ? step.to : null });
   }
   if (kind !== "advanced") emit("item.ended", { itemId, state: kind === "finished" ? "done" : kind, reason });
+}
+
+/** Tells what a person's cancel ended. */
+export function tellCancelled(
+  emit: Emit,
+  { run, item }: Cancelled,
+  { actor, reason }: { readonly actor: string; readonly reason: string },
+): void {
+  const told = { outcome: "cancelled", reason: "cancelled", message: `cancelled: ${reason}`, jobState: "cancelled", actor } as const;
+  if (run !== undefined) emit("run.ended", { ...run, ...told });
+  tellItemStep(emit, item, reason);
 }
 
 /** Tells of a run that a page ended. */

@@ -172,11 +172,11 @@ describeStores((open) => {
   test("cancelling an item ends its queued job, its visit and itself", async () => {
     const { store } = await withQueues(open);
     const item = await addItem(store);
-    expect(await store.items.cancel(item.id, { ...person, stopBy: farFuture })).toBe(true);
+    expect(await store.items.cancel(item.id, { ...person, stopBy: farFuture })).toEqual({ item: { kind: "cancelled", itemId: item.id } });
     expect(await store.items.get(item.id)).toMatchObject({ state: "cancelled", error: "cancelled: not needed" });
     expect(await store.items.jobs(item.id)).toMatchObject([{ state: "cancelled", blockedBy: null }]);
     expect(await store.items.visits(item.id)).toMatchObject([{ state: "returned" }]);
-    expect(await store.items.cancel(item.id, { ...person, stopBy: farFuture })).toBe(false);
+    expect(await store.items.cancel(item.id, { ...person, stopBy: farFuture })).toBeUndefined();
     expect(await store.upkeep.checkInvariants()).toEqual([]);
   });
 
@@ -185,7 +185,10 @@ describeStores((open) => {
     const item = await addItem(store);
     const run = await claimOne(store);
     await startRun(store, run);
-    expect(await store.items.cancel(item.id, { ...person, stopBy: farFuture })).toBe(true);
+    expect(await store.items.cancel(item.id, { ...person, stopBy: farFuture })).toEqual({
+      run: { runId: run.runId, jobId: run.jobId, queue: "p/prep" },
+      item: { kind: "cancelled", itemId: item.id },
+    });
     expect(await store.runs.get(run.runId)).toMatchObject({ state: "ended", outcome: "cancelled", slotKey: "p.prep" });
     expect(await store.jobs.get(run.jobId)).toMatchObject({ state: "cancelled", blockedBy: run.runId, stopBy: farFuture });
     expect(await store.upkeep.slots()).toMatchObject([{ key: "p.prep", used: 1 }]);

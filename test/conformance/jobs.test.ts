@@ -45,16 +45,16 @@ describeStores((open) => {
     const { store } = await withQueues(open);
     const [queued] = await store.jobs.enqueue({ queue: "t", jobs: [{}] });
     const [scheduled] = await store.jobs.enqueue({ queue: "t", delayMs: 60_000, jobs: [{}] });
-    expect(await store.jobs.cancel(queued ?? asJobId(0), person)).toBe(true);
-    expect(await store.jobs.cancel(scheduled ?? asJobId(0), person)).toBe(true);
+    expect(await store.jobs.cancel(queued ?? asJobId(0), person)).toEqual({});
+    expect(await store.jobs.cancel(scheduled ?? asJobId(0), person)).toEqual({});
     const [held] = await store.jobs.enqueue({ queue: "t", jobs: [{}] });
     const run = await claimOne(store);
     await startRun(store, run);
     await store.runs.settle([failure(run, { then: { to: "held" } })]);
-    expect(await store.jobs.cancel(held ?? asJobId(0), person)).toBe(true);
+    expect(await store.jobs.cancel(held ?? asJobId(0), person)).toEqual({});
     for (const id of [queued, scheduled, held]) {
       expect(await store.jobs.get(id ?? asJobId(0))).toMatchObject({ state: "cancelled", finishedAt: store.now(), blockedBy: null });
-      expect(await store.jobs.cancel(id ?? asJobId(0), person)).toBe(false);
+      expect(await store.jobs.cancel(id ?? asJobId(0), person)).toBeUndefined();
     }
     expect(await claim(store)).toEqual([]);
     expect(await store.upkeep.checkInvariants()).toEqual([]);
@@ -65,7 +65,8 @@ describeStores((open) => {
     await store.jobs.enqueue({ queue: "t", jobs: [{}] });
     const run = await claimOne(store);
     await startRun(store, run);
-    expect(await store.jobs.cancel(run.jobId, person)).toBe(true);
+    const ended = { runId: run.runId, jobId: run.jobId, queue: "t" };
+    expect(await store.jobs.cancel(run.jobId, person)).toEqual({ run: ended });
     const before = await store.jobs.get(run.jobId);
     const [answer] = await store.runs.settle([success(run)]);
     expect(answer).toMatchObject({ kind: "lost", now: { state: "ended" } });
@@ -86,7 +87,7 @@ describeStores((open) => {
     await startRun(store, second);
     expect(await store.jobs.get(second.jobId)).toMatchObject({ attempts: 2 });
     for (const run of [plain, second]) {
-      expect(await store.jobs.cancel(run.jobId, person)).toBe(true);
+      expect(await store.jobs.cancel(run.jobId, person)).toMatchObject({ run: { runId: run.runId } });
       expect(await store.runs.get(run.runId)).toMatchObject({ outcome: "cancelled", spent: "nothing" });
     }
     expect(await store.jobs.get(plain.jobId)).toMatchObject({ state: "cancelled", attempts: 0, runCount: 1 });
@@ -102,7 +103,10 @@ describeStores((open) => {
     await startRun(store, first);
     await store.runs.settle([failure(first, { then: { to: "queued" } })]);
     const reserved = await claimOne(store);
-    expect(await store.jobs.cancel(reserved.jobId, person)).toBe(true);
+    expect(await store.jobs.cancel(reserved.jobId, person)).toEqual({
+      run: { runId: reserved.runId, jobId: reserved.jobId, queue: "p/prep" },
+      item: { kind: "cancelled", itemId: item.id },
+    });
     expect(await store.runs.get(reserved.runId)).toMatchObject({ outcome: "cancelled", spent: "nothing" });
     expect(await store.jobs.get(reserved.jobId)).toMatchObject({ attempts: 1 });
     expect(await store.items.visits(item.id)).toMatchObject([{ attempts: 1 }]);
@@ -201,7 +205,7 @@ describeStores((open) => {
       Promise.all(runs.map((run) => store.runs.settle([success(run)]))),
     ]);
     for (const [index, run] of runs.entries()) {
-      const won = { cancel: cancelled[index], settle: settled[index]?.[0]?.kind === "ok" };
+      const won = { cancel: cancelled[index] !== undefined, settle: settled[index]?.[0]?.kind === "ok" };
       expect(won.cancel, `job ${run.jobId}`).toBe(!won.settle);
       expect(await store.jobs.get(run.jobId)).toMatchObject({ state: won.settle ? "done" : "cancelled" });
     }

@@ -5,6 +5,7 @@ import { BeginAgain, type Engine, lockRows } from "../engine/engine.ts";
 import type { Database, RowOf } from "../engine/tables.ts";
 import { cancelJob } from "../jobs/job-cancel.ts";
 import type { ItemsStore } from "../port/items.ts";
+import type { Cancelled } from "../port/runs.ts";
 import { appendActions } from "../records/action-log.ts";
 import { putStateFile } from "../records/outbox-entries.ts";
 import { advanceItem, cancelItem, enterStage, failItem, insertStageJob, itemHints } from "./item-advance.ts";
@@ -27,9 +28,9 @@ export function createItemMoves(engine: Engine): Moves {
     rerun: async (id, options) => await move(async (tx, now) => await rerun(engine, tx, { id, now, ...options })),
     retry: async (id, options) => await move(async (tx, now) => await retry(engine, tx, { id, now, ...options })),
     cancel: async (id, options) => {
-      const won = await move(async (tx, now) => await cancel(engine, tx, { id, now, ...options }));
-      if (won) engine.hint("blocked");
-      return won;
+      const cancelled = await move(async (tx, now) => await cancel(engine, tx, { id, now, ...options }));
+      if (cancelled !== undefined) engine.hint("blocked");
+      return cancelled;
     },
     setPaused: async (id, { paused, actor }) =>
       await move(async (tx, now) => {
@@ -170,13 +171,14 @@ async function retry(engine: Engine, tx: Transaction<Database>, options: Options
   return jobId;
 }
 
-async function cancel(engine: Engine, tx: Transaction<Database>, options: Options<"cancel">): Promise<boolean> {
+async function cancel(engine: Engine, tx: Transaction<Database>, options: Options<"cancel">): Promise<Cancelled | undefined> {
   const { id, actor, reason, stopBy, now } = options;
   for (let look = 0; look < looksMax; look += 1) {
     // The job first, as a settler locks it; the item's own flip is part of the job's.
     const jobId = await unfinishedJobOf(tx, id);
     if (jobId === undefined) break;
-    if (await cancelJob(engine, tx, { jobId, actor, reason, stopBy, now })) return true;
+    const cancelled = await cancelJob(engine, tx, { jobId, actor, reason, stopBy, now });
+    if (cancelled !== undefined) return cancelled;
   }
   const locked = await lockItem(engine, tx, id);
   if (
@@ -185,11 +187,12 @@ async function cancel(engine: Engine, tx: Transaction<Database>, options: Option
     locked.item.finished_at !== null ||
     (await unfinishedJobOf(tx, id)) !== undefined
   )
-    return false;
+    return undefined;
   const error = `cancelled: ${reason}`;
-  if ((await cancelItem(tx, { itemId: id, visitId: locked.visit.id, error, now })) === undefined) return false;
+  const item = await cancelItem(tx, { itemId: id, visitId: locked.visit.id, error, now });
+  if (item === undefined) return undefined;
   await appendActions(tx, now, [{ action: "item.ended", actor, reason, message: error, itemId: id }]);
-  return true;
+  return { item };
 }
 
 interface LockedItem {

@@ -6,6 +6,7 @@ import type { Instant } from "../../domain/time.ts";
 import { type Engine, lockRows } from "../engine/engine.ts";
 import type { Database } from "../engine/tables.ts";
 import { cancelItem } from "../items/item-advance.ts";
+import type { Cancelled } from "../port/runs.ts";
 import { appendActions } from "../records/action-log.ts";
 
 export interface CancelJob {
@@ -19,12 +20,12 @@ export interface CancelJob {
 
 /**
  * Ends an unfinished job, its run, its visit and its item, in one transaction. A live run's process still has to be stopped, so the
- * job is blocked by it, and its slot and leases stay taken. Answers false, changing nothing, when the job is final.
+ * job is blocked by it, and its slot and leases stay taken. Answers nothing, changing nothing, when the job is final.
  */
-export async function cancelJob(engine: Engine, tx: Transaction<Database>, options: CancelJob): Promise<boolean> {
+export async function cancelJob(engine: Engine, tx: Transaction<Database>, options: CancelJob): Promise<Cancelled | undefined> {
   const { jobId, now, reason, actor } = options;
   const job = await lockRows(engine, tx.selectFrom("jobs").selectAll().where("id", "=", jobId)).executeTakeFirst();
-  if (job === undefined || job.finished_at !== null) return false;
+  if (job === undefined || job.finished_at !== null) return undefined;
   const runId = job.current_run_id;
   const error = runId === null ? `cancelled: ${reason}` : `cancelled: ${reason} (run ${runId})`;
   const flipped = await tx
@@ -40,7 +41,7 @@ export async function cancelJob(engine: Engine, tx: Transaction<Database>, optio
     .where("id", "=", jobId)
     .where("state", "in", sourcesOf(jobLifecycle, "cancel", "cancelled"))
     .executeTakeFirst();
-  if (flipped.numUpdatedRows === 0n) return false;
+  if (flipped.numUpdatedRows === 0n) return undefined;
   if (runId !== null) {
     const run = await tx.selectFrom("runs").select("state").where("id", "=", runId).executeTakeFirst();
     if (run?.state === "started" || run?.state === "exited") await giveBackAttempt(tx, job);
@@ -58,9 +59,14 @@ export async function cancelJob(engine: Engine, tx: Transaction<Database>, optio
       .where("state", "<>", "ended")
       .execute();
   }
-  if (job.item_id !== null && job.visit_id !== null) await cancelItem(tx, { itemId: job.item_id, visitId: job.visit_id, error, now });
+  const item =
+    job.item_id === null || job.visit_id === null
+      ? undefined
+      : await cancelItem(tx, { itemId: job.item_id, visitId: job.visit_id, error, now });
   await appendActions(tx, now, [{ action: "job.cancelled", actor, reason, message: error, jobId, runId, itemId: job.item_id }]);
-  return true;
+  if (runId === null) return { item };
+  const { name: queue } = await tx.selectFrom("queues").select("name").where("id", "=", job.queue_id).executeTakeFirstOrThrow();
+  return { run: { runId, jobId, queue }, item };
 }
 
 /** Cancelling spends nothing: the attempt that was counted at the run's start is taken off again, of the visit's budget too. */

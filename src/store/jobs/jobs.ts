@@ -50,9 +50,9 @@ export function createJobs(engine: Engine): Omit<JobsStore, "enqueue" | "promote
       return row === undefined ? undefined : jobRow(row);
     },
     cancel: async (id, options) => {
-      const won = await engine.transaction(async (tx) => await cancelJob(engine, tx, { jobId: id, now: engine.now(), ...options }));
-      if (won) engine.hint("blocked", "items", "outbox", "jobs");
-      return won;
+      const cancelled = await engine.transaction(async (tx) => await cancelJob(engine, tx, { jobId: id, now: engine.now(), ...options }));
+      if (cancelled !== undefined) engine.hint("blocked", "items", "outbox", "jobs");
+      return cancelled;
     },
     hold: async (id, options) => {
       const answer = await engine.transaction(async (tx) => await holdJob(engine, tx, { jobId: id, now: engine.now(), ...options }));

@@ -3,7 +3,7 @@ import type { JsonText } from "../../domain/json-text.ts";
 import type { ItemState, VisitState } from "../../domain/lifecycles/item.ts";
 import type { Instant } from "../../domain/time.ts";
 import type { JobRow } from "./jobs.ts";
-import type { Advance, RunRow } from "./runs.ts";
+import type { Advance, Cancelled, RunRow } from "./runs.ts";
 
 export interface ItemRow {
   readonly id: ItemId;
@@ -111,7 +111,7 @@ export interface ItemsStore {
   ): Promise<JobId | undefined>;
   /** A failed item again: same visit, new job, fresh budget. Undefined: it has not failed, or `entry` is not the stage it failed in. */
   retry(id: ItemId, options: { readonly entry: StageEntry; readonly actor: string }): Promise<JobId | undefined>;
-  /** Ends an unfinished item, its visit and its job; a running job is blocked until its process is proved stopped. False: it is finished. */
+  /** Ends an unfinished item, its visit and its job; a running job is blocked until its process is proved stopped. Undefined: it is finished. */
   cancel(
     id: ItemId,
     options: {
@@ -119,7 +119,7 @@ export interface ItemsStore {
       readonly reason: string;
       readonly stopBy: Instant;
     },
-  ): Promise<boolean>;
+  ): Promise<Cancelled | undefined>;
   /** active <-> paused; its queued job becomes unclaimable, running work ends by itself. */
   setPaused(id: ItemId, options: { readonly paused: boolean; readonly actor: string }): Promise<boolean>;
   listStranded(options: { readonly limit: number; readonly after?: ItemId }): Promise<readonly StrandedItem[]>;

@@ -2,6 +2,7 @@ import type { ItemId, JobId, RunId, VisitId } from "../../domain/ids.ts";
 import type { JsonText } from "../../domain/json-text.ts";
 import type { JobState } from "../../domain/lifecycles/job.ts";
 import type { DurationMs, Instant } from "../../domain/time.ts";
+import type { Cancelled } from "./runs.ts";
 
 /** A kind of work that workers claim by name: `pipeline/stage` for a stage, the task's name for a plain job. */
 export interface QueueSpec {
@@ -96,7 +97,7 @@ export interface JobsStore {
   }>;
   /**
    * Ends an unfinished job for a person. A running job's run ends as `cancelled`, the job is final at once and blocked until its process is proved stopped.
-   * Its visit becomes `returned` and its item `cancelled`. Resolves to `false` when the job was final already.
+   * Its visit becomes `returned` and its item `cancelled`. Undefined: the job was final already.
    */
   cancel(
     id: JobId,
@@ -105,7 +106,7 @@ export interface JobsStore {
       readonly reason: string;
       readonly stopBy: Instant;
     },
-  ): Promise<boolean>;
+  ): Promise<Cancelled | undefined>;
   /**
    * scheduled|queued -> held, of a job of an item, with its one alert in the same transaction. A job that is still blocked by a run stays blocked
    * by it: slot and leases are given back by the proof that the run has stopped, not by this. Idempotent.

@@ -182,6 +182,12 @@ export type ItemStep =
   | { readonly kind: "finished"; readonly itemId: ItemId; readonly from: string }
   | { readonly kind: "failed" | "cancelled"; readonly itemId: ItemId };
 
+/** What ended with a cancelled job or item, beside itself. */
+export interface Cancelled {
+  readonly run?: { readonly runId: RunId; readonly jobId: JobId; readonly queue: string } | undefined;
+  readonly item?: ItemStep | undefined;
+}
+
 export type FencedAnswer =
   /** Written, and by this call. `item`: of a run whose item went on with its end. */
   | { readonly kind: "ok"; readonly item?: ItemStep | undefined }

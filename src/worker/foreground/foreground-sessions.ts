@@ -10,7 +10,7 @@ import type { RunOutcome } from "../../liveness/retry-contract.ts";
 import type { HostIdentity, ProcessIdentity } from "../../processes/probe/identity.ts";
 import { runFiles } from "../../processes/run-folder/run-files.ts";
 import type { RunEnder } from "../../settling/run-ender.ts";
-import type { Ended } from "../../settling/tell-ends.ts";
+import { type Ended, tellCancelled } from "../../settling/tell-ends.ts";
 import { firstChecks } from "../../store/jobs/claim-rules.ts";
 import type { ClaimedRun, FencedAnswer, LiveRun, RunLimits } from "../../store/port/runs.ts";
 import type { Store } from "../../store/port/store.ts";
@@ -193,7 +193,7 @@ export class RunSessions {
 
   /** Takes this session's job and no other: what else lies in the queue belongs to an opening that is going on elsewhere, or that died. */
   async #claim(workerId: WorkerId, jobId: JobId): Promise<ClaimedRun> {
-    const { store, newId } = this.#options;
+    const { store, newId, emit } = this.#options;
     let mine: ClaimedRun | undefined;
     for (let claimSeq = 1; claimSeq <= claimsMax && mine === undefined; claimSeq++) {
       const request = { claimId: newId(), workerId, claimSeq, queues: [{ name: runTaskName, limits: runLimits }], max: 10, startNow: 0 };
@@ -202,7 +202,9 @@ export class RunSessions {
       for (const other of claimed) if (other !== mine) await this.#putAway(other);
     }
     if (mine === undefined) {
-      await store.jobs.cancel(jobId, { actor, reason: "it could not be claimed", stopBy: store.now() });
+      const reason = "it could not be claimed";
+      const cancelled = await store.jobs.cancel(jobId, { actor, reason, stopBy: store.now() });
+      if (cancelled !== undefined) tellCancelled(emit, cancelled, { actor, reason });
       throw new WakefulError("unavailable", "The run could not be claimed: other openings kept taking it.");
     }
     return mine;
