@@ -51,11 +51,17 @@ export class RunObserver {
       ...(onDisk && process?.role === "command" && run.wrapper !== null ? { wrapper: probe.observe(run.wrapper).kind } : {}),
       lifePipe: onDisk && run.state === "started" ? await this.lifePipeOf(run) : "unknown",
       exitRecord: onDisk ? await this.exitRecordOf(run) : { kind: "none" },
-      supervisor: supervisorLife(run, probe),
+      supervisor: this.supervisorOf(run, probe),
       report: presence.reportOn({ runId: run.id, workerId: run.workerId, claimSeq: run.claimSeq, reservedAt: run.reservedAt }),
       hostConflict: conflicts.has(run.process?.hostId ?? run.supervisor?.process.hostId ?? host.hostId),
     };
     return { run, facts: this.#factsOf(run), evidence };
+  }
+
+  /** Its supervisor's process, dead where its session is over. Silence is no proof, and that no session is on record is none either. */
+  supervisorOf({ supervisor }: LiveRun, probe: ProcessProbe = this.#deps.probe): RunEvidence["supervisor"] {
+    if (supervisor === null) return "unknown";
+    return isSessionOver(supervisor.state) ? "dead" : probe.observe(supervisor.process).kind;
   }
 
   /** The exit record of a command run of this host; none for any other. */
@@ -121,12 +127,6 @@ function processEvidence(identity: ProcessIdentity, role: ProcessEvidence["role"
   if (life.kind !== "unknown") return { pid, startTime, role, life: life.kind };
   const unknownBecause = life.why === "foreign_host" ? "foreignHost" : life.why === "foreign_namespace" ? "otherNamespace" : "probeFailed";
   return { pid, startTime, role, life: "unknown", unknownBecause };
-}
-
-/** Silence is no proof, and that no session is on record is none either. */
-function supervisorLife({ supervisor }: LiveRun, probe: ProcessProbe): RunEvidence["supervisor"] {
-  if (supervisor === null) return "unknown";
-  return isSessionOver(supervisor.state) ? "dead" : probe.observe(supervisor.process).kind;
 }
 
 function exitRecord(record: Awaited<ReturnType<typeof readExitRecord>>): ExitRecord {

@@ -1,12 +1,10 @@
 import { messageOf } from "../../domain/errors.ts";
 import type { RunId } from "../../domain/ids.ts";
 import { addMs, type DurationMs, type Instant } from "../../domain/time.ts";
-import { isSessionOver } from "../../liveness/death-proof.ts";
 import { outcomeOfVerdict } from "../../liveness/retry-contract.ts";
 import { mayStillLive, type RunVerdict } from "../../liveness/verdict.ts";
 import type { ObservedRun, RunObserver } from "../../observe/run-evidence.ts";
 import type { PipelineRegistry } from "../../pipelines/registry.ts";
-import type { ProcessProbe } from "../../processes/probe/identity.ts";
 import type { Finaliser } from "../../settling/finaliser.ts";
 import type { RunEnder } from "../../settling/run-ender.ts";
 import type { Ended } from "../../settling/tell-ends.ts";
@@ -21,7 +19,6 @@ import type { ReaperTick } from "./reaper-tick.ts";
 export interface RunEndingsDeps {
   readonly store: Pick<Store, "runs" | "now">;
   readonly observer: RunObserver;
-  readonly probe: ProcessProbe;
   readonly registry: PipelineRegistry;
   readonly finaliser: Finaliser;
   readonly ender: Pick<RunEnder, "end" | "write">;
@@ -68,9 +65,8 @@ export class RunEndings {
     this.#forget(run.id);
     if (answer.kind !== "ok") return;
     context.emit("run.exited", { runId: run.id, jobId: run.jobId, queue: run.queue, exitCode: status, source: "exit record" });
-    const supervisor = run.supervisor === null ? "unknown" : this.#deps.probe.observe(run.supervisor.process).kind;
     // Nobody will finalise it: judged again at once instead of after the grace.
-    if (supervisor === "dead" || (run.supervisor !== null && isSessionOver(run.supervisor.state))) {
+    if (this.#deps.observer.supervisorOf(run) === "dead") {
       await this.#deps.store.runs.moveChecks([{ runId: run.id, ownerEpoch: run.ownerEpoch, checkAt: context.now }]);
     }
   }

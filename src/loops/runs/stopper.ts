@@ -6,7 +6,13 @@ import { type DataPaths, runDirOf } from "../../files/data-paths.ts";
 import { diedWithEarlierBoot, isSessionOver } from "../../liveness/death-proof.ts";
 import type { RaiseAlert } from "../../notify/raise-alert.ts";
 import type { PresenceBook } from "../../observe/session-presence.ts";
-import type { HostIdentity, ProcessIdentity, ProcessLife, ProcessProbe } from "../../processes/probe/identity.ts";
+import {
+  commandOnRecord,
+  type HostIdentity,
+  type ProcessIdentity,
+  type ProcessLife,
+  type ProcessProbe,
+} from "../../processes/probe/identity.ts";
 import type { ProcessTable } from "../../processes/probe/process-table.ts";
 import { probeLifePipe } from "../../processes/run-folder/life-pipe.ts";
 import { readCommand } from "../../processes/run-folder/run-files.ts";
@@ -164,10 +170,6 @@ export class Stopper implements Loop {
     const { host, table, clock, paths, shielded, settings } = this.#deps;
     const { stopGraceMs, killGraceMs } = settings();
     const runDir = runDirOf(paths, run.id);
-    const command = (await readCommand({ runDir, runId: run.id })) ?? run.process ?? undefined;
-    const wrapper = run.wrapper ?? undefined;
-    const isWrapper =
-      command !== undefined && wrapper !== undefined && command.pid === wrapper.pid && command.startTime === wrapper.startTime;
     const result = await stopTree({
       runId: run.id,
       host,
@@ -179,8 +181,8 @@ export class Stopper implements Loop {
       shielded: shielded(),
       signal: context.signal,
       hurry: this.#hurry.signal,
-      ...(command === undefined || isWrapper ? {} : { command }),
-      ...(wrapper === undefined ? {} : { wrapper }),
+      command: (await readCommand({ runDir, runId: run.id })) ?? commandOnRecord(run),
+      wrapper: run.wrapper ?? undefined,
     });
     if (result.stopped) {
       const { gone, tookMs, lifePipe } = result.proof;
