@@ -6,17 +6,17 @@ import type { Database } from "../engine/tables.ts";
 import type { FencedAnswer, ItemStep, Settlement } from "../port/runs.ts";
 import type { StoreHint } from "../port/store.ts";
 import { putStateFile } from "../records/outbox-entries.ts";
-import { lateResult, planSettlement, type RunEnd, type RunFacts } from "../runs/settle-plan.ts";
+import { lateResult, planSettlement, type RunEnd, type SettleFacts } from "../runs/settle-plan.ts";
 import { advanceItem, cancelItem, type EndItem, failItem, itemHints } from "./item-advance.ts";
 
 /** How an engine reads and writes the end of a run inside a transaction of Kysely's. */
 export interface RunEndWriter {
   /** Locks the run's job where the engine has row locks. */
-  facts(tx: Transaction<Database>, runId: RunId): Promise<RunFacts | undefined>;
-  write(tx: Transaction<Database>, end: RunEnd, facts: RunFacts, now: Instant): Promise<void>;
+  facts(tx: Transaction<Database>, runId: RunId): Promise<SettleFacts | undefined>;
+  write(tx: Transaction<Database>, end: RunEnd, facts: SettleFacts, now: Instant): Promise<void>;
   recordLate(
     tx: Transaction<Database>,
-    late: { readonly at: Instant; readonly actor: string; readonly reason: string; readonly tried: string; readonly run: RunFacts },
+    late: { readonly at: Instant; readonly actor: string; readonly reason: string; readonly tried: string; readonly run: SettleFacts },
   ): Promise<void>;
 }
 

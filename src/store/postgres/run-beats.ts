@@ -7,7 +7,7 @@ import type { FencedAnswer, RunsStore, StartRun } from "../port/runs.ts";
 import type { WorkersStore } from "../port/workers.ts";
 import { type NotHeldRow, noSuchSession, startAnswer, whyNotHeld } from "../runs/held-runs.ts";
 import { processColumns } from "../runs/run-row.ts";
-import type { RunFacts } from "../runs/settle-plan.ts";
+import type { SettleFacts } from "../runs/settle-plan.ts";
 import type { BoundStatement, LaneBatch, LanePhase, Rows, Statement } from "./lanes.ts";
 import { lockFacts } from "./run-ends.ts";
 
@@ -200,7 +200,7 @@ function startsAsJson(runs: readonly StartRun[]): string {
 /** Those that changed nothing are looked at again, to say why. */
 async function startAnswers(engine: Engine, runs: readonly StartRun[], begun: ReadonlySet<RunId>): Promise<readonly FencedAnswer[]> {
   const others = runs.filter(({ runId }) => !begun.has(runId)).map(({ runId }) => runId);
-  const facts = others.length === 0 ? new Map<RunId, RunFacts>() : await engine.transaction(async (tx) => await lockFacts(tx, others));
+  const facts = others.length === 0 ? new Map<RunId, SettleFacts>() : await engine.transaction(async (tx) => await lockFacts(tx, others));
   return runs.map((run) => (begun.has(run.runId) ? { kind: "ok" } : startAnswer(run, facts.get(run.runId))));
 }
 

@@ -3,7 +3,7 @@ import type { RunId, WorkerId } from "../../domain/ids.ts";
 import type { Instant } from "../../domain/time.ts";
 import type { Database } from "../engine/tables.ts";
 import { jobAlertEntry } from "../jobs/job-alert.ts";
-import type { LostRun, RunEnd, RunFacts } from "../runs/settle-plan.ts";
+import type { LostRun, RunEnd, SettleFacts } from "../runs/settle-plan.ts";
 
 const factColumns = `
   r.id as "runId", r.job_id as "jobId", r.attempt, r.state, r.owner_epoch as "ownerEpoch", r.worker_id as "workerId",
@@ -85,13 +85,13 @@ const writeLate = `
 
 export interface WrittenEnd {
   readonly end: RunEnd;
-  readonly facts: RunFacts;
+  readonly facts: SettleFacts;
 }
 
 /** Locks what settling looks at, by run id. */
-export async function lockFacts(tx: Transaction<Database>, runIds: readonly RunId[]): Promise<ReadonlyMap<RunId, RunFacts>> {
+export async function lockFacts(tx: Transaction<Database>, runIds: readonly RunId[]): Promise<ReadonlyMap<RunId, SettleFacts>> {
   const { rows } = await tx.executeQuery(CompiledQuery.raw(factsOfRuns, [runIds]));
-  return new Map((rows as RunFacts[]).map((facts) => [facts.runId, facts]));
+  return new Map((rows as SettleFacts[]).map((facts) => [facts.runId, facts]));
 }
 
 /** At most `limit` lost runs, locked. `more`: the sessions hold others, and it is worth while to ask for them now. */
@@ -120,7 +120,7 @@ export async function writeRunEnds(tx: Transaction<Database>, ends: readonly Wri
   if (ended !== ends.length) throw new Error(`${ends.length - ended} of ${ends.length} runs were live a moment ago and could not be ended`);
 }
 
-function recordOf(end: RunEnd, facts: RunFacts, now: Instant): Readonly<Record<string, unknown>> {
+function recordOf(end: RunEnd, facts: SettleFacts, now: Instant): Readonly<Record<string, unknown>> {
   const alert = end.alert === null ? null : jobAlertEntry(end.alert, now);
   return {
     run: end.runId,
@@ -157,7 +157,7 @@ export interface LateResult {
   readonly actor: string;
   readonly reason: string;
   readonly tried: string;
-  readonly run: RunFacts;
+  readonly run: SettleFacts;
 }
 
 export async function writeLateResult(tx: Transaction<Database>, late: LateResult): Promise<void> {

@@ -2,7 +2,7 @@ import { WakefulError } from "../../domain/errors.ts";
 import type { OwnerEpoch, RunId, WorkerId } from "../../domain/ids.ts";
 import type { RunOutcome, RunState } from "../../domain/lifecycles/run.ts";
 import type { FencedAnswer, StartRun } from "../port/runs.ts";
-import { lostTo, type RunFacts, takenOver } from "./settle-plan.ts";
+import { lostTo, type SettleFacts, takenOver } from "./settle-plan.ts";
 
 /** A run that a session named as held and does not hold; all null but the id: there is no such run. */
 export interface NotHeldRow {
@@ -28,7 +28,7 @@ export function endedAs(run: Pick<NotHeldRow, "outcome" | "reason">): string {
 }
 
 /** Why a guarded start changed nothing. */
-export function startAnswer(run: StartRun, facts: RunFacts | undefined): FencedAnswer {
+export function startAnswer(run: StartRun, facts: SettleFacts | undefined): FencedAnswer {
   if (facts === undefined) return { kind: "gone" };
   if (facts.state === "ended") return lostTo(facts, endedAs(facts));
   if (facts.ownerEpoch !== run.ownerEpoch) return lostTo(facts, takenOver(facts.ownerEpoch, run.ownerEpoch));

@@ -2,11 +2,11 @@ import { expect, test } from "vitest";
 import { asJobId, asOwnerEpoch, asRunId, asWorkerId } from "../../domain/ids.ts";
 import { addMs, asInstant } from "../../domain/time.ts";
 import type { Settlement } from "../port/runs.ts";
-import { isPlainSuccess, type LostRun, planLoss, planSettlement, type RunFacts } from "./settle-plan.ts";
+import { isPlainSuccess, type LostRun, planLoss, planSettlement, type SettleFacts } from "./settle-plan.ts";
 
 const now = asInstant(1_000_000);
 
-function facts(overrides: Partial<RunFacts> = {}): RunFacts {
+function facts(overrides: Partial<SettleFacts> = {}): SettleFacts {
   return {
     runId: asRunId(5),
     jobId: asJobId(3),
@@ -49,7 +49,7 @@ function failed(overrides: Partial<Settlement> = {}): Settlement {
   };
 }
 
-const endOf = (settlement: Settlement, of: RunFacts) => {
+const endOf = (settlement: Settlement, of: SettleFacts) => {
   const plan = planSettlement(settlement, of, now);
   if (plan.kind !== "end") throw new Error(`no end: ${JSON.stringify(plan)}`);
   return plan.end;

@@ -13,7 +13,7 @@ import type { AfterRun, FencedAnswer, LossProgress, LostEnd, Settlement } from "
 import type { StoreHint } from "../port/store.ts";
 
 /** A run and its job as they stand inside the settling transaction: all that the rules of settling look at. */
-export interface RunFacts {
+export interface SettleFacts {
   readonly runId: RunId;
   readonly jobId: JobId;
   readonly attempt: number;
@@ -95,7 +95,7 @@ export function isPlainSuccess(settlement: Settlement): boolean {
 }
 
 /** The fence and the budget, in one place for both engines. Pure; `facts` undefined: there is no such run. */
-export function planSettlement(settlement: Settlement, facts: RunFacts | undefined, now: Instant): SettlePlan {
+export function planSettlement(settlement: Settlement, facts: SettleFacts | undefined, now: Instant): SettlePlan {
   if (facts === undefined) return { kind: "gone" };
   if (facts.state === "ended" && facts.ownerEpoch === settlement.ownerEpoch && facts.outcome === settlement.outcome)
     return { kind: "already" };
@@ -105,7 +105,7 @@ export function planSettlement(settlement: Settlement, facts: RunFacts | undefin
 }
 
 /** Why this writer may not write to this run any more; undefined: it may. */
-function fenceBreach(settlement: Settlement, facts: RunFacts): string | undefined {
+function fenceBreach(settlement: Settlement, facts: SettleFacts): string | undefined {
   if (facts.state === "ended")
     return `attempt ${facts.attempt} has ended as ${facts.outcome ?? "unknown"} (${facts.reason ?? "no reason"})`;
   if (facts.ownerEpoch !== settlement.ownerEpoch) return takenOver(facts.ownerEpoch, settlement.ownerEpoch);
@@ -119,11 +119,14 @@ export function takenOver(now: OwnerEpoch, held: OwnerEpoch): string {
   return `another supervisor took the run over (owner epoch ${now}, not ${held})`;
 }
 
-export function lostTo(facts: Pick<RunFacts, "ownerEpoch" | "state" | "workerId">, why: string): Extract<FencedAnswer, { kind: "lost" }> {
+export function lostTo(
+  facts: Pick<SettleFacts, "ownerEpoch" | "state" | "workerId">,
+  why: string,
+): Extract<FencedAnswer, { kind: "lost" }> {
   return { kind: "lost", why, now: { ownerEpoch: facts.ownerEpoch, state: facts.state, workerId: facts.workerId } };
 }
 
-function planEnd(settlement: Settlement, facts: RunFacts, now: Instant): RunEnd {
+function planEnd(settlement: Settlement, facts: SettleFacts, now: Instant): RunEnd {
   const { spend, then, outcome } = settlement;
   const exitCode = settlement.exitCode ?? facts.exitCode;
   if (then.to === "done" && (outcome !== "succeeded" || (exitCode !== null && exitCode !== 0))) {
@@ -181,7 +184,7 @@ function errorText(text: string, runId: RunId): string {
   return text.endsWith(named) ? text : `${text} ${named}`;
 }
 
-function alertOf(state: JobAlert["state"], facts: RunFacts, settlement: Settlement): JobAlert {
+function alertOf(state: JobAlert["state"], facts: SettleFacts, settlement: Settlement): JobAlert {
   const { jobId, runId, queue, itemId, agent, repo } = facts;
   return { jobId, runId, state, queue, itemId, agent, repo, reason: settlement.reason, message: settlement.message ?? null };
 }
@@ -193,7 +196,7 @@ export function lateResult(settlement: Settlement, why: string): string {
 }
 
 /** A run that a dead session held, with the ends as never started by the death of a session directly before it. */
-export interface LostRun extends RunFacts {
+export interface LostRun extends SettleFacts {
   readonly neverStartedDeaths: number;
 }
 

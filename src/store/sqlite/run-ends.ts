@@ -2,7 +2,7 @@ import type { RunId } from "../../domain/ids.ts";
 import type { Instant } from "../../domain/time.ts";
 import { jobAlertEntry } from "../jobs/job-alert.ts";
 import type { StoreHint } from "../port/store.ts";
-import { hintsOfEnd, type LostRun, type RunEnd, type RunFacts } from "../runs/settle-plan.ts";
+import { hintsOfEnd, type LostRun, type RunEnd, type SettleFacts } from "../runs/settle-plan.ts";
 import type { SqliteConnection } from "./connection.ts";
 
 const factColumns = `
@@ -59,7 +59,7 @@ export interface RunAction {
   readonly reason: string | null;
   readonly message?: string | null;
   readonly evidence?: string | null;
-  readonly run: Pick<RunFacts, "jobId" | "runId" | "itemId" | "workerId">;
+  readonly run: Pick<SettleFacts, "jobId" | "runId" | "itemId" | "workerId">;
 }
 
 /** How the embedded engine reads what settling looks at, and writes what it decided. Synchronous: call it inside a transaction. */
@@ -70,8 +70,8 @@ export class SqliteRunEnds {
     this.#connection = connection;
   }
 
-  facts(runId: RunId): RunFacts | undefined {
-    return this.#connection.prepare(factsOfRun).get(runId) as RunFacts | undefined;
+  facts(runId: RunId): SettleFacts | undefined {
+    return this.#connection.prepare(factsOfRun).get(runId) as SettleFacts | undefined;
   }
 
   lost(options: { readonly workerIds: readonly number[]; readonly limit: number }): readonly LostRun[] {
@@ -82,7 +82,7 @@ export class SqliteRunEnds {
     return (this.#connection.prepare(countOfLost).get(JSON.stringify(workerIds)) as { readonly n: number }).n;
   }
 
-  write(end: RunEnd, facts: RunFacts, now: Instant, hints: Set<StoreHint>): void {
+  write(end: RunEnd, facts: SettleFacts, now: Instant, hints: Set<StoreHint>): void {
     const connection = this.#connection;
     if (end.releasedSlot !== null) connection.prepare(releaseSlot).run(end.releasedSlot);
     const blockedBy = end.stopBy === null ? null : end.runId;
@@ -152,7 +152,7 @@ export class SqliteRunEnds {
     readonly actor: string;
     readonly reason: string;
     readonly tried: string;
-    readonly run: RunFacts;
+    readonly run: SettleFacts;
   }): void {
     const { jobId, runId, itemId, workerId } = late.run;
     this.#connection.prepare(insertLateResult).run(late.at, late.actor, late.reason, late.tried, jobId, runId, itemId, workerId);
