@@ -16,10 +16,11 @@ export type Proof = "alive" | "dead" | "unknown";
 /** The way by which a subject's signs of life reach the judge: beats sent to me, beats others write to the store, files of this host. */
 export type Channel = "throughMe" | "throughStore" | "files";
 
-/** The run's exit record on disk. `exit` means whole and bearing this run's own id; anything less is `torn` and believed by nobody. */
-export type ExitRecord =
+/** What a run's exit record says. `exit` and `nogo`: whole, and of this very run; `torn` and `foreign` are believed by nobody. */
+export type ExitEvidence =
   | { readonly kind: "none" }
   | { readonly kind: "torn" }
+  | { readonly kind: "foreign" }
   | { readonly kind: "exit"; readonly status: number }
   | { readonly kind: "nogo" };
 
@@ -94,7 +95,7 @@ export interface RunEvidence {
   /** Of a command: its wrapper, which writes the exit record once the command has ended. Absent: not asked, or none on record. */
   readonly wrapper?: ProcessLife | undefined;
   readonly lifePipe: LifePipe;
-  readonly exitRecord: ExitRecord;
+  readonly exitRecord: ExitEvidence;
   /** The process of the run's supervisor, `dead` also where its session is over; silence is never `dead` here. */
   readonly supervisor: ProcessLife;
   readonly report: SessionReport;

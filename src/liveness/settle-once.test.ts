@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { at, processEvidence, runFacts, wideAwake } from "../../test/support/judged-run.ts";
 import { asOwnerEpoch, asRunId, type RunId } from "../domain/ids.ts";
 import { asInstant, type Instant } from "../domain/time.ts";
-import type { ExitRecord, RunEvidence, RunFacts } from "./evidence.ts";
+import type { ExitEvidence, RunEvidence, RunFacts } from "./evidence.ts";
 import { type GateReading, resolveExit } from "./exit-resolution.ts";
 import { changeAfter, type JobChange, outcomeOfVerdict, type RunOutcome } from "./retry-contract.ts";
 import { judgeRun, type RunMemory } from "./run-policy.ts";
@@ -25,7 +25,7 @@ interface ModelRun {
   /** The truth about the process, which only probes tell. */
   processAlive: boolean;
   supervisorAlive: boolean;
-  disk: ExitRecord;
+  disk: ExitEvidence;
   settles: number;
   /** The owner epoch of whoever settled it. */
   settledBy?: number;

@@ -1,4 +1,4 @@
-import type { ProcessIdentity, ProcessLife, ProcessProbe } from "../processes/probe/identity.ts";
+import type { ProbeAnswer, ProcessIdentity, ProcessProbe } from "../processes/probe/identity.ts";
 
 const keyOf = ({ hostId, bootId, pidNamespace, pid, startTime }: ProcessIdentity): string =>
   `${hostId} ${bootId} ${pidNamespace} ${pid} ${startTime}`;
@@ -9,17 +9,17 @@ const keyOf = ({ hostId, bootId, pidNamespace, pid, startTime }: ProcessIdentity
  */
 export class TickProbe implements ProcessProbe {
   readonly #probe: ProcessProbe;
-  readonly #answers = new Map<string, ProcessLife>();
+  readonly #answers = new Map<string, ProbeAnswer>();
 
   constructor(probe: ProcessProbe) {
     this.#probe = probe;
   }
 
-  observe(identity: ProcessIdentity): ProcessLife {
+  observe(identity: ProcessIdentity): ProbeAnswer {
     return this.observeMany([identity])[0] ?? { kind: "unknown", why: "unreadable" };
   }
 
-  observeMany(identities: readonly ProcessIdentity[]): readonly ProcessLife[] {
+  observeMany(identities: readonly ProcessIdentity[]): readonly ProbeAnswer[] {
     const fresh = new Map<string, ProcessIdentity>();
     for (const identity of identities) {
       const key = keyOf(identity);

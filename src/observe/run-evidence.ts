@@ -2,14 +2,15 @@ import type { HostId } from "../domain/ids.ts";
 import { runTaskName } from "../domain/run-task.ts";
 import { type DataPaths, runDirOf } from "../files/data-paths.ts";
 import { isSessionOver } from "../liveness/death-proof.ts";
-import type { ExitRecord, LifePipe, ProcessEvidence, RunEvidence, RunFacts } from "../liveness/evidence.ts";
+import type { ExitEvidence, LifePipe, ProcessEvidence, RunEvidence, RunFacts, UnprobeableBecause } from "../liveness/evidence.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
 import {
   commandOnRecord,
   type HostIdentity,
+  type ProbeAnswer,
   type ProcessIdentity,
-  type ProcessLife,
   type ProcessProbe,
+  type UnknownBecause,
 } from "../processes/probe/identity.ts";
 import { readExitRecord } from "../processes/run-folder/exit-record.ts";
 import { probeLifePipe } from "../processes/run-folder/life-pipe.ts";
@@ -65,11 +66,10 @@ export class RunObserver {
   }
 
   /** The exit record of a command run of this host; none for any other. */
-  async exitRecordOf(run: LiveRun): Promise<ExitRecord> {
+  async exitRecordOf(run: LiveRun): Promise<ExitEvidence> {
     if (!this.#isOnDisk(run)) return { kind: "none" };
-    return exitRecord(
-      await readExitRecord({ runDir: runDirOf(this.#deps.paths, run.id), runId: run.id, commandSeen: commandOnRecord(run) !== undefined }),
-    );
+    const commandSeen = commandOnRecord(run) !== undefined;
+    return await readExitRecord({ runDir: runDirOf(this.#deps.paths, run.id), runId: run.id, commandSeen });
   }
 
   /** Whether something of a command run of this host still holds its life pipe; unknown for any other. */
@@ -122,23 +122,15 @@ export class RunObserver {
   }
 }
 
-function processEvidence(identity: ProcessIdentity, role: ProcessEvidence["role"], life: ProcessLife): ProcessEvidence {
-  const { pid, startTime } = identity;
-  if (life.kind !== "unknown") return { pid, startTime, role, life: life.kind };
-  const unknownBecause = life.why === "foreign_host" ? "foreignHost" : life.why === "foreign_namespace" ? "otherNamespace" : "probeFailed";
-  return { pid, startTime, role, life: "unknown", unknownBecause };
-}
+const unprobeableBecause: Readonly<Record<UnknownBecause, UnprobeableBecause>> = {
+  foreign_host: "foreignHost",
+  foreign_namespace: "otherNamespace",
+  invalid_identity: "probeFailed",
+  unreadable: "probeFailed",
+};
 
-function exitRecord(record: Awaited<ReturnType<typeof readExitRecord>>): ExitRecord {
-  switch (record.kind) {
-    case "none":
-    case "torn":
-      return { kind: record.kind };
-    case "foreign":
-      return { kind: "torn" };
-    case "nogo":
-      return { kind: "nogo" };
-    case "exit":
-      return { kind: "exit", status: record.status };
-  }
+function processEvidence(identity: ProcessIdentity, role: ProcessEvidence["role"], answer: ProbeAnswer): ProcessEvidence {
+  const { pid, startTime } = identity;
+  if (answer.kind !== "unknown") return { pid, startTime, role, life: answer.kind };
+  return { pid, startTime, role, life: "unknown", unknownBecause: unprobeableBecause[answer.why] };
 }

@@ -14,7 +14,7 @@ import { mayStillLive, type RunVerdict } from "../liveness/verdict.ts";
 import { type ObservedRun, RunObserver } from "../observe/run-evidence.ts";
 import { PresenceBook } from "../observe/session-presence.ts";
 import { PipelineRegistry } from "../pipelines/registry.ts";
-import type { HostIdentity, ProcessIdentity, ProcessLife, ProcessProbe } from "../processes/probe/identity.ts";
+import type { HostIdentity, ProbeAnswer, ProcessIdentity, ProcessProbe } from "../processes/probe/identity.ts";
 import { makeLifePipe } from "../processes/run-folder/life-pipe.ts";
 import { runFiles } from "../processes/run-folder/run-files.ts";
 import type { LiveRun, Settlement } from "../store/port/runs.ts";
@@ -26,7 +26,7 @@ const lives = {
   otherBoot: { kind: "otherBoot" },
   otherNamespace: { kind: "unknown", why: "foreign_namespace" },
   unreadable: { kind: "unknown", why: "unreadable" },
-} satisfies Record<string, ProcessLife>;
+} satisfies Record<string, ProbeAnswer>;
 type Life = keyof typeof lives;
 
 /** One combination of all that can be found of a run. */
@@ -79,11 +79,11 @@ const dayMs: DurationMs = 86_400_000;
 const none: ReadonlySet<HostId> = new Set();
 
 class CaseProbe implements ProcessProbe {
-  readonly lives = new Map<number, ProcessLife>();
-  observe({ pid }: ProcessIdentity): ProcessLife {
+  readonly lives = new Map<number, ProbeAnswer>();
+  observe({ pid }: ProcessIdentity): ProbeAnswer {
     return this.lives.get(pid) ?? lives.unreadable;
   }
-  observeMany(identities: readonly ProcessIdentity[]): readonly ProcessLife[] {
+  observeMany(identities: readonly ProcessIdentity[]): readonly ProbeAnswer[] {
     return identities.map((identity) => this.observe(identity));
   }
 }

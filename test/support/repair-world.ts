@@ -4,6 +4,7 @@ import { onTestFinished } from "vitest";
 import { asHostId, type JobId, type OwnerEpoch, type RunId, type WorkerId } from "../../src/domain/ids.ts";
 import { addMs, type DurationMs, type Instant } from "../../src/domain/time.ts";
 import { itemDirOf, runDirOf } from "../../src/files/data-paths.ts";
+import type { ProcessLife } from "../../src/liveness/evidence.ts";
 import { defaultRunThresholds, type RunThresholds } from "../../src/liveness/run-thresholds.ts";
 import { newVantage } from "../../src/liveness/vantage.ts";
 import { LeaseSweep } from "../../src/loops/leases/lease-sweep.ts";
@@ -17,7 +18,7 @@ import { alertsThrough } from "../../src/notify/raise-alert.ts";
 import { RunObserver } from "../../src/observe/run-evidence.ts";
 import { PresenceBook } from "../../src/observe/session-presence.ts";
 import type { PipelineDefinition } from "../../src/pipelines/definition.ts";
-import type { HostIdentity, ProcessIdentity, ProcessLife, ProcessProbe } from "../../src/processes/probe/identity.ts";
+import type { HostIdentity, ProbeAnswer, ProcessIdentity, ProcessProbe } from "../../src/processes/probe/identity.ts";
 import type { ProcessTable } from "../../src/processes/probe/process-table.ts";
 import { runFiles } from "../../src/processes/run-folder/run-files.ts";
 import { Finaliser } from "../../src/settling/finaliser.ts";
@@ -33,20 +34,20 @@ import { chain, type LoopWorld, loopWorld } from "./loop-world.ts";
 /** What processes answer when they are asked, as a test says; nothing is ever spawned or looked at. */
 export class FakeProbe implements ProcessProbe {
   looks = 0;
-  readonly #lives = new Map<number, ProcessLife>();
+  readonly #lives = new Map<number, ProbeAnswer>();
   readonly #host: HostIdentity;
 
   constructor(host: HostIdentity) {
     this.#host = host;
   }
 
-  set(pid: number, life: ProcessLife["kind"]): void {
+  set(pid: number, life: ProcessLife): void {
     if (life === "dead") this.#lives.set(pid, { kind: "dead", why: "no_such_process" });
     else if (life === "unknown") this.#lives.set(pid, { kind: "unknown", why: "unreadable" });
     else this.#lives.set(pid, { kind: life });
   }
 
-  observe(identity: ProcessIdentity): ProcessLife {
+  observe(identity: ProcessIdentity): ProbeAnswer {
     this.looks++;
     if (identity.hostId !== this.#host.hostId) return { kind: "unknown", why: "foreign_host" };
     if (identity.bootId !== this.#host.bootId) return { kind: "otherBoot" };
@@ -54,7 +55,7 @@ export class FakeProbe implements ProcessProbe {
     return this.#lives.get(identity.pid) ?? { kind: "alive" };
   }
 
-  observeMany(identities: readonly ProcessIdentity[]): readonly ProcessLife[] {
+  observeMany(identities: readonly ProcessIdentity[]): readonly ProbeAnswer[] {
     return identities.map((identity) => this.observe(identity));
   }
 }

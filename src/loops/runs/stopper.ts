@@ -4,15 +4,10 @@ import type { JobId } from "../../domain/ids.ts";
 import { addMs, type DurationMs, type Instant } from "../../domain/time.ts";
 import { type DataPaths, runDirOf } from "../../files/data-paths.ts";
 import { diedWithEarlierBoot, isSessionOver } from "../../liveness/death-proof.ts";
+import type { ProcessLife } from "../../liveness/evidence.ts";
 import type { RaiseAlert } from "../../notify/raise-alert.ts";
 import type { PresenceBook } from "../../observe/session-presence.ts";
-import {
-  commandOnRecord,
-  type HostIdentity,
-  type ProcessIdentity,
-  type ProcessLife,
-  type ProcessProbe,
-} from "../../processes/probe/identity.ts";
+import { commandOnRecord, type HostIdentity, type ProcessIdentity, type ProcessProbe } from "../../processes/probe/identity.ts";
 import type { ProcessTable } from "../../processes/probe/process-table.ts";
 import { probeLifePipe } from "../../processes/run-folder/life-pipe.ts";
 import { readCommand } from "../../processes/run-folder/run-files.ts";
@@ -155,7 +150,7 @@ export class Stopper implements Loop {
   }
 
   /** Tier 0 for a process of the run; a session that the store does not have was last heard when it claimed. */
-  async #endedWithItsBoot({ supervisor, run }: BlockedJob, life: ProcessLife["kind"]): Promise<boolean> {
+  async #endedWithItsBoot({ supervisor, run }: BlockedJob, life: ProcessLife): Promise<boolean> {
     if (life !== "otherBoot") return false;
     const { store, settings, host } = this.#deps;
     const { deadAfterMs } = settings();

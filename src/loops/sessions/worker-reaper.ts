@@ -2,12 +2,13 @@ import { messageOf } from "../../domain/errors.ts";
 import type { HostId, RunId, WorkerId } from "../../domain/ids.ts";
 import { addMs, type DurationMs, type Instant } from "../../domain/time.ts";
 import { diedWithEarlierBoot } from "../../liveness/death-proof.ts";
+import type { ProcessLife } from "../../liveness/evidence.ts";
 import type { RunOutcome } from "../../liveness/retry-contract.ts";
 import { spreadDelayMs } from "../../liveness/retry-delay.ts";
 import { countTurnedSilent } from "../../liveness/vantage-mode.ts";
 import { explainWorker, judgeWorker, type WorkerVerdict } from "../../liveness/worker-policy.ts";
 import type { PresenceBook } from "../../observe/session-presence.ts";
-import type { HostIdentity, ProcessIdentity, ProcessLife, ProcessProbe } from "../../processes/probe/identity.ts";
+import type { HostIdentity, ProcessIdentity, ProcessProbe } from "../../processes/probe/identity.ts";
 import type { RunEnder } from "../../settling/run-ender.ts";
 import type { HeldRun, LiveRun, LossProgress, LostEnd } from "../../store/port/runs.ts";
 import type { Store } from "../../store/port/store.ts";
@@ -58,7 +59,7 @@ interface Scope {
   /** Their number. */
   readonly alive: number;
   /** Those that are not simply alive: silent, or without a process. */
-  readonly doubtful: readonly { readonly worker: SessionPresence; readonly life: ProcessLife["kind"] }[];
+  readonly doubtful: readonly { readonly worker: SessionPresence; readonly life: ProcessLife }[];
   /** Hosts that turned out to be two. */
   readonly conflicts: ReadonlySet<HostId>;
   readonly now: Instant;

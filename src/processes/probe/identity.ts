@@ -21,10 +21,10 @@ export type DeadBecause = "no_such_process" | "zombie" | "other_start_time";
 export type UnknownBecause = "foreign_host" | "foreign_namespace" | "invalid_identity" | "unreadable";
 
 /**
- * What is known about a process. Only `dead` is positive evidence; `otherBoot` is for tier 0 alone;
+ * What a look at a process answers. Only `dead` is positive evidence; `otherBoot` is for tier 0 alone;
  * `unknown` moves nothing. A process that we may not signal is alive.
  */
-export type ProcessLife =
+export type ProbeAnswer =
   | { readonly kind: "alive" }
   | { readonly kind: "dead"; readonly why: DeadBecause }
   | { readonly kind: "otherBoot" }
@@ -32,9 +32,9 @@ export type ProcessLife =
 
 /** Asks whether processes live. Writes nothing, never throws for what a process or its absence may do. */
 export interface ProcessProbe {
-  observe(identity: ProcessIdentity): ProcessLife;
+  observe(identity: ProcessIdentity): ProbeAnswer;
   /** The same for many, in their order; equal pids are looked at once. */
-  observeMany(identities: readonly ProcessIdentity[]): readonly ProcessLife[];
+  observeMany(identities: readonly ProcessIdentity[]): readonly ProbeAnswer[];
 }
 
 /** Whether both name the same process. */
@@ -42,7 +42,7 @@ export const sameProcess = (a: ProcessIdentity, b: ProcessIdentity): boolean =>
   a.pid === b.pid && a.startTime === b.startTime && a.bootId === b.bootId && a.hostId === b.hostId && a.pidNamespace === b.pidNamespace;
 
 /** What can be said without looking: `undefined` means that its pid may be looked up here. */
-function lifeFromAfar(identity: ProcessIdentity, host: HostIdentity): ProcessLife | undefined {
+function lifeFromAfar(identity: ProcessIdentity, host: HostIdentity): ProbeAnswer | undefined {
   if (identity.hostId !== host.hostId) return { kind: "unknown", why: "foreign_host" };
   if (identity.bootId !== host.bootId) return { kind: "otherBoot" };
   if (identity.pidNamespace !== host.pidNamespace) return { kind: "unknown", why: "foreign_namespace" };
@@ -51,7 +51,7 @@ function lifeFromAfar(identity: ProcessIdentity, host: HostIdentity): ProcessLif
   return undefined;
 }
 
-function lifeFromSight(identity: ProcessIdentity, sight: ProcessSight): ProcessLife {
+function lifeFromSight(identity: ProcessIdentity, sight: ProcessSight): ProbeAnswer {
   switch (sight.kind) {
     case "absent":
       return { kind: "dead", why: "no_such_process" };
@@ -74,7 +74,7 @@ export const commandOnRecord = (run: {
 
 /** The probe of this host, boot and namespace. */
 export function createProcessProbe({ host, table }: { readonly host: HostIdentity; readonly table: ProcessTable }): ProcessProbe {
-  const observeMany = (identities: readonly ProcessIdentity[]): readonly ProcessLife[] => {
+  const observeMany = (identities: readonly ProcessIdentity[]): readonly ProbeAnswer[] => {
     const afar = identities.map((identity) => lifeFromAfar(identity, host));
     const pids = [...new Set(identities.filter((_, index) => afar[index] === undefined).map((identity) => identity.pid))];
     const sights = table.lookMany(pids);

@@ -1,11 +1,12 @@
 import type { DurationMs } from "../../domain/time.ts";
+import type { LifePipe } from "../../liveness/evidence.ts";
 import type { HostClock } from "../../runtime/clock.ts";
 import { type Pause, timerPause } from "../../runtime/pause.ts";
 import type { ProcessIdentity } from "../probe/identity.ts";
 import { type OpenFiles, systemOpenFiles } from "../probe/open-files.ts";
 import { identityOf } from "../probe/own-identity.ts";
 import type { ProcessRow } from "../probe/process-stat.ts";
-import { type LifePipeState, probeLifePipe } from "../run-folder/life-pipe.ts";
+import { probeLifePipe } from "../run-folder/life-pipe.ts";
 import { runFiles } from "../run-folder/run-files.ts";
 import { HiddenSearch } from "./hidden-search.ts";
 import { type RunTree } from "./strays.ts";
@@ -36,7 +37,7 @@ export interface StopProof {
   readonly gone: readonly ProcessIdentity[];
   readonly signals: readonly SentSignal[];
   /** `not_asked` without a run directory. */
-  readonly lifePipe: LifePipeState | "not_asked";
+  readonly lifePipe: LifePipe | "not_asked";
   readonly tookMs: DurationMs;
 }
 
@@ -47,7 +48,7 @@ export type StopResult =
       /** May be empty: then the life pipe is held by something that may not be seen, or is not of the run. */
       readonly survivors: readonly ProcessIdentity[];
       readonly signals: readonly SentSignal[];
-      readonly lifePipe: LifePipeState | "not_asked";
+      readonly lifePipe: LifePipe | "not_asked";
       readonly tookMs: DurationMs;
       /** What is left, for people; see `remainsText`. */
       readonly remains: string;
@@ -70,7 +71,7 @@ export async function stopTree(options: StopTreeOptions): Promise<StopResult> {
   const tookMs = (): DurationMs => Math.max(0, Math.round(clock.mono() - beganAt));
   let termAfterMs: DurationMs = 0;
   let pollMs = 2;
-  let lifePipe: LifePipeState | "not_asked" = "not_asked";
+  let lifePipe: LifePipe | "not_asked" = "not_asked";
   let left: readonly ProcessRow[];
 
   for (;;) {
