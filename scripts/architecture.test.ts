@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { findViolations } from "./architecture.ts";
-import { layers } from "./import-rules.ts";
+import { layerLimits, layers, narrowDoors, roomOrder, siblingParents } from "./import-rules.ts";
 
 const violationsOf = (files: Readonly<Record<string, string>>): string[] =>
   findViolations(Object.entries(files).map(([path, text]) => ({ path, text }))).map(
@@ -8,7 +8,7 @@ const violationsOf = (files: Readonly<Record<string, string>>): string[] =>
   );
 
 test("an import that points down the layers is accepted", () => {
-  expect(violationsOf({ "src/loops/reaper.ts": 'import { judge } from "../liveness/run-policy.ts";\njudge();' })).toEqual([]);
+  expect(violationsOf({ "src/notify/reaper.ts": 'import { judge } from "../liveness/run-policy.ts";\njudge();' })).toEqual([]);
 });
 
 test("an import within a layer is accepted", () => {
@@ -34,11 +34,11 @@ test("every layer is refused an import from each layer above it, with the reason
 test("types, re-exports and dynamic imports keep the direction too", () => {
   const found = violationsOf({
     "src/store/jobs/jobs.ts": [
-      'import type { Loop } from "../loops/loop.ts";',
-      'export { tick } from "../loops/loop.ts";',
-      'export * from "../loops/loop.ts";',
-      'export const load = () => import("../loops/loop.ts");',
-      'export type T = import("../loops/loop.ts").Loop;',
+      'import type { Loop } from "../../loops/loop.ts";',
+      'export { tick } from "../../loops/loop.ts";',
+      'export * from "../../loops/loop.ts";',
+      'export const load = () => import("../../loops/loop.ts");',
+      'export type T = import("../../loops/loop.ts").Loop;',
     ].join("\n"),
   });
   expect(found.map((violation) => violation.split(":")[1])).toEqual(["1", "2", "3", "4", "5"]);
@@ -84,9 +84,9 @@ test("engines and providers never know each other", () => {
   );
 });
 
-test("a loop knows the store's port and none of its engines", () => {
-  expect(violationsOf({ "src/loops/a.ts": 'import { b } from "../store/sqlite/b.ts";\nb();' })[0]).toContain("knows the store's port");
-  expect(violationsOf({ "src/loops/a.ts": 'import { b } from "../store/store.ts";\nb();' })).toEqual([]);
+test("what delivers knows the store's port and none of its engines", () => {
+  expect(violationsOf({ "src/notify/a.ts": 'import { b } from "../store/sqlite/b.ts";\nb();' })[0]).toContain("knows the store's port");
+  expect(violationsOf({ "src/notify/a.ts": 'import { b } from "../store/store.ts";\nb();' })).toEqual([]);
 });
 
 test("clock, entropy and environment are read in src/runtime alone", () => {
@@ -104,19 +104,19 @@ test("clock, entropy and environment are read in src/runtime alone", () => {
     'process["env"]',
   ];
   for (const read of reads) {
-    expect(violationsOf({ "src/loops/a.ts": `export const x = ${read};` }), read).toHaveLength(1);
+    expect(violationsOf({ "src/notify/a.ts": `export const x = ${read};` }), read).toHaveLength(1);
     expect(violationsOf({ "src/runtime/a.ts": `export const x = ${read};` }), read).toEqual([]);
-    expect(violationsOf({ "src/loops/a.test.ts": `export const x = ${read};` }), read).toEqual([]);
+    expect(violationsOf({ "src/notify/a.test.ts": `export const x = ${read};` }), read).toEqual([]);
   }
 });
 
 test("a read is found under an import's name as well", () => {
-  expect(violationsOf({ "src/loops/a.ts": 'import { randomUUID as id } from "node:crypto";\nid();' })[0]).toContain(
+  expect(violationsOf({ "src/notify/a.ts": 'import { randomUUID as id } from "node:crypto";\nid();' })[0]).toContain(
     "crypto.randomUUID belongs to src/runtime",
   );
-  expect(violationsOf({ "src/loops/a.ts": 'import { performance as p } from "node:perf_hooks";\np.now();' })).toEqual([]);
-  expect(violationsOf({ "src/loops/a.ts": 'import os from "node:os";\nos.uptime();' })[0]).toContain("os.uptime");
-  expect(violationsOf({ "src/loops/a.ts": 'import { env } from "node:process";\nenv.HOME;' })[0]).toContain("process.env");
+  expect(violationsOf({ "src/notify/a.ts": 'import { performance as p } from "node:perf_hooks";\np.now();' })).toEqual([]);
+  expect(violationsOf({ "src/notify/a.ts": 'import os from "node:os";\nos.uptime();' })[0]).toContain("os.uptime");
+  expect(violationsOf({ "src/notify/a.ts": 'import { env } from "node:process";\nenv.HOME;' })[0]).toContain("process.env");
 });
 
 test("turning an instant into a date reads no clock", () => {
@@ -159,26 +159,66 @@ test("the library's door drags in no driver, however long the way; a dynamic imp
   ).toEqual([]);
 });
 
-test("files that import each other are refused, also where one import is of a type or comes later", () => {
-  const because = "files that need each other can only be read, loaded and tested as one; move what both need to a third";
-  expect(
-    violationsOf({
-      "src/cli/a.ts": 'import { b } from "./b.ts";\nb();',
-      "src/cli/b.ts": '\nexport const load = () => import("./c.ts");',
-      "src/cli/c.ts": 'import type { A } from "./a.ts";\nexport type C = A;',
-    }),
-  ).toEqual([`src/cli/c.ts:1: imports in a circle: src/cli/a.ts -> src/cli/b.ts -> src/cli/c.ts -> src/cli/a.ts: ${because}`]);
-  expect(violationsOf({ "src/cli/a.ts": 'export * from "./a.ts";' })[0]).toContain("src/cli/a.ts -> src/cli/a.ts");
+const planted = (name: string): string => (name === "*.ts" ? "planted.ts" : name.endsWith(".ts") ? name : `${name}/planted.ts`);
+
+/** The import of one file by another, both below `src/`. */
+const importing = (from: string, to: string): string[] =>
+  violationsOf({ [`src/${from}`]: `import { x } from "${"../".repeat(from.split("/").length - 1)}${to}";\nx();` });
+
+test("a room is refused an import from each room above it, beside it, and below it that its line does not name", () => {
+  for (const { parent, rooms } of roomOrder) {
+    for (const [at, { names, only, because }] of rooms.entries()) {
+      for (const [otherAt, other] of rooms.entries()) {
+        for (const from of names) {
+          for (const to of other.names.filter((name) => name !== from)) {
+            const allowed = otherAt > at && (only === undefined || only.includes(to));
+            const reason = otherAt < at ? other.because : because;
+            const found = importing(`${parent}/${planted(from)}`, `${parent}/${planted(to)}`);
+            const place = `${parent}/${from}`;
+            if (allowed) expect(found, `${place} -> ${to}`).toEqual([]);
+            else expect(found.join(), `${place} -> ${to}`).toContain(reason);
+          }
+        }
+      }
+    }
+  }
 });
 
-test("two ways to the same file are no circle", () => {
-  const both = 'import { d } from "./d.ts";\nd();';
-  expect(
-    violationsOf({
-      "src/cli/a.ts": 'import "./b.ts";\nimport "./c.ts";',
-      "src/cli/b.ts": both,
-      "src/cli/c.ts": both,
-      "src/cli/d.ts": "export const d = 1;",
-    }),
-  ).toEqual([]);
+test("files beside the rooms know each other, and a room without a line is refused", () => {
+  expect(importing("worker/a.ts", "worker/b.ts")).toEqual([]);
+  expect(importing("loops/a.ts", "domain/b.ts")[0]).toContain("src/loops/a.ts has no place in the rooms");
+  expect(importing("worker/misc/a.ts", "domain/b.ts")[0]).toContain("src/worker/misc has no place in the rooms");
+});
+
+test("a line that names what it may import names rooms further down", () => {
+  for (const { rooms } of roomOrder) {
+    for (const [at, { only = [] }] of rooms.entries()) {
+      const below = rooms.slice(at + 1).flatMap(({ names }) => names);
+      expect(only.filter((name) => !below.includes(name))).toEqual([]);
+    }
+  }
+});
+
+test("what a layer may never import is refused, however low it stands", () => {
+  for (const { layer, never = [], only, because } of layerLimits) {
+    const order = layers.map(({ name }) => name);
+    const below = order.slice(order.indexOf(layer) + 1);
+    const open = [...(only ?? []), "domain", "runtime", "telemetry"];
+    const refused = only === undefined ? never : below.filter((name) => !open.includes(name));
+    expect(refused.length).toBeGreaterThan(0);
+    for (const name of refused) expect(importing(`${layer}/a.ts`, planted(name)).join(), `${layer} -> ${name}`).toContain(because);
+    for (const name of only ?? []) expect(importing(`${layer}/a.ts`, planted(name)), `${layer} -> ${name}`).toEqual([]);
+  }
+});
+
+test("through a narrow door comes what it names alone", () => {
+  for (const { from, to, only, because } of narrowDoors) {
+    expect(importing(`${from}/a.ts`, `${to}/other.ts`).join(), `${from} -> ${to}`).toContain(because);
+    for (const part of only) expect(importing(`${from}/a.ts`, planted(part)), part).toEqual([]);
+  }
+});
+
+test("siblings behind one port never know each other", () => {
+  for (const { parent, because } of siblingParents)
+    expect(importing(`${parent}/one/a.ts`, `${parent}/two/b.ts`).join(), parent).toContain(because);
 });

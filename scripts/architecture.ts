@@ -1,20 +1,21 @@
 import { builtinModules } from "node:module";
 import { dirname, join, normalize } from "node:path/posix";
-import { findCircles } from "./import-circles.ts";
 import {
   ambientExceptions,
   ambientReads,
-  circleBecause,
   entryLoads,
+  layerLimits,
   layers,
+  narrowDoors,
   ownedPackages,
   portOnly,
   pureBecause,
   pureBuiltins,
   pureFolders,
-  siblingFolders,
+  roomOrder,
   siblingParents,
   testPackages,
+  textRules,
 } from "./import-rules.ts";
 import { type ImportedModule, type ParsedModule, parseModule } from "./parsed-module.ts";
 import { isTestFile, type SourceFile } from "./source-tree.ts";
@@ -48,6 +49,7 @@ export function findViolations(files: readonly SourceFile[]): Violation[] {
     ...placeViolations(module),
     ...module.parsed.imports.flatMap((imported) => importViolations(module, imported)),
     ...ambientViolations(module, usedExceptions),
+    ...textViolations(module),
   ]);
   const unused = ambientExceptions
     .filter(({ file, name }) => !usedExceptions.has(`${file} ${name}`))
@@ -56,28 +58,24 @@ export function findViolations(files: readonly SourceFile[]): Violation[] {
       line: 1,
       message: `the exception for ${name} in scripts/import-rules.ts matches nothing: remove it`,
     }));
-  return [...violations, ...circleViolations(modules), ...entryViolations(modules), ...unused];
-}
-
-function circleViolations(modules: readonly Module[]): Violation[] {
-  const files = modules.map(({ path, parsed }) => ({
-    path,
-    imports: parsed.imports.flatMap(({ specifier, line }) => {
-      const target = resolveImport(path, specifier);
-      return target === undefined ? [] : [{ target, line }];
-    }),
-  }));
-  return findCircles(files).map(({ path, line, files: round }) => ({
-    path,
-    line,
-    message: `imports in a circle: ${round.join(" -> ")}: ${circleBecause}`,
-  }));
+  return [...violations, ...entryViolations(modules), ...unused];
 }
 
 function placeViolations(module: Module): Violation[] {
-  if (layerOrder.has(module.layer)) return [];
-  return [{ path: module.path, line: 1, message: `src/${module.layer} has no place in the layers of scripts/import-rules.ts` }];
+  const { path } = module;
+  if (!layerOrder.has(module.layer)) return [noPlace(path, `src/${module.layer}`, "layers")];
+  return roomOrder.flatMap(({ parent, rooms }) => {
+    const room = roomOf(path, parent);
+    if (room === undefined || lineOf(room, rooms) !== -1) return [];
+    return [noPlace(path, `src/${parent}/${room.name}`, "rooms")];
+  });
 }
+
+const noPlace = (path: string, place: string, table: "layers" | "rooms"): Violation => ({
+  path,
+  line: 1,
+  message: `${place} has no place in the ${table} of scripts/import-rules.ts`,
+});
 
 function importViolations(module: Module, imported: ImportedModule): Violation[] {
   const fail = (message: string): Violation => ({ path: module.path, line: imported.line, message });
@@ -103,11 +101,9 @@ function fileViolations(module: Module, target: string, fail: (message: string) 
   if (pureFolders.includes(module.layer) && !pureFolders.includes(targetLayer)) {
     found.push(fail(`${module.layer} imports only ${pureFolders.join(" and ")}: ${pureBecause}`));
   }
-  for (const { folders, because } of siblingFolders) {
-    const own = folders.find((folder) => module.path.startsWith(`src/${folder}/`));
-    const other = folders.find((folder) => folder !== own && target.startsWith(`src/${folder}/`));
-    if (own !== undefined && other !== undefined) found.push(fail(`${own} may not import ${other}: ${because}`));
-  }
+  // A test sets its scene with whatever is below its layer.
+  if (!module.isTest)
+    for (const message of [...limitMessages(module.layer, target), ...roomMessages(module.path, target)]) found.push(fail(message));
   for (const { parent, because } of siblingParents) {
     const own = childFolder(module.path, parent);
     const other = childFolder(target, parent);
@@ -118,6 +114,65 @@ function fileViolations(module: Module, target: string, fail: (message: string) 
     found.push(fail(`${module.layer} knows the store's port, not ${engine}: ${portOnly.because}`));
   }
   return found;
+}
+
+/** What the layer's limits and narrow doors say of an import from `layer`. */
+function limitMessages(layer: string, target: string): readonly string[] {
+  const targetLayer = layerOf(target);
+  if (layer === targetLayer) return [];
+  const limits = layerLimits.filter((limit) => limit.layer === layer);
+  return [
+    ...limits
+      .filter(
+        ({ never = [], only }) =>
+          never.includes(targetLayer) || (only !== undefined && !only.includes(targetLayer) && !openToAll.includes(targetLayer)),
+      )
+      .map(({ because }) => `${layer} may not import ${targetLayer}: ${because}`),
+    ...narrowDoors
+      .filter(({ from, to, only }) => from === layer && to === targetLayer && !only.some((part) => isWithin(target, part)))
+      .map(({ to, only, because }) => `${layer} may import of ${to} only ${only.join(" and ")}: ${because}`),
+  ];
+}
+
+/** What the rooms of a layer say of an import within it. */
+function roomMessages(path: string, target: string): readonly string[] {
+  return roomOrder.flatMap(({ parent, rooms }) => {
+    const from = roomOf(path, parent);
+    const to = roomOf(target, parent);
+    if (from === undefined || to === undefined || from.name === to.name) return [];
+    const fromLine = lineOf(from, rooms);
+    const toLine = lineOf(to, rooms);
+    // The files beside the rooms are one room, but for those with a line of their own.
+    if (fromLine === toLine && from.kind === "*.ts" && rooms[fromLine]?.names.includes("*.ts") === true) return [];
+    const line = rooms[fromLine];
+    // Who has no line is told so, once.
+    if (line === undefined || toLine === -1) return [];
+    const names = [from.name, to.name].map((name) => `${parent}/${name}`);
+    if (toLine > fromLine && (line.only === undefined || line.only.includes(to.name) || line.only.includes(to.kind))) return [];
+    const because = toLine < fromLine ? rooms[toLine]?.because : line.because;
+    return [`${names.join(" may not import ")}: ${because ?? ""}`];
+  });
+}
+
+interface Room {
+  /** A folder's name, or a file's: `sessions`, `outbox.ts`. */
+  readonly name: string;
+  /** `*.ts` for a file beside the rooms. */
+  readonly kind: string;
+}
+
+/** The room of a file below `parent`; undefined for a file elsewhere. A test stands in the room of its folder. */
+function roomOf(path: string, parent: string): Room | undefined {
+  const prefix = `src/${parent}/`;
+  if (!path.startsWith(prefix)) return undefined;
+  const [name = "", rest] = path.slice(prefix.length).split("/");
+  return rest === undefined ? { name: name.replace(/\.test\.ts$/, ".ts"), kind: "*.ts" } : { name, kind: name };
+}
+
+/** A file's own line comes before that of all files beside the rooms. */
+function lineOf({ name, kind }: Room, rooms: (typeof roomOrder)[number]["rooms"]): number {
+  const own = rooms.findIndex(({ names }) => names.includes(name));
+  return own === -1 ? rooms.findIndex(({ names }) => names.includes(kind)) : own;
 }
 
 function packageViolations(module: Module, specifier: string, fail: (message: string) => Violation): Violation[] {
@@ -157,6 +212,17 @@ function ambientViolations(module: Module, usedExceptions: Set<string>): Violati
   });
 }
 
+function textViolations({ path, text, isTest }: Module): Violation[] {
+  if (isTest) return [];
+  return textRules.flatMap(({ what, pattern, allowedIn, because }) => {
+    if (allowedIn.some((folder) => isWithin(path, folder))) return [];
+    return text.split("\n").flatMap((line, index) => {
+      if (/^\s*(\*|\/[/*])/.test(line) || !pattern.test(line)) return [];
+      return [{ path, line: index + 1, message: `${what} belongs to src/${allowedIn.join(" and src/")}: ${because}` }];
+    });
+  });
+}
+
 function entryViolations(modules: readonly Module[]): Violation[] {
   const byPath = new Map(modules.map((module) => [module.path, module]));
   return entryLoads.flatMap(({ entry, never, because }) => {
@@ -188,6 +254,12 @@ function chain(cameFrom: ReadonlyMap<string, string | undefined>, target: string
   for (let step = cameFrom.get(target); step !== undefined; step = cameFrom.get(step)) steps.unshift(step);
   return steps.join(" -> ");
 }
+
+/** Layers without a say in who imports them, where a limit names what else is open. */
+const openToAll: readonly string[] = ["domain", "runtime", "telemetry"];
+
+/** Whether the file is the named one below `src/`, or lies in the named folder. */
+const isWithin = (path: string, part: string): boolean => path === `src/${part}` || path.startsWith(`src/${part}/`);
 
 /** The repository path that a relative specifier means; undefined for packages and built-in modules. */
 function resolveImport(from: string, specifier: string): string | undefined {

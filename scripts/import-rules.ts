@@ -3,7 +3,10 @@
  * `check-architecture.ts` holds the code to it; each rule carries the reason that its message prints.
  */
 
-/** The folders and top files of `src/` from the composition down to the rules. An import points to its own line or further down. */
+/**
+ * The folders and top files of `src/` from the composition down to the rules. An import points to its own line or further down. A line may
+ * stand here before its folder exists: the place is decided, and what comes finds it.
+ */
 export const layers: readonly { readonly name: string; readonly because: string }[] = [
   { name: "bin", because: "an executable only wires the process to the layers below, so nothing may depend on it" },
   { name: "testing.ts", because: "it is a public door: code inside that came in through it would go round in a circle" },
@@ -14,10 +17,12 @@ export const layers: readonly { readonly name: string; readonly because: string 
   { name: "cli", because: "a command parses, calls the client and prints; whatever else needs it belongs further down" },
   { name: "http", because: "routes hold no business rules, so no rule can need a route" },
   { name: "dashboard", because: "the page speaks to the public API alone" },
+  { name: "integrations", because: "it stands above loops/, so that no loop can name git or a forge, and each can be removed alone" },
   { name: "intake", because: "a file and a webhook enter by one door, and what is behind it does not know the door" },
   { name: "operations", because: "the API and the offline command line ask the same things, so neither may hold them" },
   { name: "loops", because: "loops decide when; what they call must also work when nobody calls it on a timer" },
   { name: "worker", because: "a worker may live in another process than the daemon, and then it has no loops and no server" },
+  { name: "agent", because: "it runs on a stranger's machine, so nothing of the daemon may need it" },
   { name: "settling", because: "a run ends by one rule, whoever noticed: the worker, a loop, or a person" },
   { name: "fleet", because: "machines come and go without regard to the loop or worker that asks for them" },
   { name: "item-files", because: "outbox, intake and retention all touch an item's files, so these know none of them" },
@@ -44,8 +49,6 @@ export const pureBuiltins: readonly string[] = ["node:assert", "node:assert/stri
 /** What `src/**` test files may import beside the code: the runner, and the support folder. */
 export const testPackages: readonly string[] = ["vitest", "fast-check"];
 
-export const circleBecause = "files that need each other can only be read, loaded and tested as one; move what both need to a third";
-
 /** Packages with one owner. */
 export const ownedPackages: readonly {
   readonly packages: readonly string[];
@@ -68,14 +71,132 @@ export const ownedPackages: readonly {
   { packages: ["pino"], owners: ["telemetry"], because: "logs subscribe to events; a line written elsewhere has no documented keys" },
 ];
 
-/** Folders whose members are alternatives behind one port and never know each other. */
-export const siblingFolders: readonly { readonly folders: readonly string[]; readonly because: string }[] = [
-  { folders: ["store/sqlite", "store/postgres"], because: "engines share the port above them; what both need belongs beside the port" },
+/** What a layer may import, where its place in the order says too little. `only` leaves `domain`, `runtime` and `telemetry` open. */
+export const layerLimits: readonly {
+  readonly layer: string;
+  readonly never?: readonly string[];
+  readonly only?: readonly string[];
+  readonly because: string;
+}[] = [
+  { layer: "embedded", never: ["daemon", "cli", "main.ts"], because: "one composition never leans on another" },
+  { layer: "intake", never: ["worker"], because: "what comes in becomes an item; who works on it is not the door's matter" },
+  { layer: "operations", never: ["worker"], because: "the command line asks the same things where no worker is" },
+  { layer: "loops", never: ["worker"], because: "a worker may live in another process; a loop settles what is in the store" },
+  { layer: "dashboard", only: ["protocol"], because: "the page speaks to the public API alone" },
+  { layer: "agent", only: ["protocol", "processes", "files"], because: "it runs on a stranger's machine and knows no store" },
 ];
-/** A folder whose every direct subfolder is such an alternative. */
+
+/** Between two layers: all that the upper one may take from the lower. */
+export const narrowDoors: readonly {
+  readonly from: string;
+  readonly to: string;
+  readonly only: readonly string[];
+  readonly because: string;
+}[] = [
+  { from: "intake", to: "loops", only: ["loops/skeleton"], because: "intake is a loop among others and needs none of them" },
+  {
+    from: "operations",
+    to: "loops",
+    only: ["loops/skeleton", "loops/runs/stopper-remains.ts"],
+    because: "what a person asks reads what loops report; it never does a loop's work",
+  },
+  { from: "item-files", to: "notify", only: ["notify/deliverer.ts"], because: "a state file is delivered like an alert and is none" },
+];
+
+/**
+ * The rooms of a crowded layer, from top to bottom. A room imports itself and the rooms of the lines below it, or those that `only` names.
+ * Rooms of one line never know each other. `*.ts` are the files beside the rooms; a file that is named stands for itself. A room without a
+ * line is refused.
+ */
+export const roomOrder: readonly {
+  readonly parent: string;
+  readonly rooms: readonly { readonly names: readonly string[]; readonly only?: readonly string[]; readonly because: string }[];
+}[] = [
+  {
+    parent: "loops",
+    rooms: [
+      { names: ["sessions"], only: ["runs", "watch", "skeleton"], because: "a dead session ends its runs, and no other noun's loop" },
+      { names: ["runs"], only: ["leases", "watch", "skeleton"], because: "the lease sweep follows in the job-reaper's tick" },
+      {
+        names: ["leases", "items", "retention", "fleet", "outbox.ts", "scheduler.ts"],
+        because: "one loop's absence must not break another, so each knows the skeleton and the watches alone",
+      },
+      { names: ["watch"], because: "a watch looks at one fact, for whichever loop asks" },
+      { names: ["skeleton"], because: "what drives every loop knows none" },
+    ],
+  },
+  {
+    parent: "worker",
+    rooms: [
+      { names: ["handler-host", "http-jobs"], because: "each is one way to host work, and can be removed alone" },
+      { names: ["handlers", "commands"], because: "a function and a process are run by different rules; what both need is below" },
+      { names: ["foreground"], only: ["*.ts"], because: "a foreground run is one run of the caller's, and no worker that claims" },
+      { names: ["backends"], because: "a back end serves whoever claims, and knows none of them" },
+      { names: ["buffers"], because: "a buffer gathers calls to the store, whoever makes them" },
+      { names: ["*.ts"], because: "session, adoption and start are what every kind of work stands on" },
+    ],
+  },
+  {
+    parent: "processes",
+    rooms: [
+      { names: ["clean-restart.ts"], because: "the program begins anew before anything else, by what its own run's folder says" },
+      { names: ["wrapper", "stopping"], because: "starting and stopping are two subjects with one ground" },
+      { names: ["run-folder"], because: "a run's folder is read also where nothing is started or stopped" },
+      { names: ["probe"], because: "probing must work without anything that acts" },
+      { names: ["*.ts"], because: "the errors of this layer are everybody's" },
+    ],
+  },
+  {
+    parent: "pipelines",
+    rooms: [
+      { names: ["reading"], because: "a definition is used without the text that it came from" },
+      { names: ["*.ts"], because: "the definition is what all readers make" },
+    ],
+  },
+  {
+    parent: "store",
+    rooms: [
+      { names: ["*.ts"], because: "opening a store puts it together, so it alone knows every part" },
+      { names: ["sqlite", "postgres"], because: "engines share the port; what both need belongs beside it" },
+      { names: ["leases", "upkeep", "migrations"], because: "each reads the nouns below it and is read by none of them" },
+      { names: ["items"], because: "an item moves by its jobs' ends" },
+      { names: ["runs"], because: "a run is of a job" },
+      { names: ["jobs", "workers", "fleet"], because: "these nouns stand alone" },
+      { names: ["records"], because: "what is recorded of a noun needs no knowledge of it" },
+      { names: ["engine"], because: "an engine runs statements, whosever they are" },
+      { names: ["port"], because: "what can be asked needs nobody who answers" },
+    ],
+  },
+  {
+    parent: "operations",
+    rooms: [
+      { names: ["why"], because: "the answer to why uses what can be asked, and nothing asked needs it" },
+      { names: ["*.ts"], because: "each operation is asked for by itself" },
+    ],
+  },
+  {
+    parent: "domain",
+    rooms: [
+      { names: ["*.ts"], because: "the list of all lifecycles and their page are made of the single ones" },
+      { names: ["lifecycles"], because: "what a noun can be follows from nothing else" },
+    ],
+  },
+];
+
+/** A folder whose every direct subfolder is an alternative behind one port: they never know each other. */
 export const siblingParents: readonly { readonly parent: string; readonly because: string }[] = [
   { parent: "fleet/providers", because: "a provider that leans on another cannot be removed or trusted alone" },
+  { parent: "notify/channels", because: "a channel that leans on another cannot be removed alone" },
+  { parent: "integrations", because: "git, a forge and a tracker can each be removed alone" },
 ];
+
+/** What may be written in some folders alone, beside imports: found in the text of the code without its comments. Tests are free. */
+export const textRules: readonly {
+  readonly what: string;
+  readonly pattern: RegExp;
+  readonly allowedIn: readonly string[];
+  readonly because: string;
+}[] = [];
 
 /** Layers that know the store's port and never one of its engines. */
 export const portOnly = {

@@ -13,12 +13,6 @@ export interface TidyOptions {
   readonly machinePaths: readonly string[];
 }
 
-/** More lines than a reader holds in mind: such a file has a second noun in it. */
-export const lineLimit = 450;
-
-/** Files that may be longer, each with its reason. An entry that is short again fails, so that the list never outlives its reasons. */
-const longFiles: Readonly<Record<string, string>> = {};
-
 /** The one place where a test waits for time to pass: it polls a condition of a real process and gives up at a deadline. */
 const waitingAllowedIn = ["test/support/until.ts"];
 
@@ -30,24 +24,15 @@ const homeFolder = /(?<![\w.~$}-])(\/home\/[a-z][\w.-]*\/|\/Users\/[A-Za-z][\w.-
 
 /** Looks for what must not be left lying about. Pure: the files are given, nothing is read. */
 export function findUntidiness(files: readonly SourceFile[], options: TidyOptions): Untidiness[] {
-  const missing = Object.keys(longFiles)
-    .filter((path) => !files.some((file) => file.path === path && lineCount(file.text) > lineLimit))
-    .map((path) => ({ path, line: 1, message: "is listed as a long file in scripts/tidy.ts and is none: remove the entry" }));
-  return [...missing, ...files.flatMap((file) => [...nameAndSize(file), ...lineByLine(file, options), ...inTests(file)])];
+  return files.flatMap((file) => [...vagueName(file), ...lineByLine(file, options), ...inTests(file)]);
 }
 
-function nameAndSize({ path, text }: SourceFile): Untidiness[] {
-  const found: Untidiness[] = [];
+function vagueName({ path }: SourceFile): Untidiness[] {
   const vague = path
     .replace(/\.\w+$/, "")
     .split("/")
     .find((part) => vagueNames.has(part));
-  if (vague !== undefined) found.push({ path, line: 1, message: `"${vague}" says nothing: name what the file is about` });
-  const lines = lineCount(text);
-  if (path.endsWith(".ts") && lines > lineLimit && longFiles[path] === undefined) {
-    found.push({ path, line: lineLimit, message: `${lines} lines, more than ${lineLimit}: give its second noun a file of its own` });
-  }
-  return found;
+  return vague === undefined ? [] : [{ path, line: 1, message: `"${vague}" says nothing: name what the file is about` }];
 }
 
 function lineByLine({ path, text }: SourceFile, { machinePaths }: TidyOptions): Untidiness[] {
@@ -67,7 +52,6 @@ function inTests({ path, text }: SourceFile): Untidiness[] {
   const found: Untidiness[] = [];
   const explained = (line: number): boolean => comments.some(({ firstLine, lastLine }) => lastLine === line - 1 || firstLine === line);
   for (const { modifiers, line } of testCalls) {
-    if (modifiers.includes("only")) found.push({ path, line, message: ".only leaves every other test out" });
     const absent = modifiers.find((modifier) => ["skip", "skipIf", "runIf", "todo", "fails"].includes(modifier));
     if (absent !== undefined && !explained(line)) found.push({ path, line, message: `.${absent} needs a comment above it that says why` });
   }
@@ -83,5 +67,3 @@ function inTests({ path, text }: SourceFile): Untidiness[] {
   }
   return found;
 }
-
-const lineCount = (text: string): number => text.split("\n").length - (text.endsWith("\n") ? 1 : 0);

@@ -1,7 +1,6 @@
-import type { Engine } from "./engine/engine.ts";
-import type { HintBoard } from "./engine/hint-board.ts";
-import type { HotVerbs } from "./engine/hot-verbs.ts";
+import type { StoreParts } from "./engine/store-parts.ts";
 import { createDuplicates } from "./items/duplicates.ts";
+import { cancelItem } from "./items/item-advance.ts";
 import { createItems } from "./items/items.ts";
 import { createJobs } from "./jobs/jobs.ts";
 import { createLeases } from "./leases/leases.ts";
@@ -12,14 +11,6 @@ import { createOutbox } from "./records/outbox.ts";
 import { createUpkeep } from "./upkeep/upkeep.ts";
 import { createWorkers } from "./workers/workers.ts";
 
-export interface StoreParts {
-  readonly engine: Engine;
-  readonly hints: HintBoard;
-  readonly hot: HotVerbs;
-  /** Closes connections and gives locks back, after the last commit. */
-  release(): Promise<void>;
-}
-
 /** The store as its callers see it: the nouns written once, with the hot verbs of the engine in their places. */
 export function assembleStore(parts: StoreParts): Store {
   const { engine, hints, hot } = parts;
@@ -27,7 +18,7 @@ export function assembleStore(parts: StoreParts): Store {
   let closing: Promise<void> | undefined;
   return {
     capabilities: { manyWriters, notifies, blocksEventLoop },
-    jobs: { ...createJobs(engine), ...hot.jobs },
+    jobs: { ...createJobs(engine, cancelItem), ...hot.jobs },
     runs: hot.runs,
     items: createItems(engine),
     workers: { ...createWorkers(engine), ...hot.workers },

@@ -1,4 +1,5 @@
 import { isPostgresUrl } from "../config/postgres-url.ts";
+import { assembleStore } from "./assemble-store.ts";
 import type { StoreClock } from "./engine/store-clock.ts";
 import type { FirstChecks } from "./jobs/claim-rules.ts";
 import type { Store } from "./port/store.ts";
@@ -28,20 +29,13 @@ export interface OpenStoreOptions {
  * @throws {WakefulError} `config_invalid`: the url is none of a database.
  */
 export async function openStore(options: OpenStoreOptions): Promise<Store> {
-  const { url, clock } = options;
-  const checks = options.checks === undefined ? {} : { checks: options.checks };
+  const { url, clock, checks, poolSize, synchronous, lock } = options;
   if (isPostgresUrl(url)) {
     const { openPostgres } = await import("./postgres/open.ts");
-    return await openPostgres({ url, clock, ...checks, ...(options.poolSize === undefined ? {} : { poolSize: options.poolSize }) });
+    return assembleStore(await openPostgres({ url, clock, checks, poolSize }));
   }
   const { openSqlite } = await import("./sqlite/open.ts");
-  return await openSqlite({
-    path: url,
-    clock,
-    ...checks,
-    ...(options.synchronous === undefined ? {} : { synchronous: options.synchronous }),
-    ...(options.lock === undefined ? {} : { lock: options.lock }),
-  });
+  return assembleStore(await openSqlite({ path: url, clock, checks, synchronous, lock }));
 }
 
 /**
@@ -54,8 +48,8 @@ export async function openReadOnly(options: { readonly url: string; readonly clo
   const { url, clock } = options;
   if (isPostgresUrl(url)) {
     const { openPostgres } = await import("./postgres/open.ts");
-    return await openPostgres({ url, clock, readOnly: true });
+    return assembleStore(await openPostgres({ url, clock, readOnly: true }));
   }
   const { openSqliteReadOnly } = await import("./sqlite/open.ts");
-  return await openSqliteReadOnly({ path: url, clock });
+  return assembleStore(await openSqliteReadOnly({ path: url, clock }));
 }

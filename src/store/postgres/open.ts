@@ -1,14 +1,13 @@
 import { CompiledQuery, sql } from "kysely";
 import pg from "pg";
 import { messageOf, WakefulError } from "../../domain/errors.ts";
-import { assembleStore } from "../assemble-store.ts";
 import { HintBoard } from "../engine/hint-board.ts";
 import { checkSchema, type MigrationTarget, migrate } from "../engine/migrator.ts";
 import type { StoreClock } from "../engine/store-clock.ts";
+import type { StoreParts } from "../engine/store-parts.ts";
 import type { FirstChecks } from "../jobs/claim-rules.ts";
 import { postgresMigrations } from "../migrations/postgres.ts";
 import { StoreUnavailableError } from "../port/errors.ts";
-import type { Store } from "../port/store.ts";
 import { newestInstant } from "../upkeep/newest-instant.ts";
 import { postgresTarget } from "./client-config.ts";
 import { PostgresEngine } from "./engine.ts";
@@ -20,12 +19,12 @@ import { followServerIdentity } from "./server-identity.ts";
 export interface OpenPostgresOptions {
   readonly url: string;
   readonly clock: StoreClock;
-  readonly poolSize?: number;
-  readonly readOnly?: boolean;
-  readonly checks?: FirstChecks;
+  readonly poolSize?: number | undefined;
+  readonly readOnly?: boolean | undefined;
+  readonly checks?: FirstChecks | undefined;
 }
 
-export async function openPostgres(options: OpenPostgresOptions): Promise<Store> {
+export async function openPostgres(options: OpenPostgresOptions): Promise<StoreParts> {
   const { clock } = options;
   const readOnly = options.readOnly === true;
   const target = postgresTarget({ url: options.url, readOnly });
@@ -64,7 +63,7 @@ export async function openPostgres(options: OpenPostgresOptions): Promise<Store>
     await engine.close();
     throw openingFailure(thrown, target.name);
   }
-  return assembleStore({
+  return {
     engine,
     hints,
     hot: createHot(engine, options.checks),
@@ -73,7 +72,7 @@ export async function openPostgres(options: OpenPostgresOptions): Promise<Store>
       await channel.close();
       await engine.close();
     },
-  });
+  };
 }
 
 async function serverNow(engine: PostgresEngine): Promise<number> {

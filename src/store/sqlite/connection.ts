@@ -16,7 +16,7 @@ export interface SqliteConnectionOptions {
   /** The file, or `:memory:`. */
   readonly path: string;
   /** `full`: a commit survives a power cut. `normal`: it survives the death of the process. Default `full`. */
-  readonly synchronous?: "full" | "normal";
+  readonly synchronous?: "full" | "normal" | undefined;
   /** How long a statement waits for a lock that another process holds. Default 5000. */
   readonly busyTimeoutMs?: number;
   readonly readOnly?: boolean;

@@ -1,14 +1,13 @@
 import { accessSync, constants, existsSync, statSync } from "node:fs";
 import { CompiledQuery } from "kysely";
 import { WakefulError } from "../../domain/errors.ts";
-import { assembleStore } from "../assemble-store.ts";
 import { HintBoard } from "../engine/hint-board.ts";
 import { checkSchema, type MigrationTarget, migrate } from "../engine/migrator.ts";
 import type { StoreClock } from "../engine/store-clock.ts";
+import type { StoreParts } from "../engine/store-parts.ts";
 import type { FirstChecks } from "../jobs/claim-rules.ts";
 import { sqliteMigrations } from "../migrations/sqlite.ts";
 import { StoreLockedError, StoreLogUnreadableError, StoreReadOnlyError } from "../port/errors.ts";
-import type { Store } from "../port/store.ts";
 import { newestInstant } from "../upkeep/newest-instant.ts";
 import { SqliteConnection } from "./connection.ts";
 import { SqliteEngine } from "./engine.ts";
@@ -19,18 +18,18 @@ export interface OpenSqliteOptions {
   /** The file, or `:memory:`. */
   readonly path: string;
   readonly clock: StoreClock;
-  readonly synchronous?: "full" | "normal";
-  readonly lock?: boolean;
-  readonly checks?: FirstChecks;
+  readonly synchronous?: "full" | "normal" | undefined;
+  readonly lock?: boolean | undefined;
+  readonly checks?: FirstChecks | undefined;
 }
 
 /** Opens the embedded store for its one owner: lock, schema, clock. */
-export async function openSqlite(options: OpenSqliteOptions): Promise<Store> {
+export async function openSqlite(options: OpenSqliteOptions): Promise<StoreParts> {
   const { path, clock } = options;
   const inMemory = path === ":memory:";
   const lock = inMemory || options.lock === false ? undefined : lockStore(path, { now: clock.now() });
   try {
-    const connection = new SqliteConnection({ path, ...(options.synchronous === undefined ? {} : { synchronous: options.synchronous }) });
+    const connection = new SqliteConnection({ path, synchronous: options.synchronous });
     const hints = new HintBoard();
     const engine = new SqliteEngine({ connection, hints, now: () => clock.now() });
     try {
@@ -41,7 +40,7 @@ export async function openSqlite(options: OpenSqliteOptions): Promise<Store> {
       await connection.close();
       throw thrown;
     }
-    return assembleStore({
+    return {
       engine,
       hints,
       hot: createHot(engine, options.checks),
@@ -49,7 +48,7 @@ export async function openSqlite(options: OpenSqliteOptions): Promise<Store> {
         await connection.close();
         lock?.release();
       },
-    });
+    };
   } catch (thrown) {
     lock?.release();
     throw thrown;
@@ -57,7 +56,7 @@ export async function openSqlite(options: OpenSqliteOptions): Promise<Store> {
 }
 
 /** Opens the file for reading alone, when no process owns it: nothing is migrated, and every write is refused as `store_read_only`. */
-export async function openSqliteReadOnly(options: { readonly path: string; readonly clock: StoreClock }): Promise<Store> {
+export async function openSqliteReadOnly(options: { readonly path: string; readonly clock: StoreClock }): Promise<StoreParts> {
   const { path, clock } = options;
   if (!existsSync(path)) throw new StoreReadOnlyError({ store: path, found: "there is no such file" });
   mayRead(path);
@@ -72,7 +71,7 @@ export async function openSqliteReadOnly(options: { readonly path: string; reado
     await connection.close();
     throw thrown;
   }
-  return assembleStore({ engine, hints, hot: createHot(engine), release: async () => await connection.close() });
+  return { engine, hints, hot: createHot(engine), release: async () => await connection.close() };
 }
 
 /** @throws {WakefulError} `forbidden`: what cannot be read is neither locked nor damaged. */
