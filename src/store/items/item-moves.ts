@@ -177,7 +177,7 @@ async function cancel(engine: Engine, tx: Transaction<Database>, options: Option
     // The job first, as a settler locks it; the item's own flip is part of the job's.
     const jobId = await unfinishedJobOf(tx, id);
     if (jobId === undefined) break;
-    const cancelled = await cancelJob(engine, tx, { jobId, actor, reason, stopBy, now });
+    const cancelled = await cancelJob(engine, tx, { jobId, actor, reason, stopBy, now, cancelItem });
     if (cancelled !== undefined) return cancelled;
   }
   const locked = await lockItem(engine, tx, id);

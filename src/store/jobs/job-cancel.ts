@@ -1,13 +1,18 @@
 import { sql, type Transaction } from "kysely";
-import type { JobId, VisitId } from "../../domain/ids.ts";
+import type { ItemId, JobId, VisitId } from "../../domain/ids.ts";
 import { jobLifecycle } from "../../domain/lifecycles/job.ts";
 import { sourcesOf } from "../../domain/lifecycles/lifecycle.ts";
 import type { Instant } from "../../domain/time.ts";
 import { type Engine, lockRows } from "../engine/engine.ts";
 import type { Database } from "../engine/tables.ts";
-import { cancelItem } from "../items/item-advance.ts";
-import type { Cancelled } from "../port/runs.ts";
+import type { Cancelled, ItemStep } from "../port/runs.ts";
 import { appendActions } from "../records/action-log.ts";
+
+/** Ends the item of a job that is cancelled, and the item's visit; what items are is not this room's to know. */
+export type CancelItem = (
+  tx: Transaction<Database>,
+  options: { readonly itemId: ItemId; readonly visitId: VisitId; readonly error: string; readonly now: Instant },
+) => Promise<ItemStep | undefined>;
 
 export interface CancelJob {
   readonly jobId: JobId;
@@ -16,6 +21,7 @@ export interface CancelJob {
   /** By when the run's process should have stopped; past it the stopper raises an alert. */
   readonly stopBy: Instant;
   readonly now: Instant;
+  readonly cancelItem: CancelItem;
 }
 
 /**
@@ -62,7 +68,7 @@ export async function cancelJob(engine: Engine, tx: Transaction<Database>, optio
   const item =
     job.item_id === null || job.visit_id === null
       ? undefined
-      : await cancelItem(tx, { itemId: job.item_id, visitId: job.visit_id, error, now });
+      : await options.cancelItem(tx, { itemId: job.item_id, visitId: job.visit_id, error, now });
   await appendActions(tx, now, [{ action: "job.cancelled", actor, reason, message: error, jobId, runId, itemId: job.item_id }]);
   if (runId === null) return { item };
   const { name: queue } = await tx.selectFrom("queues").select("name").where("id", "=", job.queue_id).executeTakeFirstOrThrow();
