@@ -265,6 +265,25 @@ describe("adoption", () => {
     expect(await world.store.upkeep.checkInvariants()).toEqual([]);
   });
 
+  test("a command that died with its daemon is lost at the next start, which does not need the job-reaper for it, and is tried again", async () => {
+    const world = await commandWorld(forever);
+    const item = await world.addItem();
+    const first = await world.worker({ dead: true });
+    first.start();
+    const run = await untilRun(world, item, "started");
+    const command = await world.command(run.id);
+    await first.worker.leave();
+    for (const process of [run.wrapper, command]) if (process !== null) world.table.signal(process.pid, "SIGKILL");
+    await until(() => [run.wrapper, command].every((each) => each === null || world.probe.observe(each).kind === "dead"));
+    const second = await world.worker();
+    expect(await world.adoptOrRequeue(second.worker)).toMatchObject({ adopted: 0, requeued: 1 });
+    expect(await world.runOf(item)).toMatchObject({ outcome: "lost", reason: "supervisor_dead", spent: "attempt" });
+    await world.stopBlocked();
+    second.start();
+    await until(async () => (await world.store.runs.ofJob(run.jobId)).some(({ id, state }) => id !== run.id && state === "started"));
+    expect(await world.store.upkeep.checkInvariants()).toEqual([]);
+  });
+
   test("off: every running job goes back to the queue, once its process is stopped; a tick afterwards changes nothing [B-64]", async () => {
     const world = await commandWorld(forever);
     const items = [await world.addItem("a"), await world.addItem("b")];
