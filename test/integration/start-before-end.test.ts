@@ -86,7 +86,7 @@ test("a failure that waits for its own run's start spends that attempt of its vi
   await starting;
   await waiting(1);
   await commitStart();
-  expect(await settling).toEqual([{ kind: "ok" }]);
+  expect(await settling).toMatchObject([{ kind: "ok" }]);
   expect(await store.items.visits(item.id)).toMatchObject([{ attempts: 1, state: "failed" }]);
   expect(await store.jobs.get(run.jobId)).toMatchObject({ state: "failed", attempts: 1 });
   expect(await store.upkeep.checkInvariants()).toEqual([]);
