@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { Config } from "../config/config.ts";
 import { type ConfigRequest, loadConfig } from "../config/load.ts";
 import { withoutPassword } from "../config/postgres-url.ts";
-import { isWakefulError, messageOf, WakefulError } from "../domain/errors.ts";
+import { codeOf, hasCode, isWakefulError, messageOf, WakefulError } from "../domain/errors.ts";
 import { type Client, createClient } from "../protocol/client.ts";
 import { urlTransport } from "../protocol/transport.ts";
 import type { Connection } from "./connection.ts";
@@ -70,7 +70,7 @@ function whyShut(directory: string): string | undefined {
     accessSync(directory, constants.X_OK);
     return undefined;
   } catch (thrown) {
-    return thrown instanceof Error && "code" in thrown && (thrown.code === "EACCES" || thrown.code === "EPERM") ? thrown.code : undefined;
+    return hasCode(thrown, "EACCES", "EPERM") ? codeOf(thrown) : undefined;
   }
 }
 

@@ -1,7 +1,7 @@
 import { open, stat } from "node:fs/promises";
 import { basename, extname, join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { messageOf } from "../domain/errors.ts";
+import { hasCode, messageOf } from "../domain/errors.ts";
 import { type ConfigMistake, type Finding, mistakeOf } from "./mistake.ts";
 import { configFileBytesMax, readYaml } from "./yaml-source.ts";
 
@@ -28,7 +28,7 @@ async function exists(path: string): Promise<boolean> {
     return true;
   } catch (error) {
     // Anything but "there is none" is told when the file is read.
-    return !(error instanceof Error && "code" in error && error.code === "ENOENT");
+    return !hasCode(error, "ENOENT");
   }
 }
 
@@ -73,7 +73,7 @@ async function importModule(path: string): Promise<ConfigFile> {
     if (value === undefined) return unreadable(name, "has no default export: write `export default { ... }`");
     return { value, mistakes: [], locate: (finding) => mistakeOf(finding, name) };
   } catch (error) {
-    const isUnknownExtension = error instanceof Error && "code" in error && error.code === "ERR_UNKNOWN_FILE_EXTENSION";
+    const isUnknownExtension = hasCode(error, "ERR_UNKNOWN_FILE_EXTENSION");
     const cure = isUnknownExtension
       ? "this Node.js reads no TypeScript: use 22.18 or newer, start with --import tsx, or write wakeful.config.js"
       : messageOf(error);

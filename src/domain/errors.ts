@@ -35,3 +35,14 @@ export function isWakefulError(value: unknown): value is WakefulError {
 export function messageOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown);
 }
+
+/** Whether what was thrown is an error of Node or the operating system with one of these codes, such as `ENOENT`. */
+export function hasCode(thrown: unknown, ...codes: readonly string[]): boolean {
+  const code = codeOf(thrown);
+  return code !== undefined && codes.includes(code);
+}
+
+/** The code of an error of Node, the operating system or a driver; undefined for anything else. */
+export function codeOf(thrown: unknown): string | undefined {
+  return thrown instanceof Error && "code" in thrown && typeof thrown.code === "string" ? thrown.code : undefined;
+}

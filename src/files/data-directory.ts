@@ -1,5 +1,5 @@
 import { mkdir, rm } from "node:fs/promises";
-import { messageOf, WakefulError } from "../domain/errors.ts";
+import { codeOf, hasCode, messageOf, WakefulError } from "../domain/errors.ts";
 import type { DataPaths } from "./data-paths.ts";
 import { makeDirectory } from "./make-directory.ts";
 
@@ -13,7 +13,7 @@ export async function prepareDataDirectory({ dataDir, runsDir, workDir }: DataPa
     const trial = `${dataDir}/.writable`;
     await mkdir(trial).catch((thrown: unknown) => {
       // Left behind by a start that was killed right here.
-      if (!(thrown instanceof Error && "code" in thrown && thrown.code === "EEXIST")) throw thrown;
+      if (!hasCode(thrown, "EEXIST")) throw thrown;
     });
     await rm(trial, { recursive: true });
   } catch (cause) {
@@ -42,7 +42,7 @@ function notWritable(dataDir: string, cause: unknown): WakefulError {
 }
 
 function remedyOf(cause: unknown): string {
-  const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
+  const code = codeOf(cause);
   if (code === "EEXIST" || code === "ENOTDIR") return "Move away what lies in its place and is no folder";
   if (code === "EACCES" || code === "EPERM") return "Start as the user whose it is, or give it to this one";
   return "Mount it writable";

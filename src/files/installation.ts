@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
+import { hasCode } from "../domain/errors.ts";
 import { readRegular } from "./regular-file.ts";
 
 /** Which data directory a daemon serves, as far as anybody may know: the same for all who may read the directory, and telling nothing of it. */
@@ -19,7 +20,7 @@ export async function instanceOf(dataDir: string): Promise<Instance> {
     if (id === "") return { kind: "unknown" };
     return { kind: "known", id: createHash("sha256").update(`wakeful instance ${id}`).digest("hex").slice(0, 32) };
   } catch (thrown) {
-    const isNoDirectory = thrown instanceof Error && "code" in thrown && thrown.code === "ENOTDIR";
+    const isNoDirectory = hasCode(thrown, "ENOTDIR");
     return { kind: isNoDirectory ? "none" : "unknown" };
   }
 }

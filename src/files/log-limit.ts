@@ -1,5 +1,6 @@
 import { constants, fstatSync, ftruncateSync, readSync, writeSync } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
+import { hasCode } from "../domain/errors.ts";
 import { openRegular } from "./regular-file.ts";
 
 export interface LimitLogOptions {
@@ -57,7 +58,7 @@ export async function limitLog(options: LimitLogOptions): Promise<LimitedLog> {
   try {
     handle = await openRegular(path, constants.O_RDWR);
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return { truncated: false, droppedBytes: 0, sizeBytes: 0 };
+    if (hasCode(error, "ENOENT")) return { truncated: false, droppedBytes: 0, sizeBytes: 0 };
     throw error;
   }
   try {

@@ -1,5 +1,6 @@
 import { mkdir, stat } from "node:fs/promises";
 import { dirname } from "node:path";
+import { hasCode } from "../domain/errors.ts";
 
 /**
  * Makes a folder and what is missing above it, step by step. Node's own recursive `mkdir` never returns below a file system that answers
@@ -42,5 +43,3 @@ async function isDirectory(path: string): Promise<boolean> {
     return false;
   }
 }
-
-const hasCode = (thrown: unknown, code: string): boolean => thrown instanceof Error && "code" in thrown && thrown.code === code;

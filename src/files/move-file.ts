@@ -2,8 +2,9 @@ import { createHash } from "node:crypto";
 import { constants, type PathLike } from "node:fs";
 import { type FileHandle, link, lstat, open, rename, rm, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { hasCode } from "../domain/errors.ts";
 import { splitName } from "./file-name.ts";
-import { hasCode, syncToDisk } from "./small-file.ts";
+import { syncToDisk } from "./small-file.ts";
 
 /** How many names are tried before a folder counts as full of files of one name. */
 const namesMax = 1000;

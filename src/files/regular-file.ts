@@ -1,7 +1,7 @@
 import { constants } from "node:fs";
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { WakefulError } from "../domain/errors.ts";
+import { hasCode, WakefulError } from "../domain/errors.ts";
 
 /** Something lies where a regular file is expected: a FIFO, a link, a folder, a device. Nothing was read, written or followed. */
 export class IrregularFileError extends WakefulError {
@@ -18,7 +18,7 @@ export class IrregularFileError extends WakefulError {
 }
 
 /** A link, a folder, a FIFO that nobody reads or a socket. */
-const irregularCodes: ReadonlySet<unknown> = new Set(["ELOOP", "EISDIR", "ENXIO"]);
+const irregularCodes = ["ELOOP", "EISDIR", "ENXIO"] as const;
 
 /**
  * Opens a file in a folder that commands can write as well: a FIFO that one has put there does not hold us, and a link leads us nowhere.
@@ -32,8 +32,7 @@ export async function openRegular(path: string, flags: number, mode = 0o600): Pr
   try {
     file = await open(path, flags | constants.O_NOFOLLOW | constants.O_NONBLOCK, mode);
   } catch (thrown) {
-    if (thrown instanceof Error && "code" in thrown && irregularCodes.has(thrown.code))
-      throw new IrregularFileError(path, { cause: thrown });
+    if (hasCode(thrown, ...irregularCodes)) throw new IrregularFileError(path, { cause: thrown });
     throw thrown;
   }
   if ((await file.stat()).isFile()) return file;
@@ -47,7 +46,7 @@ export async function readRegular(path: string): Promise<string | undefined> {
   try {
     file = await openRegular(path, constants.O_RDONLY);
   } catch (thrown) {
-    if (thrown instanceof Error && "code" in thrown && thrown.code === "ENOENT") return undefined;
+    if (hasCode(thrown, "ENOENT")) return undefined;
     throw thrown;
   }
   try {

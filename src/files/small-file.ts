@@ -1,10 +1,6 @@
 import { constants } from "node:fs";
 import { lstat, open } from "node:fs/promises";
-
-/** Whether something thrown by the file system carries one of these codes. */
-export function hasCode(thrown: unknown, ...codes: readonly string[]): boolean {
-  return thrown instanceof Error && "code" in thrown && typeof thrown.code === "string" && codes.includes(thrown.code);
-}
+import { hasCode } from "../domain/errors.ts";
 
 /** What a small file of a compatible folder holds. Anything may lie there: it is read only when regular and short. */
 export type SmallFile =

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import type { Readable } from "node:stream";
-import { messageOf } from "../domain/errors.ts";
+import { hasCode, messageOf } from "../domain/errors.ts";
 import { type GateAnswer, type GateSubject, green } from "./gate-answer.ts";
 import { GateLogWriter } from "./gate-log.ts";
 
@@ -100,6 +100,6 @@ function killGroup(pid: number | undefined): void {
     process.kill(-pid, "SIGKILL");
   } catch (thrown) {
     // Nothing of the group is left, which is the usual case.
-    if (!(thrown instanceof Error && "code" in thrown && thrown.code === "ESRCH")) throw thrown;
+    if (!hasCode(thrown, "ESRCH")) throw thrown;
   }
 }

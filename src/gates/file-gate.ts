@@ -1,7 +1,7 @@
 import { constants } from "node:fs";
 import { lstat, open, realpath } from "node:fs/promises";
 import { resolve, sep } from "node:path";
-import { messageOf } from "../domain/errors.ts";
+import { hasCode, messageOf } from "../domain/errors.ts";
 import type { FileGateDefinition } from "../pipelines/definition.ts";
 import { type GateAnswer, type GateSubject, green } from "./gate-answer.ts";
 
@@ -44,5 +44,5 @@ async function beginsWith(path: string, expected: Buffer): Promise<boolean> {
 }
 
 function isMissing(thrown: unknown): boolean {
-  return thrown instanceof Error && "code" in thrown && (thrown.code === "ENOENT" || thrown.code === "ENOTDIR");
+  return hasCode(thrown, "ENOENT", "ENOTDIR");
 }

@@ -1,6 +1,7 @@
 import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { StringDecoder } from "node:string_decoder";
+import { hasCode } from "../domain/errors.ts";
 import { lossAt, lossLineBytesMax } from "../files/log-limit.ts";
 import { ControlStripper } from "../protocol/terminal-text.ts";
 
@@ -112,8 +113,7 @@ async function openRegular(path: string): Promise<FileHandle | undefined> {
     file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   } catch (thrown) {
     // Not written yet, or put there by the command as a link or socket: there is nothing of ours to show.
-    if (thrown instanceof Error && "code" in thrown && ["ENOENT", "ELOOP", "ENXIO", "ENOTDIR"].includes(String(thrown.code)))
-      return undefined;
+    if (hasCode(thrown, "ENOENT", "ELOOP", "ENXIO", "ENOTDIR")) return undefined;
     throw thrown;
   }
   if ((await file.stat()).isFile()) return file;

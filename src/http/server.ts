@@ -2,7 +2,7 @@ import { chmod, unlink } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
-import { messageOf, WakefulError } from "../domain/errors.ts";
+import { hasCode, messageOf, WakefulError } from "../domain/errors.ts";
 import type { DurationMs } from "../domain/time.ts";
 import { api } from "../protocol/api/index.ts";
 import { createClient } from "../protocol/client.ts";
@@ -94,7 +94,7 @@ async function cannotListen(
   cause: unknown,
   { bracketed, port }: { readonly bracketed: string; readonly port: number },
 ): Promise<WakefulError> {
-  const taken = cause instanceof Error && "code" in cause && cause.code === "EADDRINUSE";
+  const taken = hasCode(cause, "EADDRINUSE");
   const who = taken
     ? await whoListens(`http://${["0.0.0.0", "[::]"].includes(bracketed) ? "127.0.0.1" : bracketed}:${port}`)
     : messageOf(cause);
@@ -118,7 +118,7 @@ async function whoListens(url: string): Promise<string> {
 
 async function listenOnSocket(server: Server, path: string): Promise<void> {
   await unlink(path).catch((thrown: unknown) => {
-    if (!(thrown instanceof Error && "code" in thrown && thrown.code === "ENOENT")) throw thrown;
+    if (!hasCode(thrown, "ENOENT")) throw thrown;
   });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);

@@ -1,7 +1,7 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { chmod, link, mkdir, open, readFile, stat, unlink } from "node:fs/promises";
 import { join } from "node:path";
-import { WakefulError } from "../domain/errors.ts";
+import { hasCode, WakefulError } from "../domain/errors.ts";
 import type { RunId } from "../domain/ids.ts";
 import { runOfToken, runToken } from "../protocol/run-token.ts";
 
@@ -97,6 +97,4 @@ async function exists(path: string): Promise<boolean> {
     throw thrown;
   }
 }
-
-const hasCode = (thrown: unknown, code: string): boolean => thrown instanceof Error && "code" in thrown && thrown.code === code;
 const digestOf = (token: string): Buffer => createHash("sha256").update(token).digest();

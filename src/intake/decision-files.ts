@@ -1,8 +1,9 @@
 import { readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { hasCode } from "../domain/errors.ts";
 import { addMs, type DurationMs, type Instant } from "../domain/time.ts";
 import type { DataPaths } from "../files/data-paths.ts";
-import { hasCode, readSmallFile } from "../files/small-file.ts";
+import { readSmallFile } from "../files/small-file.ts";
 import type { DuplicateRow } from "../store/port/records.ts";
 import type { Store } from "../store/port/store.ts";
 

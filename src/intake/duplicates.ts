@@ -1,12 +1,12 @@
 import { mkdir, readdir, rm, rmdir } from "node:fs/promises";
 import { basename, dirname, join, resolve, sep } from "node:path";
+import { hasCode } from "../domain/errors.ts";
 import type { Instant } from "../domain/time.ts";
 import { type DataPaths, itemDirOf } from "../files/data-paths.ts";
 import { safeFileName } from "../files/file-name.ts";
 import { makeDirectory } from "../files/make-directory.ts";
 import { freePathIn, lstatOrUndefined, moveToFree } from "../files/move-file.ts";
 import { replaceFile } from "../files/regular-file.ts";
-import { hasCode } from "../files/small-file.ts";
 import { forgetKeptSource, inputFolder } from "../item-files/kept-source.ts";
 import { compatibleTime } from "../item-files/state-file.ts";
 import { intakeInputOf } from "../item-files/state-projection.ts";

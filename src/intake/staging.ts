@@ -1,12 +1,12 @@
 import type { PathLike } from "node:fs";
 import { lstat, mkdir, readdir, rename, rm, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { isWakefulError } from "../domain/errors.ts";
+import { hasCode, isWakefulError } from "../domain/errors.ts";
 import type { DataPaths } from "../files/data-paths.ts";
 import { safeFileName } from "../files/file-name.ts";
 import { lstatOrUndefined, moveFile, sha256Of } from "../files/move-file.ts";
 import { replaceFile } from "../files/regular-file.ts";
-import { hasCode, readSmallFile, syncToDisk } from "../files/small-file.ts";
+import { readSmallFile, syncToDisk } from "../files/small-file.ts";
 import { inputFolder } from "../item-files/kept-source.ts";
 import type { IntakeInput } from "../item-files/state-projection.ts";
 import { intakeKey } from "../pipelines/intake-key.ts";

@@ -1,8 +1,8 @@
 import { lstat, readdir } from "node:fs/promises";
+import { hasCode } from "../domain/errors.ts";
 import type { DurationMs, Instant } from "../domain/time.ts";
 import { labelOf } from "../files/file-name.ts";
 import { makeDirectory } from "../files/make-directory.ts";
-import { hasCode } from "../files/small-file.ts";
 import { type Glob, parseGlob } from "../pipelines/glob.ts";
 
 /** A file in a watched folder. Its name may be any bytes, so paths are bytes too and only the label is for people and for matching. */

@@ -1,9 +1,10 @@
 import { lstat, mkdir, rm } from "node:fs/promises";
 import { dirname, join, resolve, sep } from "node:path";
+import { hasCode } from "../domain/errors.ts";
 import { safeFileName } from "../files/file-name.ts";
 import { isSameFile, keepIn, lstatOrUndefined } from "../files/move-file.ts";
 import { replaceFile } from "../files/regular-file.ts";
-import { hasCode, readSmallFile, syncToDisk } from "../files/small-file.ts";
+import { readSmallFile, syncToDisk } from "../files/small-file.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
 import type { ItemRow } from "../store/port/items.ts";
 import { intakeInputOf } from "./state-projection.ts";

@@ -1,10 +1,10 @@
 import { constants } from "node:fs";
 import { mkdir, rename } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { hasCode } from "../domain/errors.ts";
 import type { Instant } from "../domain/time.ts";
 import { lstatOrUndefined } from "../files/move-file.ts";
 import { IrregularFileError, openRegular } from "../files/regular-file.ts";
-import { hasCode } from "../files/small-file.ts";
 import type { OutboxRow } from "../store/port/records.ts";
 import type { Emit, WakefulEvents } from "../telemetry/events.ts";
 import type { Deliverer } from "./deliverer.ts";

@@ -1,6 +1,6 @@
 import { constants } from "node:fs";
 import { open } from "node:fs/promises";
-import { messageOf } from "../domain/errors.ts";
+import { hasCode, messageOf } from "../domain/errors.ts";
 import { isNestedTooDeep, nestingRule } from "../domain/json-nesting.ts";
 import { runFiles } from "../processes/run-folder/run-files.ts";
 
@@ -20,7 +20,7 @@ export async function readRunOutput(runDir: string): Promise<RunOutput> {
     // A command may have put a FIFO, a device or a link there; none of them may hold the finaliser or lead it elsewhere.
     file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   } catch (thrown) {
-    if (thrown instanceof Error && "code" in thrown && thrown.code === "ENOENT") return { kind: "none" };
+    if (hasCode(thrown, "ENOENT")) return { kind: "none" };
     return { kind: "bad", why: `its output file cannot be read: ${messageOf(thrown)}` };
   }
   try {

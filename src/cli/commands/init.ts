@@ -1,6 +1,6 @@
 import { chmod, writeFile } from "node:fs/promises";
 import { dirname, join, relative, resolve } from "node:path";
-import { messageOf, WakefulError } from "../../domain/errors.ts";
+import { hasCode, messageOf, WakefulError } from "../../domain/errors.ts";
 import { makeDirectory } from "../../files/make-directory.ts";
 import { type CommandCall, type CommandContext, flagOption } from "../command.ts";
 import { exampleFiles } from "../example-project.ts";
@@ -15,7 +15,7 @@ export async function run({ host, json }: CommandContext, { args: [directory = "
     try {
       await writeFile(file, text, { flag });
     } catch (thrown) {
-      if (!(thrown instanceof Error && "code" in thrown && thrown.code === "EEXIST")) throw thrown;
+      if (!hasCode(thrown, "EEXIST")) throw thrown;
       const left = written.length === 0 ? "Nothing was written" : `${written.join(", ")} ${written.length === 1 ? "was" : "were"} written`;
       throw new WakefulError("conflict", `${file} exists. ${left}; --force overwrites.`, { details: { path: file } });
     }

@@ -1,5 +1,5 @@
 import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
-import { messageOf } from "../../domain/errors.ts";
+import { hasCode, messageOf } from "../../domain/errors.ts";
 import { asInstant, hours } from "../../domain/time.ts";
 import { alertsFile } from "../../notify/alerts.ts";
 import { relativeText } from "../../operations/why/spans.ts";
@@ -61,7 +61,7 @@ function readEnd(path: string): End {
     file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (thrown) {
     // Where no alert was ever told, there is no file.
-    const missing = thrown instanceof Error && "code" in thrown && thrown.code === "ENOENT";
+    const missing = hasCode(thrown, "ENOENT");
     return missing ? { kind: "read", text: "" } : { kind: "unreadable", why: messageOf(thrown) };
   }
   try {

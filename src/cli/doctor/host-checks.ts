@@ -2,7 +2,7 @@ import { accessSync, constants, existsSync, readFileSync, statSync } from "node:
 import { delimiter, isAbsolute, join } from "node:path";
 import type { Config } from "../../config/config.ts";
 import { formatSize } from "../../domain/durations.ts";
-import { messageOf } from "../../domain/errors.ts";
+import { hasCode, messageOf } from "../../domain/errors.ts";
 import { freeDiskBytes } from "../../files/free-disk.ts";
 import { type Finding, ok, problem, warning } from "./finding.ts";
 
@@ -148,6 +148,6 @@ function isExecutable(path: string): boolean {
   }
 }
 
-const isMissing = (thrown: unknown): boolean => thrown instanceof Error && "code" in thrown && thrown.code === "ENOENT";
+const isMissing = (thrown: unknown): boolean => hasCode(thrown, "ENOENT");
 
 const gibibytes = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GiB`;

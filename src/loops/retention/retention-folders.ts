@@ -1,7 +1,7 @@
 import type { Dir } from "node:fs";
 import { lstat, opendir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { hasCode } from "../../files/small-file.ts";
+import { hasCode } from "../../domain/errors.ts";
 
 /** A folder directly below one of ours, as it was found. */
 export interface FoundFolder {

@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { link, readFile, readlink, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { hasCode } from "../../domain/errors.ts";
 import { asHostId } from "../../domain/ids.ts";
 import { IrregularFileError, readRegular } from "../../files/regular-file.ts";
 import { DamagedHostIdError } from "../errors.ts";
@@ -10,7 +11,7 @@ import type { HostIdentity } from "./identity.ts";
 
 const run = promisify(execFile);
 
-const isMissing = (error: unknown): boolean => error instanceof Error && "code" in error && error.code === "ENOENT";
+const isMissing = (error: unknown): boolean => hasCode(error, "ENOENT");
 
 /** The random half of the host id: made once, then kept. Two processes that start at once agree on the one that was linked first. */
 async function keptRandomId(stateDir: string, randomId: () => string): Promise<string> {
@@ -33,7 +34,7 @@ async function keptRandomId(stateDir: string, randomId: () => string): Promise<s
   try {
     await link(draft, path);
   } catch (error) {
-    if (!(error instanceof Error && "code" in error && error.code === "EEXIST")) throw error;
+    if (!hasCode(error, "EEXIST")) throw error;
   } finally {
     await unlink(draft);
   }

@@ -1,5 +1,6 @@
 import { constants, lstatSync, readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
 import { basename } from "node:path";
+import { codeOf } from "../../domain/errors.ts";
 
 /** One file for ever, whatever its names: device and inode. */
 export interface FileIdentity {
@@ -25,7 +26,6 @@ export interface OpenFiles {
   commandLineOf(pid: number): string | undefined;
 }
 
-const codeOf = (error: unknown): unknown => (error instanceof Error && "code" in error ? error.code : undefined);
 const commandLettersMax = 120;
 
 /** `deleted`: the kernel's remark behind the path of a file that has lost its name. */

@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
-import { messageOf } from "../../domain/errors.ts";
+import { codeOf, messageOf } from "../../domain/errors.ts";
 import { type ProcessRow, parseProcStat, parsePsLine } from "./process-stat.ts";
 
 /** One look at one pid. `denied`: it exists but belongs to somebody else and shows nothing. `unreadable`: nothing can be concluded. */
@@ -41,9 +41,6 @@ const realCalls: KernelCalls = {
     process.kill(pid, signal);
   },
 };
-
-const codeOf = (error: unknown): string | undefined =>
-  error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
 
 function sendSignal(calls: KernelCalls, pid: number, signal: NodeJS.Signals | 0): SignalOutcome {
   // 0, 1 and -1 mean "my own group", init and "everyone": never a process of a run.

@@ -2,6 +2,7 @@ import { execFile } from "node:child_process";
 import { constants } from "node:fs";
 import { open } from "node:fs/promises";
 import { promisify } from "node:util";
+import { hasCode } from "../../domain/errors.ts";
 import type { LifePipe } from "../../liveness/evidence.ts";
 import { runFiles } from "./run-files.ts";
 
@@ -22,7 +23,7 @@ export async function probeLifePipe(runDir: string): Promise<LifePipe> {
       await handle.close();
     }
   } catch (error) {
-    return error instanceof Error && "code" in error && error.code === "ENXIO" ? "released" : "unknown";
+    return hasCode(error, "ENXIO") ? "released" : "unknown";
   }
 }
 

@@ -1,6 +1,7 @@
 import { constants } from "node:fs";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
+import { hasCode } from "../../domain/errors.ts";
 import { asHostId, asRunId, type RunId } from "../../domain/ids.ts";
 import type { ProcessIdentity } from "../probe/identity.ts";
 
@@ -41,7 +42,7 @@ export const runDirectory = ({ runsDir, runId }: { readonly runsDir: string; rea
   join(runsDir, String(runId));
 
 /** Not there, a link, or in a folder that its command has shut: waiting for it would leave the run to nobody for ever. */
-const unwrittenCodes: ReadonlySet<unknown> = new Set(["ENOENT", "ELOOP", "EACCES", "EPERM"]);
+const unwrittenCodes = ["ENOENT", "ELOOP", "EACCES", "EPERM"] as const;
 
 /**
  * The first `maxBytes` of a file, or `undefined` when there is none that may be read. Records are short; what is longer, or no file, was not
@@ -53,7 +54,7 @@ export async function readStart(path: string, maxBytes: number): Promise<{ text:
     // The command may put a FIFO or a link here: the first would hold this thread for ever, the second lead it elsewhere.
     handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   } catch (error) {
-    if (error instanceof Error && "code" in error && unwrittenCodes.has(error.code)) return undefined;
+    if (hasCode(error, ...unwrittenCodes)) return undefined;
     throw error;
   }
   try {

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { type FileHandle, mkdir, open, stat, writeFile } from "node:fs/promises";
 import type { Socket } from "node:net";
-import { messageOf } from "../../domain/errors.ts";
+import { hasCode, messageOf } from "../../domain/errors.ts";
 import type { RunId } from "../../domain/ids.ts";
 import type { DurationMs } from "../../domain/time.ts";
 import { RunDirectoryExistsError, WrapperStartError } from "../errors.ts";
@@ -52,7 +52,7 @@ async function makeRunDirectory(runDir: string): Promise<void> {
   try {
     await mkdir(runDir, { mode: 0o700 });
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "EEXIST") throw new RunDirectoryExistsError(runDir, { cause: error });
+    if (hasCode(error, "EEXIST")) throw new RunDirectoryExistsError(runDir, { cause: error });
     throw new WrapperStartError(`Cannot make the run directory ${runDir}: ${messageOf(error)}`, { cause: error, details: { runDir } });
   }
 }

@@ -1,4 +1,4 @@
-import { isWakefulError, messageOf } from "../../domain/errors.ts";
+import { codeOf, isWakefulError, messageOf } from "../../domain/errors.ts";
 import { BeginAgain } from "../engine/engine.ts";
 import { DiskFullError, StoreReadOnlyError, StoreUnavailableError } from "../port/errors.ts";
 
@@ -16,13 +16,6 @@ const diskFull = new Set(["53100"]);
 const readOnly = new Set(["25006"]);
 /** Classes of "not now": connection, resources, operator intervention (restart, failover, timeouts), system error. */
 const unavailableClasses = new Set(["08", "53", "57", "58"]);
-
-/** The SQLSTATE of what the driver threw, or the code of a socket's error. */
-export function codeOf(thrown: unknown): string | undefined {
-  if (typeof thrown !== "object" || thrown === null) return undefined;
-  const code: unknown = Reflect.get(thrown, "code");
-  return typeof code === "string" ? code : undefined;
-}
 
 /** Whether a transaction that failed with this is worth beginning again at once. */
 export function mayRunAgain(thrown: unknown): boolean {

@@ -1,8 +1,9 @@
 import pg from "pg";
+import { codeOf } from "../../domain/errors.ts";
 import { storeClosed } from "../port/errors.ts";
 import type { StoreHint } from "../port/store.ts";
 import type { PostgresTarget } from "./client-config.ts";
-import { codeOf, mayRunAgain, postgresFailure } from "./failures.ts";
+import { mayRunAgain, postgresFailure } from "./failures.ts";
 
 /** A prepared statement. Its name is unique to its text. */
 export interface Statement {

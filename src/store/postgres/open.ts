@@ -1,6 +1,6 @@
 import { CompiledQuery, sql } from "kysely";
 import pg from "pg";
-import { messageOf, WakefulError } from "../../domain/errors.ts";
+import { codeOf, messageOf, WakefulError } from "../../domain/errors.ts";
 import { HintBoard } from "../engine/hint-board.ts";
 import { checkSchema, type MigrationTarget, migrate } from "../engine/migrator.ts";
 import type { StoreClock } from "../engine/store-clock.ts";
@@ -120,10 +120,10 @@ const refused = /^(28|3D)[0-9A-Z]{3}$/;
  */
 function openingFailure(thrown: unknown, store: string): unknown {
   const cause = thrown instanceof StoreUnavailableError ? thrown.cause : thrown;
-  const code = cause instanceof Error ? (Reflect.get(cause, "code") as unknown) : undefined;
+  const code = codeOf(cause);
   // Tried under several addresses, a connection fails without a text of its own.
   const found = messageOf(cause) || String(code);
-  if (typeof code === "string" && refused.test(code))
+  if (code !== undefined && refused.test(code))
     return new WakefulError(
       "config_invalid",
       `${store} cannot be opened: ${found}. Check the user, the password and the database of its URL.`,

@@ -1,8 +1,8 @@
 import { sql } from "kysely";
+import { codeOf } from "../../domain/errors.ts";
 import { lockStoreEpoch, readMeta, writeMeta } from "../engine/store-epoch.ts";
 import { raiseEpochIn } from "../upkeep/start-record.ts";
 import type { PostgresEngine } from "./engine.ts";
-import { codeOf } from "./failures.ts";
 
 const name = "server_identity";
 const insufficientPrivilege = "42501";

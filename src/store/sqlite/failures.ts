@@ -1,4 +1,4 @@
-import { isWakefulError, messageOf } from "../../domain/errors.ts";
+import { hasCode, isWakefulError, messageOf } from "../../domain/errors.ts";
 import { DiskFullError, StoreCorruptError, StoreReadOnlyError, StoreUnavailableError } from "../port/errors.ts";
 
 /** Primary result codes of SQLite that mean something to a caller; the extended code carries them in its low byte. */
@@ -58,8 +58,7 @@ export function sqliteFailure(thrown: unknown, store: string): unknown {
 
 /** The driver's `all()` gives the words without the code: of every read, and of every write that returns rows. */
 function codeOfWords(thrown: unknown): number | undefined {
-  const ofSqlite = thrown instanceof Error && "code" in thrown && thrown.code === "ERR_SQLITE_ERROR";
-  return ofSqlite ? codesByWords.get(thrown.message) : undefined;
+  return hasCode(thrown, "ERR_SQLITE_ERROR") ? codesByWords.get(messageOf(thrown)) : undefined;
 }
 
 function numberField(thrown: unknown, name: string): number | undefined {

@@ -1,6 +1,6 @@
 import { accessSync, constants, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { DatabaseSync, type DatabaseSyncInstance } from "@photostructure/sqlite";
-import { messageOf } from "../../domain/errors.ts";
+import { hasCode, messageOf } from "../../domain/errors.ts";
 import type { Instant } from "../../domain/time.ts";
 import { DiskFullError, StoreLockedError, StoreReadOnlyError } from "../port/errors.ts";
 import { sqliteFailure } from "./failures.ts";
@@ -60,8 +60,7 @@ export function findLockHolder(path: string): { readonly held: boolean; readonly
 
 /** A file beside the store that cannot be written, as what it means for the store. */
 function fileFailure(thrown: unknown, store: string): Error {
-  const code: unknown = thrown instanceof Error ? Reflect.get(thrown, "code") : undefined;
-  return code === "ENOSPC" || code === "EDQUOT"
+  return hasCode(thrown, "ENOSPC", "EDQUOT")
     ? new DiskFullError({ store, cause: thrown })
     : new StoreReadOnlyError({ store, found: messageOf(thrown), cause: thrown });
 }

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { constants } from "node:os";
-import { isWakefulError, messageOf } from "../../domain/errors.ts";
+import { hasCode, isWakefulError, messageOf } from "../../domain/errors.ts";
 import type { DurationMs } from "../../domain/time.ts";
 
 export type ForwardedSignal = "SIGTERM" | "SIGINT" | "SIGHUP";
@@ -71,5 +71,4 @@ export class ForegroundCommand {
   }
 }
 
-const isMissing = (thrown: unknown): boolean =>
-  thrown instanceof Error && !isWakefulError(thrown) && "code" in thrown && thrown.code === "ENOENT";
+const isMissing = (thrown: unknown): boolean => !isWakefulError(thrown) && hasCode(thrown, "ENOENT");

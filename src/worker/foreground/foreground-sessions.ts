@@ -1,5 +1,5 @@
 import { mkdir, writeFile } from "node:fs/promises";
-import { WakefulError } from "../../domain/errors.ts";
+import { hasCode, WakefulError } from "../../domain/errors.ts";
 import type { JobId, OwnerEpoch, RunId, WorkerId } from "../../domain/ids.ts";
 import { runTaskName } from "../../domain/run-task.ts";
 import { addMs, type DurationMs, hours } from "../../domain/time.ts";
@@ -239,7 +239,7 @@ export class RunSessions {
     } catch (cause) {
       const live = await this.#live(runId, ownerEpoch);
       if (live !== undefined) await this.#cancel(live, `its folder ${runDir} could not be made`);
-      if (cause instanceof Error && "code" in cause && cause.code === "EEXIST") {
+      if (hasCode(cause, "EEXIST")) {
         await store.upkeep.raiseEpoch(`the folder of run ${runId} exists already`);
         throw new WakefulError("unavailable", `The store is older than its run folders; its ids continue in a new range now. Try again.`, {
           cause,

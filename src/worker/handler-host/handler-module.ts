@@ -1,5 +1,5 @@
 import { pathToFileURL } from "node:url";
-import { WakefulError } from "../../domain/errors.ts";
+import { hasCode, WakefulError } from "../../domain/errors.ts";
 import type { DurationMs } from "../../domain/time.ts";
 import type { StageHandler } from "../../pipelines/handler.ts";
 import { isDefinedPipeline } from "../../pipelines/reading/typescript.ts";
@@ -65,7 +65,7 @@ async function importModule(path: string, timeoutMs: DurationMs): Promise<Record
   try {
     return (await Promise.race([import(pathToFileURL(path).href), late])) as Record<string, unknown>;
   } catch (thrown) {
-    const typescript = thrown instanceof Error && "code" in thrown && thrown.code === "ERR_UNKNOWN_FILE_EXTENSION";
+    const typescript = hasCode(thrown, "ERR_UNKNOWN_FILE_EXTENSION");
     throw unloadable(
       path,
       typescript ? "this Node.js reads no TypeScript: use 22.18 or newer, or compile it to JavaScript" : failureText(thrown),
