@@ -101,7 +101,7 @@ async function start(
   const { emit } = bus;
   const alert = alertsThrough({ outbox: store.outbox, emit });
   const registry = new PipelineRegistry(pipelines);
-  const startSeq = await recordStart({ store, dataDir: config.dataDir, host, registry, aheadMs: storeClock.aheadOfWallMs(), emit });
+  const startSeq = await recordStart({ store, dataDir: config.dataDir, host, registry, aheadMs: storeClock.aheadOfWallMs(), alert, emit });
 
   const finalizeGraceMs = (): DurationMs => live.read().reaper.finalizeGraceMs;
   const stopWithinMs = (): DurationMs => stopWithin(config.stop);

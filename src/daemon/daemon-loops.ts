@@ -198,6 +198,7 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
   });
   const intake = createIntakeLoop({
     store,
+    alert,
     registry,
     paths,
     baseDir: config.baseDir,
@@ -228,7 +229,7 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
     new LoopRunner(stopper, { intervalMs: 1000 }, runnerDeps),
     new LoopRunner(workerReaper, { intervalMs: 1000 }, runnerDeps),
     new LoopRunner(
-      createReconcilerLoop({ store, registry, finaliser, enabled: enabled("reconciler") }),
+      createReconcilerLoop({ store, registry, finaliser, alert, enabled: enabled("reconciler") }),
       { intervalMs: 10_000 },
       runnerDeps,
     ),
@@ -242,6 +243,7 @@ export async function createRepairs(deps: RepairsDeps): Promise<Repairs> {
     new LoopRunner(
       createRetentionLoop({
         store,
+        alert,
         paths,
         sources,
         policy: () => config.retention,

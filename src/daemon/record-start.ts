@@ -1,4 +1,5 @@
 import { tellClockAhead } from "../loops/watch/clock-ahead.ts";
+import type { RaiseAlert } from "../notify/raise-alert.ts";
 import { canonicalJson } from "../pipelines/definition.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
 import type { HostIdentity } from "../processes/probe/identity.ts";
@@ -13,12 +14,13 @@ export interface StartRecord {
   readonly registry: PipelineRegistry;
   /** How far the store's newest instant lies ahead of the wall clock. */
   readonly aheadMs: Parameters<typeof tellClockAhead>[0]["aheadMs"];
+  readonly alert: RaiseAlert;
   readonly emit: Emit;
 }
 
 /** Writes down that a daemon starts: its number, its host, and the pipelines that it has. Answers the number of the start. */
-export async function recordStart({ store, dataDir, host, registry, aheadMs, emit }: StartRecord): Promise<number> {
-  await tellClockAhead({ outbox: store.outbox, aheadMs });
+export async function recordStart({ store, dataDir, host, registry, aheadMs, alert, emit }: StartRecord): Promise<number> {
+  await tellClockAhead({ alert, aheadMs });
   const { startSeq, epochRaised } = await countStart(dataDir, store.upkeep);
   if (epochRaised)
     emit("store.epoch_raised", { epoch: await store.upkeep.storeEpoch(), reason: "the store is older than its data directory: restored" });

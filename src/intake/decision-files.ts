@@ -4,6 +4,7 @@ import { hasCode } from "../domain/errors.ts";
 import { addMs, type DurationMs, type Instant } from "../domain/time.ts";
 import type { DataPaths } from "../files/data-paths.ts";
 import { readSmallFile } from "../files/small-file.ts";
+import type { RaiseAlert } from "../notify/raise-alert.ts";
 import type { DuplicateRow } from "../store/port/records.ts";
 import type { Store } from "../store/port/store.ts";
 
@@ -26,7 +27,8 @@ const absentLookMs: DurationMs = 10_000;
 const tornPatienceMs: DurationMs = 5_000;
 
 export interface DecisionFilesOptions {
-  readonly store: Pick<Store, "duplicates" | "outbox">;
+  readonly store: Pick<Store, "duplicates">;
+  readonly alert: RaiseAlert;
   readonly paths: DataPaths;
 }
 
@@ -94,11 +96,7 @@ export class DecisionFiles {
     await rm(`${path}.invalid`, { recursive: true, force: true });
     await rename(path, `${path}.invalid`);
     const title = `The decision about duplicate ${key} cannot be read (${why}); it is kept as decision.json.invalid and the duplicate still waits`;
-    await this.#options.store.outbox.put({
-      kind: "alert",
-      key: `intake.decision_invalid:${key}`,
-      payload: JSON.stringify({ title, path, known: [...actions.keys()] }),
-    });
+    await this.#options.alert({ cause: `intake.decision_invalid:${key}`, title, details: { path, known: [...actions.keys()] } });
   }
 
   async #keys(now: Instant): Promise<readonly string[]> {

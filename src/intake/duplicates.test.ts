@@ -27,6 +27,7 @@ async function duplicateWorld(intake: Partial<IntakeDefinition> = {}): Promise<W
       registry,
       paths,
       baseDir,
+      alert: world.alert,
       hostId: "h",
       newId: () => `id${(ids += 1)}`,
       wall: () => 0,

@@ -11,6 +11,7 @@ import { freePathIn, moveToFree } from "../files/move-file.ts";
 import { replaceFile } from "../files/regular-file.ts";
 import { reasonPath } from "../item-files/kept-source.ts";
 import type { Loop, TickContext, TickReport } from "../loops/skeleton/loop.ts";
+import type { RaiseAlert } from "../notify/raise-alert.ts";
 import type { IntakeDefinition } from "../pipelines/definition.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
 import type { Store } from "../store/port/store.ts";
@@ -21,7 +22,8 @@ import { type Staged, Staging } from "./staging.ts";
 import { type FoundFile, WatchedFolder } from "./watched-folder.ts";
 
 export interface IntakeDeps {
-  readonly store: Pick<Store, "items" | "duplicates" | "outbox">;
+  readonly store: Pick<Store, "items" | "duplicates">;
+  readonly alert: RaiseAlert;
   readonly registry: PipelineRegistry;
   /** Absolute. */
   readonly paths: DataPaths;
@@ -66,7 +68,7 @@ export function createIntakeLoop(deps: IntakeDeps): IntakeLoop {
   const { store, registry, paths, baseDir, filesMax = 20, freeBytes = freeDiskBytes } = deps;
   const staging = new Staging({ store, registry, paths, owner: deps.hostId.replace(/[^A-Za-z0-9]/g, "_"), newId: deps.newId });
   const decisions = new DuplicateDecisions({ store, registry, paths, baseDir, staging });
-  const decisionFiles = new DecisionFiles({ store, paths });
+  const decisionFiles = new DecisionFiles({ store, paths, alert: deps.alert });
   const folders: readonly Folder[] = registry.all().flatMap(({ definition: { name, intake } }) => {
     if (intake === undefined) return [];
     const { match, minStableMs } = intake;
@@ -166,14 +168,10 @@ export function createIntakeLoop(deps: IntakeDeps): IntakeLoop {
         shortOfDisk.add(waitingKey);
         counters.disk_error += 1;
         context.emit("intake.waited", { pipeline, fileName: file.label, reason: answer.reason });
-        await store.outbox.put({
-          kind: "alert",
-          key: `intake.disk:${pipeline}`,
-          payload: JSON.stringify({
-            title: `Too little disk to take ${file.label} into ${pipeline}: ${answer.reason}`,
-            ...answer,
-            pipeline,
-          }),
+        await deps.alert({
+          cause: `intake.disk:${pipeline}`,
+          title: `Too little disk to take ${file.label} into ${pipeline}: ${answer.reason}`,
+          details: { ...answer, pipeline },
         });
     }
   };

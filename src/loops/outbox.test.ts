@@ -15,7 +15,7 @@ function loopOver(world: LoopWorld, deliver: Deliverer["deliver"], overrides: Pa
   return createOutboxLoop({
     outbox: world.store.outbox,
     deliverers: [{ kind: "alert", deliver }],
-    alert: async () => undefined,
+    alert: async () => true,
     random: () => 1,
     enabled: () => true,
     ...overrides,
@@ -89,7 +89,7 @@ test("what is given up is an alert, one for all of a kind in one tick, with what
 test("an alert that cannot be delivered is told as an event, and raises no other", async () => {
   const world = await loopWorld();
   await put(world, "unstoppable:7", JSON.stringify({ title: "Job 7 cannot be stopped", pid: 3 }));
-  const alert = vi.fn(async () => undefined);
+  const alert = vi.fn(async () => true);
   const loop = loopOver(world, async () => await Promise.reject(new Error("disk gone")), { alert });
   await exhaust(world, loop);
   await world.tick(loop);
@@ -188,7 +188,7 @@ test("an entry that nothing delivers is a failure that is told in the end, and a
   const loop = createOutboxLoop({
     outbox: world.store.outbox,
     deliverers: [],
-    alert: async () => undefined,
+    alert: async () => true,
     random: () => 0,
     enabled: () => true,
   });

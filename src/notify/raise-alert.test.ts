@@ -8,7 +8,7 @@ const stored = { kind: "alert", key: "stuck:handlers", payload: JSON.stringify({
 test("an alert goes to the outbox, whose delivery tells of it", async () => {
   const put = vi.fn(async () => undefined);
   const emit = vi.fn<Emit>();
-  await alertsThrough({ outbox: { put }, emit })(alert);
+  expect(await alertsThrough({ outbox: { put }, emit })(alert)).toBe(true);
   expect(put).toHaveBeenCalledExactlyOnceWith(stored);
   expect(emit).not.toHaveBeenCalled();
 });
@@ -21,9 +21,9 @@ test("where nothing in the process delivers it, it is told at once as well", asy
   expect(emit).toHaveBeenCalledExactlyOnceWith("alert.raised", alert);
 });
 
-test("a store that refuses it leaves the event, which says so", async () => {
+test("a store that refuses it leaves the event, which says so, and whoever would tell it again learns of it", async () => {
   const emit = vi.fn<Emit>();
   const put = vi.fn(async () => await Promise.reject(new Error("the disk is full")));
-  await alertsThrough({ outbox: { put }, emit })(alert);
+  expect(await alertsThrough({ outbox: { put }, emit })(alert)).toBe(false);
   expect(emit).toHaveBeenCalledExactlyOnceWith("alert.raised", { ...alert, details: { runIds: [7], notStored: "the disk is full" } });
 });

@@ -2,8 +2,11 @@ import { messageOf } from "../domain/errors.ts";
 import type { OutboxStore } from "../store/port/records.ts";
 import type { Emit, WakefulEvents } from "../telemetry/events.ts";
 
-/** Tells a person. `cause` is the key: while an alert of that cause waits to be delivered, the next one takes its place. Never rejects. */
-export type RaiseAlert = (alert: WakefulEvents["alert.raised"]) => Promise<void>;
+/**
+ * Tells a person. `cause` is the key: while an alert of that cause waits to be delivered, the next one takes its place. Never rejects:
+ * answers whether the store has taken it, for who would tell it again.
+ */
+export type RaiseAlert = (alert: WakefulEvents["alert.raised"]) => Promise<boolean>;
 
 export interface AlertSink {
   readonly outbox: Pick<OutboxStore, "put">;
@@ -22,8 +25,10 @@ export function alertsThrough({ outbox, emit, tellsHere = false }: AlertSink): R
     try {
       await outbox.put({ kind: "alert", key: cause, payload: JSON.stringify({ ...details, title }) });
       if (tellsHere) emit("alert.raised", alert);
+      return true;
     } catch (thrown) {
       emit("alert.raised", { cause, title, details: { ...details, notStored: messageOf(thrown) } });
+      return false;
     }
   };
 }

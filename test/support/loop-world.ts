@@ -5,12 +5,13 @@ import { onTestFinished } from "vitest";
 import type { DurationMs } from "../../src/domain/time.ts";
 import { type DataPaths, dataPaths } from "../../src/files/data-paths.ts";
 import type { Loop, TickReport } from "../../src/loops/skeleton/loop.ts";
+import { alertsThrough, type RaiseAlert } from "../../src/notify/raise-alert.ts";
 import type { IntakeDefinition, PipelineDefinition, StageDefinition } from "../../src/pipelines/definition.ts";
 import { PipelineRegistry } from "../../src/pipelines/registry.ts";
 import { compatibleStageNames } from "../../src/pipelines/stage-names.ts";
 import { openStore } from "../../src/store/open-store.ts";
 import type { Store } from "../../src/store/port/store.ts";
-import type { EventName, WakefulEvents } from "../../src/telemetry/events.ts";
+import type { Emit, EventName, WakefulEvents } from "../../src/telemetry/events.ts";
 import { StoreTestClock } from "./stores.ts";
 import { tempDir } from "./temp-dir.ts";
 
@@ -22,6 +23,8 @@ export interface LoopWorld {
   readonly store: Store;
   readonly clock: StoreTestClock;
   readonly registry: PipelineRegistry;
+  /** What a daemon tells a person with. */
+  readonly alert: RaiseAlert;
   readonly events: { readonly name: EventName; readonly data: WakefulEvents[EventName] }[];
   /** One tick at the clock's instant. */
   tick(loop: Loop, options?: { readonly dryRun?: boolean }): Promise<TickReport>;
@@ -55,21 +58,23 @@ export async function loopWorld(
     await store.items.putPipeline({ pipeline: definition.name, hash: version, definition: JSON.stringify(definition) });
   }
   const events: { name: EventName; data: WakefulEvents[EventName] }[] = [];
+  const emit: Emit = (name, data) => {
+    events.push({ name, data });
+  };
   return {
     baseDir,
     paths,
     store,
     clock,
     registry,
+    alert: alertsThrough({ outbox: store.outbox, emit }),
     events,
     tick: async (loop, { dryRun = false } = {}) =>
       await loop.tick({
         now: clock.now(),
         signal: new AbortController().signal,
         dryRun,
-        emit: (name, data) => {
-          events.push({ name, data });
-        },
+        emit,
       }),
     eventsOf: <Name extends EventName>(name: Name) =>
       events.filter((event) => event.name === name).map((event) => event.data as WakefulEvents[Name]),

@@ -36,7 +36,7 @@ async function reconcilerWorld(gate?: GateDefinition): Promise<World> {
     gatesAtOnce: 2,
   });
   const restart = (overrides: Partial<ReconcilerDeps> = {}): Loop =>
-    createReconcilerLoop({ store, registry, finaliser, enabled: () => true, ...overrides });
+    createReconcilerLoop({ store, registry, finaliser, alert: world.alert, enabled: () => true, ...overrides });
   return { ...world, restart, loop: restart() };
 }
 
@@ -218,6 +218,30 @@ test("a vanished stage is kept for a person, who is told once", async () => {
   expect(await alertsOf(world)).toEqual([`reconciler.stranded:${item.id}:${item.visitId}`]);
 });
 
+test("what a person must know of a stranded item is told again while the store refuses it, and once when it takes it", async () => {
+  const world = await reconcilerWorld();
+  const item = await doneWithoutAdvance(world);
+  for (const { id } of await world.store.workers.listAlive()) await world.store.workers.leave(id);
+  let refuses = true;
+  const alert: ReconcilerDeps["alert"] = async (each) => (refuses ? false : await world.alert(each));
+  const loop = world.restart({ alert, registry: new PipelineRegistry([chain("p", ["ocr"])]) });
+  await world.tick(loop);
+  expect(await alertsOf(world)).toEqual([]);
+  refuses = false;
+  await world.tick(loop);
+  await world.tick(loop);
+  const [stored, ...others] = (await world.store.outbox.due(100)).filter((entry) => entry.kind === "alert");
+  expect([stored?.revision, others]).toEqual([1, []]);
+  expect(JSON.parse(stored?.payload ?? "{}")).toEqual({
+    title: expect.stringContaining("Item book is stranded in prep: "),
+    itemId: item.id,
+    visitId: item.visitId,
+    pipeline: "p",
+    stage: "prep",
+    key: "book",
+  });
+});
+
 test("one item that fails never stops the others", async () => {
   const world = await reconcilerWorld();
   const first = await doneWithoutAdvance(world, "one");
@@ -257,8 +281,7 @@ test("whoever moved the item meanwhile wins, and nothing is told", async () => {
 test("a crash after the move and before its alert leaves an item that is not moved again", async () => {
   const world = await reconcilerWorld();
   const item = await doneWithoutAdvance(world);
-  const outbox = { ...world.store.outbox, put: async () => await Promise.reject(new Error("crash")) };
-  await world.tick(world.restart({ store: { ...world.store, outbox } }));
+  await world.tick(world.restart({ alert: async () => await Promise.reject(new Error("crash")) }));
   await world.tick(world.restart());
   expect(await itemOf(world, item)).toMatchObject({ stage: "ocr" });
   expect(await unfinishedJobs(world, item)).toBe(1);
@@ -281,7 +304,7 @@ test("a slot that was counted wrongly is counted again, and that is told", async
   const { store, registry } = world;
   world.sql("update slots set used = 2");
   const finaliser = { finalise: async () => await Promise.reject(new Error("not asked")) };
-  await world.tick(createReconcilerLoop({ store, registry, finaliser, enabled: () => true }));
+  await world.tick(createReconcilerLoop({ store, registry, finaliser, alert: world.alert, enabled: () => true }));
   expect(await store.upkeep.slots()).toMatchObject([{ key: "p.prep", used: 0 }]);
   expect(world.eventsOf("defect.found")).toMatchObject([{ where: "slots" }]);
 });

@@ -1,6 +1,7 @@
 import { messageOf } from "../../domain/errors.ts";
 import type { ItemId, VisitId } from "../../domain/ids.ts";
 import type { Instant } from "../../domain/time.ts";
+import type { RaiseAlert } from "../../notify/raise-alert.ts";
 import { StoredStages } from "../../pipelines/reading/stored-stages.ts";
 import type { PipelineRegistry } from "../../pipelines/registry.ts";
 import { inLanes } from "../../runtime/each-limit.ts";
@@ -14,10 +15,11 @@ import { judgeStranded, type StrandedVerdict, withinBudget } from "./stranded-ve
 import { UndeclaredStages } from "./undeclared-stages.ts";
 
 export interface ReconcilerDeps {
-  readonly store: Pick<Store, "items" | "jobs" | "workers" | "outbox" | "upkeep" | "now">;
+  readonly store: Pick<Store, "items" | "jobs" | "workers" | "upkeep" | "now">;
   readonly registry: PipelineRegistry;
   /** Reads the gate of a run that ended well while its item stayed behind. */
   readonly finaliser: Pick<Finaliser, "finalise">;
+  readonly alert: RaiseAlert;
   readonly enabled: () => boolean;
   /** Items of one page. Default 100. */
   readonly pageSize?: number;
@@ -53,6 +55,7 @@ export function createReconcilerLoop(deps: ReconcilerDeps): Loop {
     store,
     registry,
     stored: new StoredStages(registry, store.items),
+    alert: deps.alert,
     pageSize,
     jobsMax: itemsMax,
   });
@@ -174,20 +177,20 @@ export function createReconcilerLoop(deps: ReconcilerDeps): Loop {
     const { item, visit } = stranded;
     const words = `${visit.id} ${reason}`;
     if (dryRun || told.get(item.id) === words) return "waiting";
-    await alert(stranded, {
+    const isTold = await alert(stranded, {
       cause: `reconciler.stranded:${item.id}:${visit.id}`,
       title: `Item ${item.key} is stranded in ${item.stage}: ${reason}`,
     });
-    told.set(item.id, words);
+    if (isTold) told.set(item.id, words);
     return "waiting";
   };
 
   const alert = async (
     { item, visit }: StrandedItem,
     { cause, title }: { readonly cause: string; readonly title: string },
-  ): Promise<void> => {
-    const payload = { title, itemId: item.id, visitId: visit.id, pipeline: item.pipeline, stage: item.stage, key: item.key };
-    await store.outbox.put({ kind: "alert", key: cause, payload: JSON.stringify(payload) });
+  ): Promise<boolean> => {
+    const details = { itemId: item.id, visitId: visit.id, pipeline: item.pipeline, stage: item.stage, key: item.key };
+    return await deps.alert({ cause, title, details });
   };
 
   const recount = async ({ emit }: TickContext): Promise<void> => {

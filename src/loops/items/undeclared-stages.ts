@@ -1,6 +1,7 @@
 import { messageOf } from "../../domain/errors.ts";
 import type { ItemId } from "../../domain/ids.ts";
 import { type DurationMs, type Instant, minutes } from "../../domain/time.ts";
+import type { RaiseAlert } from "../../notify/raise-alert.ts";
 import type { StoredStages } from "../../pipelines/reading/stored-stages.ts";
 import { type PipelineRegistry, stageNamedBy } from "../../pipelines/registry.ts";
 import type { WaitingJob } from "../../store/port/jobs.ts";
@@ -8,9 +9,10 @@ import type { Store } from "../../store/port/store.ts";
 import type { TickContext } from "../skeleton/loop.ts";
 
 export interface UndeclaredStagesDeps {
-  readonly store: Pick<Store, "items" | "jobs" | "workers" | "outbox">;
+  readonly store: Pick<Store, "items" | "jobs" | "workers">;
   readonly registry: PipelineRegistry;
   readonly stored: StoredStages;
+  readonly alert: RaiseAlert;
   readonly pageSize: number;
   /** Jobs looked at in one tick. */
   readonly jobsMax: number;
@@ -129,18 +131,13 @@ export class UndeclaredStages {
 
   /** Jobs that wait for a daemon which has been away for long: nothing is wrong with them, and nobody else would say so. */
   async tellUnserved(now: Instant): Promise<void> {
-    const { store } = this.#deps;
+    const { store, alert } = this.#deps;
     for (const unserved of this.#unserved.values()) {
       const { pipeline, stage, since, told } = unserved;
       if (told || now - since < unservedMaxMs) continue;
       if ((await store.jobs.listWaiting({ stages: [{ pipeline, stage }], limit: 1 })).length === 0) continue;
       const title = `Items wait in stage ${stage} of pipeline ${pipeline}, which another daemon declares and no live worker serves: start that daemon`;
-      await store.outbox.put({
-        kind: "alert",
-        key: `stage.unserved:${pipeline}/${stage}`,
-        payload: JSON.stringify({ title, pipeline, stage }),
-      });
-      unserved.told = true;
+      unserved.told = await alert({ cause: `stage.unserved:${pipeline}/${stage}`, title, details: { pipeline, stage } });
     }
   }
 

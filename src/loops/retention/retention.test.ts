@@ -28,6 +28,7 @@ async function retentionWorld(overrides: Partial<RetentionPolicy> = {}): Promise
       store,
       paths,
       sources,
+      alert: world.alert,
       policy: () => ({ ...policy, ...overrides }),
       wall: () => clock.now(),
       enabled: () => true,

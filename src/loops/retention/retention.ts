@@ -4,6 +4,7 @@ import { type DurationMs, hours, type Instant, minutes } from "../../domain/time
 import type { DataPaths } from "../../files/data-paths.ts";
 import { lstatOrUndefined } from "../../files/move-file.ts";
 import { holdsUnkeptSource, type SourceKeeper } from "../../item-files/kept-source.ts";
+import type { RaiseAlert } from "../../notify/raise-alert.ts";
 import { probeLifePipe } from "../../processes/run-folder/life-pipe.ts";
 import { runFiles, runIdOfDirectory } from "../../processes/run-folder/run-files.ts";
 import type { ItemRow } from "../../store/port/items.ts";
@@ -23,10 +24,11 @@ export interface RetentionPolicy {
 }
 
 export interface RetentionDeps {
-  readonly store: Pick<Store, "items" | "jobs" | "runs" | "upkeep" | "outbox" | "duplicates">;
+  readonly store: Pick<Store, "items" | "jobs" | "runs" | "upkeep" | "duplicates">;
   readonly paths: DataPaths;
   /** Gives sources back that a work directory still holds, before it is removed. */
   readonly sources: Pick<SourceKeeper, "keep">;
+  readonly alert: RaiseAlert;
   /** Read at each tick. */
   readonly policy: () => RetentionPolicy;
   /** Wall time, epoch milliseconds: what the file system stamps its folders with. */
@@ -165,8 +167,7 @@ export function createRetentionLoop(deps: RetentionDeps): Loop {
 
   const tell = async (cause: string, title: string): Promise<void> => {
     if (told.has(cause)) return;
-    await store.outbox.put({ kind: "alert", key: cause, payload: JSON.stringify({ title }) });
-    told.add(cause);
+    if (await deps.alert({ cause, title, details: {} })) told.add(cause);
   };
 
   const walkFolders = async (

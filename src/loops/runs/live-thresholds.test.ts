@@ -181,7 +181,7 @@ test("the interval alone is fixed when the loop is made: a change of its number 
     monoNow: () => 0,
     random: () => 0.5,
     emit: () => undefined,
-    alert: async () => undefined,
+    alert: async () => true,
   });
   options.intervalMs = 1;
   expect(runner.intervalMs).toBe(60_000);

@@ -121,6 +121,7 @@ test("each change of the watcher's mode is an alert, also back to normal, and de
   const alerts: { cause: string; title: string }[] = [];
   const alert: RaiseAlert = async ({ cause, title }) => {
     alerts.push({ cause, title });
+    return true;
   };
   const watcher = new Watcher(newVantage(), { emit: events, alert });
   const look = (at: number, turnedSilent: number, canary: "ok" | "failing" = "ok") =>

@@ -28,6 +28,7 @@ function runnerOf(loop: Partial<Loop> = {}, intervalMs = 20) {
       },
       alert: async (alert) => {
         alerts.push(alert);
+        return true;
       },
     },
   );

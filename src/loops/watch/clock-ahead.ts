@@ -1,14 +1,14 @@
 import { clockAheadMaxMs, type DurationMs } from "../../domain/time.ts";
-import type { OutboxStore } from "../../store/port/records.ts";
+import type { RaiseAlert } from "../../notify/raise-alert.ts";
 
 /**
  * Tells a person when a daemon starts on a store whose newest instant lies far ahead of the wall: its clock stands there until the wall has
- * caught up, and with it every age. Once per start, through the outbox.
+ * caught up, and with it every age. Once per start.
  */
-export async function tellClockAhead({ outbox, aheadMs }: { readonly outbox: OutboxStore; readonly aheadMs: DurationMs }): Promise<void> {
+export async function tellClockAhead({ alert, aheadMs }: { readonly alert: RaiseAlert; readonly aheadMs: DurationMs }): Promise<void> {
   if (aheadMs <= clockAheadMaxMs) return;
   const title =
     `The store's newest instant is ${Math.floor(aheadMs / 60_000)} min ahead of this host's clock, and ages stand still until it has caught up. ` +
     "Set the clock right, or stop the daemon and run `wakeful doctor --reset-clock`";
-  await outbox.put({ kind: "alert", key: "clock:ahead", payload: JSON.stringify({ title, aheadMs }) });
+  await alert({ cause: "clock:ahead", title, details: { aheadMs } });
 }

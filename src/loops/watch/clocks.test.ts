@@ -156,7 +156,7 @@ test("a dead process is dead whatever the clocks do", async () => {
 
 test("the watcher tells each change of its doubt once", () => {
   const told: EventName[] = [];
-  const watcher = new Watcher(newVantage(), { emit: (name) => told.push(name), alert: async () => undefined });
+  const watcher = new Watcher(newVantage(), { emit: (name) => told.push(name), alert: async () => true });
   const at = (s: number) => asInstant(1_000_000 + seconds(s));
   for (let time = 0; time < 8; time++) watcher.wasDeaf({ from: at(10 * time), to: at(10 * time + 3), cause: "stalled" });
   expect(told).toEqual(["vantage.unstable"]);

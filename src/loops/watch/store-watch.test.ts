@@ -8,7 +8,7 @@ import { Watcher } from "./watcher.ts";
 function hearing() {
   const names: string[] = [];
   const emit = (name: string) => void names.push(name);
-  const watcher = new Watcher(newVantage(), { emit, alert: async () => undefined });
+  const watcher = new Watcher(newVantage(), { emit, alert: async () => true });
   const world = { now: 1_000_000, takesMs: 1, fails: false };
   const store = {
     now: () => asInstant(world.now),
