@@ -16,7 +16,7 @@ import { PresenceBook } from "../observe/session-presence.ts";
 import { PipelineRegistry } from "../pipelines/registry.ts";
 import type { HostIdentity, ProbeAnswer, ProcessIdentity, ProcessProbe } from "../processes/probe/identity.ts";
 import { makeLifePipe } from "../processes/run-folder/life-pipe.ts";
-import { runFiles } from "../processes/run-folder/run-files.ts";
+import { identityRecord, runFiles } from "../processes/run-folder/run-files.ts";
 import type { LiveRun, Settlement } from "../store/port/runs.ts";
 import { adoptOrRequeue } from "./adoption.ts";
 
@@ -137,10 +137,8 @@ function layOutOne({
   const runDir = runDirOf(paths, runId);
   mkdirSync(runDir, { recursive: true });
   const files = runFiles(runDir);
-  const line = ({ pid, startTime, bootId, pidNamespace, hostId }: ProcessIdentity): string =>
-    `${runId} ${pid} ${startTime} ${bootId} ${pidNamespace} ${hostId}\n`;
-  if (found.command !== "nothing") writeFileSync(files.started, line(wrapper));
-  if (found.command === "file" || found.command === "store") writeFileSync(files.command, line(command));
+  if (found.command !== "nothing") writeFileSync(files.started, identityRecord(runId, wrapper));
+  if (found.command === "file" || found.command === "store") writeFileSync(files.command, identityRecord(runId, command));
   if (found.record !== "none")
     writeFileSync(files.exit, { exit: `${runId} 0 ${host.bootId}\n`, nogo: `${runId} nogo ${host.bootId}\n`, torn: "12" }[found.record]);
   if (found.pipe !== "none") linkSync(runFiles(pipes[found.pipe]).lifePipe, files.lifePipe);

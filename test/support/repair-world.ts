@@ -20,7 +20,7 @@ import { PresenceBook } from "../../src/observe/session-presence.ts";
 import type { PipelineDefinition } from "../../src/pipelines/definition.ts";
 import type { HostIdentity, ProbeAnswer, ProcessIdentity, ProcessProbe } from "../../src/processes/probe/identity.ts";
 import type { ProcessTable } from "../../src/processes/probe/process-table.ts";
-import { runFiles } from "../../src/processes/run-folder/run-files.ts";
+import { identityRecord, runFiles } from "../../src/processes/run-folder/run-files.ts";
 import { Finaliser } from "../../src/settling/finaliser.ts";
 import type { RunEnder } from "../../src/settling/run-ender.ts";
 import { firstChecks } from "../../src/store/jobs/claim-rules.ts";
@@ -330,10 +330,10 @@ export class RepairWorld {
   }
 
   /** What a wrapper writes before anything of its command runs: where it is missing, the folder proves nothing. */
-  #leaveStarted(runId: RunId, { pid, startTime, bootId, pidNamespace, hostId }: ProcessIdentity): void {
+  #leaveStarted(runId: RunId, wrapper: ProcessIdentity): void {
     const runDir = runDirOf(this.world.paths, runId);
     mkdirSync(runDir, { recursive: true });
-    writeFileSync(runFiles(runDir).started, `${runId} ${pid} ${startTime} ${bootId} ${pidNamespace} ${hostId}\n`);
+    writeFileSync(runFiles(runDir).started, identityRecord(runId, wrapper));
   }
 
   /** Command and wrapper are gone, without an exit record. */

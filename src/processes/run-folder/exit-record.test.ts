@@ -1,9 +1,9 @@
 import { writeFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { tempDir } from "../../../test/support/temp-dir.ts";
-import { asRunId } from "../../domain/ids.ts";
+import { asHostId, asRunId } from "../../domain/ids.ts";
 import { blankExitRecord, readExitRecord } from "./exit-record.ts";
-import { parseIdentityRecord, readCommand, runFiles, runIdOfDirectory } from "./run-files.ts";
+import { identityRecord, parseIdentityRecord, readCommand, runFiles, runIdOfDirectory } from "./run-files.ts";
 
 const runId = asRunId(7);
 const boot = "1667efbb-893e-4d5b-bc1e-70c34149a46c";
@@ -54,6 +54,7 @@ test("an identity record is believed only whole and of its own run", async () =>
   const line = `7 123 456 ${boot} pid:[4026531836] host.abc\n`;
   const identity = { hostId: "host.abc", bootId: boot, pidNamespace: "pid:[4026531836]", pid: 123, startTime: "456" };
   expect(parseIdentityRecord(line, runId)).toEqual(identity);
+  expect(identityRecord(runId, { ...identity, hostId: asHostId("host.abc") })).toBe(line);
   for (const text of [
     "",
     line.trimEnd(),

@@ -68,6 +68,10 @@ export async function readStart(path: string, maxBytes: number): Promise<{ text:
   }
 }
 
+/** One line, as wrapper and command write it about themselves; {@link parseIdentityRecord} reads it. */
+export const identityRecord = (runId: RunId, { pid, startTime, bootId, pidNamespace, hostId }: ProcessIdentity): string =>
+  `${runId} ${pid} ${startTime} ${bootId} ${pidNamespace} ${hostId}\n`;
+
 /** The line that wrapper and command write about themselves: `<run id> <pid> <start time> <boot id> <pid namespace> <host id>`. */
 export function parseIdentityRecord(text: string, runId: RunId): ProcessIdentity | undefined {
   const end = text.indexOf("\n");

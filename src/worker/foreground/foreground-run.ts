@@ -6,13 +6,13 @@ import type { HostIdentity, ProcessIdentity } from "../../processes/probe/identi
 import { identityOf } from "../../processes/probe/own-identity.ts";
 import type { ProcessTable } from "../../processes/probe/process-table.ts";
 import { exitRecordBytes } from "../../processes/run-folder/exit-record.ts";
-import { runFiles } from "../../processes/run-folder/run-files.ts";
+import { identityRecord, runFiles } from "../../processes/run-folder/run-files.ts";
 import { cleanEnvironment, formatMarker, markerVariable, ownMarker } from "../../processes/run-folder/run-marker.ts";
 import type { Pause } from "../../runtime/pause.ts";
 import type { RunCommandApi } from "./foreground-api.ts";
 import { ForegroundCommand, type ForegroundOptions, type ForwardedSignal } from "./foreground-command.ts";
 import { RunLease, type WantedLease } from "./foreground-lease.ts";
-import { identityRecord, type OpenedRunSession, type RunSessionRef } from "./foreground-sessions.ts";
+import type { OpenedRunSession, RunSessionRef } from "./foreground-sessions.ts";
 
 export interface RunCommandOptions extends ForegroundOptions {
   readonly lease?: WantedLease | undefined;

@@ -8,7 +8,7 @@ import { isSessionOver } from "../../liveness/death-proof.ts";
 import { explainExitCode } from "../../liveness/exit-policy.ts";
 import type { RunOutcome } from "../../liveness/retry-contract.ts";
 import type { HostIdentity, ProcessIdentity } from "../../processes/probe/identity.ts";
-import { runFiles } from "../../processes/run-folder/run-files.ts";
+import { identityRecord, runFiles } from "../../processes/run-folder/run-files.ts";
 import type { RunEnder } from "../../settling/run-ender.ts";
 import { type Ended, tellCancelled } from "../../settling/tell-ends.ts";
 import { firstChecks } from "../../store/jobs/claim-rules.ts";
@@ -280,7 +280,3 @@ function workerOf(payload: string | null): WorkerId {
   // What was enqueued by hand has no opener, and no session has this number.
   return (typeof read === "object" && read !== null && "workerId" in read ? Number(read.workerId) : 0) as WorkerId;
 }
-
-/** One line, as wrapper and command write it about themselves. */
-export const identityRecord = (runId: RunId, { pid, startTime, bootId, pidNamespace, hostId }: ProcessIdentity): string =>
-  `${runId} ${pid} ${startTime} ${bootId} ${pidNamespace} ${hostId}\n`;
