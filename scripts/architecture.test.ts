@@ -222,3 +222,18 @@ test("siblings behind one port never know each other", () => {
   for (const { parent, because } of siblingParents)
     expect(importing(`${parent}/one/a.ts`, `${parent}/two/b.ts`).join(), parent).toContain(because);
 });
+
+test("runs are settled, ends told and alerts put where the rules say, in code that is no test", () => {
+  const planted: Readonly<Record<string, string>> = {
+    'emit("run.ended", ended);': "settling",
+    'context.emit("item.ended", { itemId });': "settling",
+    'await store.outbox.put({ kind: "alert", key, payload });': "notify",
+    "await store.runs.settle([settlement]);": "worker/buffers",
+    "await store.runs.settleLostPage(page);": "settling",
+  };
+  for (const [code, room] of Object.entries(planted)) {
+    expect(violationsOf({ "src/loops/runs/planted.ts": code }), code).toHaveLength(1);
+    expect(violationsOf({ [`src/${room}/planted.ts`]: code, "src/loops/runs/planted.test.ts": code }), code).toEqual([]);
+  }
+  expect(violationsOf({ "src/loops/runs/planted.ts": '// emit("run.ended") is not ours' })).toEqual([]);
+});

@@ -196,7 +196,27 @@ export const textRules: readonly {
   readonly pattern: RegExp;
   readonly allowedIn: readonly string[];
   readonly because: string;
-}[] = [];
+}[] = [
+  {
+    what: "telling of the end of a run or an item",
+    pattern: /\bemit\("(run\.ended|item\.advanced|item\.ended)"/,
+    allowedIn: ["settling"],
+    because: "what ends is told once, in one shape and after the commit, whoever noticed",
+  },
+  {
+    what: "putting an alert into the outbox",
+    pattern: /\boutbox\.put\(/,
+    allowedIn: ["notify"],
+    because:
+      "an alert follows from a flip, and then the store writes it with the flip, or it is raised in the one shape that channels know",
+  },
+  {
+    what: "settling a run",
+    pattern: /\bruns\.settle(LostPage)?\(/,
+    allowedIn: ["settling", "worker/buffers", "worker/backends", "worker/handlers", "worker/handler-host", "embedded"],
+    because: "whoever settles by itself forgets to tell of it, as the lease sweep did",
+  },
+];
 
 /** Layers that know the store's port and never one of its engines. */
 export const portOnly = {
