@@ -1,29 +1,34 @@
-import { spawn } from "node:child_process";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { BenchError } from "./bench-error.ts";
+import { runChild } from "./child.ts";
 
 export const repository = fileURLToPath(new URL("..", import.meta.url));
 
-/** Runs one cell in a process of its own, so that no cell inherits the heap, the caches or the open files of another. */
-export async function runCell(file: string, question: object): Promise<Readonly<Record<string, number>>> {
-  const typescript = file.endsWith(".ts") ? ["--import", "tsx"] : [];
-  const child = spawn(process.execPath, [...typescript, fileURLToPath(new URL(file, import.meta.url)), JSON.stringify(question)], {
-    cwd: repository,
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  let out = "";
-  let err = "";
-  child.stdout.on("data", (text: Buffer) => {
-    out += text.toString();
-  });
-  child.stderr.on("data", (text: Buffer) => {
-    err += text.toString();
-  });
-  const code = await new Promise<number | null>((resolve, reject) => {
-    child.once("error", reject);
-    child.once("close", resolve);
-  });
-  const last = out.trim().split("\n").at(-1) ?? "";
-  if (code !== 0 || !last.startsWith("{"))
-    throw new Error(`${file} ${JSON.stringify(question)} ended with ${String(code)}: ${err.trim().slice(-2000)}`);
-  return JSON.parse(last) as Readonly<Record<string, number>>;
+/** What a cell measured: numbers, or under `samples` a list of them. */
+export type Answer = Readonly<Record<string, number>>;
+
+/** Runs one cell (a file below `bench/`) in a process of its own, so that no cell inherits another's heap, caches or open files. */
+export type RunCell = (file: string, question: object) => Promise<Answer>;
+
+export interface CellPlace {
+  /** The checkout whose `bench/` has the cell. */
+  readonly checkout: string;
+  readonly env?: NodeJS.ProcessEnv | undefined;
+  readonly signal: AbortSignal;
+}
+
+/** Many times what the longest takes on a busy machine. */
+const timeoutMs = 300_000;
+
+export function cellRunner({ checkout, env, signal }: CellPlace): RunCell {
+  return async (file, question) => {
+    const typescript = file.endsWith(".ts") ? ["--import", "tsx"] : [];
+    const args = [...typescript, join(checkout, "bench", file), JSON.stringify(question)];
+    const { code, out, err } = await runChild(process.execPath, args, { cwd: checkout, env, signal, timeoutMs });
+    const last = out.trim().split("\n").at(-1) ?? "";
+    if (code !== 0 || !last.startsWith("{"))
+      throw new BenchError("cell_failed", `${file} ${JSON.stringify(question)} ended with ${String(code)}: ${err.trim().slice(-2000)}`);
+    return JSON.parse(last) as Answer;
+  };
 }

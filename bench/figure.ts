@@ -1,3 +1,5 @@
+import type { RunCell } from "./cell.ts";
+
 /** One measured promise: the median of its samples beside what it was promised to be. */
 export interface Figure {
   readonly name: string;
@@ -16,6 +18,7 @@ export interface BenchOptions {
   readonly quick: boolean;
   /** Progress, for people. */
   readonly say: (line: string) => void;
+  readonly runCell: RunCell;
 }
 
 type Bound = { readonly atLeast: number } | { readonly atMost: number };
@@ -37,6 +40,11 @@ export function unmeasured(name: string, unit: string, target: string, note: str
   return { name, value: null, unit, target, holds: null, samples: [], note };
 }
 
+/** What a cell measured several times. */
+export function samplesOf(measured: Readonly<Record<string, unknown>>): readonly number[] {
+  return measured["samples"] as readonly number[];
+}
+
 export function median(values: readonly number[]): number {
   return percentile(values, 0.5);
 }
@@ -47,4 +55,5 @@ export function percentile(values: readonly number[], share: number): number {
   return sorted[Math.min(sorted.length - 1, Math.max(0, Math.ceil(sorted.length * share) - 1))] ?? Number.NaN;
 }
 
+/** Three digits that count; thousands as they are. */
 const round = (value: number): number => (Math.abs(value) >= 100 ? Math.round(value) : Number(value.toPrecision(3)));

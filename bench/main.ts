@@ -3,6 +3,9 @@
  * Exit code 1 when a figure does not hold; one that could not be measured holds neither way.
  */
 import { parseArgs } from "node:util";
+import { BenchError } from "./bench-error.ts";
+import { buildCheckout } from "./build-checkout.ts";
+import { cellRunner, repository } from "./cell.ts";
 import { type BenchOptions, type Figure, unmeasured } from "./figure.ts";
 
 const benches: Readonly<Record<string, () => Promise<(options: BenchOptions) => Promise<readonly Figure[]>>>> = {
@@ -23,22 +26,39 @@ if (unknown.length > 0) {
   process.exit(2);
 }
 
-const figures: Figure[] = [];
-for (const name of positionals.length === 0 ? Object.keys(benches) : positionals) {
-  const bench = await benches[name]?.();
-  if (bench === undefined) continue;
-  const say = (line: string): void => void process.stderr.write(`${name}: ${line}\n`);
-  try {
-    figures.push(...(await bench({ quick: values.quick, say })));
-  } catch (thrown) {
-    // What the others measured is worth keeping.
-    const why = thrown instanceof Error ? thrown.message : String(thrown);
-    say(why);
-    figures.push(unmeasured(name, "", "", why));
-  }
+const interrupt = new AbortController();
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
+  process.on(signal, () => interrupt.abort(new BenchError("interrupted", `${signal}: what was started is stopped.`)));
+
+try {
+  await measure();
+} catch (thrown) {
+  if (!(thrown instanceof BenchError)) throw thrown;
+  process.stderr.write(`${thrown.code}: ${thrown.message}\n`);
+  process.exitCode = thrown.code === "interrupted" ? 130 : 2;
 }
-process.stdout.write(values.json ? `${JSON.stringify({ figures }, undefined, 2)}\n` : table(figures));
-process.exitCode = figures.some(({ holds }) => holds === false) ? 1 : 0;
+
+async function measure(): Promise<void> {
+  await buildCheckout({ name: "the working tree", folder: repository }, interrupt.signal);
+  const runCell = cellRunner({ checkout: repository, signal: interrupt.signal });
+  const figures: Figure[] = [];
+  for (const name of positionals.length === 0 ? Object.keys(benches) : positionals) {
+    const bench = await benches[name]?.();
+    if (bench === undefined) continue;
+    const say = (line: string): void => void process.stderr.write(`${name}: ${line}\n`);
+    try {
+      figures.push(...(await bench({ quick: values.quick, say, runCell })));
+    } catch (thrown) {
+      interrupt.signal.throwIfAborted();
+      // What the others measured is worth keeping.
+      const why = thrown instanceof Error ? thrown.message : String(thrown);
+      say(why);
+      figures.push(unmeasured(name, "", "", why));
+    }
+  }
+  process.stdout.write(values.json ? `${JSON.stringify({ figures }, undefined, 2)}\n` : table(figures));
+  process.exitCode = figures.some(({ holds }) => holds === false) ? 1 : 0;
+}
 
 function table(rows: readonly Figure[]): string {
   const cells = rows.map(({ name, value, unit, target, holds, samples, note }) => [

@@ -12,13 +12,28 @@ export function answer(measured: Readonly<Record<string, unknown>>): void {
   process.stdout.write(`\n${JSON.stringify(measured)}\n`);
 }
 
+const endings: (() => void | Promise<void>)[] = [];
+
+/** What is done when the cell is asked to end before it has an answer; the last one first. */
+export function whenStopped(ending: () => void | Promise<void>): void {
+  endings.unshift(ending);
+}
+
+process.once("SIGTERM", () => {
+  void (async () => {
+    for (const ending of endings) await ending();
+  })().finally(() => process.exit(143));
+});
+
 /** Runs `body` with a folder of its own that is removed afterwards. `WAKEFUL_BENCH_DIR` names another disk than the temporary folder's. */
 export async function inFolder(body: (folder: string) => Promise<void>): Promise<void> {
   const folder = mkdtempSync(join(process.env["WAKEFUL_BENCH_DIR"] ?? tmpdir(), "wakeful-bench-"));
+  const remove = (): void => rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 });
+  whenStopped(remove);
   try {
     await body(folder);
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    remove();
   }
 }
 

@@ -3,11 +3,11 @@ import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
-import { api } from "../../src/protocol/api/index.ts";
-import { type Client, createClient } from "../../src/protocol/client.ts";
+import type { Client } from "../../src/index.ts";
+import { whenStopped } from "./answer.ts";
+import { library, wakeful } from "./built.ts";
 
-export const wakeful = fileURLToPath(new URL("../../dist/bin/wakeful.js", import.meta.url));
+const { api, createClient } = library;
 
 /** A built daemon in a folder of its own, at its defaults but for the number of commands at once. */
 export class BenchDaemon {
@@ -25,9 +25,9 @@ export class BenchDaemon {
   }
 
   static async start(folder: string): Promise<BenchDaemon> {
-    if (!existsSync(wakeful)) throw new Error("dist/bin/wakeful.js is missing: run npm run build first");
     const began = performance.now();
     const child = spawn(process.execPath, [wakeful, "up"], { cwd: folder, stdio: ["ignore", "ignore", "pipe"] });
+    whenStopped(() => end(child, "SIGINT"));
     let said = "";
     child.stderr?.on("data", (text: Buffer) => {
       said += text.toString();
@@ -50,20 +50,20 @@ export class BenchDaemon {
   }
 
   async kill(): Promise<void> {
-    await this.#end("SIGKILL");
+    await end(this.process, "SIGKILL");
   }
 
   /** Stops its commands too. */
   async stop(): Promise<void> {
-    await this.#end("SIGINT");
+    await end(this.process, "SIGINT");
   }
+}
 
-  async #end(signal: NodeJS.Signals): Promise<void> {
-    if (this.process.exitCode !== null || this.process.signalCode !== null) return;
-    const exited = once(this.process, "exit");
-    this.process.kill(signal);
-    await exited;
-  }
+async function end(daemon: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+  if (daemon.exitCode !== null || daemon.signalCode !== null) return;
+  const exited = once(daemon, "exit");
+  daemon.kill(signal);
+  await exited;
 }
 
 /** A pipeline of one stage whose runs write a line into `starts` in their item's folder, and then go on for ten minutes. */

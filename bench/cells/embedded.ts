@@ -2,8 +2,9 @@
 
 import { join } from "node:path";
 import { monitorEventLoopDelay } from "node:perf_hooks";
-import { startEmbedded } from "../../src/embedded/embedded.ts";
+import type { TaskJob } from "../../src/index.ts";
 import { answer, cpuMicros, inFolder, question } from "./answer.ts";
+import { library } from "./built.ts";
 
 const { jobs, concurrency, outstandingMax } = question() as { jobs: number; concurrency: number; outstandingMax: number };
 
@@ -19,7 +20,12 @@ async function enqueue(store: string): Promise<number> {
   const gate = new Promise<void>((resolve) => {
     release = resolve;
   });
-  const embedded = await startEmbedded({ store, concurrency: 1, outstandingMax: 1, tasks: { hold: () => gate, noop: () => undefined } });
+  const embedded = await library.startEmbedded({
+    store,
+    concurrency: 1,
+    outstandingMax: 1,
+    tasks: { hold: () => gate, noop: () => undefined },
+  });
   await embedded.enqueue("hold", null, { priority: -1 });
   const began = performance.now();
   for (let from = 0; from < jobs; from += 1000) {
@@ -37,34 +43,31 @@ async function enqueue(store: string): Promise<number> {
 
 async function drain(store: string): Promise<Readonly<Record<string, number>>> {
   let began = 0;
-  let left = jobs;
-  let batches = 0;
   let cpuBefore = process.cpuUsage();
   const delay = monitorEventLoopDelay({ resolution: 5 });
+  const started: TaskJob["id"][] = [];
   let finished: () => void = () => undefined;
-  const all = new Promise<void>((resolve) => {
+  const allStarted = new Promise<void>((resolve) => {
     finished = resolve;
   });
-  const embedded = await startEmbedded({
+  const embedded = await library.startEmbedded({
     store,
     concurrency,
     outstandingMax,
     tasks: {
-      noop: async () => {
+      noop: async ({ id }: TaskJob) => {
+        if (started.push(id) === jobs) finished();
         if (began !== 0) return;
         began = performance.now();
         cpuBefore = process.cpuUsage();
         delay.enable();
       },
     },
-    log: ({ event, data }) => {
-      if (event !== "runs.settled") return;
-      batches += 1;
-      left -= Number(data["count"]);
-      if (left <= 0) finished();
-    },
+    log: () => undefined,
   });
-  await all;
+  await allStarted;
+  // No more can be unsettled: a worker claims when an earlier settlement is durable.
+  await Promise.all(started.slice(-outstandingMax).map((id) => embedded.waitFor(id)));
   const seconds = (performance.now() - began) / 1000;
   const cpuUsPerJob = cpuMicros(cpuBefore) / jobs;
   delay.disable();
@@ -72,7 +75,6 @@ async function drain(store: string): Promise<Readonly<Record<string, number>>> {
   return {
     perSecond: jobs / seconds,
     cpuUsPerJob,
-    jobsPerCommit: jobs / batches,
     delayP50Ms: delay.percentile(50) / 1e6 - 5,
     delayP99Ms: delay.percentile(99) / 1e6 - 5,
   };

@@ -1,15 +1,15 @@
 /** An idle embedded worker that polls once a second: from the call of enqueue to the start of the handler, in the same process. */
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { startEmbedded } from "../../src/embedded/embedded.ts";
 import { percentile } from "../figure.ts";
 import { answer, inFolder, question } from "./answer.ts";
+import { library } from "./built.ts";
 
 const { jobs } = question() as { jobs: number };
 
 await inFolder(async (folder) => {
   let started: (at: number) => void = () => undefined;
-  const embedded = await startEmbedded({
+  const embedded = await library.startEmbedded({
     store: join(folder, "bench.db"),
     tasks: { noop: () => started(performance.now()) },
     pollMs: 1000,

@@ -1,21 +1,29 @@
 /** What a user waits for after a SIGKILL: of a command, of the handler host, of the daemon with commands running. */
 import { setTimeout as pause } from "node:timers/promises";
-import { api } from "../../src/protocol/api/index.ts";
-import { answer, inFolder, question } from "./answer.ts";
+import { answer, inFolder, question, whenStopped } from "./answer.ts";
+import { library } from "./built.ts";
 import { BenchDaemon, startedKeys, startsOf, timeUntil, writeProject } from "./daemon.ts";
 
+const { api } = library;
 const { what, kills } = question() as { what: "command" | "handler" | "daemon"; kills: number };
 
 await inFolder(async (folder) => {
   writeProject(folder, what === "handler" ? "handler" : "command");
+  whenStopped(() => killStarted(folder));
   const daemon = await BenchDaemon.start(folder);
   try {
     if (what === "daemon") answer(await killDaemon(folder, daemon));
     else answer(await killRuns(folder, daemon));
   } finally {
     await daemon.stop();
+    killStarted(folder);
   }
 });
+
+/** What outlives a daemon that was killed and did not come again. */
+function killStarted(folder: string): void {
+  for (const key of startedKeys(folder)) for (const pid of startsOf(folder, key)) if (isAlive(pid)) process.kill(pid, "SIGKILL");
+}
 
 async function submit(daemon: BenchDaemon, key: string): Promise<void> {
   await daemon.client.call(api.submitItem, { params: { name: "bench" }, body: { key } });

@@ -1,7 +1,4 @@
-import { existsSync } from "node:fs";
-import { runCell } from "../cell.ts";
-import { wakeful } from "../cells/daemon.ts";
-import { type BenchOptions, type Figure, figure, plainFigure, unmeasured } from "../figure.ts";
+import { type BenchOptions, type Figure, figure, plainFigure, samplesOf } from "../figure.ts";
 
 const names = {
   command: "recovery, SIGKILL of a command: its next run starts after",
@@ -10,17 +7,15 @@ const names = {
   harmed: "recovery, SIGKILL of the daemon with 20 commands: restarted or lost",
 } as const;
 
-export async function recovery({ quick, say }: BenchOptions): Promise<readonly Figure[]> {
-  if (!existsSync(wakeful)) return [unmeasured("recovery", "ms", "", "dist/bin/wakeful.js is missing: run npm run build first")];
+export async function recovery({ quick, say, runCell }: BenchOptions): Promise<readonly Figure[]> {
   const kills = quick ? 2 : 10;
-  const command = samplesOf(await runCell("./cells/recovery.ts", { what: "command", kills }));
+  const command = samplesOf(await runCell("cells/recovery.ts", { what: "command", kills }));
   say(`command: ${command.map(Math.round).join(", ")} ms`);
   const handler: number[] = [];
   // A daemon each: one whose handler host dies again and again starts it again more and more slowly, on purpose.
-  for (let round = 0; round < kills; round++)
-    handler.push(...samplesOf(await runCell("./cells/recovery.ts", { what: "handler", kills: 1 })));
+  for (let round = 0; round < kills; round++) handler.push(...samplesOf(await runCell("cells/recovery.ts", { what: "handler", kills: 1 })));
   say(`handler host: ${handler.map(Math.round).join(", ")} ms`);
-  const daemon = await runCell("./cells/recovery.ts", { what: "daemon", kills: 1 });
+  const daemon = await runCell("cells/recovery.ts", { what: "daemon", kills: 1 });
   say(`daemon: ${JSON.stringify(daemon)}`);
   const { adopted = 0, restarted = 0, lost = 0, readyAfterMs = 0 } = daemon;
   return [
@@ -33,5 +28,3 @@ export async function recovery({ quick, say }: BenchOptions): Promise<readonly F
     plainFigure("recovery, SIGKILL of the daemon: the next start is ready after", "ms", [readyAfterMs]),
   ];
 }
-
-const samplesOf = (measured: Readonly<Record<string, unknown>>): readonly number[] => measured["samples"] as readonly number[];

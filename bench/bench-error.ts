@@ -1,0 +1,13 @@
+/** What can be wrong with a request, or with what it asks to be built. */
+export type BenchErrorCode = "build_failed" | "cell_failed" | "interrupted";
+
+/** An error of a known kind, told without a stack. */
+export class BenchError extends Error {
+  override readonly name = "BenchError";
+  readonly code: BenchErrorCode;
+
+  constructor(code: BenchErrorCode, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
