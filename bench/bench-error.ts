@@ -1,5 +1,14 @@
 /** What can be wrong with a request, or with what it asks to be built. */
-export type BenchErrorCode = "build_failed" | "cell_failed" | "interrupted";
+export type BenchErrorCode =
+  | "bad_option"
+  | "unknown_bench"
+  | "no_repository"
+  | "unknown_revision"
+  | "install_failed"
+  | "build_failed"
+  | "no_cell"
+  | "cell_failed"
+  | "interrupted";
 
 /** An error of a known kind, told without a stack. */
 export class BenchError extends Error {

@@ -56,4 +56,4 @@ export function percentile(values: readonly number[], share: number): number {
 }
 
 /** Three digits that count; thousands as they are. */
-const round = (value: number): number => (Math.abs(value) >= 100 ? Math.round(value) : Number(value.toPrecision(3)));
+export const round = (value: number): number => (Math.abs(value) >= 100 ? Math.round(value) : Number(value.toPrecision(3)));

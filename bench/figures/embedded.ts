@@ -2,7 +2,7 @@ import { type BenchOptions, type Figure, figure, plainFigure, unmeasured } from 
 import { preparePeers } from "../peers.ts";
 
 /** Ours: an embedded worker on SQLite, synchronous=FULL, every run recorded. The peer as it comes: synchronous=NORMAL, no record of runs. */
-const embeddedCells = [
+export const embeddedCells = [
   { key: "200 outstanding", concurrency: 10, outstandingMax: 200, atLeast: 4.5 },
   { key: "concurrency 100, nothing ahead", concurrency: 100, outstandingMax: 100, atLeast: 4 },
   { key: "concurrency 10, nothing ahead", concurrency: 10, outstandingMax: 10, atLeast: 1.4 },

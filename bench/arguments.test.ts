@@ -1,0 +1,40 @@
+import { expect, test } from "vitest";
+import { helpText, readArguments } from "./arguments.ts";
+
+const refused = (code: string, ...args: string[]): void => {
+  expect(() => readArguments(args), args.join(" ")).toThrow(expect.objectContaining({ name: "BenchError", code }));
+};
+
+test("without a name every bench is asked for, and a comparison has eleven rounds", () => {
+  expect(readArguments([])).toEqual({
+    names: ["embedded", "latency", "recovery", "reaper", "idle"],
+    against: undefined,
+    rounds: 11,
+    quick: false,
+    json: false,
+  });
+  expect(readArguments(["idle", "--against", "HEAD~3", "embedded", "--rounds", "3", "--json"])).toEqual({
+    names: ["embedded", "idle"],
+    against: "HEAD~3",
+    rounds: 3,
+    quick: false,
+    json: true,
+  });
+});
+
+test("help is answered whatever else is asked", () => {
+  expect(readArguments(["--help", "nothing-of-this-name"])).toBe("help");
+  for (const option of ["--against", "--rounds", "--json", "--quick"]) expect(helpText).toContain(option);
+});
+
+test("a request that cannot be served is refused by a code of its own", () => {
+  refused("unknown_bench", "latencies");
+  refused("unknown_bench", "idle", "toString", "--against", "HEAD");
+  for (const rounds of ["0", "-1", "1.5", "1e2", "many", "", "1001"]) refused("bad_option", "--against", "HEAD", `--rounds=${rounds}`);
+  refused("bad_option", "--against");
+  refused("bad_option", "--against=");
+  refused("bad_option", "--against=--output=x");
+  refused("bad_option", "--against", "HEAD", "--quick");
+  refused("bad_option", "--rounds", "3");
+  refused("bad_option", "--fast");
+});

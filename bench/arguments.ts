@@ -1,0 +1,77 @@
+import { parseArgs } from "node:util";
+import { BenchError } from "./bench-error.ts";
+
+export const benchNames = ["embedded", "latency", "recovery", "reaper", "idle"] as const;
+export type BenchName = (typeof benchNames)[number];
+
+export interface BenchRequest {
+  readonly names: readonly BenchName[];
+  /** The revision to compare with; without it the promises are measured. */
+  readonly against: string | undefined;
+  readonly rounds: number;
+  readonly quick: boolean;
+  readonly json: boolean;
+}
+
+const roundsMax = 1000;
+
+export const helpText = `npm run bench -- [NAME...] [--json] [--quick]
+    Measures what we promise, beside the peers. Without a name: ${benchNames.join(", ")}.
+npm run bench -- --against REV [NAME...] [--rounds N] [--json]
+    Builds REV and the working tree, measures them in turns, and compares within each round.
+
+  --against REV   a commit, branch or tag
+  --rounds N      how many rounds, 1 to ${roundsMax}; default 11 (about 30 minutes for everything)
+  --json          the answer for programs, on standard output; progress goes to standard error
+  --quick         fewer rounds and smaller stores: shows that everything runs, not what it is worth
+  --help          this text
+
+Exit code: 0 everything holds, 1 a figure does not, 2 the request cannot be served, 130 interrupted.
+`;
+
+/** @throws {BenchError} `bad_option`, `unknown_bench` */
+export function readArguments(args: readonly string[]): BenchRequest | "help" {
+  const { values, positionals } = parse(args);
+  if (values.help) return "help";
+  const { against } = values;
+  if (against === "" || against?.startsWith("-") === true) throw new BenchError("bad_option", "--against needs a revision.");
+  if (against !== undefined && values.quick) throw new BenchError("bad_option", "--quick has no meaning with --against: use --rounds.");
+  if (against === undefined && values.rounds !== undefined) throw new BenchError("bad_option", "--rounds needs --against.");
+  const unknown = positionals.filter((name) => !isBenchName(name));
+  if (unknown.length > 0)
+    throw new BenchError("unknown_bench", `There is no bench ${unknown.join(", ")}; there are ${benchNames.join(", ")}.`);
+  return {
+    names: benchNames.filter((name) => positionals.length === 0 || positionals.includes(name)),
+    against,
+    rounds: readRounds(values.rounds ?? "11"),
+    quick: values.quick,
+    json: values.json,
+  };
+}
+
+function parse(args: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: {
+        against: { type: "string" },
+        rounds: { type: "string" },
+        json: { type: "boolean", default: false },
+        quick: { type: "boolean", default: false },
+        help: { type: "boolean", short: "h", default: false },
+      },
+    });
+  } catch (thrown) {
+    throw new BenchError("bad_option", thrown instanceof Error ? thrown.message : String(thrown));
+  }
+}
+
+function readRounds(text: string): number {
+  const rounds = Number(text);
+  if (!/^\d+$/.test(text) || rounds < 1 || rounds > roundsMax)
+    throw new BenchError("bad_option", `--rounds is a whole number from 1 to ${roundsMax}, not "${text}".`);
+  return rounds;
+}
+
+const isBenchName = (name: string): name is BenchName => (benchNames as readonly string[]).includes(name);
