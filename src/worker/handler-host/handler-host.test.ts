@@ -115,6 +115,12 @@ test("a stage's function gets its item, input and directory, and a gate that rea
   expect(run?.exitCode).toBe(0);
   // Its first heartbeat goes out before its function begins.
   expect(run?.progressAt).not.toBeNull();
+  await until(() => eventsOf(bench, "item.ended").length > 0, { what: "the end of the item to be told" });
+  expect(eventsOf(bench, "item.advanced")).toEqual([
+    { itemId: item.id, from: "prep", to: "ocr" },
+    { itemId: item.id, from: "ocr", to: null },
+  ]);
+  expect(eventsOf(bench, "item.ended")).toMatchObject([{ itemId: item.id, state: "done" }]);
 });
 
 test("a main thread that is deep in a blocking call keeps its presence [A-G3]", async () => {
