@@ -2,7 +2,6 @@ import type { RunId, WorkerId } from "../domain/ids.ts";
 import { stopWithin } from "../domain/stop-within.ts";
 import type { DurationMs } from "../domain/time.ts";
 import type { DataPaths } from "../files/data-paths.ts";
-import { isSessionOver } from "../liveness/death-proof.ts";
 import { defaultRunThresholds } from "../liveness/run-thresholds.ts";
 import { newVantage } from "../liveness/vantage.ts";
 import { LeaseSweep } from "../loops/leases/lease-sweep.ts";
@@ -28,7 +27,7 @@ import type { ProcessTable } from "../processes/probe/process-table.ts";
 import type { HostClock } from "../runtime/clock.ts";
 import type { Finaliser } from "../settling/finaliser.ts";
 import { RunEnder } from "../settling/run-ender.ts";
-import type { LiveRun } from "../store/port/runs.ts";
+import type { RunScope } from "../store/port/runs.ts";
 import type { Store } from "../store/port/store.ts";
 import type { Emit } from "../telemetry/events.ts";
 
@@ -68,14 +67,15 @@ const recoverySpreadMs: DurationMs = 30_000;
 const fenceKillAfterMs: DurationMs = 600_000;
 
 export function createPlainRepairs(deps: PlainRepairsDeps): PlainRepairs {
-  const { registry, host, self, probe, table, paths, clock, random, emit, deadAfterMs, stopGraceMs, killGraceMs } = deps;
-  const own = new Set<WorkerId>();
-  const store = storeOfPlainJobs(deps.store, own);
+  const { store, registry, host, self, probe, table, paths, clock, random, emit, deadAfterMs, stopGraceMs, killGraceMs } = deps;
   const stopWithinMs = stopWithin({ stopGraceMs, killGraceMs });
   // No loop of an embedded worker delivers the outbox: a daemon on the same store does, now or later.
-  const alert = alertsThrough({ outbox: deps.store.outbox, emit, tellsHere: true });
+  const alert = alertsThrough({ outbox: store.outbox, emit, tellsHere: true });
   const watcher = new Watcher(newVantage(), { emit, alert });
   const presence = new PresenceBook();
+  // A stage's run is judged by those who know its pipeline, a command by those on its host who can stop it, and a reserved run by whoever
+  // hears its session, who alone knows whether it still holds it.
+  const whose = (): RunScope => ({ only: "plain", heard: presence.sessions() });
   const renewals = new RenewalListener({ store, presence, emit, wakeJobReaper: () => loops.wake("job-reaper") });
   const clockWatch = new ClockWatch({ host: clock, hostId: host.hostId, store, watcher, emit, periodMs: loopMs });
 
@@ -90,7 +90,13 @@ export function createPlainRepairs(deps: PlainRepairsDeps): PlainRepairs {
     registry,
     finaliser: deps.finaliser,
     ender,
-    leaseSweep: new LeaseSweep({ store, probe, settings: () => ({ reclaimEnabled: true, scope: [], deadAfterMs }), ender, alert }),
+    leaseSweep: new LeaseSweep({
+      store,
+      probe,
+      settings: () => ({ reclaimEnabled: true, scope: [], deadAfterMs, whose: whose() }),
+      ender,
+      alert,
+    }),
     reaped,
     alert,
     random,
@@ -99,6 +105,7 @@ export function createPlainRepairs(deps: PlainRepairsDeps): PlainRepairs {
       thresholds: { ...defaultRunThresholds, deadAfterMs },
       adoption: false,
       recoverySpreadMs,
+      whose: whose(),
     }),
     adopt: async () => false,
   });
@@ -111,7 +118,7 @@ export function createPlainRepairs(deps: PlainRepairsDeps): PlainRepairs {
     ender,
     reaped,
     random,
-    settings: () => ({ enabled: true, recoversJobs: true, deadAfterMs, recoverySpreadMs }),
+    settings: () => ({ enabled: true, recoversJobs: true, deadAfterMs, recoverySpreadMs, whose: whose() }),
     wakeJobReaper: () => loops.wake("job-reaper"),
   });
   const stopper = new Stopper({
@@ -123,7 +130,7 @@ export function createPlainRepairs(deps: PlainRepairsDeps): PlainRepairs {
     presence,
     clock,
     alert,
-    settings: () => ({ enabled: true, stopGraceMs, killGraceMs, fenceKillAfterMs, deadAfterMs }),
+    settings: () => ({ enabled: true, stopGraceMs, killGraceMs, fenceKillAfterMs, deadAfterMs, whose: whose() }),
     shielded: () => [self],
   });
   const pulse = new Pulse({ periodMs: loopMs, random });
@@ -149,7 +156,6 @@ export function createPlainRepairs(deps: PlainRepairsDeps): PlainRepairs {
       }
     },
     heard: (workerId, { held, claimSeqReceived }) => {
-      own.add(workerId);
       renewals.heard({ workerId, held, claimSeqReceived });
     },
     loopLagMs: () => lag.take(),
@@ -163,33 +169,6 @@ export function createPlainRepairs(deps: PlainRepairsDeps): PlainRepairs {
     stop: async () => {
       stopWatch?.();
       await loops.stop(loopStopMs);
-    },
-  };
-}
-
-/**
- * The store as these loops see it: plain jobs of handlers alone. A stage's run is judged by those who know its pipeline, a command by those
- * on its host who can stop it, and a reserved run of another living process by that process, which alone knows whether it still holds it.
- */
-function storeOfPlainJobs(store: Store, own: ReadonlySet<WorkerId>): Store {
-  const isPlain = (run: LiveRun): boolean =>
-    run.itemId === null &&
-    run.kind === "handler" &&
-    (run.state !== "reserved" ||
-      run.workerId === null ||
-      own.has(run.workerId) ||
-      run.supervisor === null ||
-      isSessionOver(run.supervisor.state));
-  return {
-    ...store,
-    runs: {
-      ...store.runs,
-      listDue: async (options) => (await store.runs.listDue(options)).filter(isPlain),
-      listLive: async (ids) => (await store.runs.listLive(ids)).filter(isPlain),
-      listHeld: async (options) => (await store.runs.listHeld(options)).filter((run) => run.kind === "handler"),
-      listLocalProcesses: async () => [],
-      listBlocked: async (options) =>
-        (await store.runs.listBlocked(options)).filter((job) => job.itemId === null && job.run.kind === "handler"),
     },
   };
 }

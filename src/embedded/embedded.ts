@@ -140,12 +140,15 @@ async function start(
   await store.jobs.ensureQueues([...tasks].map(([name, task]) => queueOf(name, task)));
 
   const waiters = new JobWaiters({ get: (jobId) => store.jobs.get(jobId) });
-  const told = tellWaiters(store, waiters);
+  // What the loops end is an event; plain successes, of which there are many, are told of by their worker alone.
+  bus.subscribe((event) => {
+    if (event.name === "run.ended") waiters.settled([event.data]);
+  });
   const registry = new PipelineRegistry([]);
   const paths = dataPaths(dataDir ?? "");
   const finaliser = new Finaliser({
     registry,
-    items: told.items,
+    items: store.items,
     paths,
     hostId: host.hostId,
     baseDir: paths.dataDir,
@@ -156,7 +159,7 @@ async function start(
   });
   const limits = { deadAfterMs, stopGraceMs, killGraceMs };
   const repairs = createPlainRepairs({
-    store: told,
+    store,
     registry,
     finaliser,
     host,
@@ -178,7 +181,7 @@ async function start(
     onLost: (runId, why) => crew.lose(runId, why),
     emit,
   });
-  const backend = directBackend(told);
+  const backend = directBackend(store);
   const crew = new HandlerCrew({
     workers: store.workers,
     worker: {
@@ -204,6 +207,7 @@ async function start(
         log: embeddedRunLog({ tasks, log, now: () => store.now() }),
       },
       emit,
+      onSettled: (ended) => waiters.settled(ended),
       monoNow: () => clock.mono(),
       newClaimId: newClientId,
       firstCheckAt: (startedAt, runLimits) => firstChecks.firstCheckAt(asInstant(startedAt), runLimits),
@@ -315,21 +319,6 @@ class EmbeddedWorker implements Embedded {
     this.#crew.lookAgain();
     return added;
   }
-}
-
-/** The store, whose settlements are told to those who wait for jobs. */
-function tellWaiters(store: Store, waiters: JobWaiters): Store {
-  return {
-    ...store,
-    runs: {
-      ...store.runs,
-      settle: async (settlements) => {
-        const answers = await store.runs.settle(settlements);
-        waiters.settled(settlements);
-        return answers;
-      },
-    },
-  };
 }
 
 function queueOf(name: string, { concurrency }: EmbeddedTask): QueueSpec {

@@ -19,6 +19,11 @@ export class PresenceBook {
     this.#presence.set(workerId, { at: presence.at, held: new Set(presence.held), claimSeqReceived: presence.claimSeqReceived });
   }
 
+  /** The sessions that were heard here, and are not forgotten. */
+  sessions(): readonly WorkerId[] {
+    return [...this.#presence.keys()];
+  }
+
   forget(workerId: WorkerId): void {
     this.#presence.delete(workerId);
   }

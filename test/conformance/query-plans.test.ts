@@ -44,6 +44,12 @@ async function exercise(store: Store): Promise<void> {
   await store.runs.checkUnheld({ workerId, held: [], claimSeqReceived: 99 });
   await store.runs.bringChecksForward({ startWithinMs: 1, maxRunningMs: 1, finalizeGraceMs: 1 });
   await store.runs.listDue({ now: store.now(), limit: 500 });
+  const ours = { only: "plain", heard: [workerId] } as const;
+  await store.runs.listDue({ ...ours, now: store.now(), limit: 500 });
+  await store.runs.listHeld({ ...ours, workerIds: [workerId], limit: 500 });
+  await store.runs.listLive([present(d).runId], ours);
+  await store.runs.listAllLive({ ...ours, limit: 500 });
+  await store.runs.listBlocked({ ...ours, limit: 200 });
   await store.runs.listOfWorkers({ workerIds: [workerId], limit: 500, after: { workerId, runId: present(d).runId } });
   await store.runs.listHeld({ workerIds: [workerId], limit: 500, after: { workerId, runId: present(d).runId } });
   await store.workers.listPresence({ hostId: asHostId("host-a"), silentSince: store.now() });

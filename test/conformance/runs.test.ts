@@ -303,6 +303,71 @@ describeStores((open) => {
     expect((await store.runs.ofJob(present(runs[1]).jobId)).map((row) => row.outcome)).toEqual(["succeeded"]);
   });
 
+  test("who looks at plain jobs of handlers alone is given no other, however many others come first", async () => {
+    const { store, clock } = await withQueues(open);
+    await store.jobs.ensureQueues([{ name: "p/read", kind: "handler" }]);
+    await store.items.add({ pipeline: "p", key: "a", dir: "a", input: "{}", first: stageEntry("read"), actor: "test" });
+    await store.jobs.enqueue({ queue: "p/ocr", jobs: [{}, {}, {}] });
+    const workerId = await registerWorker(store);
+    const others = await claim(store, { workerId, queues: ["p/read", "p/ocr"] });
+    for (const run of others) await startRun(store, run);
+    await store.jobs.enqueue({ queue: "t", jobs: [{}, {}] });
+    const plain = await claim(store, { workerId, queues: ["t"] });
+    clock.advance(100_000_000);
+    const all = [...others, ...plain].map(({ runId }) => runId);
+    const first = present(plain[0]).runId;
+    const ids = (runs: readonly { readonly id: RunId }[]) => runs.map(({ id }) => id);
+    expect([others.length, plain.length]).toEqual([4, 2]);
+    const plainIds = plain.map(({ runId }) => runId);
+    const now = store.now();
+    expect(ids(await store.runs.listDue({ now, limit: 10 }))).toHaveLength(6);
+    expect(new Set(ids(await store.runs.listDue({ now, limit: 10, only: "plain" })))).toEqual(new Set(plainIds));
+    expect(ids(await store.runs.listDue({ now, limit: 1, only: "plain" }))).toHaveLength(1);
+    expect(ids(await store.runs.listLive(all, { only: "plain" }))).toEqual(plainIds);
+    expect(ids(await store.runs.listAllLive({ limit: 1, only: "plain" }))).toEqual([first]);
+    expect(ids(await store.runs.listAllLive({ limit: 9, only: "plain", after: first }))).toEqual(plainIds.slice(1));
+    const held = await store.runs.listHeld({ workerIds: [workerId], limit: 1, only: "plain" });
+    expect(held.map(({ runId }) => runId)).toEqual([first]);
+    const rest = await store.runs.listHeld({ workerIds: [workerId], limit: 9, only: "plain", after: { workerId, runId: first } });
+    expect(rest.map(({ runId }) => runId)).toEqual(plainIds.slice(1));
+
+    await store.runs.settle([...others, ...plain].map((run) => failure(run, { then: { to: "queued" }, stopBy: farFuture })));
+    expect(await store.runs.listBlocked({ limit: 10 })).toHaveLength(6);
+    const [blocked, none] = await store.runs.listBlocked({ limit: 1, only: "plain" });
+    expect([blocked?.run.id, none]).toEqual([first, undefined]);
+    const behind = await store.runs.listBlocked({ limit: 10, only: "plain", after: present(blocked).jobId });
+    expect(behind.map(({ run }) => run.id)).toEqual(plainIds.slice(1));
+  });
+
+  test("who hears some sessions is not given what others have reserved, until these are over", async () => {
+    const { store, clock } = await withQueues(open);
+    const [mine, theirs, gone] = [
+      await registerWorker(store, "mine"),
+      await registerWorker(store, "theirs"),
+      await registerWorker(store, "gone"),
+    ];
+    const claimed = async (workerId: typeof mine) => {
+      await store.jobs.enqueue({ queue: "p/ocr", jobs: [{}, {}] });
+      const [reserved, started] = await claim(store, { workerId, queues: ["p/ocr"], max: 2 });
+      await startRun(store, present(started));
+      return [present(reserved).runId, present(started).runId] as const;
+    };
+    const [mineReserved, mineStarted] = await claimed(mine);
+    const [theirsReserved, theirsStarted] = await claimed(theirs);
+    const [goneReserved, goneStarted] = await claimed(gone);
+    await store.workers.leave(gone);
+    clock.advance(100_000_000);
+    const dueFor = async (heard: readonly (typeof mine)[] | undefined) =>
+      new Set((await store.runs.listDue({ now: store.now(), limit: 10, heard })).map(({ id }) => id));
+    expect(await dueFor([mine])).toEqual(new Set([mineReserved, mineStarted, theirsStarted, goneReserved, goneStarted]));
+    expect(await dueFor([])).toEqual(new Set([mineStarted, theirsStarted, goneReserved, goneStarted]));
+    expect((await dueFor(undefined)).size).toBe(6);
+    const kept = await store.runs.listLive([mineReserved, theirsReserved, theirsStarted], { heard: [mine] });
+    expect(kept.map(({ id }) => id)).toEqual([mineReserved, theirsStarted]);
+    await store.workers.bury(theirs, { reason: "silent", message: "silent", evidence: "{}", actor: "test" });
+    expect(await dueFor([mine])).toContain(theirsReserved);
+  });
+
   test("a host's suspend is added to its live runs: commands by their process, handlers by their worker", async () => {
     const { store } = await withQueues(open);
     await store.jobs.enqueue({ queue: "t", jobs: [{}, {}] });

@@ -6,15 +6,23 @@ import type { RaiseAlert } from "../../notify/raise-alert.ts";
 import type { ProcessProbe } from "../../processes/probe/identity.ts";
 import type { RunEnder } from "../../settling/run-ender.ts";
 import type { HeldLease } from "../../store/port/leases.ts";
-import type { LiveRun } from "../../store/port/runs.ts";
+import type { LiveRun, RunScope } from "../../store/port/runs.ts";
 import type { Store } from "../../store/port/store.ts";
 import type { TickContext } from "../skeleton/loop.ts";
 
 export interface LeaseSweepDeps {
   readonly store: Pick<Store, "leases" | "runs">;
   readonly probe: ProcessProbe;
-  /** Read each tick: the switch of its own, and the names in scope (empty: all). */
-  readonly settings: () => { readonly reclaimEnabled: boolean; readonly scope: readonly string[]; readonly deadAfterMs: DurationMs };
+  /** Read each tick. */
+  readonly settings: () => {
+    /** The switch of its own. */
+    readonly reclaimEnabled: boolean;
+    /** Names of leases. Empty: all. */
+    readonly scope: readonly string[];
+    readonly deadAfterMs: DurationMs;
+    /** Whose runs it ends that hold a lease for too long. Absent: everybody's. */
+    readonly whose?: RunScope | undefined;
+  };
   readonly ender: Pick<RunEnder, "end">;
   readonly alert: RaiseAlert;
 }
@@ -70,7 +78,7 @@ export class LeaseSweep {
   }
 
   async #judge(lease: HeldLease, context: TickContext, would: string[]): Promise<boolean> {
-    const { store } = this.#deps;
+    const { store, settings } = this.#deps;
     const facts = {
       name: lease.name,
       holder: lease.holder.kind,
@@ -103,7 +111,7 @@ export class LeaseSweep {
           await this.#tellOverdue(lease, message, context);
           return false;
         }
-        const [run] = await store.runs.listLive([lease.holder.runId]);
+        const [run] = await store.runs.listLive([lease.holder.runId], settings().whose);
         if (run !== undefined) await this.#endHolder(run, `its lease ${name} was ${message}`, context.now);
         return false;
       }

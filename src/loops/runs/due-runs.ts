@@ -1,15 +1,15 @@
 import type { HostId, RunId } from "../../domain/ids.ts";
-import type { RunThresholds } from "../../liveness/run-thresholds.ts";
 import type { ProcessProbe } from "../../processes/probe/identity.ts";
 import type { LiveRun } from "../../store/port/runs.ts";
 import type { Store } from "../../store/port/store.ts";
 import type { TickContext } from "../skeleton/loop.ts";
+import type { ReaperSettings } from "./reaper-settings.ts";
 
 export interface RunsToLookAtDeps {
   readonly store: Pick<Store, "runs">;
   readonly hostId: HostId;
   /** Read at each tick. */
-  readonly settings: () => { readonly thresholds: RunThresholds; readonly adoption: boolean };
+  readonly settings: () => JudgingSettings & Pick<ReaperSettings, "whose">;
 }
 
 export interface RunsOfTick {
@@ -36,7 +36,7 @@ export class RunsToLookAt {
   /** @param remembered - runs of which an earlier tick remembers something. */
   async next(remembered: Iterable<RunId>, probe: ProcessProbe, context: TickContext): Promise<RunsOfTick> {
     if (!context.dryRun) await this.#bringChecksForward();
-    const due = await this.#deps.store.runs.listDue({ now: context.now, limit: pageSize });
+    const due = await this.#deps.store.runs.listDue({ ...this.#deps.settings().whose, now: context.now, limit: pageSize });
     const suspects = await this.#suspects(due, remembered, probe);
     const known = [...due, ...suspects];
     const others = context.dryRun ? [] : await this.#all.next(this.#deps, known);
@@ -59,8 +59,9 @@ export class RunsToLookAt {
    * so that one live answer takes a streak back.
    */
   async #suspects(due: readonly LiveRun[], remembered: Iterable<RunId>, probe: ProcessProbe): Promise<readonly LiveRun[]> {
-    const { store, hostId } = this.#deps;
-    const local = await store.runs.listLocalProcesses(hostId);
+    const { store, hostId, settings } = this.#deps;
+    // Who looks at runs of handlers alone has no command to probe.
+    const local = settings().whose?.only === "plain" ? [] : await store.runs.listLocalProcesses(hostId);
     const lives = probe.observeMany(local.map(({ process }) => process));
     const isDue = new Set(due.map((run) => run.id));
     const wanted = new Set(remembered);
@@ -73,10 +74,7 @@ export class RunsToLookAt {
 }
 
 /** What a change of makes the stored instants of the next look worth nothing. */
-interface JudgingSettings {
-  readonly thresholds: RunThresholds;
-  readonly adoption: boolean;
-}
+type JudgingSettings = Pick<ReaperSettings, "thresholds" | "adoption">;
 
 /**
  * When a run is next looked at was computed with the thresholds of then. After a change of them every live run is looked at once, a page a
@@ -93,15 +91,16 @@ class LookAtAll {
 
   /** The next live runs of the round that a change began, without those that the tick looks at already; none when there is no round. */
   async next(
-    deps: { readonly store: Pick<Store, "runs">; readonly settings: () => JudgingSettings },
+    { store, settings: read }: Pick<RunsToLookAtDeps, "store" | "settings">,
     already: readonly LiveRun[],
   ): Promise<readonly LiveRun[]> {
-    const { thresholds, adoption } = deps.settings();
+    const { thresholds, adoption, whose } = read();
     const settings = JSON.stringify([thresholds, adoption]);
     if (this.#seen !== undefined && this.#seen !== settings) this.#after = "start";
     this.#seen = settings;
     if (this.#after === undefined) return [];
-    const page = await deps.store.runs.listAllLive({ limit: pageSize, ...(this.#after === "start" ? {} : { after: this.#after }) });
+    const after = this.#after === "start" ? undefined : this.#after;
+    const page = await store.runs.listAllLive({ ...whose, limit: pageSize, after });
     this.#after = page.length < pageSize ? undefined : page.at(-1)?.id;
     const looked = new Set(already.map(({ id }) => id));
     return page.filter(({ id }) => !looked.has(id));

@@ -12,7 +12,7 @@ import type { ProcessTable } from "../../processes/probe/process-table.ts";
 import { probeLifePipe } from "../../processes/run-folder/life-pipe.ts";
 import { readCommand } from "../../processes/run-folder/run-files.ts";
 import { stopTree } from "../../processes/stopping/stop-tree.ts";
-import type { BlockedJob } from "../../store/port/runs.ts";
+import type { BlockedJob, RunScope } from "../../store/port/runs.ts";
 import type { Store } from "../../store/port/store.ts";
 import type { Loop, TickContext, TickReport } from "../skeleton/loop.ts";
 
@@ -32,6 +32,8 @@ export interface StopperDeps {
     readonly fenceKillAfterMs: DurationMs;
     /** How long a session may be silent before its host cannot be counted on to stop what is its own. */
     readonly deadAfterMs: DurationMs;
+    /** Whose processes it stops. Absent: everybody's. */
+    readonly whose?: RunScope | undefined;
   };
   /** Sessions of this host: never signalled, nor what is below them. */
   readonly shielded: () => readonly ProcessIdentity[];
@@ -117,9 +119,9 @@ export class Stopper implements Loop {
   /** All of them: those that can only be waited for must not keep the others from their turn. */
   async #listBlocked(): Promise<readonly BlockedJob[]> {
     const blocked: BlockedJob[] = [];
+    const only = this.#deps.settings().whose?.only;
     for (;;) {
-      const after = blocked.at(-1)?.jobId;
-      const page = await this.#deps.store.runs.listBlocked({ limit: pageSize, ...(after === undefined ? {} : { after }) });
+      const page = await this.#deps.store.runs.listBlocked({ only, limit: pageSize, after: blocked.at(-1)?.jobId });
       blocked.push(...page);
       if (page.length < pageSize) return blocked;
     }

@@ -10,7 +10,7 @@ import { explainWorker, judgeWorker, type WorkerVerdict } from "../../liveness/w
 import type { PresenceBook } from "../../observe/session-presence.ts";
 import type { HostIdentity, ProcessIdentity, ProcessProbe } from "../../processes/probe/identity.ts";
 import type { RunEnder } from "../../settling/run-ender.ts";
-import type { HeldRun, LiveRun, LossProgress, LostEnd } from "../../store/port/runs.ts";
+import type { HeldRun, LiveRun, LossProgress, LostEnd, RunScope } from "../../store/port/runs.ts";
 import type { Store } from "../../store/port/store.ts";
 import type { SessionPresence, WorkersStore } from "../../store/port/workers.ts";
 import type { Reaped } from "../runs/reaped-runs.ts";
@@ -34,6 +34,8 @@ export interface WorkerReaperDeps {
     readonly recoversJobs: boolean;
     readonly deadAfterMs: DurationMs;
     readonly recoverySpreadMs: DurationMs;
+    /** Whose runs it gives back one by one. Absent: everybody's. */
+    readonly whose?: RunScope | undefined;
   };
   /** Runs that the job-reaper should look at now: commands that outlived their session. */
   readonly wakeJobReaper: () => void;
@@ -273,16 +275,13 @@ export class WorkerReaper implements Loop {
 
   /** Answers the runs that are lost, all of the event, and hands the others to the job-reaper. */
   async #sortOut(workerIds: readonly WorkerId[], context: TickContext): Promise<readonly RunId[]> {
-    const { store } = this.#deps;
+    const { store, settings } = this.#deps;
+    const only = settings().whose?.only;
     let after: { readonly workerId: WorkerId; readonly runId: RunId } | undefined;
     const lost: RunId[] = [];
     const handed = new Set<string>();
     for (;;) {
-      const runs: readonly HeldRun[] = await store.runs.listHeld({
-        workerIds,
-        limit: pageSize,
-        ...(after === undefined ? {} : { after }),
-      });
+      const runs: readonly HeldRun[] = await store.runs.listHeld({ only, workerIds, limit: pageSize, after });
       const others = runs.filter((run) => !isLost(run));
       const fresh = others.filter((run) => !this.#handedOver.has(keyOf(run)));
       const moved =

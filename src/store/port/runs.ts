@@ -241,6 +241,17 @@ export interface LostEnd {
   readonly message: string;
 }
 
+/** Whose runs are read. Nothing said: everybody's. */
+export interface RunScope {
+  /** Runs of handlers whose job belongs to no item: a stage's run is judged by who knows its pipeline, a command's on its host. */
+  readonly only?: "plain" | undefined;
+  /**
+   * The sessions whose renewals the reader hears. Reserved runs of any other session that is not over are left out: only who hears a session
+   * knows what it does not hold.
+   */
+  readonly heard?: readonly WorkerId[] | undefined;
+}
+
 /** How a write behaves where somebody else holds one of its rows. */
 export interface LockManners {
   /**
@@ -304,7 +315,7 @@ export interface RunsStore {
     readonly claimSeqReceived: number;
   }): Promise<number>;
   /** Live runs due at `now`, oldest check first. */
-  listDue(options: { readonly now: Instant; readonly limit: number }): Promise<readonly LiveRun[]>;
+  listDue(options: RunScope & { readonly now: Instant; readonly limit: number }): Promise<readonly LiveRun[]>;
   /** Live runs of these sessions, in (session, id) order after the cursor: what a dead process held. */
   listOfWorkers(options: {
     readonly workerIds: readonly WorkerId[];
@@ -313,15 +324,18 @@ export interface RunsStore {
   }): Promise<readonly LiveRun[]>;
   /** The same runs, but for all that {@link listLive} can tell of those that need it. */
   listHeld(options: {
+    readonly only?: RunScope["only"];
     readonly workerIds: readonly WorkerId[];
-    readonly after?: { readonly workerId: WorkerId; readonly runId: RunId };
+    readonly after?: { readonly workerId: WorkerId; readonly runId: RunId } | undefined;
     readonly limit: number;
   }): Promise<readonly HeldRun[]>;
   /** Started command runs whose process is on this host: what is probed each tick. One whose exit is on record is expected to be dead. */
   listLocalProcesses(hostId: HostId): Promise<readonly { readonly runId: RunId; readonly process: StoredProcess }[]>;
-  listLive(ids: readonly RunId[]): Promise<readonly LiveRun[]>;
+  listLive(ids: readonly RunId[], of?: RunScope): Promise<readonly LiveRun[]>;
   /** All live runs of one page, by id: `wakeful ls`, B-13, start-up adoption. */
-  listAllLive(options: { readonly after?: RunId; readonly limit: number; readonly hostId?: HostId }): Promise<readonly LiveRun[]>;
+  listAllLive(
+    options: RunScope & { readonly after?: RunId | undefined; readonly limit: number; readonly hostId?: HostId | undefined },
+  ): Promise<readonly LiveRun[]>;
   get(id: RunId): Promise<RunRow | undefined>;
   /**
    * Whether a later run of the same store epoch is on record. Then a run that is not has been removed by retention, and the store is not older
@@ -347,7 +361,11 @@ export interface RunsStore {
     readonly event?: LossProgress;
   }): Promise<{ readonly settled: number; readonly ended: readonly LostEnd[]; readonly more: boolean; readonly event: LossProgress }>;
   /** Jobs whose last run's process must still be proved stopped, of this host (or whose host cannot be probed, past `stopBy`). */
-  listBlocked(options: { readonly limit: number; readonly after?: JobId }): Promise<readonly BlockedJob[]>;
+  listBlocked(options: {
+    readonly only?: RunScope["only"];
+    readonly limit: number;
+    readonly after?: JobId | undefined;
+  }): Promise<readonly BlockedJob[]>;
   /** The proof: unblocks the job and gives its slot back. */
   clearBlocks(
     blocks: readonly {

@@ -1,7 +1,7 @@
 import type { Engine } from "../engine/engine.ts";
 import type { RunsStore } from "../port/runs.ts";
 import type { WorkersStore } from "../port/workers.ts";
-import { type HeldRow, type PresenceRow, presenceOf, readHeld } from "../runs/held-run-row.ts";
+import { type HeldRow, type PresenceRow, plainRun, presenceOf, readHeld } from "../runs/held-run-row.ts";
 
 const presence = `
   select count(*)::integer as alive, coalesce(json_agg(json_build_array(id, last_heard_at, host_id, boot_id, pid_namespace, pid, start_time) order by id)
@@ -9,10 +9,12 @@ const presence = `
   from workers where state in ('live', 'draining')`;
 
 /** `id + 0`: in the order of the key the planner would pass by the runs of all other sessions. */
-const held = `
+const held = (condition: string): string => `
   select coalesce(json_agg(json_build_array(id, job_id, owner_epoch, kind, state) order by id), '[]')::text as text
   from (select id, job_id, owner_epoch, kind, state from runs
-        where worker_id = $1 and ended_at is null and id + 0 > $2 order by id + 0 limit $3) r`;
+        where worker_id = $1 and ended_at is null and id + 0 > $2 ${condition} order by id + 0 limit $3) r`;
+const heldByAny = held("");
+const heldPlain = held(plainRun);
 
 /** What is read each second of every session, and of what the dead among them held. */
 export function createWatchReads(engine: Pick<Engine, "rows">): Pick<WorkersStore, "listPresence"> & Pick<RunsStore, "listHeld"> {
@@ -23,7 +25,7 @@ export function createWatchReads(engine: Pick<Engine, "rows">): Pick<WorkersStor
     },
     listHeld: async (options) =>
       await readHeld(options, async ({ workerId, afterRun, limit }) => {
-        const [row] = await engine.rows<{ text: string }>(held, [workerId, afterRun, limit]);
+        const [row] = await engine.rows<{ text: string }>(options.only === undefined ? heldByAny : heldPlain, [workerId, afterRun, limit]);
         return JSON.parse(row?.text ?? "[]") as readonly HeldRow[];
       }),
   };

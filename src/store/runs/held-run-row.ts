@@ -21,6 +21,9 @@ export type HeldRow = readonly [
   state: HeldRun["state"],
 ];
 
+/** The condition of a run of a handler whose job belongs to no item. */
+export const plainRun = "and kind = 'handler' and exists (select 1 from jobs p where p.id = runs.job_id and p.item_id is null)";
+
 export function presenceOf([id, lastHeardAt, hostId, bootId, pidNamespace, pid, startTime]: PresenceRow): SessionPresence {
   return { id, lastHeardAt, process: { hostId, bootId, pidNamespace, pid, startTime } };
 }
@@ -29,7 +32,7 @@ export function presenceOf([id, lastHeardAt, hostId, bootId, pidNamespace, pid, 
 export async function readHeld(
   options: {
     readonly workerIds: readonly HeldRun["workerId"][];
-    readonly after?: { readonly workerId: HeldRun["workerId"]; readonly runId: HeldRun["runId"] };
+    readonly after?: { readonly workerId: HeldRun["workerId"]; readonly runId: HeldRun["runId"] } | undefined;
     readonly limit: number;
   },
   page: (of: { readonly workerId: HeldRun["workerId"]; readonly afterRun: number; readonly limit: number }) => Promise<readonly HeldRow[]>,

@@ -4,8 +4,9 @@ import type { Instant } from "../../domain/time.ts";
 import type { Engine } from "../engine/engine.ts";
 import { repeated } from "../engine/repeated.ts";
 import type { RowOf } from "../engine/tables.ts";
-import type { BlockedJob, LiveRun, RunsStore } from "../port/runs.ts";
+import type { BlockedJob, LiveRun, RunScope, RunsStore } from "../port/runs.ts";
 import { supervisorRow } from "../workers/worker-row.ts";
+import { plainRun } from "./held-run-row.ts";
 import { processOf, runRow } from "./run-row.ts";
 
 /** What the loops and `wakeful ls` read of runs. */
@@ -56,27 +57,41 @@ const liveRuns = (picked: RawBuilder<unknown>): RawBuilder<LiveRow> => sql<LiveR
   from (${picked}) r join jobs j on j.id = r.job_id join queues q on q.id = j.queue_id
   left join items i on i.id = j.item_id left join workers w on w.id = r.worker_id`;
 
+/** What a scope asks of a row of `runs`, for the subquery that is bounded: filtered behind its limit, others' runs would hide one's own. */
+function within({ only, heard }: RunScope): RawBuilder<unknown> {
+  const plain = only === undefined ? sql`` : sql.raw(plainRun);
+  if (heard === undefined) return plain;
+  const ours = heard.length === 0 ? sql`` : sql`or worker_id in (${sql.join(heard)})`;
+  return sql`${plain} and (state <> 'reserved' or worker_id is null ${ours}
+    or not exists (select 1 from workers s where s.id = runs.worker_id and s.state in ('live', 'draining')))`;
+}
+
 export function createRunReads(engine: Pick<Engine, "kysely" | "rows">): RunReads {
   const { kysely } = engine;
-  const due = repeated(engine, ({ now, limit }: { readonly now: Instant; readonly limit: number }) => {
-    const picked = sql`select * from runs where ended_at is null and check_at <= ${now} order by check_at limit ${limit}`;
-    return sql<LiveRow>`${liveRuns(picked)} order by r.check_at, r.id`.compile(kysely);
-  });
+  const dueRuns = ({ now, limit, ...scope }: RunScope & { readonly now: Instant; readonly limit: number }): RawBuilder<LiveRow> => {
+    const picked = sql`select * from runs where ended_at is null and check_at <= ${now} ${within(scope)} order by check_at limit ${limit}`;
+    return sql<LiveRow>`${liveRuns(picked)} order by r.check_at, r.id`;
+  };
+  const due = repeated(engine, ({ now, limit }: { readonly now: Instant; readonly limit: number }) =>
+    dueRuns({ now, limit }).compile(kysely),
+  );
   const localProcesses = repeated(engine, ({ hostId }: { readonly hostId: HostId }) =>
     sql<RowOf<"runs">>`
       select id, host_id, boot_id, pid_namespace, pid, start_time from runs where host_id = ${hostId} and ended_at is null and pid is not null and state = 'started'`.compile(
       kysely,
     ),
   );
-  const blocked = repeated(engine, ({ after, limit }: { readonly after: number; readonly limit: number }) =>
-    blockedRows(after, limit).compile(kysely),
-  );
+  const blocked = repeated(engine, ({ after, limit }: BlockedPage) => blockedRows({ after, limit }).compile(kysely));
+  const plainBlocked = repeated(engine, ({ after, limit }: BlockedPage) => blockedRows({ after, limit, only: "plain" }).compile(kysely));
   const live = async (picked: RawBuilder<unknown>, order: RawBuilder<unknown>): Promise<LiveRun[]> => {
     const { rows } = await sql<LiveRow>`${liveRuns(picked)} order by ${order}`.execute(kysely);
     return rows.map(liveRun);
   };
   return {
-    listDue: async (options) => (await due(options)).map(liveRun),
+    listDue: async (options) => {
+      const isWhole = options.only === undefined && options.heard === undefined;
+      return (isWhole ? await due(options) : (await dueRuns(options).execute(kysely)).rows).map(liveRun);
+    },
     listOfWorkers: async ({ workerIds, after, limit }) => {
       const runs: LiveRun[] = [];
       // Session by session, each a range of the index: one statement over all of them would be sorted as a whole first.
@@ -96,17 +111,17 @@ export function createRunReads(engine: Pick<Engine, "kysely" | "rows">): RunRead
         return process === null ? [] : [{ runId: row.id, process }];
       });
     },
-    listLive: async (ids) => {
+    listLive: async (ids, scope = {}) => {
       if (ids.length === 0) return [];
-      return await live(sql`select * from runs where id in (${sql.join(ids)}) and ended_at is null`, sql`r.id`);
+      return await live(sql`select * from runs where id in (${sql.join(ids)}) and ended_at is null ${within(scope)}`, sql`r.id`);
     },
-    listAllLive: async ({ after, limit, hostId }) => {
+    listAllLive: async ({ after, limit, hostId, ...scope }) => {
       const onHost =
         hostId === undefined
           ? sql``
           : sql`and (runs.host_id = ${hostId} or (runs.host_id is null and runs.worker_id in (select id from workers where host_id = ${hostId})))`;
       // `id + 0`: sorted, so that the indexes of live runs are read; in the order of the key every finished run would be passed by.
-      const picked = sql`select * from runs where ended_at is null and id + 0 > ${after ?? -1} ${onHost} order by id + 0 limit ${limit}`;
+      const picked = sql`select * from runs where ended_at is null and id + 0 > ${after ?? -1} ${onHost} ${within(scope)} order by id + 0 limit ${limit}`;
       return await live(picked, sql`r.id`);
     },
     get: async (id) => {
@@ -122,7 +137,10 @@ export function createRunReads(engine: Pick<Engine, "kysely" | "rows">): RunRead
       const rows = await kysely.selectFrom("runs").selectAll().where("job_id", "=", jobId).orderBy("attempt").execute();
       return rows.map(runRow);
     },
-    listBlocked: async ({ limit, after }) => (await blocked({ limit, after: after ?? -1 })).map(blockedJob),
+    listBlocked: async ({ only, limit, after }) => {
+      const page = { limit, after: after ?? -1 };
+      return (only === undefined ? await blocked(page) : await plainBlocked(page)).map(blockedJob);
+    },
   };
 }
 
@@ -135,10 +153,18 @@ type BlockedRow = RowOf<"runs"> &
     readonly visit_id: VisitId | null;
   };
 
+interface BlockedPage {
+  readonly after: number;
+  readonly limit: number;
+}
+
+const isOfHandler = sql`and item_id is null and exists (select 1 from runs b where b.id = jobs.blocked_by and b.kind = 'handler')`;
+
 /** Few jobs are blocked at any time: all of them are in the partial index, and a page of them is sorted by key. */
-const blockedRows = (after: number, limit: number): RawBuilder<BlockedRow> => sql<BlockedRow>`
+const blockedRows = ({ after, limit, only }: BlockedPage & Pick<RunScope, "only">): RawBuilder<BlockedRow> => sql<BlockedRow>`
   select r.*, b.id as blocked_job_id, q.name as queue, b.stop_by, b.item_id, b.visit_id, ${supervisorColumns}
-  from (select id, queue_id, blocked_by, stop_by, item_id, visit_id from jobs where blocked_by is not null and id + 0 > ${after} order by id + 0 limit ${limit}) b
+  from (select id, queue_id, blocked_by, stop_by, item_id, visit_id from jobs
+    where blocked_by is not null and id + 0 > ${after} ${only === undefined ? sql`` : isOfHandler} order by id + 0 limit ${limit}) b
   join runs r on r.id = b.blocked_by join queues q on q.id = b.queue_id left join workers w on w.id = r.worker_id order by b.id`;
 
 function blockedJob(row: BlockedRow): BlockedJob {

@@ -1,6 +1,6 @@
 import type { RunsStore } from "../port/runs.ts";
 import type { WorkersStore } from "../port/workers.ts";
-import { type HeldRow, type PresenceRow, presenceOf, readHeld } from "../runs/held-run-row.ts";
+import { type HeldRow, type PresenceRow, plainRun, presenceOf, readHeld } from "../runs/held-run-row.ts";
 import type { SqliteConnection } from "./connection.ts";
 
 const presence = `
@@ -8,10 +8,12 @@ const presence = `
     filter (where host_id = ? or last_heard_at <= ?) as text
   from (select * from workers where state in ('live', 'draining') order by id)`;
 
-const held = `
+const held = (condition: string): string => `
   select json_group_array(json_array(id, job_id, owner_epoch, kind, state)) as text
   from (select id, job_id, owner_epoch, kind, state from runs indexed by runs_of_worker
-        where worker_id = ? and ended_at is null and id > ? order by id limit ?)`;
+        where worker_id = ? and ended_at is null and id > ? ${condition} order by id limit ?)`;
+const heldByAny = held("");
+const heldPlain = held(plainRun);
 
 /** What is read each second of every session, and of what the dead among them held. */
 export function createWatchReads(connection: SqliteConnection): Pick<WorkersStore, "listPresence"> & Pick<RunsStore, "listHeld"> {
@@ -24,7 +26,7 @@ export function createWatchReads(connection: SqliteConnection): Pick<WorkersStor
     },
     listHeld: async (options) =>
       await readHeld(options, async ({ workerId, afterRun, limit }) => {
-        const { text } = await read<{ text: string }>(held, workerId, afterRun, limit);
+        const { text } = await read<{ text: string }>(options.only === undefined ? heldByAny : heldPlain, workerId, afterRun, limit);
         return JSON.parse(text) as readonly HeldRow[];
       }),
   };

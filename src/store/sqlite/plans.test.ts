@@ -1,5 +1,5 @@
 import { expect, onTestFinished, test, vi } from "vitest";
-import { asHostId, asItemId, asRunId } from "../../domain/ids.ts";
+import { asHostId, asItemId, asRunId, asWorkerId } from "../../domain/ids.ts";
 import { asInstant } from "../../domain/time.ts";
 import { assembleStore } from "../assemble-store.ts";
 import { HintBoard } from "../engine/hint-board.ts";
@@ -50,6 +50,8 @@ const reads: Readonly<Record<string, (store: Store) => Promise<unknown>>> = {
   "the record of one item": (store) => store.actions.list({ itemId: asItemId(1), limit: 100 }),
   "the record of one run": (store) => store.actions.list({ runId: asRunId(1), limit: 100 }),
   "the runs that are due": (store) => store.runs.listDue({ now, limit: 100 }),
+  "the plain runs that are due": (store) => store.runs.listDue({ now, limit: 100, only: "plain", heard: [asWorkerId(1)] }),
+  "the plain jobs that are blocked": (store) => store.runs.listBlocked({ limit: 100, only: "plain" }),
   "the processes of this host": (store) => store.runs.listLocalProcesses(asHostId("a")),
   "the blocked jobs": (store) => store.runs.listBlocked({ limit: 100 }),
   "the scheduled jobs that are due": (store) => store.jobs.promoteDue(100),

@@ -8,8 +8,8 @@ import type { Emit } from "../../telemetry/events.ts";
 export interface SettleLaneOptions {
   readonly settle: (batch: readonly Settlement[]) => Promise<readonly FencedAnswer[]>;
   readonly emit: Emit;
-  /** So many were settled, or given up: there is room for more. */
-  readonly onSettled: (count: number) => void;
+  /** These were settled, or given up: there is room for more. */
+  readonly onSettled: (settlements: readonly Settlement[]) => void;
   /** First delay before a failed batch is tried again; doubled up to 10 s. Default 100. */
   readonly retryMs?: DurationMs;
 }
@@ -84,7 +84,7 @@ export class SettleLane {
     this.#drop(batch);
     const { emit, onSettled } = this.#options;
     tellBatch(emit, batch, answers);
-    onSettled(batch.settlements.length);
+    onSettled(batch.settlements);
   }
 
   #failed(batch: Batch, thrown: unknown): void {
@@ -95,7 +95,7 @@ export class SettleLane {
       // No repetition can help; the job-reaper ends the run by its limits.
       this.#drop(batch);
       emit("defect.found", { where: "settle-lane", message: `run ${batch.settlements[0]?.runId ?? "?"}: ${messageOf(thrown)}` });
-      this.#options.onSettled(1);
+      this.#options.onSettled(batch.settlements);
       return;
     }
     emit("store.degraded", { code: "settle_failed", message: messageOf(thrown) });

@@ -1,4 +1,4 @@
-import type { RunId } from "../../domain/ids.ts";
+import type { JobId, RunId } from "../../domain/ids.ts";
 import type { DurationMs } from "../../domain/time.ts";
 import type { RunLimits } from "../../store/port/runs.ts";
 import type { Emit } from "../../telemetry/events.ts";
@@ -34,6 +34,8 @@ export interface HandlerWorkerOptions {
   readonly onStuck: (runId: RunId) => void;
   /** A handler that was given up has returned after all: its slot is free. */
   readonly onUnstuck?: (runId: RunId) => void;
+  /** The store has taken the end of runs of these jobs, or will never take it. */
+  readonly onSettled?: ((ended: readonly { readonly jobId: JobId }[]) => void) | undefined;
   /** Slots lost to stuck handlers now, over all workers of the process. Default: this worker's own. */
   readonly slotsLost?: () => number;
   /** First delay before a failed write is tried again. Default 100. */

@@ -62,9 +62,10 @@ export class HandlerWorker {
     this.#lane = new SettleLane({
       settle: (batch) => options.backend.runs.settle(batch),
       emit: options.emit,
-      onSettled: (count) => {
-        this.#limit.ended(count, options.monoNow());
+      onSettled: (settlements) => {
+        this.#limit.ended(settlements.length, options.monoNow());
         this.#planTurn();
+        options.onSettled?.(settlements);
       },
       ...(options.retryMs === undefined ? {} : { retryMs: options.retryMs }),
     });
