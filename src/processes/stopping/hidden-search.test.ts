@@ -20,7 +20,11 @@ import { findStrays, type RunTree } from "./strays.ts";
 const clock = systemClock();
 
 /** A process that leaves its session, its parents and its environment behind, and writes its pid to the file `hidden`. */
-const hide = (script: string, variables = ""): string => `(setsid env -i ${variables} /bin/sh -c 'echo $$ > hidden; ${script}' &)`;
+const hide = (script: string, variables = "", first = ":"): string =>
+  `(setsid env -i ${variables} /bin/sh -c '${first}; echo $$ > hidden; ${script}' &)`;
+
+/** The same, ignoring TERM before it can be seen. */
+const hideFromTerm = (script: string): string => hide(script, "", 'trap "" TERM');
 
 /** Longer than anything takes to end: what is to be stopped is waited for as long as that takes. */
 const patient = { stopGraceMs: 60_000, killGraceMs: 60_000 };
@@ -74,7 +78,7 @@ describe.each(shellNames)("what left its session, its parents and its environmen
   });
 
   test("is woken when it is frozen, and killed after the grace when it ignores TERM", async () => {
-    const ended = await endedRun(shell, hide('trap "" TERM; while :; do /bin/sleep 0.05; done'));
+    const ended = await endedRun(shell, hideFromTerm("while :; do /bin/sleep 0.05; done"));
     if (ended === undefined) return;
     const { table } = ended.tree;
     table.signal(ended.hidden.pid, "SIGSTOP");
@@ -96,7 +100,7 @@ const atOnce = { stopGraceMs: 0 };
 const inVain = { stopGraceMs: 0, killGraceMs: 200 };
 
 test("a stop that was broken off is taken up by the next, which finds the same process", async () => {
-  const ended = await onDash(hide('trap "" TERM; while :; do /bin/sleep 0.05; done'));
+  const ended = await onDash(hideFromTerm("while :; do /bin/sleep 0.05; done"));
   const broken = new AbortController();
   const first = stop(ended, { signal: broken.signal, stopGraceMs: 60_000, pause: async () => broken.abort() });
   expect(await first).toMatchObject({ stopped: false });
