@@ -128,7 +128,7 @@ test("GET /queue shows the reaper under the names its operators know, and zeros 
     last_reaped: null,
     lease_reclaimed_total: 0,
   });
-  const snapshot: LoopSnapshot = {
+  const snapshot: LoopSnapshot<"job-reaper"> = {
     name: "job-reaper",
     enabled: true,
     running: false,
@@ -142,7 +142,7 @@ test("GET /queue shows the reaper under the names its operators know, and zeros 
     seen: 1,
     settled: 1,
     lost: 0,
-    details: { reaped_total: 2, last_reaped: { job_id: 7, agent: "dev", outcome: "requeued" }, lease_reclaimed_total: 1 },
+    details: { reaped_total: 2, last_reaped: { job_id: 7, agent: "dev", outcome: "requeued" }, lease_reclaimed_total: 1, suspects: 0 },
   };
   const { request, services } = await apiDaemon({ snapshots: [snapshot] });
   await services.store.jobs.enqueue({ queue: "mail", jobs: [{}, {}] });

@@ -130,7 +130,7 @@ test("a file that is too large is moved to the error folder with the reason", as
     code: "input_rejected_size",
     reason: "it has 11 bytes, at most 10 are taken",
   });
-  expect(world.loop.details?.()).toMatchObject({ input_rejected_size: 1, taken: 0 });
+  expect(world.loop.details()).toMatchObject({ input_rejected_size: 1, taken: 0 });
   expect(world.eventsOf("intake.rejected")).toHaveLength(1);
 });
 
@@ -148,7 +148,7 @@ test("a file with a wrong signature is refused, one with any of the right ones i
     "text.cbz",
     "text.cbz.reason.json",
   ]);
-  expect(world.loop.details?.()).toMatchObject({ input_rejected_signature: 2 });
+  expect(world.loop.details()).toMatchObject({ input_rejected_signature: 2 });
 });
 
 test("two refused files of one name are both kept", async () => {
@@ -179,14 +179,14 @@ test("with too little disk a file waits, is told of once with an alert, and is t
   await takeAll(world, loop);
   expect(await itemsOf(world)).toEqual([]);
   expect(readdirSync(join(world.baseDir, "in"))).toEqual(["a.cbz"]);
-  expect(loop.details?.()).toMatchObject({ disk_error: 1, waiting_for_disk: 1 });
+  expect(loop.details()).toMatchObject({ disk_error: 1, waiting_for_disk: 1 });
   expect((await world.store.outbox.due(10)).filter((entry) => entry.kind === "alert").map((entry) => entry.key)).toEqual([
     "intake.disk:comics",
   ]);
   free = 16;
   await world.tick(loop);
   expect(await itemsOf(world)).toHaveLength(1);
-  expect(loop.details?.()).toMatchObject({ waiting_for_disk: 0 });
+  expect(loop.details()).toMatchObject({ waiting_for_disk: 0 });
 });
 
 test("hostile names are shown escaped, stored as a label and never become a path", async () => {

@@ -42,7 +42,7 @@ export interface IntakeDeps {
   readonly freeBytes?: (path: string) => Promise<number>;
 }
 
-export interface IntakeLoop extends Loop {
+export interface IntakeLoop extends Loop<"intake"> {
   /** Watches the folders and calls back on any change: a hint only, the tick finds everything by itself. Returns the way to stop. */
   watchHints(onHint: () => void): () => void;
 }

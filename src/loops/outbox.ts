@@ -37,7 +37,7 @@ export function redeliveryDelayMs(failures: number, random: () => number): Durat
  * Carries what was written with a flip out of the store: at least once, backed off, given up after ten attempts with an alert.
  * Deliveries are apart from each other: one that fails, throws or never answers holds up neither its fellows nor the next tick.
  */
-export function createOutboxLoop(deps: OutboxDeps): Loop {
+export function createOutboxLoop(deps: OutboxDeps): Loop<"outbox"> {
   const { outbox, alert, random, concurrency = 8, pageSize = 200, deliveryTimeoutMs = 10_000 } = deps;
   const deliverers = new Map(deps.deliverers.map((deliverer) => [deliverer.kind, deliverer]));
   /** Deliveries that have not answered, also those that a tick has given up waiting for: never two of one entry at once. */

@@ -18,11 +18,12 @@ export interface SchedulerDeps {
 export const schedulerIntervalMs: DurationMs = 60_000;
 
 /** Makes delayed and backed-off jobs claimable when their time has come. Woken by the hint `scheduled`, else by the next due time. */
-export function createSchedulerLoop(deps: SchedulerDeps): Loop {
+export function createSchedulerLoop(deps: SchedulerDeps): Loop<"scheduler"> {
   const { jobs, now, pageSize = 1000, pagesMax = 20 } = deps;
   return {
     name: "scheduler",
     enabled: deps.enabled,
+    details: () => ({}),
     tick: async ({ dryRun, signal }) => {
       if (dryRun) return { seen: 0, settled: 0, lost: 0, failed: 0, would: ["make every due job claimable"] };
       let moved = 0;

@@ -1,7 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { remainsOf } from "../../src/loops/runs/stopper-remains.ts";
 import type { ProcessIdentity } from "../../src/processes/probe/identity.ts";
 import { identityOf } from "../../src/processes/probe/own-identity.ts";
 import { markerVariable } from "../../src/processes/run-folder/run-marker.ts";
@@ -84,8 +83,7 @@ test("what bears another run's marker keeps the job, untouched; the alert and th
   expect(world.world.eventsOf("run.unstoppable")).toMatchObject([{ remains: expect.stringContaining(named) }]);
   const [alert] = (await world.store.outbox.due(100)).filter(({ key }) => key === `unstoppable:${blockedBy}`);
   expect(alert?.payload).toContain(named);
-  const snapshot = { name: "stopper", details: world.stopper.details() } as unknown as Parameters<typeof remainsOf>[0][number];
-  expect(remainsOf([snapshot])(jobId)).toContain(named);
+  expect(world.stopper.details().remains[jobId]).toContain(named);
   world.table.signal(hidden.pid, "SIGKILL");
   world.advance(5000);
   await until(async () => {
@@ -93,7 +91,7 @@ test("what bears another run's marker keeps the job, untouched; the alert and th
     world.advance(5000);
     return (await world.job(item.id)).blockedBy === null;
   });
-  expect(remainsOf([{ ...snapshot, details: world.stopper.details() }])(jobId)).toBeNull();
+  expect(world.stopper.details().remains).toEqual({});
 });
 
 test("what a run was allowed to leave lives on when retention has removed the run's row; with no later run on record it is stopped at the start", async () => {

@@ -1,8 +1,7 @@
 import type { FastifyInstance } from "fastify";
-import { remainsOf } from "../../loops/runs/stopper-remains.ts";
-import type { LoopSnapshot } from "../../loops/skeleton/loop.ts";
+import { type LoopSnapshot, snapshotOf } from "../../loops/skeleton/loop.ts";
 import { api } from "../../protocol/api/index.ts";
-import { type ReaperWire, reaperWire } from "../../protocol/api/status.ts";
+import type { ReaperWire } from "../../protocol/api/status.ts";
 import { mount, mountStream } from "../mount.ts";
 import type { DaemonServices } from "../services.ts";
 
@@ -20,7 +19,7 @@ export function statusRoutes(app: FastifyInstance, { store, loops, readiness, me
     return {
       queues: queues.map((queue) => ({ ...queue, states: Object.fromEntries(Object.entries(queue.states)) })),
       totals,
-      reaper: reaperView(loops.snapshots().find(({ name }) => name === "job-reaper")),
+      reaper: reaperView(snapshotOf(loops.snapshots(), "job-reaper")),
     };
   });
 
@@ -50,11 +49,11 @@ export function statusRoutes(app: FastifyInstance, { store, loops, readiness, me
     ]);
     const outboxDead = dead.map(({ id, kind, key, lastError }) => ({ id, kind, key, error: lastError }));
     const now = store.now();
-    const remains = remainsOf(loops.snapshots());
+    const remains = snapshotOf(loops.snapshots(), "stopper")?.details.remains ?? {};
     const unstoppable = blocked
       .filter(({ stopBy }) => stopBy < now)
       .slice(0, unstoppableMax)
-      .map(({ jobId, stopBy, run }) => ({ jobId, attempt: run.attempt, attemptOf: run.jobId, stopBy, remains: remains(jobId) }));
+      .map(({ jobId, stopBy, run }) => ({ jobId, attempt: run.attempt, attemptOf: run.jobId, stopBy, remains: remains[jobId] ?? null }));
     return { integrity, breaches, now, newestAt: newestAt ?? null, sizeBytes, outboxWaiting, outboxDead, unstoppable };
   });
 
@@ -65,14 +64,14 @@ export function statusRoutes(app: FastifyInstance, { store, loops, readiness, me
 }
 
 /** The reaper's snapshot under the names its operators know; counters that a fresh process has not begun are zero (B-62). */
-function reaperView(snapshot: LoopSnapshot | undefined): ReaperWire {
+function reaperView(snapshot: LoopSnapshot<"job-reaper"> | undefined): ReaperWire {
   const { reaped_total = 0, last_reaped = null, lease_reclaimed_total = 0 } = snapshot?.details ?? {};
-  return reaperWire.parse({
+  return {
     enabled: snapshot?.enabled ?? false,
     interval: (snapshot?.intervalMs ?? 0) / 1000,
     last_run_ts: snapshot === undefined || snapshot.lastRunAt === null ? null : snapshot.lastRunAt / 1000,
     reaped_total,
     last_reaped,
     lease_reclaimed_total,
-  });
+  };
 }

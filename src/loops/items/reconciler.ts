@@ -45,7 +45,7 @@ const gatesAtOnce = 4;
  * is guarded by the visit, so whoever was quicker wins. Acting at all means that something was lost before, hence the alert.
  * Jobs that wait for a stage which nothing declares any more are held.
  */
-export function createReconcilerLoop(deps: ReconcilerDeps): Loop {
+export function createReconcilerLoop(deps: ReconcilerDeps): Loop<"reconciler"> {
   const { store, registry, finaliser, pageSize = 100, itemsMax = 1000 } = deps;
   const gates = new Map<ItemId, GateMemory>();
   /** What a person was told already, by item; forgotten when the item is stranded no more. */

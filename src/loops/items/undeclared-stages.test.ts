@@ -61,7 +61,7 @@ test("a job that waits for a stage which is not declared any more is held, with 
   expect(await jobOf(world, item)).toMatchObject({ state: "held", error: message, attempts: 0 });
   expect(await alertsOf(world)).toEqual([`job.held:${id}:waiting`]);
   expect(world.eventsOf("job.held")).toEqual([{ jobId: id, queue: "p/prep", actor: "reconciler", reason: "stage_undeclared", message }]);
-  expect(loop.details?.()).toMatchObject({ held: 1 });
+  expect(loop.details()).toMatchObject({ held: 1 });
   expect(await world.store.upkeep.checkInvariants()).toEqual([]);
 });
 

@@ -55,7 +55,7 @@ const keptNotAtAllMs: DurationMs = minutes(1);
  * Never anything unfinished, held, blocked, adopted or undecided, never a name that begins with `_`, never through a link, and never a work
  * directory with a source file that its owner was not given back.
  */
-export function createRetentionLoop(deps: RetentionDeps): Loop {
+export function createRetentionLoop(deps: RetentionDeps): Loop<"retention"> {
   const { store, paths, sources, wall, pageSize = 500, pagesMax = 20, foldersMax = 500 } = deps;
   const workWalk = new FolderWalk(paths.workDir);
   const runWalk = new FolderWalk(paths.runsDir);

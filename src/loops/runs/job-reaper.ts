@@ -14,6 +14,7 @@ import type { LiveRun } from "../../store/port/runs.ts";
 import type { Store } from "../../store/port/store.ts";
 import type { LeaseSweep } from "../leases/lease-sweep.ts";
 import { type Loop, nothingSeen, type TickContext, type TickReport } from "../skeleton/loop.ts";
+import type { JobReaperReport } from "../skeleton/loop-reports.ts";
 import type { Watcher } from "../watch/watcher.ts";
 import { RunsToLookAt } from "./due-runs.ts";
 import { HostConflicts } from "./host-conflicts.ts";
@@ -55,7 +56,7 @@ const lostTogether: ReadonlySet<RunVerdict["kind"]> = new Set(["dead", "never_st
  * Judges runs that are due or look dead, settles what its verdicts ask for, and sweeps leases in the same tick. Which runs it looks at is
  * told by {@link RunsToLookAt}, what is observed of each by {@link RunObserver}, the verdict by `judgeRun`; {@link RunEndings} carries it out.
  */
-export class JobReaper implements Loop {
+export class JobReaper implements Loop<"job-reaper"> {
   readonly name = "job-reaper";
   readonly #deps: JobReaperDeps;
   readonly #memories = new Map<RunId, RunMemory>();
@@ -78,7 +79,7 @@ export class JobReaper implements Loop {
     return this.#deps.settings().enabled;
   }
 
-  details(): Readonly<Record<string, unknown>> {
+  details(): JobReaperReport {
     return {
       ...this.#deps.reaped.snapshot(),
       lease_reclaimed_total: this.#deps.leaseSweep.reclaimedTotal,

@@ -1,6 +1,7 @@
 import type { JobId, RunId } from "../../domain/ids.ts";
 import type { RunOutcome } from "../../domain/lifecycles/run.ts";
 import type { Emit } from "../../telemetry/events.ts";
+import type { JobReaperReport } from "../skeleton/loop-reports.ts";
 
 /** A run that a reaper has ended, and won the flip of. */
 export interface ReapedRun {
@@ -23,10 +24,9 @@ export interface ReapedRun {
 export class Reaped {
   readonly #untold = new Map<RunOutcome, number>();
   #total = 0;
-  #last: { readonly job_id: number; readonly agent: string | null; readonly outcome: string } | null = null;
+  #last: JobReaperReport["last_reaped"] = null;
 
-  /** Names of the wire that its operators know. */
-  snapshot(): { readonly reaped_total: number; readonly last_reaped: Readonly<Record<string, unknown>> | null } {
+  snapshot(): Pick<JobReaperReport, "reaped_total" | "last_reaped"> {
     return { reaped_total: this.#total, last_reaped: this.#last };
   }
 

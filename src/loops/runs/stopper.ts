@@ -15,6 +15,7 @@ import { stopTree } from "../../processes/stopping/stop-tree.ts";
 import type { BlockedJob, RunScope } from "../../store/port/runs.ts";
 import type { Store } from "../../store/port/store.ts";
 import type { Loop, TickContext, TickReport } from "../skeleton/loop.ts";
+import type { StopperReport } from "../skeleton/loop-reports.ts";
 
 export interface StopperDeps {
   readonly store: Pick<Store, "runs" | "workers" | "now">;
@@ -49,7 +50,7 @@ const againMs: DurationMs = 5000;
  * Ends the processes of runs that have ended or were taken, and gives their jobs back only with proof.
  * Stopping takes seconds, so it goes on beside the ticks; the block in the store is what survives a crash half-way.
  */
-export class Stopper implements Loop {
+export class Stopper implements Loop<"stopper"> {
   readonly name = "stopper";
   readonly #deps: StopperDeps;
   readonly #stopping = new Map<JobId, Promise<void>>();
@@ -71,7 +72,7 @@ export class Stopper implements Loop {
     return this.#deps.settings().enabled;
   }
 
-  details(): Readonly<Record<string, unknown>> {
+  details(): StopperReport {
     return { stoppedTotal: this.#stoppedTotal, stopping: this.#stopping.size, remains: Object.fromEntries(this.#remains) };
   }
 

@@ -15,6 +15,7 @@ import type { Store } from "../../store/port/store.ts";
 import type { SessionPresence, WorkersStore } from "../../store/port/workers.ts";
 import type { Reaped } from "../runs/reaped-runs.ts";
 import type { Loop, TickContext, TickReport } from "../skeleton/loop.ts";
+import type { LoopReports } from "../skeleton/loop-reports.ts";
 import type { Watcher } from "../watch/watcher.ts";
 import { EndedSessions } from "./ended-sessions.ts";
 
@@ -68,7 +69,7 @@ interface Scope {
 }
 
 /** Judges sessions: what is proved dead, or silent beyond every doubt, is buried, and what it held goes back. */
-export class WorkerReaper implements Loop {
+export class WorkerReaper implements Loop<"worker-reaper"> {
   readonly name = "worker-reaper";
   readonly #deps: WorkerReaperDeps;
   readonly #ended: EndedSessions;
@@ -102,7 +103,7 @@ export class WorkerReaper implements Loop {
     await this.#look(this.#silentSince(this.#deps.store.now()));
   }
 
-  details(): Readonly<Record<string, unknown>> {
+  details(): LoopReports["worker-reaper"] {
     return { buriedTotal: this.#buriedTotal };
   }
 

@@ -17,7 +17,7 @@ function runnerOf(loop: Partial<Loop> = {}, intervalMs = 20) {
   const alerts: WakefulEvents["alert.raised"][] = [];
   let mono = 0;
   const runner = new LoopRunner(
-    { name: "scheduler", enabled: () => true, tick: async () => nothingSeen, ...loop },
+    { name: "scheduler", enabled: () => true, details: () => ({}), tick: async () => nothingSeen, ...loop },
     { intervalMs, settings: { deadTicks: 2, maxRunningMs: 86_400_000, leaseReclaim: true } },
     {
       now: () => asInstant(1_000_000 + mono),

@@ -135,7 +135,7 @@ export class LoopRunner {
       seen: this.#seen,
       settled: this.#settled,
       lost: this.#lost,
-      details: this.loop.details?.() ?? {},
+      details: this.loop.details(),
     };
   }
 

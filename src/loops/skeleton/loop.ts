@@ -1,17 +1,18 @@
 import type { LoopName } from "../../config/loop-names.ts";
 import type { DurationMs, Instant } from "../../domain/time.ts";
 import type { Emit } from "../../telemetry/events.ts";
+import type { LoopReports } from "./loop-reports.ts";
 
 /** A periodic task on the one skeleton (`loop-runner.ts`). */
-export interface Loop {
-  readonly name: LoopName;
+export interface Loop<Name extends LoopName = LoopName> {
+  readonly name: Name;
   /** The kill switch, read at each tick. */
   enabled(): boolean;
   /** Its switch covers a part of the tick only: it ticks with the switch off as well, and heeds the switch itself. Default false. */
   readonly ticksWhenDisabled?: boolean;
   tick(context: TickContext): Promise<TickReport>;
-  /** Numbers of its own for the snapshot, such as the reaper's `reaped_total`. */
-  details?(): Readonly<Record<string, unknown>>;
+  /** What it tells of itself in the snapshot, such as the reaper's `reaped_total`. */
+  details(): LoopReports[Name];
 }
 
 export interface TickContext {
@@ -38,8 +39,8 @@ export interface TickReport {
 export const nothingSeen: TickReport = { seen: 0, settled: 0, lost: 0, failed: 0 };
 
 /** What `/queue` and `/v1/loops` show of a loop. Counters start at zero with the process. */
-export interface LoopSnapshot {
-  readonly name: LoopName;
+export interface LoopSnapshot<Name extends LoopName = LoopName> {
+  readonly name: Name;
   readonly enabled: boolean;
   readonly running: boolean;
   readonly intervalMs: DurationMs;
@@ -53,5 +54,9 @@ export interface LoopSnapshot {
   readonly seen: number;
   readonly settled: number;
   readonly lost: number;
-  readonly details: Readonly<Record<string, unknown>>;
+  readonly details: LoopReports[Name];
 }
+
+/** The snapshot of the loop of this name. */
+export const snapshotOf = <Name extends LoopName>(snapshots: readonly LoopSnapshot[], name: Name): LoopSnapshot<Name> | undefined =>
+  snapshots.find((each): each is LoopSnapshot<Name> => each.name === name);

@@ -1,6 +1,6 @@
 import { WakefulError } from "../../domain/errors.ts";
 import type { ItemId, JobId, RunId, WorkerId } from "../../domain/ids.ts";
-import { remainsOf } from "../../loops/runs/stopper-remains.ts";
+import { snapshotOf } from "../../loops/skeleton/loop.ts";
 import { stageNamedBy } from "../../pipelines/registry.ts";
 import type { JobRow } from "../../store/port/jobs.ts";
 import type { ActionRow } from "../../store/port/records.ts";
@@ -83,7 +83,7 @@ async function factsOf(job: JobRow, { store, registry, commands, loops, settings
     undeclared: undeclaredStageOf(job, registry),
     gatePatienceMs: registry.stageOfQueue(job.queue)?.stage.gatePatienceMs,
     maxRunningMs: settings.read().reaper.maxRunningMs,
-    remains: job.blockedBy === null ? undefined : (remainsOf(loops.snapshots())(job.id) ?? undefined),
+    remains: job.blockedBy === null ? undefined : snapshotOf(loops.snapshots(), "stopper")?.details.remains[job.id],
   };
 }
 
