@@ -16,16 +16,20 @@ test.each(generatedDocuments)(
 
 test("an event's fields are read from literals, interfaces and intersections of them", () => {
   const source = `
-    export interface WakefulEvents {
-      "a.done": { readonly x: number; readonly "y-z": string };
-      "b.done": Ref & { readonly x: number };
-      "c.done": Ref;
-    }
-    interface Ref { readonly id: number }`;
+    interface Ref { readonly id: number }
+    export const eventCatalogue = {
+      "a.done": event<{ readonly x: number; readonly "y-z": string }>("info", "A."),
+      "b.done": event<Ref & { readonly x: number }>("warn", "B."),
+      "c.done": event<Ref>("debug", "C."),
+    };`;
   expect(readEventFields("events.ts", source)).toEqual({ "a.done": ["x", "y-z"], "b.done": ["id", "x"], "c.done": ["id"] });
 });
 
-test("an event whose fields cannot be listed fails", () => {
-  expect(() => readEventFields("events.ts", 'interface WakefulEvents { "a.done": Record<string, number> }')).toThrow("no interface Record");
-  expect(() => readEventFields("events.ts", "interface Other {}")).toThrow("no interface WakefulEvents");
+test.each([
+  ["of an unknown type", 'const eventCatalogue = { "a.done": event<Record<string, number>>("info", "A.") };', "no interface Record"],
+  ["of no type", 'const eventCatalogue = { "a.done": event("info", "A.") };', "not missing"],
+  ["that is made otherwise", 'const eventCatalogue = { "a.done": { level: "info" } };', "an event is"],
+  ["of a catalogue that is missing", "const other = {};", "no eventCatalogue"],
+])("an event %s, whose fields cannot be listed, fails", (_, source, message) => {
+  expect(() => readEventFields("events.ts", source)).toThrow(message);
 });

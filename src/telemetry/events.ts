@@ -2,122 +2,17 @@ import type { HostId, ItemId, JobId, RunId, WorkerId } from "../domain/ids.ts";
 import type { RunOutcome } from "../domain/lifecycles/run.ts";
 import type { DurationMs, Instant } from "../domain/time.ts";
 
-/**
- * The catalogue of what happens: code emits these and nothing else; logs, metrics and the live stream subscribe.
- * Names are `noun.past`. Ids always, payloads and secrets never. Every documented field is present, also on failure.
- */
-export interface WakefulEvents {
-  "daemon.started": { readonly startSeq: number; readonly pid: number; readonly version: string; readonly listen: string | null };
-  "daemon.stopped": { readonly reason: string; readonly late: readonly string[]; readonly failed: readonly string[] };
-  "daemon.stop_late": { readonly step: string; readonly waitedMs: DurationMs };
-  "data_dir.closed": { readonly path: string; readonly mode: string };
-  "data_dir.open": { readonly path: string; readonly mode: string; readonly reason: string };
-  "settings.changed": {
-    readonly actor: string;
-    readonly changes: readonly { readonly key: string; readonly from: unknown; readonly to: unknown }[];
-  };
-  "store.epoch_raised": { readonly epoch: number; readonly reason: string };
-  "store.degraded": { readonly code: string; readonly message: string };
-  "store.recovered": { readonly afterMs: DurationMs };
-  "clock.stepped": { readonly byMs: number };
-  "host.suspended": { readonly hostId: HostId; readonly forMs: DurationMs };
-  "host.conflict_found": { readonly hostId: HostId };
-  "vantage.changed": { readonly scope: string; readonly from: string; readonly to: string; readonly why: string };
-  "vantage.unstable": { readonly channel: string; readonly intervals: number };
+export type EventLevel = "error" | "warn" | "info" | "debug";
 
-  "item.added": { readonly itemId: ItemId; readonly pipeline: string; readonly key: string; readonly label: string | null };
-  "item.advanced": { readonly itemId: ItemId; readonly from: string; readonly to: string | null };
-  "item.ended": { readonly itemId: ItemId; readonly state: string; readonly reason: string };
-  "item.rescued": {
-    readonly itemId: ItemId;
-    readonly stage: string;
-    readonly action: "redriven" | "advanced" | "ended";
-    readonly reason: string;
-  };
-  "intake.rejected": { readonly pipeline: string; readonly fileName: string; readonly reason: string };
-  "intake.duplicate_held": { readonly pipeline: string; readonly fileName: string; readonly duplicateId: number };
-  "intake.waited": { readonly pipeline: string; readonly fileName: string; readonly reason: string };
-
-  "job.enqueued": { readonly jobIds: readonly JobId[]; readonly queue: string };
-  "job.cancelled": { readonly jobId: JobId; readonly actor: string; readonly reason: string };
-  "job.held": { readonly jobId: JobId; readonly queue: string; readonly actor: string; readonly reason: string; readonly message: string };
-  "job.unheld": { readonly jobId: JobId; readonly actor: string };
-  "job.retried": { readonly jobId: JobId; readonly newJobId: JobId; readonly actor: string };
-
-  "run.started": RunRef & { readonly attempt: number; readonly workerId: WorkerId; readonly pid: number | null };
-  "run.progressed": RunRef & { readonly progress: unknown };
-  "run.exited": RunRef & { readonly exitCode: number; readonly source: string };
-  /** A run ended; for plain handler successes these are sampled into counts, see `runs.settled`. */
-  "run.ended": RunRef & {
-    readonly outcome: RunOutcome;
-    readonly reason: string;
-    readonly message: string;
-    readonly jobState: string;
-    readonly actor: string;
-  };
-  /** Plain successes of one group commit: one event for all, because one each would cost as much as settling them. */
-  "runs.settled": { readonly count: number };
-  "run.suspected": RunRef & { readonly streak: number; readonly of: number; readonly pid: number | null };
-  "run.deferred": RunRef & { readonly reason: string };
-  "run.adopted": RunRef & { readonly workerId: WorkerId; readonly evidence: string };
-  "run.stopped": RunRef & { readonly proof: string; readonly tookMs: DurationMs };
-  "run.unstoppable": RunRef & { readonly survivors: readonly number[]; readonly remains: string };
-  "run.strays_stopped": RunRef & { readonly pids: readonly number[] };
-  "run.late_result": RunRef & { readonly tried: string; readonly why: string };
-  /** B-63: one warning per reap. */
-  "run.reaped": RunRef & {
-    readonly agent: string | null;
-    readonly repo: string | null;
-    readonly pid: number | null;
-    readonly outcome: string;
-    readonly reason: string;
-  };
-  /** More runs of one event than are told of singly: how many others ended like this, in the same tick. */
-  "runs.reaped": { readonly count: number; readonly outcome: RunOutcome; readonly reason: string; readonly actor: string };
-  "log.truncated": RunRef & { readonly file: string; readonly lostBytes: number };
-
-  "worker.registered": { readonly workerId: WorkerId; readonly kind: string; readonly pid: number };
-  "worker.left": { readonly workerId: WorkerId };
-  "worker.buried": { readonly workerId: WorkerId; readonly reason: string; readonly message: string };
-  "worker.fenced": { readonly workerId: WorkerId; readonly reason: string };
-  "handler_host.exited": {
-    readonly pid: number;
-    readonly code: number | null;
-    readonly signal: string | null;
-    readonly restartInMs: DurationMs;
-  };
-
-  "lease.granted": { readonly lease: string; readonly fencing: number };
-  "lease.released": { readonly lease: string; readonly fencing: number };
-  "lease.reclaimed": { readonly lease: string; readonly fencing: number; readonly reason: string };
-  "lease.overdue": { readonly lease: string; readonly fencing: number; readonly heldMs: DurationMs };
-
-  "loop.started": {
-    readonly loop: string;
-    readonly intervalMs: DurationMs;
-    readonly enabled: boolean;
-    readonly settings: Readonly<Record<string, unknown>>;
-  };
-  "loop.stopped": { readonly loop: string; readonly clean: boolean };
-  "loop.failed": { readonly loop: string; readonly message: string };
-  "loop.subject_failed": { readonly loop: string; readonly subject: string; readonly message: string };
-  "loop.late": { readonly loop: string; readonly sinceMs: DurationMs };
-  "loop.ticked": {
-    readonly loop: string;
-    readonly seen: number;
-    readonly settled: number;
-    readonly lost: number;
-    readonly failed: number;
-    readonly tookMs: DurationMs;
-  };
-  "outbox.dead_lettered": { readonly id: number; readonly kind: string; readonly key: string; readonly error: string };
-  "disk.low": { readonly path: string; readonly freeBytes: number; readonly needBytes: number };
-  "disk.recovered": { readonly path: string; readonly freeBytes: number };
-  "retention.pruned": { readonly jobs: number; readonly items: number; readonly runs: number; readonly duplicates: number };
-  /** Something a person must know; delivered through the outbox as well where it follows from a flip. */
-  "alert.raised": { readonly cause: string; readonly title: string; readonly details: Readonly<Record<string, unknown>> };
-  "defect.found": { readonly where: string; readonly message: string };
+interface CataloguedEvent<Data> {
+  readonly level: EventLevel;
+  readonly meaning: string;
+  /** Holds the type of what is told, and is never set. */
+  readonly data?: Data;
 }
+
+/** Level by need: `error` someone must act, `warn` we coped, `info` the world changed, `debug` the rest. */
+const event = <Data extends object>(level: EventLevel, meaning: string): CataloguedEvent<Data> => ({ level, meaning });
 
 interface RunRef {
   readonly runId: RunId;
@@ -125,102 +20,251 @@ interface RunRef {
   readonly queue: string;
 }
 
-export type EventName = keyof WakefulEvents;
-export type EventLevel = "error" | "warn" | "info" | "debug";
+/**
+ * The catalogue of what happens: code emits these and nothing else; logs, metrics and the live stream subscribe.
+ * Names are `noun.past`. Ids always, payloads and secrets never. Every documented field is present, also on failure.
+ */
+export const eventCatalogue = {
+  "daemon.started": event<{ readonly startSeq: number; readonly pid: number; readonly version: string; readonly listen: string | null }>(
+    "info",
+    "The daemon is up: lock held, schema current, loops running.",
+  ),
+  "daemon.stopped": event<{ readonly reason: string; readonly late: readonly string[]; readonly failed: readonly string[] }>(
+    "info",
+    "The daemon has stopped: in order, save for the steps that it names.",
+  ),
+  "daemon.stop_late": event<{ readonly step: string; readonly waitedMs: DurationMs }>(
+    "error",
+    "A step of the stop did not end in its time: a disk, the store or a process does not answer. The daemon stops without it.",
+  ),
+  "data_dir.closed": event<{ readonly path: string; readonly mode: string }>(
+    "info",
+    "The data directory could be read by others; its mode is 0700 now.",
+  ),
+  "data_dir.open": event<{ readonly path: string; readonly mode: string; readonly reason: string }>(
+    "warn",
+    "Others may look into the data directory, and its mode is not ours to change; `wakeful doctor` says what to do.",
+  ),
+  "settings.changed": event<{
+    readonly actor: string;
+    readonly changes: readonly { readonly key: string; readonly from: unknown; readonly to: unknown }[];
+  }>("info", "A person changed what loops read at each tick, until the daemon ends."),
+  "store.epoch_raised": event<{ readonly epoch: number; readonly reason: string }>(
+    "warn",
+    "Ids continue in a new range, because the store was restored or a run folder existed already.",
+  ),
+  "store.degraded": event<{ readonly code: string; readonly message: string }>(
+    "error",
+    "The store refuses writes (full disk, lost connection); nothing is judged by silence meanwhile.",
+  ),
+  "store.recovered": event<{ readonly afterMs: DurationMs }>("warn", "The store takes writes again."),
+  "clock.stepped": event<{ readonly byMs: number }>("warn", "The wall clock moved against the monotonic one; ages are not affected."),
+  "host.suspended": event<{ readonly hostId: HostId; readonly forMs: DurationMs }>(
+    "warn",
+    "The machine slept; its time asleep counts towards no limit.",
+  ),
+  "host.conflict_found": event<{ readonly hostId: HostId }>(
+    "error",
+    "Two live sessions share a host id but not a boot id: a cloned machine. No pid evidence of either is used.",
+  ),
+  "vantage.changed": event<{ readonly scope: string; readonly from: string; readonly to: string; readonly why: string }>(
+    "warn",
+    "The watcher trusts its own hearing more or less than before.",
+  ),
+  "vantage.unstable": event<{ readonly channel: string; readonly intervals: number }>(
+    "error",
+    "The watcher was deaf too often to be trusted with silence.",
+  ),
 
-/** Level by need: `error` someone must act, `warn` we coped, `info` the world changed, `debug` the rest; and what each says. */
-export const eventCatalogue: { readonly [Name in EventName]: { readonly level: EventLevel; readonly meaning: string } } = {
-  "daemon.started": { level: "info", meaning: "The daemon is up: lock held, schema current, loops running." },
-  "daemon.stopped": { level: "info", meaning: "The daemon has stopped: in order, save for the steps that it names." },
-  "daemon.stop_late": {
-    level: "error",
-    meaning: "A step of the stop did not end in its time: a disk, the store or a process does not answer. The daemon stops without it.",
-  },
-  "data_dir.closed": { level: "info", meaning: "The data directory could be read by others; its mode is 0700 now." },
-  "data_dir.open": {
-    level: "warn",
-    meaning: "Others may look into the data directory, and its mode is not ours to change; `wakeful doctor` says what to do.",
-  },
-  "settings.changed": { level: "info", meaning: "A person changed what loops read at each tick, until the daemon ends." },
-  "store.epoch_raised": {
-    level: "warn",
-    meaning: "Ids continue in a new range, because the store was restored or a run folder existed already.",
-  },
-  "store.degraded": {
-    level: "error",
-    meaning: "The store refuses writes (full disk, lost connection); nothing is judged by silence meanwhile.",
-  },
-  "store.recovered": { level: "warn", meaning: "The store takes writes again." },
-  "clock.stepped": { level: "warn", meaning: "The wall clock moved against the monotonic one; ages are not affected." },
-  "host.suspended": { level: "warn", meaning: "The machine slept; its time asleep counts towards no limit." },
-  "host.conflict_found": {
-    level: "error",
-    meaning: "Two live sessions share a host id but not a boot id: a cloned machine. No pid evidence of either is used.",
-  },
-  "vantage.changed": { level: "warn", meaning: "The watcher trusts its own hearing more or less than before." },
-  "vantage.unstable": { level: "error", meaning: "The watcher was deaf too often to be trusted with silence." },
-  "item.added": { level: "info", meaning: "An item entered a pipeline." },
-  "item.advanced": { level: "info", meaning: "An item passed a stage." },
-  "item.ended": { level: "info", meaning: "An item reached a final state." },
-  "item.rescued": {
-    level: "warn",
-    meaning: "The reconciler found an item that nobody was working on, and gave it a job again, moved it on or ended it, as `action` says.",
-  },
-  "intake.rejected": { level: "warn", meaning: "A file was refused and moved to the error folder with the reason." },
-  "intake.duplicate_held": { level: "info", meaning: "A file that is an item already waits for a decision." },
-  "intake.waited": { level: "debug", meaning: "A file is not taken yet." },
-  "job.enqueued": { level: "debug", meaning: "Jobs were added." },
-  "job.cancelled": { level: "info", meaning: "A person ended a job." },
-  "job.held": { level: "warn", meaning: "A waiting job is kept for a person, because nothing would ever run it." },
-  "job.unheld": { level: "info", meaning: "A person granted a held job one more attempt." },
-  "job.retried": { level: "info", meaning: "A person ran a finished job again as a new one." },
-  "run.started": { level: "debug", meaning: "A run's process is at work." },
-  "run.progressed": { level: "debug", meaning: "A run reported progress." },
-  "run.exited": { level: "debug", meaning: "A run's exit is on record." },
-  "run.ended": { level: "info", meaning: "A run ended, with its outcome and reason." },
-  "runs.settled": { level: "debug", meaning: "Plain successes of one group commit." },
-  "run.suspected": { level: "info", meaning: "A run's process looks dead; it is asked again before anything is done." },
-  "run.deferred": { level: "info", meaning: "A verdict waits, for example while a finaliser is within its grace." },
-  "run.adopted": { level: "warn", meaning: "A run went on under a new supervisor after its old one died." },
-  "run.stopped": { level: "info", meaning: "A run's processes are proved stopped; its job may be claimed again." },
-  "run.unstoppable": {
-    level: "error",
-    meaning:
-      "Something of a run lives on and cannot be stopped; its job stays blocked until a person acts. `remains` names what is known of it.",
-  },
-  "run.strays_stopped": { level: "warn", meaning: "Processes that a run left behind were stopped." },
-  "run.late_result": { level: "warn", meaning: "A supervisor that had lost its run tried to write; nothing changed." },
-  "run.reaped": {
-    level: "warn",
-    meaning: "A reaper ended a run.",
-  },
-  "runs.reaped": {
-    level: "warn",
-    meaning: "A session held very many runs: so many ended with it, beside those that `run.reaped` tells of.",
-  },
-  "log.truncated": { level: "warn", meaning: "A run's output grew over its limit and lost its oldest part." },
-  "worker.registered": { level: "info", meaning: "A worker opened a session." },
-  "worker.left": { level: "info", meaning: "A worker said goodbye." },
-  "worker.buried": { level: "warn", meaning: "A session was judged dead." },
-  "worker.fenced": { level: "error", meaning: "A worker learnt that its session is dead and stopped what it held." },
-  "handler_host.exited": { level: "warn", meaning: "The process that runs handlers ended and is started again." },
-  "lease.granted": { level: "info", meaning: "A lease was granted under a new fencing number." },
-  "lease.released": { level: "info", meaning: "A holder returned its lease." },
-  "lease.reclaimed": { level: "warn", meaning: "A lease was freed because its holder is dead, or unknown past the TTL." },
-  "lease.overdue": { level: "error", meaning: "A living holder keeps a lease past its TTL." },
-  "loop.started": { level: "info", meaning: "A loop runs." },
-  "loop.stopped": { level: "info", meaning: "A loop has stopped." },
-  "loop.failed": { level: "error", meaning: "A loop's tick failed; the loop goes on." },
-  "loop.subject_failed": { level: "error", meaning: "One subject of a loop failed; the others were handled." },
-  "loop.late": { level: "error", meaning: "A loop has not finished a tick for five periods." },
-  "loop.ticked": { level: "debug", meaning: "A loop finished a tick." },
-  "outbox.dead_lettered": { level: "error", meaning: "A delivery was given up after its last attempt." },
-  "disk.low": { level: "error", meaning: "Free disk is below the limit; nothing new is claimed." },
-  "disk.recovered": { level: "warn", meaning: "Free disk is above the limit again." },
-  "retention.pruned": { level: "info", meaning: "Old finished rows, logs and folders were removed." },
-  "alert.raised": { level: "error", meaning: "Something a person must know." },
-  "defect.found": { level: "error", meaning: "An invariant of the program itself does not hold; please report it." },
+  "item.added": event<{ readonly itemId: ItemId; readonly pipeline: string; readonly key: string; readonly label: string | null }>(
+    "info",
+    "An item entered a pipeline.",
+  ),
+  "item.advanced": event<{ readonly itemId: ItemId; readonly from: string; readonly to: string | null }>("info", "An item passed a stage."),
+  "item.ended": event<{ readonly itemId: ItemId; readonly state: string; readonly reason: string }>(
+    "info",
+    "An item reached a final state.",
+  ),
+  "item.rescued": event<{
+    readonly itemId: ItemId;
+    readonly stage: string;
+    readonly action: "redriven" | "advanced" | "ended";
+    readonly reason: string;
+  }>(
+    "warn",
+    "The reconciler found an item that nobody was working on, and gave it a job again, moved it on or ended it, as `action` says.",
+  ),
+  "intake.rejected": event<{ readonly pipeline: string; readonly fileName: string; readonly reason: string }>(
+    "warn",
+    "A file was refused and moved to the error folder with the reason.",
+  ),
+  "intake.duplicate_held": event<{ readonly pipeline: string; readonly fileName: string; readonly duplicateId: number }>(
+    "info",
+    "A file that is an item already waits for a decision.",
+  ),
+  "intake.waited": event<{ readonly pipeline: string; readonly fileName: string; readonly reason: string }>(
+    "debug",
+    "A file is not taken yet.",
+  ),
+
+  "job.enqueued": event<{ readonly jobIds: readonly JobId[]; readonly queue: string }>("debug", "Jobs were added."),
+  "job.cancelled": event<{ readonly jobId: JobId; readonly actor: string; readonly reason: string }>("info", "A person ended a job."),
+  "job.held": event<{
+    readonly jobId: JobId;
+    readonly queue: string;
+    readonly actor: string;
+    readonly reason: string;
+    readonly message: string;
+  }>("warn", "A waiting job is kept for a person, because nothing would ever run it."),
+  "job.unheld": event<{ readonly jobId: JobId; readonly actor: string }>("info", "A person granted a held job one more attempt."),
+  "job.retried": event<{ readonly jobId: JobId; readonly newJobId: JobId; readonly actor: string }>(
+    "info",
+    "A person ran a finished job again as a new one.",
+  ),
+
+  "run.started": event<RunRef & { readonly attempt: number; readonly workerId: WorkerId; readonly pid: number | null }>(
+    "debug",
+    "A run's process is at work.",
+  ),
+  "run.progressed": event<RunRef & { readonly progress: unknown }>("debug", "A run reported progress."),
+  "run.exited": event<RunRef & { readonly exitCode: number; readonly source: string }>("debug", "A run's exit is on record."),
+  /** A run ended; for plain handler successes these are sampled into counts, see `runs.settled`. */
+  "run.ended": event<
+    RunRef & {
+      readonly outcome: RunOutcome;
+      readonly reason: string;
+      readonly message: string;
+      readonly jobState: string;
+      readonly actor: string;
+    }
+  >("info", "A run ended, with its outcome and reason."),
+  /** Plain successes of one group commit: one event for all, because one each would cost as much as settling them. */
+  "runs.settled": event<{ readonly count: number }>("debug", "Plain successes of one group commit."),
+  "run.suspected": event<RunRef & { readonly streak: number; readonly of: number; readonly pid: number | null }>(
+    "info",
+    "A run's process looks dead; it is asked again before anything is done.",
+  ),
+  "run.deferred": event<RunRef & { readonly reason: string }>(
+    "info",
+    "A verdict waits, for example while a finaliser is within its grace.",
+  ),
+  "run.adopted": event<RunRef & { readonly workerId: WorkerId; readonly evidence: string }>(
+    "warn",
+    "A run went on under a new supervisor after its old one died.",
+  ),
+  "run.stopped": event<RunRef & { readonly proof: string; readonly tookMs: DurationMs }>(
+    "info",
+    "A run's processes are proved stopped; its job may be claimed again.",
+  ),
+  "run.unstoppable": event<RunRef & { readonly survivors: readonly number[]; readonly remains: string }>(
+    "error",
+    "Something of a run lives on and cannot be stopped; its job stays blocked until a person acts. `remains` names what is known of it.",
+  ),
+  "run.strays_stopped": event<RunRef & { readonly pids: readonly number[] }>("warn", "Processes that a run left behind were stopped."),
+  "run.late_result": event<RunRef & { readonly tried: string; readonly why: string }>(
+    "warn",
+    "A supervisor that had lost its run tried to write; nothing changed.",
+  ),
+  /** B-63: one warning per reap. */
+  "run.reaped": event<
+    RunRef & {
+      readonly agent: string | null;
+      readonly repo: string | null;
+      readonly pid: number | null;
+      readonly outcome: string;
+      readonly reason: string;
+    }
+  >("warn", "A reaper ended a run."),
+  /** More runs of one event than are told of singly: how many others ended like this, in the same tick. */
+  "runs.reaped": event<{ readonly count: number; readonly outcome: RunOutcome; readonly reason: string; readonly actor: string }>(
+    "warn",
+    "A session held very many runs: so many ended with it, beside those that `run.reaped` tells of.",
+  ),
+  "log.truncated": event<RunRef & { readonly file: string; readonly lostBytes: number }>(
+    "warn",
+    "A run's output grew over its limit and lost its oldest part.",
+  ),
+
+  "worker.registered": event<{ readonly workerId: WorkerId; readonly kind: string; readonly pid: number }>(
+    "info",
+    "A worker opened a session.",
+  ),
+  "worker.left": event<{ readonly workerId: WorkerId }>("info", "A worker said goodbye."),
+  "worker.buried": event<{ readonly workerId: WorkerId; readonly reason: string; readonly message: string }>(
+    "warn",
+    "A session was judged dead.",
+  ),
+  "worker.fenced": event<{ readonly workerId: WorkerId; readonly reason: string }>(
+    "error",
+    "A worker learnt that its session is dead and stopped what it held.",
+  ),
+  "handler_host.exited": event<{
+    readonly pid: number;
+    readonly code: number | null;
+    readonly signal: string | null;
+    readonly restartInMs: DurationMs;
+  }>("warn", "The process that runs handlers ended and is started again."),
+
+  "lease.granted": event<{ readonly lease: string; readonly fencing: number }>("info", "A lease was granted under a new fencing number."),
+  "lease.released": event<{ readonly lease: string; readonly fencing: number }>("info", "A holder returned its lease."),
+  "lease.reclaimed": event<{ readonly lease: string; readonly fencing: number; readonly reason: string }>(
+    "warn",
+    "A lease was freed because its holder is dead, or unknown past the TTL.",
+  ),
+  "lease.overdue": event<{ readonly lease: string; readonly fencing: number; readonly heldMs: DurationMs }>(
+    "error",
+    "A living holder keeps a lease past its TTL.",
+  ),
+
+  "loop.started": event<{
+    readonly loop: string;
+    readonly intervalMs: DurationMs;
+    readonly enabled: boolean;
+    readonly settings: Readonly<Record<string, unknown>>;
+  }>("info", "A loop runs."),
+  "loop.stopped": event<{ readonly loop: string; readonly clean: boolean }>("info", "A loop has stopped."),
+  "loop.failed": event<{ readonly loop: string; readonly message: string }>("error", "A loop's tick failed; the loop goes on."),
+  "loop.subject_failed": event<{ readonly loop: string; readonly subject: string; readonly message: string }>(
+    "error",
+    "One subject of a loop failed; the others were handled.",
+  ),
+  "loop.late": event<{ readonly loop: string; readonly sinceMs: DurationMs }>("error", "A loop has not finished a tick for five periods."),
+  "loop.ticked": event<{
+    readonly loop: string;
+    readonly seen: number;
+    readonly settled: number;
+    readonly lost: number;
+    readonly failed: number;
+    readonly tookMs: DurationMs;
+  }>("debug", "A loop finished a tick."),
+  "outbox.dead_lettered": event<{ readonly id: number; readonly kind: string; readonly key: string; readonly error: string }>(
+    "error",
+    "A delivery was given up after its last attempt.",
+  ),
+  "disk.low": event<{ readonly path: string; readonly freeBytes: number; readonly needBytes: number }>(
+    "error",
+    "Free disk is below the limit; nothing new is claimed.",
+  ),
+  "disk.recovered": event<{ readonly path: string; readonly freeBytes: number }>("warn", "Free disk is above the limit again."),
+  "retention.pruned": event<{ readonly jobs: number; readonly items: number; readonly runs: number; readonly duplicates: number }>(
+    "info",
+    "Old finished rows, logs and folders were removed.",
+  ),
+  /** Something a person must know; delivered through the outbox as well where it follows from a flip. */
+  "alert.raised": event<{ readonly cause: string; readonly title: string; readonly details: Readonly<Record<string, unknown>> }>(
+    "error",
+    "Something a person must know.",
+  ),
+  "defect.found": event<{ readonly where: string; readonly message: string }>(
+    "error",
+    "An invariant of the program itself does not hold; please report it.",
+  ),
 };
+
+export type EventName = keyof typeof eventCatalogue;
+
+/** What each event tells. */
+export type WakefulEvents = { readonly [Name in EventName]: NonNullable<(typeof eventCatalogue)[Name]["data"]> };
 
 /** One emitted event, as subscribers get it. */
 export type EmittedEvent = {
