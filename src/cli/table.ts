@@ -43,6 +43,7 @@ const stateColours: Readonly<Record<string, string>> = {
   done: "32",
   live: "32",
   passed: "32",
+  returned: "33",
   running: "36",
   started: "36",
   active: "36",

@@ -76,6 +76,7 @@ function positionOf(facts: StateFacts): Position {
       return at(names.running, attemptText(facts));
     case "done":
       return at(names.done, `stage ${item.stage} is done`);
+    case "returned":
     case "queued":
     case "scheduled":
     case undefined:

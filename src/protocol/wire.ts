@@ -47,7 +47,7 @@ export function wordList<const Words extends readonly [string, ...string[]]>(wor
     .pipe(z.array(z.enum(words)).min(1));
 }
 
-export const jobStates = ["scheduled", "queued", "running", "done", "failed", "held", "cancelled"] as const;
+export const jobStates = ["scheduled", "queued", "running", "done", "returned", "failed", "held", "cancelled"] as const;
 export const itemStates = ["active", "paused", "done", "failed", "cancelled"] as const;
 export const runStates = ["reserved", "started", "exited", "ended"] as const;
 export const visitStates = ["open", "passed", "returned", "failed"] as const;

@@ -126,12 +126,15 @@ describeStores((open) => {
     // A judge elsewhere gives the run on when the session has been silent for long enough, as a worker-reaper does.
     const [live] = await direct.runs.listLive([runId]);
     const { jobId, ownerEpoch } = present(live);
-    const lost = failure({ runId, jobId, ownerEpoch } as never, {
-      outcome: "lost",
-      reason: "session_silent",
-      then: { to: "queued" },
-      actor: "worker-reaper",
-    });
+    const lost = failure(
+      { runId, jobId, ownerEpoch },
+      {
+        outcome: "lost",
+        reason: "session_silent",
+        then: { to: "queued" },
+        actor: "worker-reaper",
+      },
+    );
     expect(await direct.runs.settle([lost])).toEqual([{ kind: "ok" }]);
     const other = await startCrew({ store: direct, handler: elsewhere.handler, name: "other", pid: 200, concurrency: 1 });
     await until(() => elsewhere.started.length === 1, { what: "the successor" });

@@ -98,8 +98,10 @@ export async function startRun(store: Store, run: ClaimedRun, wrapper: StoredPro
   if (answer?.kind !== "ok") throw new Error(`run ${run.runId} did not start: ${JSON.stringify(answer)}`);
 }
 
+type EndedRun = Pick<ClaimedRun, "runId" | "ownerEpoch" | "jobId">;
+
 /** The end of a run as a plain success of a job that is done. */
-export function success(run: ClaimedRun, overrides: Partial<Settlement> = {}): Settlement {
+export function success(run: EndedRun, overrides: Partial<Settlement> = {}): Settlement {
   return {
     runId: run.runId,
     ownerEpoch: run.ownerEpoch,
@@ -114,7 +116,7 @@ export function success(run: ClaimedRun, overrides: Partial<Settlement> = {}): S
 }
 
 /** The end of a run as a failure; the job fails unless told otherwise. */
-export function failure(run: ClaimedRun, overrides: Partial<Settlement> = {}): Settlement {
+export function failure(run: EndedRun, overrides: Partial<Settlement> = {}): Settlement {
   return {
     ...success(run),
     outcome: "failed",

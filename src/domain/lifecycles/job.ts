@@ -1,6 +1,6 @@
 import type { Lifecycle } from "./lifecycle.ts";
 
-export type JobState = "scheduled" | "queued" | "running" | "done" | "failed" | "held" | "cancelled";
+export type JobState = "scheduled" | "queued" | "running" | "done" | "returned" | "failed" | "held" | "cancelled";
 
 export const jobLifecycle: Lifecycle<JobState> = {
   noun: "job",
@@ -17,6 +17,10 @@ export const jobLifecycle: Lifecycle<JobState> = {
     running: { meaning: "has a current run", rescuer: "job-reaper" },
     done: {
       meaning: "its work succeeded and its gate, if any, was green",
+      final: true,
+    },
+    returned: {
+      meaning: "its run ended well, its gate was red, and its item went where its stage says for that: no failure. No verb leads here yet",
       final: true,
     },
     failed: { meaning: "its budget is spent", final: true },

@@ -20,6 +20,11 @@ export interface Lifecycle<State extends string> {
   readonly transitions: readonly TransitionRow<State>[];
 }
 
+/** Whether nothing leaves `state` but a person's wish for something new. */
+export function isFinal<State extends string>(lifecycle: Lifecycle<State>, state: State): boolean {
+  return lifecycle.states[state].final === true;
+}
+
 /** The states of a lifecycle, in the table's order. */
 export function statesOf<State extends string>(lifecycle: Lifecycle<State>): readonly State[] {
   return Object.keys(lifecycle.states) as State[];

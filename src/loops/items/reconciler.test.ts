@@ -183,6 +183,19 @@ test("a job that is done by no run of its own proves nothing: the stage is run",
   expect(await unfinishedJobs(world, item)).toBe(1);
 });
 
+test("an item that a returned job left behind runs its stage again, and fails once no attempt is left", async () => {
+  const world = await reconcilerWorld(green);
+  const item = await doneWithoutAdvance(world);
+  world.sql("update jobs set state = 'returned'");
+  expect(await world.tick(world.loop)).toMatchObject({ settled: 1 });
+  expect(await itemOf(world, item)).toMatchObject({ stage: "prep", state: "active" });
+  expect(await unfinishedJobs(world, item)).toBe(1);
+  world.sql("delete from jobs where state = 'queued'; update visits set attempts = max_attempts");
+  expect(await world.tick(world.loop)).toMatchObject({ settled: 1 });
+  expect(await itemOf(world, item)).toMatchObject({ state: "failed" });
+  expect(await world.tick(world.loop)).toMatchObject({ seen: 0 });
+});
+
 for (const state of ["failed", "cancelled"] as const) {
   test(`an item whose job is ${state} ends alike`, async () => {
     const world = await reconcilerWorld();
@@ -251,7 +264,7 @@ test("one item that fails never stops the others", async () => {
       if (run.itemId === first.id) throw new Error("broken");
       return {
         kind: "settle",
-        settlement: success({ ...run, runId: run.id, started: true, payload: null }, { then: { to: "done", advance: { kind: "finish" } } }),
+        settlement: success({ ...run, runId: run.id }, { then: { to: "done", advance: { kind: "finish" } } }),
       };
     },
   };
@@ -269,7 +282,7 @@ test("whoever moved the item meanwhile wins, and nothing is told", async () => {
       world.events.length = 0;
       return {
         kind: "settle",
-        settlement: success({ ...run, runId: run.id, started: true, payload: null }, { then: { to: "done", advance: { kind: "finish" } } }),
+        settlement: success({ ...run, runId: run.id }, { then: { to: "done", advance: { kind: "finish" } } }),
       };
     },
   };

@@ -35,6 +35,9 @@ export function judgeStranded(stranded: StrandedItem): StrandedVerdict {
       }
       // A job that is done by no run of its own proves nothing about the stage.
       return withinBudget(stranded, `its job ${job.id} is done, and no run of this visit that ended well is on record`);
+    case "returned":
+      // The flip that returns a job moves its item in the same transaction, so whatever left it here said nothing of where it goes.
+      return withinBudget(stranded, `its job ${job.id} was returned, and the item stayed in ${visit.stage}`);
     case "scheduled":
     case "queued":
     case "running":

@@ -23,7 +23,10 @@ export function standingOf(facts: JobFacts, story: StoryFacts): readonly StoryLi
         ...blocked(facts, story),
         next(whatAPersonMayDo(facts)),
       ];
-    default:
+    case "done":
+    case "returned":
+    case "failed":
+    case "cancelled":
       return [...blocked(facts, story), ...finished(job)];
   }
 }
@@ -194,6 +197,7 @@ function finished(job: JobRow): StoryLine[] {
   if (job.state === "done") return [now("It is done.")];
   const again = job.itemId === null ? `\`wakeful retry job:${job.id}\`` : `\`wakeful retry item:${job.itemId}\``;
   const why = job.error === null ? "" : `: ${job.error}`;
+  if (job.state === "returned") return [now(`It was returned${why}. Its item went to the stage that its own names for a red gate.`)];
   const state = now(job.state === "failed" ? `It has failed${why}.` : `It was cancelled${why}.`);
   if (job.queue === runTaskName) return [state, next("Nothing happens by itself: whoever called `wakeful run` may call it again.")];
   return [state, next(`Nothing happens by itself. ${again} gives it a fresh budget.`)];

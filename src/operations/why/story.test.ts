@@ -336,7 +336,8 @@ test("a cancelled job whose process still lives says so", () => {
   expect(textsOf("now", told)).toEqual([expect.stringContaining("attempt 1 to be proved stopped"), "It was cancelled."]);
 });
 
-test("a failed job names the command that gives it a fresh budget", () => {
+test("a failed job names the command that gives it a fresh budget; a returned one asks nothing of anybody", () => {
+  expect(story({ job: job({ state: "returned" }), waiting: undefined }).lines.at(-1)?.text).toContain("It was returned");
   expect(textsOf("next", story({ job: job({ state: "failed", error: "exit code 2 (run 41)" }), waiting: undefined }))[0]).toContain(
     "`wakeful retry job:7`",
   );

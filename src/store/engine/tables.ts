@@ -64,6 +64,7 @@ export interface ItemsTable {
   created_at: Instant;
   updated_at: Instant;
   finished_at: Maybe<Instant>;
+  priority: WithDefault<number>;
 }
 
 export interface VisitsTable {
@@ -110,6 +111,8 @@ export interface JobsTable {
   payload: Maybe<string>;
   output: Maybe<string>;
   error: Maybe<string>;
+  slot_key: Maybe<string>;
+  lease: Maybe<string>;
 }
 
 export interface WorkersTable {

@@ -99,9 +99,9 @@ export function createItemMoves(engine: Engine): Moves {
           .orderBy("id", "desc")
           .limit(1)
           .executeTakeFirst();
-        // A job that is done with nothing left to spend: its gate was red, and no attempt will ever follow.
-        const exhausted =
-          state === "failed" && (last === undefined || last.state === "done") && locked.visit.attempts >= locked.visit.max_attempts;
+        // A job that ended well with nothing left to spend: its gate was red, and no attempt will ever follow.
+        const endedWell = last === undefined || last.state === "done" || last.state === "returned";
+        const exhausted = state === "failed" && endedWell && locked.visit.attempts >= locked.visit.max_attempts;
         if (last?.state !== state && !exhausted) return false;
         const ending = { itemId: id, visitId, error: last?.error ?? reason, now };
         if ((await (state === "failed" ? failItem(tx, ending) : cancelItem(tx, ending))) === undefined) return false;

@@ -41,6 +41,7 @@ export async function listJobs(engine: Engine, options: Parameters<UpkeepStore["
     { state: "held", set: sql<boolean>`${predicates.ofNote} and jobs.state = 'held'` },
     { state: "failed", set: sql<boolean>`${predicates.ofNote} and jobs.state = 'failed'` },
     { state: "cancelled", set: sql<boolean>`${predicates.ofNote} and jobs.state = 'cancelled'` },
+    { state: "returned", set: sql<boolean>`${predicates.ofNote} and jobs.state = 'returned'` },
     { state: "done", set: sql<boolean>`jobs.state = 'done'`, walk: true },
   ];
   const states: readonly string[] | undefined = options.states;

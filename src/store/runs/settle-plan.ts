@@ -1,7 +1,8 @@
 import type { Spend } from "../../domain/budget.ts";
 import { WakefulError } from "../../domain/errors.ts";
 import { firstOwnerEpoch, type ItemId, type JobId, type OwnerEpoch, type RunId, type VisitId, type WorkerId } from "../../domain/ids.ts";
-import type { JobState } from "../../domain/lifecycles/job.ts";
+import { type JobState, jobLifecycle } from "../../domain/lifecycles/job.ts";
+import { isFinal } from "../../domain/lifecycles/lifecycle.ts";
 import type { RunOutcome, RunState } from "../../domain/lifecycles/run.ts";
 import { runTaskName } from "../../domain/run-task.ts";
 import type { DurationMs, Instant } from "../../domain/time.ts";
@@ -139,7 +140,6 @@ function planEnd(settlement: Settlement, facts: SettleFacts, now: Instant): RunE
   const counted = facts.state !== "reserved";
   const attempts = Math.max(0, facts.attempts + (counted ? 0 : 1) - (spend === "attempt" ? 0 : 1));
   const jobState = nextJobState(settlement, attempts, facts.maxAttempts, now);
-  const final = jobState === "done" || jobState === "failed" || jobState === "cancelled";
   const message = settlement.message ?? null;
   return {
     runId: facts.runId,
@@ -156,7 +156,7 @@ function planEnd(settlement: Settlement, facts: SettleFacts, now: Instant): RunE
     bySessionDeath: (outcome === "never_started" || outcome === "released") && settlement.bySessionDeath === true,
     jobState,
     runAt: jobState === "queued" || jobState === "scheduled" ? ((then.to === "queued" ? then.runAt : undefined) ?? now) : null,
-    finishedAt: final ? now : null,
+    finishedAt: isFinal(jobLifecycle, jobState) ? now : null,
     attempts,
     losses: facts.losses + (spend === "loss" ? 1 : 0),
     lastLossAt: spend === "loss" || outcome === "lost" ? now : facts.lastLossAt,

@@ -1,0 +1,21 @@
+/**
+ * Frozen: a store that is in use has run it. No kind is checked any more, a job may be `returned`, and jobs and items get the columns that
+ * delivery reads; no index holds these, so that the hot path pays nothing for them.
+ */
+export const openKinds = `
+-- Jobs before items, in the order in which every writer locks them.
+alter table jobs
+  drop constraint jobs_state_check,
+  add constraint jobs_state_check check (state in ('scheduled', 'queued', 'running', 'done', 'returned', 'failed', 'held', 'cancelled')),
+  drop constraint jobs_check3,
+  add constraint jobs_finished_check check ((finished_at is null) = (state not in ('done', 'failed', 'cancelled', 'returned'))),
+  -- The slot and the lease of a job whose stage names them by template; null for all others.
+  add column slot_key text,
+  add column lease text;
+drop index jobs_of_note;
+create index jobs_of_note on jobs (state, id) where state in ('held', 'failed', 'cancelled', 'returned');
+alter table items add column priority integer not null default 0;
+alter table workers drop constraint workers_kind_check;
+alter table outbox drop constraint outbox_kind_check;
+alter table queues drop constraint queues_kind_check;
+`;

@@ -1,0 +1,251 @@
+import { expect, test } from "vitest";
+import { asItemId, asJobId, asOwnerEpoch, asRunId, asWorkerId } from "../../src/domain/ids.ts";
+import { minutes } from "../../src/domain/time.ts";
+import type { LiveRun } from "../../src/store/port/runs.ts";
+import type { Store } from "../../src/store/port/store.ts";
+import {
+  deadPids,
+  type EarlierStore,
+  earlierStore,
+  earlierVersions,
+  items,
+  jobs,
+  lastId,
+  runs,
+  workers,
+} from "../support/earlier-store.ts";
+import { present } from "../support/present.ts";
+import { RepairWorld } from "../support/repair-world.ts";
+import { schemaChange, schemaLines } from "../support/schema-lines.ts";
+import { claim, farFuture, processOn, registerWorker, stageEntry, success } from "../support/store-rows.ts";
+import { describeStores } from "../support/stores.ts";
+
+/** The columns that a later version adds, as rows of an earlier one have them. */
+const added: Readonly<Record<string, object>> = { jobs: { slot_key: null, lease: null }, items: { priority: 0 } };
+/** Tables to which opening adds rows of its own. */
+const growing = new Set(["migrations", "job_states", "meta"]);
+
+/** What migration 3 is for, and all that it may change. */
+const changeOfOpenKinds = {
+  sqlite: {
+    gone: [
+      "index jobs_of_note on jobs: CREATE INDEX jobs_of_note on jobs (state, id) where state = 'held' or state = 'failed' or state = 'cancelled'",
+      "items: finished_at integer",
+      "jobs: check ((finished_at is null) = (state <> 'done' and state <> 'failed' and state <> 'cancelled'))",
+      "outbox: kind text not null check (kind in ('state-file', 'alert'))",
+      "queues: kind text not null check (kind in ('command', 'handler'))",
+      "workers: kind text not null check (kind in ('command', 'handler', 'run'))",
+    ],
+    new: [
+      "index jobs_of_note on jobs: CREATE INDEX jobs_of_note on jobs (state, id) where state = 'held' or state = 'failed' or state = 'cancelled' or state = 'returned'",
+      "items: finished_at integer, priority integer not null default 0",
+      "jobs: check ((finished_at is null) = (state <> 'done' and state <> 'failed' and state <> 'cancelled' and state <> 'returned'))",
+      "jobs: lease text",
+      "jobs: slot_key text",
+      "outbox: kind text not null",
+      "queues: kind text not null",
+      "workers: kind text not null",
+    ],
+  },
+  postgres: {
+    gone: [
+      "CREATE INDEX jobs_of_note ON wakeful.jobs USING btree (state, id) WHERE (state = ANY (ARRAY['held'::text, 'failed'::text, 'cancelled'::text]))",
+      "jobs: CHECK (((finished_at IS NULL) = (state <> ALL (ARRAY['done'::text, 'failed'::text, 'cancelled'::text]))))",
+      "jobs: CHECK ((state = ANY (ARRAY['scheduled'::text, 'queued'::text, 'running'::text, 'done'::text, 'failed'::text, 'held'::text, 'cancelled'::text])))",
+      "outbox: CHECK ((kind = ANY (ARRAY['state-file'::text, 'alert'::text])))",
+      "queues: CHECK ((kind = ANY (ARRAY['command'::text, 'handler'::text])))",
+      "workers: CHECK ((kind = ANY (ARRAY['command'::text, 'handler'::text, 'run'::text])))",
+    ],
+    new: [
+      "CREATE INDEX jobs_of_note ON wakeful.jobs USING btree (state, id) WHERE (state = ANY (ARRAY['held'::text, 'failed'::text, 'cancelled'::text, 'returned'::text]))",
+      "items: priority integer NO 0",
+      "jobs: CHECK (((finished_at IS NULL) = (state <> ALL (ARRAY['done'::text, 'failed'::text, 'cancelled'::text, 'returned'::text]))))",
+      "jobs: CHECK ((state = ANY (ARRAY['scheduled'::text, 'queued'::text, 'running'::text, 'done'::text, 'returned'::text, 'failed'::text, 'held'::text, 'cancelled'::text])))",
+      "jobs: lease text YES ",
+      "jobs: slot_key text YES ",
+    ],
+  },
+};
+
+async function liveRun(store: Store, id: number): Promise<LiveRun> {
+  return present((await store.runs.listLive([asRunId(id)]))[0]);
+}
+
+describeStores((openFresh, engine) => {
+  for (const version of earlierVersions) {
+    const opened = async (): Promise<EarlierStore & { readonly store: Store }> => {
+      const earlier = await earlierStore(engine, version);
+      return { ...earlier, store: await earlier.open() };
+    };
+
+    test(`a store of version ${version} keeps each row, column by column, and is whole`, async () => {
+      const earlier = await earlierStore(engine, version);
+      const before = await earlier.rows();
+      const filled = [
+        "queues",
+        "items",
+        "visits",
+        "jobs",
+        "workers",
+        "runs",
+        "leases",
+        "lease_waiters",
+        "action_logs",
+        "outbox",
+        "duplicates",
+      ];
+      for (const table of filled) expect(before[table]?.length, `rows of ${table}`).toBeGreaterThan(0);
+      const store = await earlier.open();
+      const after = await earlier.rows();
+      for (const [table, rows] of Object.entries(before)) {
+        const expected = rows.map((row) => ({ ...row, ...added[table] }));
+        if (growing.has(table)) expect(after[table], table).toEqual(expect.arrayContaining(expected));
+        else expect(after[table], table).toEqual(expected);
+      }
+      expect(await store.upkeep.checkInvariants()).toEqual([]);
+      expect(await store.upkeep.integrityCheck()).toEqual([]);
+    });
+
+    test(`a store of version ${version} has the schema of a fresh one afterwards`, async () => {
+      const fresh = await openFresh();
+      const { query } = await opened();
+      expect(schemaChange(await schemaLines(engine, fresh.query), await schemaLines(engine, query))).toEqual({ gone: [], new: [] });
+    });
+
+    test(`a store of version ${version} goes on claiming in order, and gives out no id twice`, async () => {
+      const { store } = await opened();
+      const claimed = await claim(store);
+      expect(claimed.map((run) => run.jobId)).toEqual(jobs.queued);
+      for (const run of claimed) expect(run.runId).toBeGreaterThan(lastId);
+      const [known, made] = await store.jobs.enqueue({ queue: "t", jobs: [{ enqueueId: "once" }, {}] });
+      expect(known).toBe(53);
+      expect(made).toBeGreaterThan(lastId);
+      expect(await registerWorker(store)).toBeGreaterThan(lastId);
+      await store.jobs.ensureQueues([{ name: "later", kind: "handler" }]);
+      await store.outbox.put({ kind: "alert", key: "later", payload: "{}" });
+      const dueIds = (await store.outbox.due(10)).map(({ id }) => id);
+      expect(dueIds[0]).toBe(71);
+      expect(Math.max(...dueIds)).toBeGreaterThan(lastId);
+      expect(await store.runs.settle(claimed.map((run) => ({ ...success(run), reason: "handler_returned" })))).toMatchObject(
+        claimed.map(() => ({ kind: "ok" })),
+      );
+      expect(await store.upkeep.checkInvariants()).toEqual([]);
+    });
+
+    test(`a store of version ${version} goes on with its reserved run and its started one, and passes the lease on`, async () => {
+      const { store, clock } = await opened();
+      const reserved = { runId: asRunId(runs.reserved), ownerEpoch: asOwnerEpoch(1) };
+      const now = clock.now();
+      const start = { ...reserved, startedAt: now, wrapper: processOn(), limits: {}, checkAt: farFuture };
+      expect(await store.runs.start([start])).toEqual([{ kind: "ok" }]);
+      expect((await liveRun(store, runs.reserved)).attempts).toBe(1);
+      const back = { outcome: "released", reason: "drain", spend: "nothing", then: { to: "queued" }, actor: "worker" } as const;
+      expect(await store.runs.settle([{ ...reserved, jobId: asJobId(jobs.reserved), ...back }])).toMatchObject([{ kind: "ok" }]);
+      expect(await store.jobs.get(asJobId(jobs.reserved))).toMatchObject({ state: "queued", attempts: 0 });
+
+      const started = { runId: asRunId(runs.started), ownerEpoch: asOwnerEpoch(1) };
+      const { lost } = await store.workers.renew({ workerId: asWorkerId(workers.live), held: [started.runId], claimSeqReceived: 3 });
+      expect(lost).toEqual([]);
+      expect(await store.runs.beat([{ runId: started.runId, at: now }])).toEqual([]);
+      expect(await store.leases.renew({ name: "merge/one", fencing: 7 })).toBe(true);
+      expect(await store.runs.recordExit({ ...started, exitCode: 0, checkAt: farFuture })).toEqual({ kind: "ok" });
+      const end = success(
+        { ...started, jobId: asJobId(jobs.started) },
+        { actor: "worker", then: { to: "done", advance: stageEntry("ocr") } },
+      );
+      expect(await store.runs.settle([end])).toMatchObject([{ kind: "ok" }]);
+      expect(await store.items.get(asItemId(items.started))).toMatchObject({ state: "active", stage: "ocr" });
+      expect(await store.leases.release({ name: "merge/one", fencing: 7, actor: "worker", reason: "ended" })).toBe(true);
+      expect((await store.leases.list({ limit: 10 })).find(({ name }) => name === "merge/one")).toMatchObject({
+        state: "held",
+        fencing: 8,
+        holder: { kind: "run", runId: runs.exited },
+      });
+      expect(await store.upkeep.checkInvariants()).toEqual([]);
+    });
+
+    test(`a store of version ${version} lets an exited run be adopted and settled, and its item ends`, async () => {
+      const { store } = await opened();
+      const run = await liveRun(store, runs.exited);
+      expect(run).toMatchObject({ state: "exited", exitCode: 0, ownerEpoch: 2, supervisor: { state: "dead" } });
+      const workerId = await registerWorker(store);
+      const adopt = { runId: run.id, ownerEpoch: run.ownerEpoch, workerId, actor: "adoption", reason: "dead", checkAt: farFuture };
+      expect(await store.runs.takeOver(adopt)).toBe(3);
+      const end = success({ ...run, runId: run.id }, { actor: "worker", then: { to: "done", advance: { kind: "finish" } } });
+      expect(await store.runs.settle([end]), "the old supervisor's").toMatchObject([{ kind: "lost", now: { ownerEpoch: 3 } }]);
+      expect(await store.runs.settle([{ ...end, ownerEpoch: asOwnerEpoch(3) }])).toMatchObject([{ kind: "ok" }]);
+      expect(await store.items.get(asItemId(items.exited))).toMatchObject({ state: "done" });
+      expect(await store.upkeep.checkInvariants()).toEqual([]);
+    });
+
+    test(`a store of version ${version} gives back what was being stopped, held, paused and delayed`, async () => {
+      const { store, clock } = await opened();
+      expect((await store.runs.listBlocked({ limit: 10 })).map((blocked) => blocked.jobId)).toEqual([jobs.stopping]);
+      await store.runs.clearBlocks([{ jobId: asJobId(jobs.stopping), runId: asRunId(runs.stopping), proof: "pid_gone", actor: "stopper" }]);
+      expect(await store.jobs.unhold(asJobId(jobs.held), { actor: "ana", force: false })).toBe(true);
+      await store.items.setPaused(asItemId(items.paused), { paused: false, actor: "ana" });
+      clock.advance(minutes(1));
+      expect(await store.jobs.promoteDue(10)).toMatchObject({ moved: 1 });
+      const claimed = await claim(store);
+      const expected = [jobs.stopping, jobs.held, jobs.paused, ...jobs.queued, jobs.scheduled];
+      expect(new Set(claimed.map((run) => run.jobId))).toEqual(new Set(expected));
+      expect(await store.upkeep.checkInvariants()).toEqual([]);
+    });
+
+    test(`a store of version ${version} is repaired: what its dead processes held comes back`, async () => {
+      const earlier = await earlierStore(engine, version);
+      const world = await RepairWorld.open(undefined, { url: earlier.url });
+      for (const pid of deadPids) world.probe.set(pid, "dead");
+      for (let tick = 0; tick < 3; tick++) {
+        await world.tickWorkers();
+        await world.tick();
+        await world.stopBlocked();
+      }
+      world.advance(minutes(5));
+      await world.tick();
+      const { store } = world;
+      expect(await store.runs.listAllLive({ limit: 100 })).toEqual([]);
+      expect(await store.items.get(asItemId(items.exited))).toMatchObject({ state: "done" });
+      expect(await store.runs.get(asRunId(runs.reserved))).toMatchObject({ outcome: "never_started", spent: "nothing" });
+      expect(await store.runs.get(asRunId(runs.started))).toMatchObject({ outcome: "lost" });
+      for (const id of [jobs.reserved, jobs.started, jobs.stopping]) {
+        expect(await store.jobs.get(asJobId(id)), `job ${id}`).toMatchObject({ state: "queued", blockedBy: null });
+      }
+      expect((await store.leases.list({ limit: 10 })).map(({ name, state, fencing }) => `${name} ${state} ${fencing}`)).toEqual([
+        "deploy free 3",
+        "merge/one free 7",
+        "spare free 9",
+      ]);
+      expect(await store.upkeep.checkInvariants()).toEqual([]);
+    });
+  }
+
+  test("the migration that opens the kinds changes nothing of the schema but what it is for", async () => {
+    const earlier = await earlierStore(engine, 2);
+    const before = await schemaLines(engine, earlier.query);
+    await earlier.open();
+    expect(schemaChange(before, await schemaLines(engine, earlier.query))).toEqual(changeOfOpenKinds[engine]);
+  });
+
+  test("a kind that the schema has never heard of is stored: the next one needs no migration", async () => {
+    const { query, store } = await openFresh();
+    await store.jobs.ensureQueues([{ name: "t", kind: "later" as never }]);
+    await registerWorker(store);
+    await query("update workers set kind = 'later' returning id");
+    await store.outbox.put({ kind: "later" as never, key: "k", payload: "{}" });
+    const kinds = await query("select kind from queues union all select kind from workers union all select kind from outbox");
+    expect(kinds.map(({ kind }) => kind)).toEqual(["later", "later", "later"]);
+  });
+
+  test("a job may be returned: it is final like a job that is done, and listed by its state", async () => {
+    const { query, store } = await openFresh();
+    await store.jobs.ensureQueues([{ name: "t", kind: "handler" }]);
+    const [id] = await store.jobs.enqueue({ queue: "t", jobs: [{}] });
+    await expect(query("update jobs set state = 'returned' returning id"), "without an end").rejects.toThrow(/check/i);
+    await query("update jobs set state = 'returned', finished_at = run_at returning id");
+    expect((await store.upkeep.listJobs({ states: ["returned"], limit: 10 })).map((job) => job.id)).toEqual([id]);
+    expect(await claim(store, { queues: ["t"] })).toEqual([]);
+    expect(await store.jobs.cancel(present(id), { actor: "ana", reason: "no", stopBy: farFuture })).toBeUndefined();
+    expect(await store.upkeep.checkInvariants()).toEqual([]);
+  });
+});
