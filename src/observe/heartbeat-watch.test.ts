@@ -8,7 +8,7 @@ import { HeartbeatWatch } from "./heartbeat-watch.ts";
 
 const wall = 1_700_000_000_000;
 const touch = (path: string, atMs: number) => utimes(path, atMs / 1000, atMs / 1000);
-const at = (ms: number) => ({ now: asInstant(5_000_000 + ms), wallNow: wall + ms, startedAt: asInstant(5_000_000 - 60_000) });
+const at = (ms: number) => ({ now: () => asInstant(5_000_000 + ms), wallNow: () => wall + ms, startedAt: asInstant(5_000_000 - 60_000) });
 
 test("a change of the file's time is a beat now, whatever the time says [A-1, A-2]", async () => {
   const path = join(tempDir(), "prep.heartbeat");
@@ -93,4 +93,17 @@ test("growth of a log is progress where the stage says so", async () => {
   expect(await watch.look(at(1000))).toBeUndefined();
   await writeFile(path, "ab");
   expect(await watch.look(at(2000))).toBe(5_002_000);
+});
+
+test("a beat is told with the time at which it was seen, not with that at which the look began", async () => {
+  const path = join(tempDir(), "hb");
+  await writeFile(path, "");
+  await touch(path, wall);
+  const watch = new HeartbeatWatch([{ path, by: "mtime" }]);
+  await watch.look(at(0));
+  let ms = 1000;
+  await touch(path, wall + 1);
+  const looking = watch.look({ ...at(0), now: () => asInstant(5_000_000 + ms) });
+  ms = 2000;
+  expect(await looking).toBe(5_002_000);
 });

@@ -8,6 +8,15 @@ export interface WatchedFile {
   readonly by: "mtime" | "size";
 }
 
+/** The clocks by which a sight is told, and since when a file may be of the run. */
+export interface LookedAt {
+  /** The store's. Asked once a file has been seen, so that no beat is told from before it. */
+  readonly now: () => Instant;
+  /** The host's, by which file times are. */
+  readonly wallNow: () => number;
+  readonly startedAt: Instant;
+}
+
 interface Sight {
   readonly mtimeMs: number;
   readonly size: number;
@@ -29,14 +38,14 @@ export class HeartbeatWatch {
    * The store instant of the newest sign of life since the last look, or undefined.
    * A file that is missing, not regular (a folder, a link, a FIFO) or unreadable says nothing.
    */
-  async look(at: { readonly now: Instant; readonly wallNow: number; readonly startedAt: Instant }): Promise<Instant | undefined> {
+  async look(at: LookedAt): Promise<Instant | undefined> {
     let newest: Instant | undefined;
     for (const file of this.#files) {
       const sight = await see(file.path);
       if (sight === undefined) continue;
       const before = this.#seen.get(file.path);
       this.#seen.set(file.path, sight);
-      const beatAt = before === undefined ? firstSight(sight, at) : changed(file.by, before, sight) ? at.now : undefined;
+      const beatAt = before === undefined ? firstSight(sight, at) : changed(file.by, before, sight) ? at.now() : undefined;
       if (beatAt !== undefined && (newest === undefined || beatAt > newest)) newest = beatAt;
     }
     return newest;
@@ -53,15 +62,13 @@ async function see(path: string): Promise<Sight | undefined> {
   }
 }
 
-function firstSight(
-  sight: Sight,
-  at: { readonly now: Instant; readonly wallNow: number; readonly startedAt: Instant },
-): Instant | undefined {
-  const runAgeMs: DurationMs = Math.max(0, at.now - at.startedAt);
+function firstSight(sight: Sight, at: LookedAt): Instant | undefined {
+  const now = at.now();
+  const runAgeMs: DurationMs = Math.max(0, now - at.startedAt);
   // File times have fractions of a millisecond, instants have none.
-  const fileAgeMs = Math.max(0, Math.ceil(at.wallNow - sight.mtimeMs));
+  const fileAgeMs = Math.max(0, Math.ceil(at.wallNow() - sight.mtimeMs));
   // Older than the run: an earlier run's file.
-  return fileAgeMs > runAgeMs ? undefined : addMs(at.now, -fileAgeMs);
+  return fileAgeMs > runAgeMs ? undefined : addMs(now, -fileAgeMs);
 }
 
 function changed(by: WatchedFile["by"], before: Sight, now: Sight): boolean {

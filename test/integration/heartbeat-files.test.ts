@@ -1,7 +1,7 @@
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { itemDirOf } from "../../src/files/data-paths.ts";
+import { beat, makeHeartbeat, type RunAsked } from "../support/command-runs.ts";
 import { type CommandWorld, commandWorld } from "../support/command-world.ts";
 import { until } from "../support/until.ts";
 
@@ -17,16 +17,11 @@ async function runOfStage(world: CommandWorld, item: Item, name: string) {
   return job === undefined ? undefined : (await world.store.runs.ofJob(job.id)).at(-1);
 }
 
-/** Touches files of the item's folder until the store has heard of progress at this instant. */
-async function beatBy(world: CommandWorld, item: Item, file: string, name: string): Promise<void> {
-  await until(
-    async () => {
-      world.file(item, file, `beat ${Math.random()}`);
-      return (await runOfStage(world, item, name))?.progressAt === world.world.clock.now();
-    },
-    { what: `progress of ${name} by ${file}` },
-  );
-}
+/** The heartbeat file of a stage in the item's folder, and how the progress of its run is asked for. */
+const heartbeatOf = (world: CommandWorld, item: Item, name: string): [path: string, run: RunAsked] => [
+  join(itemDirOf(world.world.paths, item.dir), `${name}.heartbeat`),
+  async () => await runOfStage(world, item, name),
+];
 
 test("PREP_RUNNING is judged by prep.heartbeat and OCR_RUNNING by ocr.heartbeat, each below its item's folder in the given place [A-1, A-10, A-11, A-21]", async () => {
   const world = await commandWorld({ prep: waits, ocr: waits }, { stage });
@@ -34,9 +29,10 @@ test("PREP_RUNNING is judged by prep.heartbeat and OCR_RUNNING by ocr.heartbeat,
   (await world.worker()).start();
   for (const name of ["prep", "ocr"]) {
     await until(async () => (await runOfStage(world, item, name))?.state === "started", { what: `${name} to start` });
-    world.advance(1000);
-    await beatBy(world, item, `${name}.heartbeat`, name);
-    expect(existsSync(join(itemDirOf(world.world.paths, item.dir), `${name}.heartbeat`))).toBe(true);
+    world.advance(300_000);
+    const [path, run] = heartbeatOf(world, item, name);
+    await makeHeartbeat(path, run);
+    await beat(world, path, run);
     world.advance(600_000);
     await world.tickReaper();
     expect((await runOfStage(world, item, name))?.state).toBe("started");
@@ -58,15 +54,16 @@ test.each([
     // The files of both stages lie there; an earlier stage's stays behind.
     if (name === "ocr") for (const item of [silent, busy]) world.file(item, "prep.done", "");
     for (const item of [silent, busy]) await until(async () => (await runOfStage(world, item, name))?.state === "started");
-    world.advance(1000);
-    for (const item of [silent, busy]) await beatBy(world, item, `${name}.heartbeat`, name);
+    world.advance(300_000);
+    for (const item of [silent, busy]) await makeHeartbeat(...heartbeatOf(world, item, name));
+    for (const item of [silent, busy]) await beat(world, ...heartbeatOf(world, item, name));
     const heardAt = world.world.clock.now();
     world.advance(300_000);
     world.file(silent, `${other}.heartbeat`, "beat");
     // Two beats of the other item, each at an instant of its own: in between all files have been looked at.
     for (let look = 0; look < 2; look += 1) {
       world.advance(1);
-      await beatBy(world, busy, `${name}.heartbeat`, name);
+      await beat(world, ...heartbeatOf(world, busy, name));
       world.file(silent, `${other}.heartbeat`, `beat ${look}`);
     }
     expect((await runOfStage(world, silent, name))?.progressAt).toBe(heardAt);

@@ -1,13 +1,14 @@
-import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from "node:fs";
+import { closeSync, openSync, readFileSync, utimesSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { itemDirOf } from "../../src/files/data-paths.ts";
+import { beat, makeHeartbeat, type RunAsked } from "../support/command-runs.ts";
 import { type CommandWorld, commandWorld, filesOf } from "../support/command-world.ts";
 import { makeFifo } from "../support/fifo.ts";
 import { until } from "../support/until.ts";
 
 /** Hangs unless its item's folder says otherwise; the clock is moved by the test, so nobody waits for a timeout. */
-const hangs = 'echo start > "$WAKEFUL_WORK_DIR/work.heartbeat"; [ -e "$WAKEFUL_WORK_DIR/well" ] || while :; do sleep 1; done';
+const hangs = '[ -e "$WAKEFUL_WORK_DIR/well" ] || while :; do sleep 1; done';
 const heartbeat = { timeoutMs: 600_000, from: "file" } as const;
 
 type Item = Awaited<ReturnType<CommandWorld["addItem"]>>;
@@ -21,17 +22,10 @@ const untilStarted = async (world: CommandWorld, item: Item, attempt: number) =>
     { everyMs: 5, what: `attempt ${attempt} of ${item.key}` },
   );
 
-/** Beats as the item's worker would, and waits until the store has it. */
-async function beat(world: CommandWorld, item: Item, attempt = 1): Promise<void> {
-  const { id } = await world.runOf(item, attempt);
-  await until(
-    async () => {
-      // At first sight of a file its age counts; a change after that is a beat at the very instant.
-      writeFileSync(filesOf(world, id).heartbeat, "alive");
-      return (await world.runOf(item, attempt)).progressAt === world.world.clock.now();
-    },
-    { what: "the beat to be stored" },
-  );
+/** The heartbeat file of the item's first attempt, and how its progress is asked for. */
+async function heartbeatOf(world: CommandWorld, item: Item): Promise<[path: string, run: RunAsked]> {
+  const { id } = await world.runOf(item);
+  return [filesOf(world, id).heartbeat, async () => await world.runOf(item)];
 }
 
 /** What the daemon's loops do in their time: judge, stop, promote. */
@@ -46,11 +40,13 @@ test("each tick looks over all in-flight jobs; the one that fell silent is stopp
   const [silent, busy] = [await world.addItem("silent"), await world.addItem("busy")];
   (await world.worker()).start();
   for (const item of [silent, busy]) await untilStarted(world, item, 1);
+  world.advance(300_000);
+  for (const item of [silent, busy]) await makeHeartbeat(...(await heartbeatOf(world, item)));
   world.advance(1000);
-  for (const item of [silent, busy]) await beat(world, item);
+  for (const item of [silent, busy]) await beat(world, ...(await heartbeatOf(world, item)));
   const command = await world.command((await world.runOf(silent)).id);
   world.advance(600_000);
-  await beat(world, busy);
+  await beat(world, ...(await heartbeatOf(world, busy)));
   await loops(world);
   expect((await world.runOf(silent)).state, "its age equals the timeout").toBe("started");
   world.file(silent, "well", "");
@@ -110,7 +106,7 @@ test("a worker busy in a subprocess that blocks still beats, by whatever it prin
   (await world.worker()).start();
   await untilStarted(world, item, 1);
   const pipe = openSync(lines, "r+");
-  // Again and again: a look that began before the clock was moved tells the time that it began with.
+  // Again and again: at first sight of a log its age counts.
   const print = async (line: string): Promise<void> => {
     await until(async () => {
       writeSync(pipe, `${line}\n`);
@@ -133,14 +129,21 @@ test("in-flight jobs survive a restart: the next daemon hears the beats that wer
   first.start();
   await untilStarted(world, item, 1);
   await world.command((await world.runOf(item)).id);
+  world.advance(300_000);
+  const [path, run] = await heartbeatOf(world, item);
+  await makeHeartbeat(path, run);
   world.advance(1000);
-  await beat(world, item);
+  await beat(world, path, run);
   await first.worker.leave();
   world.advance(500_000);
+  // By nobody's clock yet: its age counts for the next daemon, which sees it for the first time.
+  const { progressAt } = await world.runOf(item);
+  utimesSync(path, new Date(), new Date());
   const second = await world.worker();
   expect(await world.adoptOrRequeue(second.worker)).toMatchObject({ adopted: 1, requeued: 0 });
   second.start();
-  await beat(world, item);
+  await until(async () => (await run())?.progressAt !== progressAt, { what: "what was written meanwhile to be heard" });
+  await beat(world, path, run);
   world.advance(600_000);
   await loops(world);
   expect(await world.runOf(item)).toMatchObject({ state: "started", ownerEpoch: 2, attempt: 1 });

@@ -1,7 +1,7 @@
-import { writeFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import type { StageDefinition } from "../../src/pipelines/definition.ts";
 import { PipelineRegistry } from "../../src/pipelines/registry.ts";
+import { beat, makeHeartbeat } from "../support/command-runs.ts";
 import { type CommandWorld, commandWorld, filesOf } from "../support/command-world.ts";
 import { chain } from "../support/loop-world.ts";
 import { until } from "../support/until.ts";
@@ -26,23 +26,14 @@ async function adoptedWithout(heartbeat: StageDefinition["heartbeat"], script: s
   return { world, item };
 }
 
-const beatsUntilStored = async (world: CommandWorld, item: Item, beat: () => void): Promise<void> => {
-  await until(
-    async () => {
-      beat();
-      return (await world.runOf(item)).progressAt === world.world.clock.now();
-    },
-    { what: "the beat to be stored" },
-  );
-};
-
 test("a run whose stage asks for no heartbeat any more goes on while it beats, and is hung when it stops: it is judged by what it started with", async () => {
   const { world, item } = await adoptedWithout({ timeoutMs: 600_000, from: "file" }, "while :; do sleep 1; done");
-  const { id } = await world.runOf(item);
-  for (let beat = 0; beat < 4; beat++) {
+  const path = filesOf(world, (await world.runOf(item)).id).heartbeat;
+  const run = async () => await world.runOf(item);
+  for (let round = 0; round < 4; round++) {
     world.advance(500_000);
-    const file = filesOf(world, id).heartbeat;
-    await beatsUntilStored(world, item, () => writeFileSync(file, `beat ${Math.random()}`));
+    if (round === 0) await makeHeartbeat(path, run);
+    await beat(world, path, run);
     await world.tickReaper();
     expect(await world.runOf(item)).toMatchObject({ state: "started", ownerEpoch: 2 });
   }
@@ -54,9 +45,9 @@ test("a run whose stage asks for no heartbeat any more goes on while it beats, a
 test("what it prints goes on counting as progress when its stage says so no more", async () => {
   const script = "while :; do echo line; sleep 0.02; done";
   const { world, item } = await adoptedWithout({ timeoutMs: 600_000, from: "output" }, script);
-  for (let beat = 0; beat < 3; beat++) {
+  for (let round = 0; round < 3; round++) {
     world.advance(500_000);
-    await beatsUntilStored(world, item, () => undefined);
+    await until(async () => (await world.runOf(item)).progressAt === world.world.clock.now(), { what: "what it prints to be stored" });
     await world.tickReaper();
     expect(await world.runOf(item)).toMatchObject({ state: "started", ownerEpoch: 2 });
   }

@@ -1,3 +1,4 @@
+import { closeSync, openSync, utimesSync } from "node:fs";
 import { type CommandWorld, commandWorld } from "./command-world.ts";
 import { until } from "./until.ts";
 
@@ -33,4 +34,27 @@ export async function startOne(script: string, stage: Parameters<typeof commandW
 export function lives(world: CommandWorld, pid: number): boolean {
   const sight = world.table.look(pid);
   return sight.kind === "seen" && sight.row.state !== "Z";
+}
+
+/** How a test asks for the run that beats; it may not be there yet. */
+export type RunAsked = () => Promise<{ readonly progressAt: number | null } | undefined>;
+
+/**
+ * Makes a run's heartbeat file, and waits until its worker has seen it. At first sight a file's age counts, by this machine's clock: call
+ * it when the run is older by the test's clock than that may become.
+ */
+export async function makeHeartbeat(path: string, run: RunAsked): Promise<void> {
+  const before = (await run())?.progressAt;
+  // Nothing is written, which would be a second change.
+  closeSync(openSync(path, "wx"));
+  await until(async () => (await run())?.progressAt !== before, { everyMs: 5, what: `${path} to be seen` });
+}
+
+let touches = 0;
+
+/** Touches a heartbeat file that its worker has seen, once, and waits until the store has that. */
+export async function beat(world: CommandWorld, path: string, run: RunAsked): Promise<void> {
+  touches += 1;
+  utimesSync(path, touches, touches);
+  await until(async () => (await run())?.progressAt === world.world.clock.now(), { everyMs: 5, what: `the beat of ${path} to be stored` });
 }

@@ -69,7 +69,7 @@ export class HeartbeatFiles {
   async #look(): Promise<void> {
     const { now, wallNow, beat, onLost } = this.#options;
     for (const [runId, { startedAt, watch }] of this.#held) {
-      const at = await watch.look({ now: now(), wallNow: wallNow(), startedAt });
+      const at = await watch.look({ now, wallNow, startedAt });
       if (at !== undefined && this.#held.has(runId)) this.#untold.set(runId, at);
     }
     const beats = [...this.#untold].map(([runId, at]) => ({ runId, at }));

@@ -275,15 +275,15 @@ export class CommandWorker {
     const { deps } = this.#options;
     const { run } = held;
     run.check();
-    const now = deps.store.now();
-    const beatAt = await held.beats?.look({ now, wallNow: deps.wallNow(), startedAt: run.startedAt });
+    const now = (): Instant => deps.store.now();
+    const beatAt = await held.beats?.look({ now, wallNow: deps.wallNow, startedAt: run.startedAt });
     const progress = await this.#progressOf(held);
     if (progress !== undefined)
       deps.emit("run.progressed", { runId: run.runId, jobId: run.jobId, queue: run.queue, progress: JSON.parse(progress) });
     if (beatAt !== undefined || progress !== undefined) {
       const before = this.#beats.get(run.runId)?.progress;
       const newest = progress ?? before;
-      this.#beats.set(run.runId, { runId: run.runId, at: beatAt ?? now, ...(newest === undefined ? {} : { progress: newest }) });
+      this.#beats.set(run.runId, { runId: run.runId, at: beatAt ?? now(), ...(newest === undefined ? {} : { progress: newest }) });
     }
     run.rememberMembers(table);
     await this.#limitLogs(run);
