@@ -10,6 +10,7 @@ import { openStore } from "../../src/store/open-store.ts";
 import type { Store } from "../../src/store/port/store.ts";
 import { oneStage, startTestDaemon, submit, untilItem } from "../support/daemon.ts";
 import { createDatabase, queryOnce, type TestDatabase } from "../support/postgres.ts";
+import { startPostgresServer } from "../support/postgres-server.ts";
 import { present } from "../support/present.ts";
 import { skipTest } from "../support/skips.ts";
 import { addItem, claim, claimOne, declareQueues, failure, registerWorker, startRun, success } from "../support/store-rows.ts";
@@ -145,22 +146,18 @@ test("a daemon on a server whose disk is full takes no work and loses none; when
 });
 
 test("a real server's full disk: what was acknowledged is there, what was refused is not, and room is all it takes to go on", async (context) => {
-  const admin = await database();
-  const { place, makeRoom } = smallDisk(context, await serverAccount(admin));
-  const space = `full_${Math.random().toString(36).slice(2, 10)}`;
-  const name = `${space}_db`;
-  await queryOnce(admin.url, `create tablespace ${space} location '${place}'`);
-  await queryOnce(admin.url, `create database ${name} template template0 tablespace ${space}`);
-  const url = new URL(admin.url);
-  url.pathname = `/${name}`;
-  const opened: Store[] = [];
-  onTestFinished(async () => {
-    for (const store of opened) await store.close();
-    await queryOnce(admin.url, `drop database if exists ${name} with (force)`);
-    await queryOnce(admin.url, `drop tablespace ${space}`);
-  });
+  const { place, giveTo, makeRoom } = smallDisk(context);
+  // A server of its own: while one of its disks is full no checkpoint of a server succeeds, and with that nobody drops a database of it.
+  const server = await startPostgresServer();
+  onTestFinished(() => server.stop());
+  const [settings] = await (await connectTo(server.url))("show data_directory");
+  giveTo(statSync(String(settings?.["data_directory"])));
+  await queryOnce(server.url, `create tablespace small location '${place}'`);
+  await queryOnce(server.url, "create database small template template0 tablespace small");
+  const url = new URL(server.url);
+  url.pathname = "/small";
   const store = await openStore({ url: url.href, clock: new StoreTestClock() });
-  opened.push(store);
+  onTestFinished(() => store.close());
   await declareQueues(store);
   // A new connection may have to write a file before it answers, so all that are needed on the full disk are open before it is full.
   const rows = await connectTo(url.href);
@@ -205,19 +202,15 @@ interface Account {
   readonly gid: number;
 }
 
-/** As whom the server runs; undefined: it is not a server of this machine. */
-async function serverAccount(of: TestDatabase): Promise<Account | undefined> {
-  const [row] = await (await connectTo(of.url))("show data_directory");
-  const folder = String(row?.["data_directory"]);
-  return existsSync(folder) ? statSync(folder) : undefined;
+interface SmallDisk {
+  readonly place: string;
+  /** As whom the server runs. */
+  readonly giveTo: (account: Account) => void;
+  readonly makeRoom: () => void;
 }
 
-/** A file system of 24 MB that the server may write, 4 MB of them until there is to be room again; gone when the test ends. */
-function smallDisk(
-  context: Parameters<typeof skipTest>[0],
-  account: Account | undefined,
-): { readonly place: string; readonly makeRoom: () => void } {
-  if (account === undefined) skipTest(context, "the PostgreSQL server is on another machine");
+/** A file system of 24 MB for a server, 4 MB of them taken until there is to be room again; gone when the test ends. */
+function smallDisk(context: Parameters<typeof skipTest>[0]): SmallDisk {
   const folder = mkdtempSync(join(tmpdir(), "wakeful-small-disk-"));
   try {
     execFileSync("mount", ["-t", "tmpfs", "-o", "size=24m,mode=0711", "tmpfs", folder], { stdio: "ignore" });
@@ -233,6 +226,5 @@ function smallDisk(
   writeFileSync(filler, Buffer.alloc(4 * 1024 * 1024));
   const place = join(folder, "space");
   execFileSync("mkdir", ["-m", "0700", place]);
-  chownSync(place, account.uid, account.gid);
-  return { place, makeRoom: () => rmSync(filler) };
+  return { place, giveTo: ({ uid, gid }) => chownSync(place, uid, gid), makeRoom: () => rmSync(filler) };
 }
