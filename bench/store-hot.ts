@@ -128,8 +128,6 @@ class BenchWorker {
       ownerEpoch,
       outcome: "succeeded",
       reason: "handler_returned",
-      spend: "attempt",
-      then: { to: "done" },
       ...(started ? {} : { startedAt }),
     });
     this.#begin();

@@ -330,8 +330,6 @@ test("a followed log goes on until its run has ended", async () => {
       jobId: run.jobId,
       outcome: "succeeded",
       reason: "ok",
-      spend: "attempt",
-      then: { to: "done" },
     },
   ]);
   expect((await following).text).toBe("the end\n");
@@ -375,8 +373,8 @@ test("a stage that passed and left something behind is told once as the holder o
   await store.runs.start([{ ...fence, startedAt: now, limits: { maxRunningMs: 1000 }, checkAt: now }]);
   const pipelineVersion = registry.get("comics")?.version ?? "";
   const next = { kind: "next", stage: "ocr", queue: "comics/ocr", maxAttempts: 3, maxLosses: null, priority: 0, agent: null } as const;
-  const then = { to: "done", advance: { ...next, pipelineVersion } } as const;
-  await store.runs.settle([{ ...fence, jobId, outcome: "succeeded", reason: "ok", spend: "attempt", stopBy: now, then }]);
+  const advanced = { ...next, pipelineVersion };
+  await store.runs.settle([{ ...fence, jobId, outcome: "succeeded", reason: "ok", stopBy: now, advance: advanced }]);
   advance(1);
   const [following] = (await request("GET", "/v1/jobs?queue=comics%2Focr")).body.jobs;
   const waits = { attempt: 1, attemptOf: jobId, stopBy: now, remains: null };

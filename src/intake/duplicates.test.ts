@@ -58,7 +58,7 @@ async function hold(world: World, name = "again.cbz"): Promise<DuplicateRow> {
 async function endItem(world: World, how: "done" | "failed"): Promise<void> {
   const run = await claimOne(world.store, { queues: ["comics/prep"] });
   await startRun(world.store, run);
-  await world.store.runs.settle([how === "done" ? success(run, { then: { to: "done", advance: { kind: "finish" } } }) : failure(run)]);
+  await world.store.runs.settle([how === "done" ? success(run, { advance: { kind: "finish" } }) : failure(run)]);
   world.clock.advance(1_000);
 }
 

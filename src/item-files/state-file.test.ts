@@ -2,14 +2,14 @@ import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, sy
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { chain, type LoopWorld, loopWorld } from "../../test/support/loop-world.ts";
-import { failure, registerWorker, success } from "../../test/support/store-rows.ts";
+import { registerWorker, retried, success } from "../../test/support/store-rows.ts";
 import { addMs } from "../domain/time.ts";
 import { staleMessage } from "../liveness/heartbeat-policy.ts";
 import type { StageDefinition } from "../pipelines/definition.ts";
 import { intakeKey } from "../pipelines/intake-key.ts";
 import { compatibleStageNames } from "../pipelines/stage-names.ts";
 import type { ItemRow } from "../store/port/items.ts";
-import type { ClaimedRun, Settlement } from "../store/port/runs.ts";
+import type { ClaimedRun } from "../store/port/runs.ts";
 import { SourceKeeper } from "./kept-source.ts";
 import { createStateFileDeliverer } from "./state-file.ts";
 import { projectState } from "./state-projection.ts";
@@ -71,8 +71,8 @@ async function start(world: World, stage: string): Promise<ClaimedRun> {
   return run;
 }
 
-async function hung(world: World, run: ClaimedRun, then: Settlement["then"] = { to: "queued" }): Promise<void> {
-  await world.store.runs.settle([failure(run, { outcome: "hung", reason: "hung", message: "no progress for 700 s", then })]);
+async function hung(world: World, run: ClaimedRun, disposition?: "fail" | "hold"): Promise<void> {
+  await world.store.runs.settle([retried(run, { outcome: "hung", reason: "hung", message: "no progress for 700 s", disposition })]);
 }
 
 for (const stage of ["prep", "ocr", "deploy-staging"]) {
@@ -113,16 +113,16 @@ test("an item shows each step of its way", async () => {
   await show();
   const prep = await start(world, "prep");
   await show();
-  await world.store.runs.settle([failure(prep, { then: { to: "queued" } })]);
+  await world.store.runs.settle([retried(prep)]);
   await show();
   const again = await start(world, "prep");
   await show();
   const advance = world.registry.advanceFrom("p", "prep");
-  await world.store.runs.settle([success(again, { then: { to: "done", ...(advance === undefined ? {} : { advance }) } })]);
+  await world.store.runs.settle([success(again, { advance })]);
   await show();
   const ocr = await start(world, "ocr");
   await show();
-  await world.store.runs.settle([success(ocr, { then: { to: "done", advance: { kind: "finish" } } })]);
+  await world.store.runs.settle([success(ocr, { advance: { kind: "finish" } })]);
   await show();
   expect(shown).toEqual([
     ["DISCOVERED", "DISCOVERED", "PREP", 0, 0, 0],
@@ -139,7 +139,7 @@ test("when the attempts are spent the state is ERROR_PREP, once, with one alert 
   const world = await stateWorld();
   for (let attempt = 1; attempt <= 3; attempt++) {
     const run = await start(world, "prep");
-    await hung(world, run, attempt < 3 ? { to: "queued" } : { to: "failed" });
+    await hung(world, run, attempt < 3 ? undefined : "fail");
     await world.deliver();
     expect(world.state().state).toBe(attempt < 3 ? "PREP_TIMEOUT" : "ERROR_PREP");
   }
@@ -153,7 +153,7 @@ test("when the attempts are spent the state is ERROR_PREP, once, with one alert 
 
 test("a held job shows as ERROR_<STAGE>", async () => {
   const world = await stateWorld();
-  await hung(world, await start(world, "prep"), { to: "held" });
+  await hung(world, await start(world, "prep"), "hold");
   await world.deliver();
   expect(world.state()).toMatchObject({ state: "ERROR_PREP", message: expect.stringContaining("held for a person") });
 });

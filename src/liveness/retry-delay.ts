@@ -15,11 +15,15 @@ export const defaultRetryDelay: RetryDelay = { baseMs: seconds(1), maxMs: minute
 /** A number in [0, 1), from the one place that draws them. */
 export type Random = () => number;
 
-/** The delay before try `n + 1` after `n` failed ones: grown by the factor each time, and between half of that and all of it. */
-export function retryDelayMs(failures: number, delay: RetryDelay, random: Random): DurationMs {
+/**
+ * The delay before try `n + 1` after `n` failed ones: grown by the factor each time, and between half of that and all of it.
+ *
+ * @param jitter - From 0 up to 1.
+ */
+export function retryDelayMs(failures: number, delay: RetryDelay, jitter: number): DurationMs {
   // Infinity is fine here: the maximum bounds it.
   const full = Math.min(delay.maxMs, delay.baseMs * (delay.factor ?? 2) ** Math.max(0, failures - 1));
-  return Math.round(full / 2 + (full / 2) * random());
+  return Math.round(full / 2 + (full / 2) * jitter);
 }
 
 const twiceWithinMs = minutes(1);
@@ -28,11 +32,11 @@ const twiceWithinMs = minutes(1);
 export function lossDelayMs(
   loss: { readonly lossesBefore: number; readonly sinceLastLossMs: DurationMs | undefined },
   delay: RetryDelay,
-  random: Random,
+  jitter: number,
 ): DurationMs {
   const lostJustNow = loss.sinceLastLossMs !== undefined && loss.sinceLastLossMs < twiceWithinMs;
   if (loss.lossesBefore <= 0 && !lostJustNow) return 0;
-  return retryDelayMs(Math.max(1, loss.lossesBefore), delay, random);
+  return retryDelayMs(Math.max(1, loss.lossesBefore), delay, jitter);
 }
 
 const spreadBeyond = 100;

@@ -31,6 +31,9 @@ interface ModelRun {
   settledBy?: number;
 }
 
+/** What follows for the job, and whether its item is to move on with it. */
+type Change = JobChange & { readonly advances?: boolean };
+
 /** What a supervisor holds in its hand: it may be long outdated when it arrives. */
 interface Token {
   readonly runId: RunId;
@@ -88,15 +91,17 @@ class World {
   }
 
   /** Flip and everything that follows, in one step; whoever loses the flip changes nothing. */
-  settle(token: Token, change: JobChange): boolean {
+  settle(token: Token, { advances = false, ...change }: Change): boolean {
     const run = this.find(token);
     if (run === undefined) return false;
     assert.equal(this.job.state, "running");
     run.state = "ended";
     run.settles += 1;
     run.settledBy = token.epoch;
-    this.job = { state: change.to, attempts: change.attempts, losses: change.losses };
-    if (change.advance && this.stage === "pending") {
+    // Of no interest here: what is scheduled waits for its time first.
+    const state = change.to === "scheduled" ? "queued" : change.to;
+    this.job = { state, attempts: change.attempts, losses: change.losses };
+    if (advances && this.stage === "pending") {
       this.stage = "past";
       this.advances += 1;
     }
@@ -118,21 +123,19 @@ class World {
     this.tokens.push({ runId: run.runId, epoch: run.epoch });
   }
 
-  changeForExit(exitCode: number): JobChange {
+  changeForExit(exitCode: number): Change {
     const { now, gate, stage: position } = this;
     const resolution = resolveExit({ exitCode, policy: {}, position, gate, gatePatienceMs: 0, now });
-    if (resolution.kind === "done") {
-      const { attempts, losses } = this.job;
-      return { to: "done", delayMs: 0, spent: "nothing", attempts, losses, advance: resolution.advance, alert: false };
-    }
+    if (resolution.kind === "done") return { ...this.changeFor({ kind: "succeeded", reason: "" }), advances: resolution.advance };
     assert.equal(resolution.kind, "retry_contract");
     return this.changeFor(resolution.outcome);
   }
 
-  changeFor(outcome: RunOutcome): JobChange {
-    const budget = { ...this.job, maxAttempts: 3, onExhausted: "fail" } as const;
-    const delay = { baseMs: 0, maxMs: 0 };
-    return changeAfter(outcome, { counted: true, budget, delay, now: this.now, random: () => 0 });
+  changeFor(outcome: RunOutcome): Change {
+    const budget = { ...this.job, maxAttempts: 3, maxLosses: null, lastLossAt: null };
+    const job = { budget, counted: true, sessionDeaths: 0, ofItem: true, foreground: false };
+    const policy = { onExhausted: "fail", delay: { baseMs: 0, maxMs: 0 } } as const;
+    return changeAfter(outcome, job, { policy, jitter: 0 }, this.now);
   }
 
   /** Observes and judges; the verdict is kept, for it may be acted on much later, or twice. */

@@ -56,7 +56,8 @@ export class ExitDecider {
     const { exitCode } = run;
     // A stage that is not declared any more is still finalised by the version under which its item entered it.
     const stage = await this.#stored.stageOf(run);
-    const context: SettlingContext = { registry, stage, random, now: now(), actor: options.actor };
+    const context: SettlingContext = { registry, stage, random, actor: options.actor };
+    const decidedAt = now();
     // A code is never invented: an exit whose code nobody knows is no success.
     if (exitCode === null) {
       const outcome: RunOutcome = { kind: "lost", reason: "it exited, and its exit code is not known" };
@@ -80,8 +81,8 @@ export class ExitDecider {
       gate,
       gatePendingAt: run.gatePendingAt ?? undefined,
       gatePatienceMs: stage?.gatePatienceMs ?? 0,
-      failedReadings: readingsSince(run.gatePendingAt, begunAt ?? context.now),
-      now: context.now,
+      failedReadings: readingsSince(run.gatePendingAt, begunAt ?? decidedAt),
+      now: decidedAt,
     });
     switch (resolution.kind) {
       case "done": {

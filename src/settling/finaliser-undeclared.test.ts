@@ -46,7 +46,7 @@ const withoutPrep = chain("p", ["scan", "ocr"]);
 test("a run whose stage vanished is read by the gate of the version it began with: green moves it on to the stage that followed it there", async () => {
   const { world, store, item, finalise } = await exitedThen([withoutPrep]);
   const settlement = await finalise();
-  expect(settlement).toMatchObject({ outcome: "succeeded", then: { to: "done", advance: { kind: "next", stage: "ocr", queue: "p/ocr" } } });
+  expect(settlement).toMatchObject({ outcome: "succeeded", advance: { kind: "next", stage: "ocr", queue: "p/ocr" } });
   expect(await store.runs.settle([settlement])).toMatchObject([{ kind: "ok", item: { kind: "advanced", from: "prep", to: "ocr" } }]);
   expect(await world.store.items.get(item.id)).toMatchObject({
     stage: "ocr",
@@ -57,8 +57,10 @@ test("a run whose stage vanished is read by the gate of the version it began wit
 });
 
 test("the red gate of a vanished stage never moves its item on: another attempt of the visit's budget is due", async () => {
-  const { finalise } = await exitedThen([withoutPrep], { green: false });
-  expect(await finalise()).toMatchObject({ outcome: "gate_red", spend: "attempt", then: { to: "queued" } });
+  const { store, finalise } = await exitedThen([withoutPrep], { green: false });
+  const settlement = await finalise();
+  expect(settlement).toMatchObject({ outcome: "gate_red" });
+  expect(await store.runs.settle([settlement])).toMatchObject([{ kind: "ok", jobState: "scheduled" }]);
 });
 
 test("the last stage of a version that is gone still finishes its item", async () => {
@@ -70,7 +72,7 @@ test("the last stage of a version that is gone still finishes its item", async (
 test("what follows a vanished stage is not declared either: held with one alert that names it and what to do, and unhold runs the stage again", async () => {
   const { store, item, run, finalise } = await exitedThen([chain("p", ["scan"])]);
   const settlement = await finalise();
-  expect(settlement).toMatchObject({ reason: "stage_vanished", then: { to: "held" } });
+  expect(settlement).toMatchObject({ reason: "stage_vanished", disposition: "hold" });
   await store.runs.settle([settlement]);
   const [job] = await store.items.jobs(item.id);
   expect(job).toMatchObject({
@@ -88,20 +90,20 @@ test("what follows a vanished stage is not declared either: held with one alert 
 
 test("the exit codes of a vanished stage mean what they meant when the run began", async () => {
   const { finalise } = await exitedThen([withoutPrep], { exitCode: 7, stage: { exitCodes: { retryOn: [], failOn: [], holdOn: [7] } } });
-  expect(await finalise()).toMatchObject({ outcome: "failed", then: { to: "held" } });
+  expect(await finalise()).toMatchObject({ outcome: "failed", disposition: "hold" });
 });
 
 test("a version that nobody can read any more moves nothing on: exit 0 is held, and a spent budget too", async () => {
   const { world, finalise } = await exitedThen([withoutPrep]);
   world.world.sql("update pipeline_versions set definition = 'no json'");
-  expect(await finalise()).toMatchObject({ reason: "stage_vanished", then: { to: "held" } });
+  expect(await finalise()).toMatchObject({ reason: "stage_vanished", disposition: "hold" });
   const failing = await exitedThen([withoutPrep], { exitCode: 1, stage: { attempts: 1 } });
   failing.world.world.sql("update pipeline_versions set definition = '{}'");
-  expect(await failing.finalise()).toMatchObject({ outcome: "failed", then: { to: "held" } });
+  expect(await failing.store.runs.settle([await failing.finalise()])).toMatchObject([{ outcome: "failed", jobState: "held" }]);
 });
 
 test("on a shared store the stage that follows may be another daemon's: the item moves on under its newest version", async () => {
   const { store, finalise } = await exitedThen([]);
   store.items.declaredPipelines = async () => ["p"];
-  expect(await finalise()).toMatchObject({ then: { to: "done", advance: { kind: "next", stage: "ocr" } } });
+  expect(await finalise()).toMatchObject({ advance: { kind: "next", stage: "ocr" } });
 });

@@ -2,8 +2,10 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { chain } from "../../test/support/loop-world.ts";
+import { present } from "../../test/support/present.ts";
 import { RepairWorld, type StartedRun } from "../../test/support/repair-world.ts";
 import { runDirOf } from "../files/data-paths.ts";
+import { retryDelayMs } from "../liveness/retry-delay.ts";
 import { runFiles } from "../processes/run-folder/run-files.ts";
 import type { LiveRun } from "../store/port/runs.ts";
 
@@ -35,7 +37,7 @@ test("exit 0 behind a green gate: done with its output, and the advance in the s
   leaveOutput(world, run, ' {"pages": 3}\n');
   expect(await finalise(world, run)).toMatchObject({
     kind: "settle",
-    settlement: { outcome: "succeeded", exitCode: 0, then: { to: "done", output: '{"pages":3}', advance: { kind: "next", stage: "ocr" } } },
+    settlement: { outcome: "succeeded", exitCode: 0, output: '{"pages":3}', advance: { kind: "next", stage: "ocr" } },
   });
 });
 
@@ -44,30 +46,31 @@ test("an exit whose code nobody knows is no success [B-40]", async () => {
   world.turnGateGreen(item);
   const result = await finalise(world, run, { exitCode: null });
   expect(result).toMatchObject({ kind: "settle", settlement: { outcome: "lost", reason: "exit_unknown" } });
-  expect(result).not.toHaveProperty("settlement.exitCode");
+  expect(result).toHaveProperty("settlement.exitCode", undefined);
 });
 
 test("of an item that has moved on nothing follows, not even from a bad output [B-41]", async () => {
   const { world, run } = await exited();
   leaveOutput(world, run, "{");
-  expect(await finalise(world, run, { itemStage: "ocr" })).toMatchObject({ settlement: { outcome: "succeeded", then: { to: "done" } } });
-  expect(await finalise(world, run)).toMatchObject({ settlement: { outcome: "failed", reason: "bad_output" } });
+  expect(await finalise(world, run, { itemStage: "ocr" })).toMatchObject({ settlement: { outcome: "succeeded" } });
+  expect(await finalise(world, run)).toMatchObject({ settlement: { outcome: "bad_output", reason: "bad_output" } });
 });
 
 test("what follows the stage is not declared any more: held for a person", async () => {
   const { world, item, run } = await exited();
   world.turnGateGreen(item);
   expect(await finalise(world, run, { pipeline: "gone" })).toMatchObject({
-    settlement: { reason: "stage_vanished", then: { to: "held" } },
+    settlement: { reason: "stage_vanished", disposition: "hold" },
   });
 });
 
 test("its stage's factor makes later delays grow", async () => {
   const { world, run } = await exited({ stage: { gate, attempts: 9, retry: { minMs: 1000, maxMs: 100_000, factor: 3 } } }, 1);
   const delayAt = async (attempts: number): Promise<number> => {
-    const result = await finalise(world, run, { attempts, maxAttempts: 9 });
-    if (result.kind !== "settle" || result.settlement.then.to !== "queued") throw new Error("not queued");
-    return (result.settlement.then.runAt ?? world.now) - world.now;
+    const result = await finalise(world, run);
+    if (result.kind !== "settle" || result.settlement.outcome === "succeeded") throw new Error("not a failure");
+    const { retry } = result.settlement;
+    return retryDelayMs(attempts, present(retry.policy).delay, retry.jitter);
   };
   // Between half and all of 1, 3, 9 s; the middle of it with this random number.
   expect(await Promise.all([1, 2, 3].map(delayAt))).toEqual([750, 2250, 6750]);
@@ -81,7 +84,7 @@ test("a result is believed when it is known to be of this run: without the run's
   mkdirSync(runDir, { recursive: true });
   writeFileSync(runFiles(runDir).started, "");
   world.turnGateGreen(item);
-  expect(await finalise(world, run)).toMatchObject({ settlement: { outcome: "succeeded", then: { to: "done" } } });
+  expect(await finalise(world, run)).toMatchObject({ settlement: { outcome: "succeeded" } });
 });
 
 test("gates are read at most so many at a time, and all in the end", async () => {

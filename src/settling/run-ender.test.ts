@@ -224,13 +224,19 @@ describe("an item that goes on with the end of its run is told of after the comm
 
 test("plain successes of a batch are one event, what needs explaining has its own, and a lost one is late", () => {
   const events: { name: string; data: unknown }[] = [];
-  const plain = { ownerEpoch: 1, outcome: "succeeded", reason: "returned", spend: "attempt", then: { to: "done" } };
-  const failed = { ...plain, outcome: "failed", reason: "handler_error", message: "no", then: { to: "failed" }, actor: "worker" };
+  const plain = { ownerEpoch: 1, outcome: "succeeded", reason: "returned" };
+  const failed = { ...plain, outcome: "failed", reason: "handler_error", message: "no", actor: "worker" };
   const settlements = [plain, failed, plain, plain].map((each, at) => ({ ...each, runId: at, jobId: at })) as never;
-  const answers = [{ kind: "ok" }, { kind: "ok" }, { kind: "lost", why: "another has it" }, { kind: "already" }] as never;
+  const ok = (outcome: string, jobState: string) => ({ kind: "ok", outcome, jobState });
+  const answers = [
+    ok("succeeded", "done"),
+    ok("failed", "scheduled"),
+    { kind: "lost", why: "another has it" },
+    { kind: "already" },
+  ] as never;
   tellBatch((name, data) => events.push({ name, data }), { settlements, queues: ["a", "b", "c", "d"] }, answers);
   expect(events).toMatchObject([
-    { name: "run.ended", data: { runId: 1, queue: "b", outcome: "failed", message: "no" } },
+    { name: "run.ended", data: { runId: 1, queue: "b", outcome: "failed", message: "no", jobState: "scheduled" } },
     { name: "run.late_result", data: { runId: 2, queue: "c", tried: "succeeded", why: "another has it" } },
     { name: "runs.settled", data: { count: 1 } },
   ]);

@@ -5,11 +5,11 @@ import type { StageDefinition } from "../pipelines/definition.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
 import type { LiveRun, LockManners, RunsStore, Settlement } from "../store/port/runs.ts";
 import type { Emit } from "../telemetry/events.ts";
-import { neverStartedDeathsBefore, settlementOfFailure, settlementOfSuccess } from "./settlement.ts";
+import { settlementOfFailure, settlementOfSuccess } from "./settlement.ts";
 import { type Ended, tellLostEnd, tellSettled } from "./tell-ends.ts";
 
 export interface RunEnderDeps {
-  readonly store: { readonly runs: Pick<RunsStore, "settle" | "settleLostPage" | "ofJob">; now(): Instant };
+  readonly store: { readonly runs: Pick<RunsStore, "settle" | "settleLostPage">; now(): Instant };
   readonly registry: PipelineRegistry;
   readonly random: Random;
   readonly emit: Emit;
@@ -54,7 +54,7 @@ export class RunEnder {
 
   /** Ends a run that did not succeed, by the retry contract. */
   async end(run: LiveRun, failure: RunFailure, how: EndManners & { readonly actor: string }): Promise<Ended> {
-    return await this.write(run, await this.#settlementOf(run, failure, how.actor), how);
+    return await this.write(run, this.#settlementOf(run, failure, how.actor), how);
   }
 
   /** The same for many, in one call of the store. Answers in the order given. */
@@ -63,7 +63,7 @@ export class RunEnder {
     how: { readonly actor: string },
   ): Promise<readonly Ended[]> {
     const settlements: Settlement[] = [];
-    for (const { run, failure } of ends) settlements.push(await this.#settlementOf(run, failure, how.actor));
+    for (const { run, failure } of ends) settlements.push(this.#settlementOf(run, failure, how.actor));
     const answers = await this.#deps.store.runs.settle(settlements);
     return settlements.map((settlement, at) =>
       tellSettled(this.#deps.emit, { settlement, queue: ends[at]?.run.queue ?? "", answer: answers[at] }),
@@ -104,21 +104,10 @@ export class RunEnder {
     return ended;
   }
 
-  async #settlementOf(run: LiveRun, failure: RunFailure, actor: string): Promise<Settlement> {
-    const { store, registry, random } = this.#deps;
-    const { outcome, mayStillLive, stage, ...details } = failure;
-    // Each in a row of these costs more than the one before: only then is the row worth a read.
-    const neverStartedDeaths =
-      outcome.kind === "never_started" || outcome.bySessionDeath === true
-        ? neverStartedDeathsBefore(await store.runs.ofJob(run.jobId), run.id)
-        : undefined;
+  #settlementOf(run: LiveRun, { outcome, mayStillLive, stage, ...details }: RunFailure, actor: string): Settlement {
+    const { registry, random } = this.#deps;
     const stopBy = mayStillLive === true ? this.#stopBy() : undefined;
-    return settlementOfFailure(
-      run,
-      outcome,
-      { ...details, neverStartedDeaths, stopBy },
-      { registry, random, stage, now: store.now(), actor },
-    );
+    return settlementOfFailure(run, outcome, { ...details, stopBy }, { registry, random, stage, actor });
   }
 
   #stopBy(): Instant {

@@ -1,5 +1,6 @@
 import type { RunOutcome } from "../domain/lifecycles/run.ts";
-import type { Cancelled, FencedAnswer, ItemStep, LostEnd, Settlement } from "../store/port/runs.ts";
+import { recordedOutcome } from "../liveness/retry-contract.ts";
+import type { Cancelled, ItemStep, LostEnd, SettleAnswer, Settlement } from "../store/port/runs.ts";
 import type { Emit } from "../telemetry/events.ts";
 
 /** What became of a settlement: its run ended by it, or why not. */
@@ -13,7 +14,7 @@ export type Ended =
       readonly message: string;
       readonly jobState: string;
     }
-  | Exclude<FencedAnswer, { readonly kind: "ok" }>;
+  | Exclude<SettleAnswer, { readonly kind: "ok" }>;
 
 /** Tells what the store answered to one settlement. Who lost the flip tells nobody but, as a supervisor, of its late result. */
 export function tellSettled(
@@ -26,15 +27,17 @@ export function tellSettled(
   }: {
     readonly settlement: Settlement;
     readonly queue: string;
-    readonly answer: FencedAnswer | undefined;
+    readonly answer: SettleAnswer | undefined;
     readonly supervises?: boolean | undefined;
   },
 ): Ended {
-  const { runId, jobId, outcome, reason, message, then, actor = "worker" } = settlement;
+  const { runId, jobId, outcome: tried, reason, actor = "worker" } = settlement;
   if (answer === undefined) return { kind: "gone" };
-  if (answer.kind === "lost" && supervises) emit("run.late_result", { runId, jobId, queue, tried: outcome, why: answer.why });
+  if (answer.kind === "lost" && supervises)
+    emit("run.late_result", { runId, jobId, queue, tried: recordedOutcome[tried], why: answer.why });
   if (answer.kind !== "ok") return answer;
-  const told = { outcome, reason, message: message ?? reason, jobState: then.to };
+  const { outcome, jobState } = answer;
+  const told = { outcome, reason, message: settlement.outcome === "succeeded" ? reason : settlement.message, jobState };
   emit("run.ended", { runId, jobId, queue, ...told, actor });
   tellItemStep(emit, answer.item, told.message);
   return { kind: "ended", ...told };
@@ -70,7 +73,7 @@ export function tellLostEnd(emit: Emit, { runId, jobId, queue, outcome, reason, 
 export function tellBatch(
   emit: Emit,
   { settlements, queues }: { readonly settlements: readonly Settlement[]; readonly queues: readonly string[] },
-  answers: readonly FencedAnswer[],
+  answers: readonly SettleAnswer[],
 ): void {
   let plain = 0;
   for (let at = 0; at < answers.length; at++) {

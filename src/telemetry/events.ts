@@ -88,7 +88,7 @@ export const eventCatalogue = {
   "item.rescued": event<{
     readonly itemId: ItemId;
     readonly stage: string;
-    readonly action: "redriven" | "advanced" | "ended";
+    readonly action: "redriven" | "held" | "advanced" | "ended";
     readonly reason: string;
   }>(
     "warn",

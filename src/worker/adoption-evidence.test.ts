@@ -7,6 +7,7 @@ import { makeTempDir } from "../../test/support/temp-dir-maker.ts";
 import { asHostId, asJobId, asRunId, asWorkerId, firstOwnerEpoch, type HostId, type RunId } from "../domain/ids.ts";
 import { addMs, asInstant, type DurationMs } from "../domain/time.ts";
 import { type DataPaths, dataPaths, runDirOf } from "../files/data-paths.ts";
+import { recordedOutcome } from "../liveness/retry-contract.ts";
 import { judgeRun, type RunMemory } from "../liveness/run-policy.ts";
 import { defaultRunThresholds } from "../liveness/run-thresholds.ts";
 import type { VantageView } from "../liveness/vantage.ts";
@@ -205,7 +206,7 @@ function layOutOne({
   return { found, run };
 }
 
-type Decision = "adopt" | "leave" | (Pick<Settlement, "outcome" | "reason" | "spend"> & { readonly blocked: boolean });
+type Decision = "adopt" | "leave" | (Pick<Settlement, "outcome" | "reason"> & { readonly blocked: boolean });
 
 /** What each of the two judges looks at besides: the same for all runs of one start. */
 interface Start {
@@ -221,9 +222,9 @@ async function decide(world: Awaited<ReturnType<typeof layOut>>, { adoption, sil
   const now = addMs(epoch, silentMs);
   const settle = async ([settlement]: readonly Settlement[]) => {
     if (settlement === undefined) return [];
-    const { runId, outcome, reason, spend, stopBy } = settlement;
-    decisions.set(runId, { outcome, reason, spend, blocked: stopBy !== undefined });
-    return [{ kind: "ok" as const }];
+    const { runId, outcome, reason, stopBy } = settlement;
+    decisions.set(runId, { outcome, reason, blocked: stopBy !== undefined });
+    return [{ kind: "ok", outcome: recordedOutcome[outcome], jobState: "queued" } as const];
   };
   const runs = world.cases.map(({ run }) => run);
   const store = {
@@ -289,9 +290,9 @@ function decisionOfReaper(verdict: RunVerdict): Decision {
     case "orphaned_adopt":
       return "adopt";
     case "never_started":
-      return { outcome: "never_started", reason: verdict.reason, spend: "nothing", blocked: mayStillLive(verdict) };
+      return { outcome: "never_started", reason: verdict.reason, blocked: mayStillLive(verdict) };
     case "dead":
-      return { outcome: "lost", reason: "supervisor_dead", spend: "attempt", blocked: mayStillLive(verdict) };
+      return { outcome: "lost", reason: "supervisor_dead", blocked: mayStillLive(verdict) };
     default:
       return "leave";
   }
@@ -322,7 +323,7 @@ describe("on every combination of evidence", { timeout: 60_000 }, () => {
     const decisionOf = await decide(world, start);
     for (const each of world.cases) {
       const verdict = reaperOn(await world.observer.observe(each.run, none), start);
-      const off = { outcome: "released", reason: "adoption_off", spend: "nothing" } as const;
+      const off = { outcome: "released", reason: "adoption_off" } as const;
       const expected = !supervisorIsDead(each.found, start)
         ? "leave"
         : verdict.kind === "orphaned_adopt"

@@ -163,5 +163,5 @@ async function requeue({ observed, requeue, judgedAt }: LostRun, spreadMs: Durat
     },
   };
   const ended = await deps.ender.end(run, failure, { actor: "adoption" });
-  return ended.kind === "ended" && ended.jobState === "queued";
+  return ended.kind === "ended" && (ended.jobState === "queued" || ended.jobState === "scheduled");
 }

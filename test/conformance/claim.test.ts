@@ -228,7 +228,7 @@ describeStores((open) => {
     expect(await store.upkeep.slots()).toEqual([{ key: "p.prep", capacity: 2, used: 2 }]);
     expect(await store.runs.claim(request(workerId, 2, { queues }))).toEqual([]);
     const held = present(runs.find((run) => run.queue === "p/prep"));
-    expect(await store.runs.settle([success(held)])).toEqual([{ kind: "ok" }]);
+    expect(await store.runs.settle([success(held)])).toMatchObject([{ kind: "ok" }]);
     expect(await store.upkeep.slots()).toEqual([{ key: "p.prep", capacity: 2, used: 1 }]);
     expect(await store.runs.claim(request(workerId, 3, { queues }))).toHaveLength(1);
     expect(await store.upkeep.checkInvariants()).toEqual([]);

@@ -1,7 +1,19 @@
 import { expect, test } from "vitest";
 import { addMs, asInstant, hours, minutes } from "../../src/domain/time.ts";
 import { instantColumns } from "../../src/store/upkeep/clock-reset.ts";
-import { addItem, claim, claimOne, declareQueues, failure, processOn, registerWorker, startRun, success } from "../support/store-rows.ts";
+import {
+  addItem,
+  claim,
+  claimOne,
+  declareQueues,
+  failure,
+  later,
+  processOn,
+  registerWorker,
+  retried,
+  startRun,
+  success,
+} from "../support/store-rows.ts";
 import { describeStores, type TestStore } from "../support/stores.ts";
 
 const year = hours(24 * 365);
@@ -36,7 +48,7 @@ async function work({ store, clock }: TestStore, key: string): Promise<void> {
   await addItem(store, `${key}-done`);
   const first = await claimOne(store);
   await startRun(store, first);
-  await store.runs.settle([success(first, { then: { to: "done", advance: { kind: "finish" } } })]);
+  await store.runs.settle([success(first, { advance: { kind: "finish" } })]);
   await addItem(store, `${key}-failed`);
   const second = await claimOne(store);
   await startRun(store, second);
@@ -44,7 +56,7 @@ async function work({ store, clock }: TestStore, key: string): Promise<void> {
   await store.jobs.enqueue({ queue: "t", jobs: [{}, {}] });
   const [blocked] = await claim(store, { queues: ["t"] });
   if (blocked === undefined) throw new Error("not claimed");
-  await store.runs.settle([failure(blocked, { then: { to: "queued", runAt: addMs(now, minutes(5)) }, stopBy: addMs(now, 17_000) })]);
+  await store.runs.settle([retried(blocked, { retry: later(minutes(5)), stopBy: addMs(now, 17_000) })]);
   const lease = { name: key, ttlMs: 60_000, maxHoldMs: hours(1), timeoutAt: addMs(now, minutes(3)) };
   await store.leases.acquire({ ...lease, ticket: `${key}-1`, holder: { kind: "process", process: processOn() } });
   await store.leases.acquire({ ...lease, ticket: `${key}-2`, holder: { kind: "process", process: processOn() } });

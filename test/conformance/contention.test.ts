@@ -2,7 +2,18 @@ import { expect, test } from "vitest";
 import type { Instant } from "../../src/domain/time.ts";
 import type { ItemRow } from "../../src/store/port/items.ts";
 import type { Store } from "../../src/store/port/store.ts";
-import { addItem, claim, declareQueues, failure, farFuture, registerWorker, stageEntry, startRun, success } from "../support/store-rows.ts";
+import {
+  addItem,
+  claim,
+  declareQueues,
+  failure,
+  farFuture,
+  registerWorker,
+  retried,
+  stageEntry,
+  startRun,
+  success,
+} from "../support/store-rows.ts";
 import { describeStores } from "../support/stores.ts";
 
 /** A repeatable row of numbers: a failure can be run again by its seed. */
@@ -26,7 +37,13 @@ const deeds: readonly ((store: Store, item: ItemRow) => Promise<unknown>)[] = [
   async (store, item) => {
     const now = await store.items.get(item.id);
     if (now === undefined) return;
-    await store.items.redrive(item.id, { visitId: now.visitId, entry: stageEntry(now.stage), actor, reason: "crowded" });
+    await store.items.redrive(item.id, {
+      visitId: now.visitId,
+      entry: stageEntry(now.stage),
+      onExhausted: "hold",
+      actor,
+      reason: "crowded",
+    });
     await store.items.advance(item.id, { visitId: now.visitId, advance: { kind: "finish" }, actor, reason: "crowded" });
     await store.items.end(item.id, { visitId: now.visitId, state: "failed", actor, reason: "crowded" });
   },
@@ -54,11 +71,11 @@ async function work(store: Store, random: (below: number) => number): Promise<vo
       const block = stopBy === undefined ? {} : { stopBy };
       const advance = run.queue === "p/prep" ? stageEntry("ocr") : ({ kind: "finish" } as const);
       const endings = [
-        success(run, { then: { to: "done", advance }, actor: "worker", ...block }),
-        failure(run, { then: { to: "queued" }, ...block }),
-        failure(run, { then: { to: "failed" }, ...block }),
-        failure(run, { then: { to: "held" }, ...block }),
-        failure(run, { outcome: "lost", spend: "loss", then: { to: "queued" }, ...block }),
+        success(run, { advance, actor: "worker", ...block }),
+        retried(run, block),
+        failure(run, block),
+        failure(run, { disposition: "hold", ...block }),
+        retried(run, { outcome: "lost", ...block }),
       ];
       const ending = endings[random(endings.length + 1)];
       if (ending !== undefined) await store.runs.settle([ending]);

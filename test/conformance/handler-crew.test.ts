@@ -3,7 +3,7 @@ import type { JobId } from "../../src/domain/ids.ts";
 import type { Store } from "../../src/store/port/store.ts";
 import { type Crew, cuttable, Doings, startCrew } from "../support/crew-bench.ts";
 import { present } from "../support/present.ts";
-import { declareQueues, failure } from "../support/store-rows.ts";
+import { declareQueues, retried } from "../support/store-rows.ts";
 import { describeStores, type OpenTestStore } from "../support/stores.ts";
 import { until } from "../support/until.ts";
 
@@ -126,16 +126,12 @@ describeStores((open) => {
     // A judge elsewhere gives the run on when the session has been silent for long enough, as a worker-reaper does.
     const [live] = await direct.runs.listLive([runId]);
     const { jobId, ownerEpoch } = present(live);
-    const lost = failure(
-      { runId, jobId, ownerEpoch },
-      {
-        outcome: "lost",
-        reason: "session_silent",
-        then: { to: "queued" },
-        actor: "worker-reaper",
-      },
-    );
-    expect(await direct.runs.settle([lost])).toEqual([{ kind: "ok" }]);
+    const lost = retried({ runId, jobId, ownerEpoch } as never, {
+      outcome: "lost",
+      reason: "session_silent",
+      actor: "worker-reaper",
+    });
+    expect(await direct.runs.settle([lost])).toMatchObject([{ kind: "ok" }]);
     const other = await startCrew({ store: direct, handler: elsewhere.handler, name: "other", pid: 200, concurrency: 1 });
     await until(() => elsewhere.started.length === 1, { what: "the successor" });
     elsewhere.finish("work", "by the successor");

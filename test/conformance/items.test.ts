@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { minutes } from "../../src/domain/time.ts";
+import { present } from "../support/present.ts";
 import {
   addItem,
   claim,
@@ -93,9 +94,9 @@ describeStores((open) => {
     const run = await claimOne(store);
     await startRun(store, run);
     const settled = await store.runs.settle([
-      success(run, { then: { to: "done", output: '{"pages":3}', advance: stageEntry("ocr", { pipelineVersion: "v2" }) } }),
+      success(run, { output: '{"pages":3}', advance: stageEntry("ocr", { pipelineVersion: "v2" }) }),
     ]);
-    expect(settled).toEqual([{ kind: "ok", item: { kind: "advanced", itemId: item.id, from: "prep", to: "ocr" } }]);
+    expect(settled).toMatchObject([{ kind: "ok", item: { kind: "advanced", itemId: item.id, from: "prep", to: "ocr" } }]);
     const moved = await store.items.get(item.id);
     expect(moved).toMatchObject({ state: "active", stage: "ocr", pipelineVersion: "v2" });
     expect(await store.items.visits(item.id)).toMatchObject([
@@ -111,7 +112,7 @@ describeStores((open) => {
     const item = await addItem(store);
     const run = await claimOne(store);
     await startRun(store, run);
-    await store.runs.settle([success(run, { then: { to: "done", advance: { kind: "finish" } } })]);
+    await store.runs.settle([success(run, { advance: { kind: "finish" } })]);
     expect(await store.items.get(item.id)).toMatchObject({ state: "done", error: null, finishedAt: store.now() });
     expect(await store.upkeep.checkInvariants()).toEqual([]);
   });
@@ -153,12 +154,12 @@ describeStores((open) => {
     const item = await addItem(store);
     const prep = await claimOne(store);
     await startRun(store, prep);
-    await store.runs.settle([success(prep, { then: { to: "done", advance: stageEntry("ocr") } })]);
+    await store.runs.settle([success(prep, { advance: stageEntry("ocr") })]);
     const rerun = { entry: stageEntry("prep"), uncounted: ["ocr"], actor: "ana" };
     expect(await store.items.rerun(item.id, rerun), "its job is unfinished").toBeUndefined();
     const ocr = await claimOne(store);
     await startRun(store, ocr);
-    await store.runs.settle([success(ocr, { then: { to: "done", advance: { kind: "finish" } } })]);
+    await store.runs.settle([success(ocr, { advance: { kind: "finish" } })]);
     expect(await store.items.rerun(item.id, rerun)).toEqual(expect.any(Number));
     expect(await store.items.get(item.id)).toMatchObject({ state: "active", stage: "prep", finishedAt: null });
     expect(await store.items.visits(item.id)).toMatchObject([
@@ -226,21 +227,44 @@ describeStores((open) => {
     expect(await store.items.listStranded({ limit: 10 })).toMatchObject([
       { item: { id: item.id }, visit: { id: item.visitId }, lastJob: undefined },
     ]);
-    const redrive = { visitId: item.visitId, entry: stageEntry("prep", { maxAttempts: 9 }), actor: "reconciler", reason: "stranded" };
-    expect(await store.items.redrive(item.id, redrive)).toBe(true);
-    expect(await store.items.redrive(item.id, redrive), "it has a job again").toBe(false);
+    const redrive = {
+      visitId: item.visitId,
+      entry: stageEntry("prep", { maxAttempts: 9 }),
+      onExhausted: "fail",
+      actor: "reconciler",
+      reason: "stranded",
+    } as const;
+    expect(await store.items.redrive(item.id, redrive)).toBe("queued");
+    expect(await store.items.redrive(item.id, redrive), "it has a job again").toBeUndefined();
     expect(await store.items.jobs(item.id)).toMatchObject([{ state: "queued", attempts: 2, maxAttempts: 3 }]);
     expect(await store.items.listStranded({ limit: 10 })).toEqual([]);
     expect(await store.upkeep.checkInvariants()).toEqual([]);
   });
 
-  test("an item whose visit has spent its budget is not driven again", async () => {
+  test("an item stranded with its attempts spent is kept for a person where its stage says so: a held job, and one alert", async () => {
     const { store, query } = await withQueues(open);
     const item = await addItem(store);
     await query(`update visits set attempts = 3 where id = ${item.visitId} returning id`);
     await query(`delete from jobs where item_id = ${item.id} returning id`);
-    const redrive = { visitId: item.visitId, entry: stageEntry("prep"), actor: "reconciler", reason: "stranded" };
-    expect(await store.items.redrive(item.id, redrive)).toBe(false);
+    const redrive = {
+      visitId: item.visitId,
+      entry: stageEntry("prep"),
+      onExhausted: "hold",
+      actor: "reconciler",
+      reason: "no job",
+    } as const;
+    const answers = await Promise.all([store.items.redrive(item.id, redrive), store.items.redrive(item.id, redrive)]);
+    expect(answers.toSorted()).toEqual(["held", undefined]);
+    const [job, ...others] = await store.items.jobs(item.id);
+    expect(others).toEqual([]);
+    expect(job).toMatchObject({ state: "held", attempts: 3, maxAttempts: 3, error: "no job, and its 3 attempts are spent" });
+    expect(await store.items.get(item.id)).toMatchObject({ state: "active" });
+    expect(await store.items.listStranded({ limit: 10 })).toEqual([]);
+    const alerts = (await store.outbox.due(10)).filter(({ kind }) => kind === "alert").map(({ key }) => key);
+    expect(alerts).toEqual([`job.held:${job?.id}:waiting`]);
+    expect(await store.jobs.unhold(present(job).id, { actor: "ana", force: false })).toBe(true);
+    expect(await claim(store)).toMatchObject([{ itemId: item.id }]);
+    expect(await store.upkeep.checkInvariants()).toEqual([]);
   });
 
   test("an item stranded behind a job that is done is advanced once, whoever asks twice [B-G3]", async () => {
@@ -248,7 +272,7 @@ describeStores((open) => {
     const item = await addItem(store);
     const run = await claimOne(store);
     await startRun(store, run);
-    await store.runs.settle([success(run, { then: { to: "done", output: "7" } })]);
+    await store.runs.settle([success(run, { output: "7" })]);
     const [stranded] = await store.items.listStranded({ limit: 10 });
     expect(stranded).toMatchObject({ lastJob: { id: run.jobId, state: "done" }, lastRun: { id: run.runId, outcome: "succeeded" } });
     clock.advance(minutes(1));
@@ -277,14 +301,14 @@ describeStores((open) => {
     const item = await addItem(store);
     const run = await claimOne(store);
     await startRun(store, run);
-    await store.runs.settle([success(run, { then: { to: "done" } })]);
-    const end = { visitId: item.visitId, state: "failed", actor: "reconciler", reason: "its gate is red" } as const;
-    expect(await store.items.end(item.id, end), "it has attempts left").toBe(false);
+    await store.runs.settle([success(run)]);
     await query(`update visits set attempts = max_attempts where id = ${item.visitId} returning id`);
-    expect(await store.items.end(item.id, { ...end, state: "cancelled" })).toBe(false);
-    const answers = await Promise.all([store.items.end(item.id, end), store.items.end(item.id, end)]);
-    expect(answers.sort()).toEqual([false, true]);
-    expect(await store.items.get(item.id)).toMatchObject({ state: "failed", error: "its gate is red" });
+    const end = { visitId: item.visitId, actor: "reconciler", reason: "its gate is red" };
+    for (const state of ["failed", "cancelled"] as const) expect(await store.items.end(item.id, { ...end, state })).toBe(false);
+    const redrive = { ...end, entry: stageEntry("prep"), onExhausted: "fail" } as const;
+    const answers = await Promise.all([store.items.redrive(item.id, redrive), store.items.redrive(item.id, redrive)]);
+    expect(answers.toSorted()).toEqual(["failed", undefined]);
+    expect(await store.items.get(item.id)).toMatchObject({ state: "failed", error: "its gate is red, and its 3 attempts are spent" });
     expect(await store.items.visits(item.id)).toMatchObject([{ state: "failed" }]);
     expect(await store.items.jobs(item.id)).toMatchObject([{ id: run.jobId, state: "done" }]);
     expect(await store.upkeep.checkInvariants()).toEqual([]);

@@ -1,6 +1,5 @@
 import { expect, test } from "vitest";
 import { asJobId, type JobId } from "../../src/domain/ids.ts";
-import { addMs } from "../../src/domain/time.ts";
 import type { HoldAnswer } from "../../src/store/port/jobs.ts";
 import type { Store } from "../../src/store/port/store.ts";
 import {
@@ -10,8 +9,10 @@ import {
   declareQueues,
   failure,
   farFuture,
+  later,
   onlyJobOf,
   processOn,
+  retried,
   startRun,
   success,
 } from "../support/store-rows.ts";
@@ -65,7 +66,7 @@ describeStores((open) => {
     const item = await addItem(store);
     const run = await claimOne(store);
     await startRun(store, run);
-    await store.runs.settle([failure(run, { then: { to: "queued", runAt: addMs(store.now(), 60_000) } })]);
+    await store.runs.settle([retried(run, { retry: later(60_000) })]);
     expect(await store.jobs.get(run.jobId)).toMatchObject({ state: "scheduled" });
     await deliverAll(store);
     expect(await hold(store, run.jobId)).toEqual({ kind: "held" });
@@ -159,7 +160,7 @@ describeStores((open) => {
       timeoutAt: farFuture,
     } as const;
     await store.leases.acquire(lease);
-    await store.runs.settle([failure(run, { outcome: "lost", then: { to: "queued" }, stopBy: farFuture })]);
+    await store.runs.settle([retried(run, { outcome: "lost", stopBy: farFuture })]);
     expect(await hold(store, run.jobId)).toEqual({ kind: "held" });
     expect(await store.jobs.get(run.jobId)).toMatchObject({ state: "held", blockedBy: run.runId, stopBy: farFuture });
     expect(await store.upkeep.slots()).toMatchObject([{ key: "p.prep", used: 1 }]);
@@ -196,8 +197,8 @@ describeStores((open) => {
     const scheduled = await claimOne(store);
     const blocked = await claimOne(store);
     for (const run of [scheduled, blocked]) await startRun(store, run);
-    await store.runs.settle([failure(scheduled, { then: { to: "queued", runAt: addMs(store.now(), 60_000) } })]);
-    await store.runs.settle([failure(blocked, { then: { to: "queued" }, stopBy: farFuture })]);
+    await store.runs.settle([retried(scheduled, { retry: later(60_000) })]);
+    await store.runs.settle([retried(blocked, { stopBy: farFuture })]);
     await store.items.setPaused(items[2]?.id ?? (0 as never), { paused: true, actor: "ana" });
     const taken = await claimOne(store);
     expect(taken.itemId).toBe(items[3]?.id);

@@ -1,6 +1,17 @@
 import { expect, test } from "vitest";
 import { asJobId } from "../../src/domain/ids.ts";
-import { addItem, claim, claimOne, declareQueues, failure, farFuture, onlyJobOf, startRun, success } from "../support/store-rows.ts";
+import {
+  addItem,
+  claim,
+  claimOne,
+  declareQueues,
+  failure,
+  farFuture,
+  onlyJobOf,
+  retried,
+  startRun,
+  success,
+} from "../support/store-rows.ts";
 import { describeStores, type OpenTestStore } from "../support/stores.ts";
 
 async function withQueues(open: OpenTestStore) {
@@ -50,7 +61,7 @@ describeStores((open) => {
     const [held] = await store.jobs.enqueue({ queue: "t", jobs: [{}] });
     const run = await claimOne(store);
     await startRun(store, run);
-    await store.runs.settle([failure(run, { then: { to: "held" } })]);
+    await store.runs.settle([failure(run, { disposition: "hold" })]);
     expect(await store.jobs.cancel(held ?? asJobId(0), person)).toEqual({});
     for (const id of [queued, scheduled, held]) {
       expect(await store.jobs.get(id ?? asJobId(0))).toMatchObject({ state: "cancelled", finishedAt: store.now(), blockedBy: null });
@@ -82,7 +93,7 @@ describeStores((open) => {
     const item = await addItem(store);
     const first = await claimOne(store);
     await startRun(store, first);
-    await store.runs.settle([failure(first, { then: { to: "queued" } })]);
+    await store.runs.settle([retried(first)]);
     const second = await claimOne(store);
     await startRun(store, second);
     expect(await store.jobs.get(second.jobId)).toMatchObject({ attempts: 2 });
@@ -101,7 +112,7 @@ describeStores((open) => {
     const item = await addItem(store);
     const first = await claimOne(store);
     await startRun(store, first);
-    await store.runs.settle([failure(first, { then: { to: "queued" } })]);
+    await store.runs.settle([retried(first)]);
     const reserved = await claimOne(store);
     expect(await store.jobs.cancel(reserved.jobId, person)).toEqual({
       run: { runId: reserved.runId, jobId: reserved.jobId, queue: "p/prep" },
@@ -117,7 +128,7 @@ describeStores((open) => {
     await store.jobs.enqueue({ queue: "t", jobs: [{}] });
     const run = await claimOne(store);
     await startRun(store, run);
-    await store.runs.settle([failure(run, { then: { to: "queued" } })]);
+    await store.runs.settle([retried(run)]);
     const queued = await store.jobs.get(run.jobId);
     expect(queued).toMatchObject({ state: "queued", attempts: 1 });
     const [answer] = await store.runs.settle([success(run)]);
@@ -130,7 +141,7 @@ describeStores((open) => {
     const item = await addItem(store);
     const run = await claimOne(store);
     await startRun(store, run);
-    await store.runs.settle([failure(run, { then: { to: "held" } })]);
+    await store.runs.settle([failure(run, { disposition: "hold" })]);
     expect(await store.jobs.get(run.jobId)).toMatchObject({ state: "held", maxAttempts: 3 });
     expect(await store.items.get(item.id), "held is unfinished: its item stays active").toMatchObject({ state: "active" });
     expect(await store.jobs.unhold(run.jobId, { actor: "ana", force: false })).toBe(true);
@@ -147,7 +158,7 @@ describeStores((open) => {
     const item = await addItem(store);
     const run = await claimOne(store);
     await startRun(store, run);
-    await store.runs.settle([failure(run, { then: { to: "held" }, stopBy: farFuture })]);
+    await store.runs.settle([failure(run, { disposition: "hold", stopBy: farFuture })]);
     expect(await store.jobs.unhold(run.jobId, { actor: "ana", force: false })).toBe(true);
     expect(await store.jobs.get(run.jobId), "still blocked").toMatchObject({ state: "queued", blockedBy: run.runId });
     expect(await store.jobs.unhold(run.jobId, { actor: "ana", force: true })).toBe(true);

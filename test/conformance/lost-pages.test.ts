@@ -2,9 +2,9 @@ import { expect, test } from "vitest";
 import type { WorkerId } from "../../src/domain/ids.ts";
 import { runTaskName } from "../../src/domain/run-task.ts";
 import { addMs } from "../../src/domain/time.ts";
-import type { LossProgress, Settlement } from "../../src/store/port/runs.ts";
+import type { Failure, LossProgress } from "../../src/store/port/runs.ts";
 import { present } from "../support/present.ts";
-import { addItem, claim, claimOne, declareQueues, failure, registerWorker, stageEntry, startRun, success } from "../support/store-rows.ts";
+import { addItem, claim, claimOne, declareQueues, registerWorker, retried, stageEntry, startRun, success } from "../support/store-rows.ts";
 import { describeStores, type OpenTestStore } from "../support/stores.ts";
 
 async function withQueues(open: OpenTestStore) {
@@ -124,10 +124,10 @@ describeStores((open) => {
     const { store, clock } = await withQueues(open);
     const [id] = await store.jobs.enqueue({ queue: "p/ocr", maxAttempts: 9, jobs: [{}] });
     const workerId = await registerWorker(store);
-    const never = { outcome: "never_started", spend: "nothing", then: { to: "queued" } } as const;
-    const end = async (overrides: Partial<Settlement>) => {
+    const never = { outcome: "never_started" } as const;
+    const end = async (overrides: Partial<Failure>) => {
       const run = await claimOne(store, { workerId, queues: ["p/ocr"] });
-      await store.runs.settle([{ ...failure(run), ...overrides }]);
+      await store.runs.settle([retried(run, overrides)]);
       return await store.runs.get(run.runId);
     };
     // Claims that got lost: unspent however often.
@@ -146,7 +146,7 @@ describeStores((open) => {
     };
     expect(await loseOne(), "the third").toBe(0);
     expect(await loseOne(), "the fourth").toBe(1);
-    expect(await end({ ...never, outcome: "failed", reason: "exit_code", spend: "attempt" })).toMatchObject({ spent: "attempt" });
+    expect(await end({ ...never, outcome: "failed", reason: "exit_code" })).toMatchObject({ spent: "attempt" });
     expect(await loseOne(), "the first after another end").toBe(2);
   });
 

@@ -15,7 +15,7 @@ import { SqliteEngine } from "../../src/store/sqlite/engine.ts";
 import { createHot } from "../../src/store/sqlite/hot-verbs.ts";
 import { createDatabase } from "../support/postgres.ts";
 import { present } from "../support/present.ts";
-import { addItem, claim, declareQueues, failure, farFuture, processOn, registerWorker, startRun, success } from "../support/store-rows.ts";
+import { addItem, claim, declareQueues, farFuture, processOn, registerWorker, retried, startRun, success } from "../support/store-rows.ts";
 import { StoreTestClock } from "../support/stores.ts";
 import { tempDir } from "../support/temp-dir.ts";
 
@@ -37,7 +37,7 @@ async function exercise(store: Store): Promise<void> {
   await store.runs.recordGatePending({ ...fence, checkAt: farFuture });
   const { exitCode: _, ...plain } = success(present(a));
   await store.runs.settle([plain, { ...plain, runId: present(b).runId, jobId: present(b).jobId, startedAt: store.now() }]);
-  await store.runs.settle([failure(present(c), { then: { to: "queued" }, stopBy: farFuture }), { ...plain, runId: 5 as RunId }]);
+  await store.runs.settle([retried(present(c), { stopBy: farFuture }), { ...plain, runId: 5 as RunId }]);
   await store.runs.beat([{ runId: present(d).runId, at: store.now() }]);
   await store.runs.moveChecks([{ ...fence, checkAt: farFuture }]);
   await store.workers.renew({ workerId, held: runs.map((run) => run.runId), claimSeqReceived: 1 });

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import type { RunId, WorkerId } from "../../src/domain/ids.ts";
 import { present } from "../support/present.ts";
-import { claim, claimOne, declareQueues, failure, farFuture, registerWorker, success } from "../support/store-rows.ts";
+import { claim, claimOne, declareQueues, farFuture, registerWorker, retried, success } from "../support/store-rows.ts";
 import { describeStores, type OpenTestStore } from "../support/stores.ts";
 
 async function withWorker(open: OpenTestStore) {
@@ -27,9 +27,7 @@ describeStores((open) => {
     const other = await registerWorker(store, "other");
     const missing = 4_000_000 as RunId;
     await store.runs.settle([success(present(ended))]);
-    await store.runs.settle([
-      failure(present(reaped), { outcome: "hung", reason: "heartbeat", then: { to: "queued" }, actor: "job-reaper" }),
-    ]);
+    await store.runs.settle([retried(present(reaped), { outcome: "hung", reason: "heartbeat", actor: "job-reaper" })]);
     await store.runs.takeOver({
       runId: present(taken).runId,
       ownerEpoch: present(taken).ownerEpoch,

@@ -9,10 +9,10 @@ import {
   claim,
   claimOne,
   declareQueues,
-  failure,
   farFuture,
   processOn,
   registerWorker,
+  retried,
   stageEntry,
   startRun,
   success,
@@ -137,7 +137,7 @@ describeStores((open) => {
     const [taken, ended] = await claim(store);
     const next = await registerWorker(store, "next");
     await store.runs.takeOver({ ...fenceOf(present(taken)), workerId: next, actor: "adoption", reason: "dead_pid", checkAt: farFuture });
-    await store.runs.settle([failure(present(ended), { outcome: "never_started", spend: "nothing", then: { to: "queued" } })]);
+    await store.runs.settle([retried(present(ended), { outcome: "never_started" })]);
     const answers = await store.runs.start([
       begin(store, present(taken)),
       begin(store, present(ended)),
@@ -175,7 +175,7 @@ describeStores((open) => {
     expect(await store.runs.recordExit(exit)).toEqual({ kind: "ok" });
     expect(await store.runs.recordExit(exit)).toEqual({ kind: "already" });
     expect(await store.runs.get(run.runId)).toMatchObject({ state: "exited", exitCode: 3, exitedAt, checkAt: farFuture });
-    await store.runs.settle([failure(run, { then: { to: "queued" }, exitCode: 3 })]);
+    await store.runs.settle([retried(run, { exitCode: 3 })]);
     expect(await store.runs.recordExit({ ...exit, exitCode: 0 })).toMatchObject({ kind: "lost", now: { state: "ended" } });
     await store.runs.recordExit({ ...exit, exitCode: 0 });
     const late = (await store.actions.list({ runId: run.runId, limit: 20 })).filter(
@@ -331,7 +331,7 @@ describeStores((open) => {
     const rest = await store.runs.listHeld({ workerIds: [workerId], limit: 9, only: "plain", after: { workerId, runId: first } });
     expect(rest.map(({ runId }) => runId)).toEqual(plainIds.slice(1));
 
-    await store.runs.settle([...others, ...plain].map((run) => failure(run, { then: { to: "queued" }, stopBy: farFuture })));
+    await store.runs.settle([...others, ...plain].map((run) => retried(run, { stopBy: farFuture })));
     expect(await store.runs.listBlocked({ limit: 10 })).toHaveLength(6);
     const [blocked, none] = await store.runs.listBlocked({ limit: 1, only: "plain" });
     expect([blocked?.run.id, none]).toEqual([first, undefined]);
@@ -390,7 +390,7 @@ describeStores((open) => {
     const item = await addItem(store);
     const run = await claimOne(store);
     await startRun(store, run);
-    await store.runs.settle([success(run, { then: { to: "done", advance: stageEntry("ocr") }, stopBy: addMs(store.now(), 5_000) })]);
+    await store.runs.settle([success(run, { advance: stageEntry("ocr"), stopBy: addMs(store.now(), 5_000) })]);
     const blocked = await store.runs.listBlocked({ limit: 10 });
     expect(blocked.map((row) => row.run.id)).toEqual([run.runId, run.runId]);
     expect(await store.runs.listBlocked({ limit: 10, after: present(blocked[0]).jobId })).toHaveLength(1);

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { asOwnerEpoch } from "../../src/domain/ids.ts";
 import { runTaskName } from "../../src/domain/run-task.ts";
 import { addMs } from "../../src/domain/time.ts";
-import type { ClaimedRun, Settlement } from "../../src/store/port/runs.ts";
+import type { ClaimedRun, Success } from "../../src/store/port/runs.ts";
 import type { Store } from "../../src/store/port/store.ts";
 import { present } from "../support/present.ts";
 import {
@@ -15,6 +15,7 @@ import {
   onlyJobOf,
   processOn,
   registerWorker,
+  retried,
   stageEntry,
   startRun,
   success,
@@ -28,7 +29,7 @@ async function withQueues(open: OpenTestStore) {
 }
 
 /** As a handler's success is settled: nothing but the fact. */
-function plain(run: ClaimedRun, overrides: Partial<Settlement> = {}): Settlement {
+function plain(run: ClaimedRun, overrides: Partial<Success> = {}): Success {
   const { runId, ownerEpoch, jobId } = run;
   return {
     runId,
@@ -36,8 +37,6 @@ function plain(run: ClaimedRun, overrides: Partial<Settlement> = {}): Settlement
     jobId,
     outcome: "succeeded",
     reason: "handler_returned",
-    spend: "attempt",
-    then: { to: "done" },
     ...overrides,
   };
 }
@@ -54,7 +53,7 @@ describeStores((open) => {
     await enqueue(store, 1);
     const run = await claimOne(store);
     clock.advance(5);
-    expect(await store.runs.settle([plain(run, { then: { to: "done", output: '{"n":"\\"1"}' } })])).toEqual([{ kind: "ok" }]);
+    expect(await store.runs.settle([plain(run, { output: '{"n":"\\"1"}' })])).toMatchObject([{ kind: "ok" }]);
     expect(await store.jobs.get(run.jobId)).toMatchObject({
       state: "done",
       finishedAt: store.now(),
@@ -81,7 +80,7 @@ describeStores((open) => {
     const [failed, held] = await claim(store, { queues: [runTaskName] });
     const other = await claimOne(store);
     for (const run of [present(failed), present(held), other]) await startRun(store, run);
-    await store.runs.settle([failure(present(failed)), failure(present(held), { then: { to: "held" } }), failure(other)]);
+    await store.runs.settle([failure(present(failed)), failure(present(held), { disposition: "hold" }), failure(other)]);
     expect(await store.jobs.get(present(failed).jobId)).toMatchObject({ state: "failed", error: expect.stringContaining("exit code 1") });
     expect(await store.jobs.get(present(held).jobId)).toMatchObject({ state: "held" });
     const alerts = (await store.outbox.due(10)).filter((entry) => entry.kind === "alert");
@@ -112,7 +111,7 @@ describeStores((open) => {
     ]);
     const folded = addMs(startedAt, 3);
     clock.advance(20);
-    expect(await store.runs.settle(runs.map((run) => plain(run, { startedAt: folded })))).toEqual([
+    expect(await store.runs.settle(runs.map((run) => plain(run, { startedAt: folded })))).toMatchObject([
       { kind: "ok" },
       { kind: "ok" },
       { kind: "ok" },
@@ -128,10 +127,10 @@ describeStores((open) => {
     await enqueue(store, 20);
     const runs = await claim(store, { max: 20 });
     const stale = present(runs[7]);
-    await store.runs.settle([failure(stale, { then: { to: "queued" }, exitCode: 1 })]);
+    await store.runs.settle([retried(stale, { exitCode: 1 })]);
     const second = await claimOne(store);
     expect(second.jobId).toBe(stale.jobId);
-    const answers = await store.runs.settle(runs.map((run) => plain(run, run === stale ? { then: { to: "done", output: '"late"' } } : {})));
+    const answers = await store.runs.settle(runs.map((run) => plain(run, run === stale ? { output: '"late"' } : {})));
     expect(answers.filter((answer) => answer.kind === "ok")).toHaveLength(19);
     expect(answers[7]).toMatchObject({ kind: "lost", now: { ownerEpoch: 1, state: "ended" } });
     expect(await store.jobs.get(stale.jobId)).toMatchObject({ state: "running", currentRunId: second.runId, output: null });
@@ -148,7 +147,7 @@ describeStores((open) => {
     expect(twice.map((answer) => answer.kind).sort()).toEqual(["already", "ok"]);
     expect(await store.runs.settle([plain(run)])).toEqual([{ kind: "already" }]);
     for (let time = 0; time < 3; time += 1) {
-      expect(await store.runs.settle([failure(run, { then: { to: "queued" } })])).toMatchObject([{ kind: "lost" }]);
+      expect(await store.runs.settle([retried(run)])).toMatchObject([{ kind: "lost" }]);
     }
     expect(await lateResults(store, run)).toHaveLength(1);
     expect(await store.jobs.get(run.jobId)).toMatchObject({ state: "done", error: null });
@@ -172,7 +171,7 @@ describeStores((open) => {
       { kind: "lost", now: { ownerEpoch: 2, state: "started", workerId: next } },
       { kind: "ok" },
     ]);
-    expect(await store.runs.settle([plain(present(run), { ownerEpoch: asOwnerEpoch(2) })])).toEqual([{ kind: "ok" }]);
+    expect(await store.runs.settle([plain(present(run), { ownerEpoch: asOwnerEpoch(2) })])).toMatchObject([{ kind: "ok" }]);
     expect(await store.upkeep.checkInvariants()).toEqual([]);
   });
 
@@ -192,8 +191,8 @@ describeStores((open) => {
     const answers = await Promise.all(
       runs.flatMap((run) => [
         store.runs.settle([plain(run)]),
-        other.runs.settle([failure(run, { then: { to: "queued" } })]),
-        store.runs.settle([failure(run, { outcome: "lost", reason: "dead_pid", then: { to: "queued" }, actor: "job-reaper" })]),
+        other.runs.settle([retried(run)]),
+        store.runs.settle([retried(run, { outcome: "lost", reason: "dead_pid", actor: "job-reaper" })]),
       ]),
     );
     for (let index = 0; index < runs.length; index += 1) {
@@ -202,19 +201,6 @@ describeStores((open) => {
       expect(kinds.filter((kind) => kind === "lost")).toHaveLength(2);
     }
     expect(await store.upkeep.checkInvariants()).toEqual([]);
-  });
-
-  test("a failure with an attempt left goes back to queued, without one it fails [B-34] [B-35] [B-37]", async () => {
-    const { store } = await withQueues(open);
-    await enqueue(store, 1);
-    const first = await claimOne(store);
-    expect(await store.runs.settle([failure(first, { then: { to: "queued" } })])).toEqual([{ kind: "ok" }]);
-    expect(await store.jobs.get(first.jobId)).toMatchObject({ state: "queued", attempts: 1, maxAttempts: 2, finishedAt: null });
-    const second = await claimOne(store);
-    expect(second.attempt).toBe(2);
-    await store.runs.settle([failure(second, { then: { to: "queued" } })]);
-    expect(await store.jobs.get(first.jobId)).toMatchObject({ state: "failed", attempts: 2, finishedAt: store.now() });
-    expect(await claim(store)).toEqual([]);
   });
 
   test("a failure names its reason and run, is explained once, and alerts once when it is final [B-38] [B-39]", async () => {
@@ -248,9 +234,10 @@ describeStores((open) => {
     for (const run of runs) await startRun(store, run);
     const [a, b, c] = runs;
     await expect(store.runs.settle([success(present(a), { exitCode: 1 })])).rejects.toMatchObject({ code: "bad_request" });
-    await expect(store.runs.settle([failure(present(a), { then: { to: "done" } })])).rejects.toMatchObject({ code: "bad_request" });
+    await expect(store.runs.settle([plain(present(a), { exitCode: 1 })])).rejects.toMatchObject({ code: "bad_request" });
     await store.runs.recordExit({ runId: present(b).runId, ownerEpoch: present(b).ownerEpoch, exitCode: 9, checkAt: farFuture });
     await expect(store.runs.settle([plain(present(b))])).rejects.toMatchObject({ code: "bad_request" });
+    await expect(store.runs.settle([success(present(b))])).rejects.toMatchObject({ code: "bad_request" });
     for (const run of runs) expect(await store.jobs.get(run.jobId)).toMatchObject({ state: "running" });
     // What one settlement is refused for does not touch the others of its turn.
     const [bad, good] = await Promise.allSettled([
@@ -262,48 +249,11 @@ describeStores((open) => {
     expect((await store.runs.get(present(c).runId))?.exitCode).toBeNull();
   });
 
-  test("a retry later is scheduled, and comes back at its time", async () => {
-    const { store, clock } = await withQueues(open);
-    await enqueue(store, 1);
-    const run = await claimOne(store);
-    const runAt = addMs(store.now(), 5000);
-    await store.runs.settle([failure(run, { then: { to: "queued", runAt } })]);
-    expect(await store.jobs.get(run.jobId)).toMatchObject({ state: "scheduled", runAt });
-    expect(await claim(store)).toEqual([]);
-    clock.advance(5000);
-    expect(await store.jobs.promoteDue(10)).toMatchObject({ moved: 1 });
-    expect(await claim(store)).toHaveLength(1);
-  });
-
-  test("what a run spends: an attempt, a loss, or nothing", async () => {
-    const { store } = await withQueues(open);
-    await enqueue(store, 3, { maxAttempts: 3, maxLosses: 3 });
-    const [attempt, loss, nothing] = await claim(store);
-    await store.runs.settle([
-      failure(present(attempt), { spend: "attempt", then: { to: "queued" } }),
-      failure(present(loss), { outcome: "lost", reason: "dead_pid", spend: "loss", then: { to: "queued" } }),
-      failure(present(nothing), { outcome: "released", reason: "drain", spend: "nothing", then: { to: "queued" } }),
-    ]);
-    expect(await store.jobs.get(present(attempt).jobId)).toMatchObject({ attempts: 1, losses: 0 });
-    expect(await store.jobs.get(present(loss).jobId)).toMatchObject({ attempts: 0, losses: 1 });
-    expect(await store.jobs.get(present(nothing).jobId)).toMatchObject({ attempts: 0, losses: 0 });
-    expect(await store.runs.get(present(loss).runId)).toMatchObject({ outcome: "lost", spent: "loss" });
-  });
-
-  test("a reserved run that is handed back has spent nothing", async () => {
-    const { store } = await withQueues(open);
-    await store.jobs.enqueue({ queue: "p/ocr", jobs: [{}] });
-    const run = await claimOne(store);
-    await store.runs.settle([failure(run, { outcome: "released", reason: "shutdown", spend: "nothing", then: { to: "queued" } })]);
-    expect(await store.jobs.get(run.jobId)).toMatchObject({ state: "queued", attempts: 0, runCount: 1 });
-    expect((await store.runs.get(run.runId))?.startedAt).toBeNull();
-  });
-
   test("a held job raises one alert and is not claimable", async () => {
     const { store } = await withQueues(open);
     await enqueue(store, 1);
     const run = await claimOne(store);
-    await store.runs.settle([failure(run, { then: { to: "held" } })]);
+    await store.runs.settle([failure(run, { disposition: "hold" })]);
     expect(await store.jobs.get(run.jobId)).toMatchObject({ state: "held", finishedAt: null });
     expect((await store.outbox.due(10)).map((entry) => entry.key)).toEqual([`job.held:${run.jobId}:${run.runId}`]);
     expect(await claim(store)).toEqual([]);
@@ -315,7 +265,7 @@ describeStores((open) => {
     const run = await claimOne(store);
     await startRun(store, run);
     const stopBy = addMs(store.now(), 10_000);
-    await store.runs.settle([failure(run, { outcome: "hung", reason: "heartbeat", then: { to: "queued" }, stopBy })]);
+    await store.runs.settle([retried(run, { outcome: "hung", reason: "heartbeat", stopBy })]);
     expect(await store.jobs.get(run.jobId)).toMatchObject({ state: "queued", blockedBy: run.runId, stopBy });
     expect(await store.upkeep.slots()).toMatchObject([{ used: 1 }]);
     expect(await claim(store)).toEqual([]);
@@ -341,7 +291,7 @@ describeStores((open) => {
     const run = await claimOne(store);
     await startRun(store, run);
     const other = store.capabilities.manyWriters ? await openAgain() : store;
-    const settlement = success(run, { then: { to: "done", advance: stageEntry("ocr"), output: '{"pages":3}' } });
+    const settlement = success(run, { advance: stageEntry("ocr"), output: '{"pages":3}' });
     const answers = await Promise.all(Array.from({ length: 8 }, (_, index) => (index % 2 === 0 ? store : other).runs.settle([settlement])));
     const kinds = answers.map(([answer]) => answer?.kind);
     expect([kinds.filter((kind) => kind === "ok").length, kinds.filter((kind) => kind === "already").length]).toEqual([1, 7]);
@@ -362,8 +312,8 @@ describeStores((open) => {
     for (const run of runs) await startRun(store, run);
     const of = (itemId: number): ClaimedRun => present(runs.find((run) => run.itemId === itemId));
     const settled = store.runs.settle([
-      success(of(bad.id), { then: { to: "done", advance: stageEntry("nowhere") } }),
-      success(of(good.id), { then: { to: "done", advance: { kind: "finish" } } }),
+      success(of(bad.id), { advance: stageEntry("nowhere") }),
+      success(of(good.id), { advance: { kind: "finish" } }),
     ]);
     await expect(settled).rejects.toMatchObject({ code: "not_found" });
     expect(await store.items.get(good.id)).toMatchObject({ state: "done" });
@@ -371,27 +321,7 @@ describeStores((open) => {
     expect(await store.jobs.get(of(bad.id).jobId)).toMatchObject({ state: "running", currentRunId: of(bad.id).runId });
     expect(await store.runs.get(of(bad.id).runId)).toMatchObject({ state: "started", endedAt: null });
     expect(await store.upkeep.checkInvariants()).toEqual([]);
-    expect(await store.runs.settle([success(of(bad.id), { then: { to: "done", advance: stageEntry("ocr") } })])).toMatchObject([
-      { kind: "ok" },
-    ]);
-  });
-
-  test("a stage's budget is its visit's: each retry spends from it, and its end fails the item [B-34] [B-35]", async () => {
-    const { store } = await withQueues(open);
-    const item = await addItem(store, "book", { maxAttempts: 2 });
-    for (const [attempts, state] of [
-      [1, "active"],
-      [2, "failed"],
-    ] as const) {
-      const run = await claimOne(store);
-      await startRun(store, run);
-      await store.runs.settle([failure(run, { then: { to: "queued" } })]);
-      expect((await store.items.visits(item.id))[0]).toMatchObject({ attempts });
-      expect(await store.jobs.get(run.jobId)).toMatchObject({ attempts });
-      expect((await store.items.get(item.id))?.state).toBe(state);
-    }
-    expect((await store.outbox.due(10)).filter((entry) => entry.kind === "alert")).toHaveLength(1);
-    expect(await store.upkeep.checkInvariants()).toEqual([]);
+    expect(await store.runs.settle([success(of(bad.id), { advance: stageEntry("ocr") })])).toMatchObject([{ kind: "ok" }]);
   });
 
   test("a job whose item was paused while it ran goes back unclaimable", async () => {
@@ -400,7 +330,7 @@ describeStores((open) => {
     const run = await claimOne(store);
     await startRun(store, run);
     await store.items.setPaused(item.id, { paused: true, actor: "ana" });
-    await store.runs.settle([failure(run, { then: { to: "queued" } })]);
+    await store.runs.settle([retried(run)]);
     expect(await claim(store)).toEqual([]);
     await store.items.setPaused(item.id, { paused: false, actor: "ana" });
     expect(await claim(store)).toHaveLength(1);
@@ -411,7 +341,7 @@ describeStores((open) => {
     const item = await addItem(store);
     const run = await claimOne(store);
     await startRun(store, run);
-    expect(await store.runs.settle([success(run)])).toEqual([{ kind: "ok" }]);
+    expect(await store.runs.settle([success(run)])).toMatchObject([{ kind: "ok" }]);
     expect(await store.jobs.get(run.jobId)).toMatchObject({ state: "done" });
     expect(await store.items.get(item.id)).toMatchObject({ stage: "prep", state: "active" });
   });
@@ -421,7 +351,7 @@ describeStores((open) => {
     const item = await addItem(store);
     const run = await claimOne(store);
     await startRun(store, run);
-    await store.runs.settle([failure(run, { outcome: "cancelled", reason: "cancelled", then: { to: "cancelled" } })]);
+    await store.runs.settle([failure(run, { outcome: "cancelled", reason: "cancelled" })]);
     expect(await store.items.get(item.id)).toMatchObject({ state: "cancelled" });
     expect(await store.upkeep.checkInvariants()).toEqual([]);
   });

@@ -17,7 +17,7 @@ import {
 import { present } from "../support/present.ts";
 import { RepairWorld } from "../support/repair-world.ts";
 import { schemaChange, schemaLines } from "../support/schema-lines.ts";
-import { claim, farFuture, processOn, registerWorker, stageEntry, success } from "../support/store-rows.ts";
+import { claim, farFuture, processOn, registerWorker, retried, stageEntry, success } from "../support/store-rows.ts";
 import { describeStores } from "../support/stores.ts";
 
 /** The columns that a later version adds, as rows of an earlier one have them. */
@@ -139,8 +139,8 @@ describeStores((openFresh, engine) => {
       const start = { ...reserved, startedAt: now, wrapper: processOn(), limits: {}, checkAt: farFuture };
       expect(await store.runs.start([start])).toEqual([{ kind: "ok" }]);
       expect((await liveRun(store, runs.reserved)).attempts).toBe(1);
-      const back = { outcome: "released", reason: "drain", spend: "nothing", then: { to: "queued" }, actor: "worker" } as const;
-      expect(await store.runs.settle([{ ...reserved, jobId: asJobId(jobs.reserved), ...back }])).toMatchObject([{ kind: "ok" }]);
+      const back = retried({ ...reserved, jobId: asJobId(jobs.reserved) }, { outcome: "released", reason: "drain" });
+      expect(await store.runs.settle([back])).toMatchObject([{ kind: "ok" }]);
       expect(await store.jobs.get(asJobId(jobs.reserved))).toMatchObject({ state: "queued", attempts: 0 });
 
       const started = { runId: asRunId(runs.started), ownerEpoch: asOwnerEpoch(1) };
@@ -149,10 +149,7 @@ describeStores((openFresh, engine) => {
       expect(await store.runs.beat([{ runId: started.runId, at: now }])).toEqual([]);
       expect(await store.leases.renew({ name: "merge/one", fencing: 7 })).toBe(true);
       expect(await store.runs.recordExit({ ...started, exitCode: 0, checkAt: farFuture })).toEqual({ kind: "ok" });
-      const end = success(
-        { ...started, jobId: asJobId(jobs.started) },
-        { actor: "worker", then: { to: "done", advance: stageEntry("ocr") } },
-      );
+      const end = success({ ...started, jobId: asJobId(jobs.started) }, { actor: "worker", advance: stageEntry("ocr") });
       expect(await store.runs.settle([end])).toMatchObject([{ kind: "ok" }]);
       expect(await store.items.get(asItemId(items.started))).toMatchObject({ state: "active", stage: "ocr" });
       expect(await store.leases.release({ name: "merge/one", fencing: 7, actor: "worker", reason: "ended" })).toBe(true);
@@ -171,7 +168,7 @@ describeStores((openFresh, engine) => {
       const workerId = await registerWorker(store);
       const adopt = { runId: run.id, ownerEpoch: run.ownerEpoch, workerId, actor: "adoption", reason: "dead", checkAt: farFuture };
       expect(await store.runs.takeOver(adopt)).toBe(3);
-      const end = success({ ...run, runId: run.id }, { actor: "worker", then: { to: "done", advance: { kind: "finish" } } });
+      const end = success({ ...run, runId: run.id }, { actor: "worker", advance: { kind: "finish" } });
       expect(await store.runs.settle([end]), "the old supervisor's").toMatchObject([{ kind: "lost", now: { ownerEpoch: 3 } }]);
       expect(await store.runs.settle([{ ...end, ownerEpoch: asOwnerEpoch(3) }])).toMatchObject([{ kind: "ok" }]);
       expect(await store.items.get(asItemId(items.exited))).toMatchObject({ state: "done" });

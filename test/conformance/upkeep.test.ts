@@ -1,7 +1,18 @@
 import { expect, test } from "vitest";
 import { asJobId, asRunId, firstIdOfEpoch } from "../../src/domain/ids.ts";
 import { hours, minutes } from "../../src/domain/time.ts";
-import { addItem, claim, claimOne, declareQueues, failure, farFuture, registerWorker, startRun, success } from "../support/store-rows.ts";
+import {
+  addItem,
+  claim,
+  claimOne,
+  declareQueues,
+  failure,
+  farFuture,
+  registerWorker,
+  retried,
+  startRun,
+  success,
+} from "../support/store-rows.ts";
 import { describeStores, type OpenTestStore } from "../support/stores.ts";
 
 async function withQueues(open: OpenTestStore) {
@@ -17,7 +28,7 @@ describeStores((open) => {
     await store.jobs.enqueue({ queue: "t", delayMs: minutes(5), jobs: [{}] });
     const [held, blocked, running] = await claim(store, { max: 3 });
     if (held === undefined || blocked === undefined || running === undefined) throw new Error("not claimed");
-    await store.runs.settle([failure(held, { then: { to: "held" } }), failure(blocked, { then: { to: "queued" }, stopBy: farFuture })]);
+    await store.runs.settle([failure(held, { disposition: "hold" }), retried(blocked, { stopBy: farFuture })]);
     const paused = await addItem(store);
     await store.items.setPaused(paused.id, { paused: true, actor: "ana" });
     await store.upkeep.setQueuePaused({ queues: ["p/ocr"], paused: true, actor: "ana" });
@@ -78,7 +89,7 @@ describeStores((open) => {
     await store.jobs.enqueue({ queue: "t", jobs: [{}, {}, {}, {}] });
     const [done, held, blocked, running] = await claim(store, { max: 4, workerId: ended });
     if (done === undefined || held === undefined || blocked === undefined || running === undefined) throw new Error("not claimed");
-    await store.runs.settle([success(done), failure(held, { then: { to: "held" } }), failure(blocked, { stopBy: farFuture })]);
+    await store.runs.settle([success(done), failure(held, { disposition: "hold" }), failure(blocked, { stopBy: farFuture })]);
     await store.workers.leave(ended);
     const finished = await addItem(store, "finished");
     await store.items.cancel(finished.id, { actor: "ana", reason: "not needed", stopBy: farFuture });
@@ -215,7 +226,7 @@ describeStores((open) => {
     ]);
     expect(await again.jobs.get(run.jobId)).toMatchObject({ state: "running", currentRunId: run.runId });
     expect(await again.upkeep.checkInvariants()).toEqual([]);
-    await again.runs.settle([success(run, { then: { to: "done", advance: { kind: "finish" } } })]);
+    await again.runs.settle([success(run, { advance: { kind: "finish" } })]);
     expect(await again.items.get(item.id)).toMatchObject({ state: "done" });
   });
 });

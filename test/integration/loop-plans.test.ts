@@ -19,7 +19,7 @@ import {
   sqliteWholeReads,
   type WholeRead,
 } from "../support/statement-plans.ts";
-import { addItem, claimOne, declareQueues, failure, processOn, registerWorker, startRun, success } from "../support/store-rows.ts";
+import { addItem, claimOne, declareQueues, processOn, registerWorker, retried, startRun, success } from "../support/store-rows.ts";
 import { tempDir } from "../support/temp-dir.ts";
 import { until } from "../support/until.ts";
 
@@ -42,7 +42,7 @@ async function giveWork(store: Store): Promise<void> {
   // One runs under a silent session, one is blocked, one waits for its time.
   await startRun(store, await claimOne(store, { workerId, queues: ["t"] }));
   const blocked = await claimOne(store, { workerId, queues: ["t"] });
-  await store.runs.settle([failure(blocked, { then: { to: "queued" }, stopBy: long })]);
+  await store.runs.settle([retried(blocked, { stopBy: long })]);
   await addItem(store, "running");
   const running = await claimOne(store, { workerId, queues: ["p/prep"] });
   await startRun(store, running);

@@ -13,7 +13,7 @@ import { createDatabase, queryOnce, type TestDatabase } from "../support/postgre
 import { startPostgresServer } from "../support/postgres-server.ts";
 import { present } from "../support/present.ts";
 import { skipTest } from "../support/skips.ts";
-import { addItem, claim, claimOne, declareQueues, failure, registerWorker, startRun, success } from "../support/store-rows.ts";
+import { addItem, claim, claimOne, declareQueues, registerWorker, retried, startRun, success } from "../support/store-rows.ts";
 import { StoreTestClock } from "../support/stores.ts";
 import { until } from "../support/until.ts";
 
@@ -78,9 +78,9 @@ test.each([
     const verbs: Readonly<Record<string, () => Promise<unknown>>> = {
       enqueue: () => store.jobs.enqueue({ queue: "t", jobs: [{ enqueueId: "lost?" }] }),
       claim: () => claim(store, { workerId, queues: ["t"] }),
-      "settle of a plain success": () => store.runs.settle([success(present(plain), { exitCode: undefined } as never)]),
-      "settle of a failure": () => store.runs.settle([failure(present(failing), { then: { to: "queued" } })]),
-      "settle of an item's run": () => store.runs.settle([success(command, { then: { to: "done", advance: { kind: "finish" } } })]),
+      "settle of a plain success": () => store.runs.settle([success(present(plain), { exitCode: undefined })]),
+      "settle of a failure": () => store.runs.settle([retried(present(failing))]),
+      "settle of an item's run": () => store.runs.settle([success(command, { advance: { kind: "finish" } })]),
       "record of an exit": () => store.runs.recordExit({ ...command, exitCode: 0, checkAt: store.now() }),
       beat: () => store.runs.beat([{ runId: command.runId, at: store.now() }]),
       renewal: () => store.workers.renew({ workerId, held: [], claimSeqReceived: 1 }),
@@ -106,13 +106,8 @@ test.each([
     ).toEqual(before);
 
     await mend();
-    expect(await store.runs.settle([success(present(plain)), failure(present(failing), { then: { to: "queued" } })])).toEqual([
-      { kind: "ok" },
-      { kind: "ok" },
-    ]);
-    expect(await store.runs.settle([success(command, { then: { to: "done", advance: { kind: "finish" } } })])).toMatchObject([
-      { kind: "ok" },
-    ]);
+    expect(await store.runs.settle([success(present(plain)), retried(present(failing))])).toMatchObject([{ kind: "ok" }, { kind: "ok" }]);
+    expect(await store.runs.settle([success(command, { advance: { kind: "finish" } })])).toMatchObject([{ kind: "ok" }]);
     expect(await store.jobs.enqueue({ queue: "t", jobs: [{ enqueueId: "lost?" }] })).toHaveLength(1);
     expect(await store.items.get(item.id)).toMatchObject({ state: "done" });
     expect(await store.upkeep.checkInvariants()).toEqual([]);
@@ -192,7 +187,7 @@ test("a real server's full disk: what was acknowledged is there, what was refuse
 
   makeRoom();
   const [run] = await until(async () => await claim(store, { queues: ["t"], max: 1 }), { what: "a claim to find room" });
-  expect(await store.runs.settle([success(present(run))])).toEqual([{ kind: "ok" }]);
+  expect(await store.runs.settle([success(present(run))])).toMatchObject([{ kind: "ok" }]);
   expect(await store.jobs.enqueue({ queue: "t", jobs: [{}] })).toHaveLength(1);
   expect(await store.upkeep.checkInvariants()).toEqual([]);
 });

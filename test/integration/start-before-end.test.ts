@@ -5,7 +5,7 @@ import { openStore } from "../../src/store/open-store.ts";
 import type { ClaimedRun } from "../../src/store/port/runs.ts";
 import { createDatabase } from "../support/postgres.ts";
 import { present } from "../support/present.ts";
-import { addItem, claimOne, declareQueues, failure, registerWorker } from "../support/store-rows.ts";
+import { addItem, claimOne, declareQueues, registerWorker, retried } from "../support/store-rows.ts";
 import { StoreTestClock } from "../support/stores.ts";
 import { until } from "../support/until.ts";
 
@@ -62,11 +62,11 @@ test("a success that waits for its own run's start counts the attempt once", asy
   await beginStart(run);
   const { runId, ownerEpoch, jobId } = run;
   const startedAt = addMs(clock.now(), 7);
-  const plain = { runId, ownerEpoch, jobId, outcome: "succeeded", reason: "returned", spend: "attempt", then: { to: "done" } } as const;
+  const plain = { runId, ownerEpoch, jobId, outcome: "succeeded", reason: "returned" } as const;
   const settling = store.runs.settle([{ ...plain, startedAt }]);
   await waiting(1);
   await commitStart();
-  expect(await settling).toEqual([{ kind: "ok" }]);
+  expect(await settling).toMatchObject([{ kind: "ok" }]);
   expect(await store.jobs.get(jobId)).toMatchObject({ state: "done", attempts: 1 });
   expect(await store.runs.get(runId)).toMatchObject({ state: "ended", outcome: "succeeded", startedAt: clock.now() });
   expect(await store.upkeep.checkInvariants()).toEqual([]);
@@ -78,7 +78,7 @@ test("a failure that waits for its own run's start spends that attempt of its vi
   const run = await claimOne(store);
   // A settle of an item's run looks at it twice: the start slips in between, and the second look waits for it.
   await lockJob(run);
-  const settling = store.runs.settle([failure(run, { then: { to: "queued" } })]);
+  const settling = store.runs.settle([retried(run)]);
   await waiting(1);
   const starting = beginStart(run);
   await waiting(2);

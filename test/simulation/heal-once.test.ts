@@ -159,7 +159,7 @@ class Simulation {
 
   async #count(settlement: Settlement): Promise<void> {
     this.settled.set(settlement.runId, (this.settled.get(settlement.runId) ?? 0) + 1);
-    if (settlement.then.to !== "done" || settlement.then.advance === undefined) return;
+    if (settlement.outcome !== "succeeded" || settlement.advance === undefined) return;
     const visitId = (await this.world.store.jobs.get(settlement.jobId))?.visitId;
     if (visitId) this.advanced.set(visitId, (this.advanced.get(visitId) ?? 0) + 1);
   }
@@ -208,7 +208,7 @@ class Simulation {
     await world.store.runs.recordExit({ runId: live.id, ownerEpoch: live.ownerEpoch, exitCode, checkAt: addMs(world.now, 300_000) });
     if (pick % 4 === 3) return;
     const { registry } = world.world;
-    const context = { registry, random: () => 0.5, now: world.now, actor: "worker" };
+    const context = { registry, random: () => 0.5, actor: "worker" };
     const advance = live.pipeline === null || live.itemStage === null ? undefined : registry.advanceFrom(live.pipeline, live.itemStage);
     const details = { reason: "exit_code", exitCode };
     const settlement =

@@ -8,7 +8,7 @@ import { asInstant } from "../../src/domain/time.ts";
 import { openStore } from "../../src/store/open-store.ts";
 import type { ClaimedRun, Settlement } from "../../src/store/port/runs.ts";
 import type { Store } from "../../src/store/port/store.ts";
-import { addItem, declareQueues, failure, processOn, registerWorker, stageEntry, startRun, success } from "./store-rows.ts";
+import { addItem, atOnce, declareQueues, processOn, registerWorker, retried, stageEntry, startRun, success } from "./store-rows.ts";
 
 /** Ends what dead sessions left: plain runs by the page, items' runs one by one, blocks by the proof that nothing runs here any more. */
 export async function requeueLeftovers(store: Store): Promise<void> {
@@ -26,8 +26,8 @@ export async function requeueLeftovers(store: Store): Promise<void> {
         jobId: run.jobId,
         outcome: "lost",
         reason: "dead_pid",
-        spend: "nothing",
-        then: { to: "queued" },
+        message: "its process is dead",
+        retry: atOnce,
         actor: "test",
       }),
     );
@@ -55,17 +55,21 @@ export async function work(
   for (const run of runs) if (run.itemId !== null) await startRun(store, run);
   const settlements = runs.map((run) => settlementOf(store, run, options.failing));
   const answers = await Promise.all(settlements.map(async (settlement) => (await store.runs.settle([settlement]))[0]));
-  return { taken: runs.length, done: runs.filter((_, index) => answers[index]?.kind === "ok" && settlements[index]?.then.to === "done") };
+  return {
+    taken: runs.length,
+    done: runs.filter((_, index) => answers[index]?.kind === "ok" && settlements[index]?.outcome === "succeeded"),
+  };
 }
 
 function settlementOf(store: Store, run: ClaimedRun, failing: boolean): Settlement {
   if (run.itemId !== null) {
     return success(run, {
-      then: { to: "done", advance: run.queue === "p/prep" ? stageEntry("ocr") : { kind: "finish" }, output: `"${run.queue}"` },
+      advance: run.queue === "p/prep" ? stageEntry("ocr") : { kind: "finish" },
+      output: `"${run.queue}"`,
     });
   }
   if (failing && run.jobId % 7 === 0 && run.attempt === 1)
-    return failure(run, { then: { to: "queued" }, spend: "nothing", ...(run.started ? {} : { startedAt: store.now() }) });
+    return retried(run, { outcome: "released", ...(run.started ? {} : { startedAt: store.now() }) });
   const { exitCode: _, ...plain } = success(run);
   return { ...plain, ...(run.started ? {} : { startedAt: store.now() }) };
 }

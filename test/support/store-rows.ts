@@ -1,8 +1,9 @@
 import type { ItemId, JobId, RunId, WorkerId } from "../../src/domain/ids.ts";
 import { asHostId } from "../../src/domain/ids.ts";
-import { addMs, asInstant } from "../../src/domain/time.ts";
+import { addMs, asInstant, type DurationMs } from "../../src/domain/time.ts";
+import type { RetryTerms } from "../../src/liveness/retry-contract.ts";
 import type { ItemRow, StageEntry } from "../../src/store/port/items.ts";
-import type { ClaimedRun, Settlement, StoredProcess } from "../../src/store/port/runs.ts";
+import type { ClaimedRun, Failure, StoredProcess, Success } from "../../src/store/port/runs.ts";
 import type { Store } from "../../src/store/port/store.ts";
 
 /** Two stages of a pipeline `p` (commands, the first limited to two at a time) and the task `t` (a handler). */
@@ -101,32 +102,30 @@ export async function startRun(store: Store, run: ClaimedRun, wrapper: StoredPro
 type EndedRun = Pick<ClaimedRun, "runId" | "ownerEpoch" | "jobId">;
 
 /** The end of a run as a plain success of a job that is done. */
-export function success(run: EndedRun, overrides: Partial<Settlement> = {}): Settlement {
-  return {
-    runId: run.runId,
-    ownerEpoch: run.ownerEpoch,
-    jobId: run.jobId,
-    outcome: "succeeded",
-    reason: "exit_0",
-    exitCode: 0,
-    spend: "attempt",
-    then: { to: "done" },
-    ...overrides,
-  };
+export function success(run: EndedRun, overrides: Partial<Success> = {}): Success {
+  const { runId, ownerEpoch, jobId } = run;
+  return { runId, ownerEpoch, jobId, outcome: "succeeded", reason: "exit_0", exitCode: 0, ...overrides };
 }
 
-/** The end of a run as a failure; the job fails unless told otherwise. */
-export function failure(run: EndedRun, overrides: Partial<Settlement> = {}): Settlement {
-  return {
-    ...success(run),
-    outcome: "failed",
-    reason: "exit_code",
-    message: `exit code 1 (run ${run.runId})`,
-    exitCode: 1,
-    then: { to: "failed" },
-    actor: "worker",
-    ...overrides,
-  };
+/** What a stage says that tries again at once. */
+export const atOnce: RetryTerms = { policy: { onExhausted: "fail", delay: { baseMs: 0, maxMs: 0 } }, jitter: 0 };
+
+/** What a stage says that tries again so much later. */
+export function later(ms: DurationMs): RetryTerms {
+  return { policy: { onExhausted: "fail", delay: { baseMs: 2 * ms, maxMs: 2 * ms } }, jitter: 0 };
+}
+
+/** The end of a run as a failure after which its job fails, whatever its budget says. */
+export function failure(run: EndedRun, overrides: Partial<Failure> = {}): Failure {
+  return { ...retried(run), disposition: "fail", ...overrides };
+}
+
+/** The end of a run as a failure after which its job goes back at once, if an attempt is left. */
+export function retried(run: EndedRun, overrides: Partial<Failure> = {}): Failure {
+  const { runId, ownerEpoch, jobId } = run;
+  const message = `exit code 1 (run ${runId})`;
+  const end = { outcome: "failed", reason: "exit_code", message, exitCode: 1, retry: atOnce, actor: "worker" } as const;
+  return { runId, ownerEpoch, jobId, ...end, ...overrides };
 }
 
 export const noRun = 0 as RunId;

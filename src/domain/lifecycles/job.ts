@@ -77,7 +77,7 @@ export const jobLifecycle: Lifecycle<JobState> = {
       from: ["scheduled", "queued"],
       to: "held",
       verb: "hold",
-      when: "its stage is not declared any more, so nobody would ever claim it; a block by a run that is being stopped stays with it",
+      when: "its stage is not declared any more, or the attempts of its visit were spent before it was made; a block by a run that is being stopped stays with it",
     },
     {
       from: ["running", "queued", "scheduled", "held"],

@@ -1,7 +1,7 @@
 import { expect, test, vi } from "vitest";
 import { chain, type LoopWorld, loopWorld } from "../../../test/support/loop-world.ts";
 import { claimOne, failure, startRun, success } from "../../../test/support/store-rows.ts";
-import { asHostId } from "../../domain/ids.ts";
+import { asHostId, asJobId } from "../../domain/ids.ts";
 import { addMs } from "../../domain/time.ts";
 import type { GateDefinition } from "../../pipelines/definition.ts";
 import { PipelineRegistry } from "../../pipelines/registry.ts";
@@ -21,8 +21,8 @@ const green: GateDefinition = { kind: "command", argv: ["true"] };
 const red: GateDefinition = { kind: "command", argv: ["false"] };
 const unreadable: GateDefinition = { kind: "command", argv: ["/no/such/program"] };
 
-async function reconcilerWorld(gate?: GateDefinition): Promise<World> {
-  const world = await loopWorld([chain("p", ["prep", "ocr"], gate === undefined ? {} : { stage: { gate } })]);
+async function reconcilerWorld(gate?: GateDefinition, onExhausted: "fail" | "hold" = "fail"): Promise<World> {
+  const world = await loopWorld([chain("p", ["prep", "ocr"], { stage: { onExhausted, ...(gate === undefined ? {} : { gate }) } })]);
   const { store, registry, paths, baseDir } = world;
   const finaliser = new Finaliser({
     registry,
@@ -51,7 +51,7 @@ async function doneWithoutAdvance(world: World, key = "book"): Promise<ItemRow> 
   const item = await addItem(world, key);
   const run = await claimOne(world.store, { queues: ["p/prep"] });
   await startRun(world.store, run);
-  await world.store.runs.settle([success(run, { then: { to: "done", output: '{"pages":3}' } })]);
+  await world.store.runs.settle([success(run, { output: '{"pages":3}' })]);
   return item;
 }
 
@@ -113,6 +113,24 @@ test("a red gate with no attempt left ends the item as failed, with its one aler
   expect(await alertsOf(world)).toEqual([`reconciler.acted:${item.id}:${item.visitId}`]);
   expect((await world.store.outbox.due(10)).find((entry) => entry.kind === "alert")?.revision).toBe(1);
   expect(await world.store.upkeep.checkInvariants()).toEqual([]);
+});
+
+test("with no attempt left a stage that keeps its jobs for a person keeps a stranded item too: a held job and one alert, however often it looks", async () => {
+  for (const gate of [red, undefined]) {
+    const world = await reconcilerWorld(gate, "hold");
+    const item = gate === undefined ? await addItem(world) : await doneWithoutAdvance(world);
+    if (gate === undefined) world.sql("delete from jobs");
+    world.sql("update visits set attempts = max_attempts");
+    expect(await world.tick(world.loop)).toMatchObject({ seen: 1, settled: 1 });
+    expect(await itemOf(world, item)).toMatchObject({ stage: "prep", state: "active" });
+    const job = (await world.store.items.jobs(item.id)).at(-1);
+    expect(job).toMatchObject({ state: "held", error: expect.stringContaining("3 attempts are spent") });
+    expect(await world.tick(world.restart())).toMatchObject({ seen: 0, settled: 0 });
+    expect(await alertsOf(world)).toEqual([`job.held:${job?.id}:waiting`]);
+    expect(await world.store.jobs.unhold(job?.id ?? asJobId(0), { actor: "ana", force: false })).toBe(true);
+    expect(await claimOne(world.store, { queues: ["p/prep"] })).toMatchObject({ jobId: job?.id });
+    expect(await world.store.upkeep.checkInvariants()).toEqual([]);
+  }
 });
 
 test("a visit without any job and any attempt ends the item as failed alike", async () => {
@@ -183,19 +201,6 @@ test("a job that is done by no run of its own proves nothing: the stage is run",
   expect(await unfinishedJobs(world, item)).toBe(1);
 });
 
-test("an item that a returned job left behind runs its stage again, and fails once no attempt is left", async () => {
-  const world = await reconcilerWorld(green);
-  const item = await doneWithoutAdvance(world);
-  world.sql("update jobs set state = 'returned'");
-  expect(await world.tick(world.loop)).toMatchObject({ settled: 1 });
-  expect(await itemOf(world, item)).toMatchObject({ stage: "prep", state: "active" });
-  expect(await unfinishedJobs(world, item)).toBe(1);
-  world.sql("delete from jobs where state = 'queued'; update visits set attempts = max_attempts");
-  expect(await world.tick(world.loop)).toMatchObject({ settled: 1 });
-  expect(await itemOf(world, item)).toMatchObject({ state: "failed" });
-  expect(await world.tick(world.loop)).toMatchObject({ seen: 0 });
-});
-
 for (const state of ["failed", "cancelled"] as const) {
   test(`an item whose job is ${state} ends alike`, async () => {
     const world = await reconcilerWorld();
@@ -264,7 +269,7 @@ test("one item that fails never stops the others", async () => {
       if (run.itemId === first.id) throw new Error("broken");
       return {
         kind: "settle",
-        settlement: success({ ...run, runId: run.id }, { then: { to: "done", advance: { kind: "finish" } } }),
+        settlement: success({ ...run, runId: run.id }, { advance: { kind: "finish" } }),
       };
     },
   };
@@ -282,7 +287,7 @@ test("whoever moved the item meanwhile wins, and nothing is told", async () => {
       world.events.length = 0;
       return {
         kind: "settle",
-        settlement: success({ ...run, runId: run.id }, { then: { to: "done", advance: { kind: "finish" } } }),
+        settlement: success({ ...run, runId: run.id }, { advance: { kind: "finish" } }),
       };
     },
   };

@@ -11,7 +11,7 @@ import type { StrandedItem } from "../../store/port/items.ts";
 import type { Advance, LiveRun } from "../../store/port/runs.ts";
 import type { Store } from "../../store/port/store.ts";
 import type { Loop, TickContext, TickReport } from "../skeleton/loop.ts";
-import { judgeStranded, type StrandedVerdict, withinBudget } from "./stranded-verdict.ts";
+import { judgeStranded, type StrandedVerdict } from "./stranded-verdict.ts";
 import { UndeclaredStages } from "./undeclared-stages.ts";
 
 export interface ReconcilerDeps {
@@ -94,10 +94,24 @@ export function createReconcilerLoop(deps: ReconcilerDeps): Loop<"reconciler"> {
   const redrive = async (stranded: StrandedItem, reason: string, context: TickContext): Promise<Handled> => {
     const { item, visit } = stranded;
     const entry = registry.entry(item.pipeline, item.stage);
-    if (entry === undefined || !(await store.items.redrive(item.id, { visitId: visit.id, entry, actor, reason }))) return "lost";
-    counts.redriven += 1;
-    await acted(stranded, { action: "redriven", what: `given a job again: ${reason}` }, context);
-    return "settled";
+    if (entry === undefined) return "lost";
+    const onExhausted = registry.stageOfQueue(entry.queue)?.stage.onExhausted ?? "hold";
+    const became = await store.items.redrive(item.id, { visitId: visit.id, entry, onExhausted, actor, reason });
+    switch (became) {
+      case undefined:
+        return "lost";
+      case "queued":
+        counts.redriven += 1;
+        await acted(stranded, { action: "redriven", what: `given a job again: ${reason}` }, context);
+        return "settled";
+      case "held":
+        // The store has told a person of the job, in the same transaction.
+        counts.held += 1;
+        context.emit("item.rescued", { itemId: item.id, stage: item.stage, action: "held", reason: `given a job that is held: ${reason}` });
+        return "settled";
+      case "failed":
+        return await ended(stranded, { state: "failed", reason: `${reason}, and its ${visit.maxAttempts} attempts are spent` }, context);
+    }
   };
 
   const end = async (
@@ -108,6 +122,15 @@ export function createReconcilerLoop(deps: ReconcilerDeps): Loop<"reconciler"> {
     const { item, visit } = stranded;
     const { state, reason } = verdict;
     if (!(await store.items.end(item.id, { visitId: visit.id, state, actor, reason }))) return "lost";
+    return await ended(stranded, verdict, context);
+  };
+
+  const ended = async (
+    stranded: StrandedItem,
+    { state, reason }: { readonly state: "failed" | "cancelled"; readonly reason: string },
+    context: TickContext,
+  ): Promise<Handled> => {
+    const { item } = stranded;
     counts.ended += 1;
     tellItemStep(context.emit, { kind: state, itemId: item.id }, reason);
     await acted(stranded, { action: "ended", what: `ended as ${state}: ${reason}` }, context);
@@ -131,18 +154,13 @@ export function createReconcilerLoop(deps: ReconcilerDeps): Loop<"reconciler"> {
       return "waiting";
     }
     gates.delete(item.id);
-    const { then, message } = finalised.settlement;
-    switch (then.to) {
-      case "done":
-        if (then.advance === undefined) return "lost";
-        return await advance(stranded, { advance: then.advance, reason }, context);
-      case "held":
-        return await tell(stranded, message ?? "what follows its stage is not declared any more", context);
-      case "queued":
-      case "failed":
-      case "cancelled":
-        return await act(stranded, withinBudget(stranded, message ?? finalised.settlement.reason), context);
+    const { settlement } = finalised;
+    if (settlement.outcome === "succeeded") {
+      return settlement.advance === undefined ? "lost" : await advance(stranded, { advance: settlement.advance, reason }, context);
     }
+    return settlement.disposition === "hold"
+      ? await tell(stranded, settlement.message, context)
+      : await redrive(stranded, settlement.message, context);
   };
 
   const advance = async (
@@ -261,7 +279,7 @@ function describe(stranded: StrandedItem): string {
   const verdict = judgeStranded(stranded);
   const what = {
     read_gate: "read its gate and move it on",
-    redrive: "give it a job again",
+    redrive: "give it a job again, as far as its attempts go",
     end: "end it",
     alert: "tell a person",
   }[verdict.kind];

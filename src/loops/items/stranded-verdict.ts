@@ -5,9 +5,9 @@ import type { LiveRun } from "../../store/port/runs.ts";
 export type StrandedVerdict =
   /** A run of this visit ended well and the item stayed behind: read the gate, then move it on. */
   | { readonly kind: "read_gate"; readonly run: LiveRun; readonly reason: string }
-  /** Nothing of this visit has finished: give it a job again. */
+  /** Nothing of this visit has finished: give it a job again, within its budget. */
   | { readonly kind: "redrive"; readonly reason: string }
-  /** Its job ended for good, or no attempt is left for another: the item ends alike. */
+  /** Its job ended for good: the item ends alike. */
   | { readonly kind: "end"; readonly state: "failed" | "cancelled"; readonly reason: string }
   /** Only a person can tell what is right. */
   | { readonly kind: "alert"; readonly reason: string };
@@ -20,7 +20,7 @@ export function judgeStranded(stranded: StrandedItem): StrandedVerdict {
   const { visit } = stranded;
   const job = stranded.lastJob?.visitId === visit.id ? stranded.lastJob : undefined;
   const run = job !== undefined && stranded.lastRun?.jobId === job.id ? stranded.lastRun : undefined;
-  if (job === undefined) return withinBudget(stranded, "its visit has no job");
+  if (job === undefined) return { kind: "redrive", reason: "its visit has no job" };
   switch (job.state) {
     case "failed":
     case "cancelled":
@@ -34,22 +34,16 @@ export function judgeStranded(stranded: StrandedItem): StrandedVerdict {
         };
       }
       // A job that is done by no run of its own proves nothing about the stage.
-      return withinBudget(stranded, `its job ${job.id} is done, and no run of this visit that ended well is on record`);
+      return { kind: "redrive", reason: `its job ${job.id} is done, and no run of this visit that ended well is on record` };
     case "returned":
       // The flip that returns a job moves its item in the same transaction, so whatever left it here said nothing of where it goes.
-      return withinBudget(stranded, `its job ${job.id} was returned, and the item stayed in ${visit.stage}`);
+      return { kind: "redrive", reason: `its job ${job.id} was returned, and the item stayed in ${visit.stage}` };
     case "scheduled":
     case "queued":
     case "running":
     case "held":
       return { kind: "alert", reason: `it was listed as stranded, and its job ${job.id} is ${job.state}` };
   }
-}
-
-/** A new job where the visit may still spend an attempt; else the item has failed, for nothing would ever move it. */
-export function withinBudget({ visit }: StrandedItem, reason: string): StrandedVerdict {
-  if (visit.attempts < visit.maxAttempts) return { kind: "redrive", reason };
-  return { kind: "end", state: "failed", reason: `${reason}, and its ${visit.maxAttempts} attempts are spent` };
 }
 
 type JobAndRun = { readonly [Key in "job" | "run"]: NonNullable<StrandedItem[Key extends "job" ? "lastJob" : "lastRun"]> };

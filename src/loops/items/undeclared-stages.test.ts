@@ -1,8 +1,7 @@
 import { expect, test, vi } from "vitest";
 import { chain, type LoopWorld, loopWorld } from "../../../test/support/loop-world.ts";
-import { claimOne, failure, farFuture, processOn, startRun } from "../../../test/support/store-rows.ts";
+import { claimOne, farFuture, later, processOn, retried, startRun } from "../../../test/support/store-rows.ts";
 import { runTaskName } from "../../domain/run-task.ts";
-import { addMs } from "../../domain/time.ts";
 import { canonicalJson, type PipelineDefinition } from "../../pipelines/definition.ts";
 import { PipelineRegistry } from "../../pipelines/registry.ts";
 import type { ItemRow } from "../../store/port/items.ts";
@@ -87,8 +86,8 @@ test("a job that backs off and one that is blocked or paused are held alike; a r
     runs.push(run);
   }
   const [first, second] = runs as [(typeof runs)[number], (typeof runs)[number]];
-  await world.store.runs.settle([failure(first, { then: { to: "queued", runAt: addMs(world.clock.now(), 3_600_000) } })]);
-  await world.store.runs.settle([failure(second, { then: { to: "queued" }, stopBy: farFuture })]);
+  await world.store.runs.settle([retried(first, { retry: later(3_600_000) })]);
+  await world.store.runs.settle([retried(second, { stopBy: farFuture })]);
   await world.store.items.setPaused(paused.id, { paused: true, actor: "test" });
   await everyoneLeaves(world);
   expect(await world.tick(await restartedWith(world, [withoutPrep]))).toMatchObject({ settled: 3 });

@@ -2,7 +2,7 @@ import { closeSync, constants, existsSync, mkdirSync, openSync, readdirSync, sym
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { chain, type LoopWorld, loopWorld } from "../../../test/support/loop-world.ts";
-import { claimOne, failure, startRun, success } from "../../../test/support/store-rows.ts";
+import { claimOne, failure, retried, startRun, success } from "../../../test/support/store-rows.ts";
 import { hours } from "../../domain/time.ts";
 import { SourceKeeper } from "../../item-files/kept-source.ts";
 import { makeLifePipe } from "../../processes/run-folder/life-pipe.ts";
@@ -52,10 +52,10 @@ async function runOnce(world: World, how: "done" | "failed" | "retry" | "held"):
   await startRun(world.store, run);
   runFolder(world, run.runId);
   const settlement = {
-    done: success(run, { then: { to: "done", advance: { kind: "finish" } } }),
+    done: success(run, { advance: { kind: "finish" } }),
     failed: failure(run),
-    retry: failure(run, { then: { to: "queued" } }),
-    held: failure(run, { then: { to: "held" } }),
+    retry: retried(run),
+    held: failure(run, { disposition: "hold" }),
   }[how];
   await world.store.runs.settle([settlement]);
   return run;

@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { HeartbeatCheck } from "../../../test/support/heartbeat-check.ts";
 import { chain } from "../../../test/support/loop-world.ts";
 import type { StartedRun } from "../../../test/support/repair-world.ts";
+import { later } from "../../../test/support/store-rows.ts";
 
 const seconds = (n: number): number => n * 1000;
 const beating = (timeoutSeconds: number) => ({ heartbeatTimeoutMs: seconds(timeoutSeconds), maxRunningMs: seconds(86_400) });
@@ -23,18 +24,14 @@ describe("the check of what is in flight", () => {
     await store.items.setPaused(discovered.id, { paused: true, actor: "test" });
     const settle = async (then: "queued" | "done" | "failed"): Promise<void> => {
       const run = await check.start("p/prep", { limits: beating(600) });
-      const end = { ...run, actor: "test", spend: "attempt" } as const;
+      const end = { ...run, actor: "test" } as const;
       const advance = world.world.registry.advanceFrom("p", "prep");
       if (advance === undefined) throw new Error("nothing follows prep");
+      const failed = { ...end, outcome: "failed", reason: "exit_code", message: "exit code 1", retry: later(seconds(1_000_000)) } as const;
       await store.runs.settle([
         then === "done"
-          ? { ...end, outcome: "succeeded", reason: "exit0_no_gate", then: { to: "done", advance } }
-          : {
-              ...end,
-              outcome: "failed",
-              reason: "exit_code",
-              then: then === "queued" ? { to: "queued", runAt: (world.now + seconds(1_000_000)) as never } : { to: "failed" },
-            },
+          ? { ...end, outcome: "succeeded", reason: "exit0_no_gate", advance }
+          : { ...failed, disposition: then === "failed" ? "fail" : undefined },
       ]);
     };
     await settle("queued");

@@ -191,8 +191,8 @@ describe("an exit on record", () => {
         ownerEpoch,
         outcome: "lost",
         reason: "requeued",
-        spend: "nothing",
-        then: { to: "queued" },
+        message: "requeued at a start",
+        retry: { jitter: 0 },
         actor: "start",
       } as const;
       expect(await settle([requeue])).toMatchObject([{ kind: "ok" }]);

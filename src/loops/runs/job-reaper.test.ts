@@ -249,8 +249,8 @@ describe("who else may be at work", () => {
     await world.tick();
     await world.tick();
     const before = await world.job(run.jobId);
-    const late = { ...run, outcome: "lost", reason: "dead_pid", spend: "attempt", then: { to: "failed" }, actor: "job-reaper" } as const;
-    const { pid: _pid, wrapperPid: _wrapper, ...settlement } = late;
+    const { runId, ownerEpoch, jobId } = run;
+    const settlement = { runId, ownerEpoch, jobId, outcome: "lost", reason: "dead_pid", message: "dead", retry: { jitter: 0 } } as const;
     expect(await world.store.runs.settle([settlement])).not.toMatchObject([{ kind: "ok" }]);
     expect(await world.job(run.jobId)).toEqual(before);
   });

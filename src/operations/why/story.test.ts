@@ -175,13 +175,13 @@ test("texts name the attempt and never the run id", () => {
     repo: null,
     supervisor: null,
   };
-  const { outcome, reason, message, spend } = settlementOfFailure(
+  const { reason, message } = settlementOfFailure(
     live,
     { kind: "lost", reason: "dead pid 812 (2 looks)" },
     { reason: "dead_pid" },
-    { registry: new PipelineRegistry([]), random: () => 0.5, now: at(60_000), actor: "job-reaper" },
+    { registry: new PipelineRegistry([]), random: () => 0.5, actor: "job-reaper" },
   );
-  const settled = run({ state: "ended", endedAt: at(60_000), outcome, reason, message: message ?? null, spent: spend });
+  const settled = run({ state: "ended", endedAt: at(60_000), outcome: "lost", reason, message, spent: "attempt" });
   const told = story({ job: job({ runCount: 1, maxLosses: 3 }), runs: [settled] }).text;
   expect(told).toContain("Attempt 1 ended after 58 s: it was lost (dead_pid). Dead pid 812 (2 looks).");
   expect(told).not.toContain(String(settled.id));

@@ -1,9 +1,11 @@
 import type { Kysely, Transaction } from "kysely";
 import type { ItemId, JobId } from "../../domain/ids.ts";
 import type { Instant } from "../../domain/time.ts";
+import { changeWithoutJob } from "../../liveness/retry-contract.ts";
 import { BeginAgain, type Engine, lockRows } from "../engine/engine.ts";
 import type { Database, RowOf } from "../engine/tables.ts";
 import { cancelJob } from "../jobs/job-cancel.ts";
+import { holdJob } from "../jobs/job-hold.ts";
 import type { ItemsStore } from "../port/items.ts";
 import type { Cancelled } from "../port/runs.ts";
 import { appendActions } from "../records/action-log.ts";
@@ -46,29 +48,7 @@ export function createItemMoves(engine: Engine): Moves {
         await appendActions(tx, now, [{ action: paused ? "item.paused" : "item.resumed", actor, itemId: id }]);
         return true;
       }),
-    redrive: async (id, { visitId, entry, actor, reason }) =>
-      await move(async (tx, now) => {
-        const locked = await lockItem(engine, tx, id);
-        const visit = locked?.visit;
-        if (locked?.item.state !== "active" || visit?.id !== visitId || visit.state !== "open" || visit.stage !== entry.stage) return false;
-        if (visit.attempts >= visit.max_attempts || (await unfinishedJobOf(tx, id)) !== undefined) return false;
-        // The budget is the visit's: what its earlier jobs spent stays spent, whatever the pipeline says by now.
-        const jobId = await insertStageJob(tx, {
-          itemId: id,
-          visitId,
-          entry: { ...entry, maxAttempts: visit.max_attempts, maxLosses: visit.max_losses },
-          paused: false,
-          repo: locked.item.repo,
-          now,
-          spent: { attempts: visit.attempts, losses: visit.losses, lastLossAt: visit.last_loss_at },
-        });
-        await tx.updateTable("items").set({ updated_at: now }).where("id", "=", id).execute();
-        await putStateFile(tx, now, id);
-        await appendActions(tx, now, [
-          { action: "item.redriven", actor, reason, message: `job ${jobId} for stage ${entry.stage}`, itemId: id, jobId },
-        ]);
-        return true;
-      }),
+    redrive: async (id, options) => await move(async (tx, now) => await redrive(engine, tx, { id, now, ...options })),
     advance: async (id, { visitId, advance, actor, reason }) =>
       await move(async (tx, now) => {
         const locked = await lockItem(engine, tx, id);
@@ -99,11 +79,8 @@ export function createItemMoves(engine: Engine): Moves {
           .orderBy("id", "desc")
           .limit(1)
           .executeTakeFirst();
-        // A job that ended well with nothing left to spend: its gate was red, and no attempt will ever follow.
-        const endedWell = last === undefined || last.state === "done" || last.state === "returned";
-        const exhausted = state === "failed" && endedWell && locked.visit.attempts >= locked.visit.max_attempts;
-        if (last?.state !== state && !exhausted) return false;
-        const ending = { itemId: id, visitId, error: last?.error ?? reason, now };
+        if (last?.state !== state) return false;
+        const ending = { itemId: id, visitId, error: last.error ?? reason, now };
         if ((await (state === "failed" ? failItem(tx, ending) : cancelItem(tx, ending))) === undefined) return false;
         await appendActions(tx, now, [{ action: "item.ended", actor, reason, message: `${state}: ${ending.error}`, itemId: id }]);
         return true;
@@ -111,7 +88,10 @@ export function createItemMoves(engine: Engine): Moves {
   };
 }
 
-type Options<Verb extends "rerun" | "retry" | "cancel"> = Parameters<ItemsStore[Verb]>[1] & { readonly id: ItemId; readonly now: Instant };
+type Options<Verb extends "rerun" | "retry" | "cancel" | "redrive"> = Parameters<ItemsStore[Verb]>[1] & {
+  readonly id: ItemId;
+  readonly now: Instant;
+};
 
 async function rerun(engine: Engine, tx: Transaction<Database>, options: Options<"rerun">): Promise<JobId | undefined> {
   const { id, entry, uncounted, actor, now } = options;
@@ -169,6 +149,38 @@ async function retry(engine: Engine, tx: Transaction<Database>, options: Options
   await putStateFile(tx, now, id);
   await appendActions(tx, now, [{ action: "item.retried", actor, message: `stage ${entry.stage} with a fresh budget`, itemId: id, jobId }]);
   return jobId;
+}
+
+/** The budget is the visit's: what its earlier jobs spent stays spent, whatever the pipeline says by now. */
+async function redrive(engine: Engine, tx: Transaction<Database>, options: Options<"redrive">): ReturnType<ItemsStore["redrive"]> {
+  const { id, visitId, entry, onExhausted, actor, reason, now } = options;
+  const locked = await lockItem(engine, tx, id);
+  const visit = locked?.visit;
+  if (locked?.item.state !== "active" || visit?.id !== visitId || visit.state !== "open" || visit.stage !== entry.stage) return undefined;
+  if ((await unfinishedJobOf(tx, id)) !== undefined) return undefined;
+  const { attempts, max_attempts: maxAttempts, losses, max_losses: maxLosses, last_loss_at: lastLossAt } = visit;
+  const to = changeWithoutJob({ attempts, maxAttempts }, onExhausted);
+  const spentText = `${reason}, and its ${maxAttempts} attempts are spent`;
+  if (to === "failed") {
+    if ((await failItem(tx, { itemId: id, visitId, error: spentText, now })) === undefined) return undefined;
+    await appendActions(tx, now, [{ action: "item.ended", actor, reason: "attempts_spent", message: `failed: ${spentText}`, itemId: id }]);
+    return to;
+  }
+  const jobId = await insertStageJob(tx, {
+    itemId: id,
+    visitId,
+    entry: { ...entry, maxAttempts, maxLosses },
+    paused: false,
+    repo: locked.item.repo,
+    now,
+    spent: { attempts, losses, lastLossAt },
+  });
+  await tx.updateTable("items").set({ updated_at: now }).where("id", "=", id).execute();
+  await putStateFile(tx, now, id);
+  const message = `job ${jobId} for stage ${entry.stage}`;
+  await appendActions(tx, now, [{ action: "item.redriven", actor, reason, message, itemId: id, jobId }]);
+  if (to === "held") await holdJob(engine, tx, { jobId, actor, reason: "attempts_spent", message: spentText, now });
+  return to;
 }
 
 async function cancel(engine: Engine, tx: Transaction<Database>, options: Options<"cancel">): Promise<Cancelled | undefined> {

@@ -3,10 +3,10 @@ import type { RunId } from "../../domain/ids.ts";
 import type { Instant } from "../../domain/time.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Database } from "../engine/tables.ts";
-import type { FencedAnswer, ItemStep, Settlement } from "../port/runs.ts";
+import type { ItemStep, SettleAnswer, Settlement } from "../port/runs.ts";
 import type { StoreHint } from "../port/store.ts";
 import { putStateFile } from "../records/outbox-entries.ts";
-import { lateResult, planSettlement, type RunEnd, type SettleFacts } from "../runs/settle-plan.ts";
+import { lateResult, planSettlement, type RunEnd, type SettleFacts, settledAs } from "../runs/settle-plan.ts";
 import { advanceItem, cancelItem, type EndItem, failItem, itemHints } from "./item-advance.ts";
 
 /** How an engine reads and writes the end of a run inside a transaction of Kysely's. */
@@ -34,8 +34,8 @@ export async function settleItems(
   engine: Engine,
   writer: RunEndWriter,
   settlements: readonly Settlement[],
-): Promise<readonly FencedAnswer[]> {
-  const answers: (FencedAnswer | { readonly thrown: unknown })[] = [];
+): Promise<readonly SettleAnswer[]> {
+  const answers: (SettleAnswer | { readonly thrown: unknown })[] = [];
   const hints = new Set<StoreHint>();
   for (let from = 0; from < settlements.length; from += membersMax) {
     const members = settlements.slice(from, from + membersMax);
@@ -59,7 +59,7 @@ async function settleApart(
   tx: Transaction<Database>,
   settlement: Settlement,
   hints: Set<StoreHint>,
-): Promise<FencedAnswer | { readonly thrown: unknown }> {
+): Promise<SettleAnswer | { readonly thrown: unknown }> {
   await sql`savepoint settlement`.execute(tx);
   try {
     const answer = await settleOne(engine, writer, tx, settlement, hints);
@@ -79,7 +79,7 @@ async function settleOne(
   tx: Transaction<Database>,
   settlement: Settlement,
   hints: Set<StoreHint>,
-): Promise<FencedAnswer> {
+): Promise<SettleAnswer> {
   const now = engine.now();
   const facts = await writer.facts(tx, settlement.runId);
   const plan = planSettlement(settlement, facts, now);
@@ -100,7 +100,7 @@ async function settleOne(
   for (const hint of itemHints) hints.add(hint);
   if (plan.end.stopBy !== null) hints.add("blocked");
   if (plan.end.jobState === "scheduled") hints.add("scheduled");
-  return { kind: "ok", item };
+  return settledAs(plan.end, item);
 }
 
 async function moveItem(tx: Transaction<Database>, settlement: Settlement, end: RunEnd, now: Instant): Promise<ItemStep | undefined> {
@@ -111,10 +111,11 @@ async function moveItem(tx: Transaction<Database>, settlement: Settlement, end: 
   return step;
 }
 
-async function stepOf(tx: Transaction<Database>, { then }: Settlement, end: RunEnd, visit: EndItem): Promise<ItemStep | undefined> {
-  if (then.to === "done" && then.advance !== undefined) {
+async function stepOf(tx: Transaction<Database>, settlement: Settlement, end: RunEnd, visit: EndItem): Promise<ItemStep | undefined> {
+  if (settlement.outcome === "succeeded") {
+    const { advance, output = null } = settlement;
     const { itemId, visitId, now } = visit;
-    return await advanceItem(tx, { itemId, visitId, advance: then.advance, output: then.output ?? null, now });
+    return advance === undefined ? undefined : await advanceItem(tx, { itemId, visitId, advance, output, now });
   }
   if (end.jobState === "failed") return await failItem(tx, visit);
   // A job that goes back stays as unclaimable as it was: pausing an item marks its running job as well.

@@ -2,6 +2,7 @@ import type { HostId, ItemId, JobId, VisitId } from "../../domain/ids.ts";
 import type { JsonText } from "../../domain/json-text.ts";
 import type { ItemState, VisitState } from "../../domain/lifecycles/item.ts";
 import type { Instant } from "../../domain/time.ts";
+import type { RetryPolicy } from "../../liveness/retry-contract.ts";
 import type { JobRow } from "./jobs.ts";
 import type { Advance, Cancelled, RunRow } from "./runs.ts";
 
@@ -123,16 +124,20 @@ export interface ItemsStore {
   /** active <-> paused; its queued job becomes unclaimable, running work ends by itself. */
   setPaused(id: ItemId, options: { readonly paused: boolean; readonly actor: string }): Promise<boolean>;
   listStranded(options: { readonly limit: number; readonly after?: ItemId }): Promise<readonly StrandedItem[]>;
-  /** Enqueues a job for an open visit that has none, within the visit's remaining budget. Guarded: false when the visit has an unfinished job or moved on. */
+  /**
+   * Gives an open visit without a job what its budget leaves it: another job, one that is held for a person, or its item's end as failed.
+   * Guarded: undefined when the visit has an unfinished job or moved on.
+   */
   redrive(
     id: ItemId,
     options: {
       readonly visitId: VisitId;
       readonly entry: StageEntry;
+      readonly onExhausted: RetryPolicy["onExhausted"];
       readonly actor: string;
       readonly reason: string;
     },
-  ): Promise<boolean>;
+  ): Promise<"queued" | "held" | "failed" | undefined>;
   /** Moves an item past an open visit whose last job is done (reconciler). Guarded the same way. */
   advance(
     id: ItemId,
@@ -143,10 +148,7 @@ export interface ItemsStore {
       readonly reason: string;
     },
   ): Promise<boolean>;
-  /**
-   * Ends an active item like its last job, which failed or was cancelled; as failed also where that job is done, or there is none, and the
-   * visit's budget is spent, for then nothing would ever move it. Guarded by the visit: false when it has an unfinished job or moved on.
-   */
+  /** Ends an active item like its last job, which failed or was cancelled. Guarded by the visit: false when it has an unfinished job or moved on. */
   end(
     id: ItemId,
     options: {

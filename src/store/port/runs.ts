@@ -3,6 +3,7 @@ import type { HostId, ItemId, JobId, OwnerEpoch, RunId, VisitId, WorkerId } from
 import type { JsonText } from "../../domain/json-text.ts";
 import type { RunOutcome, RunState } from "../../domain/lifecycles/run.ts";
 import type { DurationMs, Instant } from "../../domain/time.ts";
+import type { JobChange, OutcomeKind, RetryTerms } from "../../liveness/retry-contract.ts";
 
 /** `null` fields: a handler run, whose process is the one that hosts it (its worker's). */
 export interface StoredProcess {
@@ -124,39 +125,41 @@ export interface SupervisorRow {
   readonly claimSeqReceived: number;
 }
 
-/** What is written when a run ends, in one transaction: the flip and all that follows from it in the store. */
-export interface Settlement extends Fence {
+/** What the end of a run brings: the flip and all that follows from it in the store are one transaction. */
+interface Ending extends Fence {
   readonly jobId: JobId;
-  readonly outcome: RunOutcome;
   /** Stable code of the reason, such as `dead_pid` or `exit_code`. */
   readonly reason: string;
-  /** The reason for people, with its numbers; also the job's error when the outcome is not a success. */
-  readonly message?: string;
-  readonly evidence?: JsonText;
-  readonly exitCode?: number;
+  readonly evidence?: JsonText | undefined;
+  readonly exitCode?: number | undefined;
   /** Start of a run that the store still holds as reserved: its start is folded into its end. */
-  readonly startedAt?: Instant;
-  readonly spend: Spend;
-  /** Of a run that never started or was released: the death of whoever had claimed it was the cause. Default false. */
-  readonly bySessionDeath?: boolean;
-  readonly then: AfterRun;
+  readonly startedAt?: Instant | undefined;
   /** Set when its process may still live: the job is not claimable, its slot and leases stay taken, until {@link RunsStore.clearBlocks}. */
-  readonly stopBy?: Instant;
+  readonly stopBy?: Instant | undefined;
   /** Which loop or worker settles; for the action log. Absent for plain successes, which need no explaining. */
-  readonly actor?: string;
+  readonly actor?: string | undefined;
 }
 
-export type AfterRun =
-  | {
-      readonly to: "done";
-      readonly output?: JsonText;
-      readonly advance?: Advance;
-    }
-  /** `runAt` in the future: scheduled, else queued. */
-  | { readonly to: "queued"; readonly runAt?: Instant }
-  | { readonly to: "failed" }
-  | { readonly to: "held" }
-  | { readonly to: "cancelled" };
+/** Its job is done. */
+export interface Success extends Ending {
+  readonly outcome: "succeeded";
+  readonly output?: JsonText | undefined;
+  readonly advance?: Advance | undefined;
+}
+
+/** What becomes of its job the retry contract says, by the counts that the row has when the flip is made. */
+export interface Failure extends Ending {
+  readonly outcome: Exclude<OutcomeKind, "succeeded">;
+  /** The reason for people, with its numbers; also the job's error. */
+  readonly message: string;
+  /** What the exit code policy asks for whatever the budget says. */
+  readonly disposition?: "fail" | "hold" | undefined;
+  /** Of a run that never started or was released: the death of whoever had claimed it was the cause. */
+  readonly bySessionDeath?: boolean | undefined;
+  readonly retry: RetryTerms;
+}
+
+export type Settlement = Success | Failure;
 
 /** How an item moves on when its visit passes. */
 export type Advance =
@@ -188,9 +191,20 @@ export interface Cancelled {
   readonly item?: ItemStep | undefined;
 }
 
+/** Written, and by this call: how the run's row tells its outcome, and what became of its job. */
+export interface Settled {
+  readonly kind: "ok";
+  readonly outcome: RunOutcome;
+  readonly jobState: JobChange["to"];
+  /** Of a run whose item went on with its end. */
+  readonly item?: ItemStep | undefined;
+}
+
+export type SettleAnswer = Settled | Exclude<FencedAnswer, { readonly kind: "ok" }>;
+
 export type FencedAnswer =
-  /** Written, and by this call. `item`: of a run whose item went on with its end. */
-  | { readonly kind: "ok"; readonly item?: ItemStep | undefined }
+  /** Written, and by this call. */
+  | { readonly kind: "ok" }
   /** This run ended before with the same fence and outcome; nothing was changed. */
   | { readonly kind: "already" }
   /** Another supervisor has the run, or it has ended otherwise, or its job has moved on; nothing was changed but a late-result event. */
@@ -236,7 +250,7 @@ export interface LostEnd {
   readonly agent: string | null;
   readonly repo: string | null;
   readonly outcome: RunOutcome;
-  readonly jobState: string;
+  readonly jobState: JobChange["to"];
   readonly reason: string;
   readonly message: string;
 }
@@ -273,7 +287,7 @@ export interface RunsStore {
   /** The first failed gate reading of this exit. */
   recordGatePending(run: Fence & { readonly checkAt: Instant }): Promise<FencedAnswer>;
   /** Ends runs. Plain successes take the all-plain batch form; joins the current group commit. Answers in the order given. */
-  settle(settlements: readonly Settlement[], how?: LockManners): Promise<readonly FencedAnswer[]>;
+  settle(settlements: readonly Settlement[], how?: LockManners): Promise<readonly SettleAnswer[]>;
   /** New supervisor, owner epoch + 1, if the epoch is the old one and the run has not ended. Answers the new epoch, or undefined. */
   takeOver(
     run: Fence & {

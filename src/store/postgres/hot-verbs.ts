@@ -8,11 +8,11 @@ import { type RunEndWriter, settleItems } from "../items/settle-items.ts";
 import { checkClaim, type FirstChecks, firstChecks } from "../jobs/claim-rules.ts";
 import { checkEnqueueGroup } from "../jobs/enqueue-groups.ts";
 import { StoreUnavailableError, UnknownQueueError } from "../port/errors.ts";
-import type { ClaimRequest, FencedAnswer, RunsStore, Settlement } from "../port/runs.ts";
+import type { ClaimRequest, RunsStore, SettleAnswer, Settlement } from "../port/runs.ts";
 import type { StoreHint } from "../port/store.ts";
 import { createRunReads } from "../runs/run-reads.ts";
 import { createRunVerbs } from "../runs/run-verbs.ts";
-import { hintsOfEnd, lateResult, lostEndOf, planLoss, planSettlement } from "../runs/settle-plan.ts";
+import { hintsOfEnd, lateResult, lostEndOf, planLoss, planSettlement, settledAs } from "../runs/settle-plan.ts";
 import { ClaimPhase, claimedRuns, runsOfClaim } from "./claim.ts";
 import type { PostgresEngine } from "./engine.ts";
 import { EnqueuePhase } from "./enqueue.ts";
@@ -75,15 +75,15 @@ export function createHot(outer: PostgresEngine, checks: FirstChecks = firstChec
         if (settlements.length === 0) return [];
         // One by one: who meets a locked row must not undo another's end.
         if (how?.unlessLocked === true) {
-          const answers: FencedAnswer[] = [];
+          const answers: SettleAnswer[] = [];
           for (const settlement of settlements) answers.push(...(await settleUnlessLocked(unlessLocked, settlement)));
           return answers;
         }
         const answers = await settle(settlements);
         const rest = settlements.filter((_, index) => answers[index]?.kind === "singly");
-        if (rest.length === 0) return answers as readonly FencedAnswer[];
+        if (rest.length === 0) return answers as readonly SettleAnswer[];
         const others = (await settleRest(engine, rest)).values();
-        return answers.map((answer) => (answer.kind === "singly" ? (others.next().value as FencedAnswer) : answer));
+        return answers.map((answer) => (answer.kind === "singly" ? (others.next().value as SettleAnswer) : answer));
       },
       settleLostPage: async (page) => await settleLostPage(engine, page),
     }),
@@ -130,7 +130,7 @@ function plannedEngines(outer: PostgresEngine): { readonly engine: Engine; reado
 }
 
 /** Whoever waits for no row says so of one that is in the way, in the same words wherever it was met. */
-async function settleUnlessLocked(engine: Engine, settlement: Settlement): Promise<readonly FencedAnswer[]> {
+async function settleUnlessLocked(engine: Engine, settlement: Settlement): Promise<readonly SettleAnswer[]> {
   try {
     return await settleRest(engine, [settlement]);
   } catch (thrown) {
@@ -195,8 +195,8 @@ const writer: RunEndWriter = {
 };
 
 /** What the batch could not end: looked at under lock, then written by one statement; runs of items one by one after that. */
-async function settleRest(engine: Engine, settlements: readonly Settlement[]): Promise<readonly FencedAnswer[]> {
-  const answers = new Map<Settlement, FencedAnswer | { readonly thrown: unknown }>();
+async function settleRest(engine: Engine, settlements: readonly Settlement[]): Promise<readonly SettleAnswer[]> {
+  const answers = new Map<Settlement, SettleAnswer | { readonly thrown: unknown }>();
   let waiting = settlements;
   while (waiting.length > 0) {
     // One settlement of each run at a time: the second one of a run must see what the first one wrote.
@@ -205,7 +205,7 @@ async function settleRest(engine: Engine, settlements: readonly Settlement[]): P
     const rest = waiting.filter((settlement) => !round.includes(settlement));
     const hints = new Set<StoreHint>();
     const settled = await engine.transaction(async (tx) => {
-      const outcomes = new Map<Settlement, FencedAnswer | { readonly thrown: unknown }>();
+      const outcomes = new Map<Settlement, SettleAnswer | { readonly thrown: unknown }>();
       const now = engine.now();
       const known = await lockFacts(
         tx,
@@ -219,7 +219,7 @@ async function settleRest(engine: Engine, settlements: readonly Settlement[]): P
         if ("thrown" in plan) outcomes.set(settlement, plan);
         else if (plan.kind === "end") {
           if (facts !== undefined) ends.push({ end: plan.end, facts });
-          outcomes.set(settlement, { kind: "ok" });
+          outcomes.set(settlement, settledAs(plan.end));
         } else {
           if (plan.kind === "lost" && facts !== undefined) {
             await writeLateResult(tx, {
@@ -241,11 +241,11 @@ async function settleRest(engine: Engine, settlements: readonly Settlement[]): P
     for (const [settlement, answer] of settled) answers.set(settlement, answer);
     const withItem = round.filter((settlement) => !settled.has(settlement));
     const moved = withItem.length === 0 ? [] : await settleItems(engine, writer, withItem);
-    for (const [index, settlement] of withItem.entries()) answers.set(settlement, moved[index] as FencedAnswer);
+    for (const [index, settlement] of withItem.entries()) answers.set(settlement, moved[index] as SettleAnswer);
     waiting = rest;
   }
   return settlements.map((settlement) => {
-    const answer = answers.get(settlement) as FencedAnswer | { readonly thrown: unknown };
+    const answer = answers.get(settlement) as SettleAnswer | { readonly thrown: unknown };
     if ("thrown" in answer) throw answer.thrown;
     return answer;
   });

@@ -3,13 +3,16 @@ import type { RunId, WorkerId } from "../../domain/ids.ts";
 import type { Instant } from "../../domain/time.ts";
 import type { Database } from "../engine/tables.ts";
 import { jobAlertEntry } from "../jobs/job-alert.ts";
-import type { LostRun, RunEnd, SettleFacts } from "../runs/settle-plan.ts";
+import type { RunEnd, SettleFacts } from "../runs/settle-plan.ts";
 
 const factColumns = `
   r.id as "runId", r.job_id as "jobId", r.attempt, r.state, r.owner_epoch as "ownerEpoch", r.worker_id as "workerId",
   r.slot_key as "slotKey", r.outcome, r.reason, r.exit_code as "exitCode",
   j.current_run_id as "currentRunId", j.current_epoch as "currentEpoch",
   j.attempts as attempts, j.max_attempts as "maxAttempts", j.losses as losses, j.max_losses as "maxLosses", j.last_loss_at as "lastLossAt",
+  (select count(*)::integer from runs p where p.job_id = r.job_id and p.attempt < r.attempt and p.by_session_death and p.attempt > coalesce(
+    (select b.attempt from runs b where b.job_id = r.job_id and b.attempt < r.attempt and b.outcome not in ('never_started', 'released')
+     order by b.attempt desc limit 1), 0)) as "sessionDeaths",
   j.item_id as "itemId", j.visit_id as "visitId", q.name as queue, j.agent, j.repo`;
 const factJoins = "join jobs j on j.id = r.job_id join queues q on q.id = j.queue_id";
 
@@ -33,10 +36,7 @@ const lostOf = (limit: string): string => `
  */
 const factsOfLost = `
   with picked as materialized (${lostOf("limit $2")})
-  select ${factColumns}, (select count(*)::integer from picked) as picked,
-    (select count(*)::integer from runs p where p.job_id = r.job_id and p.attempt < r.attempt and p.by_session_death and p.attempt > coalesce(
-      (select b.attempt from runs b where b.job_id = r.job_id and b.attempt < r.attempt and b.outcome not in ('never_started', 'released')
-       order by b.attempt desc limit 1), 0)) as "neverStartedDeaths"
+  select ${factColumns}, (select count(*)::integer from picked) as picked
   from runs r ${factJoins}
   where r.id = any(array(select id from picked)) and r.worker_id = any($1::bigint[]) and (r.kind = 'handler' or r.state = 'reserved')
     and r.state in ('reserved', 'started') and j.item_id is null
@@ -98,10 +98,10 @@ export async function lockFacts(tx: Transaction<Database>, runIds: readonly RunI
 export async function lockLost(
   tx: Transaction<Database>,
   { workerIds, limit }: { readonly workerIds: readonly WorkerId[]; readonly limit: number },
-): Promise<{ readonly lost: readonly LostRun[]; readonly more: boolean }> {
+): Promise<{ readonly lost: readonly SettleFacts[]; readonly more: boolean }> {
   // One row more than the page tells whether there is another page.
   const { rows } = await tx.executeQuery(CompiledQuery.raw(factsOfLost, [workerIds, limit + 1]));
-  const lost = rows as readonly (LostRun & { readonly picked: number })[];
+  const lost = rows as readonly (SettleFacts & { readonly picked: number })[];
   return { lost: lost.slice(0, limit), more: (lost[0]?.picked ?? 0) > limit };
 }
 

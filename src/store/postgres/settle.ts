@@ -1,6 +1,6 @@
 import type { JobId } from "../../domain/ids.ts";
 import type { Instant } from "../../domain/time.ts";
-import type { FencedAnswer, Settlement } from "../port/runs.ts";
+import type { SettleAnswer, Settlement, Success } from "../port/runs.ts";
 import { isPlainSuccess } from "../runs/settle-plan.ts";
 import type { BoundStatement, LaneBatch, LanePhase, Statement } from "./lanes.ts";
 
@@ -32,13 +32,13 @@ const settlePlain: Statement = {
     select id from done`,
 };
 
-export type SettleAnswer = FencedAnswer | { readonly kind: "singly" };
+export type PhaseAnswer = SettleAnswer | { readonly kind: "singly" };
 
-const ok: SettleAnswer = { kind: "ok" };
-const singly: SettleAnswer = { kind: "singly" };
+const ok: PhaseAnswer = { kind: "ok", outcome: "succeeded", jobState: "done" };
+const singly: PhaseAnswer = { kind: "singly" };
 
 /** Plain successes by the batch; what does not fit is answered `singly`, unwritten. */
-export class SettlePhase implements LanePhase<readonly Settlement[], readonly SettleAnswer[]> {
+export class SettlePhase implements LanePhase<readonly Settlement[], readonly PhaseAnswer[]> {
   readonly #now: () => Instant;
 
   constructor(now: () => Instant) {
@@ -49,9 +49,9 @@ export class SettlePhase implements LanePhase<readonly Settlement[], readonly Se
     return settlements.length;
   }
 
-  batch(inputs: readonly (readonly Settlement[])[]): LaneBatch<readonly SettleAnswer[]> {
+  batch(inputs: readonly (readonly Settlement[])[]): LaneBatch<readonly PhaseAnswer[]> {
     const now = this.#now();
-    const byReason = new Map<string, Settlement[]>();
+    const byReason = new Map<string, Success[]>();
     for (const input of inputs) {
       for (const settlement of input) {
         if (!isPlainSuccess(settlement)) continue;
@@ -77,8 +77,8 @@ export class SettlePhase implements LanePhase<readonly Settlement[], readonly Se
   }
 }
 
-function valuesOf(reason: string, settlements: readonly Settlement[], now: Instant): readonly unknown[] {
-  const outputs = settlements.map(({ then }) => (then.to === "done" ? (then.output ?? null) : null));
+function valuesOf(reason: string, settlements: readonly Success[], now: Instant): readonly unknown[] {
+  const outputs = settlements.map(({ output }) => output ?? null);
   return [
     settlements.map(({ jobId }) => jobId),
     settlements.map(({ runId }) => runId),

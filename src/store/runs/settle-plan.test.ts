@@ -1,8 +1,9 @@
+import fc from "fast-check";
 import { expect, test } from "vitest";
-import { asJobId, asOwnerEpoch, asRunId, asWorkerId } from "../../domain/ids.ts";
+import { asItemId, asJobId, asOwnerEpoch, asRunId, asWorkerId } from "../../domain/ids.ts";
 import { addMs, asInstant } from "../../domain/time.ts";
-import type { Settlement } from "../port/runs.ts";
-import { isPlainSuccess, type LostRun, planLoss, planSettlement, type SettleFacts } from "./settle-plan.ts";
+import type { Failure, Settlement, Success } from "../port/runs.ts";
+import { isPlainSuccess, planLoss, planSettlement, type SettleFacts } from "./settle-plan.ts";
 
 const now = asInstant(1_000_000);
 
@@ -25,6 +26,7 @@ function facts(overrides: Partial<SettleFacts> = {}): SettleFacts {
     losses: 0,
     maxLosses: null,
     lastLossAt: null,
+    sessionDeaths: 0,
     itemId: null,
     visitId: null,
     queue: "t",
@@ -34,20 +36,15 @@ function facts(overrides: Partial<SettleFacts> = {}): SettleFacts {
   };
 }
 
-function failed(overrides: Partial<Settlement> = {}): Settlement {
-  return {
-    runId: asRunId(5),
-    ownerEpoch: asOwnerEpoch(1),
-    jobId: asJobId(3),
-    outcome: "failed",
-    reason: "exit_code",
-    message: "exit code 1",
-    exitCode: 1,
-    spend: "attempt",
-    then: { to: "queued" },
-    ...overrides,
-  };
+const fence = { runId: asRunId(5), ownerEpoch: asOwnerEpoch(1), jobId: asJobId(3) };
+
+/** A failure that its stage has tried again at once. */
+function failed(overrides: Partial<Failure> = {}): Failure {
+  const retry = { policy: { onExhausted: "fail", delay: { baseMs: 0, maxMs: 0 } }, jitter: 0 } as const;
+  return { ...fence, outcome: "failed", reason: "exit_code", message: "exit code 1", exitCode: 1, retry, ...overrides };
 }
+
+const succeeded = (overrides: Partial<Success> = {}): Success => ({ ...fence, outcome: "succeeded", reason: "returned", ...overrides });
 
 const endOf = (settlement: Settlement, of: SettleFacts) => {
   const plan = planSettlement(settlement, of, now);
@@ -79,26 +76,52 @@ test("a retry asks for an attempt that is left; a loss or nothing spent does not
     finishedAt: now,
     alert: { state: "failed", runId: 5 },
   });
-  expect(endOf(failed({ spend: "loss" }), facts({ attempts: 2 }))).toMatchObject({
+  expect(endOf(failed({ outcome: "lost" }), facts({ attempts: 2, maxLosses: 3 }))).toMatchObject({
     jobState: "queued",
     attempts: 1,
     losses: 1,
     lastLossAt: now,
   });
-  expect(endOf(failed({ spend: "nothing" }), facts({ attempts: 2 }))).toMatchObject({ jobState: "queued", attempts: 1, losses: 0 });
+  expect(endOf(failed({ outcome: "released" }), facts({ attempts: 2 }))).toMatchObject({ jobState: "queued", attempts: 1, losses: 0 });
+});
+
+test("an exhausted budget ends the job as its stage says, and an item is kept for a person where none says", () => {
+  const spent = facts({ attempts: 2 });
+  const retry = { policy: { onExhausted: "hold", delay: { baseMs: 0, maxMs: 0 } }, jitter: 0 } as const;
+  expect(endOf(failed({ retry }), spent)).toMatchObject({ jobState: "held", finishedAt: null, alert: { state: "held", runId: 5 } });
+  const unknown = failed({ retry: { jitter: 0 } });
+  expect(endOf(unknown, facts({ attempts: 2, itemId: asItemId(1) })).jobState).toBe("held");
+  expect(endOf(unknown, spent).jobState).toBe("failed");
+});
+
+test("whatever the row counts, who holds the fence ends the run: a count that moved makes no end late", () => {
+  const count = fc.integer({ min: 0, max: 12 });
+  const counts = fc.record({ attempts: count, maxAttempts: fc.integer({ min: 1, max: 12 }), losses: count, sessionDeaths: count });
+  const maxLosses = fc.option(fc.integer({ min: 1, max: 12 }), { nil: null });
+  const outcome = fc.constantFrom("succeeded", "failed", "lost", "collateral", "never_started", "released", "hung", "cancelled" as const);
+  const state = fc.constantFrom("reserved", "started", "exited" as const);
+  fc.assert(
+    fc.property(counts, maxLosses, outcome, state, (row, most, ended, at) => {
+      const settlement = ended === "succeeded" ? succeeded() : failed({ outcome: ended, bySessionDeath: true });
+      const end = endOf(settlement, facts({ ...row, maxLosses: most, state: at }));
+      expect(end.jobState === "queued" || end.jobState === "scheduled").toBe(end.runAt !== null);
+      expect(end.attempts).toBeGreaterThanOrEqual(0);
+      if (end.runAt !== null && end.spent === "attempt") expect(end.attempts).toBeLessThan(row.maxAttempts);
+    }),
+  );
 });
 
 test("a run that was not counted at its start is counted by its end, if it spends", () => {
   const reserved = facts({ state: "reserved", attempts: 0 });
   expect(endOf(failed({ startedAt: now }), reserved).attempts).toBe(1);
-  expect(endOf(failed({ spend: "nothing", outcome: "released" }), reserved).attempts).toBe(0);
-  expect(endOf(failed({ spend: "loss" }), reserved)).toMatchObject({ attempts: 0, losses: 1 });
+  expect(endOf(failed({ outcome: "released" }), reserved).attempts).toBe(0);
+  expect(endOf(failed({ outcome: "lost" }), facts({ ...reserved, maxLosses: 3 }))).toMatchObject({ attempts: 0, losses: 1 });
 });
 
 test("the error names the run once, and a success leaves the last one", () => {
   expect(endOf(failed(), facts()).error).toBe("exit code 1 (run 5)");
   expect(endOf(failed({ message: "hung (run 5)" }), facts()).error).toBe("hung (run 5)");
-  expect(endOf(failed({ outcome: "succeeded", reason: "exit_0", exitCode: 0, then: { to: "done" } }), facts()).error).toBeNull();
+  expect(endOf(succeeded({ exitCode: 0 }), facts()).error).toBeNull();
 });
 
 test("a slot is given back unless the process must still be stopped", () => {
@@ -108,69 +131,66 @@ test("a slot is given back unless the process must still be stopped", () => {
 });
 
 test("done is for a success without a bad exit, given or on record [B-40]", () => {
-  const done = failed({ outcome: "succeeded", then: { to: "done" } });
-  expect(() => planSettlement(done, facts(), now)).toThrow(/exit code 1/);
-  expect(() => planSettlement({ ...done, exitCode: 0, outcome: "failed" }, facts(), now)).toThrow(/failed/);
-  const { exitCode: _given, ...silent } = done;
-  expect(() => planSettlement(silent, facts({ exitCode: 7 }), now)).toThrow(/exit code 7/);
-  expect(endOf(silent, facts()).exitCode).toBeNull();
+  expect(() => planSettlement(succeeded({ exitCode: 1 }), facts(), now)).toThrow(/exit code 1/);
+  expect(() => planSettlement(succeeded(), facts({ exitCode: 7 }), now)).toThrow(/exit code 7/);
+  expect(() => planSettlement(succeeded({ exitCode: 0 }), facts({ exitCode: 7 }), now)).toThrow(/exit code 7/);
+  expect(endOf(succeeded(), facts()).exitCode).toBeNull();
 });
 
 test("a success is plain only when it says nothing of its own", () => {
-  const { message: _message, exitCode: _code, ...rest } = failed({ outcome: "succeeded", then: { to: "done" } });
-  expect(isPlainSuccess(rest)).toBe(true);
-  expect(isPlainSuccess({ ...rest, then: { to: "done", output: "1" } })).toBe(true);
+  expect(isPlainSuccess(succeeded())).toBe(true);
+  expect(isPlainSuccess(succeeded({ output: "1" }))).toBe(true);
+  expect(isPlainSuccess(failed())).toBe(false);
   for (const own of [
-    { message: "m" },
     { exitCode: 0 },
+    { evidence: "{}" },
     { actor: "a" },
     { stopBy: now },
     { ownerEpoch: asOwnerEpoch(2) },
-    { spend: "nothing" as const },
+    { advance: { kind: "finish" } as const },
   ]) {
-    expect(isPlainSuccess({ ...rest, ...own })).toBe(false);
+    expect(isPlainSuccess(succeeded(own))).toBe(false);
   }
 });
 
-const lost = (overrides: Partial<LostRun> = {}): LostRun => ({ ...facts(), neverStartedDeaths: 0, ...overrides });
 const event = { now, reason: "dead_pid", actor: "worker-reaper", random: () => 0, recoverySpreadMs: 10_000 };
 const alone = { index: 0, total: 1 };
 
 test("a loss spends a loss where the job counts them, else an attempt; the last of either ends the job", () => {
-  expect(planLoss(lost({ attempts: 1 }), alone, event)).toMatchObject({
+  expect(planLoss(facts({ attempts: 1 }), alone, event)).toMatchObject({
     outcome: "lost",
     spent: "attempt",
     jobState: "queued",
     attempts: 1,
   });
-  expect(planLoss(lost({ attempts: 2 }), alone, event)).toMatchObject({ jobState: "failed" });
-  expect(planLoss(lost({ maxLosses: 3, losses: 1 }), alone, event)).toMatchObject({
+  expect(planLoss(facts({ attempts: 2 }), alone, event)).toMatchObject({ jobState: "failed" });
+  expect(planLoss(facts({ maxLosses: 3, losses: 1 }), alone, event)).toMatchObject({
     spent: "loss",
     jobState: "scheduled",
     attempts: 0,
     losses: 2,
   });
-  expect(planLoss(lost({ maxLosses: 3, losses: 2 }), alone, event)).toMatchObject({ jobState: "held", losses: 3 });
+  expect(planLoss(facts({ maxLosses: 3, losses: 2 }), alone, event)).toMatchObject({ jobState: "held", losses: 3 });
 });
 
 test("an unstarted run is lost unspent, but not for ever", () => {
   const reserved = { state: "reserved", attempts: 0 } as const;
-  expect(planLoss(lost(reserved), alone, event)).toMatchObject({
+  expect(planLoss(facts(reserved), alone, event)).toMatchObject({
     outcome: "never_started",
     spent: "nothing",
     jobState: "queued",
     attempts: 0,
     lastLossAt: null,
   });
-  expect(planLoss(lost({ ...reserved, neverStartedDeaths: 3 }), alone, event)).toMatchObject({ spent: "attempt", attempts: 1 });
-  expect(planLoss(lost({ ...reserved, attempts: 1, neverStartedDeaths: 3 }), alone, event)).toMatchObject({
+  expect(planLoss(facts({ ...reserved, sessionDeaths: 3 }), alone, event)).toMatchObject({ spent: "attempt", attempts: 1 });
+  expect(planLoss(facts({ ...reserved, attempts: 1, sessionDeaths: 3 }), alone, event)).toMatchObject({
     spent: "attempt",
     jobState: "failed",
   });
 });
 
 test("jobs beyond the first hundred of one event come back evenly over the spread", () => {
-  const waits = Array.from({ length: 150 }, (_, index) => (planLoss(lost(), { index, total: 150 }, event).runAt ?? 0) - now);
+  const waits = Array.from({ length: 150 }, (_, index) => (planLoss(facts(), { index, total: 150 }, event).runAt ?? 0) - now);
   expect(waits.slice(0, 100)).toEqual(Array.from({ length: 100 }, () => 0));
   expect(waits.slice(100)).toEqual(Array.from({ length: 50 }, (_, index) => 200 * (index + 1)));
 });
@@ -178,15 +198,15 @@ test("jobs beyond the first hundred of one event come back evenly over the sprea
 test("a first loss comes back at once, each further one after a longer delay with jitter, as the retry contract says", () => {
   const soon = addMs(now, -1_000);
   const waitAfter = (losses: number, random: () => number) =>
-    (planLoss(lost({ maxLosses: 9, losses, lastLossAt: losses === 0 ? null : soon }), alone, { ...event, random }).runAt ?? 0) - now;
+    (planLoss(facts({ maxLosses: 9, losses, lastLossAt: losses === 0 ? null : soon }), alone, { ...event, random }).runAt ?? 0) - now;
   expect([0, 1, 2, 3].map((losses) => waitAfter(losses, () => 0))).toEqual([0, 500, 1_000, 2_000]);
   expect([0, 1, 2, 3].map((losses) => waitAfter(losses, () => 0.5))).toEqual([0, 750, 1_500, 3_000]);
-  const longAgo = lost({ attempts: 2, maxAttempts: 9, lastLossAt: addMs(now, -3_600_000) });
+  const longAgo = facts({ attempts: 2, maxAttempts: 9, lastLossAt: addMs(now, -3_600_000) });
   expect(planLoss(longAgo, alone, event), "a second loss waits, however long ago the first was").toMatchObject({ jobState: "scheduled" });
 });
 
 test("a lost foreground run is cancelled, for nobody else would start its command", () => {
-  expect(planLoss(lost({ queue: "run" }), alone, event)).toMatchObject({ jobState: "cancelled", alert: null });
+  expect(planLoss(facts({ queue: "run" }), alone, event)).toMatchObject({ jobState: "cancelled", alert: null });
 });
 
 test("a stored error names its run even where the text speaks of a number that looks like it [B-38]", () => {

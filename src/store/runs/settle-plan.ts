@@ -1,16 +1,15 @@
 import type { Spend } from "../../domain/budget.ts";
 import { WakefulError } from "../../domain/errors.ts";
 import { firstOwnerEpoch, type ItemId, type JobId, type OwnerEpoch, type RunId, type VisitId, type WorkerId } from "../../domain/ids.ts";
-import { type JobState, jobLifecycle } from "../../domain/lifecycles/job.ts";
+import { jobLifecycle } from "../../domain/lifecycles/job.ts";
 import { isFinal } from "../../domain/lifecycles/lifecycle.ts";
 import type { RunOutcome, RunState } from "../../domain/lifecycles/run.ts";
 import { runTaskName } from "../../domain/run-task.ts";
 import type { DurationMs, Instant } from "../../domain/time.ts";
-import { addMs } from "../../domain/time.ts";
-import { changeAfter, type RunOutcome as EndedRun, type JobChange } from "../../liveness/retry-contract.ts";
-import { defaultRetryDelay, type Random, spreadDelayMs } from "../../liveness/retry-delay.ts";
+import { changeAfter, type JobChange, recordedOutcome } from "../../liveness/retry-contract.ts";
+import { type Random, spreadDelayMs } from "../../liveness/retry-delay.ts";
 import type { JobAlert } from "../jobs/job-alert.ts";
-import type { AfterRun, FencedAnswer, LossProgress, LostEnd, Settlement } from "../port/runs.ts";
+import type { Failure, FencedAnswer, ItemStep, LossProgress, LostEnd, Settled, Settlement, Success } from "../port/runs.ts";
 import type { StoreHint } from "../port/store.ts";
 
 /** A run and its job as they stand inside the settling transaction: all that the rules of settling look at. */
@@ -33,6 +32,8 @@ export interface SettleFacts {
   readonly losses: number;
   readonly maxLosses: number | null;
   readonly lastLossAt: Instant | null;
+  /** Ends of the job directly before this run that spent nothing because their session had died. */
+  readonly sessionDeaths: number;
   readonly itemId: ItemId | null;
   readonly visitId: VisitId | null;
   readonly queue: string;
@@ -56,7 +57,7 @@ export interface RunEnd {
   readonly startedAt: Instant | null;
   readonly spent: Spend;
   readonly bySessionDeath: boolean;
-  readonly jobState: Exclude<JobState, "running">;
+  readonly jobState: JobChange["to"];
   /** When the job may be claimed again; null for a job that may not. */
   readonly runAt: Instant | null;
   readonly finishedAt: Instant | null;
@@ -80,14 +81,11 @@ export type SettlePlan = { readonly kind: "end"; readonly end: RunEnd } | Exclud
  * Whether this is one of the many: a success under the first supervisor that moves no item and says nothing of its own but an output.
  * Those are written by the batch, which cannot see into each.
  */
-export function isPlainSuccess(settlement: Settlement): boolean {
+export function isPlainSuccess(settlement: Settlement): settlement is Success {
   return (
     settlement.outcome === "succeeded" &&
     settlement.ownerEpoch === firstOwnerEpoch &&
-    settlement.then.to === "done" &&
-    settlement.then.advance === undefined &&
-    settlement.spend === "attempt" &&
-    settlement.message === undefined &&
+    settlement.advance === undefined &&
     settlement.evidence === undefined &&
     settlement.exitCode === undefined &&
     settlement.stopBy === undefined &&
@@ -98,7 +96,7 @@ export function isPlainSuccess(settlement: Settlement): boolean {
 /** The fence and the budget, in one place for both engines. Pure; `facts` undefined: there is no such run. */
 export function planSettlement(settlement: Settlement, facts: SettleFacts | undefined, now: Instant): SettlePlan {
   if (facts === undefined) return { kind: "gone" };
-  if (facts.state === "ended" && facts.ownerEpoch === settlement.ownerEpoch && facts.outcome === settlement.outcome)
+  if (facts.state === "ended" && facts.ownerEpoch === settlement.ownerEpoch && facts.outcome === recordedOutcome[settlement.outcome])
     return { kind: "already" };
   const why = fenceBreach(settlement, facts);
   if (why !== undefined) return lostTo(facts, why);
@@ -128,54 +126,60 @@ export function lostTo(
 }
 
 function planEnd(settlement: Settlement, facts: SettleFacts, now: Instant): RunEnd {
-  const { spend, then, outcome } = settlement;
-  const exitCode = settlement.exitCode ?? facts.exitCode;
-  if (then.to === "done" && (outcome !== "succeeded" || (exitCode !== null && exitCode !== 0))) {
-    throw new WakefulError(
-      "bad_request",
-      `Run ${facts.runId} ended as ${outcome} with exit code ${exitCode ?? "unknown"}: its job cannot be done.`,
-    );
-  }
-  // The attempt counts at the start. A run that the store still holds as reserved was not counted, so its start is counted here.
-  const counted = facts.state !== "reserved";
-  const attempts = Math.max(0, facts.attempts + (counted ? 0 : 1) - (spend === "attempt" ? 0 : 1));
-  const jobState = nextJobState(settlement, attempts, facts.maxAttempts, now);
-  const message = settlement.message ?? null;
+  const { outcome, reason } = settlement;
+  if (outcome === "succeeded") refuseBadExit(settlement, facts);
+  const change = changeOf(settlement, facts, now);
+  const message = outcome === "succeeded" ? null : settlement.message;
   return {
     runId: facts.runId,
     jobId: facts.jobId,
     visitId: facts.visitId,
     itemId: facts.itemId,
-    outcome,
-    reason: settlement.reason,
+    outcome: recordedOutcome[outcome],
+    reason,
     message,
     evidence: settlement.evidence ?? null,
     exitCode: settlement.exitCode ?? null,
     startedAt: settlement.startedAt ?? null,
-    spent: spend,
+    spent: change.spent,
     bySessionDeath: (outcome === "never_started" || outcome === "released") && settlement.bySessionDeath === true,
-    jobState,
-    runAt: jobState === "queued" || jobState === "scheduled" ? ((then.to === "queued" ? then.runAt : undefined) ?? now) : null,
-    finishedAt: isFinal(jobLifecycle, jobState) ? now : null,
-    attempts,
-    losses: facts.losses + (spend === "loss" ? 1 : 0),
-    lastLossAt: spend === "loss" || outcome === "lost" ? now : facts.lastLossAt,
-    error: outcome === "succeeded" ? null : errorText(message ?? settlement.reason, facts.runId),
-    output: then.to === "done" ? (then.output ?? null) : null,
+    jobState: change.to,
+    runAt: change.runAt,
+    finishedAt: isFinal(jobLifecycle, change.to) ? now : null,
+    attempts: change.attempts,
+    losses: change.losses,
+    lastLossAt: change.lastLossAt,
+    error: message === null ? null : errorText(message, facts.runId),
+    output: outcome === "succeeded" ? (settlement.output ?? null) : null,
     stopBy: settlement.stopBy ?? null,
     releasedSlot: settlement.stopBy === undefined ? facts.slotKey : null,
     actor: settlement.actor ?? (outcome === "succeeded" ? null : "worker"),
-    // Whoever called `wakeful run` saw the exit code himself.
-    alert: (jobState === "failed" || jobState === "held") && facts.queue !== runTaskName ? alertOf(jobState, facts, settlement) : null,
+    alert: change.alert && (change.to === "failed" || change.to === "held") ? alertOf(change.to, facts, { reason, message }) : null,
   };
 }
 
-function nextJobState(settlement: Settlement, attempts: number, maxAttempts: number, now: Instant): RunEnd["jobState"] {
-  const { then } = settlement;
-  if (then.to !== "queued") return then.to;
-  // A retry needs an attempt that is left, whoever asks for it.
-  if (settlement.spend === "attempt" && attempts >= maxAttempts) return "failed";
-  return then.runAt !== undefined && then.runAt > now ? "scheduled" : "queued";
+/** An exit code is never invented, and none that is given or on record is overlooked. */
+function refuseBadExit({ exitCode }: Success, facts: SettleFacts): void {
+  const bad = [exitCode ?? null, facts.exitCode].find((code) => code !== null && code !== 0);
+  if (bad === undefined) return;
+  throw new WakefulError("bad_request", `Run ${facts.runId} ended with exit code ${bad}: its job cannot be done.`);
+}
+
+/** Success needs no delay, and so no chance. */
+const noRetry = { jitter: 0 } as const;
+
+/** The retry contract, applied to the counts of the row. */
+function changeOf(settlement: Settlement, facts: SettleFacts, now: Instant): JobChange {
+  const job = {
+    budget: facts,
+    counted: facts.state !== "reserved",
+    sessionDeaths: facts.sessionDeaths,
+    ofItem: facts.itemId !== null,
+    foreground: facts.queue === runTaskName,
+  };
+  if (settlement.outcome === "succeeded") return changeAfter({ kind: "succeeded" }, job, noRetry, now);
+  const { outcome: kind, disposition, bySessionDeath, retry } = settlement;
+  return changeAfter({ kind, disposition, bySessionDeath }, job, retry, now);
 }
 
 /** Names the run (B-38), because a job's error outlives the run that it came from. Only our own ending counts: a text may speak of any number. */
@@ -184,20 +188,23 @@ function errorText(text: string, runId: RunId): string {
   return text.endsWith(named) ? text : `${text} ${named}`;
 }
 
-function alertOf(state: JobAlert["state"], facts: SettleFacts, settlement: Settlement): JobAlert {
-  const { jobId, runId, queue, itemId, agent, repo } = facts;
-  return { jobId, runId, state, queue, itemId, agent, repo, reason: settlement.reason, message: settlement.message ?? null };
+function alertOf(
+  state: JobAlert["state"],
+  { jobId, runId, queue, itemId, agent, repo }: SettleFacts,
+  why: { readonly reason: string; readonly message: string | null },
+): JobAlert {
+  return { jobId, runId, state, queue, itemId, agent, repo, ...why };
 }
 
 /** What was tried, kept as evidence of a late result. Outputs and payloads stay out of it. */
 export function lateResult(settlement: Settlement, why: string): string {
-  const { ownerEpoch, outcome, reason, message, exitCode, then } = settlement;
-  return JSON.stringify({ ownerEpoch, outcome, reason, message, exitCode, then: then.to, why });
+  const { ownerEpoch, outcome, reason, exitCode } = settlement;
+  const message = outcome === "succeeded" ? undefined : settlement.message;
+  return JSON.stringify({ ownerEpoch, outcome: recordedOutcome[outcome], reason, message, exitCode, why });
 }
 
-/** A run that a dead session held, with the ends as never started by the death of a session directly before it. */
-export interface LostRun extends SettleFacts {
-  readonly neverStartedDeaths: number;
+export function settledAs({ outcome, jobState }: RunEnd, item?: ItemStep): Settled {
+  return { kind: "ok", outcome, jobState, item };
 }
 
 /** What the runs of one page have in common. */
@@ -210,56 +217,24 @@ export interface LossEvent {
 }
 
 /**
- * The end of a plain job's run whose process died with its session, by the retry contract.
+ * The end of a plain job's run whose process died with its session.
  *
  * @param at - The run's place among all that the event ends.
  */
-export function planLoss(lost: LostRun, at: LossProgress, event: LossEvent): RunEnd {
-  const { now, random, recoverySpreadMs } = event;
-  const { attempts, maxAttempts, losses, maxLosses, neverStartedDeaths } = lost;
-  const started = lost.state !== "reserved";
-  const outcome: EndedRun = started
-    ? { kind: "lost", reason: `the process of worker ${lost.workerId ?? "?"} that ran attempt ${lost.attempt} is gone` }
-    : { kind: "never_started", reason: `worker ${lost.workerId ?? "?"} went before attempt ${lost.attempt} started`, bySessionDeath: true };
-  const change = changeAfter(outcome, {
-    counted: started,
-    // A plain job has no stage whose policy would say otherwise.
-    budget: { attempts, maxAttempts, losses, maxLosses, neverStartedDeaths, onExhausted: "fail" },
-    delay: defaultRetryDelay,
-    lastLostAt: lost.lastLossAt ?? undefined,
-    now,
-    random,
-  });
-  const settlement: Settlement = {
-    runId: lost.runId,
-    ownerEpoch: lost.ownerEpoch,
-    jobId: lost.jobId,
-    outcome: started ? "lost" : "never_started",
-    reason: event.reason,
-    message: outcome.reason,
-    spend: change.spent,
-    bySessionDeath: !started,
-    then: afterChange(lost.queue, change.to, { now, delayMs: change.delayMs + spreadDelayMs({ ...at, recoverySpreadMs }) }),
-    actor: event.actor,
-  };
-  return planEnd(settlement, lost, now);
+export function planLoss(lost: SettleFacts, at: LossProgress, { now, reason, actor, random, recoverySpreadMs }: LossEvent): RunEnd {
+  const worker = lost.workerId ?? "?";
+  const ended: Pick<Failure, "outcome" | "message" | "bySessionDeath"> =
+    lost.state === "reserved"
+      ? { outcome: "never_started", message: `worker ${worker} went before attempt ${lost.attempt} started`, bySessionDeath: true }
+      : { outcome: "lost", message: `the process of worker ${worker} that ran attempt ${lost.attempt} is gone` };
+  const { runId, ownerEpoch, jobId } = lost;
+  const retry = { jitter: random(), spreadMs: spreadDelayMs({ ...at, recoverySpreadMs }) };
+  return planEnd({ runId, ownerEpoch, jobId, ...ended, reason, actor, retry }, lost, now);
 }
 
-export function lostEndOf({ runId, jobId, outcome, jobState, reason, message }: RunEnd, lost: LostRun): LostEnd {
+export function lostEndOf({ runId, jobId, outcome, jobState, reason, message }: RunEnd, lost: SettleFacts): LostEnd {
   const { queue, workerId, agent, repo } = lost;
   return { runId, jobId, queue, workerId, agent, repo, outcome, jobState, reason, message: message ?? reason };
-}
-
-/** What the retry contract's answer means for a job of `queue`. */
-export function afterChange(
-  queue: string,
-  to: JobChange["to"],
-  { now, delayMs }: { readonly now: Instant; readonly delayMs: DurationMs },
-): AfterRun {
-  // Whoever called `wakeful run` is gone, and nobody else would start its command.
-  if (to === "queued" && queue === runTaskName) return { to: "cancelled" };
-  if (to === "queued" && delayMs > 0) return { to: "queued", runAt: addMs(now, delayMs) };
-  return { to: to === "done" ? "failed" : to };
 }
 
 /** Whom the end of a run may interest. */

@@ -4,7 +4,7 @@ import { OpenCalls } from "../engine/open-calls.ts";
 import { type RunEndWriter, settleItems } from "../items/settle-items.ts";
 import { checkClaim, type FirstChecks, firstChecks } from "../jobs/claim-rules.ts";
 import { checkEnqueueGroup } from "../jobs/enqueue-groups.ts";
-import type { FencedAnswer } from "../port/runs.ts";
+import type { SettleAnswer } from "../port/runs.ts";
 import type { StoreHint } from "../port/store.ts";
 import { createRunReads } from "../runs/run-reads.ts";
 import { createRunVerbs } from "../runs/run-verbs.ts";
@@ -82,11 +82,11 @@ export function createHot(engine: SqliteEngine, checks: FirstChecks = firstCheck
       settle: async (settlements) => {
         if (settlements.length === 0) return [];
         const answers = await settle(settlements);
-        if (!answers.some(({ kind }) => kind === "with_item")) return answers as readonly FencedAnswer[];
+        if (!answers.some(({ kind }) => kind === "with_item")) return answers as readonly SettleAnswer[];
         const withItem = settlements.filter((_, index) => answers[index]?.kind === "with_item");
         const rest = (await settleItems(engine, writer, withItem)).values();
         for (const { runId } of withItem) settling.special.delete(runId);
-        return answers.map((answer) => (answer.kind === "with_item" ? (rest.next().value as FencedAnswer) : answer));
+        return answers.map((answer) => (answer.kind === "with_item" ? (rest.next().value as SettleAnswer) : answer));
       },
       beat: async (runs) => (runs.length === 0 ? [] : await verb(() => beats.beat(runs))),
       moveChecks: async (checks) => (checks.length === 0 ? [] : await verb(() => beats.moveChecks(checks))),

@@ -2,7 +2,7 @@ import type { RunId } from "../../domain/ids.ts";
 import type { Instant } from "../../domain/time.ts";
 import { jobAlertEntry } from "../jobs/job-alert.ts";
 import type { StoreHint } from "../port/store.ts";
-import { hintsOfEnd, type LostRun, type RunEnd, type SettleFacts } from "../runs/settle-plan.ts";
+import { hintsOfEnd, type RunEnd, type SettleFacts } from "../runs/settle-plan.ts";
 import type { SqliteConnection } from "./connection.ts";
 
 const factColumns = `
@@ -10,6 +10,9 @@ const factColumns = `
   r.slot_key as slotKey, r.outcome as outcome, r.reason as reason, r.exit_code as exitCode,
   j.current_run_id as currentRunId, j.current_epoch as currentEpoch,
   j.attempts as attempts, j.max_attempts as maxAttempts, j.losses as losses, j.max_losses as maxLosses, j.last_loss_at as lastLossAt,
+  (select count(*) from runs p where p.job_id = r.job_id and p.attempt < r.attempt and p.by_session_death = 1 and p.attempt > coalesce(
+    (select b.attempt from runs b where b.job_id = r.job_id and b.attempt < r.attempt and b.outcome not in ('never_started', 'released')
+     order by b.attempt desc limit 1), 0)) as sessionDeaths,
   j.item_id as itemId, j.visit_id as visitId, q.name as queue, j.agent as agent, j.repo as repo`;
 
 const factJoins = `cross join jobs j on j.id = r.job_id cross join queues q on q.id = j.queue_id`;
@@ -18,10 +21,7 @@ const factsOfRun = `select ${factColumns} from runs r ${factJoins} where r.id = 
 
 /** Live handler runs and unstarted runs of plain jobs that these sessions hold, from the index of live runs alone. */
 const factsOfLost = `
-  select ${factColumns},
-    (select count(*) from runs p where p.job_id = r.job_id and p.attempt < r.attempt and p.by_session_death = 1 and p.attempt > coalesce(
-      (select b.attempt from runs b where b.job_id = r.job_id and b.attempt < r.attempt and b.outcome not in ('never_started', 'released')
-       order by b.attempt desc limit 1), 0)) as neverStartedDeaths
+  select ${factColumns}
   from (select * from runs indexed by runs_of_worker
         where worker_id in (select value from json_each(?)) and ended_at is null and (kind = 'handler' or state = 'reserved') and state <> 'exited') r
   ${factJoins} where j.item_id is null limit ?`;
@@ -74,8 +74,8 @@ export class SqliteRunEnds {
     return this.#connection.prepare(factsOfRun).get(runId) as SettleFacts | undefined;
   }
 
-  lost(options: { readonly workerIds: readonly number[]; readonly limit: number }): readonly LostRun[] {
-    return this.#connection.prepare(factsOfLost).all(JSON.stringify(options.workerIds), options.limit) as LostRun[];
+  lost(options: { readonly workerIds: readonly number[]; readonly limit: number }): readonly SettleFacts[] {
+    return this.#connection.prepare(factsOfLost).all(JSON.stringify(options.workerIds), options.limit) as SettleFacts[];
   }
 
   countLost(workerIds: readonly number[]): number {

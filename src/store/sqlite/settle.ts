@@ -1,8 +1,8 @@
 import type { JobId, RunId } from "../../domain/ids.ts";
 import type { Instant } from "../../domain/time.ts";
-import type { FencedAnswer, Settlement } from "../port/runs.ts";
+import type { SettleAnswer, Settlement, Success } from "../port/runs.ts";
 import type { StoreHint } from "../port/store.ts";
-import { isPlainSuccess, lateResult, planSettlement } from "../runs/settle-plan.ts";
+import { isPlainSuccess, lateResult, planSettlement, settledAs } from "../runs/settle-plan.ts";
 import type { SqliteConnection } from "./connection.ts";
 import type { GroupPhase } from "./group-commit.ts";
 import type { SqliteRunEnds } from "./run-ends.ts";
@@ -31,11 +31,11 @@ const endFoldedRuns = `
 const writeOutputs = "update jobs set output = e.value from json_each(?) e where jobs.id = e.key";
 
 /** `with_item`: to be settled in a transaction of its own, because its item moves with it. */
-export type SettleAnswer = FencedAnswer | { readonly kind: "with_item" };
+export type PhaseAnswer = SettleAnswer | { readonly kind: "with_item" };
 
-const ok: SettleAnswer = { kind: "ok" };
+const ok: SettleAnswer = { kind: "ok", outcome: "succeeded", jobState: "done" };
 const okOnce: readonly SettleAnswer[] = [ok];
-const withItem: SettleAnswer = { kind: "with_item" };
+const withItem: PhaseAnswer = { kind: "with_item" };
 
 /** What the settlements of one statement have in common. */
 interface PlainBatch {
@@ -47,7 +47,7 @@ interface PlainBatch {
 }
 
 /** Ends runs: plain successes by the batch, everything else one by one, items left to the caller. */
-export class SettlePhase implements GroupPhase<readonly Settlement[], readonly SettleAnswer[]> {
+export class SettlePhase implements GroupPhase<readonly Settlement[], readonly PhaseAnswer[]> {
   readonly #connection: SqliteConnection;
   readonly #ends: SqliteRunEnds;
   readonly #now: () => Instant;
@@ -64,9 +64,9 @@ export class SettlePhase implements GroupPhase<readonly Settlement[], readonly S
     return settlements.length;
   }
 
-  apply(inputs: readonly (readonly Settlement[])[], hints: Set<StoreHint>): readonly (readonly SettleAnswer[])[] {
+  apply(inputs: readonly (readonly Settlement[])[], hints: Set<StoreHint>): readonly (readonly PhaseAnswer[])[] {
     const now = this.#now();
-    const plain: Settlement[] = [];
+    const plain: Success[] = [];
     let count = 0;
     for (const input of inputs) {
       count += input.length;
@@ -80,12 +80,12 @@ export class SettlePhase implements GroupPhase<readonly Settlement[], readonly S
     );
   }
 
-  #isPlain(settlement: Settlement): boolean {
+  #isPlain(settlement: Settlement): settlement is Success {
     return isPlainSuccess(settlement) && !this.special.has(settlement.runId);
   }
 
   /** False: it fell short, so at least one of them has lost its run or is not plain after all; nothing is written. */
-  #settleBatch(settlements: readonly Settlement[], now: Instant): boolean {
+  #settleBatch(settlements: readonly Success[], now: Instant): boolean {
     this.#connection.prepare("savepoint plain").run();
     for (const batch of inBatches(settlements)) {
       if (this.#writeBatch(batch, now)) continue;
@@ -110,14 +110,14 @@ export class SettlePhase implements GroupPhase<readonly Settlement[], readonly S
     return closed.changes === size;
   }
 
-  #settleOne(settlement: Settlement, now: Instant, hints: Set<StoreHint>): SettleAnswer {
+  #settleOne(settlement: Settlement, now: Instant, hints: Set<StoreHint>): PhaseAnswer {
     const facts = this.#ends.facts(settlement.runId);
     if (facts !== undefined && facts.itemId !== null && facts.state !== "ended") return withItem;
     this.special.delete(settlement.runId);
     const plan = planSettlement(settlement, facts, now);
     if (plan.kind === "end" && facts !== undefined) {
       this.#ends.write(plan.end, facts, now, hints);
-      return ok;
+      return settledAs(plan.end);
     }
     if (plan.kind === "lost" && facts !== undefined) {
       this.#ends.recordLate({
@@ -156,10 +156,10 @@ function startsOf(batch: PlainBatch): string {
   return `${text}}`;
 }
 
-function outputsOf(settlements: readonly Settlement[]): string | undefined {
+function outputsOf(settlements: readonly Success[]): string | undefined {
   let text = "";
-  for (const { then, jobId } of settlements) {
-    if (then.to === "done" && then.output !== undefined) text += `${text === "" ? "" : ","}"${jobId}":${JSON.stringify(then.output)}`;
+  for (const { output, jobId } of settlements) {
+    if (output !== undefined) text += `${text === "" ? "" : ","}"${jobId}":${JSON.stringify(output)}`;
   }
   return text === "" ? undefined : `{${text}}`;
 }

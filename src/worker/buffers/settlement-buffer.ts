@@ -2,11 +2,11 @@ import { isWakefulError, messageOf } from "../../domain/errors.ts";
 import type { RunId } from "../../domain/ids.ts";
 import type { DurationMs } from "../../domain/time.ts";
 import { tellBatch } from "../../settling/tell-ends.ts";
-import type { FencedAnswer, Settlement } from "../../store/port/runs.ts";
+import type { SettleAnswer, Settlement } from "../../store/port/runs.ts";
 import type { Emit } from "../../telemetry/events.ts";
 
 export interface SettleLaneOptions {
-  readonly settle: (batch: readonly Settlement[]) => Promise<readonly FencedAnswer[]>;
+  readonly settle: (batch: readonly Settlement[]) => Promise<readonly SettleAnswer[]>;
   readonly emit: Emit;
   /** These were settled, or given up: there is room for more. */
   readonly onSettled: (settlements: readonly Settlement[]) => void;
@@ -80,7 +80,7 @@ export class SettleLane {
     );
   }
 
-  #answered(batch: Batch, answers: readonly FencedAnswer[]): void {
+  #answered(batch: Batch, answers: readonly SettleAnswer[]): void {
     this.#drop(batch);
     const { emit, onSettled } = this.#options;
     tellBatch(emit, batch, answers);

@@ -221,8 +221,7 @@ export class RunSessions {
         outcome: "released",
         reason: "released",
         message: "claimed by another opening",
-        spend: "nothing",
-        then: { to: "queued" },
+        retry: { jitter: 0 },
         actor,
       } as const;
       await ender.write(live, { runId, ownerEpoch, jobId, ...back });

@@ -36,14 +36,14 @@ test("a stage without a gate is done and its item advances in the same settlemen
       runs: {
         ...direct.runs,
         settle: (batch) => {
-          settled.push(...batch.map(({ then }) => then));
+          settled.push(...batch);
           return direct.runs.settle(batch);
         },
       },
     }),
   });
   await until(async () => (await bench.item())?.stage === "ocr");
-  expect(settled).toMatchObject([{ to: "done", output: '{"pages":3}', advance: { kind: "next", queue: "p/ocr" } }]);
+  expect(settled).toMatchObject([{ outcome: "succeeded", output: '{"pages":3}', advance: { kind: "next", queue: "p/ocr" } }]);
   const [visit] = await bench.store.items.visits((await bench.item())?.id ?? asItemId(0));
   expect(visit).toMatchObject({ stage: "prep", state: "passed", output: '{"pages":3}', attempts: 1 });
 });
@@ -82,7 +82,7 @@ test("a stage with a gate is on record as exited before the gate is read, with i
         readings.push({ state: stored?.state, exitCode: stored?.exitCode, saved: saved.get(run.id) });
         if (readings.length < 3) return unreadable(run);
         const advance = registry.advanceFrom("p", "prep");
-        const context = { registry, random: () => 0, now: bench.store.now(), actor: "worker" };
+        const context = { registry, random: () => 0, actor: "worker" };
         return {
           kind: "settle",
           settlement: settlementOfSuccess(run, { advance, output: saved.get(run.id), details: { reason: "gate_green" } }, context),
@@ -103,7 +103,7 @@ test("a red gate spends an attempt and nothing advances [B-44]", async () => {
     handlers: { "p/prep": async () => undefined },
     finaliser: {
       finalise: async (run) => {
-        const context = { registry, random: () => 0, now: bench.store.now(), actor: "worker" };
+        const context = { registry, random: () => 0, actor: "worker" };
         return {
           kind: "settle",
           settlement: settlementOfFailure(run, { kind: "gate_red", reason: "no file" }, { reason: "gate_red" }, context),

@@ -44,8 +44,7 @@ export function createDecision(options: DecisionOptions): SettleDecision {
     if (stage.gate !== undefined) return settleBehindGate(options, ended, { stage, output: end.output });
     const advance = registry.advanceFrom(pipeline, stage.name);
     if (advance === undefined) return settleFailure(options, ended, vanished(pipeline, stage.name));
-    const success = plainSuccess(ended, end.output);
-    return { ...success, then: { to: "done", advance, ...(end.output === undefined ? {} : { output: end.output }) } };
+    return { ...plainSuccess(ended, end.output), advance };
   };
 }
 
@@ -91,7 +90,7 @@ async function settleFailure(options: DecisionOptions, ended: EndedRun, failure:
   const { outcome, reason } = failure;
   const evidence = { startedAt: ended.startedAt, now, reason: outcome.reason };
   const details = { reason, evidence, ...(ended.stillRunning ? { stopBy: addMs(now, stopWithinMs()) } : {}) };
-  const settlement = settlementOfFailure(live, outcome, details, { registry, random, now, actor: "worker" });
+  const settlement = settlementOfFailure(live, outcome, details, { registry, random, actor: "worker" });
   return ended.start === undefined ? settlement : { ...settlement, startedAt: ended.startedAt };
 }
 

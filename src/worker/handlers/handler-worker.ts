@@ -175,8 +175,7 @@ export class HandlerWorker {
         outcome: "released",
         reason: "released",
         message: reason,
-        spend: "nothing",
-        then: { to: "queued" },
+        retry: { jitter: 0 },
         actor: "worker",
       } as const;
       this.#pushSettlement({ runId, ownerEpoch, jobId, ...end }, queue);

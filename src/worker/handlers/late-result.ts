@@ -1,11 +1,11 @@
 import { messageOf } from "../../domain/errors.ts";
 import { tellBatch } from "../../settling/tell-ends.ts";
-import type { FencedAnswer, Settlement } from "../../store/port/runs.ts";
+import type { SettleAnswer, Settlement } from "../../store/port/runs.ts";
 import type { Emit } from "../../telemetry/events.ts";
 import type { EndedRun, SettleDecision } from "./run-end.ts";
 
 export interface LateResultOptions {
-  readonly settle: (settlements: readonly Settlement[]) => Promise<readonly FencedAnswer[]>;
+  readonly settle: (settlements: readonly Settlement[]) => Promise<readonly SettleAnswer[]>;
   readonly decide: SettleDecision;
   readonly emit: Emit;
 }

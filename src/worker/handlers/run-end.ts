@@ -1,6 +1,6 @@
 import type { JobId, OwnerEpoch, RunId } from "../../domain/ids.ts";
 import type { Instant } from "../../domain/time.ts";
-import type { Settlement, StartRun } from "../../store/port/runs.ts";
+import type { Settlement, StartRun, Success } from "../../store/port/runs.ts";
 
 /** How a handler's run ended, as its worker saw it. */
 export type HandlerEnd =
@@ -32,18 +32,15 @@ export interface EndedRun {
  */
 export type SettleDecision = (ended: EndedRun) => Settlement | Promise<Settlement | undefined>;
 
-const done = Object.freeze({ to: "done" as const });
-
 /** The settlement of a plain task that returned: the only one on the hot path. */
-export function plainSuccess(ended: EndedRun, output: string | undefined): Settlement {
+export function plainSuccess(ended: EndedRun, output: string | undefined): Success {
   return {
     runId: ended.runId,
     ownerEpoch: ended.ownerEpoch,
     jobId: ended.jobId,
     outcome: "succeeded",
     reason: "returned",
-    spend: "attempt",
-    then: output === undefined ? done : { to: "done", output },
-    ...(ended.start === undefined ? undefined : { startedAt: ended.startedAt }),
+    output,
+    startedAt: ended.start === undefined ? undefined : ended.startedAt,
   };
 }
