@@ -126,11 +126,14 @@ describeStores((open) => {
     // A judge elsewhere gives the run on when the session has been silent for long enough, as a worker-reaper does.
     const [live] = await direct.runs.listLive([runId]);
     const { jobId, ownerEpoch } = present(live);
-    const lost = retried({ runId, jobId, ownerEpoch } as never, {
-      outcome: "lost",
-      reason: "session_silent",
-      actor: "worker-reaper",
-    });
+    const lost = retried(
+      { runId, jobId, ownerEpoch },
+      {
+        outcome: "lost",
+        reason: "session_silent",
+        actor: "worker-reaper",
+      },
+    );
     expect(await direct.runs.settle([lost])).toMatchObject([{ kind: "ok" }]);
     const other = await startCrew({ store: direct, handler: elsewhere.handler, name: "other", pid: 200, concurrency: 1 });
     await until(() => elsewhere.started.length === 1, { what: "the successor" });
