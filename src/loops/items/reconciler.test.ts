@@ -201,6 +201,19 @@ test("a job that is done by no run of its own proves nothing: the stage is run",
   expect(await unfinishedJobs(world, item)).toBe(1);
 });
 
+test("an item that a returned job left behind runs its stage again, and fails once no attempt is left", async () => {
+  const world = await reconcilerWorld(green);
+  const item = await doneWithoutAdvance(world);
+  world.sql("update jobs set state = 'returned'");
+  expect(await world.tick(world.loop)).toMatchObject({ settled: 1 });
+  expect(await itemOf(world, item)).toMatchObject({ stage: "prep", state: "active" });
+  expect(await unfinishedJobs(world, item)).toBe(1);
+  world.sql("delete from jobs where state = 'queued'; update visits set attempts = max_attempts");
+  expect(await world.tick(world.loop)).toMatchObject({ settled: 1 });
+  expect(await itemOf(world, item)).toMatchObject({ state: "failed" });
+  expect(await world.tick(world.loop)).toMatchObject({ seen: 0 });
+});
+
 for (const state of ["failed", "cancelled"] as const) {
   test(`an item whose job is ${state} ends alike`, async () => {
     const world = await reconcilerWorld();
