@@ -2,7 +2,7 @@ import type { WorkerState } from "../domain/lifecycles/worker.ts";
 import { ageMs, type DurationMs, type Instant } from "../domain/time.ts";
 import type { ProcessLife } from "./evidence.ts";
 
-/** A session that said goodbye, or was buried, writes nothing more: proof of its end, where silence is none. */
+/** A session that left, or was judged dead, writes nothing more. That proves its end; silence does not. */
 export const isSessionOver = (state: WorkerState): state is "stopped" | "dead" => state === "stopped" || state === "dead";
 
 /** A process on record, as one look found it. */
