@@ -1,6 +1,5 @@
 import type { StoreParts } from "./engine/store-parts.ts";
 import { createDuplicates } from "./items/duplicates.ts";
-import { cancelItem } from "./items/item-advance.ts";
 import { createItems } from "./items/items.ts";
 import { createJobs } from "./jobs/jobs.ts";
 import { createLeases } from "./leases/leases.ts";
@@ -18,9 +17,9 @@ export function assembleStore(parts: StoreParts): Store {
   let closing: Promise<void> | undefined;
   return {
     capabilities: { manyWriters, notifies, blocksEventLoop },
-    jobs: { ...createJobs(engine, cancelItem), ...hot.jobs },
+    jobs: { ...createJobs(engine), ...hot.jobs },
     runs: hot.runs,
-    items: createItems(engine),
+    items: { ...createItems(engine), ...hot.items },
     workers: { ...createWorkers(engine), ...hot.workers },
     leases: createLeases(engine),
     actions: createActions(engine),

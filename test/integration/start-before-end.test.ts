@@ -91,3 +91,18 @@ test("a failure that waits for its own run's start spends that attempt of its vi
   expect(await store.jobs.get(run.jobId)).toMatchObject({ state: "failed", attempts: 1 });
   expect(await store.upkeep.checkInvariants()).toEqual([]);
 });
+
+test("a cancel that waits for its run's start gives that attempt back, of its visit too", async () => {
+  const { store, beginStart, commitStart, waiting } = await open();
+  const item = await addItem(store);
+  const run = await claimOne(store);
+  await beginStart(run);
+  const cancelling = store.jobs.cancel(run.jobId, { actor: "ana", reason: "not needed", stopBy: store.now() });
+  await waiting(1);
+  await commitStart();
+  expect(await cancelling).toMatchObject({ run: { runId: run.runId }, item: { kind: "cancelled" } });
+  expect(await store.items.visits(item.id)).toMatchObject([{ attempts: 0 }]);
+  expect(await store.jobs.get(run.jobId)).toMatchObject({ state: "cancelled", attempts: 0, blockedBy: run.runId });
+  expect(await store.runs.get(run.runId)).toMatchObject({ outcome: "cancelled", spent: "nothing", message: "cancelled: not needed" });
+  expect(await store.upkeep.checkInvariants()).toEqual([]);
+});

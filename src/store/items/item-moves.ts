@@ -4,18 +4,13 @@ import type { Instant } from "../../domain/time.ts";
 import { changeWithoutJob } from "../../liveness/retry-contract.ts";
 import { BeginAgain, type Engine, lockRows } from "../engine/engine.ts";
 import type { Database, RowOf } from "../engine/tables.ts";
-import { cancelJob } from "../jobs/job-cancel.ts";
 import { holdJob } from "../jobs/job-hold.ts";
 import type { ItemsStore } from "../port/items.ts";
-import type { Cancelled } from "../port/runs.ts";
 import { appendActions } from "../records/action-log.ts";
 import { putStateFile } from "../records/outbox-entries.ts";
 import { advanceItem, cancelItem, enterStage, failItem, insertStageJob, itemHints } from "./item-advance.ts";
 
-/** How often a cancel looks again for the item's job, which may end and be followed by another meanwhile. */
-const looksMax = 5;
-
-type Moves = Pick<ItemsStore, "rerun" | "retry" | "cancel" | "setPaused" | "redrive" | "advance" | "end">;
+type Moves = Pick<ItemsStore, "rerun" | "retry" | "setPaused" | "redrive" | "advance" | "end">;
 
 /** What people and the reconciler do to items. Each verb is one transaction and answers whether it won. */
 export function createItemMoves(engine: Engine): Moves {
@@ -29,11 +24,6 @@ export function createItemMoves(engine: Engine): Moves {
   return {
     rerun: async (id, options) => await move(async (tx, now) => await rerun(engine, tx, { id, now, ...options })),
     retry: async (id, options) => await move(async (tx, now) => await retry(engine, tx, { id, now, ...options })),
-    cancel: async (id, options) => {
-      const cancelled = await move(async (tx, now) => await cancel(engine, tx, { id, now, ...options }));
-      if (cancelled !== undefined) engine.hint("blocked");
-      return cancelled;
-    },
     setPaused: async (id, { paused, actor }) =>
       await move(async (tx, now) => {
         const locked = await lockItem(engine, tx, id);
@@ -88,7 +78,7 @@ export function createItemMoves(engine: Engine): Moves {
   };
 }
 
-type Options<Verb extends "rerun" | "retry" | "cancel" | "redrive"> = Parameters<ItemsStore[Verb]>[1] & {
+type Options<Verb extends "rerun" | "retry" | "redrive"> = Parameters<ItemsStore[Verb]>[1] & {
   readonly id: ItemId;
   readonly now: Instant;
 };
@@ -183,30 +173,6 @@ async function redrive(engine: Engine, tx: Transaction<Database>, options: Optio
   return to;
 }
 
-async function cancel(engine: Engine, tx: Transaction<Database>, options: Options<"cancel">): Promise<Cancelled | undefined> {
-  const { id, actor, reason, stopBy, now } = options;
-  for (let look = 0; look < looksMax; look += 1) {
-    // The job first, as a settler locks it; the item's own flip is part of the job's.
-    const jobId = await unfinishedJobOf(tx, id);
-    if (jobId === undefined) break;
-    const cancelled = await cancelJob(engine, tx, { jobId, actor, reason, stopBy, now, cancelItem });
-    if (cancelled !== undefined) return cancelled;
-  }
-  const locked = await lockItem(engine, tx, id);
-  if (
-    locked === undefined ||
-    locked.visit === undefined ||
-    locked.item.finished_at !== null ||
-    (await unfinishedJobOf(tx, id)) !== undefined
-  )
-    return undefined;
-  const error = `cancelled: ${reason}`;
-  const item = await cancelItem(tx, { itemId: id, visitId: locked.visit.id, error, now });
-  if (item === undefined) return undefined;
-  await appendActions(tx, now, [{ action: "item.ended", actor, reason, message: error, itemId: id }]);
-  return { item };
-}
-
 interface LockedItem {
   readonly item: RowOf<"items">;
   readonly visit: RowOf<"visits"> | undefined;
@@ -216,7 +182,7 @@ interface LockedItem {
  * An item, its visit and its unfinished job, locked in the order in which a settler takes them: job, visit, item. When the item has moved on
  * before all three were locked the transaction is begun again: locking more on top of what it holds would be another order.
  */
-async function lockItem(engine: Engine, tx: Kysely<Database>, id: ItemId): Promise<LockedItem | undefined> {
+export async function lockItem(engine: Engine, tx: Kysely<Database>, id: ItemId): Promise<LockedItem | undefined> {
   const seen = await tx.selectFrom("items").select("visit_id").where("id", "=", id).executeTakeFirst();
   if (seen === undefined) return undefined;
   if (engine.capabilities.rowLocks) {
@@ -232,7 +198,7 @@ async function lockItem(engine: Engine, tx: Kysely<Database>, id: ItemId): Promi
 }
 
 /** The item's job that has not ended; held ones count. An item is in one visit at a time, so there is at most one. */
-async function unfinishedJobOf(tx: Kysely<Database>, itemId: ItemId): Promise<JobId | undefined> {
+export async function unfinishedJobOf(tx: Kysely<Database>, itemId: ItemId): Promise<JobId | undefined> {
   const row = await tx.selectFrom("jobs").select("id").where("item_id", "=", itemId).where("finished_at", "is", null).executeTakeFirst();
   return row?.id;
 }

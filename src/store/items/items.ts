@@ -13,7 +13,7 @@ import { createItemMoves } from "./item-moves.ts";
 import { itemRow, visitRow } from "./item-row.ts";
 import { createPipelineVersions } from "./pipeline-versions.ts";
 
-export function createItems(engine: Engine): ItemsStore {
+export function createItems(engine: Engine): Omit<ItemsStore, "cancel"> {
   const { kysely } = engine;
   return {
     ...createPipelineVersions(engine),

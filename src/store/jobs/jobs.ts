@@ -7,7 +7,6 @@ import type { Database } from "../engine/tables.ts";
 import type { JobsStore } from "../port/jobs.ts";
 import { appendActions } from "../records/action-log.ts";
 import { releaseSlot } from "./blocks.ts";
-import { type CancelItem, cancelJob } from "./job-cancel.ts";
 import { holdJob, listWaiting } from "./job-hold.ts";
 import { jobRow } from "./job-row.ts";
 
@@ -16,7 +15,7 @@ export function selectJobs(db: Kysely<Database>) {
   return db.selectFrom("jobs").innerJoin("queues", "queues.id", "jobs.queue_id").selectAll("jobs").select("queues.name as queue");
 }
 
-export function createJobs(engine: Engine, cancelItem: CancelItem): Omit<JobsStore, "enqueue" | "promoteDue"> {
+export function createJobs(engine: Engine): Omit<JobsStore, "enqueue" | "promoteDue" | "cancel"> {
   const { kysely } = engine;
   return {
     ensureQueues: async (queues) => {
@@ -48,13 +47,6 @@ export function createJobs(engine: Engine, cancelItem: CancelItem): Omit<JobsSto
     get: async (id) => {
       const row = await selectJobs(kysely).where("jobs.id", "=", id).executeTakeFirst();
       return row === undefined ? undefined : jobRow(row);
-    },
-    cancel: async (id, options) => {
-      const cancelled = await engine.transaction(
-        async (tx) => await cancelJob(engine, tx, { jobId: id, now: engine.now(), cancelItem, ...options }),
-      );
-      if (cancelled !== undefined) engine.hint("blocked", "items", "outbox", "jobs");
-      return cancelled;
     },
     hold: async (id, options) => {
       const answer = await engine.transaction(async (tx) => await holdJob(engine, tx, { jobId: id, now: engine.now(), ...options }));

@@ -4,6 +4,7 @@ import type { Engine } from "../engine/engine.ts";
 import type { HotVerbs } from "../engine/hot-verbs.ts";
 import { OpenCalls } from "../engine/open-calls.ts";
 import type { Database } from "../engine/tables.ts";
+import { createCancels } from "../items/cancels.ts";
 import { type RunEndWriter, settleItems } from "../items/settle-items.ts";
 import { checkClaim, type FirstChecks, firstChecks } from "../jobs/claim-rules.ts";
 import { checkEnqueueGroup } from "../jobs/enqueue-groups.ts";
@@ -47,10 +48,13 @@ export function createHot(outer: PostgresEngine, checks: FirstChecks = firstChec
   const hasty = createRunVerbs(unlessLocked);
 
   const watchReads = createWatchReads(engine);
+  const cancels = createCancels(engine, writer);
   const calls = new OpenCalls();
   return {
+    items: calls.guard<HotVerbs["items"]>(cancels.items),
     jobs: calls.guard<HotVerbs["jobs"]>({
       ...beats.jobs,
+      ...cancels.jobs,
       enqueue: async (group) => {
         checkEnqueueGroup(group);
         return group.jobs.length === 0 ? [] : await enqueue({ group, queueId: await queueIds.of(group.queue) });

@@ -1,6 +1,7 @@
 import type { Instant } from "../../domain/time.ts";
 import type { HotVerbs } from "../engine/hot-verbs.ts";
 import { OpenCalls } from "../engine/open-calls.ts";
+import { createCancels } from "../items/cancels.ts";
 import { type RunEndWriter, settleItems } from "../items/settle-items.ts";
 import { checkClaim, type FirstChecks, firstChecks } from "../jobs/claim-rules.ts";
 import { checkEnqueueGroup } from "../jobs/enqueue-groups.ts";
@@ -59,6 +60,8 @@ export function createHot(engine: SqliteEngine, checks: FirstChecks = firstCheck
     recordLate: async (_tx, late) => ends.recordLate(late),
   };
 
+  const cancels = createCancels(engine, writer);
+
   const look = new ClaimLook(connection);
   const calls = new OpenCalls();
   const watchReads = createWatchReads(connection);
@@ -69,7 +72,9 @@ export function createHot(engine: SqliteEngine, checks: FirstChecks = firstCheck
         return await enqueue(jobs);
       },
       promoteDue: async (limit) => await verb((at, hints) => beats.promoteDue(limit, at, hints)),
+      ...cancels.jobs,
     }),
+    items: calls.guard<HotVerbs["items"]>(cancels.items),
     runs: calls.guard<HotVerbs["runs"]>({
       ...createRunReads(engine),
       ...createRunVerbs(engine),
