@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { findViolations } from "./architecture.ts";
-import { layerLimits, layers, narrowDoors, roomOrder, siblingParents } from "./import-rules.ts";
+import { layerLimits, layers, narrowDoors, roomOrder, siblingParents, textRules } from "./import-rules.ts";
+import { isTestFile, readSources } from "./source-tree.ts";
 
 const violationsOf = (files: Readonly<Record<string, string>>): string[] =>
   findViolations(Object.entries(files).map(([path, text]) => ({ path, text }))).map(
@@ -228,7 +229,7 @@ test("runs are settled, ends told and alerts put where the rules say, in code th
     'emit("run.ended", ended);': "settling",
     'context.emit("item.ended", { itemId });': "settling",
     'await store.outbox.put({ kind: "alert", key, payload });': "notify",
-    "await store.runs.settle([settlement]);": "worker/buffers",
+    "await store.runs.settle([settlement]);": "worker/handlers",
     "await store.runs.settleLostPage(page);": "settling",
   };
   for (const [code, room] of Object.entries(planted)) {
@@ -236,4 +237,12 @@ test("runs are settled, ends told and alerts put where the rules say, in code th
     expect(violationsOf({ [`src/${room}/planted.ts`]: code, "src/loops/runs/planted.test.ts": code }), code).toEqual([]);
   }
   expect(violationsOf({ "src/loops/runs/planted.ts": '// emit("run.ended") is not ours' })).toEqual([]);
+});
+
+test("each folder in which a rule on text allows something has such a line, so that no door stays open for nobody", () => {
+  const files = readSources({ folders: ["src"], endings: [".ts"] }).filter(({ path }) => !isTestFile(path));
+  for (const { what, pattern, allowedIn } of textRules) {
+    const unused = allowedIn.filter((folder) => !files.some(({ path, text }) => path.startsWith(`src/${folder}/`) && pattern.test(text)));
+    expect(unused, what).toEqual([]);
+  }
 });

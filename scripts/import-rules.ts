@@ -213,7 +213,7 @@ export const textRules: readonly {
   {
     what: "settling a run",
     pattern: /\bruns\.settle(LostPage)?\(/,
-    allowedIn: ["settling", "worker/buffers", "worker/backends", "worker/handlers", "worker/handler-host", "embedded"],
+    allowedIn: ["settling", "worker/handlers", "worker/handler-host"],
     because: "whoever settles by itself forgets to tell of it, as the lease sweep did",
   },
 ];
