@@ -1,10 +1,14 @@
 import { describe, expect, test } from "vitest";
 import { chain } from "../../test/support/loop-world.ts";
 import { RepairWorld, type StartedRun } from "../../test/support/repair-world.ts";
-import type { LiveRun } from "../store/port/runs.ts";
+import { retried, success } from "../../test/support/store-rows.ts";
+import { asItemId, asJobId, asOwnerEpoch, asRunId } from "../domain/ids.ts";
+import type { ItemStep, LiveRun, SettleAnswer } from "../store/port/runs.ts";
 import type { RunFailure } from "./run-ender.ts";
 import { settlementOfSuccess } from "./settlement.ts";
 import { tellBatch } from "./tell-ends.ts";
+
+const ended = (id: number) => ({ runId: asRunId(id), jobId: asJobId(id), ownerEpoch: asOwnerEpoch(1) });
 
 const lost: RunFailure = { outcome: { kind: "lost", reason: "its process is dead" }, reason: "dead_pid" };
 const by = { actor: "test" };
@@ -204,17 +208,9 @@ describe("an item that goes on with the end of its run is told of after the comm
 
   test("also by a worker's batch, whose plain successes are but counted", () => {
     const events: { name: string; data: unknown }[] = [];
-    const settlement = {
-      runId: 1,
-      jobId: 1,
-      ownerEpoch: 1,
-      outcome: "succeeded",
-      reason: "returned",
-      spend: "attempt",
-      then: { to: "done" },
-    };
-    const answers = [{ kind: "ok", item: { kind: "advanced", itemId: 7, from: "prep", to: "ocr" } }] as never;
-    tellBatch((name, data) => events.push({ name, data }), { settlements: [settlement] as never, queues: ["p/prep"] }, answers);
+    const item: ItemStep = { kind: "advanced", itemId: asItemId(7), from: "prep", to: "ocr" };
+    const answers: readonly SettleAnswer[] = [{ kind: "ok", outcome: "succeeded", jobState: "done", item }];
+    tellBatch((name, data) => events.push({ name, data }), { settlements: [success(ended(1))], queues: ["p/prep"] }, answers);
     expect(events).toEqual([
       { name: "item.advanced", data: { itemId: 7, from: "prep", to: "ocr" } },
       { name: "runs.settled", data: { count: 1 } },
@@ -224,16 +220,14 @@ describe("an item that goes on with the end of its run is told of after the comm
 
 test("plain successes of a batch are one event, what needs explaining has its own, and a lost one is late", () => {
   const events: { name: string; data: unknown }[] = [];
-  const plain = { ownerEpoch: 1, outcome: "succeeded", reason: "returned" };
-  const failed = { ...plain, outcome: "failed", reason: "handler_error", message: "no", actor: "worker" };
-  const settlements = [plain, failed, plain, plain].map((each, at) => ({ ...each, runId: at, jobId: at })) as never;
-  const ok = (outcome: string, jobState: string) => ({ kind: "ok", outcome, jobState });
-  const answers = [
-    ok("succeeded", "done"),
-    ok("failed", "scheduled"),
-    { kind: "lost", why: "another has it" },
+  const settlements = [success(ended(0)), retried(ended(1), { message: "no" }), success(ended(2)), success(ended(3))];
+  const now = { ownerEpoch: asOwnerEpoch(2), state: "started", workerId: null } as const;
+  const answers: readonly SettleAnswer[] = [
+    { kind: "ok", outcome: "succeeded", jobState: "done" },
+    { kind: "ok", outcome: "failed", jobState: "scheduled" },
+    { kind: "lost", why: "another has it", now },
     { kind: "already" },
-  ] as never;
+  ];
   tellBatch((name, data) => events.push({ name, data }), { settlements, queues: ["a", "b", "c", "d"] }, answers);
   expect(events).toMatchObject([
     { name: "run.ended", data: { runId: 1, queue: "b", outcome: "failed", message: "no", jobState: "scheduled" } },
