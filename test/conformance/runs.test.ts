@@ -247,8 +247,6 @@ describeStores((open) => {
       itemId: null,
       agent: "developer",
       repo: "shop",
-      maxLosses: 4,
-      losses: 0,
       itemStage: null,
       pipeline: null,
     });

@@ -90,7 +90,7 @@ export interface RunRow {
   readonly message: string | null;
   readonly evidence: JsonText | null;
   readonly spent: Spend | null;
-  /** Given back for nothing (never started, released), and by the death of whoever had claimed it: of many in a row each costs an attempt. */
+  /** It never started or was given back because whoever had claimed it died. After three in a row, each further one spends an attempt. */
   readonly bySessionDeath: boolean;
   /** Awake time lost to recorded suspends of its host since the start, in milliseconds. */
   readonly suspendedMs: DurationMs;
@@ -101,9 +101,6 @@ export interface LiveRun extends RunRow {
   readonly queue: string;
   readonly attempts: number;
   readonly maxAttempts: number;
-  readonly losses: number;
-  readonly maxLosses: number | null;
-  readonly lastLossAt: Instant | null;
   readonly itemId: ItemId | null;
   readonly visitId: VisitId | null;
   /** The stage its item is in now, null without an item; compare with the queue's stage to see whether it is past. */

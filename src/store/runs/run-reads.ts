@@ -33,9 +33,6 @@ type LiveRow = RowOf<"runs"> &
     readonly queue: string;
     readonly job_attempts: number;
     readonly max_attempts: number;
-    readonly losses: number;
-    readonly max_losses: number | null;
-    readonly last_loss_at: Instant | null;
     readonly item_id: ItemId | null;
     readonly visit_id: VisitId | null;
     readonly agent: string | null;
@@ -52,7 +49,7 @@ const supervisorColumns = sql`
 
 /** `picked` is a bounded subquery on `runs` that names its index's condition; everything else is reached from its rows by key. */
 const liveRuns = (picked: RawBuilder<unknown>): RawBuilder<LiveRow> => sql<LiveRow>`
-  select r.*, q.name as queue, j.attempts as job_attempts, j.max_attempts, j.losses, j.max_losses, j.last_loss_at, j.item_id, j.visit_id, j.agent, j.repo,
+  select r.*, q.name as queue, j.attempts as job_attempts, j.max_attempts, j.item_id, j.visit_id, j.agent, j.repo,
     i.stage as item_stage, i.visit_id as item_visit_id, i.pipeline, i.pipeline_version, ${supervisorColumns}
   from (${picked}) r join jobs j on j.id = r.job_id join queues q on q.id = j.queue_id
   left join items i on i.id = j.item_id left join workers w on w.id = r.worker_id`;
@@ -185,9 +182,6 @@ function liveRun(row: LiveRow): LiveRun {
     queue: row.queue,
     attempts: row.job_attempts,
     maxAttempts: row.max_attempts,
-    losses: row.losses,
-    maxLosses: row.max_losses,
-    lastLossAt: row.last_loss_at,
     itemId: row.item_id,
     visitId: row.visit_id,
     itemStage: row.item_stage,
