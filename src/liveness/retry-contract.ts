@@ -84,7 +84,7 @@ export interface EndingJob {
   readonly budget: Budget;
   /** Whether the present run is counted in `budget.attempts`: it is from its start on. */
   readonly counted: boolean;
-  /** Ends of this job directly before this one that spent nothing because their session had died. */
+  /** Ends of this job by the death of their session, since the last run that ended otherwise. Releases and lost claims do not matter. */
   readonly sessionDeaths: number;
   readonly ofItem: boolean;
   /** A command of `wakeful run`: its caller sees how it ends, and nobody else may start it. */

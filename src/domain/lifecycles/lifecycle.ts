@@ -20,7 +20,7 @@ export interface Lifecycle<State extends string> {
   readonly transitions: readonly TransitionRow<State>[];
 }
 
-/** Whether nothing leaves `state` but a person's wish for something new. */
+/** Whether only `retry` or `rerun` leaves `state`. */
 export function isFinal<State extends string>(lifecycle: Lifecycle<State>, state: State): boolean {
   return lifecycle.states[state].final === true;
 }

@@ -8,7 +8,7 @@ export interface Migration {
   readonly number: number;
   readonly name: string;
   readonly text: string;
-  /** Makes anew a table that others refer to: for its transaction nothing holds the references, and they are asked at its end. */
+  /** Drops a table that others refer to. Foreign keys are off in its transaction; `foreign_key_check` runs at its end. */
   readonly rebuilds?: boolean;
 }
 

@@ -32,7 +32,7 @@ export interface SettleFacts {
   readonly losses: number;
   readonly maxLosses: number | null;
   readonly lastLossAt: Instant | null;
-  /** Ends of the job directly before this run that spent nothing because their session had died. */
+  /** Ends of the job by the death of their session, since the last run that ended otherwise. Releases and lost claims do not matter. */
   readonly sessionDeaths: number;
   readonly itemId: ItemId | null;
   readonly visitId: VisitId | null;

@@ -81,7 +81,7 @@ const vanished = (pipeline: string, stage: string): Failure => ({
   reason: "stage_vanished",
 });
 
-/** The retry contract, applied to the job's budget as the store has it now. */
+/** The failure to settle while the run is ours. The store applies the retry contract with the row's own counts. */
 async function settleFailure(options: DecisionOptions, ended: EndedRun, failure: Failure): Promise<Settlement | undefined> {
   const live = await ourRun(options, ended);
   if (live === undefined) return undefined;
