@@ -229,7 +229,7 @@ test("runs are settled, ends told and alerts put where the rules say, in code th
     'emit("run.ended", ended);': "settling",
     'context.emit("item.ended", { itemId });': "settling",
     'await store.outbox.put({ kind: "alert", key, payload });': "notify",
-    "await store.runs.settle([settlement]);": "worker/handlers",
+    "await store.runs.settle([settlement]);": "worker/backends",
     "await store.runs.settleLostPage(page);": "settling",
   };
   for (const [code, room] of Object.entries(planted)) {

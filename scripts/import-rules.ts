@@ -213,7 +213,7 @@ export const textRules: readonly {
   {
     what: "settling a run",
     pattern: /\bruns\.settle(LostPage)?\(/,
-    allowedIn: ["settling", "worker/handlers", "worker/handler-host"],
+    allowedIn: ["settling", "worker/backends"],
     because: "whoever settles by itself forgets to tell of it, as the lease sweep did",
   },
 ];

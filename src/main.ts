@@ -12,8 +12,9 @@ import { recordStart } from "./daemon/record-start.ts";
 import { type StopMode, type StopReport, stopDaemon } from "./daemon/stop-daemon.ts";
 import type { RunId } from "./domain/ids.ts";
 import { stopWithin } from "./domain/stop-within.ts";
-import { asInstant, type DurationMs, seconds } from "./domain/time.ts";
+import { type DurationMs, seconds } from "./domain/time.ts";
 import { version } from "./domain/version.ts";
+import { ExitReader } from "./gates/exit-reader.ts";
 import { type RunningServer, startServer } from "./http/server.ts";
 import { openTokens } from "./http/tokens.ts";
 import { defaultRunThresholds } from "./liveness/run-thresholds.ts";
@@ -31,11 +32,14 @@ import { type HostClock, systemClock } from "./runtime/clock.ts";
 import { newClientId, random, randomBytes } from "./runtime/entropy.ts";
 import { createStoreClock } from "./runtime/store-clock.ts";
 import { within } from "./runtime/time-limit.ts";
+import { ExitDecider } from "./settling/exit-decider.ts";
 import { Finaliser } from "./settling/finaliser.ts";
 import { RunEnder } from "./settling/run-ender.ts";
 import { createFirstChecks } from "./store/jobs/claim-rules.ts";
 import { openStore } from "./store/open-store.ts";
 import { type AdoptionReport, adoptOrRequeue } from "./worker/adoption.ts";
+import { foregroundCaller } from "./worker/backends/caller-sessions.ts";
+import { WorkerService } from "./worker/backends/worker-service.ts";
 import type { CommandRunDeps } from "./worker/commands/command-run-deps.ts";
 import { CommandWorker } from "./worker/commands/command-worker.ts";
 import { RunSessions } from "./worker/foreground/foreground-sessions.ts";
@@ -107,22 +111,25 @@ async function start(
   const stopWithinMs = (): DurationMs => stopWithin(config.stop);
   const tokens = await openTokens({ dataDir: config.dataDir, randomBytes });
   const ender = new RunEnder({ store, registry, random, emit, stopWithinMs });
-  const finaliser = new Finaliser({
-    registry,
-    items: store.items,
-    paths,
-    hostId: host.hostId,
-    baseDir: config.baseDir,
-    environment,
-    random,
-    now: () => store.now(),
-    gatesAtOnce: 4,
-  });
+  const now = () => store.now();
+  const reader = new ExitReader({ paths, hostId: host.hostId, baseDir: config.baseDir, environment, gatesAtOnce: 4 });
+  const decider = new ExitDecider({ registry, versions: store.items, random, now });
+  const finaliser = new Finaliser({ items: store.items, reader, decider, now });
   const shielded = (): readonly ProcessIdentity[] => [self, ...optional(hostProcess?.identity()), ...repairs.sessions()];
-  const runDeps: CommandRunDeps = {
+  const service = new WorkerService({
     store,
+    registry,
     ender,
-    finaliser,
+    decider,
+    checks: { ...checks, finalizeGraceMs },
+    tokenOf: (runId: RunId) => tokens.ofRun(runId),
+    onRenewed: (renewal) => repairs.renewals.heard(renewal),
+    emit,
+  });
+  const commandBackend = service.connect({ mayClaim: () => mayClaim(commandsName) });
+  const runDeps: CommandRunDeps = {
+    backend: commandBackend,
+    reader,
     paths,
     baseDir: config.baseDir,
     environment,
@@ -132,12 +139,9 @@ async function start(
     clock,
     wallNow: () => clock.wall(),
     emit,
-    firstCheckAt: (startedAt, limits) => checks.firstCheckAt(asInstant(startedAt), limits),
-    finalizeGraceMs,
     stopGraceMs: () => config.stop.stopGraceMs,
     killGraceMs: () => config.stop.killGraceMs,
     url: () => server.url,
-    tokenOf: (runId: RunId) => tokens.ofRun(runId),
     workerId: () => session.workerId,
     shielded,
   };
@@ -178,7 +182,6 @@ async function start(
     concurrency: config.worker.concurrency,
     onPoll: (listener) => pulse.each(listener),
     newClaimId: newClientId,
-    mayClaim: () => mayClaim(commandsName),
   });
 
   const hostProcess = createHandlers({
@@ -190,9 +193,8 @@ async function start(
     host,
     table,
     ender,
-    checks: { ...checks, finalizeGraceMs },
+    service,
     mayClaim: () => mayClaim(handlersName),
-    onRenewed: (renewal) => repairs.renewals.heard(renewal),
     onDeath: () => {
       repairs.loops.wake("worker-reaper");
       repairs.loops.wake("stopper");
@@ -212,16 +214,14 @@ async function start(
   });
   const runSessions = new RunSessions({
     store,
+    worker: service.connect(foregroundCaller),
     host,
     paths,
-    ender,
     newId: newClientId,
     renewMs: config.worker.renewMs,
     diskLow: () => repairs.disk.low,
-    finalizeGraceMs,
     // A job may have started it: it is to be told from what that job leaves behind at once.
     onRegistered: () => repairs.lookAtSessions(),
-    onRenewed: (renewal) => repairs.renewals.heard(renewal),
     emit,
   });
   const metrics = createDaemonMetrics({ events: bus, store, repairs });
@@ -256,7 +256,16 @@ async function start(
   });
   undo.push(() => server.close());
 
-  const session: Session = await openCommandSession({ name: commandsName, process: self, store, config, worker, repairs, emit });
+  const session: Session = await openCommandSession({
+    name: commandsName,
+    process: self,
+    backend: commandBackend,
+    newHelloId: newClientId,
+    config,
+    worker,
+    repairs,
+    emit,
+  });
   undo.push(() => session.close());
 
   const { recovery, stop } = config;
@@ -280,7 +289,7 @@ async function start(
   undo.push(() => repairs.stop());
   undo.push(() => hostProcess?.stop("abort"));
   await startHandlers(hostProcess, leftover, { alert });
-  worker.start(session.workerId, (listener) => store.onHint((hint) => (hint === "jobs" ? listener() : undefined)));
+  worker.start(session.workerId);
   undo.push(() => worker.leave());
   ready = true;
   emit("daemon.started", { startSeq, pid: process.pid, version, listen: server.url });

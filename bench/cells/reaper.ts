@@ -110,7 +110,7 @@ async function ticks(repairs: PlainRepairs, loop: "job-reaper" | "worker-reaper"
 function repairsOf(store: Store, host: HostIdentity, probe: ProcessProbe): PlainRepairs {
   const registry = new PipelineRegistry([]);
   const paths = dataPaths("");
-  const finaliser = new Finaliser({
+  const finaliser = Finaliser.of({
     registry,
     items: store.items,
     paths,

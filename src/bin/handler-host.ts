@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { isMainThread, parentPort, workerData } from "node:worker_threads";
 import { systemClock } from "../runtime/clock.ts";
-import { newClientId, random } from "../runtime/entropy.ts";
+import { newClientId } from "../runtime/entropy.ts";
 import { environment } from "../runtime/environment.ts";
 import type { PresenceData } from "../worker/handler-host/host-protocol.ts";
 
@@ -15,8 +15,7 @@ if (isMainThread) {
     threadUrl: new URL(import.meta.url),
     monoNow,
     wallNow,
-    random,
-    newClaimId: newClientId,
+    newId: newClientId,
     environment: environment(),
     exit: (code) => process.exit(code),
     onSignal: (signal, listener) => process.on(signal, listener),

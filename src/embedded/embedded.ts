@@ -2,10 +2,11 @@ import { hostname } from "node:os";
 import { WakefulError } from "../domain/errors.ts";
 import { asHostId, type JobId } from "../domain/ids.ts";
 import { stopWithin } from "../domain/stop-within.ts";
-import { asInstant, type DurationMs } from "../domain/time.ts";
+import type { DurationMs } from "../domain/time.ts";
 import { makeDataDirectory } from "../files/data-directory.ts";
 import { dataPaths } from "../files/data-paths.ts";
-import { defaultMaxRunningMs } from "../liveness/run-thresholds.ts";
+import { ExitReader } from "../gates/exit-reader.ts";
+import { defaultMaxRunningMs, defaultRunThresholds } from "../liveness/run-thresholds.ts";
 import { alertsThrough } from "../notify/raise-alert.ts";
 import { PipelineRegistry } from "../pipelines/registry.ts";
 import { readHostIdentity } from "../processes/probe/host-identity.ts";
@@ -14,9 +15,10 @@ import { ownIdentity } from "../processes/probe/own-identity.ts";
 import { systemProcessTable } from "../processes/probe/process-table.ts";
 import { systemClock } from "../runtime/clock.ts";
 import { newClientId, newHostId, random } from "../runtime/entropy.ts";
-import { timerPause } from "../runtime/pause.ts";
 import { createStoreClock } from "../runtime/store-clock.ts";
+import { ExitDecider } from "../settling/exit-decider.ts";
 import { Finaliser } from "../settling/finaliser.ts";
+import { RunEnder } from "../settling/run-ender.ts";
 import { firstChecks } from "../store/jobs/claim-rules.ts";
 import { openStore } from "../store/open-store.ts";
 import type { JobRow, QueueSpec } from "../store/port/jobs.ts";
@@ -24,10 +26,9 @@ import type { RunLimits } from "../store/port/runs.ts";
 import type { Store } from "../store/port/store.ts";
 import { EventBus } from "../telemetry/event-bus.ts";
 import { eventCatalogue } from "../telemetry/events.ts";
-import { directBackend } from "../worker/backends/backend.ts";
+import { WorkerService } from "../worker/backends/worker-service.ts";
 import { BeatLane } from "../worker/buffers/beat-buffer.ts";
 import { HandlerCrew } from "../worker/handlers/handler-crew.ts";
-import { createDecision } from "../worker/handlers/handler-decision.ts";
 import type { HandlerQueue } from "../worker/handlers/handler-worker-options.ts";
 import { countStart } from "../worker/start-sequence.ts";
 import { embeddedRunLog } from "./embedded-log.ts";
@@ -140,23 +141,16 @@ async function start(
   await store.jobs.ensureQueues([...tasks].map(([name, task]) => queueOf(name, task)));
 
   const waiters = new JobWaiters({ get: (jobId) => store.jobs.get(jobId) });
-  // What the loops end is an event; plain successes, of which there are many, are told of by their worker alone.
+  // What the loops end is an event; plain successes, of which there are many, are told of by the worker service alone.
   bus.subscribe((event) => {
     if (event.name === "run.ended") waiters.settled([event.data]);
   });
   const registry = new PipelineRegistry([]);
   const paths = dataPaths(dataDir ?? "");
-  const finaliser = new Finaliser({
-    registry,
-    items: store.items,
-    paths,
-    hostId: host.hostId,
-    baseDir: paths.dataDir,
-    environment: {},
-    random,
-    now: () => store.now(),
-    gatesAtOnce: 1,
-  });
+  const now = () => store.now();
+  const decider = new ExitDecider({ registry, versions: store.items, random, now });
+  const reader = new ExitReader({ paths, hostId: host.hostId, baseDir: paths.dataDir, environment: {}, gatesAtOnce: 1 });
+  const finaliser = new Finaliser({ items: store.items, reader, decider, now });
   const limits = { deadAfterMs, stopGraceMs, killGraceMs };
   const repairs = createPlainRepairs({
     store,
@@ -174,50 +168,43 @@ async function start(
   });
   await repairs.recover();
 
-  const stopping = new AbortController();
   const beats = new BeatLane({
     beat: (each) => store.runs.beat(each),
-    now: () => store.now(),
+    now,
     onLost: (runId, why) => crew.lose(runId, why),
     emit,
   });
-  const backend = directBackend(store);
+  const service = new WorkerService({
+    store,
+    registry,
+    ender: new RunEnder({ store, registry, random, emit, stopWithinMs }),
+    decider,
+    checks: { ...firstChecks, finalizeGraceMs: () => defaultRunThresholds.finalizeGraceMs },
+    tokenOf: () => undefined,
+    onRenewed: ({ workerId, ...presence }) => repairs.heard(workerId, presence),
+    onSettled: (ended) => waiters.settled(ended),
+    emit,
+  });
   const crew = new HandlerCrew({
-    workers: store.workers,
+    backend: service.connect(),
     worker: {
-      backend,
       queues: [...tasks].map(([name, task]) => handlerQueueOf(name, task)),
       concurrency,
       outstandingMax,
       pollMs,
-      decide: createDecision({
-        runs: backend.runs,
-        registry,
-        finaliser,
-        random,
-        emit,
-        stopWithinMs,
-        now: () => store.now(),
-        pause: timerPause,
-        saveOutput: () => Promise.reject(new Error("Plain tasks have no gate that would read an output.")),
-        signal: stopping.signal,
-      }),
       reports: {
         beat: (runId, progress) => beats.beat(runId, progress),
-        log: embeddedRunLog({ tasks, log, now: () => store.now() }),
+        log: embeddedRunLog({ tasks, log, now }),
       },
       emit,
-      onSettled: (ended) => waiters.settled(ended),
       monoNow: () => clock.mono(),
-      newClaimId: newClientId,
-      firstCheckAt: (startedAt, runLimits) => firstChecks.firstCheckAt(asInstant(startedAt), runLimits),
+      newId: newClientId,
       stopGraceMs: () => stopGraceMs,
     },
     name: `embedded@${hostname()}`,
     process: self,
     renewMs,
     loopLagMs: () => repairs.loopLagMs(),
-    onRenewed: ({ workerId, ...presence }) => repairs.heard(workerId, presence),
     // The owner of a file is the only one who could give its jobs to another.
     ...(store.capabilities.manyWriters ? { selfFenceAfterMs } : {}),
     alert: alertsThrough({ outbox: store.outbox, emit, tellsHere: true }),
@@ -235,7 +222,6 @@ async function start(
     shutDown: async (drain) => {
       clearInterval(keepAlive);
       const busy = await crew.stop({ drain, graceMs: stopGraceMs });
-      stopping.abort();
       await beats.flush();
       beats.stop();
       await repairs.stop();

@@ -20,7 +20,7 @@ async function exitedThen(
   await world.exit(run, exitCode);
   if (green) world.turnGateGreen(item);
   const { store, paths, baseDir } = world.world;
-  const finaliser = new Finaliser({
+  const finaliser = Finaliser.of({
     registry: new PipelineRegistry(now),
     items: store.items,
     paths,

@@ -24,6 +24,8 @@ export interface RunFailure {
   readonly reason: string;
   readonly evidence?: unknown;
   readonly exitCode?: number | undefined;
+  /** Of a run that the store may still hold as reserved: its start is folded into its end. */
+  readonly startedAt?: Instant | undefined;
   /** Its process may still live: the job stays blocked until the stopper has proof. */
   readonly mayStillLive?: boolean | undefined;
   /** Extra delay of one of many jobs that a single event requeues. */
@@ -60,13 +62,13 @@ export class RunEnder {
   /** The same for many, in one call of the store. Answers in the order given. */
   async endAll(
     ends: readonly { readonly run: LiveRun; readonly failure: RunFailure }[],
-    how: { readonly actor: string },
+    { actor, supervises }: Pick<EndManners, "supervises"> & { readonly actor: string },
   ): Promise<readonly Ended[]> {
     const settlements: Settlement[] = [];
-    for (const { run, failure } of ends) settlements.push(this.#settlementOf(run, failure, how.actor));
+    for (const { run, failure } of ends) settlements.push(this.#settlementOf(run, failure, actor));
     const answers = await this.#deps.store.runs.settle(settlements);
     return settlements.map((settlement, at) =>
-      tellSettled(this.#deps.emit, { settlement, queue: ends[at]?.run.queue ?? "", answer: answers[at] }),
+      tellSettled(this.#deps.emit, { settlement, queue: ends[at]?.run.queue ?? "", answer: answers[at], supervises }),
     );
   }
 
@@ -104,10 +106,10 @@ export class RunEnder {
     return ended;
   }
 
-  #settlementOf(run: LiveRun, { outcome, mayStillLive, stage, ...details }: RunFailure, actor: string): Settlement {
+  #settlementOf(run: LiveRun, { outcome, mayStillLive, stage, startedAt, ...details }: RunFailure, actor: string): Settlement {
     const { registry, random } = this.#deps;
     const stopBy = mayStillLive === true ? this.#stopBy() : undefined;
-    return settlementOfFailure(run, outcome, { ...details, stopBy }, { registry, random, stage, actor });
+    return { ...settlementOfFailure(run, outcome, { ...details, stopBy }, { registry, random, stage, actor }), startedAt };
   }
 
   #stopBy(): Instant {

@@ -1,22 +1,13 @@
-import type { ItemRow, ItemsStore } from "../store/port/items.ts";
-import type { ClaimedRun } from "../store/port/runs.ts";
+import type { ClaimedWork } from "./worker-backend.ts";
 
 /**
  * What a command gets on stdin and in `WAKEFUL_INPUT_FILE`: the item, its own input, and the output of the stage before.
  * A plain task gets its payload under `input`.
  */
-export async function stageInput(
-  items: Pick<ItemsStore, "visits">,
-  claimed: Pick<ClaimedRun, "payload">,
-  item: ItemRow | undefined,
-): Promise<string> {
-  if (item === undefined) return JSON.stringify({ input: parse(claimed.payload), previous: null });
-  const passed = (await items.visits(item.id)).filter((visit) => visit.counts && visit.state === "passed");
-  return JSON.stringify({
-    item: { key: item.key, pipeline: item.pipeline, label: item.label },
-    input: parse(item.input),
-    previous: parse(passed.at(-1)?.output ?? null),
-  });
+export function inputOf({ item, payload }: Pick<ClaimedWork, "item" | "payload">): string {
+  if (item === undefined) return JSON.stringify({ input: parse(payload), previous: null });
+  const { key, pipeline, label, input, previous } = item;
+  return JSON.stringify({ item: { key, pipeline, label }, input: parse(input), previous: parse(previous) });
 }
 
 function parse(text: string | null): unknown {

@@ -4,12 +4,14 @@ import { type DurationMs, seconds } from "../domain/time.ts";
 import { isSessionOver } from "../liveness/death-proof.ts";
 import type { ProcessIdentity } from "../processes/probe/identity.ts";
 import { tooLate, within } from "../runtime/time-limit.ts";
-import type { Store } from "../store/port/store.ts";
-import type { WorkerRow, WorkersStore } from "../store/port/workers.ts";
+import type { WorkerRow } from "../store/port/workers.ts";
 import type { Emit } from "../telemetry/events.ts";
+import type { RenewalAnswer, WorkerBackend } from "./worker-backend.ts";
 
 export interface SessionOptions {
-  readonly workers: Pick<Store["workers"], "register" | "renew" | "drain" | "leave">;
+  readonly backend: Pick<WorkerBackend, "hello" | "renew" | "drain" | "leave">;
+  /** Unique in the store. */
+  readonly newHelloId: () => string;
   readonly name: string;
   readonly kind: WorkerRow["kind"];
   readonly process: ProcessIdentity;
@@ -26,15 +28,9 @@ export interface SessionOptions {
   readonly onLost: (runId: RunId, why: string) => void;
   /** The session was buried while its process lives: everything it held is lost, and a new session takes its place. */
   readonly onNewSession: (workerId: WorkerId) => void;
-  readonly onRenewed?: (renewal: {
-    readonly workerId: WorkerId;
-    readonly held: readonly RunId[];
-    readonly claimSeqReceived: number;
-  }) => void;
+  readonly onRenewed?: () => void;
   readonly emit: Emit;
 }
-
-type RenewAnswer = Awaited<ReturnType<WorkersStore["renew"]>>;
 
 const defaultRenewTimeoutMs: DurationMs = seconds(5);
 
@@ -46,6 +42,8 @@ export class Session {
   #renewing = false;
   #reopening = false;
   #closed = false;
+  /** Of a session that could not be opened yet: it may have been, without an answer. */
+  #helloId: string | undefined;
 
   private constructor(options: SessionOptions, workerId: WorkerId) {
     this.#options = options;
@@ -53,7 +51,7 @@ export class Session {
   }
 
   static async open(options: SessionOptions): Promise<Session> {
-    const session = new Session(options, await register(options));
+    const session = new Session(options, await hello(options, options.newHelloId()));
     session.#timer = setInterval(() => void session.renew(), options.renewMs);
     session.#timer.unref();
     return session;
@@ -67,11 +65,11 @@ export class Session {
   async renew(): Promise<void> {
     if (this.#renewing || this.#closed) return;
     this.#renewing = true;
-    const { workers, held, claimSeqReceived, loopLagMs, onRenewed, renewTimeoutMs = defaultRenewTimeoutMs, emit } = this.#options;
+    const { backend, held, claimSeqReceived, loopLagMs, onRenewed, renewTimeoutMs = defaultRenewTimeoutMs, emit } = this.#options;
     try {
       const renewal = { workerId: this.#workerId, held: held(), claimSeqReceived: claimSeqReceived() };
       const lag = loopLagMs?.();
-      const answering = workers.renew({ ...renewal, ...(lag === undefined ? {} : { loopLagMs: lag }) });
+      const answering = backend.renew({ ...renewal, ...(lag === undefined ? {} : { loopLagMs: lag }) });
       const answer = await within(answering, renewTimeoutMs);
       if (answer === tooLate) {
         emit("store.degraded", { code: "renew_timeout", message: `no answer to a renewal within ${renewTimeoutMs} ms` });
@@ -79,7 +77,7 @@ export class Session {
         answering.then((late) => this.#take(renewal.workerId, late)).catch(() => undefined);
         return;
       }
-      if ((await this.#take(renewal.workerId, answer)) === "live") onRenewed?.(renewal);
+      if ((await this.#take(renewal.workerId, answer)) === "live") onRenewed?.();
     } catch (thrown) {
       // Pruned: it ended long ago, as far as the store is concerned. When registering fails too, the next renewal comes here again.
       if (isWakefulError(thrown) && thrown.code === "not_found") await this.#openAgain("unknown to the store").catch(() => undefined);
@@ -90,7 +88,7 @@ export class Session {
   }
 
   /** `over`: the session has ended, as far as the store is concerned. An answer to an earlier session's renewal says nothing of this one. */
-  async #take(workerId: WorkerId, answer: RenewAnswer): Promise<"live" | "over"> {
+  async #take(workerId: WorkerId, answer: RenewalAnswer): Promise<"live" | "over"> {
     if (workerId !== this.#workerId) return "over";
     for (const { runId, why } of answer.lost) this.#options.onLost(runId, why);
     if (!isSessionOver(answer.state)) return "live";
@@ -99,14 +97,13 @@ export class Session {
   }
 
   async drain(): Promise<void> {
-    await this.#options.workers.drain(this.#workerId);
+    await this.#options.backend.drain(this.#workerId);
   }
 
   /** Says goodbye. What is still held stays for adoption. */
   async close(): Promise<void> {
     this.abandon();
-    await this.#options.workers.leave(this.#workerId);
-    this.#options.emit("worker.left", { workerId: this.#workerId });
+    await this.#options.backend.leave(this.#workerId);
   }
 
   /** Renews no more and says nothing: what is held may still be at work, and ends with this process. */
@@ -125,7 +122,9 @@ export class Session {
     if (this.#closed) return;
     this.#reopening = true;
     try {
-      this.#workerId = await register(this.#options);
+      this.#helloId ??= this.#options.newHelloId();
+      this.#workerId = await hello(this.#options, this.#helloId);
+      this.#helloId = undefined;
       onNewSession(this.#workerId);
     } finally {
       this.#reopening = false;
@@ -133,8 +132,5 @@ export class Session {
   }
 }
 
-async function register({ workers, name, kind, process, concurrency, queues, emit }: SessionOptions): Promise<WorkerId> {
-  const workerId = await workers.register({ name, kind, process, concurrency, queues });
-  emit("worker.registered", { workerId, kind, pid: process.pid });
-  return workerId;
-}
+const hello = async ({ backend, name, kind, process, concurrency, queues }: SessionOptions, helloId: string): Promise<WorkerId> =>
+  await backend.hello({ helloId, name, kind, process, concurrency, queues });

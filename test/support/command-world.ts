@@ -4,6 +4,7 @@ import { onTestFinished } from "vitest";
 import type { HostId, JobId, RunId, WorkerId } from "../../src/domain/ids.ts";
 import { addMs, asInstant, type DurationMs, type Instant } from "../../src/domain/time.ts";
 import { itemDirOf, runDirOf } from "../../src/files/data-paths.ts";
+import { ExitReader } from "../../src/gates/exit-reader.ts";
 import { defaultRunThresholds } from "../../src/liveness/run-thresholds.ts";
 import { newVantage } from "../../src/liveness/vantage.ts";
 import { LeaseSweep } from "../../src/loops/leases/lease-sweep.ts";
@@ -21,8 +22,8 @@ import { createProcessProbe, type HostIdentity, type ProcessIdentity, type Proce
 import { linuxProcessTable, type ProcessTable } from "../../src/processes/probe/process-table.ts";
 import { readCommand, runFiles } from "../../src/processes/run-folder/run-files.ts";
 import { findStrays } from "../../src/processes/stopping/strays.ts";
+import { ExitDecider } from "../../src/settling/exit-decider.ts";
 import { Finaliser } from "../../src/settling/finaliser.ts";
-import { firstChecks } from "../../src/store/jobs/claim-rules.ts";
 import type { ItemRow } from "../../src/store/port/items.ts";
 import type { Store } from "../../src/store/port/store.ts";
 import type { Emit } from "../../src/telemetry/events.ts";
@@ -30,10 +31,12 @@ import { type AdoptionReport, adoptOrRequeue } from "../../src/worker/adoption.t
 import type { CommandRunDeps } from "../../src/worker/commands/command-run-deps.ts";
 import { CommandWorker } from "../../src/worker/commands/command-worker.ts";
 import { stopUnknownRuns } from "../../src/worker/unknown-runs.ts";
+import type { WorkerBackend } from "../../src/worker/worker-backend.ts";
 import { type ShellName, toolsOf } from "./command-run.ts";
 import { enderOf } from "./ender.ts";
 import { chain, type LoopWorld, loopWorld } from "./loop-world.ts";
 import { until } from "./until.ts";
+import { serviceOf, withVerbs } from "./worker-service.ts";
 
 const path = "/usr/local/bin:/usr/bin:/bin";
 
@@ -43,8 +46,8 @@ export interface WorkerOptions {
   readonly dead?: boolean;
   /** What its daemon declares; absent: what the world was made with. */
   readonly registry?: PipelineRegistry;
-  /** What stands between the worker and the store's claims; absent: nothing. */
-  readonly claim?: (claim: Store["runs"]["claim"]) => Store["runs"]["claim"];
+  /** What the worker meets in the place of some of the service's verbs. */
+  readonly backend?: (direct: WorkerBackend) => Partial<WorkerBackend>;
 }
 
 export interface CommandWorld {
@@ -107,17 +110,9 @@ export async function commandWorld(
     world.events.push({ name, data });
   };
   const random = (): number => 0.5;
-  const finaliser = new Finaliser({
-    registry,
-    items: store.items,
-    paths,
-    hostId: host.hostId,
-    baseDir: world.baseDir,
-    random,
-    now,
-    gatesAtOnce: 2,
-    environment: { PATH: path },
-  });
+  const reader = new ExitReader({ paths, hostId: host.hostId, baseDir: world.baseDir, environment: { PATH: path }, gatesAtOnce: 2 });
+  const decider = new ExitDecider({ registry, versions: store.items, random, now });
+  const finaliser = new Finaliser({ items: store.items, reader, decider, now });
   const stop = { stopGraceMs: 300, killGraceMs: options.killGraceMs ?? 60_000 };
   const stopWithinMs = 12_300;
   const ender = enderOf({ store, registry, random, emit, stopWithinMs: () => stopWithinMs });
@@ -212,12 +207,7 @@ export async function commandWorld(
     reaper,
     stopper,
     presence,
-    worker: async ({
-      concurrency = 8,
-      dead = false,
-      registry: declared = registry,
-      claim = (direct: Store["runs"]["claim"]) => direct,
-    } = {}) => {
+    worker: async ({ concurrency = 8, dead = false, registry: declared = registry, backend: verbs = () => ({}) } = {}) => {
       made++;
       const identity = dead
         ? {
@@ -225,35 +215,27 @@ export async function commandWorld(
             startTime: "1",
           }
         : self;
-      const register = {
-        name: `w${made}`,
-        kind: "command",
-        process: identity,
-        concurrency,
-        queues: [],
-      } as const;
-      const workerId = await store.workers.register(register);
+      const direct = serviceOf({ store, registry: declared, emit, ender, decider }).connect();
+      const backend = withVerbs(direct, verbs(direct));
+      const hello = { helloId: `w${made}`, name: `w${made}`, kind: "command", process: identity, concurrency, queues: [] } as const;
+      const workerId = await direct.hello(hello);
       const deps: CommandRunDeps = {
-        store: { ...store, now: () => store.now(), runs: { ...store.runs, claim: claim((request) => store.runs.claim(request)) } },
-        finaliser,
+        backend,
+        reader,
         paths,
         host,
         table,
         tools,
         emit,
         shielded,
-        ender,
         baseDir: world.baseDir,
         environment: { PATH: path },
         clock: mono,
         wallNow: () => Date.now(),
-        firstCheckAt: (startedAt, limits) => firstChecks.firstCheckAt(asInstant(startedAt), limits),
-        finalizeGraceMs: () => 300_000,
         stopGraceMs: () => stop.stopGraceMs,
         killGraceMs: () => stop.killGraceMs,
         url: () => undefined,
         workerId: () => workerId,
-        tokenOf: () => undefined,
       };
       const prefix = `${made}-`;
       let claims = 0;
@@ -265,13 +247,12 @@ export async function commandWorld(
           const timer = setInterval(listener, 20);
           return () => clearInterval(timer);
         },
-        mayClaim: () => true,
         newClaimId: () => `${prefix}${++claims}`,
       });
       workers.push(worker);
       worker.useSession(workerId);
       adopter = worker;
-      const start = (): void => worker.start(workerId, (listener) => store.onHint((hint) => (hint === "jobs" ? listener() : undefined)));
+      const start = (): void => worker.start(workerId);
       return {
         worker,
         workerId,

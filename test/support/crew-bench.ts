@@ -1,19 +1,15 @@
 import { onTestFinished } from "vitest";
 import type { RunId } from "../../src/domain/ids.ts";
-import type { Instant } from "../../src/domain/time.ts";
 import { alertsThrough } from "../../src/notify/raise-alert.ts";
-import { PipelineRegistry } from "../../src/pipelines/registry.ts";
-import { firstChecks } from "../../src/store/jobs/claim-rules.ts";
 import { StoreUnavailableError } from "../../src/store/port/errors.ts";
 import type { RunLimits } from "../../src/store/port/runs.ts";
 import type { Store } from "../../src/store/port/store.ts";
 import type { Emit, EventName, WakefulEvents } from "../../src/telemetry/events.ts";
-import { directBackend } from "../../src/worker/backends/backend.ts";
 import type { Handler } from "../../src/worker/handlers/handler-context.ts";
 import { HandlerCrew } from "../../src/worker/handlers/handler-crew.ts";
-import { createDecision } from "../../src/worker/handlers/handler-decision.ts";
 import type { SeenEvent } from "./handler-bench.ts";
 import { processOn } from "./store-rows.ts";
+import { serviceOf } from "./worker-service.ts";
 
 /** A store that answers nothing while `cut` is true: every statement fails, as with a lost connection. */
 export interface CuttableStore {
@@ -73,43 +69,25 @@ export async function startCrew(options: CrewOptions): Promise<Crew> {
   const prefix = `crew${crews}`;
   const events: SeenEvent[] = [];
   const emit: Emit = (event, data) => void events.push({ name: event, data });
-  const backend = directBackend(store);
-  const registry = new PipelineRegistry([]);
-  const stopping = new AbortController();
   let passedMs = 0;
   let claims = 0;
   const crew = new HandlerCrew({
-    workers: store.workers,
+    backend: serviceOf({ store, emit }).connect(),
     worker: {
-      backend,
       queues: [{ name: "t", handler, limits }],
       concurrency,
       outstandingMax: concurrency,
       pollMs: 20,
-      decide: createDecision({
-        runs: backend.runs,
-        registry,
-        finaliser: { finalise: () => Promise.reject(new Error("plain tasks have no gate")) },
-        random: () => 0,
-        now: () => store.now(),
-        emit,
-        pause: async () => undefined,
-        saveOutput: async () => undefined,
-        stopWithinMs: () => 17_000,
-        signal: stopping.signal,
-      }),
       reports: { beat: () => undefined, log: () => undefined },
       emit,
       monoNow: () => passedMs,
-      newClaimId: () => `${prefix}-${++claims}`,
-      firstCheckAt: (startedAt, own) => firstChecks.firstCheckAt(startedAt as Instant, own),
+      newId: () => `${prefix}-${++claims}`,
       stopGraceMs: () => stopGraceMs,
       retryMs: 5,
     },
     name,
     process: processOn("host-a", pid),
     renewMs: 10,
-    onRenewed: () => undefined,
     ...(options.loopLagMs === undefined ? {} : { loopLagMs: options.loopLagMs }),
     ...(options.selfFenceAfterMs === undefined ? {} : { selfFenceAfterMs: options.selfFenceAfterMs }),
     alert: alertsThrough({ outbox: store.outbox, emit, tellsHere: true }),
@@ -117,7 +95,6 @@ export async function startCrew(options: CrewOptions): Promise<Crew> {
   });
   await crew.start();
   onTestFinished(async () => {
-    stopping.abort();
     await crew.stop({ drain: false, graceMs: 0 });
   });
   return {

@@ -1,21 +1,20 @@
 import { onTestFinished } from "vitest";
 import type { RunId, WorkerId } from "../../src/domain/ids.ts";
-import type { Instant } from "../../src/domain/time.ts";
+import { dataPaths } from "../../src/files/data-paths.ts";
+import type { ExitReader } from "../../src/gates/exit-reader.ts";
 import type { PipelineDefinition } from "../../src/pipelines/definition.ts";
 import { PipelineRegistry } from "../../src/pipelines/registry.ts";
-import type { Finaliser } from "../../src/settling/finaliser.ts";
-import { firstChecks } from "../../src/store/jobs/claim-rules.ts";
 import { openStore } from "../../src/store/open-store.ts";
-import type { RunLimits } from "../../src/store/port/runs.ts";
+import type { RunLimits, RunsStore } from "../../src/store/port/runs.ts";
 import type { Store } from "../../src/store/port/store.ts";
 import type { Emit, EventName, WakefulEvents } from "../../src/telemetry/events.ts";
-import { directBackend, type WorkerBackend } from "../../src/worker/backends/backend.ts";
+import { gatedExits } from "../../src/worker/handlers/gated-exits.ts";
 import type { Handler, RunReports } from "../../src/worker/handlers/handler-context.ts";
-import { createDecision } from "../../src/worker/handlers/handler-decision.ts";
 import { HandlerWorker } from "../../src/worker/handlers/handler-worker.ts";
-import type { HandlerWorkerOptions } from "../../src/worker/handlers/handler-worker-options.ts";
+import type { WorkerBackend } from "../../src/worker/worker-backend.ts";
 import { processOn } from "./store-rows.ts";
 import { StoreTestClock } from "./stores.ts";
+import { serviceOf, withRuns, withVerbs } from "./worker-service.ts";
 
 export interface SeenEvent<Name extends EventName = EventName> {
   readonly name: Name;
@@ -46,9 +45,12 @@ export interface BenchWorkerOptions {
   readonly stopGraceMs?: number;
   readonly pollMs?: number;
   readonly onStuck?: (runId: RunId) => void;
-  readonly backend?: (direct: WorkerBackend) => WorkerBackend;
-  readonly finaliser?: Pick<Finaliser, "finalise">;
-  readonly decide?: HandlerWorkerOptions["decide"];
+  /** What the worker meets in the place of some of the service's verbs. */
+  readonly backend?: (direct: WorkerBackend) => Partial<WorkerBackend>;
+  /** What the service meets in the place of some of the store's. */
+  readonly runs?: (direct: RunsStore) => Partial<RunsStore>;
+  /** Reads the gates of stages that have one. */
+  readonly gate?: ExitReader["gate"];
   readonly saved?: Map<RunId, string>;
 }
 
@@ -87,42 +89,52 @@ export async function handlerBench(pipelines: readonly PipelineDefinition[] = []
         stopGraceMs = 5_000,
         pollMs = 1_000,
       } = options;
-      const direct = directBackend(store);
-      const backend = options.backend?.(direct) ?? direct;
+      const direct = serviceOf({ store: withRuns(store, options.runs?.(store.runs) ?? {}), registry, emit }).connect();
+      const backend = withVerbs(direct, options.backend?.(direct) ?? {});
       const stop = new AbortController();
+      const { saved = new Map<RunId, string>() } = options;
+      const exits = gatedExits({
+        backend,
+        reader: {
+          output: async (runId) => {
+            const text = saved.get(runId);
+            return text === undefined ? { kind: "none" } : { kind: "json", text };
+          },
+          gate: options.gate ?? (() => Promise.reject(new Error("no gate was expected"))),
+        },
+        registry,
+        paths: dataPaths(""),
+        pause: async () => undefined,
+        signal: stop.signal,
+      });
       const names = Object.keys(handlers);
       const worker = new HandlerWorker({
         backend,
-        queues: names.map((name) => ({ name, handler: handlers[name] as Handler, limits })),
+        queues: names.map((name) => ({
+          name,
+          handler: handlers[name] as Handler,
+          limits,
+          gated: registry.stageOfQueue(name)?.stage.gate !== undefined,
+        })),
         concurrency,
         outstandingMax,
         pollMs,
-        decide:
-          options.decide ??
-          createDecision({
-            runs: backend.runs,
-            registry,
-            finaliser: options.finaliser ?? { finalise: () => Promise.reject(new Error("no gate was expected")) },
-            random: () => 0,
-            now: () => store.now(),
-            emit,
-            pause: async () => undefined,
-            saveOutput: async (runId, output) => {
-              options.saved?.set(runId, output);
-            },
-            stopWithinMs: () => 17_000,
-            signal: stop.signal,
-          }),
+        exits: {
+          ...exits,
+          save: async (runId, output) => {
+            saved.set(runId, output);
+          },
+        },
         reports,
         emit,
         monoNow: () => performance.now(),
-        newClaimId: () => `claim-${++claimIds}`,
-        firstCheckAt: (startedAt, own) => firstChecks.firstCheckAt(startedAt as Instant, own),
+        newId: () => `claim-${++claimIds}`,
         stopGraceMs: () => stopGraceMs,
         onStuck: options.onStuck ?? (() => undefined),
         retryMs: 1,
       });
-      const workerId = await store.workers.register({ name: "bench", kind: "handler", process: processOn(), concurrency, queues: names });
+      const hello = { helloId: "bench", name: "bench", kind: "handler", process: processOn(), concurrency, queues: names } as const;
+      const workerId = await direct.hello(hello);
       worker.start(workerId);
       onTestFinished(async () => {
         stop.abort();

@@ -9,7 +9,6 @@ import { readHostIdentity } from "../../src/processes/probe/host-identity.ts";
 import type { HostIdentity } from "../../src/processes/probe/identity.ts";
 import { type ProcessTable, systemProcessTable } from "../../src/processes/probe/process-table.ts";
 import { systemClock } from "../../src/runtime/clock.ts";
-import { firstChecks } from "../../src/store/jobs/claim-rules.ts";
 import { openStore } from "../../src/store/open-store.ts";
 import type { Store } from "../../src/store/port/store.ts";
 import type { Emit } from "../../src/telemetry/events.ts";
@@ -18,6 +17,7 @@ import { enderOf } from "./ender.ts";
 import type { SeenEvent } from "./handler-bench.ts";
 import { tempDir } from "./temp-dir.ts";
 import { makeTempDir } from "./temp-dir-maker.ts";
+import { serviceOf } from "./worker-service.ts";
 
 /** Bundles the handler host as a release has it. Call it once per file, in `beforeAll`; `remove` in `afterAll`. */
 export async function bundleHandlerHost(): Promise<{ readonly program: string; readonly remove: () => void }> {
@@ -113,9 +113,8 @@ export async function hostBench(program: string, pipelines: readonly PipelineDef
         table,
         ender: enderOf({ store, registry, random: () => 0, emit }),
         recoverySpreadMs: 0,
-        checks: { ...firstChecks, finalizeGraceMs: () => 300_000 },
+        service: serviceOf({ store, registry, emit, onRenewed: (renewal) => renewals.push(renewal) }),
         mayClaim,
-        onRenewed: (renewal) => renewals.push(renewal),
         onDeath: () => {
           bench.deaths++;
         },

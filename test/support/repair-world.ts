@@ -188,7 +188,7 @@ export class RepairWorld {
     const alert = alertsThrough({ outbox: world.store.outbox, emit });
     const watcher = new Watcher(newVantage(), { emit, alert });
     const presence = new PresenceBook();
-    const finaliser = new Finaliser({
+    const finaliser = Finaliser.of({
       registry,
       items: seen.items,
       paths,

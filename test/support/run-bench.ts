@@ -8,13 +8,14 @@ import { systemProcessTable } from "../../src/processes/probe/process-table.ts";
 import { openStore } from "../../src/store/open-store.ts";
 import type { Store } from "../../src/store/port/store.ts";
 import type { Emit } from "../../src/telemetry/events.ts";
+import { foregroundCaller } from "../../src/worker/backends/caller-sessions.ts";
 import type { RunCommandApi } from "../../src/worker/foreground/foreground-api.ts";
 import { type RunCommandOptions, runCommand } from "../../src/worker/foreground/foreground-run.ts";
 import { type OpenedRunSession, RunSessions } from "../../src/worker/foreground/foreground-sessions.ts";
-import { enderOf } from "./ender.ts";
 import type { SeenEvent } from "./handler-bench.ts";
 import { StoreTestClock } from "./stores.ts";
 import { tempDir } from "./temp-dir.ts";
+import { serviceOf } from "./worker-service.ts";
 
 export interface RunBench {
   readonly store: Store;
@@ -56,13 +57,11 @@ export async function runBench(): Promise<RunBench> {
     store,
     host,
     paths,
-    ender: enderOf({ store, emit }),
+    worker: serviceOf({ store, emit }).connect(foregroundCaller),
     newId: () => `id-${++ids}`,
     renewMs: 10,
     diskLow: () => disk.low,
-    finalizeGraceMs: () => 300_000,
     onRegistered: async () => undefined,
-    onRenewed: () => undefined,
     emit,
   });
   const opened: OpenedRunSession[] = [];

@@ -24,7 +24,7 @@ const unreadable: GateDefinition = { kind: "command", argv: ["/no/such/program"]
 async function reconcilerWorld(gate?: GateDefinition, onExhausted: "fail" | "hold" = "fail"): Promise<World> {
   const world = await loopWorld([chain("p", ["prep", "ocr"], { stage: { onExhausted, ...(gate === undefined ? {} : { gate }) } })]);
   const { store, registry, paths, baseDir } = world;
-  const finaliser = new Finaliser({
+  const finaliser = Finaliser.of({
     registry,
     items: store.items,
     paths,

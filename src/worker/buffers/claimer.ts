@@ -1,15 +1,16 @@
 import { isWakefulError, messageOf } from "../../domain/errors.ts";
 import type { WorkerId } from "../../domain/ids.ts";
-import type { ClaimedRun, ClaimRequest } from "../../store/port/runs.ts";
+import type { ClaimRequest } from "../../store/port/runs.ts";
 import type { Emit } from "../../telemetry/events.ts";
+import type { ClaimedWork } from "../worker-backend.ts";
 
 export interface ClaimerOptions {
-  readonly claim: (request: ClaimRequest) => Promise<readonly ClaimedRun[]>;
+  readonly claim: (request: ClaimRequest) => Promise<readonly ClaimedWork[]>;
   readonly queues: ClaimRequest["queues"];
   /** Unique in the store. */
   readonly newClaimId: () => string;
   readonly emit: Emit;
-  readonly onClaimed: (runs: readonly ClaimedRun[]) => void;
+  readonly onClaimed: (runs: readonly ClaimedWork[]) => void;
   /** A claim failed; it is asked again after the next {@link Claimer.lookAgain}. */
   readonly onFailed: () => void;
 }

@@ -1,6 +1,6 @@
 import { messageOf } from "../../domain/errors.ts";
-import { addMs } from "../../domain/time.ts";
 import { readExitRecord } from "../../processes/run-folder/exit-record.ts";
+import { reportExit } from "../exit-report.ts";
 import type { CommandRunDeps } from "./command-run-deps.ts";
 import type { OwnedRun } from "./owned-run.ts";
 import type { RunProcesses } from "./run-processes.ts";
@@ -43,12 +43,12 @@ export class CommandEnd {
     await this.#finalise(status);
   }
 
-  /** An exit that the previous supervisor recorded: its strays may live still. Never rejects. */
-  async carryOn(): Promise<void> {
+  /** An exit that the previous supervisor recorded, as `status`: its strays may live still. Never rejects. */
+  async carryOn(status: number | null): Promise<void> {
     const { runDir, runId } = this.#run;
     const record = await readExitRecord({ runDir, runId }).catch(() => undefined);
     await this.#stopStrays(record?.kind === "exit" ? record.writtenAtHostMs : this.#deps.wallNow());
-    await this.#finalise(undefined);
+    await this.#finalise(status);
   }
 
   async #stopStrays(writtenAtHostMs: number): Promise<void> {
@@ -60,28 +60,19 @@ export class CommandEnd {
     this.#leftStrays = stopped.left;
   }
 
-  async #finalise(status: number | undefined): Promise<void> {
-    const { store, finaliser, emit } = this.#deps;
+  async #finalise(status: number | null): Promise<void> {
+    const { emit, backend } = this.#deps;
     const { processes, signal, onOver } = this.#of;
     const run = this.#run;
     try {
       if (signal.aborted) return;
-      const live = await run.live();
-      if (live === undefined || live.state !== "exited") {
-        onOver();
-        return;
-      }
-      const evidence = { exitRecord: status ?? live.exitCode, command: processes.command?.pid ?? null };
-      const result = await finaliser.finalise(live, { actor: "worker", signal, evidence });
+      const evidence = { exitRecord: status, command: processes.command?.pid ?? null };
+      const exited = { ...run.identity, exitCode: status, straysLeft: this.#leftStrays, evidence };
+      const again = await reportExit(this.#deps, run.workerId, exited, signal);
       // Left over it: the gate was not read, and nothing follows from that.
       if (isAborted(signal)) return;
-      if (result.kind === "settle") {
-        await run.write(result.settlement, { mayStillLive: this.#leftStrays, onAnswered: onOver });
-        return;
-      }
-      await store.runs.recordGatePending({ ...run.fence, checkAt: addMs(result.readAgainAt, 60_000) });
-      emit("run.deferred", { ...run.ref, reason: result.why });
-      this.#finaliseIn(result.readAgainAt - store.now(), status);
+      if (again === undefined) onOver();
+      else this.#finaliseIn(again - backend.now(), status);
     } catch (thrown) {
       // Recorded as exited, so nothing is lost: tried again soon, and by the job-reaper past its grace.
       emit("loop.subject_failed", { loop: "worker", subject: `run ${run.runId}`, message: messageOf(thrown) });
@@ -89,7 +80,7 @@ export class CommandEnd {
     }
   }
 
-  #finaliseIn(ms: number, status: number | undefined): void {
+  #finaliseIn(ms: number, status: number | null): void {
     if (this.#of.signal.aborted) return;
     this.#again = setTimeout(() => void this.#finalise(status), Math.max(0, ms)).unref();
   }

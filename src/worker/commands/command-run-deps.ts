@@ -1,21 +1,19 @@
-import type { RunId, WorkerId } from "../../domain/ids.ts";
+import type { WorkerId } from "../../domain/ids.ts";
 import type { DurationMs } from "../../domain/time.ts";
 import type { DataPaths } from "../../files/data-paths.ts";
+import type { ExitReader } from "../../gates/exit-reader.ts";
 import type { StageDefinition } from "../../pipelines/definition.ts";
 import type { HostIdentity, ProcessIdentity } from "../../processes/probe/identity.ts";
 import type { ProcessTable } from "../../processes/probe/process-table.ts";
 import type { WrapperTools } from "../../processes/wrapper/wrapper-tools.ts";
-import type { Finaliser } from "../../settling/finaliser.ts";
-import type { RunEnder } from "../../settling/run-ender.ts";
 import type { RunLimits } from "../../store/port/runs.ts";
-import type { Store } from "../../store/port/store.ts";
 import type { Emit } from "../../telemetry/events.ts";
+import type { WorkerBackend } from "../worker-backend.ts";
 
 /** What all command runs of one worker share. */
 export interface CommandRunDeps {
-  readonly store: Pick<Store, "runs" | "items" | "upkeep" | "now">;
-  readonly ender: Pick<RunEnder, "end" | "write">;
-  readonly finaliser: Finaliser;
+  readonly backend: WorkerBackend;
+  readonly reader: ExitReader;
   readonly paths: DataPaths;
   readonly baseDir: string;
   readonly environment: Readonly<Record<string, string | undefined>>;
@@ -25,15 +23,11 @@ export interface CommandRunDeps {
   readonly clock: { mono(): number };
   readonly wallNow: () => number;
   readonly emit: Emit;
-  readonly firstCheckAt: (startedAt: number, limits: RunLimits) => number;
-  /** How long an exited run of a stage that declares no grace may take to be settled, as it is set now. */
-  readonly finalizeGraceMs: () => DurationMs;
-  readonly stopGraceMs: () => number;
-  readonly killGraceMs: () => number;
+  readonly stopGraceMs: () => DurationMs;
+  readonly killGraceMs: () => DurationMs;
   readonly url: () => string | undefined;
   /** The present session. */
   readonly workerId: () => WorkerId;
-  readonly tokenOf: (runId: RunId) => string | undefined;
   /** Sessions of this host: never signalled, nor what is below them. */
   readonly shielded: () => readonly ProcessIdentity[];
 }

@@ -1,17 +1,17 @@
 import { isWakefulError, messageOf } from "../../domain/errors.ts";
-import type { JobId, OwnerEpoch, RunId } from "../../domain/ids.ts";
-import { addMs, type DurationMs, type Instant } from "../../domain/time.ts";
-import type { RunOutcome } from "../../liveness/retry-contract.ts";
+import type { JobId, RunId } from "../../domain/ids.ts";
+import type { DurationMs, Instant } from "../../domain/time.ts";
+import { itemDirOf } from "../../files/data-paths.ts";
 import type { StageDefinition } from "../../pipelines/definition.ts";
 import type { ProcessTable } from "../../processes/probe/process-table.ts";
 import { readExitRecord } from "../../processes/run-folder/exit-record.ts";
 import { readCommand } from "../../processes/run-folder/run-files.ts";
 import { type RunWatch, watchRun } from "../../processes/run-folder/watch-run.ts";
-import type { ItemRow } from "../../store/port/items.ts";
-import type { ClaimedRun, LiveRun, RunLimits } from "../../store/port/runs.ts";
+import type { LiveRun, RunLimits } from "../../store/port/runs.ts";
+import type { AdoptedWork, ClaimedWork, RunEnding } from "../worker-backend.ts";
 import { CommandEnd } from "./command-end.ts";
 import { type CommandRunDeps, limitsOf } from "./command-run-deps.ts";
-import { settleFailedStart, startCommand, workOf } from "./command-start.ts";
+import { failedStart, startCommand } from "./command-start.ts";
 import { OwnedRun, type RunIdentity } from "./owned-run.ts";
 import { RunProcesses } from "./run-processes.ts";
 import { RunTimeout } from "./run-timeout.ts";
@@ -48,7 +48,6 @@ class SerialLook {
 interface RunAtWork extends RunIdentity {
   readonly startedAt: Instant;
   readonly limits: RunLimits;
-  readonly workDir: string | undefined;
 }
 
 /**
@@ -77,7 +76,7 @@ export class CommandRun {
   private constructor(deps: CommandRunDeps, run: RunAtWork) {
     this.#deps = deps;
     this.#run = new OwnedRun(deps, run);
-    this.workDir = run.workDir;
+    this.workDir = run.item === undefined ? undefined : itemDirOf(deps.paths, run.item.dir);
     this.#startedAt = run.startedAt;
     this.#limits = run.limits;
     this.#processes = new RunProcesses(deps, run.runId);
@@ -96,40 +95,25 @@ export class CommandRun {
   }
 
   /** Starts what was claimed. Resolves once the command may run, or the run is over already. Never rejects. */
-  static async begin(deps: CommandRunDeps, claimed: ClaimedRun, stage: StageDefinition): Promise<CommandRun> {
-    const atWork = { ...claimed, stage, startedAt: deps.store.now(), limits: limitsOf(stage) };
-    let run: CommandRun | undefined;
+  static async begin(deps: CommandRunDeps, claimed: ClaimedWork, stage: StageDefinition): Promise<CommandRun> {
+    const run = new CommandRun(deps, { ...claimed, stage, startedAt: deps.backend.now(), limits: limitsOf(stage) });
     try {
-      const { item, workDir } = await workOf(deps, claimed.itemId);
-      run = new CommandRun(deps, { ...atWork, workDir });
-      await run.#start(claimed, item);
+      await run.#start(claimed);
     } catch (thrown) {
-      run ??= new CommandRun(deps, { ...atWork, workDir: undefined });
       await run.#failToStart(thrown);
     }
     return run;
   }
 
-  /**
-   * Carries on a run whose supervisor died. Everything that may fail is done before the take-over is written, so that no run is taken over
-   * and then looked after by nobody. Undefined: somebody else was first.
-   */
-  static async adopt(
-    deps: CommandRunDeps,
-    live: LiveRun,
-    stage: StageDefinition,
-    takeOver: () => Promise<OwnerEpoch | undefined>,
-  ): Promise<CommandRun | undefined> {
-    const { workDir } = await workOf(deps, live.itemId);
-    const ownerEpoch = await takeOver();
-    if (ownerEpoch === undefined) return undefined;
+  /** Carries on a run whose supervisor died, and which was taken over. */
+  static adopt(deps: CommandRunDeps, live: LiveRun, adopted: AdoptedWork): CommandRun {
     const startedAt = live.startedAt ?? live.reservedAt;
-    const run = new CommandRun(deps, { ...live, runId: live.id, ownerEpoch, stage, startedAt, workDir });
+    const run = new CommandRun(deps, { ...live, ...adopted, runId: live.id, startedAt });
     run.#processes.wrapper = live.wrapper ?? undefined;
     run.#processes.command = live.process ?? undefined;
     if (live.state === "exited") {
       run.#mode = "finalising";
-      void run.#commandEnd.carryOn();
+      void run.#commandEnd.carryOn(live.exitCode);
     } else {
       run.#mode = "running";
       run.#observe();
@@ -143,11 +127,11 @@ export class CommandRun {
   }
 
   get jobId(): JobId {
-    return this.#run.jobId;
+    return this.#run.identity.jobId;
   }
 
   get queue(): string {
-    return this.#run.queue;
+    return this.#run.identity.queue;
   }
 
   get stage(): StageDefinition {
@@ -193,21 +177,24 @@ export class CommandRun {
 
   /**
    * Ends the run before its command has ended by itself: flipped first, stopped after. A command that turns out to have ended keeps its own
-   * outcome, and a run that is not ours any more is left alone.
+   * outcome, and a run that is not ours any more is left alone. Resolves to how long it may still run, when it may.
    */
-  async settleAs(outcome: RunOutcome, reason: string): Promise<void> {
+  async endAs(ending: RunEnding): Promise<DurationMs | undefined> {
     if ((await readExitRecord({ runDir: this.runDir, runId: this.runId })).kind === "exit") {
       this.check();
-      return;
+      return undefined;
     }
-    const live = await this.#run.live();
-    if (live === undefined || this.#mode !== "running") return;
-    const evidence = { startedAt: live.startedAt, now: this.#deps.store.now(), reason: outcome.reason };
-    await this.#run.end(live, { outcome, reason, evidence, mayStillLive: true }, () => this.#end());
+    if (this.#mode !== "running") return undefined;
+    const answer = await this.#run.report(ending, { mayStillRun: true });
+    if (answer.kind === "early") return answer.leftMs;
+    // Somebody has put its exit on record, which is read now.
+    if (answer.kind === "read") this.check();
+    else this.#end();
+    return undefined;
   }
 
-  async #start(claimed: ClaimedRun, item: ItemRow | undefined): Promise<void> {
-    const started = await startCommand(this.#deps, claimed, this.#run, { item, workDir: this.workDir, limits: this.#limits });
+  async #start(claimed: ClaimedWork): Promise<void> {
+    const started = await startCommand(this.#deps, claimed, this.#run, { workDir: this.workDir, limits: this.#limits });
     if (started === undefined) {
       this.#end();
       return;
@@ -219,13 +206,11 @@ export class CommandRun {
     this.#observe();
     wrapper.go();
     void wrapper.exited.then(() => this.check());
-    const { attempt } = claimed;
-    this.#deps.emit("run.started", { ...this.#run.ref, attempt, workerId: this.#deps.workerId(), pid: wrapper.identity.pid });
   }
 
   async #failToStart(thrown: unknown): Promise<void> {
     try {
-      await settleFailedStart(this.#deps.store, { run: this.#run, thrown, onAnswered: () => this.#end() });
+      await this.#run.report(failedStart(thrown));
     } catch (error) {
       // Reserved and never started: the job-reaper ends it unspent.
       this.#tellFailed(error);
@@ -241,15 +226,8 @@ export class CommandRun {
     this.#timeout = new RunTimeout({
       timeoutMs,
       startedAt: this.#startedAt,
-      now: () => this.#deps.store.now(),
-      suspendedMs: async () => {
-        const live = this.running ? await this.#run.live() : undefined;
-        return this.running ? live?.suspendedMs : undefined;
-      },
-      onTimeout: async (awakeMs) => {
-        const reason = `running for ${Math.round(awakeMs / 1000)} s, timeout ${Math.round(timeoutMs / 1000)} s`;
-        await this.settleAs({ kind: "timed_out", reason }, "timeout");
-      },
+      now: () => this.#deps.backend.now(),
+      onTimeout: async (afterMs) => (this.running ? await this.endAs({ kind: "timed_out", afterMs }) : undefined),
       onFailure: (thrown) => this.#tellFailed(thrown),
     });
   }
@@ -263,29 +241,25 @@ export class CommandRun {
       return;
     }
     if (record.kind === "nogo") {
-      await this.settleAs({ kind: "never_started", reason: "never started: its wrapper got no word", bySessionDeath: true }, "nogo");
+      await this.endAs({ kind: "not_started", cause: "no_go", why: "never started: its wrapper got no word" });
       return;
     }
-    // Dead without a record: the job-reaper says what that means, and when it has, nothing is left to look after.
-    if (this.#processes.isGone && (await this.#run.live()) === undefined) {
-      this.#end();
-      return;
-    }
-    if (this.#processes.commandSeen) return;
-    const command = await readCommand({ runDir, runId });
-    if (command === undefined || this.#mode !== "running") return;
-    const answer = await this.#deps.store.runs.recordProcess({ ...this.#run.fence, process: command });
-    if (answer.kind === "ok" || answer.kind === "already") this.#processes.command = command;
-    else this.#end();
+    const recorded = this.#processes.commandSeen ? this.#processes.command : await readCommand({ runDir, runId });
+    // Dead without a record: the job-reaper says what that means. When it has, the answer is that the run is not ours any more.
+    if (this.#processes.commandSeen && !this.#processes.isGone) return;
+    const process = recorded ?? (this.#processes.isGone ? this.#processes.wrapper : undefined);
+    if (process === undefined || this.#mode !== "running") return;
+    const answer = await this.#deps.backend.command(this.#run.workerId, { ...this.#run.fence, process });
+    if (answer.kind === "ok" || answer.kind === "already") this.#processes.command = process;
+    // With its exit on record it is ours still, and the next look reads how it ended.
+    else if (answer.kind !== "lost" || answer.now.state !== "exited") this.#end();
   }
 
   async #exited(status: number, writtenAtHostMs: number): Promise<void> {
     if (this.#mode !== "running") return;
-    const { store, emit, finalizeGraceMs } = this.#deps;
-    const checkAt = addMs(store.now(), this.stage.finalizeGraceMs ?? finalizeGraceMs());
     // A store that refuses it (a full disk, a lost connection) leaves the run as it is; the next look tries again.
-    const answer = await store.runs.recordExit({ ...this.#run.fence, exitCode: status, checkAt });
-    if (answer.kind !== "ok" && answer.kind !== "already") {
+    const answer = await this.#run.report({ kind: "exited", exitCode: status });
+    if (answer.kind !== "read") {
       // Ended or taken by another meanwhile: the stopper, or the other supervisor, goes on.
       this.#end();
       return;
@@ -293,7 +267,6 @@ export class CommandRun {
     if (this.#stopped.signal.aborted) return;
     this.#mode = "finalising";
     this.#timeout?.cancel();
-    if (answer.kind === "ok") emit("run.exited", { ...this.#run.ref, exitCode: status, source: "exit record" });
     await this.#commandEnd.begin({ status, writtenAtHostMs });
   }
 

@@ -8,12 +8,14 @@ test("a claim whose answer was lost is asked again under its id, and what it too
   const world = await commandWorld("exit 0");
   const asked: ClaimRequest[] = [];
   const { worker, start } = await world.worker({
-    claim: (direct) => async (request) => {
-      asked.push(request);
-      const runs = await direct(request);
-      if (asked.length === 1) throw new StoreUnavailableError("the answer was lost on its way");
-      return runs;
-    },
+    backend: (direct) => ({
+      claim: async (request) => {
+        asked.push(request);
+        const runs = await direct.claim(request);
+        if (asked.length === 1) throw new StoreUnavailableError("the answer was lost on its way");
+        return runs;
+      },
+    }),
   });
   const item = await world.addItem();
   start();
@@ -27,10 +29,12 @@ test("under a new session the unanswered claim of the one before is not asked ag
   const world = await commandWorld("exit 0");
   const asked: ClaimRequest[] = [];
   const { worker, workerId, start } = await world.worker({
-    claim: () => async (request) => {
-      asked.push(request);
-      throw new StoreUnavailableError("nothing answers");
-    },
+    backend: () => ({
+      claim: async (request) => {
+        asked.push(request);
+        throw new StoreUnavailableError("nothing answers");
+      },
+    }),
   });
   start();
   const next = (await world.worker()).workerId;

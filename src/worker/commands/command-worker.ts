@@ -2,20 +2,18 @@ import { lstat } from "node:fs/promises";
 import { join } from "node:path";
 import { messageOf } from "../../domain/errors.ts";
 import type { RunId, WorkerId } from "../../domain/ids.ts";
-import { addMs, asInstant, type Instant } from "../../domain/time.ts";
 import { limitLog } from "../../files/log-limit.ts";
 import { HeartbeatWatch, type WatchedFile } from "../../observe/heartbeat-watch.ts";
 import { readProgress } from "../../observe/progress-file.ts";
 import type { StageDefinition } from "../../pipelines/definition.ts";
-import { neutralStage } from "../../pipelines/reading/neutral-stage.ts";
-import { StoredStages } from "../../pipelines/reading/stored-stages.ts";
 import type { PipelineRegistry } from "../../pipelines/registry.ts";
 import type { ProcessTable } from "../../processes/probe/process-table.ts";
 import { snapshotOf } from "../../processes/probe/table-snapshot.ts";
 import { runFiles } from "../../processes/run-folder/run-files.ts";
 import { claimMax } from "../../store/jobs/claim-rules.ts";
-import type { ClaimedRun, LiveRun } from "../../store/port/runs.ts";
+import type { LiveRun } from "../../store/port/runs.ts";
 import { Claimer } from "../buffers/claimer.ts";
+import type { ClaimedWork, RunBeat } from "../worker-backend.ts";
 import { CommandRun } from "./command-run.ts";
 import { type CommandRunDeps, limitsOf } from "./command-run-deps.ts";
 
@@ -27,14 +25,6 @@ export interface CommandWorkerOptions {
   /** Calls back when jobs are to be asked for without a hint, and files are looked at: once a second. Returns the way to stop. */
   readonly onPoll: (listener: () => void) => () => void;
   readonly newClaimId: () => string;
-  /** False while free disk is below the limit: nothing new is claimed. */
-  readonly mayClaim: () => boolean;
-}
-
-interface Beat {
-  readonly runId: RunId;
-  readonly at: Instant;
-  readonly progress?: string;
 }
 
 interface Held {
@@ -47,7 +37,6 @@ interface Held {
 export class CommandWorker {
   readonly #options: CommandWorkerOptions;
   readonly #queues: readonly { readonly name: string; readonly limits: ReturnType<typeof limitsOf> }[];
-  readonly #stored: StoredStages;
   readonly #held = new Map<RunId, Held>();
   /** Claimed and being prepared. */
   readonly #preparing = new Set<RunId>();
@@ -57,12 +46,11 @@ export class CommandWorker {
   #looking = false;
   #stopListening: (() => void) | undefined;
   /** Beats that the store has not taken: a file tells of each touch once. */
-  readonly #beats = new Map<RunId, Beat>();
+  readonly #beats = new Map<RunId, RunBeat>();
   #mode: "idle" | "running" | "draining" | "stopped" = "idle";
 
   constructor(options: CommandWorkerOptions) {
     this.#options = options;
-    this.#stored = new StoredStages(options.registry, options.deps.store.items);
     this.#queues = options.registry
       .queues()
       .filter((queue) => queue.kind === "command")
@@ -89,10 +77,10 @@ export class CommandWorker {
     return [...this.#held.keys(), ...this.#preparing];
   }
 
-  start(workerId: WorkerId, onHint: (listener: () => void) => () => void): void {
+  start(workerId: WorkerId): void {
     this.#workerId = workerId;
     this.#mode = "running";
-    this.#stopListening = onHint(() => this.lookAgain());
+    this.#stopListening = this.#options.deps.backend.onJobs(() => this.lookAgain());
     this.#stopPolling = this.#options.onPoll(() => {
       this.lookAgain();
       void this.#look();
@@ -121,25 +109,13 @@ export class CommandWorker {
   /** Goes on with a run whose supervisor is proved dead. Resolves to false when somebody else was first. */
   async adopt(live: LiveRun, why: string): Promise<boolean> {
     const { deps } = this.#options;
-    // A run outlives the declaration of its stage: it goes on under the version that it began with, or, where nobody can read that any more,
-    // under its own limits alone. A configuration that changed is no reason to end what is at work.
-    const stage = (await this.#stored.stageOf(live)) ?? neutralStageOf(live);
     const workerId = this.#workerId;
-    if (workerId === undefined || stage === undefined || this.#mode === "stopped") return false;
-    // What counted as progress when the run began goes on counting, whatever its stage says by now.
-    const countsOutput = [stage, await this.#stored.storedStageOf(live)].some((each) => each?.heartbeat?.from === "output");
-    const checkAt =
-      live.state === "exited"
-        ? addMs(deps.store.now(), stage.finalizeGraceMs ?? deps.finalizeGraceMs())
-        : asInstant(deps.firstCheckAt(live.startedAt ?? live.reservedAt, live.limits));
-    const run = await CommandRun.adopt(deps, live, stage, () =>
-      deps.store.runs.takeOver({ runId: live.id, ownerEpoch: live.ownerEpoch, workerId, actor: "worker", reason: why, checkAt }),
-    );
-    if (run === undefined) return false;
+    if (workerId === undefined || this.#mode === "stopped") return false;
+    const adopted = await deps.backend.adopt(workerId, { runId: live.id, ownerEpoch: live.ownerEpoch, reason: why });
+    if (adopted === undefined) return false;
     // It was ours under a session that is over; what looked after it then has lost its fence.
     this.#held.get(live.id)?.run.leave();
-    this.#hold(run, countsOutput);
-    deps.emit("run.adopted", { runId: live.id, jobId: live.jobId, queue: live.queue, workerId, evidence: why });
+    this.#hold(CommandRun.adopt(deps, live, adopted), adopted.countsOutput);
     return true;
   }
 
@@ -165,7 +141,7 @@ export class CommandWorker {
     await Promise.allSettled(
       [...this.#held.values()]
         .filter(({ run }) => run.running)
-        .map(({ run }) => run.settleAs({ kind: "released", reason: "stopped by a person (SIGINT)" }, "interrupted")),
+        .map(({ run }) => run.endAs({ kind: "released", why: "stopped by a person (SIGINT)", byPerson: true })),
     );
     // Exits on record are settled in a moment, or by whoever takes them over.
     await this.#waitWhile(() => this.#held.size > 0);
@@ -195,7 +171,7 @@ export class CommandWorker {
   #newClaimer(): Claimer {
     const { deps, newClaimId } = this.#options;
     const claimer: Claimer = new Claimer({
-      claim: (request) => deps.store.runs.claim(request),
+      claim: (request) => deps.backend.claim(request),
       queues: this.#queues,
       newClaimId,
       emit: deps.emit,
@@ -208,18 +184,17 @@ export class CommandWorker {
   }
 
   #claim(): void {
-    const { concurrency, mayClaim } = this.#options;
-    const free = concurrency - this.#held.size - this.#preparing.size;
+    const free = this.#options.concurrency - this.#held.size - this.#preparing.size;
     if (this.#mode !== "running" || this.#workerId === undefined || free <= 0 || this.#queues.length === 0) return;
-    if (this.#claims.ready && mayClaim()) this.#claims.claim(this.#workerId, { max: Math.min(claimMax, free), startNow: 0 });
+    if (this.#claims.ready) this.#claims.claim(this.#workerId, { max: Math.min(claimMax, free), startNow: 0 });
   }
 
-  #take(runs: readonly ClaimedRun[]): void {
+  #take(runs: readonly ClaimedWork[]): void {
     // Stopped while the claim was on its way: nobody names these as held, and the job-reaper hands them back unspent.
     if (this.#isStopped) return;
     for (const claimed of runs) {
       const stage = this.#options.registry.stageOfQueue(claimed.queue)?.stage;
-      // Undeclared since the claim: the job-reaper ends it unspent, because nobody names it as held.
+      // Not one that was asked for: the job-reaper ends it unspent, because nobody names it as held.
       if (stage === undefined) continue;
       this.#preparing.add(claimed.runId);
       void this.#begin(claimed, stage);
@@ -227,7 +202,7 @@ export class CommandWorker {
     this.#claim();
   }
 
-  async #begin(claimed: ClaimedRun, stage: StageDefinition): Promise<void> {
+  async #begin(claimed: ClaimedWork, stage: StageDefinition): Promise<void> {
     const run = await CommandRun.begin(this.#options.deps, claimed, stage);
     this.#preparing.delete(claimed.runId);
     this.#hold(run);
@@ -275,7 +250,7 @@ export class CommandWorker {
     const { deps } = this.#options;
     const { run } = held;
     run.check();
-    const now = (): Instant => deps.store.now();
+    const now = () => deps.backend.now();
     const beatAt = await held.beats?.look({ now, wallNow: deps.wallNow, startedAt: run.startedAt });
     const progress = await this.#progressOf(held);
     if (progress !== undefined)
@@ -291,8 +266,8 @@ export class CommandWorker {
 
   async #sendBeats(): Promise<void> {
     const beats = [...this.#beats.values()];
-    if (beats.length === 0) return;
-    const gone = await this.#options.deps.store.runs.beat(beats);
+    if (beats.length === 0 || this.#workerId === undefined) return;
+    const gone = await this.#options.deps.backend.beat(this.#workerId, beats);
     for (const beat of beats) if (this.#beats.get(beat.runId) === beat) this.#beats.delete(beat.runId);
     for (const runId of gone) this.lose(runId);
   }
@@ -323,11 +298,6 @@ export class CommandWorker {
       }
     }
   }
-}
-
-/** For a run of an item whose stage is neither declared nor on record in any version that can be read. */
-function neutralStageOf({ pipeline, queue, limits }: LiveRun): StageDefinition | undefined {
-  return pipeline === null ? undefined : neutralStage({ pipeline, stage: queue.slice(pipeline.length + 1) }, limits);
 }
 
 /** The files in which a run shows progress; undefined where nobody asks for it. The limit that a run started with decides, because it is judged by that. */

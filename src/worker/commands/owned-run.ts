@@ -1,8 +1,8 @@
-import type { JobId, OwnerEpoch, RunId } from "../../domain/ids.ts";
+import type { ItemId, JobId, OwnerEpoch, RunId, WorkerId } from "../../domain/ids.ts";
 import { runDirOf } from "../../files/data-paths.ts";
 import type { StageDefinition } from "../../pipelines/definition.ts";
-import type { RunFailure } from "../../settling/run-ender.ts";
-import type { LiveRun, Settlement } from "../../store/port/runs.ts";
+import type { Fence } from "../../store/port/runs.ts";
+import type { EndAnswer, RunEnding, WorkItem } from "../worker-backend.ts";
 import type { CommandRunDeps } from "./command-run-deps.ts";
 
 /** Who a run is, and under which fence it is ours. */
@@ -10,56 +10,50 @@ export interface RunIdentity {
   readonly runId: RunId;
   readonly jobId: JobId;
   readonly queue: string;
+  readonly attempt: number;
   readonly ownerEpoch: OwnerEpoch;
+  readonly itemId: ItemId | null;
+  readonly item?: WorkItem | undefined;
   readonly stage: StageDefinition;
 }
 
-/** One run under this supervisor's fence: what the store is asked about it, and how it ends. */
+/** One run under this supervisor's fence, and what is said of it. */
 export class OwnedRun {
-  readonly runId: RunId;
-  readonly jobId: JobId;
-  readonly queue: string;
-  readonly ownerEpoch: OwnerEpoch;
-  readonly stage: StageDefinition;
+  readonly identity: RunIdentity;
   readonly runDir: string;
-  readonly #deps: Pick<CommandRunDeps, "store" | "ender">;
+  /** Under which it is ours; a later one of the same worker knows nothing of it. */
+  readonly workerId: WorkerId;
+  readonly #backend: CommandRunDeps["backend"];
 
-  constructor(deps: Pick<CommandRunDeps, "store" | "ender" | "paths">, run: RunIdentity) {
-    this.#deps = deps;
-    this.runId = run.runId;
-    this.jobId = run.jobId;
-    this.queue = run.queue;
-    this.ownerEpoch = run.ownerEpoch;
-    this.stage = run.stage;
-    this.runDir = runDirOf(deps.paths, run.runId);
+  constructor({ backend, paths, workerId }: Pick<CommandRunDeps, "backend" | "paths" | "workerId">, identity: RunIdentity) {
+    this.#backend = backend;
+    this.identity = identity;
+    this.runDir = runDirOf(paths, identity.runId);
+    this.workerId = workerId();
   }
 
-  get fence(): { readonly runId: RunId; readonly ownerEpoch: OwnerEpoch } {
-    return { runId: this.runId, ownerEpoch: this.ownerEpoch };
+  get runId(): RunId {
+    return this.identity.runId;
+  }
+
+  get stage(): StageDefinition {
+    return this.identity.stage;
+  }
+
+  get fence(): Fence {
+    const { runId, ownerEpoch } = this.identity;
+    return { runId, ownerEpoch };
   }
 
   /** How events name it. */
   get ref(): { readonly runId: RunId; readonly jobId: JobId; readonly queue: string } {
-    return { runId: this.runId, jobId: this.jobId, queue: this.queue };
+    const { runId, jobId, queue } = this.identity;
+    return { runId, jobId, queue };
   }
 
-  /** As the store has it; undefined once it has ended, or is another supervisor's. */
-  async live(): Promise<LiveRun | undefined> {
-    const [live] = await this.#deps.store.runs.listLive([this.runId]);
-    return live !== undefined && live.ownerEpoch === this.ownerEpoch ? live : undefined;
-  }
-
-  /**
-   * Ends it other than well.
-   *
-   * @param onAnswered - called once the store has answered, and before anything is told.
-   */
-  async end(live: LiveRun, failure: RunFailure, onAnswered: () => void): Promise<void> {
-    await this.#deps.ender.end(live, { ...failure, stage: this.stage }, { actor: "worker", supervises: true, onAnswered });
-  }
-
-  /** Ends it as its result says. */
-  async write(settlement: Settlement, how: { readonly mayStillLive: boolean; readonly onAnswered: () => void }): Promise<void> {
-    await this.#deps.ender.write(this, settlement, { ...how, supervises: true });
+  /** Says how it ended. */
+  async report(ending: RunEnding, how: { readonly mayStillRun?: boolean } = {}): Promise<EndAnswer> {
+    const [answer] = await this.#backend.end(this.workerId, [{ ...this.fence, ending, ...how }]);
+    return answer ?? { kind: "gone" };
   }
 }

@@ -1,43 +1,37 @@
 import { mkdir, unlink } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import type { RunId } from "../../domain/ids.ts";
 import { readSecrets } from "../../files/secrets.ts";
 import type { StageDefinition } from "../../pipelines/definition.ts";
 import type { HostIdentity } from "../../processes/probe/identity.ts";
 import { commandEnvironment } from "../../processes/wrapper/environment.ts";
 import { type StartedWrapper, spawnWrapper } from "../../processes/wrapper/wrapper.ts";
 import type { WrapperTools } from "../../processes/wrapper/wrapper-tools.ts";
-import type { ItemRow } from "../../store/port/items.ts";
-import type { ClaimedRun } from "../../store/port/runs.ts";
-import type { Store } from "../../store/port/store.ts";
-import { stageInput } from "../run-input.ts";
+import { inputOf } from "../run-input.ts";
+import type { ClaimedWork } from "../worker-backend.ts";
 import { traceparentOf } from "./trace-context.ts";
 
 export interface PreparationDeps {
-  readonly store: Pick<Store, "items">;
   readonly host: HostIdentity;
   readonly tools: WrapperTools;
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly baseDir: string;
   readonly url: () => string | undefined;
-  readonly tokenOf: (runId: RunId) => string | undefined;
 }
 
 /** Everything before `go`: the item's folder, environment, input and a wrapper that waits. Nothing of the command has run. Throws typed errors. */
 export async function prepareCommand(
   deps: PreparationDeps,
-  claimed: ClaimedRun,
+  claimed: ClaimedWork,
   run: {
     readonly stage: StageDefinition;
-    readonly item: ItemRow | undefined;
     readonly runDir: string;
     /** The item's; absent for a plain task. */
     readonly workDir: string | undefined;
   },
 ): Promise<StartedWrapper> {
   const { host, tools, baseDir, environment } = deps;
-  const { stage, item, runDir, workDir } = run;
-  const { runId, jobId, attempt } = claimed;
+  const { stage, runDir, workDir } = run;
+  const { runId, jobId, attempt, item, token } = claimed;
   if (stage.run.kind !== "command") throw new Error(`Stage ${stage.name} is not run by a command.`);
   if (workDir !== undefined) {
     await mkdir(workDir, { recursive: true, mode: 0o700 });
@@ -45,7 +39,6 @@ export async function prepareCommand(
     // What is no file cannot be removed so, and counts for nothing.
     await unlink(join(workDir, stage.compatible.heartbeatFile)).catch(() => undefined);
   }
-  const token = deps.tokenOf(runId);
   const url = deps.url();
   const env = commandEnvironment({
     workerEnv: environment,
@@ -62,9 +55,8 @@ export async function prepareCommand(
     ...(url === undefined ? {} : { url }),
     ...(token === undefined ? {} : { token }),
   });
-  const input = await stageInput(deps.store.items, claimed, item);
   const cwd = resolve(baseDir, stage.cwd ?? ".");
-  return await spawnWrapper({ runDir, runId, host, tools, argv: stage.run.argv, env, cwd, input });
+  return await spawnWrapper({ runDir, runId, host, tools, argv: stage.run.argv, env, cwd, input: inputOf(claimed) });
 }
 
 /** A wrapper whose start could not be committed must not be let go; its record says `nogo` then. */

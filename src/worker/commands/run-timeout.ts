@@ -7,9 +7,8 @@ export interface RunTimeoutOptions {
   readonly timeoutMs: DurationMs;
   readonly startedAt: Instant;
   readonly now: () => Instant;
-  /** How long the run's host has slept since its start, in milliseconds; undefined: the run is not at work any more. */
-  readonly suspendedMs: () => Promise<DurationMs | undefined>;
-  readonly onTimeout: (awakeMs: DurationMs) => Promise<void>;
+  /** Resolves to how long it may still run: its host has slept, which does not count. Undefined: it is over. */
+  readonly onTimeout: (afterMs: DurationMs) => Promise<DurationMs | undefined>;
   /** The store did not answer. It is tried again; the job-reaper's own, later look catches what this timer leaves. */
   readonly onFailure: (thrown: unknown) => void;
 }
@@ -46,11 +45,10 @@ export class RunTimeout {
   }
 
   async #look(): Promise<void> {
-    const { timeoutMs, startedAt, now, suspendedMs, onTimeout } = this.#options;
-    const suspended = await suspendedMs();
-    if (suspended === undefined) return;
-    const awakeMs = now() - startedAt - suspended;
-    if (awakeMs < timeoutMs) this.#in(timeoutMs - awakeMs);
-    else await onTimeout(awakeMs);
+    const { timeoutMs, startedAt, now, onTimeout } = this.#options;
+    const afterMs = now() - startedAt;
+    // Node's timer and the store's clock need not agree to the millisecond.
+    const leftMs = afterMs < timeoutMs ? timeoutMs - afterMs : await onTimeout(afterMs);
+    if (leftMs !== undefined) this.#in(leftMs);
   }
 }

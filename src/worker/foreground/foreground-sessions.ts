@@ -1,20 +1,17 @@
 import { mkdir, writeFile } from "node:fs/promises";
-import { hasCode, WakefulError } from "../../domain/errors.ts";
+import { hasCode, isWakefulError, WakefulError } from "../../domain/errors.ts";
 import type { JobId, OwnerEpoch, RunId, WorkerId } from "../../domain/ids.ts";
 import { runTaskName } from "../../domain/run-task.ts";
-import { addMs, type DurationMs, hours } from "../../domain/time.ts";
+import { type DurationMs, hours } from "../../domain/time.ts";
 import { type DataPaths, runDirOf } from "../../files/data-paths.ts";
 import { isSessionOver } from "../../liveness/death-proof.ts";
-import { explainExitCode } from "../../liveness/exit-policy.ts";
-import type { RunOutcome } from "../../liveness/retry-contract.ts";
 import type { HostIdentity, ProcessIdentity } from "../../processes/probe/identity.ts";
 import { identityRecord, runFiles } from "../../processes/run-folder/run-files.ts";
-import type { RunEnder } from "../../settling/run-ender.ts";
-import { type Ended, tellCancelled } from "../../settling/tell-ends.ts";
-import { firstChecks } from "../../store/jobs/claim-rules.ts";
-import type { ClaimedRun, FencedAnswer, LiveRun, RunLimits } from "../../store/port/runs.ts";
+import { tellCancelled } from "../../settling/tell-ends.ts";
+import type { ClaimedRun, Fence, RunLimits } from "../../store/port/runs.ts";
 import type { Store } from "../../store/port/store.ts";
 import type { Emit } from "../../telemetry/events.ts";
+import type { EndAnswer, RunEnding, WorkerBackend } from "../worker-backend.ts";
 
 /** A run of `wakeful run`, as its command line names it: what it may write to. */
 export interface RunSessionRef {
@@ -40,23 +37,17 @@ export interface OpenedRunSession extends RunSessionRef {
 }
 
 export interface RunSessionsOptions {
-  readonly store: Pick<Store, "jobs" | "runs" | "workers" | "upkeep" | "now">;
+  readonly store: Pick<Store, "jobs" | "workers" | "upkeep" | "now">;
+  /** Connected so that every session of `wakeful run` is its own, also one that an earlier daemon opened. */
+  readonly worker: WorkerBackend;
   readonly host: HostIdentity;
   readonly paths: DataPaths;
-  readonly ender: RunEnder;
   readonly newId: () => string;
   readonly renewMs: DurationMs;
   /** Free disk is below its limit. */
   readonly diskLow: () => boolean;
-  readonly finalizeGraceMs: () => DurationMs;
   /** A session is new; its opener is not answered before this resolves. */
   readonly onRegistered: () => Promise<void>;
-  /** A session was heard from. */
-  readonly onRenewed: (renewal: {
-    readonly workerId: WorkerId;
-    readonly held: readonly RunId[];
-    readonly claimSeqReceived: number;
-  }) => void;
   readonly emit: Emit;
 }
 
@@ -72,10 +63,12 @@ const claimsMax = 20;
  */
 export class RunSessions {
   readonly #options: RunSessionsOptions;
+  readonly #worker: WorkerBackend;
   #opening: Promise<unknown> = Promise.resolve();
 
   constructor(options: RunSessionsOptions) {
     this.#options = options;
+    this.#worker = options.worker;
   }
 
   /**
@@ -101,81 +94,48 @@ export class RunSessions {
   }
 
   /** reserved -> started, before the command may go. False: the run was ended meanwhile, and the command must not be started. */
-  async start({ workerId, runId, ownerEpoch, process }: RunSessionRef & { readonly process: ProcessIdentity }): Promise<boolean> {
-    await this.#refuseOthers(workerId);
-    const { runs, now } = this.#verbs();
-    const startedAt = now();
-    const checkAt = firstChecks.firstCheckAt(startedAt, runLimits);
-    const [answer] = await runs.start([{ runId, ownerEpoch, startedAt, wrapper: process, limits: runLimits, checkAt }]);
+  async start({ workerId, process, ...run }: RunSessionRef & { readonly process: ProcessIdentity }): Promise<boolean> {
+    const start = { ...fenceOf(run), startedAt: this.#worker.now(), wrapper: process, limits: runLimits };
+    const [answer] = await ofRunsOnly(this.#worker.start(workerId, [start]));
     return isOurs(answer);
   }
 
   /** The command's own process takes the place of its command line's: it is what the run lives by. */
-  async recordCommand({ runId, ownerEpoch, process }: RunSessionRef & { readonly process: ProcessIdentity }): Promise<boolean> {
-    return isOurs(await this.#verbs().runs.recordProcess({ runId, ownerEpoch, process }));
+  async recordCommand({ workerId, process, ...run }: RunSessionRef & { readonly process: ProcessIdentity }): Promise<boolean> {
+    return isOurs(await ofRunsOnly(this.#worker.command(workerId, { ...fenceOf(run), process })));
   }
 
   /** Presence. Answers why the run is lost, when it is. */
   async renew({ workerId, runId }: RunSessionRef): Promise<{ readonly lost: string | null }> {
-    await this.#refuseOthers(workerId);
-    const renewal = { workerId, held: [runId], claimSeqReceived: claimsMax };
-    const answer = await this.#options.store.workers.renew(renewal);
+    const answer = await ofRunsOnly(this.#worker.renew({ workerId, held: [runId], claimSeqReceived: claimsMax }));
     const lost = answer.lost.find((run) => run.runId === runId);
     if (lost !== undefined) return { lost: lost.why };
-    if (isSessionOver(answer.state)) return { lost: `its session is ${answer.state}` };
-    this.#options.onRenewed(renewal);
-    return { lost: null };
+    return { lost: isSessionOver(answer.state) ? `its session is ${answer.state}` : null };
   }
 
-  /** Records the exit, then settles by its code alone: 0 is done, anything else failed. Repeatable. Answers false when the run had ended otherwise. */
-  async end({ workerId, runId, ownerEpoch, exitCode }: RunSessionRef & { readonly exitCode: number }): Promise<boolean> {
-    const { store, finalizeGraceMs, ender, emit } = this.#options;
-    await this.#refuseOthers(workerId);
-    const now = store.now();
-    const recorded = await store.runs.recordExit({ runId, ownerEpoch, exitCode, checkAt: addMs(now, finalizeGraceMs()) });
-    const live = isOurs(recorded) ? await this.#live(runId, ownerEpoch) : undefined;
-    if (live === undefined) {
-      await this.#leave(workerId);
-      const stored = await store.runs.get(runId);
-      return stored?.ownerEpoch === ownerEpoch && stored.exitCode === exitCode;
-    }
-    emit("run.exited", { runId, jobId: live.jobId, queue: runTaskName, exitCode, source: "wakeful run" });
-    const evidence = { exitCode };
-    const failed = (): RunOutcome => ({ kind: "failed", disposition: "fail", reason: explainExitCode(exitCode) });
-    const ended =
-      exitCode === 0
-        ? await ender.endWell(live, { reason: "exit0_no_item", exitCode, evidence }, { actor })
-        : await ender.end(live, { outcome: failed(), reason: "exit_code", exitCode, evidence }, { actor });
-    await this.#leave(workerId);
-    return isOurs(ended);
+  /** The command has ended: 0 is done, anything else failed. Repeatable. Answers false when the run had ended otherwise. */
+  async end({ workerId, exitCode, ...run }: RunSessionRef & { readonly exitCode: number }): Promise<boolean> {
+    return await this.#endAndLeave(workerId, run, { kind: "exited", exitCode });
   }
 
   /** Its command was never started: nobody is to start it later. */
-  async abandon({ workerId, runId, ownerEpoch, reason }: RunSessionRef & { readonly reason: string }): Promise<void> {
-    await this.#refuseOthers(workerId);
-    const live = await this.#live(runId, ownerEpoch);
-    if (live !== undefined) await this.#cancel(live, reason);
-    await this.#leave(workerId);
+  async abandon({ workerId, reason, ...run }: RunSessionRef & { readonly reason: string }): Promise<void> {
+    await this.#endAndLeave(workerId, run, { kind: "not_started", cause: "abandoned", why: reason });
   }
 
-  #verbs() {
-    const { store } = this.#options;
-    return { runs: store.runs, now: () => store.now() };
+  async #endAndLeave(workerId: WorkerId, run: Fence, ending: RunEnding): Promise<boolean> {
+    const [answer] = await ofRunsOnly(this.#worker.end(workerId, [{ ...fenceOf(run), ending }]));
+    await this.#worker.leave(workerId);
+    return isOurs(answer);
   }
 
   async #open({ argv, cwd, process }: OpenRunSession): Promise<OpenedRunSession> {
-    const { store, emit, renewMs, newId, onRegistered } = this.#options;
+    const { store, renewMs, newId, onRegistered } = this.#options;
     await store.jobs.ensureQueues([{ name: runTaskName, kind: "command" }]);
     if ((await store.upkeep.pausedQueues()).includes(runTaskName))
       throw new WakefulError("conflict", "Everything is paused, and nothing new is started: `wakeful resume --all` lets it go on.");
-    const workerId = await store.workers.register({
-      name: `run@${process.pid}`,
-      kind: "run",
-      process,
-      concurrency: 1,
-      queues: [runTaskName],
-    });
-    emit("worker.registered", { workerId, kind: "run", pid: process.pid });
+    const hello = { helloId: newId(), name: `run@${process.pid}`, kind: "run", process, concurrency: 1, queues: [runTaskName] } as const;
+    const workerId = await this.#worker.hello(hello);
     try {
       await onRegistered();
       const payload = JSON.stringify({ argv, cwd, workerId });
@@ -186,7 +146,7 @@ export class RunSessions {
       const runDir = await this.#makeRunDir(ref, process);
       return { ...ref, jobId, runDir, renewMs };
     } catch (thrown) {
-      await this.#leave(workerId);
+      await this.#worker.leave(workerId);
       throw thrown;
     }
   }
@@ -197,9 +157,9 @@ export class RunSessions {
     let mine: ClaimedRun | undefined;
     for (let claimSeq = 1; claimSeq <= claimsMax && mine === undefined; claimSeq++) {
       const request = { claimId: newId(), workerId, claimSeq, queues: [{ name: runTaskName, limits: runLimits }], max: 10, startNow: 0 };
-      const claimed = await store.runs.claim(request);
+      const claimed = await this.#worker.claim(request);
       mine = claimed.find((run) => run.jobId === jobId);
-      for (const other of claimed) if (other !== mine) await this.#putAway(other);
+      for (const other of claimed) if (other !== mine) await this.#putAway(workerId, other);
     }
     if (mine === undefined) {
       const reason = "it could not be claimed";
@@ -210,34 +170,24 @@ export class RunSessions {
     return mine;
   }
 
-  async #putAway(other: ClaimedRun): Promise<void> {
-    const { store, ender } = this.#options;
-    const live = await this.#live(other.runId, other.ownerEpoch);
-    if (live === undefined) return;
-    const opener = await store.workers.get(workerOf(other.payload));
-    if (opener?.state === "live") {
-      const { runId, ownerEpoch, jobId } = other;
-      const back = {
-        outcome: "released",
-        reason: "released",
-        message: "claimed by another opening",
-        retry: { jitter: 0 },
-        actor,
-      } as const;
-      await ender.write(live, { runId, ownerEpoch, jobId, ...back });
-    } else {
-      await this.#cancel(live, "its command line ended before it began");
-    }
+  async #putAway(workerId: WorkerId, other: ClaimedRun): Promise<void> {
+    const opener = await this.#options.store.workers.get(workerOf(other.payload));
+    const ending: RunEnding =
+      opener?.state === "live"
+        ? { kind: "released", why: "claimed by another opening" }
+        : { kind: "not_started", cause: "abandoned", why: "its command line ended before it began" };
+    await this.#worker.end(workerId, [{ ...fenceOf(other), ending }]);
   }
 
-  async #makeRunDir({ runId, ownerEpoch }: RunSessionRef, process: ProcessIdentity): Promise<string> {
+  async #makeRunDir({ workerId, ...run }: RunSessionRef, process: ProcessIdentity): Promise<string> {
     const { paths, store } = this.#options;
+    const { runId } = run;
     const runDir = runDirOf(paths, runId);
     try {
       await mkdir(runDir, { mode: 0o700 });
     } catch (cause) {
-      const live = await this.#live(runId, ownerEpoch);
-      if (live !== undefined) await this.#cancel(live, `its folder ${runDir} could not be made`);
+      const ending = { kind: "not_started", cause: "abandoned", why: `its folder ${runDir} could not be made` } as const;
+      await this.#worker.end(workerId, [{ ...fenceOf(run), ending }]);
       if (hasCode(cause, "EEXIST")) {
         await store.upkeep.raiseEpoch(`the folder of run ${runId} exists already`);
         throw new WakefulError("unavailable", `The store is older than its run folders; its ids continue in a new range now. Try again.`, {
@@ -249,30 +199,22 @@ export class RunSessions {
     await writeFile(runFiles(runDir).started, identityRecord(runId, process), { mode: 0o600, flush: true });
     return runDir;
   }
+}
 
-  async #cancel(live: LiveRun, reason: string): Promise<void> {
-    await this.#options.ender.end(live, { outcome: { kind: "cancelled", reason }, reason: "never_began" }, { actor });
-  }
+const fenceOf = ({ runId, ownerEpoch }: Fence): Fence => ({ runId, ownerEpoch });
 
-  async #live(runId: RunId, ownerEpoch: OwnerEpoch): Promise<LiveRun | undefined> {
-    const [live] = await this.#options.store.runs.listLive([runId]);
-    return live?.ownerEpoch === ownerEpoch && live.queue === runTaskName ? live : undefined;
-  }
-
-  /** A worker's session is its own: renewed or ended under a wrong number, it would lose what it runs. One that is forgotten harms nobody. */
-  async #refuseOthers(workerId: WorkerId): Promise<void> {
-    const worker = await this.#options.store.workers.get(workerId);
-    if (worker !== undefined && worker.kind !== "run")
-      throw new WakefulError("conflict", `Session ${workerId} is a worker's, and not one of \`wakeful run\`.`, { details: { workerId } });
-  }
-
-  async #leave(workerId: WorkerId): Promise<void> {
-    if (await this.#options.store.workers.leave(workerId)) this.#options.emit("worker.left", { workerId });
+/** A worker's session is its own: renewed or ended under a wrong number, it would lose what it runs. */
+async function ofRunsOnly<Answer>(asked: Promise<Answer>): Promise<Answer> {
+  try {
+    return await asked;
+  } catch (thrown) {
+    if (!isWakefulError(thrown) || thrown.code !== "forbidden") throw thrown;
+    const { details } = thrown;
+    throw new WakefulError("conflict", "The session is a worker's, and not one of `wakeful run`.", { cause: thrown, details });
   }
 }
 
-const isOurs = (answer: FencedAnswer | Ended | undefined): boolean =>
-  answer?.kind === "ok" || answer?.kind === "ended" || answer?.kind === "already";
+const isOurs = (answer: EndAnswer | undefined): boolean => answer?.kind === "ok" || answer?.kind === "already";
 
 function workerOf(payload: string | null): WorkerId {
   const read = payload === null ? null : (JSON.parse(payload) as unknown);

@@ -3,41 +3,37 @@ import type { Duplex } from "node:stream";
 import { messageOf, WakefulError } from "../../domain/errors.ts";
 import type { RunId, WorkerId } from "../../domain/ids.ts";
 import { runTaskName } from "../../domain/run-task.ts";
-import { addMs, type DurationMs, minutes, seconds } from "../../domain/time.ts";
+import { type DurationMs, minutes, seconds } from "../../domain/time.ts";
 import type { RaiseAlert } from "../../notify/raise-alert.ts";
 import type { HostIdentity, ProcessIdentity } from "../../processes/probe/identity.ts";
 import { identityOf } from "../../processes/probe/own-identity.ts";
 import type { ProcessTable } from "../../processes/probe/process-table.ts";
 import { cleanEnvironment } from "../../processes/run-folder/run-marker.ts";
 import type { RunEnder } from "../../settling/run-ender.ts";
-import type { FirstChecks } from "../../store/jobs/claim-rules.ts";
-import type { ClaimRequest, RunsStore, Settlement, StartRun } from "../../store/port/runs.ts";
 import type { Store } from "../../store/port/store.ts";
-import type { WorkersStore } from "../../store/port/workers.ts";
 import type { Emit, EventName } from "../../telemetry/events.ts";
-import { type ChannelVerb, HostChannel } from "./host-channel.ts";
+import { pipeVerbs } from "../backends/pipe.ts";
+import { type ChannelVerb, PipeChannel } from "../backends/pipe-channel.ts";
+import type { WorkerConnection, WorkerService } from "../backends/worker-service.ts";
+import type { Hello } from "../worker-backend.ts";
 import { type HostNotes, type HostOffer, type HostSetup, hostFds, unloadableExitCode } from "./host-protocol.ts";
 import { type HostEnd, settleRunsOfHost } from "./host-runs.ts";
 import { removeHostRecord, writeHostRecord } from "./leftover-host.ts";
 
-type Renewal = Parameters<WorkersStore["renew"]>[0];
-
 export interface HandlerHostOptions {
-  readonly store: Pick<Store, "jobs" | "runs" | "items" | "workers" | "now" | "onHint">;
+  readonly store: Pick<Store, "jobs" | "runs" | "workers" | "now" | "onHint">;
+  readonly service: WorkerService;
   /** The program and its arguments: `node dist/bin/handler-host.js`. */
   readonly command: readonly [string, ...string[]];
   readonly environment: Readonly<Record<string, string | undefined>>;
-  readonly setup: Omit<HostSetup, "now">;
+  readonly setup: Omit<HostSetup, "now" | "name" | "process">;
   readonly name: string;
   readonly host: HostIdentity;
   readonly table: ProcessTable;
   readonly ender: Pick<RunEnder, "endAll">;
   readonly recoverySpreadMs: DurationMs;
-  /** When a run of the host is first looked at, by the thresholds in force now, which the host does not know. */
-  readonly checks: Pick<FirstChecks, "firstCheckAt"> & { readonly finalizeGraceMs: () => DurationMs };
   /** False while nothing new may be claimed, such as on a full disk. */
   readonly mayClaim: () => boolean;
-  readonly onRenewed: (renewal: Renewal) => void;
   /** It died unasked: its session and runs can be judged at once. A hint. */
   readonly onDeath: () => void;
   readonly alert: RaiseAlert;
@@ -51,12 +47,12 @@ export interface HandlerHostOptions {
 interface Child {
   readonly process: ChildProcess;
   readonly identity: ProcessIdentity;
-  readonly calls: HostChannel;
-  readonly presence: HostChannel;
+  readonly calls: PipeChannel;
+  readonly presence: PipeChannel;
   readonly startedAtMono: number;
+  /** As which it speaks to the store. */
+  readonly worker: WorkerConnection;
   workerId: WorkerId | undefined;
-  /** Claimed through us and not settled: what it holds, known also while its main thread is too busy to say. */
-  readonly held: Set<RunId>;
   /** Of its own accord, because of handlers that do not stop. */
   retiring: readonly RunId[] | undefined;
 }
@@ -64,18 +60,7 @@ interface Child {
 /** Lives so long without trouble: what went wrong before is over. */
 const settledAfterMs = minutes(1);
 /** Events that the host may tell; what it says about itself is not taken on trust beyond that. */
-const hostEvents: ReadonlySet<string> = new Set<EventName>([
-  "run.exited",
-  "run.ended",
-  "runs.settled",
-  "item.advanced",
-  "item.ended",
-  "run.deferred",
-  "run.late_result",
-  "worker.fenced",
-  "store.degraded",
-  "defect.found",
-]);
+const hostEvents: ReadonlySet<string> = new Set<EventName>(["worker.fenced", "store.degraded", "defect.found"]);
 
 /** The daemon's side of its handler host: starts it, serves it, starts it again when it dies, and ends it. The daemon itself runs no user code. */
 export class HandlerHostProcess {
@@ -147,6 +132,7 @@ export class HandlerHostProcess {
     child?.process.removeAllListeners("close");
     child?.calls.close();
     child?.presence.close();
+    child?.worker.close();
   }
 
   async #begin(): Promise<void> {
@@ -159,41 +145,26 @@ export class HandlerHostProcess {
   }
 
   async #spawn(): Promise<void> {
-    const { command, environment, setup, store, host, table, mono } = this.#options;
-    const [program, ...args] = command;
-    const process = spawn(program, args, {
-      cwd: setup.baseDir,
-      env: cleanEnvironment(environment),
-      // Its standard output goes to our standard error: ours may be read by programs.
-      stdio: ["ignore", 2, 2, "pipe", "pipe"],
-    });
-    await new Promise<void>((resolve, reject) => {
-      process.once("spawn", resolve);
-      process.once("error", reject);
-    });
-    const sight = process.pid === undefined ? undefined : table.look(process.pid);
-    if (sight?.kind !== "seen") throw new WakefulError("internal", "The handler host ended before it could be looked at.");
+    const { setup, store, service, mono, name, mayClaim } = this.#options;
+    const { process, identity } = await this.#spawnProcess();
+    const worker = service.connect({ mayClaim });
+    const verbs = pipeVerbs(worker);
+    const { renew, beat } = verbs;
+    const onNote = (note: string, data: unknown): void => this.#noted(started, note, data);
+    const stamp = () => store.now();
     const started: Child = {
       process,
-      identity: identityOf(host, sight.row),
-      calls: new HostChannel({
+      identity,
+      worker,
+      calls: new PipeChannel({
         stream: process.stdio[hostFds.calls] as Duplex,
-        verbs: this.#verbs(() => started),
-        stamp: () => store.now(),
-        onNote: (name, data) => this.#noted(started, name, data),
+        verbs: { ...verbs, ...this.#ownVerbs(() => started) },
+        stamp,
+        onNote,
       }),
-      presence: new HostChannel({
-        stream: process.stdio[hostFds.presence] as Duplex,
-        verbs: {
-          renew: async (renewal: Renewal) => await this.#renew(started, renewal),
-          beat: async (beats: Parameters<RunsStore["beat"]>[0]) => await store.runs.beat(beats),
-        },
-        stamp: () => store.now(),
-        onNote: (name, data) => this.#noted(started, name, data),
-      }),
+      presence: new PipeChannel({ stream: process.stdio[hostFds.presence] as Duplex, verbs: { renew, beat }, stamp, onNote }),
       startedAtMono: mono(),
       workerId: undefined,
-      held: new Set(),
       retiring: undefined,
     };
     this.#child = started;
@@ -211,66 +182,52 @@ export class HandlerHostProcess {
       process.kill("SIGKILL");
       return;
     }
-    started.calls.note("setup", { ...setup, now: store.now() } satisfies HostSetup);
+    started.calls.note("setup", { ...setup, name, process: identity, now: store.now() } satisfies HostSetup);
   }
 
-  /** What the host may call: a worker's verbs, for its own session alone. */
-  #verbs(child: () => Child) {
-    const { checks, store } = this.#options;
-    const { runs, items } = store;
+  async #spawnProcess(): Promise<{ readonly process: ChildProcess; readonly identity: ProcessIdentity }> {
+    const { command, environment, setup, host, table } = this.#options;
+    const [program, ...args] = command;
+    const process = spawn(program, args, {
+      cwd: setup.baseDir,
+      env: cleanEnvironment(environment),
+      // Its standard output goes to our standard error: ours may be read by programs.
+      stdio: ["ignore", 2, 2, "pipe", "pipe"],
+    });
+    await new Promise<void>((resolve, reject) => {
+      process.once("spawn", resolve);
+      process.once("error", reject);
+    });
+    const sight = process.pid === undefined ? undefined : table.look(process.pid);
+    if (sight?.kind !== "seen") throw new WakefulError("internal", "The handler host ended before it could be looked at.");
+    return { process, identity: identityOf(host, sight.row) };
+  }
+
+  /** What the host says of itself. Who it is its daemon has seen, and does not ask. */
+  #ownVerbs(child: () => Child): Record<string, ChannelVerb> {
+    const { setup, name } = this.#options;
     return {
-      open: async (offer: HostOffer) => await this.#open(child(), offer),
+      hello: async (hello: Hello) => {
+        const { identity: process, worker } = child();
+        child().workerId = await worker.hello({ ...hello, name, kind: "handler", process, concurrency: setup.concurrency });
+        return child().workerId;
+      },
+      offer: async (offer: HostOffer) => await this.#offered(offer),
       unloadable: async ({ message }: HostNotes["unloadable"]) => this.#alert("handlers_unloadable", message),
-      "runs.claim": async (request: ClaimRequest) => {
-        ownSession(child(), request.workerId);
-        if (!this.#options.mayClaim()) return [];
-        const claimed = await runs.claim(request);
-        const { held } = child();
-        for (const { runId } of claimed) held.add(runId);
-        return claimed;
-      },
-      "runs.settle": async (settlements: readonly Settlement[]) => {
-        const answers = await runs.settle(settlements);
-        const { held } = child();
-        for (const { runId } of settlements) held.delete(runId);
-        return answers;
-      },
-      "runs.start": async (starts: readonly StartRun[]) =>
-        await runs.start(starts.map((start) => ({ ...start, checkAt: checks.firstCheckAt(start.startedAt, start.limits) }))),
-      "runs.recordExit": async (exit: Parameters<RunsStore["recordExit"]>[0]) => {
-        const graceOverAt = addMs(store.now(), checks.finalizeGraceMs());
-        return await runs.recordExit({ ...exit, checkAt: graceOverAt < exit.checkAt ? graceOverAt : exit.checkAt });
-      },
-      ...forwarded("runs", runs, ["recordGatePending", "beat", "listLive"]),
-      ...forwarded("items", items, ["get", "visits"]),
     };
   }
 
-  async #open(child: Child, { tasks, queues, missing }: HostOffer): Promise<WorkerId> {
-    const { store, name, setup, emit } = this.#options;
+  async #offered({ tasks, missing }: HostOffer): Promise<void> {
+    const { store, setup } = this.#options;
     const offered = tasks.filter((task) => task !== runTaskName && !task.includes("/"));
     if (offered.length > 0) await store.jobs.ensureQueues(offered.map((task) => ({ name: task, kind: "handler" })));
     this.#tasks = new Set(offered);
-    const { identity } = child;
-    child.workerId = await store.workers.register({ name, kind: "handler", process: identity, concurrency: setup.concurrency, queues });
-    emit("worker.registered", { workerId: child.workerId, kind: "handler", pid: identity.pid });
     if (missing.length > 0) {
       const list = missing.map(({ pipeline, stage, handler }) => `${handler} (stage ${stage} of ${pipeline})`).join(", ");
       this.#alert("handlers_missing", `The handlers module ${setup.modulePath} has no ${list}: nothing works on these stages.`);
     } else {
       this.#lastAlert = "";
     }
-    return child.workerId;
-  }
-
-  async #renew(child: Child, renewal: Renewal) {
-    ownSession(child, renewal.workerId);
-    const whole: Renewal = { ...renewal, held: [...new Set([...renewal.held, ...child.held])] };
-    const answer = await this.#options.store.workers.renew(whole);
-    // Told once; what is not its any more it need not name again.
-    for (const { runId } of answer.lost) child.held.delete(runId);
-    if (answer.state === "live" || answer.state === "draining") this.#options.onRenewed(whole);
-    return answer;
   }
 
   #noted(child: Child, name: string, data: unknown): void {
@@ -285,6 +242,7 @@ export class HandlerHostProcess {
   async #ended(child: Child, how: { readonly code: number | null; readonly signal: string | null }): Promise<void> {
     child.calls.close();
     child.presence.close();
+    child.worker.close();
     if (this.#child === child) this.#child = undefined;
     const stopped = this.#mode === "stopped";
     const { emit, mono, onDeath, setup } = this.#options;
@@ -354,13 +312,3 @@ const quickRestarts = 5;
 const quickRestartMs: DurationMs = 50;
 /** Above its own grace, in which it exits by itself. */
 const killDelayMs: DurationMs = 500;
-
-function ownSession(child: Child, workerId: WorkerId): void {
-  if (child.workerId !== workerId)
-    throw new WakefulError("forbidden", `The handler host speaks for its own session alone, not for ${workerId}.`);
-}
-
-function forwarded<Noun extends object>(noun: string, target: Noun, names: readonly (keyof Noun & string)[]): Record<string, ChannelVerb> {
-  const verbs = target as Readonly<Record<string, ChannelVerb>>;
-  return Object.fromEntries(names.map((name) => [`${noun}.${name}`, async (...args: never[]) => await verbs[name]?.(...args)]));
-}

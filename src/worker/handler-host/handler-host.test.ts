@@ -302,11 +302,10 @@ test("a module that exits the process, at once or later, never takes the daemon 
   const host = bench.process();
   await host.start();
   await offered(host, "quit");
-  const session = host.workerId;
+  const session = await until(() => host.workerId, { what: "its session" });
   const [id] = await bench.store.jobs.enqueue({ queue: "quit", jobs: [{}] });
   await until(() => bench.deaths === 1);
   expect(eventsOf(bench, "handler_host.exited")).toMatchObject([{ code: 3, signal: null }]);
-  if (session === undefined) throw new Error("no session");
   const page = {
     workerIds: [session],
     limit: 100,

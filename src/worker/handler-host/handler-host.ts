@@ -1,30 +1,27 @@
 import { setMaxListeners } from "node:events";
-import { mkdir } from "node:fs/promises";
 import { Socket } from "node:net";
 import { Worker } from "node:worker_threads";
 import { messageOf, WakefulError } from "../../domain/errors.ts";
 import type { RunId, WorkerId } from "../../domain/ids.ts";
 import { logMaxBytesDefault } from "../../domain/log-limits.ts";
-import { stopWithin } from "../../domain/stop-within.ts";
 import { type DurationMs, seconds } from "../../domain/time.ts";
-import { dataPaths, runDirOf } from "../../files/data-paths.ts";
-import { replaceFile } from "../../files/regular-file.ts";
+import { dataPaths } from "../../files/data-paths.ts";
+import { ExitReader } from "../../gates/exit-reader.ts";
 import { PipelineRegistry } from "../../pipelines/registry.ts";
-import { runFiles } from "../../processes/run-folder/run-files.ts";
 import { timerPause } from "../../runtime/pause.ts";
-import { Finaliser } from "../../settling/finaliser.ts";
-import { firstChecks } from "../../store/jobs/claim-rules.ts";
 import type { Emit } from "../../telemetry/events.ts";
-import type { WorkerBackend } from "../backends/backend.ts";
+import { PipeBackend } from "../backends/pipe.ts";
+import { PipeChannel } from "../backends/pipe-channel.ts";
+import { StoreTime } from "../backends/store-time.ts";
 import { BeatLane } from "../buffers/beat-buffer.ts";
 import { limitsOf } from "../commands/command-run-deps.ts";
-import { createDecision } from "../handlers/handler-decision.ts";
+import { gatedExits } from "../handlers/gated-exits.ts";
 import { HandlerWorker } from "../handlers/handler-worker.ts";
 import type { HandlerQueue } from "../handlers/handler-worker-options.ts";
 import { RunLogs } from "../handlers/run-logs.ts";
 import { handlerOfStage, type StageHeartbeats } from "../handlers/stage-handler.ts";
+import type { RunBeat } from "../worker-backend.ts";
 import { type LoadedHandlers, loadHandlers } from "./handler-module.ts";
-import { HostChannel } from "./host-channel.ts";
 import {
   type HostOffer,
   type HostOrders,
@@ -35,15 +32,13 @@ import {
   type ToPresenceThread,
   unloadableExitCode,
 } from "./host-protocol.ts";
-import { StoreTime } from "./store-time.ts";
 
 export interface HandlerHostEdges {
   /** The file whose other threads run {@link runPresenceThread}. */
   readonly threadUrl: URL;
   readonly monoNow: () => number;
   readonly wallNow: () => number;
-  readonly random: () => number;
-  readonly newClaimId: () => string;
+  readonly newId: () => string;
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly exit: (code: number) => void;
   readonly onSignal: (signal: "SIGTERM" | "SIGINT" | "SIGHUP", listener: () => void) => void;
@@ -61,7 +56,7 @@ export function runHandlerHost(edges: HandlerHostEdges): void {
     else host.stop(mode);
   };
   let time: StoreTime | undefined;
-  const channel: HostChannel = new HostChannel({
+  const channel: PipeChannel = new PipeChannel({
     stream: new Socket({ fd: hostFds.calls }),
     onStamp: (now) => time?.sync(now),
     onClose: () => stop("abort"),
@@ -88,21 +83,21 @@ export function runHandlerHost(edges: HandlerHostEdges): void {
 }
 
 /** Says why nothing can be run, and leaves; the daemon tells people and tries again later. */
-function giveUp(edges: HandlerHostEdges, channel: HostChannel, thrown: unknown): void {
+function giveUp(edges: HandlerHostEdges, channel: PipeChannel, thrown: unknown): void {
   const leave = (): void => edges.exit(unloadableExitCode);
   channel.call("unloadable", { message: messageOf(thrown) }).then(leave, leave);
 }
 
 class HandlerHost {
   readonly #edges: HandlerHostEdges;
-  readonly #channel: HostChannel;
+  readonly #channel: PipeChannel;
   readonly #setup: HostSetup;
+  readonly #backend: PipeBackend;
   readonly #worker: HandlerWorker;
   readonly #beats: BeatLane;
   /** How long signs of progress are gathered, and the time between two looks at files that show some. */
   readonly #beatMs: DurationMs;
   readonly #logs: RunLogs;
-  readonly #jobsListeners = new Set<() => void>();
   readonly #stopping = new AbortController();
   readonly #disobeying = new Set<RunId>();
   #mode: "running" | "draining" | "aborting" | "retiring" = "running";
@@ -111,21 +106,23 @@ class HandlerHost {
 
   static async open(options: {
     readonly edges: HandlerHostEdges;
-    readonly channel: HostChannel;
+    readonly channel: PipeChannel;
     readonly setup: HostSetup;
     readonly time: StoreTime;
   }): Promise<HandlerHost> {
     const { edges, channel, setup } = options;
     const loaded = await loadHandlers(setup.modulePath, { timeoutMs: loadWithinMs });
     const host = new HandlerHost(options, loaded);
-    const offer = offerOf(setup, loaded);
-    if (offer.queues.length === 0) {
+    const { queues, ...offer } = offerOf(setup, loaded);
+    if (queues.length === 0) {
       throw new WakefulError(
         "config_invalid",
         `The handlers module ${setup.modulePath} cannot be used: no stage names one of its functions, and it has no tasks.`,
       );
     }
-    const workerId = (await channel.call("open", offer)) as WorkerId;
+    await channel.call("offer", offer);
+    const { name, process, concurrency } = setup;
+    const workerId = await host.#backend.hello({ helloId: edges.newId(), name, kind: "handler", process, concurrency, queues });
     const { renewMs, renewTimeoutMs, stopGraceMs, killGraceMs } = setup;
     const obeyWithinMs = stopGraceMs + killGraceMs;
     const data: PresenceData = { workerId, renewMs, renewTimeoutMs, obeyWithinMs, lookMs: host.#beatMs, now: options.time.now() };
@@ -133,7 +130,7 @@ class HandlerHost {
     presence.on("message", (message: ToMainThread) => host.#hear(message, (answer) => presence.postMessage(answer, [])));
     presence.on("error", (thrown) => {
       // Without presence every run would be taken for lost sooner or later: better at once.
-      process.stderr.write(`the presence thread failed: ${messageOf(thrown)}\n`);
+      globalThis.process.stderr.write(`the presence thread failed: ${messageOf(thrown)}\n`);
       edges.exit(1);
     });
     host.#workerId = workerId;
@@ -143,7 +140,7 @@ class HandlerHost {
   }
 
   private constructor(
-    options: { readonly edges: HandlerHostEdges; readonly channel: HostChannel; readonly setup: HostSetup; readonly time: StoreTime },
+    options: { readonly edges: HandlerHostEdges; readonly channel: PipeChannel; readonly setup: HostSetup; readonly time: StoreTime },
     loaded: LoadedHandlers,
   ) {
     const { edges, channel, setup, time } = options;
@@ -154,15 +151,15 @@ class HandlerHost {
     setMaxListeners(2 * setup.outstandingMax, this.#stopping.signal);
     const paths = dataPaths(setup.dataDir);
     const registry = new PipelineRegistry(setup.pipelines);
-    const backend = channelBackend(channel, time, this.#jobsListeners);
+    const backend = new PipeBackend(channel, time);
+    this.#backend = backend;
     const queues = queuesOf({
       setup,
       loaded,
       registry,
-      items: backend.items,
       heartbeats: {
         first: async (runId) => {
-          await backend.runs.beat([{ runId, at: time.now() }]);
+          await this.#beat([{ runId, at: time.now() }]);
         },
         watch: (runId, files) => this.#tellPresence({ kind: "watch", run: { runId, startedAt: time.now(), paths: files } }),
         end: (runId) => this.#tellPresence({ kind: "unwatch", runId }),
@@ -178,22 +175,11 @@ class HandlerHost {
     const logMaxBytesOf = (queue: string): number =>
       registry.stageOfQueue(queue)?.stage.log.maxBytes ?? loaded.tasks.get(queue)?.logMaxBytes ?? logMaxBytesDefault;
     this.#beats = new BeatLane({
-      beat: (beats) => backend.runs.beat(beats),
+      beat: (beats) => this.#beat(beats),
       now: () => time.now(),
       onLost: (runId, why) => this.#lose(runId, why),
       emit,
       gatherMs: this.#beatMs,
-    });
-    const finaliser = new Finaliser({
-      registry,
-      items: backend.items,
-      paths,
-      hostId: setup.hostId,
-      baseDir: setup.baseDir,
-      environment: edges.environment,
-      random: edges.random,
-      now: () => time.now(),
-      gatesAtOnce: 4,
     });
     this.#worker = new HandlerWorker({
       backend,
@@ -201,20 +187,12 @@ class HandlerHost {
       concurrency: setup.concurrency,
       outstandingMax: setup.outstandingMax,
       pollMs,
-      decide: createDecision({
-        runs: backend.runs,
+      exits: gatedExits({
+        backend,
+        reader: new ExitReader({ paths, hostId: setup.hostId, baseDir: setup.baseDir, environment: edges.environment, gatesAtOnce: 4 }),
         registry,
-        finaliser,
-        random: edges.random,
-        now: () => time.now(),
-        emit,
+        paths,
         pause: timerPause,
-        saveOutput: async (runId, output) => {
-          const runDir = runDirOf(paths, runId);
-          await mkdir(runDir, { recursive: true, mode: 0o700 });
-          await replaceFile({ path: runFiles(runDir).output, text: output });
-        },
-        stopWithinMs: () => stopWithin(setup),
         signal: this.#stopping.signal,
       }),
       reports: {
@@ -223,15 +201,19 @@ class HandlerHost {
       },
       emit,
       monoNow: edges.monoNow,
-      newClaimId: edges.newClaimId,
-      firstCheckAt: (startedAt, limits) => firstChecks.firstCheckAt(startedAt as ReturnType<StoreTime["now"]>, limits),
+      newId: edges.newId,
       stopGraceMs: () => setup.stopGraceMs,
       onStuck: (runId) => this.#retire(runId),
     });
   }
 
   lookAgain(): void {
-    for (const listener of this.#jobsListeners) listener();
+    this.#backend.jobsHinted();
+  }
+
+  async #beat(beats: readonly RunBeat[]): Promise<readonly RunId[]> {
+    if (this.#workerId === undefined) throw new WakefulError("unavailable", "The session has not begun.");
+    return await this.#backend.beat(this.#workerId, beats);
   }
 
   /** Ends the process: in order as far as there is time, and in any case. */
@@ -295,44 +277,13 @@ class HandlerHost {
   }
 }
 
-/** The daemon's store, as far as a worker needs it, through the pipe. */
-function channelBackend(
-  channel: HostChannel,
-  time: StoreTime,
-  jobsListeners: Set<() => void>,
-): Pick<WorkerBackend, "runs" | "items" | "now" | "onJobs"> {
-  const verb =
-    <Answer>(name: string) =>
-    async (...args: readonly unknown[]): Promise<Answer> =>
-      (await channel.call(name, ...args)) as Answer;
-  return {
-    runs: {
-      claim: verb("runs.claim"),
-      start: verb("runs.start"),
-      recordExit: verb("runs.recordExit"),
-      recordGatePending: verb("runs.recordGatePending"),
-      settle: verb("runs.settle"),
-      beat: verb("runs.beat"),
-      listLive: verb("runs.listLive"),
-    },
-    // An item that does not exist travels as nothing at all.
-    items: { get: verb("items.get"), visits: verb("items.visits") },
-    now: () => time.now(),
-    onJobs: (listener) => {
-      jobsListeners.add(listener);
-      return () => jobsListeners.delete(listener);
-    },
-  };
-}
-
 function queuesOf(options: {
   readonly setup: HostSetup;
   readonly loaded: LoadedHandlers;
   readonly registry: PipelineRegistry;
-  readonly items: WorkerBackend["items"];
   readonly heartbeats: StageHeartbeats;
 }): readonly HandlerQueue[] {
-  const { setup, loaded, registry, items, heartbeats } = options;
+  const { setup, loaded, registry, heartbeats } = options;
   const paths = dataPaths(setup.dataDir);
   const stages = registry.queues().flatMap(({ name }): readonly HandlerQueue[] => {
     const staged = registry.stageOfQueue(name);
@@ -341,12 +292,20 @@ function queuesOf(options: {
     const handler = loaded.stageHandlers.get(staged.stage.run.name);
     return handler === undefined
       ? []
-      : [{ name, handler: handlerOfStage({ handler, pipeline, stage, items, paths, heartbeats }), limits: limitsOf(stage) }];
+      : [
+          {
+            name,
+            handler: handlerOfStage({ handler, pipeline, stage, paths, heartbeats }),
+            limits: limitsOf(stage),
+            gated: stage.gate !== undefined,
+          },
+        ];
   });
   return [...stages, ...[...loaded.tasks.values()].map(({ name, handler, limits }) => ({ name, handler, limits }))];
 }
 
-function offerOf({ pipelines }: HostSetup, { tasks, stageHandlers }: LoadedHandlers): HostOffer {
+/** And `queues`, everything that is claimed: tasks, and the stages whose handler the module has. */
+function offerOf({ pipelines }: HostSetup, { tasks, stageHandlers }: LoadedHandlers): HostOffer & { readonly queues: readonly string[] } {
   const registry = new PipelineRegistry(pipelines);
   const staged = registry.queues().flatMap(({ name }) => {
     const found = registry.stageOfQueue(name);

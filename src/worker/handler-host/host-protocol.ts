@@ -1,6 +1,7 @@
 import type { HostId, RunId, WorkerId } from "../../domain/ids.ts";
 import type { DurationMs, Instant } from "../../domain/time.ts";
 import type { PipelineDefinition } from "../../pipelines/definition.ts";
+import type { ProcessIdentity } from "../../processes/probe/identity.ts";
 import type { FileBeatingRun } from "../buffers/heartbeat-files.ts";
 
 /** File descriptors that the handler host is started with, beside the usual three. */
@@ -25,16 +26,18 @@ export interface HostSetup {
   readonly renewTimeoutMs: DurationMs;
   readonly stopGraceMs: DurationMs;
   readonly killGraceMs: DurationMs;
+  /** The session's name. */
+  readonly name: string;
+  /** The host's own, as its daemon sees it. */
+  readonly process: ProcessIdentity;
   /** The store's clock. */
   readonly now: Instant;
 }
 
-/** What the host found in its module. */
+/** What the host found in its module, told before its session begins. */
 export interface HostOffer {
   /** Plain tasks, by name; the daemon makes their queues known. */
   readonly tasks: readonly string[];
-  /** Everything it claims: tasks, and the stages whose handler the module has. */
-  readonly queues: readonly string[];
   /** Handlers that stages name and the module lacks. */
   readonly missing: readonly { readonly pipeline: string; readonly stage: string; readonly handler: string }[];
 }

@@ -5,11 +5,12 @@ import type { RunId } from "../../domain/ids.ts";
 import type { DurationMs } from "../../domain/time.ts";
 import { isSessionOver } from "../../liveness/death-proof.ts";
 import { tooLate, within } from "../../runtime/time-limit.ts";
-import type { WorkersStore } from "../../store/port/workers.ts";
+import { PipeBackend } from "../backends/pipe.ts";
+import { PipeChannel } from "../backends/pipe-channel.ts";
+import { StoreTime } from "../backends/store-time.ts";
 import { HeartbeatFiles } from "../buffers/heartbeat-files.ts";
-import { HostChannel } from "./host-channel.ts";
+import type { Renewal } from "../worker-backend.ts";
 import { type HeldAnswer, hostFds, type PresenceData, type ToMainThread, type ToPresenceThread } from "./host-protocol.ts";
-import { StoreTime } from "./store-time.ts";
 
 export interface PresenceThreadOptions {
   readonly data: PresenceData;
@@ -19,9 +20,6 @@ export interface PresenceThreadOptions {
   /** Ends the whole process at once, whatever its main thread is doing. */
   readonly kill: () => void;
 }
-
-type Renewal = Parameters<WorkersStore["renew"]>[0];
-type RenewalAnswer = Awaited<ReturnType<WorkersStore["renew"]>>;
 
 /** How long the main thread has to say what it holds before it is renewed with what it said last. */
 const answerWithinMs: DurationMs = 100;
@@ -42,7 +40,7 @@ export function runPresenceThread({ data, port, monoNow, wallNow, kill }: Presen
   /** Since when the main thread has not answered to lost runs, or has handlers of such that do not stop. */
   let disobeyingSince: number | undefined;
 
-  const channel = new HostChannel({
+  const channel: PipeChannel = new PipeChannel({
     stream: new Socket({ fd: hostFds.presence }),
     onStamp: (now) => time.sync(now),
     onClose: () => {
@@ -51,12 +49,14 @@ export function runPresenceThread({ data, port, monoNow, wallNow, kill }: Presen
     },
   });
 
+  const backend = new PipeBackend(channel, time);
+
   const files = new HeartbeatFiles({
     now: () => time.now(),
     wallNow,
     lookMs: data.lookMs,
     beat: async (beats) => {
-      const lost = await within(channel.call("beat", beats) as Promise<readonly RunId[]>, renewTimeoutMs);
+      const lost = await within(backend.beat(workerId, beats), renewTimeoutMs);
       if (lost === tooLate) throw new WakefulError("unavailable", `no answer to a heartbeat within ${renewTimeoutMs} ms`);
       return lost;
     },
@@ -104,7 +104,7 @@ export function runPresenceThread({ data, port, monoNow, wallNow, kill }: Presen
       claimSeqReceived: last.claimSeqReceived,
       loopLagMs: Math.round(lagMs),
     };
-    const answering = channel.call("renew", renewal) as Promise<RenewalAnswer>;
+    const answering = backend.renew(renewal);
     const answer = await within(answering, renewTimeoutMs);
     if (answer !== tooLate) {
       take(answer);
@@ -118,7 +118,7 @@ export function runPresenceThread({ data, port, monoNow, wallNow, kill }: Presen
     answering.then(take).catch(() => undefined);
   };
 
-  const take = (answer: RenewalAnswer): void => {
+  const take = (answer: Awaited<ReturnType<PipeBackend["renew"]>>): void => {
     if (isSessionOver(answer.state)) tell({ kind: "fenced", state: answer.state });
     if (answer.lost.length > 0) {
       for (const { runId } of answer.lost) lost.add(runId);

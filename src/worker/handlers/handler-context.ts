@@ -1,6 +1,5 @@
 import type { ItemId, JobId, RunId } from "../../domain/ids.ts";
-import type { ClaimedRun, StartRun } from "../../store/port/runs.ts";
-import type { HandlerEnd } from "./run-end.ts";
+import type { ClaimedWork, RunEnding, RunStart } from "../worker-backend.ts";
 
 /** What a handler is given to do. */
 export interface HandlerJob<Payload = unknown> {
@@ -54,6 +53,9 @@ export function failureText(thrown: unknown): string {
   return text.length > failureTextMax ? `${text.slice(0, failureTextMax)}... (${text.length} characters)` : text;
 }
 
+/** How a handler's run ended, as its worker saw it. */
+export type HandlerEnd = Exclude<RunEnding, { readonly kind: "exited" } | { readonly kind: "not_started" }>;
+
 /** Where handlers' reports go. Neither may throw: they are called from user code. */
 export interface RunReports {
   /** `progress` as JSON. */
@@ -74,10 +76,10 @@ const progressTextMax = 16_384;
 
 /** The context and the bookkeeping of one run, in one object: an allocation more per job is measurable. */
 export class ActiveRun implements HandlerContext, HandlerJob<unknown>, LoggingRun {
-  readonly claimed: ClaimedRun;
+  readonly claimed: ClaimedWork;
   readonly startedAt: number;
   /** Of a run that was claimed as reserved. */
-  start: StartRun | undefined;
+  start: RunStart | undefined;
   /** Set when the run is no longer ours to settle: its end is dropped. */
   lost = false;
   /** Set when it was asked to stop: what counts as its end when the handler throws in answer. */
@@ -90,7 +92,7 @@ export class ActiveRun implements HandlerContext, HandlerJob<unknown>, LoggingRu
   #abortReason: unknown;
   #payload: unknown;
 
-  constructor(claimed: ClaimedRun, startedAt: number, reports: RunReports) {
+  constructor(claimed: ClaimedWork, startedAt: number, reports: RunReports) {
     this.claimed = claimed;
     this.startedAt = startedAt;
     this.#reports = reports;

@@ -1,27 +1,22 @@
 import { messageOf } from "../../domain/errors.ts";
-import type { RunId, WorkerId } from "../../domain/ids.ts";
+import type { RunId } from "../../domain/ids.ts";
 import type { DurationMs } from "../../domain/time.ts";
 import type { RaiseAlert } from "../../notify/raise-alert.ts";
 import type { ProcessIdentity } from "../../processes/probe/identity.ts";
-import type { WorkersStore } from "../../store/port/workers.ts";
 import type { Emit } from "../../telemetry/events.ts";
 import { Session } from "../session.ts";
+import type { WorkerBackend } from "../worker-backend.ts";
 import { HandlerWorker } from "./handler-worker.ts";
 import type { HandlerWorkerOptions } from "./handler-worker-options.ts";
 
 export interface HandlerCrewOptions {
-  readonly workers: Pick<WorkersStore, "register" | "renew" | "drain" | "leave">;
-  readonly worker: Omit<HandlerWorkerOptions, "onStuck" | "onUnstuck" | "slotsLost">;
+  readonly backend: WorkerBackend;
+  readonly worker: Omit<HandlerWorkerOptions, "backend" | "onStuck" | "onUnstuck" | "slotsLost">;
   readonly name: string;
   readonly process: ProcessIdentity;
   readonly renewMs: DurationMs;
   /** How late the event loop of the process was lately. */
   readonly loopLagMs?: () => DurationMs | undefined;
-  readonly onRenewed: (renewal: {
-    readonly workerId: WorkerId;
-    readonly held: readonly RunId[];
-    readonly claimSeqReceived: number;
-  }) => void;
   /**
    * How long renewals may fail before handlers are asked to stop, because a judge elsewhere gives their jobs on soon after.
    * Absent: nobody else can, as with a store that this process alone owns.
@@ -95,7 +90,7 @@ export class HandlerCrew {
   }
 
   async #hire(): Promise<void> {
-    const { worker, emit, alert, workers, name, process, renewMs, loopLagMs, onRenewed } = this.#options;
+    const { worker, emit, alert, backend, name, process, renewMs, loopLagMs } = this.#options;
     const concurrency = worker.concurrency - this.#stuck.size;
     if (concurrency < 1) {
       // Until one of them returns there is nobody to hire for.
@@ -108,13 +103,15 @@ export class HandlerCrew {
     const make = (): HandlerWorker =>
       new HandlerWorker({
         ...worker,
+        backend,
         onStuck: (runId) => this.#replaceStuck(runId),
         onUnstuck: (runId) => this.#takeBack(runId),
         slotsLost: () => this.#stuck.size,
       });
     const member: Member = { session: undefined, worker: make(), renewedAtMono: worker.monoNow() };
     const session = await Session.open({
-      workers,
+      backend,
+      newHelloId: worker.newId,
       name,
       kind: "handler",
       process,
@@ -130,9 +127,8 @@ export class HandlerCrew {
         member.worker = make();
         if (!this.#stopping && member === this.#lead) member.worker.start(workerId);
       },
-      onRenewed: (renewal) => {
+      onRenewed: () => {
         member.renewedAtMono = worker.monoNow();
-        onRenewed(renewal);
       },
       emit,
     });

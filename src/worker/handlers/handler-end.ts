@@ -1,7 +1,6 @@
 import { isNestedTooDeep, nestingRule } from "../../domain/json-nesting.ts";
 import { maxOutputBytes } from "../../observe/run-output.ts";
-import { failureText, isPermanent } from "./handler-context.ts";
-import type { HandlerEnd } from "./run-end.ts";
+import { failureText, type HandlerEnd, isPermanent } from "./handler-context.ts";
 
 const nothing: HandlerEnd = Object.freeze({ kind: "returned", output: undefined });
 

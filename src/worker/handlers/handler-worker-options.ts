@@ -1,19 +1,29 @@
-import type { JobId, RunId } from "../../domain/ids.ts";
+import type { RunId, WorkerId } from "../../domain/ids.ts";
 import type { DurationMs } from "../../domain/time.ts";
 import type { RunLimits } from "../../store/port/runs.ts";
 import type { Emit } from "../../telemetry/events.ts";
-import type { WorkerBackend } from "../backends/backend.ts";
-import type { Handler, RunReports } from "./handler-context.ts";
-import type { SettleDecision } from "./run-end.ts";
+import type { ClaimedWork, WorkerBackend } from "../worker-backend.ts";
+import type { ActiveRun, Handler, HandlerContext, HandlerJob, RunReports } from "./handler-context.ts";
 
 export interface HandlerQueue {
   readonly name: string;
-  readonly handler: Handler;
+  /** A plain task's function, or what runs a stage's. */
+  readonly handler: Handler | ((run: ActiveRun & HandlerJob<never>, context: HandlerContext) => unknown);
   readonly limits: RunLimits;
+  /** A gate decides what follows: an output is kept where the gate's reader finds it. */
+  readonly gated?: boolean | undefined;
+}
+
+/** What becomes of runs whose stage has a gate. */
+export interface GatedExits {
+  /** Keeps an output for us, or for whoever takes the run over. */
+  readonly save: (runId: RunId, output: string) => Promise<void>;
+  /** Reads what the run left, and reports it until something follows. Resolves when the run is over for this worker. */
+  readonly report: (workerId: WorkerId, claimed: ClaimedWork) => Promise<void>;
 }
 
 export interface HandlerWorkerOptions {
-  readonly backend: Pick<WorkerBackend, "runs" | "now" | "onJobs">;
+  readonly backend: Pick<WorkerBackend, "claim" | "start" | "end" | "now" | "onJobs">;
   readonly queues: readonly HandlerQueue[];
   /** Handlers at work at once. At least 1. */
   readonly concurrency: number;
@@ -21,23 +31,21 @@ export interface HandlerWorkerOptions {
   readonly outstandingMax: number;
   /** How often to look for jobs without a hint; at least 1 s. */
   readonly pollMs: DurationMs;
-  readonly decide: SettleDecision;
+  /** Absent: no queue is gated. */
+  readonly exits?: GatedExits | undefined;
   readonly reports: RunReports;
   readonly emit: Emit;
   readonly monoNow: () => number;
-  /** Unique in the store. */
-  readonly newClaimId: () => string;
-  readonly firstCheckAt: (startedAt: number, limits: RunLimits) => number;
+  /** Unique in the store: names sessions and claims. */
+  readonly newId: () => string;
   /** How long a handler has to end after it was asked to stop. */
   readonly stopGraceMs: () => DurationMs;
   /** A handler has not: its slot is lost until it returns or the process ends. The worker takes no more and has handed back what had not started. */
   readonly onStuck: (runId: RunId) => void;
   /** A handler that was given up has returned after all: its slot is free. */
   readonly onUnstuck?: (runId: RunId) => void;
-  /** The store has taken the end of runs of these jobs, or will never take it. */
-  readonly onSettled?: ((ended: readonly { readonly jobId: JobId }[]) => void) | undefined;
   /** Slots lost to stuck handlers now, over all workers of the process. Default: this worker's own. */
   readonly slotsLost?: () => number;
   /** First delay before a failed write is tried again. Default 100. */
-  readonly retryMs?: DurationMs;
+  readonly retryMs?: DurationMs | undefined;
 }

@@ -43,18 +43,14 @@ test("a settlement and the claim that follows it reach the store in one turn", a
     concurrency: 1,
     outstandingMax: 1,
     handlers: { task: keeper.handler },
-    backend: (direct) => ({
-      ...direct,
-      runs: {
-        ...direct.runs,
-        claim: (request) => {
-          note("claim");
-          return direct.runs.claim(request);
-        },
-        settle: (settlements) => {
-          note("settle");
-          return direct.runs.settle(settlements);
-        },
+    runs: (direct) => ({
+      claim: (request) => {
+        note("claim");
+        return direct.claim(request);
+      },
+      settle: (settlements) => {
+        note("settle");
+        return direct.settle(settlements);
       },
     }),
   });
@@ -128,27 +124,25 @@ test("however long handlers take and whatever fails, no job is lost and the boun
               return end === "bad" ? 1n : undefined;
             },
           },
-          backend: (direct) => ({
-            ...direct,
-            runs: {
-              ...direct.runs,
-              claim: async (request) => {
-                trouble();
-                const runs = await direct.runs.claim(request);
-                // What the store has live is what a crash right now would repeat.
-                const live = await bench.store.runs.listAllLive({ limit: 500 });
-                if (live.length > outstandingMax) breach = `${live.length} live, at most ${outstandingMax} allowed`;
-                return runs;
-              },
-              start: async (starts) => {
-                trouble();
-                return await direct.runs.start(starts);
-              },
-              listLive: async (wanted) => {
-                trouble();
-                return await direct.runs.listLive(wanted);
-              },
+          runs: (direct) => ({
+            claim: async (request) => {
+              trouble();
+              const runs = await direct.claim(request);
+              // What the store has live is what a crash right now would repeat.
+              const live = await bench.store.runs.listAllLive({ limit: 500 });
+              if (live.length > outstandingMax) breach = `${live.length} live, at most ${outstandingMax} allowed`;
+              return runs;
             },
+            start: async (starts) => {
+              trouble();
+              return await direct.start(starts);
+            },
+            listLive: async (wanted) => {
+              trouble();
+              return await direct.listLive(wanted);
+            },
+          }),
+          backend: () => ({
             onJobs: (listener) => {
               const timer = setInterval(listener, 2);
               return () => clearInterval(timer);
@@ -182,17 +176,13 @@ test("settlements that fail are sent again until the store takes them, and count
   const { worker } = await bench.worker({
     concurrency: 4,
     handlers: { task: async () => "kept" },
-    backend: (direct) => ({
-      ...direct,
-      runs: {
-        ...direct.runs,
-        settle: async (settlements) => {
-          if (failures-- > 0) {
-            heldWhileFailing = Math.max(heldWhileFailing, worker.held().length);
-            throw new WakefulError("disk_full", "no space left");
-          }
-          return await direct.runs.settle(settlements);
-        },
+    runs: (direct) => ({
+      settle: async (settlements) => {
+        if (failures-- > 0) {
+          heldWhileFailing = Math.max(heldWhileFailing, worker.held().length);
+          throw new WakefulError("disk_full", "no space left");
+        }
+        return await direct.settle(settlements);
       },
     }),
   });
@@ -209,14 +199,10 @@ test("one settlement that the store refuses does not hold up the others", async 
   await bench.worker({
     concurrency: 3,
     handlers: { task: async () => undefined },
-    backend: (direct) => ({
-      ...direct,
-      runs: {
-        ...direct.runs,
-        settle: async (settlements) => {
-          if (settlements.some(({ jobId }) => jobId === asJobId(poison))) throw new WakefulError("bad_request", "refused");
-          return await direct.runs.settle(settlements);
-        },
+    runs: (direct) => ({
+      settle: async (settlements) => {
+        if (settlements.some(({ jobId }) => jobId === asJobId(poison))) throw new WakefulError("bad_request", "refused");
+        return await direct.settle(settlements);
       },
     }),
   });
@@ -231,17 +217,15 @@ test("a claim whose answer got lost is asked again under the same id, so that it
   const asked: string[] = [];
   await bench.worker({
     handlers: { task: async () => undefined },
-    backend: (direct) => ({
-      ...direct,
-      runs: {
-        ...direct.runs,
-        claim: async (request) => {
-          const runs = await direct.runs.claim(request);
-          asked.push(request.claimId);
-          if (asked.length === 1) throw new WakefulError("unavailable", "the answer got lost");
-          return runs;
-        },
+    runs: (direct) => ({
+      claim: async (request) => {
+        const runs = await direct.claim(request);
+        asked.push(request.claimId);
+        if (asked.length === 1) throw new WakefulError("unavailable", "the answer got lost");
+        return runs;
       },
+    }),
+    backend: () => ({
       onJobs: (listener) => {
         const timer = setInterval(listener, 2);
         return () => clearInterval(timer);
@@ -259,16 +243,12 @@ test("a job that is enqueued while a claim is on its way is found without waitin
   const { worker } = await bench.worker({
     handlers: { task: async () => undefined },
     pollMs: 3_600_000,
-    backend: (direct) => ({
-      ...direct,
-      runs: {
-        ...direct.runs,
-        claim: async (request) => {
-          claims++;
-          const runs = await direct.runs.claim(request);
-          if (claims === 1) await new Promise<void>((resolve) => (letGo = resolve));
-          return runs;
-        },
+    runs: (direct) => ({
+      claim: async (request) => {
+        claims++;
+        const runs = await direct.claim(request);
+        if (claims === 1) await new Promise<void>((resolve) => (letGo = resolve));
+        return runs;
       },
     }),
   });
@@ -299,8 +279,6 @@ test("draining ends what is active and hands back what had not started, unspent"
     concurrency: 1,
     outstandingMax: 10,
     handlers: { task: keeper.handler },
-    // The limit grows with speed; this bench's clock makes the first end look instant.
-    backend: (direct) => direct,
   });
   await started(keeper, 1);
   keeper.finish(keeper.started[0]?.runId ?? asRunId(0));
@@ -393,10 +371,7 @@ test("a worker that cannot start its runs in the store settles them all the same
   await bench.worker({
     concurrency: 1,
     handlers: { task: async () => undefined },
-    backend: (direct) => ({
-      ...direct,
-      runs: { ...direct.runs, start: () => Promise.reject(new WakefulError("unavailable", "busy")) },
-    }),
+    runs: () => ({ start: () => Promise.reject(new WakefulError("unavailable", "busy")) }),
   });
   await until(async () => (await Promise.all(ids.map((id) => stateOf(bench, id)))).every((state) => state === "done"));
   for (const id of ids) {

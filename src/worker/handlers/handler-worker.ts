@@ -2,15 +2,16 @@ import { messageOf } from "../../domain/errors.ts";
 import type { RunId, WorkerId } from "../../domain/ids.ts";
 import { asInstant, type DurationMs } from "../../domain/time.ts";
 import { claimMax } from "../../store/jobs/claim-rules.ts";
-import type { ClaimedRun, FencedAnswer, Settlement, StartRun } from "../../store/port/runs.ts";
+import type { FencedAnswer } from "../../store/port/runs.ts";
 import { Claimer } from "../buffers/claimer.ts";
-import { SettleLane } from "../buffers/settlement-buffer.ts";
-import { ActiveRun } from "./handler-context.ts";
+import { EndBuffer } from "../buffers/end-buffer.ts";
+import type { ClaimedWork, EndAnswer, EndReport, RunStart } from "../worker-backend.ts";
+import { ExitingRuns } from "./exiting-runs.ts";
+import { ActiveRun, type HandlerEnd } from "./handler-context.ts";
 import { endAfterRequest, endOfOutput, endOfThrown, isThenable } from "./handler-end.ts";
 import type { HandlerQueue, HandlerWorkerOptions } from "./handler-worker-options.ts";
 import { offerLateResult } from "./late-result.ts";
 import { OutstandingLimit } from "./outstanding-limit.ts";
-import type { EndedRun, HandlerEnd, SettleDecision } from "./run-end.ts";
 
 /** Node's timers end here; longer timeouts are the judge's alone. */
 const timerMsMax = 2 ** 31 - 1;
@@ -18,8 +19,8 @@ const timerMsMax = 2 ** 31 - 1;
 /**
  * Takes handler jobs and runs them.
  *
- * One turn settles what has ended and claims what fits, in one group commit. A run is `waiting` (reserved, nothing spent),
- * then active, then ended, until its settlement is durable; the three together are bounded by `outstandingMax`.
+ * One turn reports what has ended and claims what fits, in one group commit. A run is `waiting` (reserved, nothing spent),
+ * then active, then ended, until its end is durable; the three together are bounded by `outstandingMax`.
  *
  * Modes: `running` claims; `draining` ends what is active and hands the waiting back; `stopped` holds nothing.
  */
@@ -27,16 +28,15 @@ export class HandlerWorker {
   readonly #options: HandlerWorkerOptions;
   readonly #queues: ReadonlyMap<string, HandlerQueue>;
   readonly #limit: OutstandingLimit;
-  readonly #lane: SettleLane;
+  readonly #ends: EndBuffer;
   readonly #claims: Claimer;
   readonly #active = new Map<RunId, ActiveRun>();
   /** Asked to stop and did not: each keeps its slot until it returns or the process ends. */
   readonly #stuck = new Map<RunId, ActiveRun>();
-  /** Ended, and their settlement is being worked out. */
-  readonly #deciding = new Set<RunId>();
-  #waiting: ClaimedRun[] = [];
+  readonly #exiting: ExitingRuns;
+  #waiting: ClaimedWork[] = [];
   #waitingHead = 0;
-  #starts: StartRun[] = [];
+  #starts: RunStart[] = [];
   /** Claimed and not yet handed to a settle. */
   #outstanding = 0;
   #turnPlanned = false;
@@ -52,22 +52,34 @@ export class HandlerWorker {
     this.#queues = new Map(options.queues.map((queue) => [queue.name, queue]));
     this.#limit = new OutstandingLimit({ concurrency: options.concurrency, max: options.outstandingMax, monoNow: options.monoNow() });
     this.#claims = new Claimer({
-      claim: (request) => options.backend.runs.claim(request),
+      claim: (request) => options.backend.claim(request),
       queues: options.queues.map(({ name, limits }) => ({ name, limits })),
-      newClaimId: options.newClaimId,
+      newClaimId: options.newId,
       emit: options.emit,
       onClaimed: (runs) => this.#take(runs),
       onFailed: () => this.#planTurn(),
     });
-    this.#lane = new SettleLane({
-      settle: (batch) => options.backend.runs.settle(batch),
+    this.#ends = new EndBuffer({
+      end: (batch) => options.backend.end(this.#session, batch),
       emit: options.emit,
-      onSettled: (settlements) => {
-        this.#limit.ended(settlements.length, options.monoNow());
+      onEnded: (count) => {
+        this.#limit.ended(count, options.monoNow());
         this.#planTurn();
-        options.onSettled?.(settlements);
       },
-      ...(options.retryMs === undefined ? {} : { retryMs: options.retryMs }),
+      onAnswer: (report, answer) => this.#answered(report, answer),
+      retryMs: options.retryMs,
+    });
+    this.#exiting = new ExitingRuns({
+      exits: options.exits,
+      session: () => this.#session,
+      onKept: (report) => this.#push(report, true),
+      onOver: () => {
+        this.#outstanding--;
+        this.#limit.ended(1, options.monoNow());
+        this.#planTurn();
+      },
+      emit: options.emit,
+      retryMs: options.retryMs,
     });
   }
 
@@ -81,18 +93,23 @@ export class HandlerWorker {
     this.#planTurn();
   }
 
+  get #session(): WorkerId {
+    if (this.#workerId === undefined) throw new Error("This worker has not been started.");
+    return this.#workerId;
+  }
+
   get claimSeqReceived(): number {
     return this.#claims.seqReceived;
   }
 
-  /** Claimed and not yet durably settled. */
+  /** Claimed, and their end is not durable yet. */
   get outstanding(): number {
-    return this.#outstanding + this.#lane.failing;
+    return this.#outstanding + this.#ends.failing;
   }
 
   /** The runs that this worker holds, for its renewal: waiting, active, and ended until the store has taken their end. */
   held(): readonly RunId[] {
-    const held = [...this.#active.keys(), ...this.#stuck.keys(), ...this.#deciding, ...this.#lane.unsettled()];
+    const held = [...this.#active.keys(), ...this.#stuck.keys(), ...this.#exiting.ids(), ...this.#ends.unanswered()];
     for (let at = this.#waitingHead; at < this.#waiting.length; at++) {
       const claimed = this.#waiting[at];
       if (claimed !== undefined) held.push(claimed.runId);
@@ -127,7 +144,7 @@ export class HandlerWorker {
     this.#releaseWaiting(reason);
   }
 
-  /** Retires. Resolves when the active runs have ended and everything is settled; those that ignore a request to stop are not waited for. */
+  /** Retires. Resolves when the active runs have ended and all ends are written; those that ignore a request to stop are not waited for. */
   async drain(): Promise<void> {
     this.retire("the worker is draining");
     await new Promise<void>((resolve) => {
@@ -139,13 +156,13 @@ export class HandlerWorker {
 
   /**
    * Like {@link drain}, but asks active handlers to abort; what they throw in answer spends nothing.
-   * Resolves to the runs whose handlers are still busy after `graceMs`. They are not settled: their jobs may be handed on only when this
+   * Resolves to the runs whose handlers are still busy after `graceMs`. Their end is not reported: their jobs may be handed on only when this
    * process is gone, which whoever sees that must write.
    */
   async abort(graceMs: DurationMs): Promise<readonly RunId[]> {
     const drained = this.drain();
     for (const run of this.#active.values()) {
-      run.stopAs ??= { kind: "released", reason: "the worker shut down" };
+      run.stopAs ??= { kind: "released", why: "the worker shut down" };
       run.abort(new Error("The worker is shutting down."));
     }
     let timer: NodeJS.Timeout | undefined;
@@ -170,20 +187,11 @@ export class HandlerWorker {
     const waiting = this.#waiting.slice(this.#waitingHead);
     this.#waiting = [];
     this.#waitingHead = 0;
-    for (const { runId, ownerEpoch, jobId, queue } of waiting) {
-      const end = {
-        outcome: "released",
-        reason: "released",
-        message: reason,
-        retry: { jitter: 0 },
-        actor: "worker",
-      } as const;
-      this.#pushSettlement({ runId, ownerEpoch, jobId, ...end }, queue);
-    }
+    for (const { runId, ownerEpoch } of waiting) this.#push({ runId, ownerEpoch, ending: { kind: "released", why: reason } }, true);
   }
 
   #isIdle(): boolean {
-    return this.#active.size === 0 && this.#deciding.size === 0 && this.#outstanding === 0 && !this.#claims.busy && this.#lane.idle;
+    return this.#active.size === 0 && this.#exiting.size === 0 && this.#outstanding === 0 && !this.#claims.busy && this.#ends.idle;
   }
 
   #planTurn(): void {
@@ -211,7 +219,7 @@ export class HandlerWorker {
   readonly #flush = (): void => {
     this.#flushPlanned = false;
     if (this.#starts.length > 0) this.#writeStarts();
-    this.#lane.flush();
+    this.#ends.flush();
     this.#claim();
     if (this.#idleWaiters.length > 0 && this.#isIdle()) {
       const waiters = this.#idleWaiters;
@@ -232,7 +240,7 @@ export class HandlerWorker {
     }
   }
 
-  #begin(claimed: ClaimedRun): void {
+  #begin(claimed: ClaimedWork): void {
     const queue = this.#queues.get(claimed.queue);
     const run = new ActiveRun(claimed, this.#options.backend.now(), this.#options.reports);
     this.#active.set(claimed.runId, run);
@@ -247,7 +255,6 @@ export class HandlerWorker {
         ownerEpoch: claimed.ownerEpoch,
         startedAt: asInstant(run.startedAt),
         limits,
-        checkAt: asInstant(this.#options.firstCheckAt(run.startedAt, limits)),
       };
       this.#starts.push(run.start);
     }
@@ -327,66 +334,58 @@ export class HandlerWorker {
     this.#conclude(run, run.stopAs === undefined ? end : endAfterRequest(run.stopAs, end), false);
   }
 
-  #conclude(run: ActiveRun, end: HandlerEnd, stillRunning: boolean): void {
-    const { start } = run;
-    // Not sent yet: it is folded into its settlement.
+  #conclude(run: ActiveRun, end: HandlerEnd, mayStillRun: boolean): void {
+    const { start, claimed } = run;
+    // Not sent yet: it is folded into its end.
     const unsent = start === undefined ? -1 : this.#starts.indexOf(start);
     if (unsent !== -1) this.#starts.splice(unsent, 1);
-    this.#decide(endedRun(run, end, stillRunning), 0);
+    const report = reportOf(run, end, mayStillRun);
+    if (end.kind === "returned" && this.#isGated(claimed)) this.#exiting.returned(report, claimed, end.output);
+    else this.#push(report, end.kind !== "returned");
+  }
+
+  #isGated({ queue }: ClaimedWork): boolean {
+    return this.#options.exits !== undefined && this.#queues.get(queue)?.gated === true;
   }
 
   /** As far as this worker knows, the store has ended the run or given it to another. It is the fence that knows. */
   #offerLate(run: ActiveRun, end: HandlerEnd): void {
-    const { backend, decide, emit } = this.#options;
-    offerLateResult(endedRun(run, end, false), { settle: (settlements) => backend.runs.settle(settlements), decide, emit });
+    const { backend, exits, emit } = this.#options;
+    const { claimed } = run;
+    const gated = this.#isGated(claimed);
+    const offer = async (report: EndReport): Promise<void> => {
+      if (gated && end.kind === "returned" && end.output !== undefined) await exits?.save(claimed.runId, end.output);
+      const [answer] = await backend.end(this.#session, [report]);
+      if (answer?.kind === "read") await exits?.report(this.#session, claimed);
+    };
+    offerLateResult(reportOf(run, end, false), offer, emit);
   }
 
-  #decide(ended: EndedRun, tries: number): void {
-    let decision: ReturnType<SettleDecision>;
-    try {
-      decision = this.#options.decide(ended);
-    } catch (thrown) {
-      this.#decideLater(ended, tries, thrown);
-      return;
+  /** Whether it is over for this worker. */
+  #answered({ runId }: EndReport, { kind }: EndAnswer): boolean {
+    if (kind === "read" && this.#exiting.has(runId)) {
+      this.#exiting.read(runId);
+      return false;
     }
-    if (!(decision instanceof Promise)) {
-      this.#pushSettlement(decision, ended.queue);
-      return;
-    }
-    this.#deciding.add(ended.runId);
-    decision.then(
-      (settlement) => {
-        this.#deciding.delete(ended.runId);
-        if (settlement !== undefined) {
-          this.#pushSettlement(settlement, ended.queue);
-          return;
-        }
-        this.#outstanding--;
-        this.#planTurn();
-      },
-      (thrown: unknown) => this.#decideLater(ended, tries, thrown),
-    );
-  }
-
-  /** The end of a run is never forgotten: while this session lives nobody else would write it. */
-  #decideLater(ended: EndedRun, tries: number, thrown: unknown): void {
-    this.#deciding.add(ended.runId);
-    this.#options.emit("store.degraded", { code: "settle_failed", message: `run ${ended.runId}: ${messageOf(thrown)}` });
-    const delayMs = Math.min(10_000, (this.#options.retryMs ?? 100) * 2 ** Math.min(20, tries));
-    setTimeout(() => this.#decide(ended, tries + 1), delayMs).unref();
-  }
-
-  #pushSettlement(settlement: Settlement, queue: string): void {
+    this.#exiting.drop(runId);
     this.#outstanding--;
-    this.#deciding.delete(settlement.runId);
-    this.#lane.push(settlement, queue);
+    return true;
+  }
+
+  /**
+   * What returned is written in the turn in which it is reported, before the claim of that turn: there is room for another at once. All else
+   * takes a look at the run first, and keeps its place until it is answered.
+   */
+  #push(report: EndReport, awaited: boolean): void {
+    if (!awaited) this.#outstanding--;
+    this.#ends.push(report, awaited);
     this.#planTurn();
   }
 
   #writeStarts(): void {
     const starts = this.#starts;
     this.#starts = [];
-    this.#options.backend.runs.start(starts).then(
+    this.#options.backend.start(this.#session, starts).then(
       (answers) => {
         for (const [at, answer] of answers.entries()) {
           const start = starts[at];
@@ -394,7 +393,7 @@ export class HandlerWorker {
         }
       },
       (thrown: unknown) => {
-        // Not waited for: the settlement of each brings its start along.
+        // Not waited for: the end of each brings its start along.
         this.#options.emit("store.degraded", { code: "start_failed", message: messageOf(thrown) });
       },
     );
@@ -410,7 +409,7 @@ export class HandlerWorker {
     this.#claims.claim(this.#workerId, { max: free, startNow });
   }
 
-  #take(runs: readonly ClaimedRun[]): void {
+  #take(runs: readonly ClaimedWork[]): void {
     this.#outstanding += runs.length;
     for (const run of runs) this.#waiting.push(run);
     if (this.#mode !== "running") this.#releaseWaiting("the worker is draining");
@@ -418,15 +417,11 @@ export class HandlerWorker {
   }
 }
 
-const endedRun = (run: ActiveRun, end: HandlerEnd, stillRunning: boolean): EndedRun => ({
-  runId: run.claimed.runId,
-  ownerEpoch: run.claimed.ownerEpoch,
-  jobId: run.claimed.jobId,
-  queue: run.claimed.queue,
-  startedAt: asInstant(run.startedAt),
-  start: run.start,
-  stillRunning,
-  end,
-});
+function reportOf({ claimed, start }: ActiveRun, ending: HandlerEnd, mayStillRun: boolean): EndReport {
+  const { runId, ownerEpoch } = claimed;
+  if (start === undefined && !mayStillRun) return { runId, ownerEpoch, ending };
+  const folded = start === undefined ? undefined : { startedAt: start.startedAt, limits: start.limits };
+  return { runId, ownerEpoch, ending, start: folded, mayStillRun };
+}
 
 const answerText = (answer: FencedAnswer): string => (answer.kind === "lost" ? answer.why : "it no longer exists");

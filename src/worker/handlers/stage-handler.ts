@@ -5,16 +5,14 @@ import { type DataPaths, itemDirOf, runDirOf } from "../../files/data-paths.ts";
 import type { StageDefinition } from "../../pipelines/definition.ts";
 import type { HandlerContext as StageContext, StageHandler, HandlerJob as StageJob } from "../../pipelines/handler.ts";
 import { runFiles } from "../../processes/run-folder/run-files.ts";
-import type { WorkerBackend } from "../backends/backend.ts";
 import { beginHeartbeatFile } from "../buffers/heartbeat-files.ts";
-import { stageInput } from "../run-input.ts";
-import { type Handler, type HandlerContext, isPermanent } from "./handler-context.ts";
+import { inputOf } from "../run-input.ts";
+import { type ActiveRun, type HandlerContext, isPermanent } from "./handler-context.ts";
 
 export interface StageHandlerOptions {
   readonly handler: StageHandler;
   readonly pipeline: string;
   readonly stage: StageDefinition;
-  readonly items: WorkerBackend["items"];
   readonly paths: DataPaths;
   readonly heartbeats: StageHeartbeats;
 }
@@ -31,19 +29,18 @@ export interface StageHeartbeats {
 }
 
 /** A stage's function as a worker runs it: with its item, its input and its directory, and with the first heartbeat before anything else. */
-export function handlerOfStage({ handler, pipeline, stage, items, paths, heartbeats }: StageHandlerOptions): Handler<unknown> {
+export function handlerOfStage({ handler, pipeline, stage, paths, heartbeats }: StageHandlerOptions) {
   const beats = stage.heartbeat !== undefined;
-  return async (job, context) => {
+  return async (job: ActiveRun, context: HandlerContext): Promise<unknown> => {
     // Not gathered with others: the function may block its thread from its first line on.
     if (beats) await heartbeats.first(job.runId);
-    const item = job.itemId === null ? undefined : await items.get(job.itemId);
+    const { item } = job.claimed;
     const workDir = item === undefined ? null : itemDirOf(paths, item.dir);
     if (workDir !== null) await mkdir(workDir, { recursive: true, mode: 0o700 });
     const runDir = runDirOf(paths, job.runId);
     if (beats || stage.gate !== undefined) await mkdir(runDir, { recursive: true, mode: 0o700 });
     if (stage.gate !== undefined) await markStart(runDir);
     const heartbeatFile = beats ? runFiles(runDir).heartbeat : null;
-    const input = await stageInput(items, { payload: job.payload === null ? null : JSON.stringify(job.payload) }, item);
     const stageJob: StageJob = {
       jobId: job.id,
       runId: job.runId,
@@ -52,7 +49,7 @@ export function handlerOfStage({ handler, pipeline, stage, items, paths, heartbe
       pipeline,
       stage: stage.name,
       attempt: job.attempt,
-      input: JSON.parse(input) as StageJob["input"],
+      input: JSON.parse(inputOf(job.claimed)) as StageJob["input"],
       workDir,
       heartbeatFile,
     };

@@ -2,14 +2,14 @@ import { Duplex, PassThrough } from "node:stream";
 import { expect, test } from "vitest";
 import { until } from "../../../test/support/until.ts";
 import { WakefulError } from "../../domain/errors.ts";
-import { HostChannel, type HostChannelOptions } from "./host-channel.ts";
+import { PipeChannel, type PipeChannelOptions } from "./pipe-channel.ts";
 
 /** Two ends of one pipe. */
-function pair(left: Omit<HostChannelOptions, "stream"> = {}, right: Omit<HostChannelOptions, "stream"> = {}) {
+function pair(left: Omit<PipeChannelOptions, "stream"> = {}, right: Omit<PipeChannelOptions, "stream"> = {}) {
   const there = new PassThrough();
   const back = new PassThrough();
   const streams = [Duplex.from({ readable: back, writable: there }), Duplex.from({ readable: there, writable: back })] as const;
-  return { left: new HostChannel({ ...left, stream: streams[0] }), right: new HostChannel({ ...right, stream: streams[1] }), streams };
+  return { left: new PipeChannel({ ...left, stream: streams[0] }), right: new PipeChannel({ ...right, stream: streams[1] }), streams };
 }
 
 test("calls are answered in their own time, whatever the order", async () => {
@@ -55,7 +55,7 @@ test("answers bring the other end's instant along", async () => {
 test("lines are put together from whatever pieces they arrive in", async () => {
   const seen: unknown[] = [];
   const input = new PassThrough();
-  const channel = new HostChannel({
+  const channel = new PipeChannel({
     stream: Duplex.from({ readable: input, writable: new PassThrough() }),
     onNote: (name, data) => seen.push([name, data]),
   });
@@ -83,7 +83,7 @@ test("when the other end goes, what was asked is answered as unavailable, and it
 test("whoever writes what is no message is not listened to any longer", async () => {
   const input = new PassThrough();
   const notes: unknown[] = [];
-  const channel = new HostChannel({
+  const channel = new PipeChannel({
     stream: Duplex.from({ readable: input, writable: new PassThrough() }),
     onNote: (name) => notes.push(name),
   });

@@ -2,13 +2,9 @@ import { expect, test } from "vitest";
 import { Gatekeeper, handlerBench } from "../../../test/support/handler-bench.ts";
 import { until } from "../../../test/support/until.ts";
 import { asItemId, asJobId, type RunId } from "../../domain/ids.ts";
-import { addMs } from "../../domain/time.ts";
 import type { PipelineDefinition } from "../../pipelines/definition.ts";
 import { definePipeline, handler } from "../../pipelines/reading/typescript.ts";
 import { PipelineRegistry } from "../../pipelines/registry.ts";
-import type { Finalised } from "../../settling/finaliser.ts";
-import { settlementOfFailure, settlementOfSuccess } from "../../settling/settlement.ts";
-import type { LiveRun } from "../../store/port/runs.ts";
 
 const stages = (gate: boolean): PipelineDefinition =>
   definePipeline("p", {
@@ -31,14 +27,10 @@ test("a stage without a gate is done and its item advances in the same settlemen
   const settled: unknown[] = [];
   await bench.worker({
     handlers: { "p/prep": async () => ({ pages: 3 }) },
-    backend: (direct) => ({
-      ...direct,
-      runs: {
-        ...direct.runs,
-        settle: (batch) => {
-          settled.push(...batch);
-          return direct.runs.settle(batch);
-        },
+    runs: (direct) => ({
+      settle: (batch) => {
+        settled.push(...batch);
+        return direct.settle(batch);
       },
     }),
   });
@@ -63,56 +55,31 @@ test("a stage that fails spends an attempt of its visit and stays where it is [B
 });
 
 test("a stage with a gate is on record as exited before the gate is read, with its output kept [B-16]", async () => {
-  const definition = stages(true);
-  const bench = await itemBench(definition);
-  const registry = new PipelineRegistry([definition]);
+  const bench = await itemBench(stages(true));
   const readings: { state: string | undefined; exitCode: number | null | undefined; saved: string | undefined }[] = [];
   const saved = new Map<RunId, string>();
-  const unreadable = (run: LiveRun): Finalised => ({
-    kind: "wait",
-    readAgainAt: addMs(run.startedAt ?? run.reservedAt, 5_000),
-    why: "the disk is away",
-  });
-  await bench.worker({
+  const { worker } = await bench.worker({
     handlers: { "p/prep": async () => "text" },
     saved,
-    finaliser: {
-      finalise: async (run) => {
-        const stored = await bench.store.runs.get(run.id);
-        readings.push({ state: stored?.state, exitCode: stored?.exitCode, saved: saved.get(run.id) });
-        if (readings.length < 3) return unreadable(run);
-        const advance = registry.advanceFrom("p", "prep");
-        const context = { registry, random: () => 0, actor: "worker" };
-        return {
-          kind: "settle",
-          settlement: settlementOfSuccess(run, { advance, output: saved.get(run.id), details: { reason: "gate_green" } }, context),
-        };
-      },
+    gate: async ({ runId }) => {
+      const stored = await bench.store.runs.get(runId);
+      readings.push({ state: stored?.state, exitCode: stored?.exitCode, saved: saved.get(runId) });
+      return readings.length < 3 ? { kind: "unreadable", error: "the disk is away" } : { kind: "green" };
     },
   });
   await until(async () => (await bench.item())?.stage === "ocr");
   expect(readings).toEqual(Array.from({ length: 3 }, () => ({ state: "exited", exitCode: 0, saved: '"text"' })));
   expect(bench.events.filter((event) => event.name === "run.deferred")).toHaveLength(2);
+  const [visit] = await bench.store.items.visits((await bench.item())?.id ?? asItemId(0));
+  expect(visit).toMatchObject({ state: "passed", output: '"text"' });
+  await until(() => worker.outstanding === 0 && worker.held().length === 0);
 });
 
 test("a red gate spends an attempt and nothing advances [B-44]", async () => {
-  const definition = stages(true);
-  const bench = await itemBench(definition);
-  const registry = new PipelineRegistry([definition]);
-  await bench.worker({
-    handlers: { "p/prep": async () => undefined },
-    finaliser: {
-      finalise: async (run) => {
-        const context = { registry, random: () => 0, actor: "worker" };
-        return {
-          kind: "settle",
-          settlement: settlementOfFailure(run, { kind: "gate_red", reason: "no file" }, { reason: "gate_red" }, context),
-        };
-      },
-    },
-  });
+  const bench = await itemBench(stages(true));
+  await bench.worker({ handlers: { "p/prep": async () => undefined }, gate: async () => ({ kind: "red", reason: "no file" }) });
   await until(async () => (await bench.jobs())[0]?.state === "scheduled");
-  expect((await bench.jobs())[0]?.attempts).toBe(1);
+  expect((await bench.jobs())[0]).toMatchObject({ attempts: 1, error: expect.stringContaining("no file") });
   expect((await bench.item())?.stage).toBe("prep");
 });
 
@@ -120,19 +87,19 @@ test("a run that was cancelled while its gate was read is left as it is", async 
   const bench = await itemBench(stages(true));
   const { worker } = await bench.worker({
     handlers: { "p/prep": async () => undefined },
-    finaliser: {
-      finalise: async (run) => {
-        await bench.store.jobs.cancel(run.jobId, { actor: "test", reason: "not wanted", stopBy: bench.store.now() });
-        return { kind: "wait", readAgainAt: bench.store.now(), why: "unreadable" };
-      },
+    gate: async ({ jobId }) => {
+      await bench.store.jobs.cancel(jobId, { actor: "test", reason: "not wanted", stopBy: bench.store.now() });
+      return { kind: "green" };
     },
   });
   await until(async () => (await bench.jobs())[0]?.state === "cancelled");
   await until(() => worker.outstanding === 0);
+  expect(worker.held()).toEqual([]);
+  expect((await bench.item())?.stage).toBe("prep");
   expect(bench.events.filter((event) => event.name === "run.late_result")).toEqual([]);
 });
 
-test("an end whose job could not be read is decided again, and the run counts as held meanwhile", async () => {
+test("an end whose run could not be read is reported again, and the run counts as held meanwhile", async () => {
   const bench = await handlerBench();
   const [id = 0] = await bench.enqueue(1, { maxAttempts: 1 });
   let refusals = 2;
@@ -140,17 +107,13 @@ test("an end whose job could not be read is decided again, and the run counts as
   const held: number[] = [];
   const { worker } = await bench.worker({
     handlers: { task: keeper.handler },
-    backend: (direct) => ({
-      ...direct,
-      runs: {
-        ...direct.runs,
-        listLive: async (ids) => {
-          if (refusals-- > 0) {
-            held.push(worker.held().length);
-            throw new Error("busy");
-          }
-          return await direct.runs.listLive(ids);
-        },
+    runs: (direct) => ({
+      listLive: async (ids) => {
+        if (refusals-- > 0) {
+          held.push(worker.held().length);
+          throw new Error("busy");
+        }
+        return await direct.listLive(ids);
       },
     }),
   });
@@ -159,5 +122,5 @@ test("an end whose job could not be read is decided again, and the run counts as
   if (runId !== undefined) keeper.fail(runId, new Error("broken"));
   await until(async () => (await bench.store.jobs.get(asJobId(id)))?.state === "failed");
   expect(held.at(-1)).toBe(1);
-  expect(worker.held()).toEqual([]);
+  await until(() => worker.held().length === 0);
 });

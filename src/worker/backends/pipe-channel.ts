@@ -5,7 +5,7 @@ import { isWakefulError, messageOf, WakefulError } from "../../domain/errors.ts"
 /** Answers one call; its arguments were sent by the other end and are plain data. */
 export type ChannelVerb = (...args: never[]) => Promise<unknown>;
 
-export interface HostChannelOptions {
+export interface PipeChannelOptions {
   readonly stream: Duplex;
   /** What the other end may call; nothing else is answered. */
   readonly verbs?: Readonly<Record<string, ChannelVerb>>;
@@ -39,8 +39,8 @@ interface Pending {
 }
 
 /** Calls and notes between the daemon and its handler host, over a pipe that both hold open: when one of them dies the other learns it at once. */
-export class HostChannel {
-  readonly #options: HostChannelOptions;
+export class PipeChannel {
+  readonly #options: PipeChannelOptions;
   readonly #pending = new Map<number, Pending>();
   #lastCall = 0;
   /** Of a line that has not ended yet. */
@@ -48,7 +48,7 @@ export class HostChannel {
   #pieceChars = 0;
   #closed = false;
 
-  constructor(options: HostChannelOptions) {
+  constructor(options: PipeChannelOptions) {
     this.#options = options;
     const { stream } = options;
     stream.setEncoding("utf8");

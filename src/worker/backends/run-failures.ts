@@ -1,0 +1,46 @@
+import type { DurationMs } from "../../domain/time.ts";
+import type { RunOutcome } from "../../liveness/retry-contract.ts";
+import type { RunFailure } from "../../settling/run-ender.ts";
+import type { LiveRun } from "../../store/port/runs.ts";
+import type { NotStartedCause, RunEnding } from "../worker-backend.ts";
+
+/** Endings that no exit and no output speaks for: the retry contract says what follows. */
+export type FailedEnding = Exclude<RunEnding, { readonly kind: "returned" } | { readonly kind: "exited" }>;
+export type Failure = Pick<RunFailure, "outcome" | "reason">;
+
+/** What the retry contract is asked about a run that ended so. Pure. */
+export function failureOf(ending: FailedEnding, run: Pick<LiveRun, "kind" | "limits">): Failure {
+  switch (ending.kind) {
+    case "threw":
+      return ending.permanent
+        ? { outcome: { kind: "failed", reason: ending.message, disposition: "fail" }, reason: "permanent_error" }
+        : { outcome: { kind: "failed", reason: ending.message }, reason: "handler_error" };
+    case "bad_output":
+      return { outcome: { kind: "bad_output", reason: `bad_output: ${ending.why}` }, reason: "bad_output" };
+    case "released":
+      return { outcome: { kind: "released", reason: ending.why }, reason: ending.byPerson === true ? "interrupted" : "released" };
+    case "timed_out":
+      return { outcome: { kind: "timed_out", reason: timeoutText(ending.afterMs, run) }, reason: "timeout" };
+    case "not_started":
+      return notStarted[ending.cause](ending.why);
+  }
+}
+
+/** What is not a run's own fault costs nothing; that its claimer was the cause counts when it happens many times in a row. */
+const notStarted: Readonly<Record<NotStartedCause, (why: string) => Failure>> = {
+  failed: (reason) => ({ outcome: { kind: "failed", reason }, reason: "start_failed" }),
+  unavailable: (reason) => ({ outcome: neverStarted(reason, true), reason: "start_failed" }),
+  run_dir_exists: (reason) => ({ outcome: neverStarted(reason, false), reason: "run_dir_exists" }),
+  no_go: (reason) => ({ outcome: neverStarted(reason, true), reason: "nogo" }),
+  abandoned: (reason) => ({ outcome: { kind: "cancelled", reason }, reason: "never_began" }),
+};
+
+const neverStarted = (reason: string, bySessionDeath: boolean): RunOutcome => ({ kind: "never_started", reason, bySessionDeath });
+
+function timeoutText(afterMs: DurationMs, { kind, limits: { timeoutMs } }: Pick<LiveRun, "kind" | "limits">): string {
+  return kind === "command" && timeoutMs !== undefined
+    ? `running for ${inSeconds(afterMs)} s, timeout ${inSeconds(timeoutMs)} s`
+    : `ran into its timeout after ${inSeconds(afterMs)} s`;
+}
+
+const inSeconds = (ms: DurationMs): number => Math.round(ms / 1000);

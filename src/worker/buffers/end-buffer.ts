@@ -1,0 +1,124 @@
+import { isWakefulError, messageOf } from "../../domain/errors.ts";
+import type { RunId } from "../../domain/ids.ts";
+import type { DurationMs } from "../../domain/time.ts";
+import type { Emit } from "../../telemetry/events.ts";
+import type { EndAnswer, EndReport } from "../worker-backend.ts";
+
+export interface EndBufferOptions {
+  readonly end: (batch: readonly EndReport[]) => Promise<readonly EndAnswer[]>;
+  readonly emit: Emit;
+  /** So many have ended, or were given up: there is room for more. */
+  readonly onEnded: (count: number) => void;
+  /** The answer to a report that was pushed as awaited. False: its run is not over, and does not count as ended. */
+  readonly onAnswer: (report: EndReport, answer: EndAnswer) => boolean;
+  /** First delay before a failed batch is tried again; doubled up to 10 s. Default 100. */
+  readonly retryMs?: DurationMs | undefined;
+}
+
+const gone: EndAnswer = { kind: "gone" };
+
+interface Batch {
+  readonly reports: readonly EndReport[];
+  /** Those of them whose answer somebody waits for. Undefined: none, as nearly always. */
+  readonly awaited: ReadonlySet<EndReport> | undefined;
+  tries: number;
+}
+
+const retryMsMax: DurationMs = 10_000;
+/** What says the same however often it is asked. */
+const refusals: ReadonlySet<string> = new Set(["bad_request", "forbidden", "not_found"]);
+
+/**
+ * Ends of runs on their way to the store. Each is kept until it is answered: reporting is idempotent, so whatever failed unclearly is sent
+ * again. A batch that keeps failing is sent one by one, so that one member cannot hold the others.
+ */
+export class EndBuffer {
+  readonly #options: EndBufferOptions;
+  #waiting: EndReport[] = [];
+  #awaited: Set<EndReport> | undefined;
+  readonly #sent = new Set<Batch>();
+  #failing = 0;
+
+  constructor(options: EndBufferOptions) {
+    this.#options = options;
+  }
+
+  /** Sent before, refused by a store in trouble, and to be sent again. */
+  get failing(): number {
+    return this.#failing;
+  }
+
+  get idle(): boolean {
+    return this.#waiting.length === 0 && this.#sent.size === 0;
+  }
+
+  push(report: EndReport, awaited: boolean): void {
+    this.#waiting.push(report);
+    if (!awaited) return;
+    this.#awaited ??= new Set();
+    this.#awaited.add(report);
+  }
+
+  /** Sends everything that waits, in this turn. */
+  flush(): void {
+    if (this.#waiting.length === 0) return;
+    const batch: Batch = { reports: this.#waiting, awaited: this.#awaited, tries: 0 };
+    this.#waiting = [];
+    this.#awaited = undefined;
+    this.#send(batch);
+  }
+
+  /** Runs whose end is not answered yet. */
+  *unanswered(): Generator<RunId> {
+    for (const { runId } of this.#waiting) yield runId;
+    for (const { reports } of this.#sent) for (const { runId } of reports) yield runId;
+  }
+
+  #send(batch: Batch): void {
+    this.#sent.add(batch);
+    this.#options.end(batch.reports).then(
+      (answers) => this.#answered(batch, answers),
+      (thrown: unknown) => this.#failed(batch, thrown),
+    );
+  }
+
+  #answered(batch: Batch, answers: readonly EndAnswer[]): void {
+    this.#drop(batch);
+    const { onEnded, onAnswer } = this.#options;
+    const { reports, awaited } = batch;
+    let ended = reports.length;
+    if (awaited !== undefined) {
+      for (const [at, report] of reports.entries()) if (awaited.has(report) && !onAnswer(report, answers[at] ?? gone)) ended--;
+    }
+    onEnded(ended);
+  }
+
+  #failed(batch: Batch, thrown: unknown): void {
+    const { emit, retryMs = 100 } = this.#options;
+    const size = batch.reports.length;
+    const refused = isWakefulError(thrown) && refusals.has(thrown.code);
+    if (refused && size === 1) {
+      // No repetition can help; the job-reaper ends the run by its limits.
+      emit("defect.found", { where: "end-buffer", message: `run ${batch.reports[0]?.runId ?? "?"}: ${messageOf(thrown)}` });
+      this.#answered(batch, [gone]);
+      return;
+    }
+    emit("store.degraded", { code: "settle_failed", message: messageOf(thrown) });
+    if (batch.tries === 0) this.#failing += size;
+    batch.tries++;
+    const delayMs = Math.min(retryMsMax, retryMs * 2 ** Math.min(20, batch.tries - 1));
+    const again = size > 1 && (refused || batch.tries > 3) ? singly(batch) : [batch];
+    if (again.length > 1) this.#sent.delete(batch);
+    for (const each of again) this.#sent.add(each);
+    setTimeout(() => {
+      for (const each of again) this.#send(each);
+    }, delayMs).unref();
+  }
+
+  #drop(batch: Batch): void {
+    this.#sent.delete(batch);
+    if (batch.tries > 0) this.#failing -= batch.reports.length;
+  }
+}
+
+const singly = ({ reports, awaited, tries }: Batch): Batch[] => reports.map((report) => ({ reports: [report], awaited, tries }));

@@ -1,0 +1,37 @@
+import type { WorkerId } from "../domain/ids.ts";
+import type { Instant } from "../domain/time.ts";
+import type { ExitReader } from "../gates/exit-reader.ts";
+import type { StageDefinition } from "../pipelines/definition.ts";
+import type { ClaimedRun } from "../store/port/runs.ts";
+import type { ExitReading, WorkerBackend, WorkItem } from "./worker-backend.ts";
+
+/** A run whose exit is on record, and what its worker knows of it. */
+export interface ExitedWork extends Pick<ClaimedRun, "runId" | "ownerEpoch" | "jobId" | "attempt" | "itemId"> {
+  readonly item?: WorkItem | undefined;
+  readonly stage: StageDefinition | undefined;
+  /** Null: nobody knows it. */
+  readonly exitCode: number | null;
+  readonly straysLeft: boolean;
+  readonly evidence: ExitReading["evidence"];
+}
+
+/**
+ * Reads once what a run left, and reports it. Resolves to when it is to be read again; undefined: it is over for this worker, or `signal` was
+ * aborted, and then whoever takes it over reads it.
+ */
+export async function reportExit(
+  { backend, reader }: { readonly backend: Pick<WorkerBackend, "reading" | "now">; readonly reader: Pick<ExitReader, "output" | "gate"> },
+  workerId: WorkerId,
+  { item, stage, exitCode, ...run }: ExitedWork,
+  signal: AbortSignal,
+): Promise<Instant | undefined> {
+  const begunAt = backend.now();
+  const good = exitCode === 0;
+  const output = good ? await reader.output(run.runId) : ({ kind: "none" } as const);
+  const gate =
+    good && stage !== undefined ? await reader.gate({ ...run, item: async () => item }, stage, signal) : ({ kind: "not_read" } as const);
+  if (signal.aborted) return undefined;
+  const { runId, ownerEpoch, straysLeft, evidence } = run;
+  const answer = await backend.reading(workerId, { runId, ownerEpoch, output, gate, begunAt, straysLeft, evidence });
+  return answer.kind === "read" ? answer.at : undefined;
+}
