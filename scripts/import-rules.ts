@@ -97,7 +97,7 @@ export const narrowDoors: readonly {
   {
     from: "operations",
     to: "loops",
-    only: ["loops/skeleton", "loops/runs/stopper-remains.ts"],
+    only: ["loops/skeleton"],
     because: "what a person asks reads what loops report; it never does a loop's work",
   },
   { from: "item-files", to: "notify", only: ["notify/deliverer.ts"], because: "a state file is delivered like an alert and is none" },

@@ -1,13 +1,15 @@
 import { basename } from "node:path";
 import { LiveSettings } from "./config/live-settings.ts";
+import type { LoopSettings } from "./config/loop-settings.ts";
 import { withoutPassword } from "./config/postgres-url.ts";
 import { openCommandSession } from "./daemon/command-session.ts";
-import { createRepairs } from "./daemon/daemon-loops.ts";
 import { createDaemonMetrics } from "./daemon/daemon-metrics.ts";
 import { openEventLog } from "./daemon/event-log.ts";
 import { createHandlers, startHandlers, stopLeftover } from "./daemon/handlers.ts";
+import { openHost } from "./daemon/open-host.ts";
+import { openLoops } from "./daemon/open-loops.ts";
+import { openWatch } from "./daemon/open-watch.ts";
 import { readAtEachBeat } from "./daemon/pause-reader.ts";
-import { preparePlace } from "./daemon/place.ts";
 import { recordStart } from "./daemon/record-start.ts";
 import { type StopMode, type StopReport, stopDaemon } from "./daemon/stop-daemon.ts";
 import type { RunId } from "./domain/ids.ts";
@@ -18,9 +20,7 @@ import { ExitReader } from "./gates/exit-reader.ts";
 import { type RunningServer, startServer } from "./http/server.ts";
 import { openTokens } from "./http/tokens.ts";
 import { defaultRunThresholds } from "./liveness/run-thresholds.ts";
-import { Pulse } from "./loops/skeleton/pulse.ts";
-import { alertsThrough } from "./notify/raise-alert.ts";
-import { RunObserver } from "./observe/run-evidence.ts";
+import { alertsThrough, type Tell } from "./notify/raise-alert.ts";
 import { createSettingsDesk } from "./operations/change-settings.ts";
 import { Commands } from "./operations/operations.ts";
 import { daemonWorkers, PausedWorkers } from "./operations/paused-workers.ts";
@@ -29,7 +29,7 @@ import { liveFindings } from "./pipelines/reading/stage-relations.ts";
 import { PipelineRegistry } from "./pipelines/registry.ts";
 import type { ProcessIdentity } from "./processes/probe/identity.ts";
 import { type HostClock, systemClock } from "./runtime/clock.ts";
-import { newClientId, random, randomBytes } from "./runtime/entropy.ts";
+import { type Chance, newClientId, random, randomBytes } from "./runtime/entropy.ts";
 import { createStoreClock } from "./runtime/store-clock.ts";
 import { within } from "./runtime/time-limit.ts";
 import { ExitDecider } from "./settling/exit-decider.ts";
@@ -87,12 +87,15 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   }
 }
 
+const chance: Chance = { random, newId: newClientId };
+
 async function start(
   { configuration, environment, writeLog, handlerHost, clock = systemClock() }: DaemonOptions,
   undo: (() => unknown)[],
 ): Promise<Daemon> {
   const { config, pipelines } = configuration;
-  const { paths, openDirectory, host, instance, table, probe, self, tools } = await preparePlace({ config, environment });
+  const { host, openDirectory, installation, self, tools } = await openHost({ config, environment, clock });
+  const { identity, probe, table, paths } = host;
 
   const storeClock = createStoreClock({ host: clock });
   const live = new LiveSettings(config, { check: ({ reaper }) => liveFindings(pipelines, configLimits({ ...config, reaper })) });
@@ -104,18 +107,34 @@ async function start(
   const bus = openEventLog({ store, log: config.log, writeLog, openDirectory });
   const { emit } = bus;
   const alert = alertsThrough({ outbox: store.outbox, emit });
+  const tell: Tell = { emit, alert };
   const registry = new PipelineRegistry(pipelines);
-  const startSeq = await recordStart({ store, dataDir: config.dataDir, host, registry, aheadMs: storeClock.aheadOfWallMs(), alert, emit });
+  const startSeq = await recordStart({
+    store,
+    dataDir: config.dataDir,
+    host: identity,
+    registry,
+    aheadMs: storeClock.aheadOfWallMs(),
+    alert,
+    emit,
+  });
 
+  const settings = (): LoopSettings => ({ ...config, ...live.read() });
   const finalizeGraceMs = (): DurationMs => live.read().reaper.finalizeGraceMs;
   const stopWithinMs = (): DurationMs => stopWithin(config.stop);
   const tokens = await openTokens({ dataDir: config.dataDir, randomBytes });
   const ender = new RunEnder({ store, registry, random, emit, stopWithinMs });
   const now = () => store.now();
-  const reader = new ExitReader({ paths, hostId: host.hostId, baseDir: config.baseDir, environment, gatesAtOnce: 4 });
+  const reader = new ExitReader({ paths, hostId: identity.hostId, baseDir: config.baseDir, environment, gatesAtOnce: 4 });
   const decider = new ExitDecider({ registry, versions: store.items, random, now });
   const finaliser = new Finaliser({ items: store.items, reader, decider, now });
-  const shielded = (): readonly ProcessIdentity[] => [self, ...optional(hostProcess?.identity()), ...repairs.sessions()];
+  const watch = await openWatch({ config, settings, store, registry, host, events: bus, tell, chance, lastAliveAt });
+  const { commands: commandsName, handlers: handlersName } = daemonWorkers(basename(config.dataDir));
+  const pausedWorkers = await PausedWorkers.open(store.upkeep);
+  // Where this daemon alone writes to the store, its memory is never behind.
+  const stopReading = store.capabilities.manyWriters ? readAtEachBeat(watch.pulse, pausedWorkers) : () => undefined;
+  undo.push(stopReading);
+  const mayClaim = (name: string): boolean => !watch.disk.low && !pausedWorkers.has({ name, process: identity });
   const service = new WorkerService({
     store,
     registry,
@@ -123,9 +142,29 @@ async function start(
     decider,
     checks: { ...checks, finalizeGraceMs },
     tokenOf: (runId: RunId) => tokens.ofRun(runId),
-    onRenewed: (renewal) => repairs.renewals.heard(renewal),
+    onRenewed: (renewal) => watch.renewals.heard(renewal),
     emit,
   });
+  const hostProcess = createHandlers({
+    configuration,
+    program: handlerHost,
+    store,
+    environment,
+    name: handlersName,
+    host: identity,
+    table,
+    ender,
+    service,
+    mayClaim: () => mayClaim(handlersName),
+    onDeath: () => {
+      watch.shared.waker.wake("worker-reaper");
+      watch.shared.waker.wake("stopper");
+    },
+    alert,
+    emit,
+    mono: () => clock.mono(),
+  });
+  const shielded = (): readonly ProcessIdentity[] => [self, ...optional(hostProcess?.identity()), ...watch.shared.sessions.processes()];
   const commandBackend = service.connect({ mayClaim: () => mayClaim(commandsName) });
   const runDeps: CommandRunDeps = {
     backend: commandBackend,
@@ -133,7 +172,7 @@ async function start(
     paths,
     baseDir: config.baseDir,
     environment,
-    host,
+    host: identity,
     table,
     tools,
     clock,
@@ -145,63 +184,23 @@ async function start(
     workerId: () => session.workerId,
     shielded,
   };
-  const pulse = new Pulse({ periodMs: 1000, random });
-  const repairs = await createRepairs({
-    store,
-    config,
-    live,
-    registry,
-    finaliser,
-    ender,
-    host,
-    probe,
-    table,
-    paths,
-    clock,
-    emit,
-    random,
-    pulse,
-    newId: newClientId,
-    shielded,
-    lastAliveAt,
-    adopt: async (run, why) => worker.adopt(run, why),
-  });
-  bus.subscribe((event) => {
-    // What has ended must still be written down: the ballast makes room for that, and nothing new is claimed.
-    if (event.name === "store.degraded" && event.data.code === "disk_full") void repairs.disk.freeBallast();
-  });
-  const { commands: commandsName, handlers: handlersName } = daemonWorkers(basename(config.dataDir));
-  const pausedWorkers = await PausedWorkers.open(store.upkeep);
-  // Where this daemon alone writes to the store, its memory is never behind.
-  const stopReading = store.capabilities.manyWriters ? readAtEachBeat(pulse, pausedWorkers) : () => undefined;
-  undo.push(stopReading);
-  const mayClaim = (name: string): boolean => !repairs.disk.low && !pausedWorkers.has({ name, process: host });
   const worker = new CommandWorker({
     deps: runDeps,
     registry,
     concurrency: config.worker.concurrency,
-    onPoll: (listener) => pulse.each(listener),
+    onPoll: (listener) => watch.pulse.each(listener),
     newClaimId: newClientId,
   });
-
-  const hostProcess = createHandlers({
-    configuration,
-    program: handlerHost,
+  const loops = openLoops({
+    settings,
     store,
-    environment,
-    name: handlersName,
+    registry,
     host,
-    table,
-    ender,
-    service,
-    mayClaim: () => mayClaim(handlersName),
-    onDeath: () => {
-      repairs.loops.wake("worker-reaper");
-      repairs.loops.wake("stopper");
-    },
-    alert,
-    emit,
-    mono: () => clock.mono(),
+    tell,
+    chance,
+    watch,
+    settling: { ender, finaliser },
+    work: { shielded, adopt: async (run, why) => await worker.adopt(run, why) },
   });
   const commands = new Commands({
     store,
@@ -215,16 +214,18 @@ async function start(
   const runSessions = new RunSessions({
     store,
     worker: service.connect(foregroundCaller),
-    host,
+    host: identity,
     paths,
     newId: newClientId,
     renewMs: config.worker.renewMs,
-    diskLow: () => repairs.disk.low,
+    diskLow: () => watch.disk.low,
     // A job may have started it: it is to be told from what that job leaves behind at once.
-    onRegistered: () => repairs.lookAtSessions(),
+    onRegistered: async () => {
+      await watch.shared.sessions.look();
+    },
     emit,
   });
-  const metrics = createDaemonMetrics({ events: bus, store, repairs });
+  const metrics = createDaemonMetrics({ events: bus, store, loops });
   undo.push(() => metrics.close());
   let ready = false;
   const server: RunningServer = await startServer({
@@ -234,9 +235,9 @@ async function start(
       registry,
       commands,
       runSessions,
-      loops: { snapshots: () => repairs.loops.snapshots(), runOnce: (name, how) => repairs.runOnce(name, how) },
+      loops,
       settings: createSettingsDesk({ live, actions: store.actions, emit }),
-      readiness: () => readinessOf(ready, repairs.disk.low),
+      readiness: () => readinessOf(ready, watch.disk.low),
       metrics,
       daemon: {
         version,
@@ -244,7 +245,7 @@ async function start(
         startedAt: store.now(),
         startSeq,
         dataDir: config.dataDir,
-        ...(instance.kind === "known" ? { instance: instance.id } : {}),
+        ...(installation.kind === "known" ? { instance: installation.id } : {}),
         store: withoutPassword(config.store),
       },
       runsDir: paths.runsDir,
@@ -263,7 +264,7 @@ async function start(
     newHelloId: newClientId,
     config,
     worker,
-    repairs,
+    watch,
     emit,
   });
   undo.push(() => session.close());
@@ -271,8 +272,8 @@ async function start(
   const { recovery, stop } = config;
   const adoption = await adoptOrRequeue({
     store,
-    hostId: host.hostId,
-    observer: new RunObserver({ probe, host, paths, presence: repairs.presence, registry }),
+    hostId: identity.hostId,
+    observer: watch.shared.observer,
     probe,
     settings: {
       ...recovery,
@@ -280,13 +281,13 @@ async function start(
     },
     ender,
     adopt: (run, why) => worker.adopt(run, why),
-    stopUnknown: () => stopUnknownRuns({ store, host, table, paths, clock, shielded, ...stop, emit }),
+    stopUnknown: () => stopUnknownRuns({ store, host: identity, table, paths, clock, shielded, ...stop, emit }),
     emit,
   });
-  const leftover = await stopLeftover({ configuration, store, host, table, ender, emit, mono: () => clock.mono() });
+  const leftover = await stopLeftover({ configuration, store, host: identity, table, ender, emit, mono: () => clock.mono() });
   // The reaper starts only now: what could be adopted has been, and what could not was given back (B-5).
-  repairs.start();
-  undo.push(() => repairs.stop());
+  loops.start();
+  undo.push(() => loops.stop());
   undo.push(() => hostProcess?.stop("abort"));
   await startHandlers(hostProcess, leftover, { alert });
   worker.start(session.workerId);
@@ -308,7 +309,7 @@ async function start(
         session,
         handlers: hostProcess,
         worker,
-        repairs,
+        loops,
         server,
         metrics,
         store,
@@ -320,7 +321,7 @@ async function start(
       return await stopping;
     },
     kill: async () => {
-      repairs.hurry();
+      loops.hurry();
       for (const { pid } of optional(hostProcess?.identity())) table.signal(pid, "SIGKILL");
       if (stopped !== undefined) await within(stopped, config.stop.killGraceMs + seconds(3), { holds: true });
     },

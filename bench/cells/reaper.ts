@@ -9,16 +9,17 @@ import { DatabaseSync } from "@photostructure/sqlite";
 import pg from "pg";
 import type { WorkerId } from "../../src/domain/ids.ts";
 import { addMs } from "../../src/domain/time.ts";
-import { createPlainRepairs, type PlainRepairs } from "../../src/embedded/embedded-loops.ts";
+import { type EmbeddedLoops, openEmbeddedLoops } from "../../src/embedded/embedded-loops.ts";
 import { dataPaths } from "../../src/files/data-paths.ts";
 import { PipelineRegistry } from "../../src/pipelines/registry.ts";
 import { readHostIdentity } from "../../src/processes/probe/host-identity.ts";
 import { createProcessProbe, type HostIdentity, type ProcessProbe } from "../../src/processes/probe/identity.ts";
 import { systemProcessTable } from "../../src/processes/probe/process-table.ts";
 import { systemClock } from "../../src/runtime/clock.ts";
-import { newHostId, random } from "../../src/runtime/entropy.ts";
+import { newClientId, newHostId, random } from "../../src/runtime/entropy.ts";
 import { createStoreClock } from "../../src/runtime/store-clock.ts";
 import { Finaliser } from "../../src/settling/finaliser.ts";
+import { RunEnder } from "../../src/settling/run-ender.ts";
 import { openStore } from "../../src/store/open-store.ts";
 import type { Store } from "../../src/store/port/store.ts";
 import { startPostgresServer } from "../../test/support/postgres-server.ts";
@@ -56,7 +57,7 @@ async function measure(url: string, host: HostIdentity, seed: Seed): Promise<Rea
   store = await open();
   const table = systemProcessTable();
   const probe = createProcessProbe({ host, table });
-  const repairs = repairsOf(store, host, probe);
+  const loops = loopsOf(store, host, probe);
 
   const found: number[] = [];
   for (let at = 0; at < 30; at++) {
@@ -64,14 +65,14 @@ async function measure(url: string, host: HostIdentity, seed: Seed): Promise<Rea
     await find(store, host, probe);
     found.push(performance.now() - began);
   }
-  const jobReaperMs = await ticks(repairs, "job-reaper");
+  const jobReaperMs = await ticks(loops, "job-reaper");
   const delay = monitorEventLoopDelay({ resolution: 1 });
   delay.enable();
   const began = performance.now();
-  await repairs.recover();
+  await loops.recover();
   const settledMs = performance.now() - began;
   delay.disable();
-  const workerReaperMs = await ticks(repairs, "worker-reaper");
+  const workerReaperMs = await ticks(loops, "worker-reaper");
   const left = await store.runs.listOfWorkers({ workerIds: Array.from({ length: asked.dead }, (_, at) => (at + 1) as WorkerId), limit: 1 });
   if (left.length > 0) throw new Error("runs of dead sessions are left");
   await store.close();
@@ -97,45 +98,43 @@ async function find(store: Store, { hostId }: HostIdentity, probe: ProcessProbe)
   }
 }
 
-async function ticks(repairs: PlainRepairs, loop: "job-reaper" | "worker-reaper"): Promise<readonly number[]> {
+async function ticks(loops: EmbeddedLoops, name: "job-reaper" | "worker-reaper"): Promise<readonly number[]> {
   const took: number[] = [];
   for (let at = 0; at < 30; at++) {
     const began = performance.now();
-    await repairs.loops.runOnce(loop, { dryRun: false });
+    await loops.runOnce(name, { dryRun: false });
     took.push(performance.now() - began);
   }
   return took;
 }
 
-function repairsOf(store: Store, host: HostIdentity, probe: ProcessProbe): PlainRepairs {
+function loopsOf(store: Store, identity: HostIdentity, probe: ProcessProbe): EmbeddedLoops {
   const registry = new PipelineRegistry([]);
   const paths = dataPaths("");
-  const finaliser = Finaliser.of({
-    registry,
-    items: store.items,
-    paths,
-    hostId: host.hostId,
-    baseDir: "",
-    environment: {},
-    random,
-    now: () => store.now(),
-    gatesAtOnce: 1,
-  });
-  return createPlainRepairs({
+  const now = (): ReturnType<Store["now"]> => store.now();
+  const emit = (): void => undefined;
+  return openEmbeddedLoops({
     store,
     registry,
-    finaliser,
-    host,
-    self: { ...host, pid: process.pid, startTime: "0" },
-    probe,
-    table: systemProcessTable(),
-    paths,
-    clock: systemClock(),
-    random,
-    emit: () => undefined,
-    deadAfterMs,
-    stopGraceMs: 5000,
-    killGraceMs: 2000,
+    settling: {
+      ender: new RunEnder({ store, registry, random, emit, stopWithinMs: () => 17_000 }),
+      finaliser: Finaliser.of({
+        registry,
+        items: store.items,
+        paths,
+        hostId: identity.hostId,
+        baseDir: "",
+        environment: {},
+        random,
+        now,
+        gatesAtOnce: 1,
+      }),
+    },
+    host: { identity, probe, table: systemProcessTable(), paths, clock: systemClock() },
+    self: { ...identity, pid: process.pid, startTime: "0" },
+    chance: { random, newId: newClientId },
+    tell: { emit, alert: async () => true },
+    limits: { deadAfterMs, stopGraceMs: 5000, killGraceMs: 2000 },
   });
 }
 

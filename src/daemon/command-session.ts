@@ -4,7 +4,7 @@ import type { Emit } from "../telemetry/events.ts";
 import type { CommandWorker } from "../worker/commands/command-worker.ts";
 import { Session } from "../worker/session.ts";
 import type { WorkerBackend } from "../worker/worker-backend.ts";
-import type { Repairs } from "./daemon-loops.ts";
+import type { Watch } from "./open-watch.ts";
 
 export interface CommandSessionOptions {
   readonly name: string;
@@ -13,12 +13,12 @@ export interface CommandSessionOptions {
   readonly newHelloId: () => string;
   readonly config: Pick<Config, "worker">;
   readonly worker: CommandWorker;
-  readonly repairs: Pick<Repairs, "loopLagMs">;
+  readonly watch: Pick<Watch, "lag">;
   readonly emit: Emit;
 }
 
 /** Registers the daemon's worker of commands, and gives it the session. */
-export async function openCommandSession({ config, worker, repairs, ...options }: CommandSessionOptions): Promise<Session> {
+export async function openCommandSession({ config, worker, watch, ...options }: CommandSessionOptions): Promise<Session> {
   const session = await Session.open({
     ...options,
     kind: "command",
@@ -28,7 +28,7 @@ export async function openCommandSession({ config, worker, repairs, ...options }
     renewTimeoutMs: config.worker.renewTimeoutMs,
     held: () => worker.held(),
     claimSeqReceived: () => worker.claimSeqReceived,
-    loopLagMs: () => repairs.loopLagMs(),
+    loopLagMs: () => watch.lag.take(),
     onLost: (runId) => worker.lose(runId),
     onNewSession: (workerId) => worker.changeSession(workerId),
   });

@@ -2,16 +2,16 @@ import { version } from "../domain/version.ts";
 import type { Store } from "../store/port/store.ts";
 import type { EventBus } from "../telemetry/event-bus.ts";
 import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
-import type { Repairs } from "./daemon-loops.ts";
+import type { Loops } from "./open-loops.ts";
 
 export interface DaemonMetricsOptions {
   readonly events: EventBus;
   readonly store: Pick<Store, "upkeep" | "outbox">;
-  readonly repairs: Pick<Repairs, "loops">;
+  readonly loops: Pick<Loops, "snapshots">;
 }
 
 /** The metrics of a daemon: what its events count, and what its store and loops say when they are asked. */
-export const createDaemonMetrics = ({ events, store: { upkeep, outbox }, repairs }: DaemonMetricsOptions): Metrics =>
+export const createDaemonMetrics = ({ events, store: { upkeep, outbox }, loops }: DaemonMetricsOptions): Metrics =>
   createMetrics({
     events,
     version,
@@ -20,6 +20,6 @@ export const createDaemonMetrics = ({ events, store: { upkeep, outbox }, repairs
       slots: () => upkeep.slots(),
       outboxDepth: () => outbox.depth(),
       storeBytes: () => upkeep.sizeBytes(),
-      loops: () => repairs.loops.snapshots(),
+      loops: () => loops.snapshots(),
     },
   });

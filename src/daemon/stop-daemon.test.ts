@@ -16,7 +16,7 @@ function partsThat(hung: readonly string[], deadlineMs = hung.length === 0 ? 600
     session: { drain: part("session.drain"), close: part("session.close") },
     handlers: { stop: part("handlers.stop") },
     worker: { leave: part("worker.leave"), drain: part("worker.drain"), stopAll: part("worker.stopAll") },
-    repairs: { stop: part("repairs.stop"), stopBlocked: part("repairs.stopBlocked") },
+    loops: { stop: part("loops.stop"), stopBlocked: part("loops.stopBlocked") },
     server: { close: part("server.close") },
     metrics: { close: () => void asked.push("metrics.close") },
     store: { close: part("store.close") },
@@ -28,7 +28,7 @@ function partsThat(hung: readonly string[], deadlineMs = hung.length === 0 ? 600
   return { parts, asked, events };
 }
 
-const everyStep = ["session.drain", "handlers.stop", "worker.leave", "repairs.stop", "session.close", "server.close", "store.close"];
+const everyStep = ["session.drain", "handlers.stop", "worker.leave", "loops.stop", "session.close", "server.close", "store.close"];
 
 test.each(everyStep)("%s that never ends is named, and every other part is stopped all the same", async (hung) => {
   const { parts, asked, events } = partsThat([hung]);
@@ -50,7 +50,7 @@ test("a part that fails is told, and the store is closed", async () => {
 });
 
 test("draining waits for work beyond the deadline, and its steps after that are bounded", async () => {
-  const { parts, events } = partsThat(["repairs.stop"], 30);
+  const { parts, events } = partsThat(["loops.stop"], 30);
   let mono = 0;
   const drain = async (): Promise<void> => {
     mono += 3_600_000;

@@ -22,7 +22,7 @@ export interface StoppableParts {
   readonly session: { drain(): Promise<void>; close(): Promise<void> };
   readonly handlers: { stop(mode: "abort" | "drain"): Promise<void> } | undefined;
   readonly worker: { leave(): Promise<void>; drain(): Promise<void>; stopAll(): Promise<void> };
-  readonly repairs: { stop(): Promise<void>; stopBlocked(timeoutMs: DurationMs): Promise<void> };
+  readonly loops: { stop(): Promise<void>; stopBlocked(timeoutMs: DurationMs): Promise<void> };
   readonly server: { close(): Promise<void> };
   readonly metrics: { close(): void };
   readonly store: { close(): Promise<void> };
@@ -47,7 +47,7 @@ const loopsMs: DurationMs = seconds(6);
  * takes up the rest as after a crash. Never rejects.
  */
 export async function stopDaemon(mode: StopMode, parts: StoppableParts): Promise<StopReport> {
-  const { session, handlers, worker, repairs, server, metrics, store, emit, mono, stopWithinMs } = parts;
+  const { session, handlers, worker, loops, server, metrics, store, emit, mono, stopWithinMs } = parts;
   const deadlineMs = parts.deadlineMs ?? defaultDeadlineMs;
   const steps = new StopSteps({
     deadlineMs: mode === "interrupt" ? stopWithinMs + deadlineMs : deadlineMs,
@@ -65,11 +65,11 @@ export async function stopDaemon(mode: StopMode, parts: StoppableParts): Promise
     const handlersEnd = steps.take("stop the handler host", deadlineMs, takeHandlers);
     if (mode === "interrupt") {
       await steps.take("end running commands", workMs, () => worker.stopAll());
-      await steps.take("stop the processes of ended runs", stopWithinMs, () => repairs.stopBlocked(stopWithinMs));
+      await steps.take("stop the processes of ended runs", stopWithinMs, () => loops.stopBlocked(stopWithinMs));
     } else await steps.take("let go of running commands", workMs, () => worker.leave());
     await handlersEnd;
   }
-  await steps.take("stop the loops", loopsMs, () => repairs.stop());
+  await steps.take("stop the loops", loopsMs, () => loops.stop());
   await steps.take("say goodbye", wordMs, () => session.close());
   await steps.take("close the API", wordMs, () => server.close());
   const failed = steps.failures.map(({ step, thrown }) => `${step}: ${messageOf(thrown)}`);

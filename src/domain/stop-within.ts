@@ -1,8 +1,15 @@
 import { type DurationMs, seconds } from "./time.ts";
 
+/** How much time a process is given that is asked to stop. */
+export interface StopGraces {
+  /** From TERM to KILL. */
+  readonly stopGraceMs: DurationMs;
+  /** After KILL. */
+  readonly killGraceMs: DurationMs;
+}
+
 /** What a stop takes beyond its graces, at most, where nothing is wrong: looks, signals, the proof. */
 const marginMs = seconds(10);
 
 /** How long a job may stay blocked by the stop of its last run before a person is told: the distance from the flip to `stop_by`. */
-export const stopWithin = (stop: { readonly stopGraceMs: DurationMs; readonly killGraceMs: DurationMs }): DurationMs =>
-  stop.stopGraceMs + stop.killGraceMs + marginMs;
+export const stopWithin = (stop: StopGraces): DurationMs => stop.stopGraceMs + stop.killGraceMs + marginMs;

@@ -1,174 +1,136 @@
-import type { RunId, WorkerId } from "../domain/ids.ts";
-import { stopWithin } from "../domain/stop-within.ts";
-import type { DurationMs } from "../domain/time.ts";
-import type { DataPaths } from "../files/data-paths.ts";
+import { type LoopName, loopNames } from "../config/loop-names.ts";
+import type { LoopSettings, LoopSwitch } from "../config/loop-settings.ts";
+import type { StopGraces } from "../domain/stop-within.ts";
+import { type DurationMs, minutes, seconds } from "../domain/time.ts";
 import { defaultRunThresholds } from "../liveness/run-thresholds.ts";
 import { newVantage } from "../liveness/vantage.ts";
-import { LeaseSweep } from "../loops/leases/lease-sweep.ts";
-import { JobReaper } from "../loops/runs/job-reaper.ts";
+import { jobReaperSpec } from "../loops/runs/job-reaper.ts";
 import { Reaped } from "../loops/runs/reaped-runs.ts";
-import { Stopper } from "../loops/runs/stopper.ts";
-import { createSchedulerLoop, schedulerIntervalMs } from "../loops/scheduler.ts";
-import { RenewalListener } from "../loops/sessions/renewal-listener.ts";
-import { WorkerReaper } from "../loops/sessions/worker-reaper.ts";
+import { stopperSpec } from "../loops/runs/stopper.ts";
+import { schedulerSpec } from "../loops/scheduler.ts";
+import { KnownSessions } from "../loops/sessions/known-sessions.ts";
+import { type HeardRenewal, RenewalListener } from "../loops/sessions/renewal-listener.ts";
+import { workerReaperSpec } from "../loops/sessions/worker-reaper.ts";
 import { createLoopsWatch } from "../loops/skeleton/late-loops.ts";
-import { LoopRunner } from "../loops/skeleton/loop-runner.ts";
-import { LoopSet } from "../loops/skeleton/loop-set.ts";
+import type { TickReport } from "../loops/skeleton/loop.ts";
+import { buildLoops } from "../loops/skeleton/loop-set.ts";
+import { LoopWaker } from "../loops/skeleton/loop-waker.ts";
 import { Pulse } from "../loops/skeleton/pulse.ts";
 import { ClockWatch } from "../loops/watch/clock-watch.ts";
 import { LoopLag } from "../loops/watch/loop-lag.ts";
 import { Watcher } from "../loops/watch/watcher.ts";
-import { alertsThrough } from "../notify/raise-alert.ts";
+import type { Tell } from "../notify/raise-alert.ts";
 import { RunObserver } from "../observe/run-evidence.ts";
 import { PresenceBook } from "../observe/session-presence.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
-import type { HostIdentity, ProcessIdentity, ProcessProbe } from "../processes/probe/identity.ts";
-import type { ProcessTable } from "../processes/probe/process-table.ts";
-import type { HostClock } from "../runtime/clock.ts";
+import type { Host } from "../processes/probe/host.ts";
+import type { ProcessIdentity } from "../processes/probe/identity.ts";
+import type { Chance } from "../runtime/entropy.ts";
 import type { Finaliser } from "../settling/finaliser.ts";
-import { RunEnder } from "../settling/run-ender.ts";
+import type { RunEnder } from "../settling/run-ender.ts";
 import type { RunScope } from "../store/port/runs.ts";
 import type { Store } from "../store/port/store.ts";
-import type { Emit } from "../telemetry/events.ts";
 
-export interface PlainRepairsDeps {
+/** The loops of an embedded worker. Items and commands are a daemon's; where there is one, it delivers the outbox too. */
+const embeddedLoops = [jobReaperSpec, stopperSpec, workerReaperSpec, schedulerSpec] as const;
+
+export interface EmbeddedLoopsDeps {
   readonly store: Store;
   readonly registry: PipelineRegistry;
-  readonly finaliser: Finaliser;
-  readonly host: HostIdentity;
+  readonly settling: { readonly ender: RunEnder; readonly finaliser: Finaliser };
+  readonly host: Host;
+  /** The process that embeds the worker. */
   readonly self: ProcessIdentity;
-  readonly probe: ProcessProbe;
-  readonly table: ProcessTable;
-  readonly paths: DataPaths;
-  readonly clock: HostClock;
-  readonly random: () => number;
-  readonly emit: Emit;
-  readonly deadAfterMs: DurationMs;
-  readonly stopGraceMs: DurationMs;
-  readonly killGraceMs: DurationMs;
+  readonly chance: Chance;
+  readonly tell: Tell;
+  readonly limits: StopGraces & { readonly deadAfterMs: DurationMs };
 }
 
-/** The loops that repair plain jobs of handlers, for a process that embeds a worker. Items and commands are a daemon's. */
-export interface PlainRepairs {
-  readonly loops: LoopSet;
+/** The loops that repair plain jobs of handlers, for a process that embeds a worker. */
+export interface EmbeddedLoops {
   /** Gives back what sessions held whose processes are proved dead, as before a first claim. */
   recover(): Promise<void>;
+  /** One tick now; undefined: there is no such loop here. */
+  runOnce(name: LoopName, options: { readonly dryRun: boolean }): Promise<TickReport | undefined>;
   /** A session of this process was renewed. */
-  heard(workerId: WorkerId, presence: { readonly held: readonly RunId[]; readonly claimSeqReceived: number }): void;
+  heard(renewal: HeardRenewal): void;
   /** How late the event loop was since this was last asked. */
   loopLagMs(): DurationMs | undefined;
   start(): void;
   stop(): Promise<void>;
 }
 
-const loopMs: DurationMs = 1000;
-const loopStopMs: DurationMs = 5000;
-const recoverySpreadMs: DurationMs = 30_000;
-const fenceKillAfterMs: DurationMs = 600_000;
+const periodMs: DurationMs = seconds(1);
+const loopStopMs: DurationMs = seconds(5);
 
-export function createPlainRepairs(deps: PlainRepairsDeps): PlainRepairs {
-  const { store, registry, host, self, probe, table, paths, clock, random, emit, deadAfterMs, stopGraceMs, killGraceMs } = deps;
-  const stopWithinMs = stopWithin({ stopGraceMs, killGraceMs });
-  // No loop of an embedded worker delivers the outbox: a daemon on the same store does, now or later.
-  const alert = alertsThrough({ outbox: store.outbox, emit, tellsHere: true });
-  const watcher = new Watcher(newVantage(), { emit, alert });
+export function openEmbeddedLoops({ self, limits, ...parts }: EmbeddedLoopsDeps): EmbeddedLoops {
+  const { store, registry, host, chance, tell } = parts;
+  const monoNow = (): number => host.clock.mono();
+  const watcher = new Watcher(newVantage(), tell);
   const presence = new PresenceBook();
-  // A stage's run is judged by those who know its pipeline, a command by those on its host who can stop it, and a reserved run by whoever
-  // hears its session, who alone knows whether it still holds it.
-  const whose = (): RunScope => ({ only: "plain", heard: presence.sessions() });
-  const renewals = new RenewalListener({ store, presence, emit, wakeJobReaper: () => loops.wake("job-reaper") });
-  const clockWatch = new ClockWatch({ host: clock, hostId: host.hostId, store, watcher, emit, periodMs: loopMs });
-
-  const ender = new RunEnder({ store, registry, random, emit, stopWithinMs: () => stopWithinMs });
-  const reaped = new Reaped();
-  const jobReaper = new JobReaper({
-    store,
-    observer: new RunObserver({ probe, host, paths, presence, registry }),
-    probe,
-    hostId: host.hostId,
-    watcher,
-    registry,
-    finaliser: deps.finaliser,
-    ender,
-    leaseSweep: new LeaseSweep({
-      store,
-      probe,
-      settings: () => ({ reclaimEnabled: true, scope: [], deadAfterMs, whose: whose() }),
-      ender,
-      alert,
-    }),
-    reaped,
-    alert,
-    random,
-    settings: () => ({
-      enabled: true,
-      thresholds: { ...defaultRunThresholds, deadAfterMs },
-      adoption: false,
-      recoverySpreadMs,
-      whose: whose(),
-    }),
-    adopt: async () => false,
-  });
-  const workerReaper = new WorkerReaper({
-    store,
-    probe,
-    host,
+  const waker = new LoopWaker();
+  const pulse = new Pulse({ periodMs, random: chance.random });
+  const lag = new LoopLag({ monoNow, periodMs });
+  const renewals = new RenewalListener({ store, presence, emit: tell.emit, wakeJobReaper: () => waker.wake("job-reaper") });
+  const clock = new ClockWatch({ host: host.clock, hostId: host.identity.hostId, store, watcher, emit: tell.emit, periodMs });
+  const settings = settingsOf(limits);
+  const shared = {
     watcher,
     presence,
-    ender,
-    reaped,
-    random,
-    settings: () => ({ enabled: true, recoversJobs: true, deadAfterMs, recoverySpreadMs, whose: whose() }),
-    wakeJobReaper: () => loops.wake("job-reaper"),
-  });
-  const stopper = new Stopper({
-    store,
-    probe,
-    table,
-    host,
-    paths,
-    presence,
-    clock,
-    alert,
-    settings: () => ({ enabled: true, stopGraceMs, killGraceMs, fenceKillAfterMs, deadAfterMs, whose: whose() }),
-    shielded: () => [self],
-  });
-  const pulse = new Pulse({ periodMs: loopMs, random });
-  const lag = new LoopLag({ monoNow: () => clock.mono(), periodMs: pulse.periodMs });
-  const runnerDeps = { now: () => store.now(), monoNow: () => clock.mono(), random, emit, alert, pulse };
-  const scheduler = createSchedulerLoop({ jobs: store.jobs, now: () => store.now(), enabled: () => true });
-  const loops = new LoopSet([
-    new LoopRunner(jobReaper, { intervalMs: loopMs }, runnerDeps),
-    new LoopRunner(stopper, { intervalMs: loopMs }, runnerDeps),
-    new LoopRunner(workerReaper, { intervalMs: loopMs }, runnerDeps),
-    new LoopRunner(scheduler, { intervalMs: schedulerIntervalMs }, runnerDeps),
-  ]);
-
-  let stopWatch: (() => void) | undefined;
-  const watch = createLoopsWatch({ checkLate: () => loops.checkLate(), looks: [async () => await clockWatch.look()], emit });
+    waker,
+    observer: new RunObserver({ probe: host.probe, host: host.identity, paths: host.paths, presence, registry }),
+    sessions: new KnownSessions({ store, host, deadAfterMs: () => limits.deadAfterMs }),
+    reaped: new Reaped(),
+    // A stage's run is judged by those who know its pipeline, a command by those on its host who can stop it, and a reserved run by whoever
+    // hears its session, who alone knows whether it still holds it.
+    whose: (): RunScope => ({ only: "plain", heard: presence.sessions() }),
+  };
+  const work = { adopt: async () => false, shielded: () => [self] };
+  const { set } = buildLoops(
+    embeddedLoops,
+    { ...parts, settings: () => settings, shared, work },
+    { now: () => store.now(), monoNow, random: chance.random, ...tell, pulse, waker },
+  );
+  const look = createLoopsWatch({ checkLate: () => set.checkLate(), looks: [async () => await clock.look()], emit: tell.emit });
+  let stopLooking: (() => void) | undefined;
   return {
-    loops,
     recover: async () => {
       for (;;) {
-        const report = await loops.runOnce("worker-reaper", { dryRun: false });
+        const report = await set.runOnce("worker-reaper", { dryRun: false });
         // A page that was given back may not have been the last.
         if (report === undefined || report.nextInMs !== 0) return;
       }
     },
-    heard: (workerId, { held, claimSeqReceived }) => {
-      renewals.heard({ workerId, held, claimSeqReceived });
-    },
+    runOnce: async (name, options) => await set.runOnce(name, options),
+    heard: (renewal) => renewals.heard(renewal),
     loopLagMs: () => lag.take(),
     start: () => {
-      stopWatch = pulse.each(() => {
+      stopLooking = pulse.each(() => {
         lag.beat();
-        watch();
+        look();
       });
-      loops.start(store);
+      set.start(store);
     },
     stop: async () => {
-      stopWatch?.();
-      await loops.stop(loopStopMs);
+      stopLooking?.();
+      await set.stop(loopStopMs);
     },
+  };
+}
+
+type EmbeddedSettings = LoopSwitch<LoopName> &
+  Pick<LoopSettings, "reaper" | "leases" | "recovery" | "stop"> & {
+    readonly worker: Pick<LoopSettings["worker"], "deadAfterMs" | "fenceKillAfterMs">;
+  };
+
+/** What the loops of a daemon read of its configuration, which an application has not. */
+function settingsOf({ deadAfterMs, stopGraceMs, killGraceMs }: EmbeddedLoopsDeps["limits"]): EmbeddedSettings {
+  return {
+    reaper: { ...defaultRunThresholds, enabled: true, intervalMs: periodMs },
+    leases: { reclaimEnabled: true, scope: [] },
+    loops: Object.fromEntries(loopNames.map((name) => [name, { enabled: true }])) as LoopSettings["loops"],
+    worker: { deadAfterMs, fenceKillAfterMs: minutes(10) },
+    stop: { stopGraceMs, killGraceMs },
+    recovery: { adoption: false, recoverySpreadMs: seconds(30) },
   };
 }

@@ -7,8 +7,9 @@ import { makeDataDirectory } from "../files/data-directory.ts";
 import { dataPaths } from "../files/data-paths.ts";
 import { ExitReader } from "../gates/exit-reader.ts";
 import { defaultMaxRunningMs, defaultRunThresholds } from "../liveness/run-thresholds.ts";
-import { alertsThrough } from "../notify/raise-alert.ts";
+import { alertsThrough, type Tell } from "../notify/raise-alert.ts";
 import { PipelineRegistry } from "../pipelines/registry.ts";
+import type { Host } from "../processes/probe/host.ts";
 import { readHostIdentity } from "../processes/probe/host-identity.ts";
 import { createProcessProbe, type HostIdentity } from "../processes/probe/identity.ts";
 import { ownIdentity } from "../processes/probe/own-identity.ts";
@@ -32,7 +33,7 @@ import { HandlerCrew } from "../worker/handlers/handler-crew.ts";
 import type { HandlerQueue } from "../worker/handlers/handler-worker-options.ts";
 import { countStart } from "../worker/start-sequence.ts";
 import { embeddedRunLog } from "./embedded-log.ts";
-import { createPlainRepairs } from "./embedded-loops.ts";
+import { openEmbeddedLoops } from "./embedded-loops.ts";
 import { type CheckedOptions, checkOptions, type EmbeddedLogLine, type EmbeddedOptions, type EmbeddedTask } from "./embedded-options.ts";
 import { JobWaiters } from "./job-waiters.ts";
 
@@ -116,11 +117,9 @@ async function start(
   undo: (() => Promise<unknown>)[],
 ): Promise<Embedded> {
   const log = options.log ?? logToStderr;
-  const clock = systemClock();
-  const table = systemProcessTable();
-  const host = await hostOf(dataDir);
-  const self = ownIdentity(host, table);
-  const probe = createProcessProbe({ host, table });
+  const host = await openHost(dataDir);
+  const { identity, clock, paths } = host;
+  const self = ownIdentity(identity, host.table);
 
   const storeClock = createStoreClock({ host: clock, onStep: ({ byMs }) => emit("clock.stepped", { byMs }) });
   const bus = new EventBus(
@@ -137,7 +136,7 @@ async function start(
     if (epochRaised)
       emit("store.epoch_raised", { epoch: await store.upkeep.storeEpoch(), reason: `the store is not the one of ${dataDir}` });
   }
-  await store.upkeep.recordHost({ hostId: host.hostId, bootId: host.bootId });
+  await store.upkeep.recordHost({ hostId: identity.hostId, bootId: identity.bootId });
   await store.jobs.ensureQueues([...tasks].map(([name, task]) => queueOf(name, task)));
 
   const waiters = new JobWaiters({ get: (jobId) => store.jobs.get(jobId) });
@@ -146,27 +145,24 @@ async function start(
     if (event.name === "run.ended") waiters.settled([event.data]);
   });
   const registry = new PipelineRegistry([]);
-  const paths = dataPaths(dataDir ?? "");
   const now = () => store.now();
   const decider = new ExitDecider({ registry, versions: store.items, random, now });
-  const reader = new ExitReader({ paths, hostId: host.hostId, baseDir: paths.dataDir, environment: {}, gatesAtOnce: 1 });
+  const reader = new ExitReader({ paths, hostId: identity.hostId, baseDir: paths.dataDir, environment: {}, gatesAtOnce: 1 });
   const finaliser = new Finaliser({ items: store.items, reader, decider, now });
-  const limits = { deadAfterMs, stopGraceMs, killGraceMs };
-  const repairs = createPlainRepairs({
+  const ender = new RunEnder({ store, registry, random, emit, stopWithinMs });
+  // No loop of an embedded worker delivers the outbox: a daemon on the same store does, now or later.
+  const tell: Tell = { emit, alert: alertsThrough({ outbox: store.outbox, emit, tellsHere: true }) };
+  const loops = openEmbeddedLoops({
     store,
     registry,
-    finaliser,
+    settling: { ender, finaliser },
     host,
     self,
-    probe,
-    table,
-    paths,
-    clock,
-    random,
-    emit,
-    ...limits,
+    chance: { random, newId: newClientId },
+    tell,
+    limits: { deadAfterMs, stopGraceMs, killGraceMs },
   });
-  await repairs.recover();
+  await loops.recover();
 
   const beats = new BeatLane({
     beat: (each) => store.runs.beat(each),
@@ -177,11 +173,11 @@ async function start(
   const service = new WorkerService({
     store,
     registry,
-    ender: new RunEnder({ store, registry, random, emit, stopWithinMs }),
+    ender,
     decider,
     checks: { ...firstChecks, finalizeGraceMs: () => defaultRunThresholds.finalizeGraceMs },
     tokenOf: () => undefined,
-    onRenewed: ({ workerId, ...presence }) => repairs.heard(workerId, presence),
+    onRenewed: (renewal) => loops.heard(renewal),
     onSettled: (ended) => waiters.settled(ended),
     emit,
   });
@@ -204,14 +200,13 @@ async function start(
     name: `embedded@${hostname()}`,
     process: self,
     renewMs,
-    loopLagMs: () => repairs.loopLagMs(),
+    loopLagMs: () => loops.loopLagMs(),
     // The owner of a file is the only one who could give its jobs to another.
     ...(store.capabilities.manyWriters ? { selfFenceAfterMs } : {}),
-    alert: alertsThrough({ outbox: store.outbox, emit, tellsHere: true }),
-    emit,
+    ...tell,
   });
   await crew.start();
-  repairs.start();
+  loops.start();
   // Loops and polls never hold their process; a worker does, until it is stopped, or a program that only works would end at once.
   const keepAlive = setInterval(() => undefined, 2 ** 30);
   return new EmbeddedWorker({
@@ -224,7 +219,7 @@ async function start(
       const busy = await crew.stop({ drain, graceMs: stopGraceMs });
       await beats.flush();
       beats.stop();
-      await repairs.stop();
+      await loops.stop();
       waiters.close();
       await store.close();
       return busy.length;
@@ -320,7 +315,13 @@ function handlerQueueOf(name: string, { handler, timeoutMs, heartbeatTimeoutMs, 
   return { name, handler, limits };
 }
 
-async function hostOf(dataDir: string | undefined): Promise<HostIdentity> {
+async function openHost(dataDir: string | undefined): Promise<Host> {
+  const table = systemProcessTable();
+  const identity = await identityOf(dataDir);
+  return { identity, probe: createProcessProbe({ host: identity, table }), table, paths: dataPaths(dataDir ?? ""), clock: systemClock() };
+}
+
+async function identityOf(dataDir: string | undefined): Promise<HostIdentity> {
   if (dataDir === undefined) return { hostId: asHostId(newHostId()), bootId: "none", pidNamespace: "none" };
   await makeDataDirectory(dataDir);
   return await readHostIdentity({ stateDir: dataDir, randomId: newHostId });

@@ -31,7 +31,6 @@ async function duplicateWorld(intake: Partial<IntakeDefinition> = {}): Promise<W
       hostId: "h",
       newId: () => `id${(ids += 1)}`,
       wall: () => 0,
-      enabled: () => true,
       ...overrides,
     });
   const loop = restart();

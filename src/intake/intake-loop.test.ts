@@ -39,7 +39,6 @@ async function intakeWorld(
       hostId: "host-a",
       newId: () => `id${(ids += 1)}`,
       wall: () => Date.UTC(2026, 0, 1),
-      enabled: () => true,
       ...overrides,
     });
   return { ...world, loop: restart(), restart };
@@ -360,7 +359,6 @@ test("two pipelines that watch the same content have work directories of their o
     hostId: "h",
     newId: () => `id${(ids += 1)}`,
     wall: () => 0,
-    enabled: () => true,
   });
   for (const dir of ["in1", "in2"]) {
     mkdirSync(join(baseDir, dir));

@@ -1,6 +1,7 @@
 import { watch } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { resolve } from "node:path";
+import type { LoopSettings, LoopSwitch } from "../config/loop-settings.ts";
 import { messageOf } from "../domain/errors.ts";
 import type { DurationMs, Instant } from "../domain/time.ts";
 import type { DataPaths } from "../files/data-paths.ts";
@@ -11,9 +12,12 @@ import { freePathIn, moveToFree } from "../files/move-file.ts";
 import { replaceFile } from "../files/regular-file.ts";
 import { reasonPath } from "../item-files/kept-source.ts";
 import type { Loop, TickContext, TickReport } from "../loops/skeleton/loop.ts";
-import type { RaiseAlert } from "../notify/raise-alert.ts";
+import { type LoopParts, type LoopSpec, ownSwitch } from "../loops/skeleton/loop-spec.ts";
+import type { RaiseAlert, Tell } from "../notify/raise-alert.ts";
 import type { IntakeDefinition } from "../pipelines/definition.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
+import type { Host } from "../processes/probe/host.ts";
+import type { Chance } from "../runtime/entropy.ts";
 import type { Store } from "../store/port/store.ts";
 import { DecisionFiles } from "./decision-files.ts";
 import { DuplicateDecisions } from "./duplicates.ts";
@@ -35,7 +39,6 @@ export interface IntakeDeps {
   readonly newId: () => string;
   /** Wall time of people, epoch milliseconds. */
   readonly wall: () => number;
-  readonly enabled: () => boolean;
   /** Files taken in one tick; default 20. */
   readonly filesMax?: number;
   /** Free bytes on the disk of a folder; by default the system is asked. */
@@ -43,7 +46,7 @@ export interface IntakeDeps {
 }
 
 export interface IntakeLoop extends Loop<"intake"> {
-  /** Watches the folders and calls back on any change: a hint only, the tick finds everything by itself. Returns the way to stop. */
+  /** On any change in the folders: a hint only, the tick finds everything by itself. */
   watchHints(onHint: () => void): () => void;
 }
 
@@ -209,7 +212,6 @@ export function createIntakeLoop(deps: IntakeDeps): IntakeLoop {
 
   return {
     name: "intake",
-    enabled: deps.enabled,
     details: () => ({ ...counters, waiting_for_disk: shortOfDisk.size }),
     watchHints: (onHint) =>
       watchFolders(
@@ -294,3 +296,30 @@ async function rejectFile({ file, errorDir, pipeline, code, reason, at }: Reject
   if (!(await moveToFree({ from: file.path, to }))) throw new Error(`another file took the place ${to}; it is tried again`);
   return to;
 }
+
+/** What a process that runs the intake builds it of. */
+export interface IntakeParts extends LoopParts, Pick<IntakeDeps, "store" | "registry"> {
+  readonly host: Pick<Host, "identity" | "paths" | "clock">;
+  readonly tell: Tell;
+  readonly chance: Pick<Chance, "newId">;
+  readonly settings: () => LoopSwitch<"intake"> & Pick<LoopSettings, "intake" | "baseDir">;
+}
+
+export const intakeSpec: LoopSpec<"intake", IntakeParts> = {
+  name: "intake",
+  kind: "host",
+  intervalMs: ({ intake }) => intake.pollMs,
+  enabled: ownSwitch("intake"),
+  wokenBy: [],
+  build: ({ store, registry, host, tell, chance, settings }) =>
+    createIntakeLoop({
+      store,
+      registry,
+      paths: host.paths,
+      hostId: host.identity.hostId,
+      baseDir: settings().baseDir,
+      alert: tell.alert,
+      newId: chance.newId,
+      wall: () => host.clock.wall(),
+    }),
+};

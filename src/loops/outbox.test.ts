@@ -17,7 +17,6 @@ function loopOver(world: LoopWorld, deliver: Deliverer["deliver"], overrides: Pa
     deliverers: [{ kind: "alert", deliver }],
     alert: async () => true,
     random: () => 1,
-    enabled: () => true,
     ...overrides,
   });
 }
@@ -190,7 +189,6 @@ test("an entry that nothing delivers is a failure that is told in the end, and a
     deliverers: [],
     alert: async () => true,
     random: () => 0,
-    enabled: () => true,
   });
   expect(await world.tick(loop, { dryRun: true })).toMatchObject({ would: ["deliver alert a"], failed: 0 });
   expect(await world.tick(loop)).toMatchObject({ failed: 1 });

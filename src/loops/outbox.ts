@@ -1,11 +1,15 @@
+import type { LoopSwitch } from "../config/loop-settings.ts";
 import { messageOf } from "../domain/errors.ts";
-import { addMs, type DurationMs, type Instant } from "../domain/time.ts";
+import { addMs, type DurationMs, type Instant, seconds } from "../domain/time.ts";
 import { alertOf } from "../notify/alerts.ts";
 import type { Deliverer } from "../notify/deliverer.ts";
-import type { RaiseAlert } from "../notify/raise-alert.ts";
+import type { RaiseAlert, Tell } from "../notify/raise-alert.ts";
 import { inLanes } from "../runtime/each-limit.ts";
+import type { Chance } from "../runtime/entropy.ts";
 import type { OutboxRow, OutboxStore } from "../store/port/records.ts";
+import type { Store } from "../store/port/store.ts";
 import type { Loop, TickContext, TickReport } from "./skeleton/loop.ts";
+import { type LoopParts, type LoopSpec, ownSwitch } from "./skeleton/loop-spec.ts";
 
 export interface OutboxDeps {
   readonly outbox: Pick<OutboxStore, "due" | "done" | "failed">;
@@ -13,7 +17,6 @@ export interface OutboxDeps {
   /** Tells of what was given up, where it is no alert itself. */
   readonly alert: RaiseAlert;
   readonly random: () => number;
-  readonly enabled: () => boolean;
   /** Deliveries at once. Default 8. */
   readonly concurrency?: number;
   /** Entries looked at in one tick. Default 200. */
@@ -80,7 +83,6 @@ export function createOutboxLoop(deps: OutboxDeps): Loop<"outbox"> {
 
   return {
     name: "outbox",
-    enabled: deps.enabled,
     details: () => ({ dead_letters: deadLetters, underway: underway.size }),
     tick: async (context): Promise<TickReport> => {
       const due = await outbox.due(pageSize);
@@ -147,3 +149,23 @@ async function untilAborted(delivery: Promise<void>, signal: AbortSignal, timeou
     if (onAbort !== undefined) signal.removeEventListener("abort", onAbort);
   }
 }
+
+/** What a process that runs the outbox builds it of. */
+export interface OutboxParts extends LoopParts {
+  readonly store: Pick<Store, "outbox">;
+  /** Who delivers what, by kind. */
+  readonly deliverers: readonly Deliverer[];
+  readonly tell: Tell;
+  readonly chance: Pick<Chance, "random">;
+  readonly settings: () => LoopSwitch<"outbox">;
+}
+
+export const outboxSpec: LoopSpec<"outbox", OutboxParts> = {
+  name: "outbox",
+  kind: "claimed",
+  intervalMs: () => seconds(1),
+  enabled: ownSwitch("outbox"),
+  wokenBy: ["outbox"],
+  build: ({ store, deliverers, tell, chance }) =>
+    createOutboxLoop({ outbox: store.outbox, deliverers, alert: tell.alert, random: chance.random }),
+};

@@ -3,7 +3,7 @@ import { type LoopWorld, loopWorld } from "../../test/support/loop-world.ts";
 import { createSchedulerLoop, type SchedulerDeps } from "./scheduler.ts";
 
 const scheduler = (world: LoopWorld, overrides: Partial<SchedulerDeps> = {}) =>
-  createSchedulerLoop({ jobs: world.store.jobs, now: () => world.store.now(), enabled: () => true, ...overrides });
+  createSchedulerLoop({ jobs: world.store.jobs, now: () => world.store.now(), ...overrides });
 
 const delayed = async (world: LoopWorld, delayMs: number, count = 1): Promise<void> => {
   await world.store.jobs.enqueue({ queue: "p/prep", delayMs, jobs: Array.from({ length: count }, () => ({})) });

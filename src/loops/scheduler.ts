@@ -1,13 +1,14 @@
+import type { LoopSwitch } from "../config/loop-settings.ts";
 import type { DurationMs } from "../domain/time.ts";
 import type { JobsStore } from "../store/port/jobs.ts";
 import type { Store } from "../store/port/store.ts";
 import type { Loop } from "./skeleton/loop.ts";
+import { type LoopParts, type LoopSpec, ownSwitch } from "./skeleton/loop-spec.ts";
 
 export interface SchedulerDeps {
   readonly jobs: Pick<JobsStore, "promoteDue">;
   /** The store's clock. */
   readonly now: Store["now"];
-  readonly enabled: () => boolean;
   /** Jobs moved by one statement. Default 1000. */
   readonly pageSize?: number;
   /** Statements of one tick; what is left is moved by the next, which follows at once. Default 20. */
@@ -15,14 +16,13 @@ export interface SchedulerDeps {
 }
 
 /** The scheduler looks at least this often, whatever it believes to be due next. */
-export const schedulerIntervalMs: DurationMs = 60_000;
+const intervalMs: DurationMs = 60_000;
 
 /** Makes delayed and backed-off jobs claimable when their time has come. Woken by the hint `scheduled`, else by the next due time. */
 export function createSchedulerLoop(deps: SchedulerDeps): Loop<"scheduler"> {
   const { jobs, now, pageSize = 1000, pagesMax = 20 } = deps;
   return {
     name: "scheduler",
-    enabled: deps.enabled,
     details: () => ({}),
     tick: async ({ dryRun, signal }) => {
       if (dryRun) return { seen: 0, settled: 0, lost: 0, failed: 0, would: ["make every due job claimable"] };
@@ -31,8 +31,7 @@ export function createSchedulerLoop(deps: SchedulerDeps): Loop<"scheduler"> {
         const answer = await jobs.promoteDue(pageSize);
         moved += answer.moved;
         if (answer.moved < pageSize) {
-          const nextInMs =
-            answer.nextDueAt === undefined ? schedulerIntervalMs : Math.min(schedulerIntervalMs, Math.max(0, answer.nextDueAt - now()));
+          const nextInMs = answer.nextDueAt === undefined ? intervalMs : Math.min(intervalMs, Math.max(0, answer.nextDueAt - now()));
           return { seen: moved, settled: moved, lost: 0, failed: 0, nextInMs };
         }
       }
@@ -40,3 +39,18 @@ export function createSchedulerLoop(deps: SchedulerDeps): Loop<"scheduler"> {
     },
   };
 }
+
+/** What a process that runs the scheduler builds it of. */
+export interface SchedulerParts extends LoopParts {
+  readonly store: Pick<Store, "jobs" | "now">;
+  readonly settings: () => LoopSwitch<"scheduler">;
+}
+
+export const schedulerSpec: LoopSpec<"scheduler", SchedulerParts> = {
+  name: "scheduler",
+  kind: "guarded",
+  intervalMs: () => intervalMs,
+  enabled: ownSwitch("scheduler"),
+  wokenBy: ["scheduled"],
+  build: ({ store }) => createSchedulerLoop({ jobs: store.jobs, now: () => store.now() }),
+};

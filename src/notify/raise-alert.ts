@@ -8,6 +8,12 @@ import type { Emit, WakefulEvents } from "../telemetry/events.ts";
  */
 export type RaiseAlert = (alert: WakefulEvents["alert.raised"]) => Promise<boolean>;
 
+/** How whoever does something tells of it: programs by events, people by alerts. */
+export interface Tell {
+  readonly emit: Emit;
+  readonly alert: RaiseAlert;
+}
+
 export interface AlertSink {
   readonly outbox: Pick<OutboxStore, "put">;
   readonly emit: Emit;

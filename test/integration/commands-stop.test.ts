@@ -24,7 +24,13 @@ describe("stopping the daemon", () => {
     const command = await world.command(run.id);
     await worker.stopAll();
     const killed = new AbortController();
-    const begun = world.stopper.tick({ now: world.world.clock.now(), signal: killed.signal, dryRun: false, emit: () => undefined });
+    const begun = world.stopper.tick({
+      now: world.world.clock.now(),
+      signal: killed.signal,
+      enabled: true,
+      dryRun: false,
+      emit: () => undefined,
+    });
     await begun;
     killed.abort();
     await world.stopper.idle();

@@ -61,7 +61,7 @@ test("a stopper that is killed while it stops a hidden process: the next one fin
   await until(() => world.probe.observe(command).kind === "dead", { everyMs: 5 });
   await world.store.jobs.cancel(run.jobId, { actor: "test", reason: "test", stopBy: world.world.clock.now() });
   const killed = new AbortController();
-  await world.stopper.tick({ now: world.world.clock.now(), signal: killed.signal, dryRun: false, emit: () => undefined });
+  await world.stopper.tick({ now: world.world.clock.now(), signal: killed.signal, enabled: true, dryRun: false, emit: () => undefined });
   killed.abort();
   await world.stopper.idle();
   expect([lives(world, hidden.pid), (await world.job(item.id)).blockedBy]).toEqual([true, run.id]);

@@ -129,14 +129,11 @@ export async function commandWorld(
   const observer = new RunObserver({ probe, host, paths, presence, registry });
   const reaper = new JobReaper({
     store,
-    observer,
-    probe,
-    hostId: host.hostId,
-    watcher,
+    host: { identity: host, probe },
     registry,
-    finaliser,
-    ender,
-    random,
+    observer,
+    settling: { ender, finaliser },
+    shared: { watcher, reaped: new Reaped() },
     leaseSweep: new LeaseSweep({
       store,
       probe,
@@ -148,10 +145,8 @@ export async function commandWorld(
       ender,
       alert,
     }),
-    reaped: new Reaped(),
     alert,
     settings: () => ({
-      enabled: true,
       thresholds: defaultRunThresholds,
       adoption: true,
       recoverySpreadMs: 30_000,
@@ -160,16 +155,11 @@ export async function commandWorld(
   });
   const stopper = new Stopper({
     store,
-    probe,
-    table,
-    host,
-    paths,
+    host: { identity: host, probe, table, paths, clock: mono },
     presence,
-    clock: mono,
     alert,
     shielded,
     settings: () => ({
-      enabled: true,
       ...stop,
       fenceKillAfterMs: 6e5,
       deadAfterMs: 30_000,

@@ -27,7 +27,7 @@ export interface LoopWorld {
   readonly alert: RaiseAlert;
   readonly events: { readonly name: EventName; readonly data: WakefulEvents[EventName] }[];
   /** One tick at the clock's instant. */
-  tick(loop: Loop, options?: { readonly dryRun?: boolean }): Promise<TickReport>;
+  tick(loop: Loop, options?: { readonly dryRun?: boolean; readonly enabled?: boolean }): Promise<TickReport>;
   eventsOf<Name extends EventName>(name: Name): WakefulEvents[Name][];
   /** What a hand, a restore or a defect may do to the database behind the store's back. */
   sql(text: string): void;
@@ -69,10 +69,11 @@ export async function loopWorld(
     registry,
     alert: alertsThrough({ outbox: store.outbox, emit }),
     events,
-    tick: async (loop, { dryRun = false } = {}) =>
+    tick: async (loop, { dryRun = false, enabled = true } = {}) =>
       await loop.tick({
         now: clock.now(),
         signal: new AbortController().signal,
+        enabled,
         dryRun,
         emit,
       }),

@@ -11,6 +11,7 @@ import { LeaseSweep } from "../../src/loops/leases/lease-sweep.ts";
 import { JobReaper, type JobReaperDeps } from "../../src/loops/runs/job-reaper.ts";
 import { Reaped } from "../../src/loops/runs/reaped-runs.ts";
 import { Stopper } from "../../src/loops/runs/stopper.ts";
+import { KnownSessions } from "../../src/loops/sessions/known-sessions.ts";
 import { WorkerReaper } from "../../src/loops/sessions/worker-reaper.ts";
 import { LoopRunner } from "../../src/loops/skeleton/loop-runner.ts";
 import { Watcher } from "../../src/loops/watch/watcher.ts";
@@ -211,35 +212,36 @@ export class RepairWorld {
     const observer = new RunObserver({ probe, host, paths, presence, registry });
     const reaper = new JobReaper({
       store: { runs: seen.runs, workers: seen.workers, now },
-      observer,
-      probe,
-      hostId: host.hostId,
-      watcher,
+      host: { identity: host, probe },
       registry,
-      finaliser,
-      ender,
+      observer,
+      settling: { ender, finaliser },
+      shared: { watcher, reaped },
       leaseSweep: sweep,
-      reaped,
       alert,
-      random: () => 0.5,
       settings: () => settings,
       adopt: async (run: LiveRun, why: string) => {
         this.adopted.push({ runId: run.id, why });
         return await this.adopt(run, why);
       },
     });
-    const runner = new LoopRunner(reaper, { intervalMs: 50 }, { now, monoNow: () => clock.now(), random: () => 0.5, emit, alert });
+    const runner = new LoopRunner(
+      reaper,
+      { intervalMs: 50, enabled: () => settings.enabled },
+      { now, monoNow: () => clock.now(), random: () => 0.5, emit, alert },
+    );
     const workers = new WorkerReaper({
-      store: { runs: seen.runs, workers: seen.workers, capabilities: this.store.capabilities, now },
-      probe,
-      host,
-      watcher,
-      presence,
+      store: { runs: seen.runs, workers: seen.workers, capabilities: this.store.capabilities },
+      host: { probe },
+      sessions: new KnownSessions({
+        store: { workers: seen.workers, now },
+        host: { identity: host },
+        deadAfterMs: () => settings.thresholds.deadAfterMs,
+      }),
       ender,
-      reaped,
       random: () => 0.5,
+      shared: { watcher, presence, reaped },
       settings: () => ({
-        enabled: true,
         recoversJobs: settings.enabled,
         deadAfterMs: settings.thresholds.deadAfterMs,
         recoverySpreadMs: settings.recoverySpreadMs,
@@ -248,15 +250,10 @@ export class RepairWorld {
     });
     const stopper = new Stopper({
       store: { runs: seen.runs, workers: seen.workers, now },
-      probe,
-      table: emptyTable,
-      host,
-      paths,
+      host: { identity: host, probe, table: emptyTable, paths, clock: { mono: () => clock.now() } },
       presence,
-      clock: { mono: () => clock.now() },
       alert,
       settings: () => ({
-        enabled: true,
         stopGraceMs: 5000,
         killGraceMs: 2000,
         fenceKillAfterMs: 600_000,

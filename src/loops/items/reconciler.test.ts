@@ -36,7 +36,7 @@ async function reconcilerWorld(gate?: GateDefinition, onExhausted: "fail" | "hol
     gatesAtOnce: 2,
   });
   const restart = (overrides: Partial<ReconcilerDeps> = {}): Loop =>
-    createReconcilerLoop({ store, registry, finaliser, alert: world.alert, enabled: () => true, ...overrides });
+    createReconcilerLoop({ store, registry, finaliser, alert: world.alert, ...overrides });
   return { ...world, restart, loop: restart() };
 }
 
@@ -335,7 +335,7 @@ test("a slot that was counted wrongly is counted again, and that is told", async
   const { store, registry } = world;
   world.sql("update slots set used = 2");
   const finaliser = { finalise: async () => await Promise.reject(new Error("not asked")) };
-  await world.tick(createReconcilerLoop({ store, registry, finaliser, alert: world.alert, enabled: () => true }));
+  await world.tick(createReconcilerLoop({ store, registry, finaliser, alert: world.alert }));
   expect(await store.upkeep.slots()).toMatchObject([{ key: "p.prep", used: 0 }]);
   expect(world.eventsOf("defect.found")).toMatchObject([{ where: "slots" }]);
 });

@@ -1,7 +1,8 @@
+import type { LoopSwitch } from "../../config/loop-settings.ts";
 import { messageOf } from "../../domain/errors.ts";
 import type { ItemId, VisitId } from "../../domain/ids.ts";
-import type { Instant } from "../../domain/time.ts";
-import type { RaiseAlert } from "../../notify/raise-alert.ts";
+import { type Instant, seconds } from "../../domain/time.ts";
+import type { RaiseAlert, Tell } from "../../notify/raise-alert.ts";
 import { StoredStages } from "../../pipelines/reading/stored-stages.ts";
 import type { PipelineRegistry } from "../../pipelines/registry.ts";
 import { inLanes } from "../../runtime/each-limit.ts";
@@ -11,6 +12,7 @@ import type { StrandedItem } from "../../store/port/items.ts";
 import type { Advance, LiveRun } from "../../store/port/runs.ts";
 import type { Store } from "../../store/port/store.ts";
 import type { Loop, TickContext, TickReport } from "../skeleton/loop.ts";
+import { type LoopParts, type LoopSpec, ownSwitch } from "../skeleton/loop-spec.ts";
 import { judgeStranded, type StrandedVerdict } from "./stranded-verdict.ts";
 import { UndeclaredStages } from "./undeclared-stages.ts";
 
@@ -20,7 +22,6 @@ export interface ReconcilerDeps {
   /** Reads the gate of a run that ended well while its item stayed behind. */
   readonly finaliser: Pick<Finaliser, "finalise">;
   readonly alert: RaiseAlert;
-  readonly enabled: () => boolean;
   /** Items of one page. Default 100. */
   readonly pageSize?: number;
   /** Items looked at in one tick; the next tick goes on behind them. Default 1000. */
@@ -220,7 +221,6 @@ export function createReconcilerLoop(deps: ReconcilerDeps): Loop<"reconciler"> {
 
   return {
     name: "reconciler",
-    enabled: deps.enabled,
     details: () => ({ ...counts, stranded: told.size, gates_waiting: gates.size }),
     tick: async (context): Promise<TickReport> => {
       const report = { seen: 0, settled: 0, lost: 0, failed: 0 };
@@ -285,3 +285,20 @@ function describe(stranded: StrandedItem): string {
   }[verdict.kind];
   return `item ${stranded.item.id} in ${stranded.item.stage}: ${what}, because ${verdict.reason}`;
 }
+
+/** What a process that runs the reconciler builds it of. */
+export interface ReconcilerParts extends LoopParts, Pick<ReconcilerDeps, "store" | "registry"> {
+  readonly settling: { readonly finaliser: Finaliser };
+  readonly tell: Tell;
+  readonly settings: () => LoopSwitch<"reconciler">;
+}
+
+export const reconcilerSpec: LoopSpec<"reconciler", ReconcilerParts> = {
+  name: "reconciler",
+  kind: "guarded",
+  intervalMs: () => seconds(10),
+  enabled: ownSwitch("reconciler"),
+  wokenBy: [],
+  build: ({ store, registry, settling, tell }) =>
+    createReconcilerLoop({ store, registry, finaliser: settling.finaliser, alert: tell.alert }),
+};

@@ -21,7 +21,7 @@ async function restartedWith(
   }
   await world.store.jobs.ensureQueues(registry.queues());
   const finaliser = { finalise: () => Promise.reject(new Error("nothing here is finalised")) };
-  return createReconcilerLoop({ store: world.store, registry, finaliser, alert: world.alert, enabled: () => true, ...overrides });
+  return createReconcilerLoop({ store: world.store, registry, finaliser, alert: world.alert, ...overrides });
 }
 
 async function addItem(world: LoopWorld, key = "book", stage = "prep"): Promise<ItemRow> {

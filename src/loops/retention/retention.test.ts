@@ -31,7 +31,6 @@ async function retentionWorld(overrides: Partial<RetentionPolicy> = {}): Promise
       alert: world.alert,
       policy: () => ({ ...policy, ...overrides }),
       wall: () => clock.now(),
-      enabled: () => true,
       ...more,
     });
   return { ...world, restart, loop: restart() };

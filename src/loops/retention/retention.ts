@@ -1,15 +1,19 @@
+import type { LoopSettings, LoopSwitch } from "../../config/loop-settings.ts";
 import { messageOf } from "../../domain/errors.ts";
 import type { RunId } from "../../domain/ids.ts";
 import { type DurationMs, hours, type Instant, minutes } from "../../domain/time.ts";
 import type { DataPaths } from "../../files/data-paths.ts";
 import { lstatOrUndefined } from "../../files/move-file.ts";
-import { holdsUnkeptSource, type SourceKeeper } from "../../item-files/kept-source.ts";
-import type { RaiseAlert } from "../../notify/raise-alert.ts";
+import { holdsUnkeptSource, SourceKeeper } from "../../item-files/kept-source.ts";
+import type { RaiseAlert, Tell } from "../../notify/raise-alert.ts";
+import type { PipelineRegistry } from "../../pipelines/registry.ts";
+import type { Host } from "../../processes/probe/host.ts";
 import { probeLifePipe } from "../../processes/run-folder/life-pipe.ts";
 import { runFiles, runIdOfDirectory } from "../../processes/run-folder/run-files.ts";
 import type { ItemRow } from "../../store/port/items.ts";
 import type { Store } from "../../store/port/store.ts";
 import type { Loop, TickContext, TickReport } from "../skeleton/loop.ts";
+import { type LoopParts, type LoopSpec, ownSwitch } from "../skeleton/loop-spec.ts";
 import { FolderWalk, type FoundFolder, removeFolder } from "./retention-folders.ts";
 
 export interface RetentionPolicy {
@@ -33,7 +37,6 @@ export interface RetentionDeps {
   readonly policy: () => RetentionPolicy;
   /** Wall time, epoch milliseconds: what the file system stamps its folders with. */
   readonly wall: () => number;
-  readonly enabled: () => boolean;
   /** Rows removed by one statement. Default 500. */
   readonly pageSize?: number;
   /** Statements of one tick. Default 20. */
@@ -197,7 +200,6 @@ export function createRetentionLoop(deps: RetentionDeps): Loop<"retention"> {
 
   return {
     name: "retention",
-    enabled: deps.enabled,
     details: () => ({ ...counts }),
     tick: async (context): Promise<TickReport> => {
       const tally: Tally = {
@@ -251,3 +253,30 @@ interface Tally {
   more: boolean;
   readonly would: string[];
 }
+
+/** What a process that runs the retention builds it of. */
+export interface RetentionParts extends LoopParts, Pick<RetentionDeps, "store"> {
+  readonly registry: PipelineRegistry;
+  readonly host: Pick<Host, "paths" | "clock">;
+  readonly tell: Tell;
+  readonly settings: () => LoopSwitch<"retention"> & Pick<LoopSettings, "retention" | "baseDir">;
+}
+
+export const retentionSpec: LoopSpec<"retention", RetentionParts> = {
+  name: "retention",
+  kind: "guarded",
+  intervalMs: () => hours(1),
+  enabled: ownSwitch("retention"),
+  wokenBy: [],
+  build: ({ store, registry, host, tell, settings }) => {
+    const { paths, clock } = host;
+    return createRetentionLoop({
+      store,
+      paths,
+      sources: new SourceKeeper({ registry, workDir: paths.workDir, baseDir: settings().baseDir }),
+      alert: tell.alert,
+      policy: () => settings().retention,
+      wall: () => clock.wall(),
+    });
+  },
+};

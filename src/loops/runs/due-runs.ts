@@ -1,4 +1,5 @@
-import type { HostId, RunId } from "../../domain/ids.ts";
+import type { RunId } from "../../domain/ids.ts";
+import type { Host } from "../../processes/probe/host.ts";
 import type { ProcessProbe } from "../../processes/probe/identity.ts";
 import type { LiveRun } from "../../store/port/runs.ts";
 import type { Store } from "../../store/port/store.ts";
@@ -7,7 +8,7 @@ import type { ReaperSettings } from "./reaper-settings.ts";
 
 export interface RunsToLookAtDeps {
   readonly store: Pick<Store, "runs">;
-  readonly hostId: HostId;
+  readonly host: Pick<Host, "identity">;
   /** Read at each tick. */
   readonly settings: () => JudgingSettings & Pick<ReaperSettings, "whose">;
 }
@@ -59,9 +60,9 @@ export class RunsToLookAt {
    * so that one live answer takes a streak back.
    */
   async #suspects(due: readonly LiveRun[], remembered: Iterable<RunId>, probe: ProcessProbe): Promise<readonly LiveRun[]> {
-    const { store, hostId, settings } = this.#deps;
+    const { store, host, settings } = this.#deps;
     // Who looks at runs of handlers alone has no command to probe.
-    const local = settings().whose?.only === "plain" ? [] : await store.runs.listLocalProcesses(hostId);
+    const local = settings().whose?.only === "plain" ? [] : await store.runs.listLocalProcesses(host.identity.hostId);
     const lives = probe.observeMany(local.map(({ process }) => process));
     const isDue = new Set(due.map((run) => run.id));
     const wanted = new Set(remembered);

@@ -1,20 +1,23 @@
+import type { LoopSettings, LoopSwitch } from "../../config/loop-settings.ts";
 import { messageOf } from "../../domain/errors.ts";
-import type { HostId, RunId } from "../../domain/ids.ts";
+import type { RunId } from "../../domain/ids.ts";
 import { addMs, type DurationMs } from "../../domain/time.ts";
 import { emptyRunMemory, forgetEnded, judgeRun, type RunMemory } from "../../liveness/run-policy.ts";
+import { defaultRunThresholds } from "../../liveness/run-thresholds.ts";
 import { checkAgainAt, explain, type RunVerdict } from "../../liveness/verdict.ts";
-import type { RaiseAlert } from "../../notify/raise-alert.ts";
+import type { RaiseAlert, Tell } from "../../notify/raise-alert.ts";
 import { TickProbe } from "../../observe/cached-probe.ts";
 import type { ObservedRun, RunObserver } from "../../observe/run-evidence.ts";
 import type { PipelineRegistry } from "../../pipelines/registry.ts";
-import type { ProcessProbe } from "../../processes/probe/identity.ts";
+import type { Host } from "../../processes/probe/host.ts";
 import type { Finaliser } from "../../settling/finaliser.ts";
 import type { RunEnder } from "../../settling/run-ender.ts";
-import type { LiveRun } from "../../store/port/runs.ts";
+import type { LiveRun, RunScope } from "../../store/port/runs.ts";
 import type { Store } from "../../store/port/store.ts";
-import type { LeaseSweep } from "../leases/lease-sweep.ts";
+import { LeaseSweep } from "../leases/lease-sweep.ts";
 import { type Loop, nothingSeen, type TickContext, type TickReport } from "../skeleton/loop.ts";
 import type { JobReaperReport } from "../skeleton/loop-reports.ts";
+import type { LoopParts, LoopSpec } from "../skeleton/loop-spec.ts";
 import type { Watcher } from "../watch/watcher.ts";
 import { RunsToLookAt } from "./due-runs.ts";
 import { HostConflicts } from "./host-conflicts.ts";
@@ -25,18 +28,14 @@ import { RunEndings } from "./run-endings.ts";
 
 export interface JobReaperDeps {
   readonly store: Pick<Store, "runs" | "workers" | "now">;
-  readonly observer: RunObserver;
-  readonly probe: ProcessProbe;
-  readonly hostId: HostId;
-  readonly watcher: Watcher;
+  readonly host: Pick<Host, "identity" | "probe">;
   readonly registry: PipelineRegistry;
-  readonly finaliser: Finaliser;
-  readonly ender: RunEnder;
+  readonly observer: RunObserver;
+  readonly settling: { readonly ender: RunEnder; readonly finaliser: Finaliser };
+  /** What it shares with the worker-reaper: how well this process hears, and what both have ended. */
+  readonly shared: { readonly watcher: Watcher; readonly reaped: Reaped };
   readonly leaseSweep: LeaseSweep;
-  /** What this and the worker-reaper have ended. */
-  readonly reaped: Reaped;
   readonly alert: RaiseAlert;
-  readonly random: () => number;
   /** All read anew at each tick. */
   readonly settings: () => ReaperSettings;
   /** Carries on with a living run whose supervisor is proved dead; false when it cannot, or somebody else was first. */
@@ -74,14 +73,9 @@ export class JobReaper implements Loop<"job-reaper"> {
   /** The lease sweep has a switch of its own, so the tick goes on without the scan. */
   readonly ticksWhenDisabled = true;
 
-  /** The switch of the job scan. */
-  enabled(): boolean {
-    return this.#deps.settings().enabled;
-  }
-
   details(): JobReaperReport {
     return {
-      ...this.#deps.reaped.snapshot(),
+      ...this.#deps.shared.reaped.snapshot(),
       lease_reclaimed_total: this.#deps.leaseSweep.reclaimedTotal,
       suspects: this.#memories.size,
     };
@@ -90,7 +84,7 @@ export class JobReaper implements Loop<"job-reaper"> {
   async tick(context: TickContext): Promise<TickReport> {
     let report: TickReport = nothingSeen;
     try {
-      if (this.enabled()) report = await this.#scan(context);
+      if (context.enabled) report = await this.#scan(context);
     } finally {
       // A failing scan must not keep leases: the sweep has evidence of its own.
       const would: string[] = [];
@@ -108,7 +102,7 @@ export class JobReaper implements Loop<"job-reaper"> {
 
   async #scan(context: TickContext): Promise<TickReport> {
     const { store, observer, settings } = this.#deps;
-    const probe = new TickProbe(this.#deps.probe);
+    const probe = new TickProbe(this.#deps.host.probe);
     const conflicts = await this.#conflicts.look(store.workers, settings().thresholds, context);
     const { runs, live, more } = await this.#select.next(this.#memories.keys(), probe, context);
     forgetEnded(this.#memories, live);
@@ -147,7 +141,7 @@ export class JobReaper implements Loop<"job-reaper"> {
   async #judge(observed: ObservedRun, tick: ReaperTick, context: TickContext): Promise<void> {
     const { run, facts, evidence } = observed;
     const { thresholds, adoption } = this.#deps.settings();
-    const view = this.#deps.watcher.view("workers");
+    const view = this.#deps.shared.watcher.view("workers");
     const { verdict, memory } = judgeRun(facts, evidence, this.#memories.get(run.id) ?? emptyRunMemory, thresholds, view, context.now);
     if (context.dryRun) {
       // It judges like a tick and is none: a look that may do nothing must not bring a death nearer.
@@ -197,3 +191,58 @@ export class JobReaper implements Loop<"job-reaper"> {
     if (verdict.kind === "suspect" || verdict.kind === "orphaned_adopt") tick.recheckNotAfter(checkAt);
   }
 }
+
+/** What a process that runs the job-reaper builds it of. */
+export interface JobReaperParts extends LoopParts, Pick<JobReaperDeps, "host" | "registry" | "settling"> {
+  readonly store: Pick<Store, "runs" | "workers" | "leases" | "now">;
+  readonly shared: JobReaperDeps["shared"] & {
+    readonly observer: RunObserver;
+    /** Whose runs the loops of this process look at, read at each tick. */
+    readonly whose: () => RunScope | undefined;
+  };
+  readonly work: Pick<JobReaperDeps, "adopt">;
+  readonly tell: Tell;
+  readonly settings: () => LoopSwitch<"job-reaper"> &
+    Pick<LoopSettings, "reaper" | "leases" | "recovery"> & { readonly worker: Pick<LoopSettings["worker"], "deadAfterMs"> };
+}
+
+export const jobReaperSpec: LoopSpec<"job-reaper", JobReaperParts, JobReaper> = {
+  name: "job-reaper",
+  kind: "guarded",
+  intervalMs: ({ reaper }) => reaper.intervalMs,
+  enabled: ({ reaper, loops }) => reaper.enabled && loops["job-reaper"].enabled,
+  tells: ({ reaper, leases }) => ({
+    jobScan: reaper.enabled,
+    deadTicks: reaper.deadTicks,
+    maxRunningMs: reaper.maxRunningMs,
+    finalizeGraceMs: reaper.finalizeGraceMs,
+    leaseReclaim: leases.reclaimEnabled,
+  }),
+  wokenBy: ["leases"],
+  build: ({ store, host, registry, settling, shared, work, tell, settings }) => {
+    const { observer, whose } = shared;
+    const leaseSweep = new LeaseSweep({
+      store,
+      probe: host.probe,
+      ender: settling.ender,
+      alert: tell.alert,
+      settings: () => ({ ...settings().leases, deadAfterMs: settings().worker.deadAfterMs, whose: whose() }),
+    });
+    return new JobReaper({
+      store,
+      host,
+      registry,
+      observer,
+      settling,
+      shared,
+      leaseSweep,
+      adopt: work.adopt,
+      alert: tell.alert,
+      settings: () => {
+        const { reaper, recovery, worker } = settings();
+        const thresholds = { ...defaultRunThresholds, ...reaper, deadAfterMs: worker.deadAfterMs };
+        return { ...recovery, thresholds, whose: whose() };
+      },
+    });
+  },
+};

@@ -174,8 +174,8 @@ describe("each switch is read at each tick [B-68]", () => {
 });
 
 test("the interval alone is fixed when the loop is made: a change of its number changes no wait [B-68]", async () => {
-  const options = { intervalMs: 60_000 };
-  const loop = { name: "scheduler", enabled: () => true, details: () => ({}), tick: async () => nothingSeen } as const;
+  const options = { intervalMs: 60_000, enabled: () => true };
+  const loop = { name: "scheduler", details: () => ({}), tick: async () => nothingSeen } as const;
   const runner = new LoopRunner(loop, options, {
     now: () => 0 as never,
     monoNow: () => 0,

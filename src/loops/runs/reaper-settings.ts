@@ -4,7 +4,6 @@ import type { RunScope } from "../../store/port/runs.ts";
 
 /** What the job-reaper reads at each tick. */
 export interface ReaperSettings {
-  readonly enabled: boolean;
   readonly thresholds: RunThresholds;
   readonly adoption: boolean;
   /** Where more than 100 runs of a host are lost together, the jobs of those beyond come back spread over this long. */

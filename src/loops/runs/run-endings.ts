@@ -20,9 +20,8 @@ export interface RunEndingsDeps {
   readonly store: Pick<Store, "runs" | "now">;
   readonly observer: RunObserver;
   readonly registry: PipelineRegistry;
-  readonly finaliser: Finaliser;
-  readonly ender: Pick<RunEnder, "end" | "write">;
-  readonly reaped: Reaped;
+  readonly settling: { readonly ender: Pick<RunEnder, "end" | "write">; readonly finaliser: Finaliser };
+  readonly shared: { readonly reaped: Reaped };
   /** Read anew at each tick. */
   readonly settings: () => ReaperSettings;
 }
@@ -105,7 +104,8 @@ export class RunEndings {
 
   async #finaliseNow(observed: ObservedRun, verdict: RunVerdict, context: TickContext): Promise<void> {
     const { run } = observed;
-    const { finaliser, store, observer, ender } = this.#deps;
+    const { settling, store, observer } = this.#deps;
+    const { ender, finaliser } = settling;
     const evidence = evidenceOf(observed, verdict, context.now);
     const result = await finaliser.finalise(run, { actor, signal: context.signal, evidence });
     // Stopped over it: the gate was not read, and nothing follows from that.
@@ -140,7 +140,7 @@ export class RunEndings {
       spreadMs,
       mayStillLive: mayLive,
     };
-    const ended = await this.#deps.ender.end(run, failure, { actor, ...waitForNobody });
+    const ended = await this.#deps.settling.ender.end(run, failure, { actor, ...waitForNobody });
     if (this.#over(run, ended, context)) tick.settled++;
     // Whoever won the flip has written everything that follows; the loser does nothing.
     else tick.lost++;
@@ -150,7 +150,7 @@ export class RunEndings {
     this.#forget(run.id);
     if (ended.kind !== "ended") return false;
     const { id: runId, jobId, queue, agent, repo, process } = run;
-    this.#deps.reaped.add({ ...ended, runId, jobId, queue, agent, repo, pid: process?.pid ?? null }, emit);
+    this.#deps.shared.reaped.add({ ...ended, runId, jobId, queue, agent, repo, pid: process?.pid ?? null }, emit);
     return true;
   }
 

@@ -1,14 +1,15 @@
 import { setMaxListeners } from "node:events";
+import type { LoopSettings, LoopSwitch } from "../../config/loop-settings.ts";
 import { messageOf } from "../../domain/errors.ts";
 import type { JobId } from "../../domain/ids.ts";
-import { addMs, type DurationMs, type Instant } from "../../domain/time.ts";
-import { type DataPaths, runDirOf } from "../../files/data-paths.ts";
+import { addMs, type DurationMs, type Instant, seconds } from "../../domain/time.ts";
+import { runDirOf } from "../../files/data-paths.ts";
 import { diedWithEarlierBoot, isSessionOver } from "../../liveness/death-proof.ts";
 import type { ProcessLife } from "../../liveness/evidence.ts";
-import type { RaiseAlert } from "../../notify/raise-alert.ts";
+import type { RaiseAlert, Tell } from "../../notify/raise-alert.ts";
 import type { PresenceBook } from "../../observe/session-presence.ts";
-import { commandOnRecord, type HostIdentity, type ProcessIdentity, type ProcessProbe } from "../../processes/probe/identity.ts";
-import type { ProcessTable } from "../../processes/probe/process-table.ts";
+import type { Host } from "../../processes/probe/host.ts";
+import { commandOnRecord, type ProcessIdentity } from "../../processes/probe/identity.ts";
 import { probeLifePipe } from "../../processes/run-folder/life-pipe.ts";
 import { readCommand } from "../../processes/run-folder/run-files.ts";
 import { stopTree } from "../../processes/stopping/stop-tree.ts";
@@ -16,28 +17,26 @@ import type { BlockedJob, RunScope } from "../../store/port/runs.ts";
 import type { Store } from "../../store/port/store.ts";
 import type { Loop, TickContext, TickReport } from "../skeleton/loop.ts";
 import type { StopperReport } from "../skeleton/loop-reports.ts";
+import { type LoopParts, type LoopSpec, ownSwitch } from "../skeleton/loop-spec.ts";
 
 export interface StopperDeps {
   readonly store: Pick<Store, "runs" | "workers" | "now">;
-  readonly probe: ProcessProbe;
-  readonly table: ProcessTable;
-  readonly host: HostIdentity;
-  readonly paths: DataPaths;
+  readonly host: Pick<Host, "identity" | "probe" | "table" | "paths"> & { readonly clock: Pick<Host["clock"], "mono"> };
   readonly presence: PresenceBook;
-  readonly clock: { mono(): number };
   readonly alert: RaiseAlert;
-  readonly settings: () => {
-    readonly enabled: boolean;
-    readonly stopGraceMs: DurationMs;
-    readonly killGraceMs: DurationMs;
-    readonly fenceKillAfterMs: DurationMs;
-    /** How long a session may be silent before its host cannot be counted on to stop what is its own. */
-    readonly deadAfterMs: DurationMs;
-    /** Whose processes it stops. Absent: everybody's. */
-    readonly whose?: RunScope | undefined;
-  };
+  readonly settings: () => StopperSettings;
   /** Sessions of this host: never signalled, nor what is below them. */
   readonly shielded: () => readonly ProcessIdentity[];
+}
+
+interface StopperSettings {
+  readonly stopGraceMs: DurationMs;
+  readonly killGraceMs: DurationMs;
+  readonly fenceKillAfterMs: DurationMs;
+  /** How long a session may be silent before its host cannot be counted on to stop what is its own. */
+  readonly deadAfterMs: DurationMs;
+  /** Whose processes it stops. Absent: everybody's. */
+  readonly whose?: RunScope | undefined;
 }
 
 const pageSize = 200;
@@ -66,10 +65,6 @@ export class Stopper implements Loop<"stopper"> {
 
   constructor(deps: StopperDeps) {
     this.#deps = deps;
-  }
-
-  enabled(): boolean {
-    return this.#deps.settings().enabled;
   }
 
   details(): StopperReport {
@@ -145,7 +140,7 @@ export class Stopper implements Loop<"stopper"> {
       await this.#release(job, "it never had a process", 0, context);
       return true;
     }
-    const life = this.#deps.probe.observe(process).kind;
+    const life = this.#deps.host.probe.observe(process).kind;
     if (await this.#endedWithItsBoot(job, life)) await this.#release(job, "its host was started again since", 0, context);
     else if (life === "unknown" || life === "otherBoot") await this.#awaitFence(job, context);
     else return false;
@@ -159,18 +154,19 @@ export class Stopper implements Loop<"stopper"> {
     const { deadAfterMs } = settings();
     const now = store.now();
     this.#hostConflicts ??= store.workers.listHostConflicts(addMs(now, -deadAfterMs));
-    const hostConflict = (await this.#hostConflicts).includes(host.hostId);
+    const hostConflict = (await this.#hostConflicts).includes(host.identity.hostId);
     return diedWithEarlierBoot({ life, heardAt: supervisor?.lastHeardAt ?? run.reservedAt, hostConflict }, { deadAfterMs }, now);
   }
 
   async #stopTree(job: BlockedJob, context: TickContext): Promise<void> {
     const { run } = job;
-    const { host, table, clock, paths, shielded, settings } = this.#deps;
+    const { host, shielded, settings } = this.#deps;
+    const { identity, table, clock, paths } = host;
     const { stopGraceMs, killGraceMs } = settings();
     const runDir = runDirOf(paths, run.id);
     const result = await stopTree({
       runId: run.id,
-      host,
+      host: identity,
       table,
       clock,
       runDir,
@@ -194,13 +190,13 @@ export class Stopper implements Loop<"stopper"> {
 
   /** A handler ends with its slot or with its host: the host says that it holds the run no more, or is dead. */
   async #awaitHandlerHost(job: BlockedJob, context: TickContext): Promise<void> {
-    const { presence, probe } = this.#deps;
+    const { presence, host } = this.#deps;
     const { supervisor, run } = job;
     if (supervisor === null) {
       await this.#release(job, "its session is unknown to the store", 0, context);
       return;
     }
-    const life = probe.observe(supervisor.process).kind;
+    const life = host.probe.observe(supervisor.process).kind;
     if (life === "dead" || (await this.#endedWithItsBoot(job, life)))
       await this.#release(job, `its host, pid ${supervisor.process.pid}, is dead`, 0, context);
     else if (presence.hasLetGo(supervisor.workerId, run.id, run.endedAt ?? run.reservedAt))
@@ -217,10 +213,11 @@ export class Stopper implements Loop<"stopper"> {
 
   /** Nothing can be probed from here: past the bound of its own fence it has certainly stopped. */
   async #awaitFence(job: BlockedJob, context: TickContext): Promise<void> {
-    const { settings, store, host, paths } = this.#deps;
+    const { settings, store, host } = this.#deps;
+    const { identity, paths } = host;
     const { process } = job.run;
     // A pipe is each kernel's own: that of another boot says nothing here, whoever holds it.
-    const isOfThisBoot = process !== null && process.hostId === host.hostId && process.bootId === host.bootId;
+    const isOfThisBoot = process !== null && process.hostId === identity.hostId && process.bootId === identity.bootId;
     if (isOfThisBoot && (await probeLifePipe(runDirOf(paths, job.run.id))) === "released") {
       await this.#release(job, "nothing holds its life pipe any more", 0, context);
       return;
@@ -246,7 +243,7 @@ export class Stopper implements Loop<"stopper"> {
     return workers.some(
       ({ process, kind, lastHeardAt }) =>
         process.hostId === hostId &&
-        (hostId !== host.hostId || process.bootId === bootId) &&
+        (hostId !== host.identity.hostId || process.bootId === bootId) &&
         kind === "command" &&
         lastHeardAt >= heardSince,
     );
@@ -278,3 +275,32 @@ export class Stopper implements Loop<"stopper"> {
     context.emit("run.stopped", { runId: job.run.id, jobId: job.jobId, queue: job.queue, proof, tookMs });
   }
 }
+
+/** What a process that runs the stopper builds it of. */
+export interface StopperParts extends LoopParts, Pick<StopperDeps, "store" | "host"> {
+  readonly shared: { readonly presence: PresenceBook; readonly whose: () => RunScope | undefined };
+  readonly work: Pick<StopperDeps, "shielded">;
+  readonly tell: Tell;
+  readonly settings: () => LoopSwitch<"stopper"> &
+    Pick<LoopSettings, "stop"> & { readonly worker: Pick<LoopSettings["worker"], "deadAfterMs" | "fenceKillAfterMs"> };
+}
+
+export const stopperSpec: LoopSpec<"stopper", StopperParts, Stopper> = {
+  name: "stopper",
+  kind: "host",
+  intervalMs: () => seconds(1),
+  enabled: ownSwitch("stopper"),
+  wokenBy: ["blocked"],
+  build: ({ store, host, shared, work, tell, settings }) =>
+    new Stopper({
+      store,
+      host,
+      shielded: work.shielded,
+      presence: shared.presence,
+      alert: tell.alert,
+      settings: () => {
+        const { stop, worker } = settings();
+        return { ...stop, deadAfterMs: worker.deadAfterMs, fenceKillAfterMs: worker.fenceKillAfterMs, whose: shared.whose() };
+      },
+    }),
+};

@@ -245,7 +245,7 @@ test("a stop is not kept waiting by what is left to give back, which the next lo
     stopping.abort();
     return await settle(...given);
   };
-  const context = { now: world.now, signal: stopping.signal, dryRun: false, emit: () => undefined };
+  const context = { now: world.now, signal: stopping.signal, enabled: true, dryRun: false, emit: () => undefined };
   expect(await world.loops.workers.tick(context)).toMatchObject({ settled: 2, failed: 0 });
   expect(await world.tickWorkers()).toMatchObject({ settled: 2 });
 });

@@ -1,6 +1,7 @@
+import type { LoopSettings, LoopSwitch } from "../../config/loop-settings.ts";
 import { messageOf } from "../../domain/errors.ts";
 import type { HostId, RunId, WorkerId } from "../../domain/ids.ts";
-import { addMs, type DurationMs, type Instant } from "../../domain/time.ts";
+import { addMs, type DurationMs, type Instant, seconds } from "../../domain/time.ts";
 import { diedWithEarlierBoot } from "../../liveness/death-proof.ts";
 import type { ProcessLife } from "../../liveness/evidence.ts";
 import type { RunOutcome } from "../../liveness/retry-contract.ts";
@@ -8,38 +9,47 @@ import { spreadDelayMs } from "../../liveness/retry-delay.ts";
 import { countTurnedSilent } from "../../liveness/vantage-mode.ts";
 import { explainWorker, judgeWorker, type WorkerVerdict } from "../../liveness/worker-policy.ts";
 import type { PresenceBook } from "../../observe/session-presence.ts";
-import type { HostIdentity, ProcessIdentity, ProcessProbe } from "../../processes/probe/identity.ts";
+import type { Host } from "../../processes/probe/host.ts";
+import type { Chance } from "../../runtime/entropy.ts";
 import type { RunEnder } from "../../settling/run-ender.ts";
 import type { HeldRun, LiveRun, LossProgress, LostEnd, RunScope } from "../../store/port/runs.ts";
 import type { Store } from "../../store/port/store.ts";
-import type { SessionPresence, WorkersStore } from "../../store/port/workers.ts";
+import type { SessionPresence } from "../../store/port/workers.ts";
 import type { Reaped } from "../runs/reaped-runs.ts";
 import type { Loop, TickContext, TickReport } from "../skeleton/loop.ts";
 import type { LoopReports } from "../skeleton/loop-reports.ts";
+import { type LoopParts, type LoopSpec, ownSwitch } from "../skeleton/loop-spec.ts";
+import type { LoopWaker } from "../skeleton/loop-waker.ts";
 import type { Watcher } from "../watch/watcher.ts";
 import { EndedSessions } from "./ended-sessions.ts";
+import type { KnownSessions } from "./known-sessions.ts";
 
 export interface WorkerReaperDeps {
-  readonly store: Pick<Store, "runs" | "workers" | "now" | "capabilities">;
-  readonly probe: ProcessProbe;
-  readonly host: HostIdentity;
-  readonly watcher: Watcher;
-  readonly presence: PresenceBook;
+  readonly store: Pick<Store, "runs" | "workers" | "capabilities">;
+  readonly host: Pick<Host, "probe">;
+  readonly sessions: KnownSessions;
   readonly ender: RunEnder;
-  /** What this and the job-reaper have ended. */
-  readonly reaped: Reaped;
   readonly random: () => number;
-  readonly settings: () => {
-    readonly enabled: boolean;
-    /** False: sessions are judged, and what they held stays in running (B-10, B-12). */
-    readonly recoversJobs: boolean;
-    readonly deadAfterMs: DurationMs;
-    readonly recoverySpreadMs: DurationMs;
-    /** Whose runs it gives back one by one. Absent: everybody's. */
-    readonly whose?: RunScope | undefined;
-  };
+  readonly shared: WorkerReaperShared;
+  readonly settings: () => WorkerReaperSettings;
   /** Runs that the job-reaper should look at now: commands that outlived their session. */
   readonly wakeJobReaper: () => void;
+}
+
+interface WorkerReaperShared {
+  readonly watcher: Watcher;
+  readonly presence: PresenceBook;
+  /** What this and the job-reaper have ended. */
+  readonly reaped: Reaped;
+}
+
+interface WorkerReaperSettings {
+  /** False: sessions are judged, and what they held stays in running (B-10, B-12). */
+  readonly recoversJobs: boolean;
+  readonly deadAfterMs: DurationMs;
+  readonly recoverySpreadMs: DurationMs;
+  /** Whose runs it gives back one by one. Absent: everybody's. */
+  readonly whose?: RunScope | undefined;
 }
 
 /**
@@ -79,28 +89,10 @@ export class WorkerReaper implements Loop<"worker-reaper"> {
   #buriedTotal = 0;
   /** How far the pages of an event have come that more than one tick deals with. */
   #event: LossProgress | undefined;
-  #sessions: readonly ProcessIdentity[] = [];
 
   constructor(deps: WorkerReaperDeps) {
     this.#deps = deps;
     this.#ended = new EndedSessions(deps.store.workers);
-  }
-
-  enabled(): boolean {
-    return this.#deps.settings().enabled;
-  }
-
-  /** Processes of this host's sessions that were alive at the last look: nobody's strays. */
-  sessions(): readonly ProcessIdentity[] {
-    return this.#sessions;
-  }
-
-  /**
-   * Reads who is not to be signalled, and judges nobody. Each tick does that by itself: this is for the time before the first one, for a
-   * session that is new, and for while the loop is switched off, because strays are stopped then too.
-   */
-  async lookAtSessions(): Promise<void> {
-    await this.#look(this.#silentSince(this.#deps.store.now()));
   }
 
   details(): LoopReports["worker-reaper"] {
@@ -108,11 +100,11 @@ export class WorkerReaper implements Loop<"worker-reaper"> {
   }
 
   async tick(context: TickContext): Promise<TickReport> {
-    const { store, probe } = this.#deps;
+    const { store, host } = this.#deps;
     const { deadAfterMs } = this.#deps.settings();
-    const silentSince = this.#silentSince(context.now);
-    const { alive, sessions } = await this.#look(silentSince);
-    const lives = probe.observeMany(this.#sessions);
+    const silentSince = addMs(context.now, -deadAfterMs);
+    const { alive, sessions } = await this.#deps.sessions.look(context.now);
+    const lives = host.probe.observeMany(sessions.map(({ process }) => process));
     // Nothing but a dead process ends a session that was heard within the limit: most are, each second, and need no judging.
     const doubtful = sessions
       .map((worker, at) => ({ worker, life: lives[at]?.kind ?? "unknown" }))
@@ -122,7 +114,7 @@ export class WorkerReaper implements Loop<"worker-reaper"> {
     const would: string[] = [];
     let buried = 0;
     let lost = 0;
-    const view = this.#deps.watcher.view("workers");
+    const view = this.#deps.shared.watcher.view("workers");
     for (const { worker, life } of doubtful) {
       const verdict = judgeWorker(
         { workerId: worker.id, heardAt: worker.lastHeardAt, channel: "throughMe" },
@@ -144,19 +136,8 @@ export class WorkerReaper implements Loop<"worker-reaper"> {
     return { seen: alive, settled: buried + given.settled, lost, failed: given.failed, ...(given.more ? { nextInMs: 0 } : {}) };
   }
 
-  #silentSince(now: Instant): Instant {
-    return addMs(now, -this.#deps.settings().deadAfterMs);
-  }
-
-  async #look(silentSince: Instant): ReturnType<WorkersStore["listPresence"]> {
-    const { store, host } = this.#deps;
-    const presence = await store.workers.listPresence({ hostId: host.hostId, silentSince });
-    this.#sessions = presence.sessions.map((worker) => worker.process);
-    return presence;
-  }
-
   #observeScope({ alive, doubtful, conflicts, now }: Scope): void {
-    const { watcher } = this.#deps;
+    const { watcher } = this.#deps.shared;
     const { deadAfterMs } = this.#deps.settings();
     const subjects = doubtful
       .filter(({ worker }) => now - worker.lastHeardAt >= deadAfterMs)
@@ -176,7 +157,7 @@ export class WorkerReaper implements Loop<"worker-reaper"> {
     const won = await this.#deps.store.workers.bury(worker.id, { reason: verdict.reason, message, evidence, actor: this.name });
     if (!won) return false;
     this.#buriedTotal++;
-    this.#deps.presence.forget(worker.id);
+    this.#deps.shared.presence.forget(worker.id);
     if (verdict.reason === "silent") this.#buriedSilent.push({ lastHeardAt: worker.lastHeardAt, provedDead: false });
     context.emit("worker.buried", { workerId: worker.id, reason: verdict.reason, message });
     return true;
@@ -184,7 +165,7 @@ export class WorkerReaper implements Loop<"worker-reaper"> {
 
   /** What ended sessions held. Starts from the store, so that a crash between a burial and this loses nothing. */
   async #giveBack(context: TickContext): Promise<{ readonly settled: number; readonly failed: number; readonly more: boolean }> {
-    const { store, ender, random, reaped } = this.#deps;
+    const { store, ender, random, shared } = this.#deps;
     if (!this.#deps.settings().recoversJobs) return { settled: 0, failed: 0, more: false };
     const ended = await this.#ended.holding(context.now);
     if (ended.length === 0) return { settled: 0, failed: 0, more: false };
@@ -215,7 +196,7 @@ export class WorkerReaper implements Loop<"worker-reaper"> {
       // The next page waits for its turn: timers, requests and beats come first.
       await new Promise((resolve) => setImmediate(resolve));
     }
-    reaped.tellOfRest({ reason: "session_dead", actor: this.name }, context.emit);
+    shared.reaped.tellOfRest({ reason: "session_dead", actor: this.name }, context.emit);
     // The event goes on with the next tick.
     if (more) return { settled, failed: 0, more };
     const before = this.#event ?? { index: 0, total: 0 };
@@ -226,7 +207,7 @@ export class WorkerReaper implements Loop<"worker-reaper"> {
 
   /** @param room - how many of them may still be told of singly. */
   async #tellOfPage(ended: readonly LostEnd[], room: number, { emit }: TickContext): Promise<void> {
-    const { reaped } = this.#deps;
+    const { reaped } = this.#deps.shared;
     const pids = new Map<WorkerId, number | null>();
     for (const [at, run] of ended.entries()) {
       if (at >= room) {
@@ -305,7 +286,7 @@ export class WorkerReaper implements Loop<"worker-reaper"> {
   }
 
   async #settleLost(run: LiveRun, at: LossProgress, context: TickContext): Promise<boolean> {
-    const { ender, reaped } = this.#deps;
+    const { ender, shared } = this.#deps;
     const { recoverySpreadMs } = this.#deps.settings();
     const pid = run.supervisor?.process.pid;
     const outcome: RunOutcome =
@@ -317,7 +298,47 @@ export class WorkerReaper implements Loop<"worker-reaper"> {
     const ended = await ender.end(run, { outcome, reason: "session_dead", evidence, spreadMs }, { actor: this.name, unlessLocked: true });
     if (ended.kind !== "ended") return false;
     const { id: runId, jobId, queue, agent, repo } = run;
-    reaped.add({ ...ended, runId, jobId, queue, agent, repo, pid: pid ?? null }, context.emit);
+    shared.reaped.add({ ...ended, runId, jobId, queue, agent, repo, pid: pid ?? null }, context.emit);
     return true;
   }
 }
+
+/** What a process that runs the worker-reaper builds it of. */
+export interface WorkerReaperParts extends LoopParts, Pick<WorkerReaperDeps, "store" | "host"> {
+  readonly shared: WorkerReaperShared & {
+    readonly sessions: KnownSessions;
+    readonly waker: Pick<LoopWaker, "wake">;
+    readonly whose: () => RunScope | undefined;
+  };
+  readonly settling: { readonly ender: RunEnder };
+  readonly chance: Pick<Chance, "random">;
+  readonly settings: () => LoopSwitch<"worker-reaper"> &
+    Pick<LoopSettings, "reaper" | "recovery"> & { readonly worker: Pick<LoopSettings["worker"], "deadAfterMs"> };
+}
+
+export const workerReaperSpec: LoopSpec<"worker-reaper", WorkerReaperParts, WorkerReaper> = {
+  name: "worker-reaper",
+  kind: "guarded",
+  intervalMs: () => seconds(1),
+  enabled: ownSwitch("worker-reaper"),
+  wokenBy: ["workers"],
+  build: ({ store, host, shared, settling, chance, settings }) =>
+    new WorkerReaper({
+      store,
+      host,
+      shared,
+      sessions: shared.sessions,
+      ender: settling.ender,
+      random: chance.random,
+      wakeJobReaper: () => shared.waker.wake("job-reaper"),
+      settings: () => {
+        const { reaper, recovery, worker } = settings();
+        return {
+          recoversJobs: reaper.enabled,
+          deadAfterMs: worker.deadAfterMs,
+          recoverySpreadMs: recovery.recoverySpreadMs,
+          whose: shared.whose(),
+        };
+      },
+    }),
+};

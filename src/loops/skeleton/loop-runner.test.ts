@@ -6,19 +6,20 @@ import type { EventName, WakefulEvents } from "../../telemetry/events.ts";
 import { type Loop, nothingSeen, type TickReport } from "./loop.ts";
 import { LoopRunner } from "./loop-runner.ts";
 import { LoopSet } from "./loop-set.ts";
+import { LoopWaker } from "./loop-waker.ts";
 
 interface Told {
   readonly name: EventName;
   readonly data: unknown;
 }
 
-function runnerOf(loop: Partial<Loop> = {}, intervalMs = 20) {
+function runnerOf(loop: Partial<Loop> = {}, intervalMs = 20, enabled = () => true) {
   const events: Told[] = [];
   const alerts: WakefulEvents["alert.raised"][] = [];
   let mono = 0;
   const runner = new LoopRunner(
-    { name: "scheduler", enabled: () => true, details: () => ({}), tick: async () => nothingSeen, ...loop },
-    { intervalMs, settings: { deadTicks: 2, maxRunningMs: 86_400_000, leaseReclaim: true } },
+    { name: "scheduler", details: () => ({}), tick: async () => nothingSeen, ...loop },
+    { intervalMs, enabled, settings: { deadTicks: 2, maxRunningMs: 86_400_000, leaseReclaim: true } },
     {
       now: () => asInstant(1_000_000 + mono),
       monoNow: () => mono,
@@ -153,13 +154,11 @@ test("the start line tells interval, switch, dead ticks, ceiling and lease switc
 test("the kill switch is read at each tick; a dry run looks all the same [B-68]", async () => {
   let enabled = false;
   let ticks = 0;
-  const { runner } = runnerOf({
-    enabled: () => enabled,
-    tick: async () => {
-      ticks++;
-      return nothingSeen;
-    },
-  });
+  const tick = async (): Promise<TickReport> => {
+    ticks++;
+    return nothingSeen;
+  };
+  const { runner } = runnerOf({ tick }, 20, () => enabled);
   await runner.tickOnce();
   expect(ticks).toBe(0);
   await runner.tickOnce({ dryRun: true });
@@ -238,7 +237,15 @@ describe("all loops of a process", () => {
   test("start, wake on hints, and stop together; started again they hear hints again", async () => {
     const ticked: string[] = [];
     const loopOf = (name: Loop["name"]) => runnerOf({ name, tick: async () => (ticked.push(name), nothingSeen) }, 60_000).runner;
-    const loops = new LoopSet([loopOf("stopper"), loopOf("outbox"), loopOf("worker-reaper")]);
+    const waker = new LoopWaker();
+    const loops = new LoopSet(
+      [
+        { runner: loopOf("stopper"), wokenBy: ["blocked"] },
+        { runner: loopOf("outbox"), wokenBy: ["outbox"] },
+        { runner: loopOf("worker-reaper"), wokenBy: ["workers"] },
+      ],
+      { waker },
+    );
     const listeners = new Set<(hint: "blocked" | "outbox" | "workers" | "jobs") => void>();
     const store = {
       onHint: (listener: (hint: never) => void) => {
@@ -258,6 +265,9 @@ describe("all loops of a process", () => {
       hint("blocked");
       await until(() => ticked.length > 3, { everyMs: 1 });
       expect(ticked.slice(3)).toEqual(["stopper"]);
+      waker.wake("outbox");
+      await until(() => ticked.length > 4, { everyMs: 1 });
+      expect(ticked.slice(4)).toEqual(["outbox"]);
       await loops.stop(1000);
       expect(listeners.size).toBe(0);
       expect(loops.snapshots().some((snapshot) => snapshot.running)).toBe(false);
@@ -265,12 +275,13 @@ describe("all loops of a process", () => {
   });
 
   test("there is one loop of a name: the job-reaper of an application is shared [B-71]", () => {
-    expect(() => new LoopSet([runnerOf().runner, runnerOf().runner])).toThrow("same name");
+    const twice = [1, 2].map(() => ({ runner: runnerOf().runner, wokenBy: [] }));
+    expect(() => new LoopSet(twice, { waker: new LoopWaker() })).toThrow("same name");
   });
 
   test("a loop ticks only after the start-up requeue: nothing runs before its start [B-5]", async () => {
     const world = await RepairWorld.open();
-    const loops = new LoopSet([world.loops.runner]);
+    const loops = new LoopSet([{ runner: world.loops.runner, wokenBy: [] }], { waker: new LoopWaker() });
     const run = await world.running();
     world.die(run);
     await new Promise((resolve) => setImmediate(resolve));

@@ -19,6 +19,15 @@ export interface LoopRunnerDeps {
   readonly pulse?: Pulse;
 }
 
+/** How often a loop ticks, and whether. */
+export interface LoopManners {
+  readonly intervalMs: DurationMs;
+  /** The kill switch. */
+  readonly enabled: () => boolean;
+  /** What its start tells of. Default: nothing. */
+  readonly settings?: Readonly<Record<string, unknown>> | undefined;
+}
+
 const tracer = trace.getTracer("wakeful");
 
 /** A loop that has not finished a tick for this many of its periods is late, and somebody must know. */
@@ -35,7 +44,7 @@ export class LoopRunner {
   /** Fixed at construction; everything else is read at each tick. */
   readonly intervalMs: DurationMs;
   readonly #deps: LoopRunnerDeps;
-  readonly #settings: Readonly<Record<string, unknown>>;
+  readonly #manners: LoopManners;
   #stopping: AbortController | undefined;
   #running: Promise<void> | undefined;
   #wake: (() => void) | undefined;
@@ -53,14 +62,10 @@ export class LoopRunner {
   #settled = 0;
   #lost = 0;
 
-  constructor(
-    loop: Loop,
-    options: { readonly intervalMs: DurationMs; readonly settings?: Readonly<Record<string, unknown>> },
-    deps: LoopRunnerDeps,
-  ) {
+  constructor(loop: Loop, manners: LoopManners, deps: LoopRunnerDeps) {
     this.loop = loop;
-    this.intervalMs = options.intervalMs;
-    this.#settings = options.settings ?? {};
+    this.intervalMs = manners.intervalMs;
+    this.#manners = manners;
     this.#deps = deps;
   }
 
@@ -71,8 +76,8 @@ export class LoopRunner {
     this.#deps.emit("loop.started", {
       loop: this.loop.name,
       intervalMs: this.intervalMs,
-      enabled: this.loop.enabled(),
-      settings: this.#settings,
+      enabled: this.#manners.enabled(),
+      settings: this.#manners.settings ?? {},
     });
     const running = this.#run(this.#stopping.signal, this.#running);
     this.#running = running;
@@ -123,7 +128,7 @@ export class LoopRunner {
   snapshot(): LoopSnapshot {
     return {
       name: this.loop.name,
-      enabled: this.loop.enabled(),
+      enabled: this.#manners.enabled(),
       running: this.alive,
       intervalMs: this.intervalMs,
       lastRunAt: this.#lastRunAt,
@@ -218,8 +223,9 @@ export class LoopRunner {
     let report: TickReport = nothingSeen;
     try {
       await this.#deps.beforeTick?.();
-      if (this.loop.enabled() || this.loop.ticksWhenDisabled === true || dryRun)
-        report = await this.loop.tick({ now: now(), signal, dryRun, emit });
+      const enabled = this.#manners.enabled();
+      if (enabled || this.loop.ticksWhenDisabled === true || dryRun)
+        report = await this.loop.tick({ now: now(), signal, enabled, dryRun, emit });
       this.#lastError = null;
       this.#lastSuccessAt = now();
     } catch (thrown) {

@@ -6,19 +6,21 @@ import type { LoopReports } from "./loop-reports.ts";
 /** A periodic task on the one skeleton (`loop-runner.ts`). */
 export interface Loop<Name extends LoopName = LoopName> {
   readonly name: Name;
-  /** The kill switch, read at each tick. */
-  enabled(): boolean;
   /** Its switch covers a part of the tick only: it ticks with the switch off as well, and heeds the switch itself. Default false. */
   readonly ticksWhenDisabled?: boolean;
   tick(context: TickContext): Promise<TickReport>;
   /** What it tells of itself in the snapshot, such as the reaper's `reaped_total`. */
   details(): LoopReports[Name];
+  /** Calls back on what may bring work early and is no change of the store. Returns the way to stop. Absent: there is nothing such. */
+  watchHints?(onHint: () => void): () => void;
 }
 
 export interface TickContext {
   /** Read once: every verdict of a tick agrees on the time. */
   readonly now: Instant;
   readonly signal: AbortSignal;
+  /** Whether the kill switch is on. */
+  readonly enabled: boolean;
   /** Judge and report, settle nothing. */
   readonly dryRun: boolean;
   readonly emit: Emit;

@@ -1,0 +1,112 @@
+import type { LoopName } from "../config/loop-names.ts";
+import type { LoopSettings } from "../config/loop-settings.ts";
+import { WakefulError } from "../domain/errors.ts";
+import { type DurationMs, seconds } from "../domain/time.ts";
+import { SourceKeeper } from "../item-files/kept-source.ts";
+import { createStateFileDeliverer } from "../item-files/state-file.ts";
+import type { JobReaperParts } from "../loops/runs/job-reaper.ts";
+import type { StopperParts } from "../loops/runs/stopper.ts";
+import { createLoopsWatch } from "../loops/skeleton/late-loops.ts";
+import type { LoopSnapshot, TickReport } from "../loops/skeleton/loop.ts";
+import { buildLoops } from "../loops/skeleton/loop-set.ts";
+import { alertsFile, createAlertDeliverer } from "../notify/alerts.ts";
+import type { Deliverer } from "../notify/deliverer.ts";
+import type { Tell } from "../notify/raise-alert.ts";
+import type { PipelineRegistry } from "../pipelines/registry.ts";
+import type { Host } from "../processes/probe/host.ts";
+import type { Chance } from "../runtime/entropy.ts";
+import { within } from "../runtime/time-limit.ts";
+import type { Store } from "../store/port/store.ts";
+import { daemonLoops } from "./daemon-loops.ts";
+import type { Watch } from "./open-watch.ts";
+
+export interface LoopsDeps {
+  readonly settings: () => LoopSettings;
+  readonly store: Store;
+  readonly registry: PipelineRegistry;
+  readonly host: Host;
+  readonly tell: Tell;
+  readonly chance: Chance;
+  readonly watch: Watch;
+  readonly settling: JobReaperParts["settling"];
+  readonly work: JobReaperParts["work"] & StopperParts["work"];
+}
+
+/** All loops of a daemon. Nothing ticks before the start. */
+export interface Loops {
+  snapshots(): readonly LoopSnapshot[];
+  start(): void;
+  /**
+   * One tick now, when a person asks for it; undefined: there is no such loop.
+   *
+   * @throws {WakefulError} `unavailable` before {@link Loops.start}: the start-up requeue judges first (B-5).
+   */
+  runOnce(name: LoopName, options: { readonly dryRun: boolean }): Promise<TickReport | undefined>;
+  /** Stops what is blocked now and resolves when it is proved stopped, or after `timeoutMs`. */
+  stopBlocked(timeoutMs: DurationMs): Promise<void>;
+  /** What is being stopped, and what will be, is killed without its grace. */
+  hurry(): void;
+  /** Ends with the watch: how well this daemon heard is written down once no loop judges any more. */
+  stop(): Promise<void>;
+}
+
+const loopStopMs: DurationMs = seconds(5);
+
+export function openLoops({ watch, ...parts }: LoopsDeps): Loops {
+  const { store, host, tell, chance } = parts;
+  const { pulse, shared } = watch;
+  const { set, loops } = buildLoops(
+    daemonLoops,
+    { ...parts, shared, deliverers: deliverersOf(parts) },
+    {
+      now: () => store.now(),
+      monoNow: () => host.clock.mono(),
+      random: chance.random,
+      ...tell,
+      pulse,
+      waker: shared.waker,
+      beforeTick: async () => await watch.clock.look(),
+    },
+  );
+  const look = createLoopsWatch({ checkLate: () => set.checkLate(), looks: watch.looks, emit: tell.emit });
+  let stopLooking: (() => void) | undefined;
+  return {
+    snapshots: () => set.snapshots(),
+    start: () => {
+      look();
+      stopLooking = pulse.each(() => {
+        watch.lag.beat();
+        look();
+      });
+      set.start(store);
+    },
+    runOnce: async (name, options) => {
+      if (stopLooking === undefined)
+        throw new WakefulError(
+          "unavailable",
+          "The daemon is starting: loops tick when what the last one left has been looked at. Ask again soon.",
+        );
+      return await set.runOnce(name, options);
+    },
+    stopBlocked: async (timeoutMs) => {
+      await set.runOnce("stopper", { dryRun: false });
+      await within(loops.stopper.idle(), timeoutMs, { holds: true });
+    },
+    hurry: () => loops.stopper.hurry(),
+    stop: async () => {
+      stopLooking?.();
+      await set.stop(loopStopMs);
+      await watch.close();
+    },
+  };
+}
+
+/** Who delivers what leaves the store. */
+function deliverersOf({ store, registry, host, tell, settings }: Omit<LoopsDeps, "watch">): readonly Deliverer[] {
+  const { workDir, dataDir } = host.paths;
+  const sources = new SourceKeeper({ registry, workDir, baseDir: settings().baseDir });
+  return [
+    createStateFileDeliverer({ store, registry, workDir, sources }),
+    createAlertDeliverer({ emit: tell.emit, file: alertsFile(dataDir), now: () => store.now() }),
+  ];
+}
