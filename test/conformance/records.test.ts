@@ -102,6 +102,8 @@ describeStores((open) => {
     };
     const id = await store.duplicates.add(found);
     expect(await store.duplicates.add(found)).toBe(id);
+    expect(await store.duplicates.get(id)).toMatchObject({ ...found, id, decision: null, decidedAt: null, doneAt: null });
+    expect(await store.duplicates.get(id + 1)).toBeUndefined();
     expect(await store.duplicates.listDecided()).toEqual([]);
     expect(await store.duplicates.finish(id), "nobody has decided").toBe(false);
     const answers = await Promise.all([store.duplicates.decide(id, "discard", "ana"), store.duplicates.decide(id, "reprocess", "ben")]);
