@@ -5,7 +5,7 @@ import { commonOptions } from "../src/cli/commands-doc.ts";
 import { valueAt } from "../src/config/zod-findings.ts";
 import { wakefulJsonSchema } from "../src/pipelines/reading/json-schema.ts";
 import { errorEvents } from "../src/telemetry/events-doc.ts";
-import { repositoryRoot } from "./source-tree.ts";
+import { readSources, repositoryRoot } from "./source-tree.ts";
 
 // The pages that are written by hand: what they must not leave out is taken from the code.
 
@@ -58,6 +58,30 @@ test("docs/architecture.md names every folder of the code", () => {
   const page = read("docs/architecture.md");
   const folders = readdirSync(join(repositoryRoot, "src"), { withFileTypes: true }).filter((entry) => entry.isDirectory());
   expect(folders.filter(({ name }) => !page.includes(`\`${name}/\``))).toEqual([]);
+});
+
+test("docs/architecture.md counts the files of each addition, and each of them exists", () => {
+  const page = read("docs/architecture.md");
+  const section = page.slice(page.indexOf("\n## Adding something"), page.indexOf("\n## The store"));
+  const rows = [...section.matchAll(/^\| (an? [^|]+) \| (\d+) \| (.+) \|$/gm)].map(([, what = "", count, where = ""]) => ({
+    what,
+    count: Number(count),
+    paths: [...where.matchAll(/`([^`]+\.ts)`/g)].map((found) => found[1] ?? ""),
+  }));
+  expect(rows.map(({ what }) => what)).toEqual(expect.arrayContaining(["a loop", "an event", "a gate kind", "a column"]));
+  const files = readSources({ folders: ["src"], endings: [".ts"] }).map(({ path }) => path.slice("src/".length));
+  // A name in angle brackets is any name: one such file is there to look at.
+  const exists = (path: string): boolean => {
+    const parts = path.split(/<[a-z]+>/).map((part) => part.replaceAll(/[.\\]/g, "\\$&"));
+    return files.some((file) => new RegExp(`^${parts.join("[a-z0-9-]+")}$`).test(file));
+  };
+  for (const { what, count, paths } of rows) {
+    expect(paths, what).toHaveLength(count);
+    expect(
+      paths.filter((path) => !exists(path)),
+      what,
+    ).toEqual([]);
+  }
 });
 
 test("the job-reaper and the lease reclaim have their records, their page, their settings and their line in the changelog [B-72]", () => {
