@@ -1,6 +1,7 @@
 import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { loopNames } from "../../src/config/loop-names.ts";
 import { oneStage, startTestDaemon, submit, untilItem } from "../support/daemon.ts";
 import { tempDir } from "../support/temp-dir.ts";
 import { until } from "../support/until.ts";
@@ -36,4 +37,11 @@ test("a daemon whose store was lost or restored says that its ids continue in a 
   for (const ending of ["", "-wal", "-shm"]) await rm(join(first.dataDir, `wakeful.db${ending}`), { force: true });
   const second = await startTestDaemon({ yaml: oneStage("true"), folder, flags: everything });
   expect(eventsIn(second.log)).toContainEqual(expect.objectContaining({ event: "store.epoch_raised", level: "warn", epoch: 1 }));
+});
+
+test("the switch of each loop in the configuration is the one that the loop starts with", async () => {
+  const switches = Object.fromEntries(loopNames.map((name) => [`loops.${name}.enabled`, false]));
+  const { log } = await startTestDaemon({ yaml: oneStage("true"), flags: { ...everything, ...switches } });
+  const started = eventsIn(log).filter(({ event }) => event === "loop.started");
+  for (const loop of loopNames) expect(started).toContainEqual(expect.objectContaining({ loop, enabled: false }));
 });
