@@ -1,7 +1,6 @@
 /** `npm run bench`: measures what we promise, beside the peers in the same run, or against another revision. `--help` tells how. */
-import { compareRevisions } from "./against/compare-revisions.ts";
+import { compareRevisions, comparisonTable } from "./against/compare-revisions.ts";
 import { isShort } from "./against/comparison.ts";
-import { comparisonTable } from "./against/comparison-table.ts";
 import { type BenchName, type BenchRequest, helpText, readArguments } from "./arguments.ts";
 import { BenchError } from "./bench-error.ts";
 import { buildCheckout } from "./build-checkout.ts";

@@ -3,6 +3,7 @@
  * the dead held, with the loops as an embedded worker runs them.
  */
 
+import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { DatabaseSync } from "@photostructure/sqlite";
@@ -25,7 +26,6 @@ import type { Store } from "../../src/store/port/store.ts";
 import { startPostgresServer } from "../../test/support/postgres-server.ts";
 import { percentile } from "../figure.ts";
 import { answer, inFolder, question } from "./answer.ts";
-import { type Crowd, crowdStatements } from "./crowd.ts";
 
 /** Longer than seeding takes: the living were heard when it began. */
 const deadAfterMs = 3_600_000;
@@ -159,4 +159,38 @@ async function seedPostgres(url: string, host: HostIdentity, now: number): Promi
   for (const statement of crowdStatements(asked, { ...host, now, queueId: Number(rows[0]?.id) }, series)) await client.query(statement);
   await client.query("vacuum analyze");
   await client.end();
+}
+
+/** A store full of running jobs, written straight into its tables: taking a million jobs one by one is not what is measured. */
+interface Crowd {
+  readonly jobs: number;
+  readonly sessions: number;
+  /** So many of the sessions are of processes of this host that have ended; the others are on foreign hosts and were heard just now. */
+  readonly dead: number;
+}
+
+interface CrowdFacts {
+  readonly hostId: string;
+  readonly bootId: string;
+  readonly pidNamespace: string;
+  readonly now: number;
+  readonly queueId: number;
+}
+
+/** Statements in the SQL that both engines speak; `series(n)` gives the numbers 0 to n - 1 as `i`. */
+function crowdStatements({ jobs, sessions, dead }: Crowd, facts: CrowdFacts, series: (count: number) => string): readonly string[] {
+  const { hostId, bootId, pidNamespace, now, queueId } = facts;
+  const pid = spawnSync("true").pid;
+  return [
+    `insert into workers (id, name, kind, state, host_id, boot_id, pid_namespace, pid, start_time, concurrency, queues, registered_at, last_heard_at)
+     select i + 1, 'w', 'handler', 'live', case when i < ${dead} then '${hostId}' else 'host-' || (i % 100) end,
+       case when i < ${dead} then '${bootId}' else 'boot-' || (i % 100) end, '${pidNamespace}', ${pid}, '1', 1000, '["bench"]', ${now}, ${now}
+     from (${series(sessions)}) s`,
+    `insert into jobs (id, queue_id, state, run_at, created_at, attempts, run_count, current_run_id, current_epoch, payload)
+     select i + 1, ${queueId}, 'running', ${now}, ${now}, 1, 1, i + 1, 1, '{"i":1}' from (${series(jobs)}) s`,
+    // As claims would have made them: a hundred at a time to one session, the sessions in turns.
+    `insert into runs (id, job_id, attempt, state, worker_id, kind, claim_seq, reserved_at, started_at, check_at, max_running_ms)
+     select i + 1, i + 1, 1, 'started', 1 + ((i / 100) * 7919) % ${sessions}, 'handler', 1 + i / ${sessions}, ${now}, ${now}, ${now} + 86400000, 86400000
+     from (${series(jobs)}) s`,
+  ];
 }
