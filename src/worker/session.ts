@@ -28,6 +28,8 @@ export interface SessionOptions {
   readonly onLost: (runId: RunId, why: string) => void;
   /** The session was buried while its process lives: everything it held is lost, and a new session takes its place. */
   readonly onNewSession: (workerId: WorkerId) => void;
+  /** Whether another session may take the place of one that is over. Absent: always. */
+  readonly mayOpenAgain?: (() => boolean) | undefined;
   readonly onRenewed?: () => void;
   readonly emit: Emit;
 }
@@ -115,17 +117,23 @@ export class Session {
   async #openAgain(state: string): Promise<void> {
     // Two renewals may be answered at once, where the first was late.
     if (this.#reopening) return;
-    const { emit, held, onLost, onNewSession } = this.#options;
+    const { emit, held, onLost, onNewSession, mayOpenAgain } = this.#options;
     emit("worker.fenced", { workerId: this.#workerId, reason: `its session is ${state}` });
     for (const runId of held()) onLost(runId, `its session is ${state}`);
     // Told so by an answer that came after our own goodbye.
     if (this.#closed) return;
+    if (mayOpenAgain?.() === false) {
+      this.abandon();
+      return;
+    }
     this.#reopening = true;
     try {
       this.#helloId ??= this.#options.newHelloId();
       this.#workerId = await hello(this.#options, this.#helloId);
       this.#helloId = undefined;
-      onNewSession(this.#workerId);
+      // Closed while it was being opened: nobody would renew it.
+      if (this.#closed) await this.#options.backend.leave(this.#workerId);
+      else onNewSession(this.#workerId);
     } finally {
       this.#reopening = false;
     }

@@ -179,6 +179,41 @@ describeStores((open) => {
     for (const payload of ["stuck", "old", "new"]) doings.finish(payload);
   });
 
+  for (const [order, cutUntilFenced] of [
+    ["before it is fenced", false],
+    ["after it was fenced", true],
+  ] as const) {
+    test(`a process that wakes, and hears ${order} that its session was judged dead, registers one session more`, async () => {
+      const direct = await withQueues(open);
+      const link = cuttable(direct);
+      const doings = new Doings();
+      const crew = await startCrew({ store: link.store, handler: doings.handler, selfFenceAfterMs: 30 });
+      const [session] = await direct.workers.listAlive();
+      link.cut = cutUntilFenced;
+      const verdict = { reason: "session_silent", message: "silent while it was suspended", evidence: "{}", actor: "worker-reaper" };
+      expect(await direct.workers.bury(present(session).id, verdict)).toBe(true);
+      crew.passMs(seconds(1000));
+      await until(() => crew.eventsOf("worker.fenced").length > 0, { what: "the fence" });
+      link.cut = false;
+      const [id] = await add(direct, "work");
+      doings.finishAtOnce("work", "done");
+      await until(async () => (await stateOf(direct, id)) === "done", { what: "the new session to work" });
+      await until(async () => (await direct.workers.listAlive()).length === 1, { what: "one session to be left" });
+      // Whoever else was about to register would have done so by the time at which the next renewals are in.
+      const heardAt = async () => present((await direct.workers.listAlive())[0]).id;
+      const survivor = await heardAt();
+      for (const payload of ["second", "third"]) {
+        const [next] = await add(direct, payload);
+        doings.finishAtOnce(payload, "done");
+        await until(async () => (await stateOf(direct, next)) === "done");
+      }
+      expect(await heardAt()).toBe(survivor);
+      expect(await direct.workers.listAlive()).toHaveLength(1);
+      expect(crew.eventsOf("worker.registered")).toHaveLength(2);
+      expect(await direct.upkeep.checkInvariants()).toEqual([]);
+    });
+  }
+
   test("a handler that ignores the fence and returns before anybody took its run: the work counts, once", async () => {
     const direct = await withQueues(open);
     const link = cuttable(direct);

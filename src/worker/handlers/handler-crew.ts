@@ -122,7 +122,10 @@ export class HandlerCrew {
       claimSeqReceived: () => member.worker.claimSeqReceived,
       ...(loopLagMs === undefined ? {} : { loopLagMs }),
       onLost: (runId, why) => member.worker.lose(runId, why),
+      // Another takes the place of one that is replaced or fenced: two sessions at once would claim for one process.
+      mayOpenAgain: () => member === this.#lead && this.#fencing === undefined,
       onNewSession: (workerId) => {
+        member.renewedAtMono = worker.monoNow();
         member.worker.retire("its session is over");
         member.worker = make();
         if (!this.#stopping && member === this.#lead) member.worker.start(workerId);
@@ -167,8 +170,19 @@ export class HandlerCrew {
       for (const runId of busy.flat()) this.#stuck.add(runId);
       // It has stopped for good. Until another can be registered there is nobody to be fenced again.
       if (this.#lead === lead) this.#lead = undefined;
-      if (!this.#stopping) this.#succeed();
+      if (this.#stopping) return;
+      this.#dismissIdle();
+      this.#succeed();
     });
+  }
+
+  /** Ends the sessions of stopped workers that hold nothing. The store may not hear it: then they fall silent. */
+  #dismissIdle(): void {
+    for (const member of this.#members) {
+      if (member === this.#lead || member.worker.held().length > 0) continue;
+      this.#members.delete(member);
+      member.session?.close().catch(() => undefined);
+    }
   }
 
   #succeed(): void {
