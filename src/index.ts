@@ -17,7 +17,7 @@ export { version } from "./domain/version.ts";
 export type { Embedded, EmbeddedLogLine, EmbeddedOptions, EmbeddedTask, EnqueueOptions } from "./embedded/embedded.ts";
 export type { Json, PipelineDefinition, StageDefinition } from "./pipelines/definition.ts";
 export type { HandlerContext, HandlerJob, StageHandler } from "./pipelines/handler.ts";
-export type { CommandRun, HandlerRun, PipelineInput } from "./pipelines/reading/input.ts";
+export type { CommandRunInput as CommandRun, HandlerRun, PipelineInput } from "./pipelines/reading/input.ts";
 export { command, type DefinedPipeline, definePipeline, handler, isDefinedPipeline } from "./pipelines/reading/typescript.ts";
 export { api } from "./protocol/api/index.ts";
 export { type Client, type ClientOptions, createClient } from "./protocol/client.ts";
@@ -26,9 +26,9 @@ export { socketTransport, type Transport, type TransportAnswer, type TransportRe
 export type { JobRow } from "./store/port/jobs.ts";
 export {
   type Handler as TaskHandler,
-  type HandlerContext as TaskContext,
-  type HandlerJob as TaskJob,
   PermanentError,
+  type TaskContext,
+  type TaskJob,
 } from "./worker/handlers/handler-context.ts";
 export { type DefinedTask, defineTask, type TaskOptions } from "./worker/handlers/task.ts";
 

@@ -10,7 +10,7 @@ import { openHost } from "./daemon/open-host.ts";
 import { openLoops } from "./daemon/open-loops.ts";
 import { openWatch } from "./daemon/open-watch.ts";
 import { readAtEachBeat } from "./daemon/pause-reader.ts";
-import { recordStart } from "./daemon/record-start.ts";
+import { declareStart } from "./daemon/record-start.ts";
 import { type StopMode, type StopReport, stopDaemon } from "./daemon/stop-daemon.ts";
 import type { RunId } from "./domain/ids.ts";
 import { stopWithin } from "./domain/stop-within.ts";
@@ -24,7 +24,7 @@ import { alertsThrough, type Tell } from "./notify/raise-alert.ts";
 import { createSettingsDesk } from "./operations/change-settings.ts";
 import { Commands } from "./operations/operations.ts";
 import { daemonWorkers, PausedWorkers } from "./operations/paused-workers.ts";
-import { type Configuration, limitsOf as configLimits } from "./pipelines/reading/load.ts";
+import { type Configuration, configLimits } from "./pipelines/reading/load.ts";
 import { liveFindings } from "./pipelines/reading/stage-relations.ts";
 import { PipelineRegistry } from "./pipelines/registry.ts";
 import type { ProcessIdentity } from "./processes/probe/identity.ts";
@@ -109,7 +109,7 @@ async function start(
   const alert = alertsThrough({ outbox: store.outbox, emit });
   const tell: Tell = { emit, alert };
   const registry = new PipelineRegistry(pipelines);
-  const startSeq = await recordStart({
+  const startSeq = await declareStart({
     store,
     dataDir: config.dataDir,
     host: identity,

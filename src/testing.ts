@@ -6,7 +6,7 @@ import { FakeClock } from "./runtime/fake-clock.ts";
 import { createStoreClock } from "./runtime/store-clock.ts";
 import { openStore } from "./store/open-store.ts";
 import type { Store } from "./store/port/store.ts";
-import type { HandlerContext as TaskContext, HandlerJob as TaskJob } from "./worker/handlers/handler-context.ts";
+import type { TaskContext, TaskJob } from "./worker/handlers/handler-context.ts";
 
 export { FakeClock, type FakeClockOptions } from "./runtime/fake-clock.ts";
 export type { Store } from "./store/port/store.ts";

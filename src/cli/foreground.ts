@@ -8,7 +8,7 @@ import { runCommand } from "../worker/foreground/foreground-run.ts";
 import type { CliHost, RunCommandRequest } from "./host.ts";
 import { createRunApi } from "./run-api.ts";
 
-export interface ForegroundOptions {
+export interface RunInForegroundOptions {
   readonly request: RunCommandRequest;
   readonly host: Pick<CliHost, "cwd" | "env" | "clock" | "output" | "onSignal">;
   /** Our own. */
@@ -22,7 +22,7 @@ export interface ForegroundOptions {
  *
  * @throws {WakefulError} `bad_request`: the daemon is on another host, or another user's. Else as `runCommand` and the daemon's API.
  */
-export async function runInForeground({ request, host, pid, interactive }: ForegroundOptions): Promise<number> {
+export async function runInForeground({ request, host, pid, interactive }: RunInForegroundOptions): Promise<number> {
   const { argv, lease, daemon } = request;
   const table = systemProcessTable();
   const say = (line: string): void => host.output.err(line);

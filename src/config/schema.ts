@@ -3,7 +3,7 @@ import { hours, minutes, seconds } from "../domain/time.ts";
 import { parseListen } from "./listen-address.ts";
 import { type LoopName, loopNames } from "./loop-names.ts";
 import { isPostgresUrl, parsePostgresUrl } from "./postgres-url.ts";
-import { decimal, durationMs, flag, integer, list, oneOf, section, sizeBytes, text } from "./setting.ts";
+import { decimal, durationSetting, flag, integer, list, oneOf, section, sizeBytes, text } from "./setting.ts";
 
 const days = (n: number): number => hours(24 * n);
 const mebibytes = (n: number): number => n * 2 ** 20;
@@ -22,7 +22,7 @@ const reaper = {
       "Whether runs are judged and given back, by the job-reaper or with the session that held them. Sessions are judged, and leases swept, by switches of their own.",
     aliases: prefixed("REAPER_ENABLED"),
   }),
-  intervalMs: durationMs({
+  intervalMs: durationSetting({
     default: seconds(1),
     min: 50,
     max: minutes(10),
@@ -37,7 +37,7 @@ const reaper = {
     meaning: "Consecutive looks that must find a process dead before its run is ended.",
     aliases: prefixed("REAPER_DEAD_TICKS"),
   }),
-  finalizeGraceMs: durationMs({
+  finalizeGraceMs: durationSetting({
     default: seconds(300),
     min: 0,
     max: days(7),
@@ -45,7 +45,7 @@ const reaper = {
       "How long after its recorded exit a run may take to be settled before its finalising is taken over, where its stage declares no finalizeGrace; read at each tick. Must exceed the longest finalisation.",
     aliases: prefixed("REAPER_FINALIZE_GRACE_S", "s"),
   }),
-  maxRunningMs: durationMs({
+  maxRunningMs: durationSetting({
     default: hours(24),
     min: 1,
     max: longest,
@@ -53,19 +53,19 @@ const reaper = {
       "The age at which a run whose stage or task declares neither maxRunning nor a timeout is ended whatever the evidence; read at each tick, for runs at work too. Must exceed the longest stage timeout plus the grace.",
     aliases: prefixed("REAPER_MAX_RUNNING_S", "s"),
   }),
-  suspectRecheckMs: durationMs({
+  suspectRecheckMs: durationSetting({
     default: 250,
     min: 10,
     max: minutes(1),
     meaning: "How soon a process that looked dead once is looked at again.",
   }),
-  startWithinMs: durationMs({
+  startWithinMs: durationSetting({
     default: seconds(30),
     min: seconds(1),
     max: hours(1),
     meaning: "How long a reserved run may stay unnamed by its worker before it counts as never started.",
   }),
-  adoptWithinMs: durationMs({
+  adoptWithinMs: durationSetting({
     default: seconds(30),
     min: seconds(1),
     max: hours(1),
@@ -144,8 +144,8 @@ export const configShape = {
         meaning:
           "How many handler runs a worker holds claimed and not yet settled, those at work included; what may run again after a crash. At least worker.concurrency.",
       }),
-      renewMs: durationMs({ default: seconds(5), min: 10, max: minutes(10), meaning: "How often a worker renews its session." }),
-      selfFenceAfterMs: durationMs({
+      renewMs: durationSetting({ default: seconds(5), min: 10, max: minutes(10), meaning: "How often a worker renews its session." }),
+      selfFenceAfterMs: durationSetting({
         default: seconds(15),
         min: 30,
         max: hours(1),
@@ -153,20 +153,20 @@ export const configShape = {
           "How long a worker that nobody can probe may go without a confirmed renewal: at least three renewals, and deadAfterMs must leave it the time to let go. " +
           "Commands are not frozen at it yet: that comes with workers on other hosts; those of this host are probed and need none of it.",
       }),
-      deadAfterMs: durationMs({
+      deadAfterMs: durationSetting({
         default: seconds(30),
         min: 100,
         max: hours(2),
         meaning:
           "Silence after which a worker that cannot be probed is judged dead. Longer than fencing, stopping and one renewal together.",
       }),
-      renewTimeoutMs: durationMs({
+      renewTimeoutMs: durationSetting({
         default: seconds(5),
         min: 10,
         max: minutes(10),
         meaning: "How long one renewal of a session may take; one that takes longer counts as failed, and the next is made in its turn.",
       }),
-      fenceKillAfterMs: durationMs({
+      fenceKillAfterMs: durationSetting({
         default: minutes(10),
         min: 100,
         max: days(1),
@@ -184,7 +184,7 @@ export const configShape = {
   ),
   heartbeat: section(
     {
-      timeoutMs: durationMs({
+      timeoutMs: durationSetting({
         default: seconds(600),
         min: 1,
         max: days(30),
@@ -196,7 +196,7 @@ export const configShape = {
   ),
   intake: section(
     {
-      pollMs: durationMs({
+      pollMs: durationSetting({
         default: seconds(1),
         min: 50,
         max: hours(1),
@@ -238,13 +238,13 @@ export const configShape = {
   ),
   stop: section(
     {
-      stopGraceMs: durationMs({
+      stopGraceMs: durationSetting({
         default: seconds(5),
         min: 0,
         max: hours(1),
         meaning: "Time between asking a process to stop (TERM) and killing it.",
       }),
-      killGraceMs: durationMs({
+      killGraceMs: durationSetting({
         default: seconds(2),
         min: 0,
         max: minutes(10),
@@ -255,7 +255,7 @@ export const configShape = {
   ),
   recovery: section(
     {
-      recoverySpreadMs: durationMs({
+      recoverySpreadMs: durationSetting({
         default: seconds(30),
         min: 0,
         max: hours(1),
@@ -270,14 +270,14 @@ export const configShape = {
   ),
   retention: section(
     {
-      finishedRowsMs: durationMs({
+      finishedRowsMs: durationSetting({
         default: days(30),
         min: 0,
         max: longest,
         meaning: "How long rows of finished items and jobs are kept.",
       }),
-      logsMs: durationMs({ default: days(14), min: 0, max: longest, meaning: "How long output of finished runs is kept." }),
-      duplicatesMs: durationMs({
+      logsMs: durationSetting({ default: days(14), min: 0, max: longest, meaning: "How long output of finished runs is kept." }),
+      duplicatesMs: durationSetting({
         default: days(30),
         min: 0,
         max: longest,

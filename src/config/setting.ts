@@ -146,7 +146,7 @@ export function decimal(options: SettingOptions<number> & Bounds): z.ZodType<num
 }
 
 /** Milliseconds as a number (the key ends in `Ms`), or a text with its unit. */
-export function durationMs(options: SettingOptions<number> & Bounds): z.ZodType<number> {
+export function durationSetting(options: SettingOptions<number> & Bounds): z.ZodType<number> {
   const { min, max } = options;
   return setting<number>(
     {

@@ -19,7 +19,7 @@ export interface StartRecord {
 }
 
 /** Writes down that a daemon starts: its number, its host, and the pipelines that it has. Answers the number of the start. */
-export async function recordStart({ store, dataDir, host, registry, aheadMs, alert, emit }: StartRecord): Promise<number> {
+export async function declareStart({ store, dataDir, host, registry, aheadMs, alert, emit }: StartRecord): Promise<number> {
   await tellClockAhead({ alert, aheadMs });
   const { startSeq, epochRaised } = await countStart(dataDir, store.upkeep);
   if (epochRaised)

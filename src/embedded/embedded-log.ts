@@ -1,6 +1,6 @@
 import { logMaxBytesDefault } from "../domain/log-limits.ts";
 import type { Instant } from "../domain/time.ts";
-import type { RunReports } from "../worker/handlers/handler-context.ts";
+import type { HandlerReports } from "../worker/handlers/handler-context.ts";
 import type { EmbeddedLogLine, EmbeddedTask } from "./embedded-options.ts";
 
 export interface EmbeddedRunLogOptions {
@@ -13,7 +13,7 @@ export interface EmbeddedRunLogOptions {
  * Hands lines of handlers to the application's own log, as many bytes of each run as its task allows. What went there cannot be cut
  * afterwards as a file can, so it is the oldest part that stays: the line that would pass the limit is told as the loss, those after it not at all.
  */
-export function embeddedRunLog({ tasks, log, now }: EmbeddedRunLogOptions): RunReports["log"] {
+export function embeddedRunLog({ tasks, log, now }: EmbeddedRunLogOptions): HandlerReports["log"] {
   return (run, said: unknown) => {
     // The compiler cannot keep anything else out of JavaScript, and work must not fail for its log.
     const line = typeof said === "string" ? said : `(a log line that is a ${typeof said})`;

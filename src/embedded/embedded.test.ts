@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { tempDir } from "../../test/support/temp-dir.ts";
 import { until } from "../../test/support/until.ts";
-import { PermanentError, type HandlerJob as TaskJob } from "../worker/handlers/handler-context.ts";
+import { PermanentError, type TaskJob } from "../worker/handlers/handler-context.ts";
 import { type EmbeddedLogLine, startEmbedded } from "./embedded.ts";
 
 const quiet = (): void => undefined;

@@ -14,7 +14,7 @@ type Frozen<T> = T extends (infer Member)[]
     ? { readonly [Key in keyof T]: Frozen<T[Key]> }
     : T;
 
-export interface Caller {
+export interface RequestCaller {
   /** For the action log. */
   readonly actor: string;
   readonly correlationId: string;
@@ -27,7 +27,7 @@ export const doneAnswer = { done: true } as const;
 export function mount<E extends Endpoint>(
   app: FastifyInstance,
   endpoint: E,
-  handle: (call: CheckedCall<E>, caller: Caller, reply: FastifyReply) => Promise<Frozen<AnswerOf<E>>>,
+  handle: (call: CheckedCall<E>, caller: RequestCaller, reply: FastifyReply) => Promise<Frozen<AnswerOf<E>>>,
 ): void {
   app.route({
     ...routeOf(endpoint),
@@ -68,7 +68,7 @@ function callOf<E extends Endpoint>(request: FastifyRequest): CheckedCall<E> {
   return { params: request.params, query: request.query, body: request.body } as CheckedCall<E>;
 }
 
-function callerOf(request: FastifyRequest): Caller {
+function callerOf(request: FastifyRequest): RequestCaller {
   const named = request.headers["x-wakeful-actor"];
   const actor = typeof named === "string" && /^[\w.:@-]{1,64}$/.test(named) ? named : "api";
   return { actor, correlationId: request.id };

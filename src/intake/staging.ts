@@ -8,7 +8,7 @@ import { lstatOrUndefined, moveFile, sha256Of } from "../files/move-file.ts";
 import { replaceFile } from "../files/regular-file.ts";
 import { readSmallFile, syncToDisk } from "../files/small-file.ts";
 import { inputFolder } from "../item-files/kept-source.ts";
-import type { IntakeInput } from "../item-files/state-projection.ts";
+import type { TakenFileInput } from "../item-files/state-projection.ts";
 import { intakeKey } from "../pipelines/intake-key.ts";
 import { itemDirectories } from "../pipelines/item-key.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
@@ -200,7 +200,7 @@ export class Staging {
     // The file before its item: a job must find its input. Already there when a crash came after this move.
     if (!(await this.#isGone(dir, file))) await moveOnce({ from: join(dir, "source"), to: file });
     else if ((await store.items.byKey(origin.pipeline, key)) === undefined) throw vanished(origin, dir);
-    const input: IntakeInput = { file, name: origin.label, sizeBytes, sha256 };
+    const input: TakenFileInput = { file, name: origin.label, sizeBytes, sha256 };
     try {
       const added = await store.items.add({
         pipeline: origin.pipeline,

@@ -147,7 +147,7 @@ function inputFields({ item, profile }: StateFacts): Record<string, Json> {
 }
 
 /** What an item that came through a watched folder has as its input. */
-export interface IntakeInput {
+export interface TakenFileInput {
   /** Absolute path of the file in the item's work directory. */
   readonly file: string;
   /** The name it came under, as {@link labelOf} shows it. */
@@ -157,7 +157,7 @@ export interface IntakeInput {
 }
 
 /** The input of an item that came through a watched folder; undefined for any other item. */
-export function intakeInputOf(item: Pick<ItemRow, "input">): IntakeInput | undefined {
+export function intakeInputOf(item: Pick<ItemRow, "input">): TakenFileInput | undefined {
   let input: unknown;
   try {
     input = JSON.parse(item.input);

@@ -1,7 +1,7 @@
 import type { Instant } from "../domain/time.ts";
 import { diedWithEarlierBoot } from "./death-proof.ts";
 import { type ProcessLife, type RunEvidence, type RunFacts, trustworthyPart } from "./evidence.ts";
-import type { RunOutcome } from "./retry-contract.ts";
+import type { Outcome } from "./retry-contract.ts";
 import { emptyRunMemory, judgeRun, type RunMemory } from "./run-policy.ts";
 import { deadTicksNeeded, type RunThresholds } from "./run-thresholds.ts";
 import type { VantageView } from "./vantage.ts";
@@ -134,7 +134,7 @@ function adoptionVerdictOf(verdict: RunVerdict, { process }: RunEvidence, { adop
  * How a run ended that a start queues again. Without adoption what could have been gone on with has spent nothing; a command that died
  * together with its daemon may have been the cause, so that this is free only a few times in a row.
  */
-export function outcomeOfRequeue(requeue: Requeue): RunOutcome {
+export function outcomeOfRequeue(requeue: Requeue): Outcome {
   const { verdict } = requeue;
   const reason = explainAdoption(requeue);
   switch (verdict.kind) {

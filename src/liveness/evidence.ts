@@ -28,7 +28,7 @@ export type ExitEvidence =
  * The limits a run started with. What is absent comes from the thresholds of the tick, except `timeoutMs` and `heartbeatTimeoutMs`,
  * whose absence means that the stage has none.
  */
-export interface RunLimits {
+export interface JudgedLimits {
   /** Longest awake time of the run, in milliseconds. */
   readonly timeoutMs?: DurationMs | undefined;
   /** The ceiling after which a run is given up whatever else is known, in milliseconds. */
@@ -55,7 +55,7 @@ export interface RunFacts {
   /** When the exit was recorded in the store. */
   readonly exitedAt?: Instant | undefined;
   readonly exitCode?: number | undefined;
-  readonly limits: RunLimits;
+  readonly limits: JudgedLimits;
   /** Store instant of the newest progress of this very run. */
   readonly lastProgressAt?: Instant | undefined;
   /** By what way progress arrives, when it is not the session's channel. */

@@ -1,5 +1,5 @@
 /** Which exit codes mean what, as a stage declares it. A code in no list: 0 succeeds, anything else is retried within the budget. */
-export interface ExitCodePolicy {
+export interface ExitCodeLists {
   readonly retryOn?: readonly number[] | undefined;
   readonly failOn?: readonly number[] | undefined;
   readonly holdOn?: readonly number[] | undefined;
@@ -25,7 +25,7 @@ function signalOf(code: number): number | undefined {
  * What an exit code means. 0 is success whatever the lists say; of several lists the strictest wins (hold, fail, retry).
  * 129 to 159 count as a signal unless the policy names the code; a run that we signalled has our reason and does not come here.
  */
-export function meaningOfExit(code: number, policy: ExitCodePolicy): ExitMeaning {
+export function meaningOfExit(code: number, policy: ExitCodeLists): ExitMeaning {
   if (code === 0) return { kind: "success" };
   if (policy.holdOn?.includes(code) === true) return { kind: "hold", code };
   if (policy.failOn?.includes(code) === true) return { kind: "fail", code };

@@ -1,6 +1,6 @@
 import { addMs, ageMs, type DurationMs, type Instant } from "../domain/time.ts";
-import { type ExitCodePolicy, explainExitCode, meaningOfExit } from "./exit-policy.ts";
-import type { RunOutcome } from "./retry-contract.ts";
+import { type ExitCodeLists, explainExitCode, meaningOfExit } from "./exit-policy.ts";
+import type { Outcome } from "./retry-contract.ts";
 
 /**
  * Where the run's item stands, seen from the stages that its job leaves.
@@ -19,9 +19,9 @@ export type GateReading =
 
 export interface ExitFacts {
   readonly exitCode: number;
-  readonly policy: ExitCodePolicy;
+  readonly policy: ExitCodeLists;
   /** The outcome for which we signalled the run, when we did: it stays the reason, not "exit 143". */
-  readonly stoppedFor?: RunOutcome | undefined;
+  readonly stoppedFor?: Outcome | undefined;
   readonly position: StagePosition;
   readonly gate: GateReading;
   readonly gatePendingAt?: Instant | undefined;
@@ -41,7 +41,7 @@ export type ExitResolution =
       readonly reason: "exit0_gate_green" | "exit0_no_gate" | "exit0_already_advanced" | "exit0_no_item";
     }
   /** Anything but a clean success: the retry contract. */
-  | { readonly kind: "retry_contract"; readonly outcome: RunOutcome }
+  | { readonly kind: "retry_contract"; readonly outcome: Outcome }
   /** Read the gate outside the tick, and resolve again. */
   | { readonly kind: "read_gate" }
   /** Store `gatePendingAt`, read again at `readAgainAt`. */
@@ -74,7 +74,7 @@ export function resolveExit(facts: ExitFacts): ExitResolution {
   }
 }
 
-function outcomeOfNonZero(code: number, policy: ExitCodePolicy): RunOutcome {
+function outcomeOfNonZero(code: number, policy: ExitCodeLists): Outcome {
   const meaning = meaningOfExit(code, policy);
   const reason = explainExitCode(code);
   switch (meaning.kind) {

@@ -8,10 +8,10 @@ import {
   changeWithoutJob,
   type EndingJob,
   type JobChange,
+  type Outcome,
   type OutcomeKind,
   outcomeOfVerdict,
   type RetryPolicy,
-  type RunOutcome,
   recordedOutcome,
   spends,
 } from "./retry-contract.ts";
@@ -26,7 +26,7 @@ interface Given extends Partial<Omit<EndingJob, "budget">> {
   readonly policy?: RetryPolicy;
 }
 
-function after(outcome: Omit<RunOutcome, "reason">, budget: Partial<Budget> = {}, { policy = fails, ...job }: Given = {}): JobChange {
+function after(outcome: Omit<Outcome, "reason">, budget: Partial<Budget> = {}, { policy = fails, ...job }: Given = {}): JobChange {
   const whole = { budget: { ...defaults, ...budget }, counted: true, sessionDeaths: 0, ofItem: false, foreground: false, ...job };
   return changeAfter(outcome, whole, { policy, jitter: 0.5 }, now);
 }
@@ -126,7 +126,7 @@ describe("the retry contract", () => {
   });
 
   test("a foreground command goes back to its caller alone, and nobody is alerted: whoever called it saw how it ended", () => {
-    const ended = (outcome: Omit<RunOutcome, "reason">) => after(outcome, { attempts: 1 }, { foreground: true });
+    const ended = (outcome: Omit<Outcome, "reason">) => after(outcome, { attempts: 1 }, { foreground: true });
     expect([lost, never, { kind: "released" } as const].map((outcome) => ended(outcome).to)).toEqual(["cancelled", "cancelled", "queued"]);
     expect(ended({ ...failed, disposition: "fail" })).toMatchObject({ to: "failed", alert: false });
   });

@@ -24,7 +24,7 @@ export type OutcomeKind =
   | "collateral"
   | "cancelled";
 
-export interface RunOutcome {
+export interface Outcome {
   readonly kind: OutcomeKind;
   /** For people; names the cause with its numbers, and neither the run nor its attempt: those stand beside it wherever it is told. */
   readonly reason: string;
@@ -98,7 +98,7 @@ const defaultMaxCollateralLosses = 10;
 
 /** What a run's end spends of its job's budget. */
 export function spends(
-  outcome: Pick<RunOutcome, "kind" | "bySessionDeath">,
+  outcome: Pick<Outcome, "kind" | "bySessionDeath">,
   { maxLosses, sessionDeaths }: { readonly maxLosses: number | null; readonly sessionDeaths: number },
 ): Spend {
   switch (outcome.kind) {
@@ -133,7 +133,7 @@ export interface JobChange {
  * The retry contract: what follows for the job from the end of its run. Within the budget the job is queued again; else it fails or is held;
  * too many losses hold it, for it kills its workers.
  */
-export function changeAfter(outcome: Omit<RunOutcome, "reason">, job: EndingJob, terms: RetryTerms, now: Instant): JobChange {
+export function changeAfter(outcome: Omit<Outcome, "reason">, job: EndingJob, terms: RetryTerms, now: Instant): JobChange {
   const { budget } = job;
   const spent = spends(outcome, { maxLosses: budget.maxLosses, sessionDeaths: job.sessionDeaths });
   const attempts = attemptsAfter(budget.attempts, { counted: job.counted, spent });
@@ -156,7 +156,7 @@ export function changeWithoutJob(
 }
 
 function stateAfter(
-  { kind, disposition }: Omit<RunOutcome, "reason">,
+  { kind, disposition }: Omit<Outcome, "reason">,
   { budget: { maxAttempts, maxLosses }, ofItem, foreground }: EndingJob,
   after: Pick<JobChange, "spent" | "attempts" | "losses"> & { readonly policy: RetryPolicy | undefined },
 ): Exclude<JobChange["to"], "scheduled"> {
@@ -177,7 +177,7 @@ function exhaustedState(policy: RetryPolicy | undefined, { ofItem }: Pick<Ending
 }
 
 function delayAfter(
-  { kind }: Pick<RunOutcome, "kind">,
+  { kind }: Pick<Outcome, "kind">,
   { budget, sessionDeaths }: EndingJob,
   { attempts, terms, now }: { readonly attempts: number; readonly terms: RetryTerms; readonly now: Instant },
 ): DurationMs {
@@ -210,7 +210,7 @@ function attemptsAfter(attempts: number, run: { readonly counted: boolean; reado
  * The outcome that a verdict already tells, or `undefined` when the verdict ends nothing or the exit code has the last word
  * (`record_exit`, `take_over`, `exited_known`, and `over_age` with an exit on record: see `resolveExit`).
  */
-export function outcomeOfVerdict(verdict: RunVerdict): RunOutcome | undefined {
+export function outcomeOfVerdict(verdict: RunVerdict): Outcome | undefined {
   const reason = explain(verdict);
   switch (verdict.kind) {
     case "never_started":

@@ -6,7 +6,7 @@ import { asOwnerEpoch, asRunId, type RunId } from "../domain/ids.ts";
 import { asInstant, type Instant } from "../domain/time.ts";
 import type { ExitEvidence, RunEvidence, RunFacts } from "./evidence.ts";
 import { type GateReading, resolveExit } from "./exit-resolution.ts";
-import { changeAfter, type JobChange, outcomeOfVerdict, type RunOutcome } from "./retry-contract.ts";
+import { changeAfter, type JobChange, type Outcome, outcomeOfVerdict } from "./retry-contract.ts";
 import { judgeRun, type RunMemory } from "./run-policy.ts";
 import { defaultRunThresholds } from "./run-thresholds.ts";
 import type { RunVerdict } from "./verdict.ts";
@@ -131,7 +131,7 @@ class World {
     return this.changeFor(resolution.outcome);
   }
 
-  changeFor(outcome: RunOutcome): Change {
+  changeFor(outcome: Outcome): Change {
     const budget = { ...this.job, maxAttempts: 3, maxLosses: null, lastLossAt: null };
     const job = { budget, counted: true, sessionDeaths: 0, ofItem: true, foreground: false };
     const policy = { onExhausted: "fail", delay: { baseMs: 0, maxMs: 0 } } as const;

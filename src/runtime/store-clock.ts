@@ -22,7 +22,7 @@ export interface StoreClockOptions {
   readonly stepToleranceMs?: DurationMs | undefined;
 }
 
-export interface StoreClock {
+export interface DisciplinedClock {
   /** The present instant. Never less than any answer before. */
   now(): Instant;
   /** How far this clock is ahead of the wall, negative when it is behind. Large at a start after the wall was set back. */
@@ -48,7 +48,7 @@ const bootLookMs = 1000;
  * The embedded store's clock: the wall at the start but never below the newest stored instant, then carried by the monotonic clock with
  * the suspends that `boot` shows, and drawn towards the wall by at most `slewMax` of what elapsed. It neither goes back nor leaps.
  */
-export function createStoreClock(options: StoreClockOptions): StoreClock {
+export function createStoreClock(options: StoreClockOptions): DisciplinedClock {
   const { host } = options;
   const slewMax = Math.min(0.5, Math.max(0, options.slewMax ?? 0.05));
   const stepToleranceMs = options.stepToleranceMs ?? 500;

@@ -1,6 +1,6 @@
 import type { Instant } from "../domain/time.ts";
 import { type ExitResolution, type GateReading, resolveExit, type StagePosition } from "../liveness/exit-resolution.ts";
-import type { RunOutcome } from "../liveness/retry-contract.ts";
+import type { Outcome } from "../liveness/retry-contract.ts";
 import type { RunOutput } from "../observe/run-output.ts";
 import type { StageDefinition } from "../pipelines/definition.ts";
 import { StoredStages, type VersionSource } from "../pipelines/reading/stored-stages.ts";
@@ -37,7 +37,7 @@ export interface DecidingOptions {
   readonly actor: string;
   readonly evidence?: unknown;
   /** The outcome for which we signalled it, when we did: it stays the reason. */
-  readonly stoppedFor?: RunOutcome | undefined;
+  readonly stoppedFor?: Outcome | undefined;
 }
 
 /** Turns an exit on record, and what was read of it, into a settlement. Reads no file, so it may be asked about a run of another host. */
@@ -60,7 +60,7 @@ export class ExitDecider {
     const decidedAt = now();
     // A code is never invented: an exit whose code nobody knows is no success.
     if (exitCode === null) {
-      const outcome: RunOutcome = { kind: "lost", reason: "it exited, and its exit code is not known" };
+      const outcome: Outcome = { kind: "lost", reason: "it exited, and its exit code is not known" };
       const settlement = settlementOfFailure(run, outcome, { reason: "exit_unknown", evidence: options.evidence }, context);
       return { kind: "settle", settlement };
     }
@@ -69,7 +69,7 @@ export class ExitDecider {
     // Of an item that has moved on nothing follows any more, so its output does not matter either.
     const returned: RunOutput = exitCode === 0 && position !== "past" ? output : { kind: "none" };
     if (returned.kind === "bad") {
-      const outcome: RunOutcome = { kind: "bad_output", reason: `bad_output: ${returned.why}` };
+      const outcome: Outcome = { kind: "bad_output", reason: `bad_output: ${returned.why}` };
       return { kind: "settle", settlement: settlementOfFailure(run, outcome, { ...details, reason: "bad_output" }, context) };
     }
     const gate: GateReading = stage?.gate === undefined ? { kind: "none" } : read;
@@ -127,7 +127,7 @@ export class ExitDecider {
     }
     const advance = stage === undefined ? undefined : await this.#stored.advanceFrom(run.pipeline, stage);
     if (advance === undefined) {
-      const outcome: RunOutcome = { kind: "failed", disposition: "hold", reason: `stage_vanished: ${vanishedText(run, stage)}` };
+      const outcome: Outcome = { kind: "failed", disposition: "hold", reason: `stage_vanished: ${vanishedText(run, stage)}` };
       return settlementOfFailure(run, outcome, { ...details, reason: "stage_vanished" }, context);
     }
     return settlementOfSuccess(run, { advance, output, details }, context);
@@ -149,7 +149,7 @@ function readingsSince(gatePendingAt: Instant | null, now: Instant): number {
 }
 
 /** The stable code of an outcome: its kind, which the message explains. */
-const reasonCode = (outcome: RunOutcome): string => (outcome.kind === "failed" || outcome.kind === "lost" ? "exit_code" : outcome.kind);
+const reasonCode = (outcome: Outcome): string => (outcome.kind === "failed" || outcome.kind === "lost" ? "exit_code" : outcome.kind);
 
 function positionOf(run: LiveRun, stage: StageDefinition | undefined): StagePosition {
   if (run.itemId === null) return "no_item";

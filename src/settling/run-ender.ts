@@ -1,5 +1,5 @@
 import { addMs, type DurationMs, type Instant } from "../domain/time.ts";
-import type { RunOutcome } from "../liveness/retry-contract.ts";
+import type { Outcome } from "../liveness/retry-contract.ts";
 import type { Random } from "../liveness/retry-delay.ts";
 import type { StageDefinition } from "../pipelines/definition.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
@@ -19,7 +19,7 @@ export interface RunEnderDeps {
 
 /** How a run ended, other than well, as whoever noticed says. */
 export interface RunFailure {
-  readonly outcome: RunOutcome;
+  readonly outcome: Outcome;
   /** Stable code. */
   readonly reason: string;
   readonly evidence?: unknown;

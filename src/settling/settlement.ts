@@ -1,5 +1,5 @@
 import type { Instant } from "../domain/time.ts";
-import type { RetryPolicy, RunOutcome } from "../liveness/retry-contract.ts";
+import type { Outcome, RetryPolicy } from "../liveness/retry-contract.ts";
 import type { Random } from "../liveness/retry-delay.ts";
 import type { StageDefinition } from "../pipelines/definition.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
@@ -29,7 +29,7 @@ export interface EndDetails {
 /** The settlement of a run that did not succeed: what its stage says of that. The store applies the retry contract to the row's counts. */
 export function settlementOfFailure(
   run: LiveRun,
-  { kind, reason: message, disposition, bySessionDeath }: RunOutcome,
+  { kind, reason: message, disposition, bySessionDeath }: Outcome,
   { reason, evidence, exitCode, stopBy, spreadMs }: EndDetails,
   { registry, random, stage = registry.stageOfQueue(run.queue)?.stage, actor }: SettlingContext,
 ): Failure {

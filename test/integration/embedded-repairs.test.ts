@@ -7,7 +7,7 @@ import { systemClock } from "../../src/runtime/clock.ts";
 import { createStoreClock } from "../../src/runtime/store-clock.ts";
 import { openStore } from "../../src/store/open-store.ts";
 import type { Store } from "../../src/store/port/store.ts";
-import type { HandlerJob as TaskJob } from "../../src/worker/handlers/handler-context.ts";
+import type { TaskJob } from "../../src/worker/handlers/handler-context.ts";
 import { createDatabase } from "../support/postgres.ts";
 import { present } from "../support/present.ts";
 import { claim, declareQueues, processOn, registerWorker, startRun } from "../support/store-rows.ts";

@@ -9,7 +9,7 @@ import type { RunLimits, RunsStore } from "../../src/store/port/runs.ts";
 import type { Store } from "../../src/store/port/store.ts";
 import type { Emit, EventName, WakefulEvents } from "../../src/telemetry/events.ts";
 import { gatedExits } from "../../src/worker/handlers/gated-exits.ts";
-import type { Handler, RunReports } from "../../src/worker/handlers/handler-context.ts";
+import type { Handler, HandlerReports } from "../../src/worker/handlers/handler-context.ts";
 import { HandlerWorker } from "../../src/worker/handlers/handler-worker.ts";
 import type { WorkerBackend } from "../../src/worker/worker-backend.ts";
 import { processOn } from "./store-rows.ts";
@@ -63,7 +63,7 @@ export async function handlerBench(pipelines: readonly PipelineDefinition[] = []
   const events: SeenEvent[] = [];
   const emit: Emit = (name, data) => events.push({ name, data });
   const seenReports: { runId: RunId; progress: string | undefined }[] = [];
-  const reports: RunReports = { beat: (runId, progress) => seenReports.push({ runId, progress }), log: () => undefined };
+  const reports: HandlerReports = { beat: (runId, progress) => seenReports.push({ runId, progress }), log: () => undefined };
   let claimIds = 0;
   return {
     store,

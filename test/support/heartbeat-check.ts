@@ -5,7 +5,7 @@ import { createStateFileDeliverer } from "../../src/item-files/state-file.ts";
 import type { PipelineDefinition } from "../../src/pipelines/definition.ts";
 import type { ItemRow } from "../../src/store/port/items.ts";
 import type { RunLimits } from "../../src/store/port/runs.ts";
-import { limitsOf } from "../../src/worker/commands/command-run-deps.ts";
+import { declaredLimits } from "../../src/worker/commands/command-run-deps.ts";
 import { RepairWorld, type StartedRun } from "./repair-world.ts";
 
 /** The stale check as production makes it: the job-reaper over the store, and what it leaves behind in `state.json`. */
@@ -24,7 +24,7 @@ export class HeartbeatCheck {
   async start(queue: string, options: { readonly limits?: RunLimits | undefined; readonly beat?: boolean } = {}): Promise<StartedRun> {
     const stage = this.world.world.registry.stageOfQueue(queue)?.stage;
     if (stage === undefined) throw new Error(`no stage has the queue ${queue}`);
-    const run = await this.world.start({ queue, limits: options.limits ?? limitsOf(stage) });
+    const run = await this.world.start({ queue, limits: options.limits ?? declaredLimits(stage) });
     if (options.beat !== false) await this.beat(run);
     return run;
   }

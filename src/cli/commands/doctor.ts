@@ -9,7 +9,7 @@ import { type CommandCall, type CommandContext, flagOption } from "../command.ts
 import type { Connection } from "../connection.ts";
 import { checkAlerts } from "../doctor/alert-check.ts";
 import { checkLoops, checkStored } from "../doctor/daemon-checks.ts";
-import { type Finding, ok, problem, warning } from "../doctor/finding.ts";
+import { type DoctorFinding, ok, problem, warning } from "../doctor/finding.ts";
 import { checkContainer, checkDataDirectory, checkDisk, checkNode, checkPrograms, looksLikeContainer } from "../doctor/host-checks.ts";
 
 /** The exit code that tells a script of problems, apart from those of a doctor that could not work. */
@@ -17,11 +17,11 @@ const problemsExitCode = 3;
 
 export async function run(context: CommandContext, { options }: CommandCall): Promise<number> {
   if (flagOption(options, "resetClock")) {
-    await (await import("../doctor/reset-clock.ts")).resetClock(context);
+    await (await import("../doctor/reset-clock.ts")).resetStoreClock(context);
     return 0;
   }
   const { host, json } = context;
-  const findings: Finding[] = [checkNode(process.version), checkPrograms(host.env["PATH"] ?? "", process.platform)];
+  const findings: DoctorFinding[] = [checkNode(process.version), checkPrograms(host.env["PATH"] ?? "", process.platform)];
   const { configuration, mistakes, warnings } = await readConfiguration(context.configRequest);
   findings.push(
     ...mistakes.map((mistake) => problem("configuration", describeMistake(mistake), "Correct it; `wakeful config check` checks again.")),
@@ -47,7 +47,7 @@ export async function run(context: CommandContext, { options }: CommandCall): Pr
 }
 
 /** Through the daemon where there is one; else the store's file itself. Trouble on the way is a finding like any other. */
-async function checkDaemonAndStore({ connect, host }: CommandContext, config: Pick<Config, "store">): Promise<readonly Finding[]> {
+async function checkDaemonAndStore({ connect, host }: CommandContext, config: Pick<Config, "store">): Promise<readonly DoctorFinding[]> {
   let connection: Connection;
   try {
     connection = await connect({ offline: true });
@@ -60,7 +60,7 @@ async function checkDaemonAndStore({ connect, host }: CommandContext, config: Pi
   const { client, offline } = connection;
   try {
     const wall = host.clock.wall();
-    const findings: Finding[] = [];
+    const findings: DoctorFinding[] = [];
     if (offline) findings.push(warning("daemon", "none is running", "`wakeful up` starts one."));
     else {
       const daemon = await client.call(api.getDaemon, {});
@@ -83,7 +83,7 @@ async function checkDaemonAndStore({ connect, host }: CommandContext, config: Pi
 
 const marks = { ok: ["ok", "32"], warning: ["warning", "33"], problem: ["PROBLEM", "31"] } as const;
 
-function findingText({ check, level, text, remedy }: Finding, colour: boolean): string {
+function findingText({ check, level, text, remedy }: DoctorFinding, colour: boolean): string {
   const [mark, code] = marks[level];
   const padded = mark.padEnd(8);
   const shown = colour ? `\u001b[${code}m${padded}\u001b[0m` : padded;

@@ -3,7 +3,7 @@ import { hasCode, messageOf } from "../../domain/errors.ts";
 import { asInstant, hours } from "../../domain/time.ts";
 import { alertsFile } from "../../notify/alerts.ts";
 import { relativeText } from "../../operations/why/spans.ts";
-import { type Finding, ok, warning } from "./finding.ts";
+import { type DoctorFinding, ok, warning } from "./finding.ts";
 
 /** How far back alerts are told. */
 const recentMs = hours(24);
@@ -18,7 +18,7 @@ interface Told {
 }
 
 /** The alerts of the last day, one line for each cause with its newest text: what the daemon has told, whoever was listening. */
-export function checkAlerts(options: { readonly dataDir: string; readonly wall: number }): readonly Finding[] {
+export function checkAlerts(options: { readonly dataDir: string; readonly wall: number }): readonly DoctorFinding[] {
   const { dataDir, wall } = options;
   const end = readEnd(alertsFile(dataDir));
   if (end.kind === "unreadable")
@@ -31,7 +31,7 @@ export function checkAlerts(options: { readonly dataDir: string; readonly wall: 
   const byCause = new Map<string, readonly Told[]>();
   for (const told of recent) byCause.set(told.cause, [...(byCause.get(told.cause) ?? []), told]);
   const causes = [...byCause.values()].sort((a, b) => (b.at(-1)?.at ?? 0) - (a.at(-1)?.at ?? 0));
-  const findings = causes.slice(0, causesMax).flatMap((each): Finding[] => {
+  const findings = causes.slice(0, causesMax).flatMap((each): DoctorFinding[] => {
     const newest = each.at(-1);
     if (newest === undefined) return [];
     const often = each.length === 1 ? "" : `, ${each.length} times in 24 h`;

@@ -2,17 +2,17 @@ import { asInstant, clockAheadMaxMs } from "../../domain/time.ts";
 import { relativeText, spanText } from "../../operations/why/spans.ts";
 import type { LoopWire } from "../../protocol/api/loops.ts";
 import type { StoreCheckWire } from "../../protocol/api/status.ts";
-import { type Finding, ok, problem, warning } from "./finding.ts";
+import { type DoctorFinding, ok, problem, warning } from "./finding.ts";
 
 /** A loop that has not ended a tick for so many of its periods is stuck. */
 const periodsMax = 5;
 
-export function checkStored(found: StoreCheckWire, wall: number): readonly Finding[] {
+export function checkStored(found: StoreCheckWire, wall: number): readonly DoctorFinding[] {
   return [...integrity(found), clock(found, wall), ...outbox(found), ...found.unstoppable.map((job) => unstoppable(job, found.now))];
 }
 
 /** It keeps its slot and its leases until somebody acts, so it may hold up a whole stage. */
-function unstoppable({ jobId, attempt, attemptOf, stopBy, remains }: StoreCheckWire["unstoppable"][number], now: number): Finding {
+function unstoppable({ jobId, attempt, attemptOf, stopBy, remains }: StoreCheckWire["unstoppable"][number], now: number): DoctorFinding {
   return problem(
     `job ${jobId}`,
     `it waits for attempt ${attempt} of job ${attemptOf}, which should have been stopped ${relativeText(asInstant(stopBy), asInstant(now))}, and is not proved to be${remains === null ? "" : `: ${remains}`}`,
@@ -20,8 +20,8 @@ function unstoppable({ jobId, attempt, attemptOf, stopBy, remains }: StoreCheckW
   );
 }
 
-function integrity({ integrity: pages, breaches, sizeBytes }: StoreCheckWire): Finding[] {
-  const findings: Finding[] = [];
+function integrity({ integrity: pages, breaches, sizeBytes }: StoreCheckWire): DoctorFinding[] {
+  const findings: DoctorFinding[] = [];
   if (pages.length > 0) {
     findings.push(
       problem(
@@ -44,7 +44,7 @@ function integrity({ integrity: pages, breaches, sizeBytes }: StoreCheckWire): F
   return findings.length > 0 ? findings : [ok("store", `sound, every invariant holds (${Math.ceil(sizeBytes / 1024)} KiB)`)];
 }
 
-function clock({ newestAt }: StoreCheckWire, wall: number): Finding {
+function clock({ newestAt }: StoreCheckWire, wall: number): DoctorFinding {
   if (newestAt === null || newestAt <= wall + clockAheadMaxMs) return ok("clock", "no stored instant is ahead of this host's clock");
   return problem(
     "clock",
@@ -53,7 +53,7 @@ function clock({ newestAt }: StoreCheckWire, wall: number): Finding {
   );
 }
 
-function outbox({ outboxWaiting, outboxDead }: StoreCheckWire): Finding[] {
+function outbox({ outboxWaiting, outboxDead }: StoreCheckWire): DoctorFinding[] {
   const [first] = outboxDead;
   if (first !== undefined) {
     return [
@@ -75,8 +75,8 @@ function outbox({ outboxWaiting, outboxDead }: StoreCheckWire): Finding[] {
   ];
 }
 
-export function checkLoops(loops: readonly LoopWire[], now: number): readonly Finding[] {
-  const findings = loops.flatMap((loop): Finding[] => {
+export function checkLoops(loops: readonly LoopWire[], now: number): readonly DoctorFinding[] {
+  const findings = loops.flatMap((loop): DoctorFinding[] => {
     const check = `loop ${loop.name}`;
     if (!loop.enabled)
       return [

@@ -8,7 +8,7 @@ import { asInstant } from "../../domain/time.ts";
 import type { LoopWire } from "../../protocol/api/loops.ts";
 import type { StoreCheckWire } from "../../protocol/api/status.ts";
 import { checkLoops, checkStored } from "./daemon-checks.ts";
-import type { Finding } from "./finding.ts";
+import type { DoctorFinding } from "./finding.ts";
 import { checkContainer, checkDataDirectory, checkDisk, checkNode, checkPrograms } from "./host-checks.ts";
 
 const sound: StoreCheckWire = {
@@ -37,7 +37,7 @@ const loop: LoopWire = {
   lost: 0,
   details: {},
 };
-const problems = (findings: readonly Finding[]) => findings.filter(({ level }) => level === "problem");
+const problems = (findings: readonly DoctorFinding[]) => findings.filter(({ level }) => level === "problem");
 
 test.each([
   ["v20.19.0", "ok"],

@@ -4,11 +4,11 @@ import type { Config } from "../../config/config.ts";
 import { formatSize } from "../../domain/durations.ts";
 import { hasCode, messageOf } from "../../domain/errors.ts";
 import { freeDiskBytes } from "../../files/free-disk.ts";
-import { type Finding, ok, problem, warning } from "./finding.ts";
+import { type DoctorFinding, ok, problem, warning } from "./finding.ts";
 
 const oldestNode = [20, 19] as const;
 
-export function checkNode(nodeVersion: string): Finding {
+export function checkNode(nodeVersion: string): DoctorFinding {
   const [major = 0, minor = 0] = nodeVersion.replace(/^v/, "").split(".").map(Number);
   const enough = major > oldestNode[0] || (major === oldestNode[0] && minor >= oldestNode[1]);
   if (enough) return ok("node", `Node ${nodeVersion}`);
@@ -16,7 +16,7 @@ export function checkNode(nodeVersion: string): Finding {
 }
 
 /** Programs that the wrapper of commands uses. */
-export function checkPrograms(path: string, platform: NodeJS.Platform): Finding {
+export function checkPrograms(path: string, platform: NodeJS.Platform): DoctorFinding {
   const needed = ["sh", "mkfifo", "sync", "mv", "nice", ...(platform === "linux" ? ["setsid"] : [])];
   const missing = needed.filter(
     (name) => !path.split(delimiter).some((directory) => isAbsolute(directory) && isExecutable(join(directory, name))),
@@ -35,7 +35,7 @@ export interface DirectoryCheck {
 }
 
 /** Whoever may write here may run commands as the daemon's user; whoever may read sees tokens and inputs. */
-export function checkDataDirectory({ dataDir, uid }: DirectoryCheck): Finding {
+export function checkDataDirectory({ dataDir, uid }: DirectoryCheck): DoctorFinding {
   const check = "data directory";
   try {
     const { mode, uid: owner } = statSync(dataDir);
@@ -64,7 +64,7 @@ export function checkDataDirectory({ dataDir, uid }: DirectoryCheck): Finding {
   }
 }
 
-export async function checkDisk({ dataDir, disk }: Pick<Config, "dataDir" | "disk">): Promise<readonly Finding[]> {
+export async function checkDisk({ dataDir, disk }: Pick<Config, "dataDir" | "disk">): Promise<readonly DoctorFinding[]> {
   let free: number;
   try {
     free = await freeDiskBytes(dataDir);
@@ -93,7 +93,7 @@ export async function checkDisk({ dataDir, disk }: Pick<Config, "dataDir" | "dis
   return [space, ballastOf(join(dataDir, "ballast"))];
 }
 
-function ballastOf(path: string): Finding {
+function ballastOf(path: string): DoctorFinding {
   try {
     return ok("ballast", `${formatSize(statSync(path).size)} kept for a full disk`);
   } catch (thrown) {
@@ -105,7 +105,7 @@ function ballastOf(path: string): Finding {
 }
 
 /** In a container, everything ends with its first process: nothing is left that a next daemon could adopt. */
-export function checkContainer({ recovery }: Pick<Config, "recovery">, inContainer: boolean): Finding {
+export function checkContainer({ recovery }: Pick<Config, "recovery">, inContainer: boolean): DoctorFinding {
   if (!inContainer)
     return ok(
       "adoption",

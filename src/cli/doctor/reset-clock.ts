@@ -11,7 +11,7 @@ import type { CommandContext } from "../command.ts";
  * going back here: that is the cure.
  * @throws {WakefulError} `store_locked` while a daemon has the store, `not_found` when there is none.
  */
-export async function resetClock({ host, json, configRequest, connect }: CommandContext): Promise<void> {
+export async function resetStoreClock({ host, json, configRequest, connect }: CommandContext): Promise<void> {
   const { config } = await loadConfig(configRequest);
   await refuseBesideDaemon(connect);
   if (!config.store.includes("://") && !existsSync(config.store))

@@ -4,7 +4,7 @@ import type { HostId, RunId, WorkerId } from "../../domain/ids.ts";
 import { addMs, type DurationMs, type Instant, seconds } from "../../domain/time.ts";
 import { diedWithEarlierBoot } from "../../liveness/death-proof.ts";
 import type { ProcessLife } from "../../liveness/evidence.ts";
-import type { RunOutcome } from "../../liveness/retry-contract.ts";
+import type { Outcome } from "../../liveness/retry-contract.ts";
 import { spreadDelayMs } from "../../liveness/retry-delay.ts";
 import { countTurnedSilent } from "../../liveness/vantage-mode.ts";
 import { explainWorker, judgeWorker, type WorkerVerdict } from "../../liveness/worker-policy.ts";
@@ -289,7 +289,7 @@ export class WorkerReaper implements Loop<"worker-reaper"> {
     const { ender, shared } = this.#deps;
     const { recoverySpreadMs } = this.#deps.settings();
     const pid = run.supervisor?.process.pid;
-    const outcome: RunOutcome =
+    const outcome: Outcome =
       run.state === "reserved"
         ? { kind: "never_started", reason: "never started: its worker is dead", bySessionDeath: true }
         : { kind: "lost", reason: `its worker is dead${pid === undefined ? "" : ` (pid ${pid})`}` };

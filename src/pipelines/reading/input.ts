@@ -49,7 +49,7 @@ export interface StageInput<Next extends string = string> {
   readonly next?: Next | null;
 }
 
-export interface CommandRun {
+export interface CommandRunInput {
   /** Program and arguments; no shell is in between. */
   readonly command: readonly string[];
 }
@@ -61,7 +61,7 @@ export interface HandlerRun {
   readonly name?: string;
 }
 
-export type RunInput = CommandRun | HandlerRun;
+export type RunInput = CommandRunInput | HandlerRun;
 
 /** Exactly one of `file`, `command`, `all`, `any` and `not`; the keys from `minBytes` to `anyAge` go with `file`. */
 export interface GateInput {

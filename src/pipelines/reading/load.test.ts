@@ -7,7 +7,7 @@ import { LiveSettings } from "../../config/live-settings.ts";
 import { describeMistake } from "../../config/mistake.ts";
 import type { Environment } from "../../config/overrides.ts";
 import { versionOf } from "../definition.ts";
-import { limitsOf, loadConfiguration, readConfiguration } from "./load.ts";
+import { configLimits, loadConfiguration, readConfiguration } from "./load.ts";
 import { liveFindings } from "./stage-relations.ts";
 
 let cwd: string;
@@ -117,7 +117,7 @@ test("a definition is the same whatever the live settings are at the start", asy
 test("a longer grace at run time must leave room below a stage's own ceiling", async () => {
   await write("pipelines: { p: { stages: { s: { run: { handler: h }, maxRunning: 16m } } } }\n");
   const { config, pipelines } = await load();
-  const settings = new LiveSettings(config, { check: ({ reaper }) => liveFindings(pipelines, limitsOf({ ...config, reaper })) });
+  const settings = new LiveSettings(config, { check: ({ reaper }) => liveFindings(pipelines, configLimits({ ...config, reaper })) });
   expect(() => settings.update({ reaper: { finalizeGraceMs: 360_000 } })).toThrow(/is too long for p\.s/);
   expect(() => settings.update({ reaper: { finalizeGraceMs: 359_999 } })).not.toThrow();
 });
@@ -128,7 +128,7 @@ test("a grace that a gate outlives is refused, at the start and at run time; 0 i
   expect(await mistakesOf({ REAPER_FINALIZE_GRACE_S: "121" })).toEqual([]);
   expect(await mistakesOf({ REAPER_FINALIZE_GRACE_S: "0" })).toEqual([]);
   const { config, pipelines } = await load();
-  const settings = new LiveSettings(config, { check: ({ reaper }) => liveFindings(pipelines, limitsOf({ ...config, reaper })) });
+  const settings = new LiveSettings(config, { check: ({ reaper }) => liveFindings(pipelines, configLimits({ ...config, reaper })) });
   expect(() => settings.update({ reaper: { finalizeGraceMs: 120_000 } })).toThrow(/is too short for p\.s: .* gate\.timeout \(2m\), or 0/);
   expect(() => settings.update({ reaper: { finalizeGraceMs: 120_001 } })).not.toThrow();
   expect(() => settings.update({ reaper: { finalizeGraceMs: 0 } })).not.toThrow();
@@ -158,7 +158,7 @@ test("keys without an effect on a handler stage are warned of one by one, where 
 test("the ceiling's relation holds for changes at run time too [B-31]", async () => {
   await write(comics);
   const { config, pipelines } = await load();
-  const check = ({ reaper }: Pick<typeof config, "reaper">) => liveFindings(pipelines, limitsOf({ ...config, reaper }));
+  const check = ({ reaper }: Pick<typeof config, "reaper">) => liveFindings(pipelines, configLimits({ ...config, reaper }));
   const settings = new LiveSettings(config, { check });
   expect(() => settings.update({ reaper: { maxRunningMs: 7_500_000 } })).toThrow(/comics\.ocr may run 2h/);
   expect(() => settings.update({ reaper: { maxRunningMs: 7_500_001 } })).not.toThrow();

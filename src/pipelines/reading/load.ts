@@ -43,7 +43,7 @@ export async function readConfiguration(request: ConfigRequest): Promise<Configu
     defaults: defaultsOf(reading.config),
     overrideOf: (stage) => overrides.values.get(stage) ?? {},
   });
-  const relations = reading.config === undefined ? [] : limitFindings(definitions, limitsOf(reading.config));
+  const relations = reading.config === undefined ? [] : limitFindings(definitions, configLimits(reading.config));
   const mistakes = [
     ...reading.mistakes,
     ...overrides.mistakes,
@@ -72,7 +72,7 @@ export async function loadConfiguration(request: ConfigRequest): Promise<Configu
 }
 
 /** The settings of `config` that stages are measured against; also the base of the check of live changes. */
-export function limitsOf(config: Pick<Config, "worker" | "reaper">): Parameters<typeof limitFindings>[1] {
+export function configLimits(config: Pick<Config, "worker" | "reaper">): Parameters<typeof limitFindings>[1] {
   return {
     renewMs: config.worker.renewMs,
     reaperMaxRunningMs: config.reaper.maxRunningMs,

@@ -1,7 +1,7 @@
 import { ConfigError, type Finding, mistakeOf } from "../../config/mistake.ts";
 import type { PipelineDefinition } from "../definition.ts";
 import type { StageHandler } from "../handler.ts";
-import type { CommandRun, HandlerRun, PipelineInput } from "./input.ts";
+import type { CommandRunInput, HandlerRun, PipelineInput } from "./input.ts";
 import { builtInDefaults } from "./normalise.ts";
 import { validatePipeline } from "./validate.ts";
 
@@ -17,7 +17,7 @@ export interface DefinedPipeline {
 }
 
 /** Runs a program with arguments; there is no shell in between. */
-export function command(argv: readonly string[]): CommandRun {
+export function command(argv: readonly string[]): CommandRunInput {
   return { command: argv };
 }
 

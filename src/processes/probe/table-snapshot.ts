@@ -1,7 +1,7 @@
 import type { ProcessTable } from "./process-table.ts";
 
 /** The table with one listing for all who ask: many runs are looked over at the cost of one walk through the processes. Short-lived. */
-export function snapshotOf(table: ProcessTable): ProcessTable {
+export function tableSnapshotOf(table: ProcessTable): ProcessTable {
   let rows: ReturnType<ProcessTable["list"]> | undefined;
   const values = new Map<string, string | undefined>();
   return {

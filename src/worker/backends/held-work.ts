@@ -3,7 +3,7 @@ import type { ClaimedRun, Fence } from "../../store/port/runs.ts";
 import type { Renewal } from "../worker-backend.ts";
 
 /** What the service remembers of a run that it gave to a session. */
-export type HeldRun = Pick<ClaimedRun, "runId" | "jobId" | "queue" | "itemId" | "attempt" | "ownerEpoch">;
+export type RememberedRun = Pick<ClaimedRun, "runId" | "jobId" | "queue" | "itemId" | "attempt" | "ownerEpoch">;
 
 /** Longer payloads are not kept for the sake of what else is known of their run. */
 const payloadCharsMax = 1000;
@@ -13,7 +13,7 @@ const payloadCharsMax = 1000;
  * that it still is theirs: that is the fence's to say. What is not remembered is looked up.
  */
 export class HeldWork {
-  readonly #runs = new Map<RunId, HeldRun>();
+  readonly #runs = new Map<RunId, RememberedRun>();
   /** A worker claims again when the answer before has come: this one alone may be on its way. */
   #lastClaim: { readonly seq: number; readonly claimed: readonly ClaimedRun[] } = { seq: 0, claimed: [] };
 
@@ -29,11 +29,11 @@ export class HeldWork {
     return ofItems;
   }
 
-  add(run: HeldRun): void {
+  add(run: RememberedRun): void {
     this.#runs.set(run.runId, run);
   }
 
-  of({ runId, ownerEpoch }: Fence): HeldRun | undefined {
+  of({ runId, ownerEpoch }: Fence): RememberedRun | undefined {
     const held = this.#runs.get(runId);
     return held?.ownerEpoch === ownerEpoch ? held : undefined;
   }

@@ -1,15 +1,15 @@
 import type { DurationMs } from "../../domain/time.ts";
-import type { RunOutcome } from "../../liveness/retry-contract.ts";
+import type { Outcome } from "../../liveness/retry-contract.ts";
 import type { RunFailure } from "../../settling/run-ender.ts";
 import type { LiveRun } from "../../store/port/runs.ts";
 import type { NotStartedCause, RunEnding } from "../worker-backend.ts";
 
 /** Endings that no exit and no output speaks for: the retry contract says what follows. */
 export type FailedEnding = Exclude<RunEnding, { readonly kind: "returned" } | { readonly kind: "exited" }>;
-export type Failure = Pick<RunFailure, "outcome" | "reason">;
+export type DescribedFailure = Pick<RunFailure, "outcome" | "reason">;
 
 /** What the retry contract is asked about a run that ended so. Pure. */
-export function failureOf(ending: FailedEnding, run: Pick<LiveRun, "kind" | "limits">): Failure {
+export function failureOf(ending: FailedEnding, run: Pick<LiveRun, "kind" | "limits">): DescribedFailure {
   switch (ending.kind) {
     case "threw":
       return ending.permanent
@@ -27,7 +27,7 @@ export function failureOf(ending: FailedEnding, run: Pick<LiveRun, "kind" | "lim
 }
 
 /** What is not a run's own fault costs nothing; that its claimer was the cause counts when it happens many times in a row. */
-const notStarted: Readonly<Record<NotStartedCause, (why: string) => Failure>> = {
+const notStarted: Readonly<Record<NotStartedCause, (why: string) => DescribedFailure>> = {
   failed: (reason) => ({ outcome: { kind: "failed", reason }, reason: "start_failed" }),
   unavailable: (reason) => ({ outcome: neverStarted(reason, true), reason: "start_failed" }),
   run_dir_exists: (reason) => ({ outcome: neverStarted(reason, false), reason: "run_dir_exists" }),
@@ -35,7 +35,7 @@ const notStarted: Readonly<Record<NotStartedCause, (why: string) => Failure>> = 
   abandoned: (reason) => ({ outcome: { kind: "cancelled", reason }, reason: "never_began" }),
 };
 
-const neverStarted = (reason: string, bySessionDeath: boolean): RunOutcome => ({ kind: "never_started", reason, bySessionDeath });
+const neverStarted = (reason: string, bySessionDeath: boolean): Outcome => ({ kind: "never_started", reason, bySessionDeath });
 
 function timeoutText(afterMs: DurationMs, { kind, limits: { timeoutMs } }: Pick<LiveRun, "kind" | "limits">): string {
   return kind === "command" && timeoutMs !== undefined

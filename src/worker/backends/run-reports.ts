@@ -13,8 +13,8 @@ import type { Store } from "../../store/port/store.ts";
 import type { Emit } from "../../telemetry/events.ts";
 import type { EndAnswer, EndReport, ExitReading, RunEnding } from "../worker-backend.ts";
 import type { WorkerSession } from "./caller-sessions.ts";
-import type { HeldRun } from "./held-work.ts";
-import { type FailedEnding, type Failure, failureOf } from "./run-failures.ts";
+import type { RememberedRun } from "./held-work.ts";
+import { type DescribedFailure, type FailedEnding, failureOf } from "./run-failures.ts";
 
 export interface RunReportsDeps {
   readonly store: Pick<Store, "jobs" | "runs" | "upkeep" | "now">;
@@ -147,7 +147,7 @@ export class RunReports {
   }
 
   /** Undefined: more than its output says what follows, or its stage is not declared here. */
-  #successOf(report: ReturnReport, { jobId, queue, itemId }: Pick<HeldRun, "jobId" | "queue" | "itemId">): Success | undefined {
+  #successOf(report: ReturnReport, { jobId, queue, itemId }: Pick<RememberedRun, "jobId" | "queue" | "itemId">): Success | undefined {
     const success = plainSuccess(report, jobId);
     if (itemId === null) return success;
     const staged = this.#deps.registry.stageOfQueue(queue);
@@ -251,7 +251,7 @@ export class RunReports {
     return this.#deps.checks.firstCheckAt(asInstant(startedAt), limits);
   }
 
-  #about(run: LiveRun, { start, mayStillRun, ending }: EndReport, failure: Failure): Omit<RunFailure, "stage"> {
+  #about(run: LiveRun, { start, mayStillRun, ending }: EndReport, failure: DescribedFailure): Omit<RunFailure, "stage"> {
     const startedAt = run.startedAt ?? start?.startedAt ?? null;
     const evidence = { startedAt, now: this.#deps.store.now(), reason: failure.outcome.reason };
     return {

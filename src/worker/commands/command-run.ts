@@ -10,7 +10,7 @@ import { type RunWatch, watchRun } from "../../processes/run-folder/watch-run.ts
 import type { LiveRun, RunLimits } from "../../store/port/runs.ts";
 import type { AdoptedWork, ClaimedWork, RunEnding } from "../worker-backend.ts";
 import { CommandEnd } from "./command-end.ts";
-import { type CommandRunDeps, limitsOf } from "./command-run-deps.ts";
+import { type CommandRunDeps, declaredLimits } from "./command-run-deps.ts";
 import { failedStart, startCommand } from "./command-start.ts";
 import { OwnedRun, type RunIdentity } from "./owned-run.ts";
 import { RunProcesses } from "./run-processes.ts";
@@ -96,7 +96,7 @@ export class CommandRun {
 
   /** Starts what was claimed. Resolves once the command may run, or the run is over already. Never rejects. */
   static async begin(deps: CommandRunDeps, claimed: ClaimedWork, stage: StageDefinition): Promise<CommandRun> {
-    const run = new CommandRun(deps, { ...claimed, stage, startedAt: deps.backend.now(), limits: limitsOf(stage) });
+    const run = new CommandRun(deps, { ...claimed, stage, startedAt: deps.backend.now(), limits: declaredLimits(stage) });
     try {
       await run.#start(claimed);
     } catch (thrown) {

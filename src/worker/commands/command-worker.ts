@@ -8,14 +8,14 @@ import { readProgress } from "../../observe/progress-file.ts";
 import type { StageDefinition } from "../../pipelines/definition.ts";
 import type { PipelineRegistry } from "../../pipelines/registry.ts";
 import type { ProcessTable } from "../../processes/probe/process-table.ts";
-import { snapshotOf } from "../../processes/probe/table-snapshot.ts";
+import { tableSnapshotOf } from "../../processes/probe/table-snapshot.ts";
 import { runFiles } from "../../processes/run-folder/run-files.ts";
 import { claimMax } from "../../store/jobs/claim-rules.ts";
 import type { LiveRun } from "../../store/port/runs.ts";
 import { Claimer } from "../buffers/claimer.ts";
 import type { ClaimedWork, RunBeat } from "../worker-backend.ts";
 import { CommandRun } from "./command-run.ts";
-import { type CommandRunDeps, limitsOf } from "./command-run-deps.ts";
+import { type CommandRunDeps, declaredLimits } from "./command-run-deps.ts";
 
 export interface CommandWorkerOptions {
   readonly deps: CommandRunDeps;
@@ -36,7 +36,7 @@ interface Held {
 /** The daemon's own worker of commands: claims up to its concurrency, looks after each run, and leaves them alive when it goes. */
 export class CommandWorker {
   readonly #options: CommandWorkerOptions;
-  readonly #queues: readonly { readonly name: string; readonly limits: ReturnType<typeof limitsOf> }[];
+  readonly #queues: readonly { readonly name: string; readonly limits: ReturnType<typeof declaredLimits> }[];
   readonly #held = new Map<RunId, Held>();
   /** Claimed and being prepared. */
   readonly #preparing = new Set<RunId>();
@@ -56,7 +56,7 @@ export class CommandWorker {
       .filter((queue) => queue.kind === "command")
       .flatMap((queue) => {
         const stage = options.registry.stageOfQueue(queue.name)?.stage;
-        return stage === undefined ? [] : [{ name: queue.name, limits: limitsOf(stage) }];
+        return stage === undefined ? [] : [{ name: queue.name, limits: declaredLimits(stage) }];
       });
     this.#claims = this.#newClaimer();
   }
@@ -227,7 +227,7 @@ export class CommandWorker {
     if (this.#looking) return;
     this.#looking = true;
     try {
-      const table = snapshotOf(this.#options.deps.table);
+      const table = tableSnapshotOf(this.#options.deps.table);
       for (const held of this.#held.values()) {
         if (!held.run.running) continue;
         try {

@@ -14,7 +14,7 @@ import { PipeBackend } from "../backends/pipe.ts";
 import { PipeChannel } from "../backends/pipe-channel.ts";
 import { StoreTime } from "../backends/store-time.ts";
 import { BeatLane } from "../buffers/beat-buffer.ts";
-import { limitsOf } from "../commands/command-run-deps.ts";
+import { declaredLimits } from "../commands/command-run-deps.ts";
 import { gatedExits } from "../handlers/gated-exits.ts";
 import { HandlerWorker } from "../handlers/handler-worker.ts";
 import type { HandlerQueue } from "../handlers/handler-worker-options.ts";
@@ -296,7 +296,7 @@ function queuesOf(options: {
           {
             name,
             handler: handlerOfStage({ handler, pipeline, stage, paths, heartbeats }),
-            limits: limitsOf(stage),
+            limits: declaredLimits(stage),
             gated: stage.gate !== undefined,
           },
         ];

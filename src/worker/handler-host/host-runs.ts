@@ -1,6 +1,6 @@
 import type { RunId, WorkerId } from "../../domain/ids.ts";
 import type { DurationMs } from "../../domain/time.ts";
-import type { RunOutcome } from "../../liveness/retry-contract.ts";
+import type { Outcome } from "../../liveness/retry-contract.ts";
 import { spreadDelayMs } from "../../liveness/retry-delay.ts";
 import type { RunEnder } from "../../settling/run-ender.ts";
 import type { LiveRun } from "../../store/port/runs.ts";
@@ -65,7 +65,7 @@ async function unfinished(workerIds: readonly WorkerId[], { runs }: Pick<Store, 
   }
 }
 
-function outcomeOf(run: LiveRun, { kind, reason }: { readonly kind: HostEnd; readonly reason: string }): RunOutcome {
+function outcomeOf(run: LiveRun, { kind, reason }: { readonly kind: HostEnd; readonly reason: string }): Outcome {
   // What had not started costs nobody anything, whoever is to blame.
   return run.state === "reserved" || kind === "stopped" ? { kind: "released", reason } : { kind: "collateral", reason };
 }

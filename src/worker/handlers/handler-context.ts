@@ -2,7 +2,7 @@ import type { ItemId, JobId, RunId } from "../../domain/ids.ts";
 import type { ClaimedWork, RunEnding, RunStart } from "../worker-backend.ts";
 
 /** What a handler is given to do. */
-export interface HandlerJob<Payload = unknown> {
+export interface TaskJob<Payload = unknown> {
   readonly id: JobId;
   readonly runId: RunId;
   /** Number of this run within its job, from 1. */
@@ -13,7 +13,7 @@ export interface HandlerJob<Payload = unknown> {
 }
 
 /** What a handler may tell while it works, and how it learns that it must stop. */
-export interface HandlerContext {
+export interface TaskContext {
   /** Aborted when the run is lost, cancelled, timed out or hung, or when its worker stops. Made at first use: it costs a few microseconds. */
   readonly signal: AbortSignal;
   /** Proof of progress; needed at least once per `heartbeat.timeout` where the stage asks for it. Cheap: written with the worker's next beat. */
@@ -25,7 +25,7 @@ export interface HandlerContext {
 }
 
 /** A unit of work. What it resolves to is the job's output (JSON, at most 1 MiB); what it throws is the failure's message. */
-export type Handler<Payload = never, Output = unknown> = (job: HandlerJob<Payload>, context: HandlerContext) => Promise<Output> | Output;
+export type Handler<Payload = never, Output = unknown> = (job: TaskJob<Payload>, context: TaskContext) => Promise<Output> | Output;
 
 /** Thrown by a handler that cannot succeed however often it is tried: the job fails at once. */
 export class PermanentError extends Error {
@@ -57,7 +57,7 @@ export function failureText(thrown: unknown): string {
 export type HandlerEnd = Exclude<RunEnding, { readonly kind: "exited" } | { readonly kind: "not_started" }>;
 
 /** Where handlers' reports go. Neither may throw: they are called from user code. */
-export interface RunReports {
+export interface HandlerReports {
   /** `progress` as JSON. */
   beat(runId: RunId, progress: string | undefined): void;
   log(run: LoggingRun, line: string): void;
@@ -75,7 +75,7 @@ export interface LoggingRun {
 const progressTextMax = 16_384;
 
 /** The context and the bookkeeping of one run, in one object: an allocation more per job is measurable. */
-export class ActiveRun implements HandlerContext, HandlerJob<unknown>, LoggingRun {
+export class ActiveRun implements TaskContext, TaskJob<unknown>, LoggingRun {
   readonly claimed: ClaimedWork;
   readonly startedAt: number;
   /** Of a run that was claimed as reserved. */
@@ -87,12 +87,12 @@ export class ActiveRun implements HandlerContext, HandlerJob<unknown>, LoggingRu
   /** Until its timeout, then until the end of the grace in which it must have stopped. */
   timer: NodeJS.Timeout | undefined;
   loggedBytes = 0;
-  readonly #reports: RunReports;
+  readonly #reports: HandlerReports;
   #controller: AbortController | undefined;
   #abortReason: unknown;
   #payload: unknown;
 
-  constructor(claimed: ClaimedWork, startedAt: number, reports: RunReports) {
+  constructor(claimed: ClaimedWork, startedAt: number, reports: HandlerReports) {
     this.claimed = claimed;
     this.startedAt = startedAt;
     this.#reports = reports;

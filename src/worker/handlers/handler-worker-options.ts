@@ -3,12 +3,12 @@ import type { DurationMs } from "../../domain/time.ts";
 import type { RunLimits } from "../../store/port/runs.ts";
 import type { Emit } from "../../telemetry/events.ts";
 import type { ClaimedWork, WorkerBackend } from "../worker-backend.ts";
-import type { ActiveRun, Handler, HandlerContext, HandlerJob, RunReports } from "./handler-context.ts";
+import type { ActiveRun, Handler, HandlerReports, TaskContext, TaskJob } from "./handler-context.ts";
 
 export interface HandlerQueue {
   readonly name: string;
   /** A plain task's function, or what runs a stage's. */
-  readonly handler: Handler | ((run: ActiveRun & HandlerJob<never>, context: HandlerContext) => unknown);
+  readonly handler: Handler | ((run: ActiveRun & TaskJob<never>, context: TaskContext) => unknown);
   readonly limits: RunLimits;
   /** A gate decides what follows: an output is kept where the gate's reader finds it. */
   readonly gated?: boolean | undefined;
@@ -33,7 +33,7 @@ export interface HandlerWorkerOptions {
   readonly pollMs: DurationMs;
   /** Absent: no queue is gated. */
   readonly exits?: GatedExits | undefined;
-  readonly reports: RunReports;
+  readonly reports: HandlerReports;
   readonly emit: Emit;
   readonly monoNow: () => number;
   /** Unique in the store: names sessions and claims. */

@@ -7,7 +7,7 @@ import type { HandlerContext as StageContext, StageHandler, HandlerJob as StageJ
 import { runFiles } from "../../processes/run-folder/run-files.ts";
 import { beginHeartbeatFile } from "../buffers/heartbeat-files.ts";
 import { inputOf } from "../run-input.ts";
-import { type ActiveRun, type HandlerContext, isPermanent } from "./handler-context.ts";
+import { type ActiveRun, isPermanent, type TaskContext } from "./handler-context.ts";
 
 export interface StageHandlerOptions {
   readonly handler: StageHandler;
@@ -31,7 +31,7 @@ export interface StageHeartbeats {
 /** A stage's function as a worker runs it: with its item, its input and its directory, and with the first heartbeat before anything else. */
 export function handlerOfStage({ handler, pipeline, stage, paths, heartbeats }: StageHandlerOptions) {
   const beats = stage.heartbeat !== undefined;
-  return async (job: ActiveRun, context: HandlerContext): Promise<unknown> => {
+  return async (job: ActiveRun, context: TaskContext): Promise<unknown> => {
     // Not gathered with others: the function may block its thread from its first line on.
     if (beats) await heartbeats.first(job.runId);
     const { item } = job.claimed;
@@ -67,7 +67,7 @@ export function handlerOfStage({ handler, pipeline, stage, paths, heartbeats }: 
 }
 
 /** The failure itself holds the message alone; without the stack in the run's log nobody would find the line that threw. */
-async function withStackInLog<Output>(work: () => Promise<Output>, context: HandlerContext): Promise<Output> {
+async function withStackInLog<Output>(work: () => Promise<Output>, context: TaskContext): Promise<Output> {
   try {
     return await work();
   } catch (thrown) {
@@ -83,7 +83,7 @@ async function markStart(runDir: string): Promise<void> {
   await writeFile(runFiles(runDir).started, "handler\n", { mode: 0o600 });
 }
 
-function contextOfStage(context: HandlerContext): StageContext {
+function contextOfStage(context: TaskContext): StageContext {
   const line =
     (level: string): StageContext["log"]["info"] =>
     (message, fields) =>
