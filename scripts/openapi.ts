@@ -3,7 +3,7 @@ import { configSchema } from "../src/config/schema.ts";
 import { asInstant } from "../src/domain/time.ts";
 import { version } from "../src/domain/version.ts";
 import { buildApp } from "../src/http/app.ts";
-import { createSettingsDesk } from "../src/operations/change-settings.ts";
+import { createSettingsEditor } from "../src/operations/change-settings.ts";
 import { Commands } from "../src/operations/operations.ts";
 import { PausedWorkers } from "../src/operations/paused-workers.ts";
 import { PipelineRegistry } from "../src/pipelines/registry.ts";
@@ -37,7 +37,7 @@ export async function openApiText(): Promise<string> {
       registry,
       commands,
       loops: { snapshots: () => [], runOnce: async () => undefined },
-      settings: createSettingsDesk({ live: new LiveSettings(configSchema.parse({})), actions: store.actions, emit: events.emit }),
+      settings: createSettingsEditor({ live: new LiveSettings(configSchema.parse({})), actions: store.actions, emit: events.emit }),
       readiness: () => ({ ready: true, reasons: [] }),
       metrics: { contentType: "text/plain", text: async () => "", observeRequest: () => undefined },
       daemon: { version, pid: 0, startedAt, startSeq: 0, dataDir: "", store: "" },

@@ -21,7 +21,7 @@ import { type RunningServer, startServer } from "./http/server.ts";
 import { openTokens } from "./http/tokens.ts";
 import { defaultRunThresholds } from "./liveness/run-thresholds.ts";
 import { alertsThrough, type Tell } from "./notify/raise-alert.ts";
-import { createSettingsDesk } from "./operations/change-settings.ts";
+import { createSettingsEditor } from "./operations/change-settings.ts";
 import { Commands } from "./operations/operations.ts";
 import { daemonWorkers, PausedWorkers } from "./operations/paused-workers.ts";
 import { type Configuration, configLimits } from "./pipelines/reading/load.ts";
@@ -42,7 +42,7 @@ import { foregroundCaller } from "./worker/backends/caller-sessions.ts";
 import { WorkerService } from "./worker/backends/worker-service.ts";
 import type { CommandRunDeps } from "./worker/commands/command-run-deps.ts";
 import { CommandWorker } from "./worker/commands/command-worker.ts";
-import { RunSessions } from "./worker/foreground/foreground-sessions.ts";
+import { ForegroundSessions } from "./worker/foreground/foreground-sessions.ts";
 import type { Session } from "./worker/session.ts";
 import { stopUnknownRuns } from "./worker/unknown-runs.ts";
 
@@ -211,7 +211,7 @@ async function start(
     pausedWorkers,
     stopWithinMs,
   });
-  const runSessions = new RunSessions({
+  const runSessions = new ForegroundSessions({
     store,
     worker: service.connect(foregroundCaller),
     host: identity,
@@ -236,7 +236,7 @@ async function start(
       commands,
       runSessions,
       loops,
-      settings: createSettingsDesk({ live, actions: store.actions, emit }),
+      settings: createSettingsEditor({ live, actions: store.actions, emit }),
       readiness: () => readinessOf(ready, watch.disk.low),
       metrics,
       daemon: {

@@ -6,7 +6,7 @@ import { SourceKeeper } from "../item-files/kept-source.ts";
 import { createStateFileDeliverer } from "../item-files/state-file.ts";
 import type { JobReaperParts } from "../loops/runs/job-reaper.ts";
 import type { StopperParts } from "../loops/runs/stopper.ts";
-import { createLoopsWatch } from "../loops/skeleton/late-loops.ts";
+import { createLateLoopsWatch } from "../loops/skeleton/late-loops.ts";
 import type { LoopSnapshot, TickReport } from "../loops/skeleton/loop.ts";
 import { buildLoops } from "../loops/skeleton/loop-set.ts";
 import { alertsFile, createAlertDeliverer } from "../notify/alerts.ts";
@@ -68,7 +68,7 @@ export function openLoops({ watch, ...parts }: LoopsDeps): Loops {
       beforeTick: async () => await watch.clock.look(),
     },
   );
-  const look = createLoopsWatch({ checkLate: () => set.checkLate(), looks: watch.looks, emit: tell.emit });
+  const look = createLateLoopsWatch({ checkLate: () => set.checkLate(), looks: watch.looks, emit: tell.emit });
   let stopLooking: (() => void) | undefined;
   return {
     snapshots: () => set.snapshots(),

@@ -3,7 +3,7 @@ import type { LoopSettings } from "../config/loop-settings.ts";
 import { messageOf } from "../domain/errors.ts";
 import type { DurationMs, Instant } from "../domain/time.ts";
 import { type Vantage, wakeVantage } from "../liveness/vantage.ts";
-import { Reaped } from "../loops/runs/reaped-runs.ts";
+import { ReapedRuns } from "../loops/runs/reaped-runs.ts";
 import { KnownSessions } from "../loops/sessions/known-sessions.ts";
 import { RenewalListener } from "../loops/sessions/renewal-listener.ts";
 import { LoopWaker } from "../loops/skeleton/loop-waker.ts";
@@ -11,11 +11,11 @@ import { Pulse } from "../loops/skeleton/pulse.ts";
 import { ClockWatch } from "../loops/watch/clock-watch.ts";
 import { DiskWatch } from "../loops/watch/disk-watch.ts";
 import { LoopLag } from "../loops/watch/loop-lag.ts";
-import { StoreHearing } from "../loops/watch/store-watch.ts";
+import { StoreWatch } from "../loops/watch/store-watch.ts";
 import { Watcher } from "../loops/watch/watcher.ts";
 import type { Tell } from "../notify/raise-alert.ts";
 import { RunObserver } from "../observe/run-evidence.ts";
-import { PresenceBook } from "../observe/session-presence.ts";
+import { PresenceRegistry } from "../observe/session-presence.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
 import type { Host } from "../processes/probe/host.ts";
 import type { Chance } from "../runtime/entropy.ts";
@@ -43,10 +43,10 @@ export interface Watch {
   /** What the loops of this daemon share in memory. */
   readonly shared: {
     readonly watcher: Watcher;
-    readonly presence: PresenceBook;
+    readonly presence: PresenceRegistry;
     readonly sessions: KnownSessions;
     readonly observer: RunObserver;
-    readonly reaped: Reaped;
+    readonly reaped: ReapedRuns;
     readonly waker: LoopWaker;
     /** Everybody's. */
     readonly whose: () => undefined;
@@ -71,7 +71,7 @@ export async function openWatch(deps: WatchDeps): Promise<Watch> {
   const monoNow = (): number => host.clock.mono();
   const kept = await openVantage(deps);
   const watcher = new Watcher(kept.vantage, tell);
-  const presence = new PresenceBook();
+  const presence = new PresenceRegistry();
   const waker = new LoopWaker();
   const sessions = new KnownSessions({ store, host, deadAfterMs: () => settings().worker.deadAfterMs });
   const disk = new DiskWatch({ dataDir: config.dataDir, ...config.disk, emit });
@@ -80,7 +80,7 @@ export async function openWatch(deps: WatchDeps): Promise<Watch> {
     if (event.name === "store.degraded" && event.data.code === "disk_full") void disk.freeBallast();
   });
   const clock = new ClockWatch({ host: host.clock, hostId: host.identity.hostId, store, watcher, emit, periodMs });
-  const hearing = new StoreHearing({ store, watcher, emit, monoNow });
+  const hearing = new StoreWatch({ store, watcher, emit, monoNow });
   // What the last daemon left is adopted, and its strays stopped, before any loop ticks.
   await sessions.look();
   return {
@@ -90,7 +90,7 @@ export async function openWatch(deps: WatchDeps): Promise<Watch> {
       presence,
       sessions,
       observer: new RunObserver({ probe: host.probe, host: host.identity, paths: host.paths, presence, registry }),
-      reaped: new Reaped(),
+      reaped: new ReapedRuns(),
       waker,
       whose: () => undefined,
     },

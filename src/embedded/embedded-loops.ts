@@ -5,13 +5,13 @@ import { type DurationMs, minutes, seconds } from "../domain/time.ts";
 import { defaultRunThresholds } from "../liveness/run-thresholds.ts";
 import { newVantage } from "../liveness/vantage.ts";
 import { jobReaperSpec } from "../loops/runs/job-reaper.ts";
-import { Reaped } from "../loops/runs/reaped-runs.ts";
+import { ReapedRuns } from "../loops/runs/reaped-runs.ts";
 import { stopperSpec } from "../loops/runs/stopper.ts";
 import { schedulerSpec } from "../loops/scheduler.ts";
 import { KnownSessions } from "../loops/sessions/known-sessions.ts";
 import { type HeardRenewal, RenewalListener } from "../loops/sessions/renewal-listener.ts";
 import { workerReaperSpec } from "../loops/sessions/worker-reaper.ts";
-import { createLoopsWatch } from "../loops/skeleton/late-loops.ts";
+import { createLateLoopsWatch } from "../loops/skeleton/late-loops.ts";
 import type { TickReport } from "../loops/skeleton/loop.ts";
 import { buildLoops } from "../loops/skeleton/loop-set.ts";
 import { LoopWaker } from "../loops/skeleton/loop-waker.ts";
@@ -21,7 +21,7 @@ import { LoopLag } from "../loops/watch/loop-lag.ts";
 import { Watcher } from "../loops/watch/watcher.ts";
 import type { Tell } from "../notify/raise-alert.ts";
 import { RunObserver } from "../observe/run-evidence.ts";
-import { PresenceBook } from "../observe/session-presence.ts";
+import { PresenceRegistry } from "../observe/session-presence.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
 import type { Host } from "../processes/probe/host.ts";
 import type { ProcessIdentity } from "../processes/probe/identity.ts";
@@ -67,7 +67,7 @@ export function openEmbeddedLoops({ self, limits, ...parts }: EmbeddedLoopsDeps)
   const { store, registry, host, chance, tell } = parts;
   const monoNow = (): number => host.clock.mono();
   const watcher = new Watcher(newVantage(), tell);
-  const presence = new PresenceBook();
+  const presence = new PresenceRegistry();
   const waker = new LoopWaker();
   const pulse = new Pulse({ periodMs, random: chance.random });
   const lag = new LoopLag({ monoNow, periodMs });
@@ -80,7 +80,7 @@ export function openEmbeddedLoops({ self, limits, ...parts }: EmbeddedLoopsDeps)
     waker,
     observer: new RunObserver({ probe: host.probe, host: host.identity, paths: host.paths, presence, registry }),
     sessions: new KnownSessions({ store, host, deadAfterMs: () => limits.deadAfterMs }),
-    reaped: new Reaped(),
+    reaped: new ReapedRuns(),
     // A stage's run is judged by those who know its pipeline, a command by those on its host who can stop it, and a reserved run by whoever
     // hears its session, who alone knows whether it still holds it.
     whose: (): RunScope => ({ only: "plain", heard: presence.sessions() }),
@@ -91,7 +91,7 @@ export function openEmbeddedLoops({ self, limits, ...parts }: EmbeddedLoopsDeps)
     { ...parts, settings: () => settings, shared, work },
     { now: () => store.now(), monoNow, random: chance.random, ...tell, pulse, waker },
   );
-  const look = createLoopsWatch({ checkLate: () => set.checkLate(), looks: [async () => await clock.look()], emit: tell.emit });
+  const look = createLateLoopsWatch({ checkLate: () => set.checkLate(), looks: [async () => await clock.look()], emit: tell.emit });
   let stopLooking: (() => void) | undefined;
   return {
     recover: async () => {

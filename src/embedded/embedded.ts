@@ -28,8 +28,8 @@ import type { Store } from "../store/port/store.ts";
 import { EventBus } from "../telemetry/event-bus.ts";
 import { eventCatalogue } from "../telemetry/events.ts";
 import { WorkerService } from "../worker/backends/worker-service.ts";
-import { BeatLane } from "../worker/buffers/beat-buffer.ts";
-import { HandlerCrew } from "../worker/handlers/handler-crew.ts";
+import { BeatBuffer } from "../worker/buffers/beat-buffer.ts";
+import { HandlerSessions } from "../worker/handlers/handler-sessions.ts";
 import type { HandlerQueue } from "../worker/handlers/handler-worker-options.ts";
 import { countStart } from "../worker/start-sequence.ts";
 import { embeddedRunLog } from "./embedded-log.ts";
@@ -164,10 +164,10 @@ async function start(
   });
   await loops.recover();
 
-  const beats = new BeatLane({
+  const beats = new BeatBuffer({
     beat: (each) => store.runs.beat(each),
     now,
-    onLost: (runId, why) => crew.lose(runId, why),
+    onLost: (runId, why) => sessions.lose(runId, why),
     emit,
   });
   const service = new WorkerService({
@@ -181,7 +181,7 @@ async function start(
     onSettled: (ended) => waiters.settled(ended),
     emit,
   });
-  const crew = new HandlerCrew({
+  const sessions = new HandlerSessions({
     backend: service.connect(),
     worker: {
       queues: [...tasks].map(([name, task]) => handlerQueueOf(name, task)),
@@ -205,18 +205,18 @@ async function start(
     ...(store.capabilities.manyWriters ? { selfFenceAfterMs } : {}),
     ...tell,
   });
-  await crew.start();
+  await sessions.start();
   loops.start();
   // Loops and polls never hold their process; a worker does, until it is stopped, or a program that only works would end at once.
   const keepAlive = setInterval(() => undefined, 2 ** 30);
   return new EmbeddedWorker({
     store,
     tasks,
-    crew,
+    sessions,
     waiters,
     shutDown: async (drain) => {
       clearInterval(keepAlive);
-      const busy = await crew.stop({ drain, graceMs: stopGraceMs });
+      const busy = await sessions.stop({ drain, graceMs: stopGraceMs });
       await beats.flush();
       beats.stop();
       await loops.stop();
@@ -230,7 +230,7 @@ async function start(
 class EmbeddedWorker implements Embedded {
   readonly #store: Store;
   readonly #tasks: ReadonlyMap<string, EmbeddedTask>;
-  readonly #crew: HandlerCrew;
+  readonly #sessions: HandlerSessions;
   readonly #waiters: JobWaiters;
   readonly #shutDown: (drain: boolean) => Promise<number>;
   #stopped: Promise<{ readonly busy: number }> | undefined;
@@ -238,13 +238,13 @@ class EmbeddedWorker implements Embedded {
   constructor(parts: {
     readonly store: Store;
     readonly tasks: ReadonlyMap<string, EmbeddedTask>;
-    readonly crew: HandlerCrew;
+    readonly sessions: HandlerSessions;
     readonly waiters: JobWaiters;
     readonly shutDown: (drain: boolean) => Promise<number>;
   }) {
     this.#store = parts.store;
     this.#tasks = parts.tasks;
-    this.#crew = parts.crew;
+    this.#sessions = parts.sessions;
     this.#waiters = parts.waiters;
     this.#shutDown = parts.shutDown;
   }
@@ -297,7 +297,7 @@ class EmbeddedWorker implements Embedded {
       jobs,
     });
     // An idle worker claims in the same transaction.
-    this.#crew.lookAgain();
+    this.#sessions.lookAgain();
     return added;
   }
 }

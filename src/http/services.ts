@@ -1,12 +1,12 @@
 import type { LoopName } from "../config/loop-names.ts";
 import type { Instant } from "../domain/time.ts";
 import type { LoopSnapshot, TickReport } from "../loops/skeleton/loop.ts";
-import type { SettingsDesk } from "../operations/change-settings.ts";
+import type { SettingsEditor } from "../operations/change-settings.ts";
 import type { Commands } from "../operations/operations.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
 import type { Store } from "../store/port/store.ts";
 import type { EventBus } from "../telemetry/event-bus.ts";
-import type { RunSessions } from "../worker/foreground/foreground-sessions.ts";
+import type { ForegroundSessions } from "../worker/foreground/foreground-sessions.ts";
 
 /** What the API needs of the daemon. The composition root fills it; the server knows none of those who do the work. */
 export interface DaemonServices {
@@ -20,9 +20,9 @@ export interface DaemonServices {
     runOnce(name: LoopName, options: { readonly dryRun: boolean }): Promise<TickReport | undefined>;
   };
   /** The other end of `wakeful run`. Absent: there is no daemon that could follow a run. */
-  readonly runSessions?: Pick<RunSessions, "open" | "start" | "recordCommand" | "renew" | "end" | "abandon">;
+  readonly runSessions?: Pick<ForegroundSessions, "open" | "start" | "recordCommand" | "renew" | "end" | "abandon">;
   /** What loops read at each tick. */
-  readonly settings: SettingsDesk;
+  readonly settings: SettingsEditor;
   /** Whether new work is taken, and what is in the way. */
   readonly readiness: () => { readonly ready: boolean; readonly reasons: readonly string[] };
   readonly metrics: {

@@ -7,7 +7,7 @@ const keyOf = ({ hostId, bootId, pidNamespace, pid, startTime }: ProcessIdentity
  * The probe as one tick sees it: each process is asked once, so that a thousand runs of one host cost one look, and all verdicts of a tick
  * rest on the same answers.
  */
-export class TickProbe implements ProcessProbe {
+export class CachedProbe implements ProcessProbe {
   readonly #probe: ProcessProbe;
   readonly #answers = new Map<string, ProbeAnswer>();
 

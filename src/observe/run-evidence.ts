@@ -16,13 +16,13 @@ import { readExitRecord } from "../processes/run-folder/exit-record.ts";
 import { probeLifePipe } from "../processes/run-folder/life-pipe.ts";
 import { readCommand, readStarted } from "../processes/run-folder/run-files.ts";
 import type { LiveRun } from "../store/port/runs.ts";
-import type { PresenceBook } from "./session-presence.ts";
+import type { PresenceRegistry } from "./session-presence.ts";
 
 export interface EvidenceDeps {
   readonly probe: ProcessProbe;
   readonly host: HostIdentity;
   readonly paths: DataPaths;
-  readonly presence: PresenceBook;
+  readonly presence: PresenceRegistry;
   readonly registry: PipelineRegistry;
 }
 

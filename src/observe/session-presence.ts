@@ -12,7 +12,7 @@ interface Presence {
  * What each session last said that it holds, as heard by this daemon. In memory only: after a restart nobody is named until the next
  * renewal, and the limits that count from then are longer than one.
  */
-export class PresenceBook {
+export class PresenceRegistry {
   readonly #presence = new Map<WorkerId, Presence>();
 
   heard(workerId: WorkerId, presence: { readonly at: Instant; readonly held: readonly RunId[]; readonly claimSeqReceived: number }): void {

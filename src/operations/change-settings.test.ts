@@ -3,7 +3,7 @@ import { LiveSettings } from "../config/live-settings.ts";
 import { configSchema } from "../config/schema.ts";
 import type { NewAction } from "../store/port/records.ts";
 import type { Emit } from "../telemetry/events.ts";
-import { createSettingsDesk } from "./change-settings.ts";
+import { createSettingsEditor } from "./change-settings.ts";
 
 const by = { actor: "ana", correlationId: "c-1" };
 
@@ -13,7 +13,7 @@ function desk(append?: () => Promise<void>) {
   const told: unknown[] = [];
   const emit: Emit = (name, data) => void told.push([name, data]);
   const actions = { append: append ?? (async (entries: readonly NewAction[]) => void records.push(...entries)) };
-  return { live, records, told, ...createSettingsDesk({ live, actions, emit }) };
+  return { live, records, told, ...createSettingsEditor({ live, actions, emit }) };
 }
 
 test("each change is on record with who made it and what it was before, and is told", async () => {

@@ -2,14 +2,14 @@ import { changesBetween, type LiveChange, type LivePatch, type LiveSettings, typ
 import type { ActionsStore } from "../store/port/records.ts";
 import type { Emit } from "../telemetry/events.ts";
 
-export interface SettingsDeskDeps {
+export interface SettingsEditorDeps {
   readonly live: LiveSettings;
   readonly actions: Pick<ActionsStore, "append">;
   readonly emit: Emit;
 }
 
 /** Where people read and change what loops read at each tick. */
-export interface SettingsDesk {
+export interface SettingsEditor {
   read(): LiveValues;
   /**
    * Takes a change over whole or not at all, and answers what it changed: nothing when all of it is in force already. In force until the daemon
@@ -22,10 +22,10 @@ export interface SettingsDesk {
   ): Promise<{ readonly values: LiveValues; readonly changes: readonly LiveChange[] }>;
 }
 
-export function createSettingsDesk({ live, actions, emit }: SettingsDeskDeps): SettingsDesk {
+export function createSettingsEditor({ live, actions, emit }: SettingsEditorDeps): SettingsEditor {
   // One change after the other: the record is written between looking and changing.
   let turn: Promise<unknown> = Promise.resolve();
-  const apply: SettingsDesk["change"] = async (patch, { actor, correlationId }) => {
+  const apply: SettingsEditor["change"] = async (patch, { actor, correlationId }) => {
     const changes = changesBetween(live.read(), live.preview(patch));
     if (changes.length === 0) return { values: live.read(), changes };
     const message = changes.map(({ key, from, to }) => `${key} ${JSON.stringify(from)} -> ${JSON.stringify(to)}`).join(", ");

@@ -13,7 +13,7 @@ import { defaultRunThresholds } from "../liveness/run-thresholds.ts";
 import type { VantageView } from "../liveness/vantage.ts";
 import { mayStillLive, type RunVerdict } from "../liveness/verdict.ts";
 import { type ObservedRun, RunObserver } from "../observe/run-evidence.ts";
-import { PresenceBook } from "../observe/session-presence.ts";
+import { PresenceRegistry } from "../observe/session-presence.ts";
 import { PipelineRegistry } from "../pipelines/registry.ts";
 import type { HostIdentity, ProbeAnswer, ProcessIdentity, ProcessProbe } from "../processes/probe/identity.ts";
 import { makeLifePipe } from "../processes/run-folder/life-pipe.ts";
@@ -104,7 +104,7 @@ async function layOut() {
   const probe = new CaseProbe();
   const cases = combinations().map((found, index) => layOutOne({ found, runId: asRunId(index + 1), paths, pipes, probe }));
   const registry = new PipelineRegistry([]);
-  const observer = new RunObserver({ probe, host, paths, presence: new PresenceBook(), registry });
+  const observer = new RunObserver({ probe, host, paths, presence: new PresenceRegistry(), registry });
   return {
     probe,
     cases,

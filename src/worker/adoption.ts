@@ -5,7 +5,7 @@ import { explainAdoption, judgeAdoption, outcomeOfRequeue, type Requeue } from "
 import { spreadDelayMs } from "../liveness/retry-delay.ts";
 import type { RunMemory } from "../liveness/run-policy.ts";
 import { deadTicksNeeded, type RunThresholds } from "../liveness/run-thresholds.ts";
-import { TickProbe } from "../observe/cached-probe.ts";
+import { CachedProbe } from "../observe/cached-probe.ts";
 import type { ObservedRun, RunObserver } from "../observe/run-evidence.ts";
 import type { ProcessProbe } from "../processes/probe/identity.ts";
 import { type Pause, timerPause } from "../runtime/pause.ts";
@@ -82,7 +82,7 @@ class StartLooks {
   async lookAtAll(): Promise<void> {
     const { store, settings, hostId, probe } = this.#deps;
     this.#conflicts = new Set(await store.workers.listHostConflicts(addMs(store.now(), -settings.thresholds.deadAfterMs)));
-    const answers = new TickProbe(probe);
+    const answers = new CachedProbe(probe);
     let after: RunId | undefined;
     for (;;) {
       const page: readonly LiveRun[] = await store.runs.listAllLive({ limit: pageSize, hostId, ...(after === undefined ? {} : { after }) });
@@ -102,7 +102,7 @@ class StartLooks {
       await pause(thresholds.suspectRecheckMs);
       const ids = this.#again;
       this.#again = [];
-      const answers = new TickProbe(probe);
+      const answers = new CachedProbe(probe);
       for (let from = 0; from < ids.length; from += pageSize)
         for (const run of await store.runs.listLive(ids.slice(from, from + pageSize))) await this.#look(run, answers);
     }

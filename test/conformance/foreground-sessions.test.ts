@@ -4,7 +4,7 @@ import { asOwnerEpoch } from "../../src/domain/ids.ts";
 import { dataPaths } from "../../src/files/data-paths.ts";
 import type { EventName } from "../../src/telemetry/events.ts";
 import { foregroundCaller } from "../../src/worker/backends/caller-sessions.ts";
-import { type RunSessionRef, RunSessions } from "../../src/worker/foreground/foreground-sessions.ts";
+import { ForegroundSessions, type RunSessionRef } from "../../src/worker/foreground/foreground-sessions.ts";
 import { present } from "../support/present.ts";
 import { addItem, claimOne, declareQueues, processOn, registerWorker } from "../support/store-rows.ts";
 import { describeStores, type OpenTestStore } from "../support/stores.ts";
@@ -26,7 +26,7 @@ async function worldOn(open: OpenTestStore, door: ForegroundDoor) {
   let ids = 0;
   const daemon = async () =>
     await door(
-      new RunSessions({
+      new ForegroundSessions({
         store,
         worker: serviceOf({ store, emit }).connect(foregroundCaller),
         host: process,

@@ -12,7 +12,7 @@ import { postgresTarget } from "../../src/store/postgres/client-config.ts";
 import { hotConfig } from "../../src/store/postgres/lanes.ts";
 import { type PreparedStatement, SqliteConnection } from "../../src/store/sqlite/connection.ts";
 import { SqliteEngine } from "../../src/store/sqlite/engine.ts";
-import { createHot } from "../../src/store/sqlite/hot-verbs.ts";
+import { createHotVerbs } from "../../src/store/sqlite/hot-verbs.ts";
 import { createDatabase } from "../support/postgres.ts";
 import { present } from "../support/present.ts";
 import { addItem, claim, declareQueues, farFuture, processOn, registerWorker, retried, startRun, success } from "../support/store-rows.ts";
@@ -116,7 +116,7 @@ describe("SQLite", () => {
     const clock = new StoreTestClock();
     const hints = new HintBoard();
     const engine = new SqliteEngine({ connection, hints, now: () => clock.now() });
-    const store = assembleStore({ engine, hints, hot: createHot(engine), release: async () => undefined });
+    const store = assembleStore({ engine, hints, hot: createHotVerbs(engine), release: async () => undefined });
     onTestFinished(async () => {
       await store.close();
       await connection.close();

@@ -14,7 +14,7 @@ import { openReadOnly, openStore } from "../../src/store/open-store.ts";
 import type { Store } from "../../src/store/port/store.ts";
 import { SqliteConnection } from "../../src/store/sqlite/connection.ts";
 import { SqliteEngine } from "../../src/store/sqlite/engine.ts";
-import { createHot } from "../../src/store/sqlite/hot-verbs.ts";
+import { createHotVerbs } from "../../src/store/sqlite/hot-verbs.ts";
 import { targetOf } from "../../src/store/sqlite/open.ts";
 import { needOpenCheckout, nobody } from "../support/another-user.ts";
 import { skipTest } from "../support/skips.ts";
@@ -193,7 +193,7 @@ test("a full disk rejects the write as retryable, stores nothing of it, and the 
   const hints = new HintBoard();
   const engine = new SqliteEngine({ connection, hints, now: () => clock.now() });
   await migrate(targetOf(engine), sqliteMigrations);
-  const store = assembleStore({ engine, hints, hot: createHot(engine), release: async () => await connection.close() });
+  const store = assembleStore({ engine, hints, hot: createHotVerbs(engine), release: async () => await connection.close() });
   onTestFinished(() => store.close());
   await store.jobs.ensureQueues([{ name: "t", kind: "handler" }]);
   await store.jobs.enqueue({ queue: "t", jobs: [{}] });

@@ -8,7 +8,7 @@ import { buildApp } from "../../src/http/app.ts";
 import type { DaemonServices } from "../../src/http/services.ts";
 import { Tokens } from "../../src/http/tokens.ts";
 import { type LoopSnapshot, nothingSeen } from "../../src/loops/skeleton/loop.ts";
-import { createSettingsDesk } from "../../src/operations/change-settings.ts";
+import { createSettingsEditor } from "../../src/operations/change-settings.ts";
 import { Commands } from "../../src/operations/operations.ts";
 import { PausedWorkers } from "../../src/operations/paused-workers.ts";
 import type { PipelineDefinition, StageDefinition } from "../../src/pipelines/definition.ts";
@@ -113,7 +113,7 @@ export async function apiDaemon(options: ApiDaemonOptions = {}): Promise<ApiDaem
       snapshots: () => options.snapshots ?? [],
       runOnce: async (_name, { dryRun }) => ({ ...nothingSeen, ...(dryRun ? { would: ["end run 1"] } : {}) }),
     },
-    settings: createSettingsDesk({ live: new LiveSettings(configSchema.parse({})), actions: store.actions, emit: events.emit }),
+    settings: createSettingsEditor({ live: new LiveSettings(configSchema.parse({})), actions: store.actions, emit: events.emit }),
     readiness: () => ({ ready: (options.reasons ?? []).length === 0, reasons: options.reasons ?? [] }),
     metrics: { contentType: "text/plain", text: async () => "wakeful_up 1\n", observeRequest: () => undefined },
     daemon: { version: "0.1.0", pid: 4711, startedAt: now, startSeq: 3, dataDir, store: ":memory:" },

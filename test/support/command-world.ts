@@ -9,12 +9,12 @@ import { defaultRunThresholds } from "../../src/liveness/run-thresholds.ts";
 import { newVantage } from "../../src/liveness/vantage.ts";
 import { LeaseSweep } from "../../src/loops/leases/lease-sweep.ts";
 import { JobReaper } from "../../src/loops/runs/job-reaper.ts";
-import { Reaped } from "../../src/loops/runs/reaped-runs.ts";
+import { ReapedRuns } from "../../src/loops/runs/reaped-runs.ts";
 import { Stopper } from "../../src/loops/runs/stopper.ts";
 import { Watcher } from "../../src/loops/watch/watcher.ts";
 import { alertsThrough } from "../../src/notify/raise-alert.ts";
 import { RunObserver } from "../../src/observe/run-evidence.ts";
-import { PresenceBook } from "../../src/observe/session-presence.ts";
+import { PresenceRegistry } from "../../src/observe/session-presence.ts";
 import type { StageDefinition } from "../../src/pipelines/definition.ts";
 import type { PipelineRegistry } from "../../src/pipelines/registry.ts";
 import { readHostIdentity } from "../../src/processes/probe/host-identity.ts";
@@ -58,7 +58,7 @@ export interface CommandWorld {
   readonly table: ProcessTable;
   readonly reaper: JobReaper;
   readonly stopper: Stopper;
-  readonly presence: PresenceBook;
+  readonly presence: PresenceRegistry;
   /** A worker with a session of its own, not yet claiming. */
   worker(options?: WorkerOptions): Promise<{ readonly worker: CommandWorker; readonly workerId: WorkerId; start(): void }>;
   /** Adds an item whose first stage runs. */
@@ -120,7 +120,7 @@ export async function commandWorld(
   if (sight.kind !== "seen") throw new Error("this process cannot see itself");
   const self: ProcessIdentity = { ...host, pid: process.pid, startTime: sight.row.startTime };
   const shielded = () => [self];
-  const presence = new PresenceBook();
+  const presence = new PresenceRegistry();
   const alert = alertsThrough({ outbox: store.outbox, emit });
   const watcher = new Watcher(newVantage(), { emit, alert });
   const workers: CommandWorker[] = [];
@@ -133,7 +133,7 @@ export async function commandWorld(
     registry,
     observer,
     settling: { ender, finaliser },
-    shared: { watcher, reaped: new Reaped() },
+    shared: { watcher, reaped: new ReapedRuns() },
     leaseSweep: new LeaseSweep({
       store,
       probe,

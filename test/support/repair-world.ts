@@ -9,7 +9,7 @@ import { defaultRunThresholds, type RunThresholds } from "../../src/liveness/run
 import { newVantage } from "../../src/liveness/vantage.ts";
 import { LeaseSweep } from "../../src/loops/leases/lease-sweep.ts";
 import { JobReaper, type JobReaperDeps } from "../../src/loops/runs/job-reaper.ts";
-import { Reaped } from "../../src/loops/runs/reaped-runs.ts";
+import { ReapedRuns } from "../../src/loops/runs/reaped-runs.ts";
 import { Stopper } from "../../src/loops/runs/stopper.ts";
 import { KnownSessions } from "../../src/loops/sessions/known-sessions.ts";
 import { WorkerReaper } from "../../src/loops/sessions/worker-reaper.ts";
@@ -17,7 +17,7 @@ import { LoopRunner } from "../../src/loops/skeleton/loop-runner.ts";
 import { Watcher } from "../../src/loops/watch/watcher.ts";
 import { alertsThrough } from "../../src/notify/raise-alert.ts";
 import { RunObserver } from "../../src/observe/run-evidence.ts";
-import { PresenceBook } from "../../src/observe/session-presence.ts";
+import { PresenceRegistry } from "../../src/observe/session-presence.ts";
 import type { PipelineDefinition } from "../../src/pipelines/definition.ts";
 import type { HostIdentity, ProbeAnswer, ProcessIdentity, ProcessProbe } from "../../src/processes/probe/identity.ts";
 import type { ProcessTable } from "../../src/processes/probe/process-table.ts";
@@ -88,7 +88,7 @@ export interface Repairing {
   readonly workers: WorkerReaper;
   readonly stopper: Stopper;
   readonly sweep: LeaseSweep;
-  readonly presence: PresenceBook;
+  readonly presence: PresenceRegistry;
   readonly watcher: Watcher;
   readonly finaliser: Finaliser;
   readonly ender: RunEnder;
@@ -188,7 +188,7 @@ export class RepairWorld {
     const now = (): Instant => clock.now();
     const alert = alertsThrough({ outbox: world.store.outbox, emit });
     const watcher = new Watcher(newVantage(), { emit, alert });
-    const presence = new PresenceBook();
+    const presence = new PresenceRegistry();
     const finaliser = Finaliser.of({
       registry,
       items: seen.items,
@@ -208,7 +208,7 @@ export class RepairWorld {
       ender,
       alert,
     });
-    const reaped = new Reaped();
+    const reaped = new ReapedRuns();
     const observer = new RunObserver({ probe, host, paths, presence, registry });
     const reaper = new JobReaper({
       store: { runs: seen.runs, workers: seen.workers, now },

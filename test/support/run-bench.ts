@@ -11,7 +11,7 @@ import type { Emit } from "../../src/telemetry/events.ts";
 import { foregroundCaller } from "../../src/worker/backends/caller-sessions.ts";
 import type { RunCommandApi } from "../../src/worker/foreground/foreground-api.ts";
 import { type RunCommandOptions, runCommand } from "../../src/worker/foreground/foreground-run.ts";
-import { type OpenedRunSession, RunSessions } from "../../src/worker/foreground/foreground-sessions.ts";
+import { ForegroundSessions, type OpenedRunSession } from "../../src/worker/foreground/foreground-sessions.ts";
 import type { SeenEvent } from "./handler-bench.ts";
 import { StoreTestClock } from "./stores.ts";
 import { tempDir } from "./temp-dir.ts";
@@ -23,7 +23,7 @@ export interface RunBench {
   readonly dataDir: string;
   readonly host: HostIdentity;
   readonly self: ProcessIdentity;
-  readonly sessions: RunSessions;
+  readonly sessions: ForegroundSessions;
   readonly api: RunCommandApi;
   readonly said: string[];
   readonly events: readonly SeenEvent[];
@@ -53,7 +53,7 @@ export async function runBench(): Promise<RunBench> {
   const emit: Emit = (name, data) => {
     events.push({ name, data });
   };
-  const sessions = new RunSessions({
+  const sessions = new ForegroundSessions({
     store,
     host,
     paths,

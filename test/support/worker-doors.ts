@@ -6,7 +6,7 @@ import { PipeBackend, pipeVerbs } from "../../src/worker/backends/pipe.ts";
 import { PipeChannel } from "../../src/worker/backends/pipe-channel.ts";
 import { StoreTime } from "../../src/worker/backends/store-time.ts";
 import type { RunCommandApi } from "../../src/worker/foreground/foreground-api.ts";
-import type { RunSessions } from "../../src/worker/foreground/foreground-sessions.ts";
+import type { ForegroundSessions } from "../../src/worker/foreground/foreground-sessions.ts";
 import type { WorkerBackend } from "../../src/worker/worker-backend.ts";
 import { adminToken, apiDaemon } from "./api-daemon.ts";
 
@@ -36,9 +36,9 @@ export function describeWorkerDoors(suite: (door: WorkerDoor) => void): void {
 }
 
 export type ForegroundVerbs = Pick<RunCommandApi, "open" | "start" | "recordCommand" | "renew" | "end" | "abandon">;
-export type ForegroundDoor = (sessions: RunSessions) => Promise<ForegroundVerbs>;
+export type ForegroundDoor = (sessions: ForegroundSessions) => Promise<ForegroundVerbs>;
 
-async function throughHttp(runSessions: RunSessions): Promise<ForegroundVerbs> {
+async function throughHttp(runSessions: ForegroundSessions): Promise<ForegroundVerbs> {
   const { app } = await apiDaemon({ change: (services) => ({ ...services, runSessions }) });
   const client = createClient({
     token: adminToken,

@@ -6,7 +6,7 @@ import type { Store } from "../../store/port/store.ts";
 import type { TickContext } from "../skeleton/loop.ts";
 import type { ReaperSettings } from "./reaper-settings.ts";
 
-export interface RunsToLookAtDeps {
+export interface DueRunsDeps {
   readonly store: Pick<Store, "runs">;
   readonly host: Pick<Host, "identity">;
   /** Read at each tick. */
@@ -24,13 +24,13 @@ export interface RunsOfTick {
 const pageSize = 500;
 
 /** Which runs a tick of the job-reaper looks at: those that are due, those that look dead, and after a change of settings all of them. */
-export class RunsToLookAt {
-  readonly #deps: RunsToLookAtDeps;
+export class DueRuns {
+  readonly #deps: DueRunsDeps;
   readonly #all = new LookAtAll();
   /** Whether no stored check is later than the thresholds of this start allow. */
   #checksAreOurs = false;
 
-  constructor(deps: RunsToLookAtDeps) {
+  constructor(deps: DueRunsDeps) {
     this.#deps = deps;
   }
 
@@ -91,10 +91,7 @@ class LookAtAll {
   }
 
   /** The next live runs of the round that a change began, without those that the tick looks at already; none when there is no round. */
-  async next(
-    { store, settings: read }: Pick<RunsToLookAtDeps, "store" | "settings">,
-    already: readonly LiveRun[],
-  ): Promise<readonly LiveRun[]> {
+  async next({ store, settings: read }: Pick<DueRunsDeps, "store" | "settings">, already: readonly LiveRun[]): Promise<readonly LiveRun[]> {
     const { thresholds, adoption, whose } = read();
     const settings = JSON.stringify([thresholds, adoption]);
     if (this.#seen !== undefined && this.#seen !== settings) this.#after = "start";

@@ -6,7 +6,7 @@ import { emptyRunMemory, forgetEnded, judgeRun, type RunMemory } from "../../liv
 import { defaultRunThresholds } from "../../liveness/run-thresholds.ts";
 import { checkAgainAt, explain, type RunVerdict } from "../../liveness/verdict.ts";
 import type { RaiseAlert, Tell } from "../../notify/raise-alert.ts";
-import { TickProbe } from "../../observe/cached-probe.ts";
+import { CachedProbe } from "../../observe/cached-probe.ts";
 import type { ObservedRun, RunObserver } from "../../observe/run-evidence.ts";
 import type { PipelineRegistry } from "../../pipelines/registry.ts";
 import type { Host } from "../../processes/probe/host.ts";
@@ -19,9 +19,9 @@ import { type Loop, nothingSeen, type TickContext, type TickReport } from "../sk
 import type { JobReaperReport } from "../skeleton/loop-reports.ts";
 import type { LoopParts, LoopSpec } from "../skeleton/loop-spec.ts";
 import type { Watcher } from "../watch/watcher.ts";
-import { RunsToLookAt } from "./due-runs.ts";
+import { DueRuns } from "./due-runs.ts";
 import { HostConflicts } from "./host-conflicts.ts";
-import type { Reaped } from "./reaped-runs.ts";
+import type { ReapedRuns } from "./reaped-runs.ts";
 import type { ReaperSettings } from "./reaper-settings.ts";
 import { ReaperTick } from "./reaper-tick.ts";
 import { RunEndings } from "./run-endings.ts";
@@ -33,7 +33,7 @@ export interface JobReaperDeps {
   readonly observer: RunObserver;
   readonly settling: { readonly ender: RunEnder; readonly finaliser: Finaliser };
   /** What it shares with the worker-reaper: how well this process hears, and what both have ended. */
-  readonly shared: { readonly watcher: Watcher; readonly reaped: Reaped };
+  readonly shared: { readonly watcher: Watcher; readonly reaped: ReapedRuns };
   readonly leaseSweep: LeaseSweep;
   readonly alert: RaiseAlert;
   /** All read anew at each tick. */
@@ -53,19 +53,19 @@ const lostTogether: ReadonlySet<RunVerdict["kind"]> = new Set(["dead", "never_st
 
 /**
  * Judges runs that are due or look dead, settles what its verdicts ask for, and sweeps leases in the same tick. Which runs it looks at is
- * told by {@link RunsToLookAt}, what is observed of each by {@link RunObserver}, the verdict by `judgeRun`; {@link RunEndings} carries it out.
+ * told by {@link DueRuns}, what is observed of each by {@link RunObserver}, the verdict by `judgeRun`; {@link RunEndings} carries it out.
  */
 export class JobReaper implements Loop<"job-reaper"> {
   readonly name = "job-reaper";
   readonly #deps: JobReaperDeps;
   readonly #memories = new Map<RunId, RunMemory>();
-  readonly #select: RunsToLookAt;
+  readonly #select: DueRuns;
   readonly #endings: RunEndings;
   readonly #conflicts: HostConflicts;
 
   constructor(deps: JobReaperDeps) {
     this.#deps = deps;
-    this.#select = new RunsToLookAt(deps);
+    this.#select = new DueRuns(deps);
     this.#endings = new RunEndings(deps, (runId) => this.#memories.delete(runId));
     this.#conflicts = new HostConflicts(deps);
   }
@@ -102,7 +102,7 @@ export class JobReaper implements Loop<"job-reaper"> {
 
   async #scan(context: TickContext): Promise<TickReport> {
     const { store, observer, settings } = this.#deps;
-    const probe = new TickProbe(this.#deps.host.probe);
+    const probe = new CachedProbe(this.#deps.host.probe);
     const conflicts = await this.#conflicts.look(store.workers, settings().thresholds, context);
     const { runs, live, more } = await this.#select.next(this.#memories.keys(), probe, context);
     forgetEnded(this.#memories, live);

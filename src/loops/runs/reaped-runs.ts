@@ -21,7 +21,7 @@ export interface ReapedRun {
  * What the reapers of this process have ended (B-61 to B-63): the job-reaper by its verdicts, the worker-reaper with the sessions that held
  * it. Counters start at zero with the process and move on won flips alone.
  */
-export class Reaped {
+export class ReapedRuns {
   readonly #untold = new Map<RunOutcome, number>();
   #total = 0;
   #last: JobReaperReport["last_reaped"] = null;
@@ -37,7 +37,7 @@ export class Reaped {
     emit("run.reaped", { runId, jobId, queue, agent, repo, pid, outcome: jobState, reason: message });
   }
 
-  /** Counts it, as one of too many for a warning each; {@link Reaped.tellOfRest} is due. */
+  /** Counts it, as one of too many for a warning each; {@link ReapedRuns.tellOfRest} is due. */
   addOneOfMany(run: Pick<ReapedRun, "jobId" | "agent" | "jobState"> & { readonly outcome: RunOutcome }): void {
     this.#count(run);
     this.#untold.set(run.outcome, (this.#untold.get(run.outcome) ?? 0) + 1);

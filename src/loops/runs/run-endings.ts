@@ -12,7 +12,7 @@ import type { LiveRun } from "../../store/port/runs.ts";
 import type { Store } from "../../store/port/store.ts";
 import type { TickContext } from "../skeleton/loop.ts";
 import { LossSpread } from "./loss-spread.ts";
-import type { Reaped } from "./reaped-runs.ts";
+import type { ReapedRuns } from "./reaped-runs.ts";
 import type { ReaperSettings } from "./reaper-settings.ts";
 import type { ReaperTick } from "./reaper-tick.ts";
 
@@ -21,7 +21,7 @@ export interface RunEndingsDeps {
   readonly observer: RunObserver;
   readonly registry: PipelineRegistry;
   readonly settling: { readonly ender: Pick<RunEnder, "end" | "write">; readonly finaliser: Finaliser };
-  readonly shared: { readonly reaped: Reaped };
+  readonly shared: { readonly reaped: ReapedRuns };
   /** Read anew at each tick. */
   readonly settings: () => ReaperSettings;
 }

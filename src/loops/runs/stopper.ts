@@ -7,7 +7,7 @@ import { runDirOf } from "../../files/data-paths.ts";
 import { diedWithEarlierBoot, isSessionOver } from "../../liveness/death-proof.ts";
 import type { ProcessLife } from "../../liveness/evidence.ts";
 import type { RaiseAlert, Tell } from "../../notify/raise-alert.ts";
-import type { PresenceBook } from "../../observe/session-presence.ts";
+import type { PresenceRegistry } from "../../observe/session-presence.ts";
 import type { Host } from "../../processes/probe/host.ts";
 import { commandOnRecord, type ProcessIdentity } from "../../processes/probe/identity.ts";
 import { probeLifePipe } from "../../processes/run-folder/life-pipe.ts";
@@ -22,7 +22,7 @@ import { type LoopParts, type LoopSpec, ownSwitch } from "../skeleton/loop-spec.
 export interface StopperDeps {
   readonly store: Pick<Store, "runs" | "workers" | "now">;
   readonly host: Pick<Host, "identity" | "probe" | "table" | "paths"> & { readonly clock: Pick<Host["clock"], "mono"> };
-  readonly presence: PresenceBook;
+  readonly presence: PresenceRegistry;
   readonly alert: RaiseAlert;
   readonly settings: () => StopperSettings;
   /** Sessions of this host: never signalled, nor what is below them. */
@@ -278,7 +278,7 @@ export class Stopper implements Loop<"stopper"> {
 
 /** What a process that runs the stopper builds it of. */
 export interface StopperParts extends LoopParts, Pick<StopperDeps, "store" | "host"> {
-  readonly shared: { readonly presence: PresenceBook; readonly whose: () => RunScope | undefined };
+  readonly shared: { readonly presence: PresenceRegistry; readonly whose: () => RunScope | undefined };
   readonly work: Pick<StopperDeps, "shielded">;
   readonly tell: Tell;
   readonly settings: () => LoopSwitch<"stopper"> &

@@ -1,6 +1,6 @@
 import { isWakefulError, messageOf } from "../../domain/errors.ts";
 import type { RunId, WorkerId } from "../../domain/ids.ts";
-import type { PresenceBook } from "../../observe/session-presence.ts";
+import type { PresenceRegistry } from "../../observe/session-presence.ts";
 import type { Store } from "../../store/port/store.ts";
 import type { Emit } from "../../telemetry/events.ts";
 
@@ -13,7 +13,7 @@ export interface HeardRenewal {
 
 export interface RenewalListenerDeps {
   readonly store: { readonly runs: Pick<Store["runs"], "checkUnheld">; now(): ReturnType<Store["now"]> };
-  readonly presence: PresenceBook;
+  readonly presence: PresenceRegistry;
   readonly wakeJobReaper: () => void;
   readonly emit: Emit;
 }

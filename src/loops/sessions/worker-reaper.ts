@@ -8,14 +8,14 @@ import type { Outcome } from "../../liveness/retry-contract.ts";
 import { spreadDelayMs } from "../../liveness/retry-delay.ts";
 import { countTurnedSilent } from "../../liveness/vantage-mode.ts";
 import { explainWorker, judgeWorker, type WorkerVerdict } from "../../liveness/worker-policy.ts";
-import type { PresenceBook } from "../../observe/session-presence.ts";
+import type { PresenceRegistry } from "../../observe/session-presence.ts";
 import type { Host } from "../../processes/probe/host.ts";
 import type { Chance } from "../../runtime/entropy.ts";
 import type { RunEnder } from "../../settling/run-ender.ts";
 import type { HeldRun, LiveRun, LossProgress, LostEnd, RunScope } from "../../store/port/runs.ts";
 import type { Store } from "../../store/port/store.ts";
 import type { SessionPresence } from "../../store/port/workers.ts";
-import type { Reaped } from "../runs/reaped-runs.ts";
+import type { ReapedRuns } from "../runs/reaped-runs.ts";
 import type { Loop, TickContext, TickReport } from "../skeleton/loop.ts";
 import type { LoopReports } from "../skeleton/loop-reports.ts";
 import { type LoopParts, type LoopSpec, ownSwitch } from "../skeleton/loop-spec.ts";
@@ -38,9 +38,9 @@ export interface WorkerReaperDeps {
 
 interface WorkerReaperShared {
   readonly watcher: Watcher;
-  readonly presence: PresenceBook;
+  readonly presence: PresenceRegistry;
   /** What this and the job-reaper have ended. */
-  readonly reaped: Reaped;
+  readonly reaped: ReapedRuns;
 }
 
 interface WorkerReaperSettings {

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { createLoopsWatch } from "./late-loops.ts";
+import { createLateLoopsWatch } from "./late-loops.ts";
 
 test("a look that does not end, or fails, holds up neither lateness nor the other looks, and is not begun twice", async () => {
   const calls: string[] = [];
@@ -9,7 +9,7 @@ test("a look that does not end, or fails, holds up neither lateness nor the othe
     calls.push(name);
     await result();
   };
-  const turn = createLoopsWatch({
+  const turn = createLateLoopsWatch({
     checkLate: () => calls.push("late"),
     looks: [
       look("disk", async () => await new Promise<void>((resolve) => (answer = resolve))),

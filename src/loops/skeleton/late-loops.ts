@@ -13,7 +13,7 @@ export interface LoopsWatchOptions {
  * One turn of whoever watches the loops. Lateness comes first and waits for nothing: a disk that does not answer holds up the very loops
  * that are late, and whatever else would have to ask it. A look that is still under way is not begun again.
  */
-export function createLoopsWatch({ checkLate, looks, emit }: LoopsWatchOptions): () => void {
+export function createLateLoopsWatch({ checkLate, looks, emit }: LoopsWatchOptions): () => void {
   const underWay = new Set<() => Promise<void>>();
   const take = async (look: () => Promise<void>): Promise<void> => {
     underWay.add(look);

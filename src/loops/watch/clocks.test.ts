@@ -7,7 +7,7 @@ import { tempDir } from "../../../test/support/temp-dir.ts";
 import { asRunId, asWorkerId } from "../../domain/ids.ts";
 import { asInstant } from "../../domain/time.ts";
 import { newVantage } from "../../liveness/vantage.ts";
-import { PresenceBook } from "../../observe/session-presence.ts";
+import { PresenceRegistry } from "../../observe/session-presence.ts";
 import { FakeClock } from "../../runtime/fake-clock.ts";
 import type { EventName } from "../../telemetry/events.ts";
 import { ClockWatch } from "./clock-watch.ts";
@@ -166,7 +166,7 @@ test("the watcher tells each change of its doubt once", () => {
 });
 
 test("a session's word about a run counts only when it can know of it", () => {
-  const book = new PresenceBook();
+  const book = new PresenceRegistry();
   const at = (s: number) => asInstant(1_000_000 + seconds(s));
   const workerId = asWorkerId(1);
   const run = { runId: asRunId(7), workerId, claimSeq: 3, reservedAt: at(10) };

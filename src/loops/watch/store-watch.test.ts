@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { WakefulError } from "../../domain/errors.ts";
 import { asInstant } from "../../domain/time.ts";
 import { newVantage } from "../../liveness/vantage.ts";
-import { StoreHearing } from "./store-watch.ts";
+import { StoreWatch } from "./store-watch.ts";
 import { Watcher } from "./watcher.ts";
 
 function hearing() {
@@ -17,7 +17,7 @@ function hearing() {
       return world.fails ? Promise.reject(new WakefulError("unavailable", "the server is gone")) : Promise.resolve();
     },
   };
-  const subject = new StoreHearing({ store, watcher, emit, monoNow: () => world.now });
+  const subject = new StoreWatch({ store, watcher, emit, monoNow: () => world.now });
   const silence = () =>
     watcher
       .view("workers")

@@ -12,7 +12,7 @@ export interface StoreHearingDeps {
 }
 
 /** Asks the store each second whether it answers: while it does not, or takes longer than a tick, silence proves nothing. */
-export class StoreHearing {
+export class StoreWatch {
   readonly #deps: StoreHearingDeps;
   #lostAtMono: number | undefined;
 

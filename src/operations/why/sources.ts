@@ -1,7 +1,7 @@
 import type { LoopSnapshot } from "../../loops/skeleton/loop.ts";
 import type { PipelineRegistry } from "../../pipelines/registry.ts";
 import type { Store } from "../../store/port/store.ts";
-import type { SettingsDesk } from "../change-settings.ts";
+import type { SettingsEditor } from "../change-settings.ts";
 import type { Commands } from "../operations.ts";
 
 /** What the answer to `wakeful why` is gathered from. */
@@ -11,7 +11,7 @@ export interface Sources {
   readonly commands: Commands;
   readonly loops: { snapshots(): readonly LoopSnapshot[] };
   /** What loops read at each tick. */
-  readonly settings: SettingsDesk;
+  readonly settings: SettingsEditor;
   /** Whether new work is taken, and what is in the way. */
   readonly readiness: () => { readonly ready: boolean; readonly reasons: readonly string[] };
 }

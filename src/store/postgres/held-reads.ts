@@ -17,7 +17,7 @@ const heldByAny = held("");
 const heldPlain = held(plainRun);
 
 /** What is read each second of every session, and of what the dead among them held. */
-export function createWatchReads(engine: Pick<Engine, "rows">): Pick<WorkersStore, "listPresence"> & Pick<RunsStore, "listHeld"> {
+export function createHeldReads(engine: Pick<Engine, "rows">): Pick<WorkersStore, "listPresence"> & Pick<RunsStore, "listHeld"> {
   return {
     listPresence: async ({ hostId, silentSince }) => {
       const [row] = await engine.rows<{ alive: number; text: string }>(presence, [hostId, silentSince]);

@@ -18,7 +18,7 @@ import { ClaimPhase, claimedRuns, runsOfClaim } from "./claim.ts";
 import type { PostgresEngine } from "./engine.ts";
 import { EnqueuePhase } from "./enqueue.ts";
 import { isLocked, mayRunAgain, postgresFailure } from "./failures.ts";
-import { createWatchReads } from "./held-reads.ts";
+import { createHeldReads } from "./held-reads.ts";
 import { hotConfig, Lanes, type Rows } from "./lanes.ts";
 import { StatementPool } from "./pool.ts";
 import { createRunBeats, VerbPhase } from "./run-beats.ts";
@@ -34,7 +34,7 @@ const lockedAfterMs = 20;
 const lostPageMax = 500;
 
 /** The hot verbs of the server engine. */
-export function createHot(outer: PostgresEngine, checks: FirstChecks = firstChecks): HotVerbs {
+export function createHotVerbs(outer: PostgresEngine, checks: FirstChecks = firstChecks): HotVerbs {
   const { engine, unlessLocked } = plannedEngines(outer);
   const lanes = new Lanes({ target: outer.target, hint: (hints) => outer.hint(...hints) });
   const now = (): Instant => engine.now();
@@ -47,7 +47,7 @@ export function createHot(outer: PostgresEngine, checks: FirstChecks = firstChec
   const patient = createRunVerbs(engine);
   const hasty = createRunVerbs(unlessLocked);
 
-  const watchReads = createWatchReads(engine);
+  const watchReads = createHeldReads(engine);
   const cancels = createCancels(engine, writer);
   const calls = new OpenCalls();
   return {

@@ -12,7 +12,7 @@ import { newestInstant } from "../upkeep/newest-instant.ts";
 import { postgresTarget } from "./client-config.ts";
 import { PostgresEngine } from "./engine.ts";
 import { HintChannel } from "./hint-channel.ts";
-import { createHot } from "./hot-verbs.ts";
+import { createHotVerbs } from "./hot-verbs.ts";
 import { ServerClock } from "./server-clock.ts";
 import { followServerIdentity } from "./server-identity.ts";
 
@@ -66,7 +66,7 @@ export async function openPostgres(options: OpenPostgresOptions): Promise<StoreP
   return {
     engine,
     hints,
-    hot: createHot(engine, options.checks),
+    hot: createHotVerbs(engine, options.checks),
     release: async () => {
       serverClock?.stop();
       await channel.close();

@@ -16,7 +16,7 @@ const heldByAny = held("");
 const heldPlain = held(plainRun);
 
 /** What is read each second of every session, and of what the dead among them held. */
-export function createWatchReads(connection: SqliteConnection): Pick<WorkersStore, "listPresence"> & Pick<RunsStore, "listHeld"> {
+export function createHeldReads(connection: SqliteConnection): Pick<WorkersStore, "listPresence"> & Pick<RunsStore, "listHeld"> {
   const read = async <Row>(sql: string, ...parameters: readonly (number | string)[]): Promise<Row> =>
     await connection.exclusive(() => connection.prepare(sql).get(...parameters) as Row);
   return {

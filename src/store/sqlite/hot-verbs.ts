@@ -15,7 +15,7 @@ import { ClaimLook } from "./claim-look.ts";
 import type { SqliteEngine } from "./engine.ts";
 import { EnqueuePhase } from "./enqueue.ts";
 import { GroupCommit, type GroupPhase } from "./group-commit.ts";
-import { createWatchReads } from "./held-reads.ts";
+import { createHeldReads } from "./held-reads.ts";
 import { SqliteRunBeats } from "./run-beats.ts";
 import { SqliteRunEnds } from "./run-ends.ts";
 import { SettlePhase } from "./settle.ts";
@@ -42,7 +42,7 @@ class VerbPhase implements GroupPhase<SyncVerb, unknown> {
 }
 
 /** The hot verbs of the embedded engine: one transaction per turn of the event loop, in the order insert, settle, other verbs, claim. */
-export function createHot(engine: SqliteEngine, checks: FirstChecks = firstChecks): HotVerbs {
+export function createHotVerbs(engine: SqliteEngine, checks: FirstChecks = firstChecks): HotVerbs {
   const { connection, runIds, now } = engine;
   const ends = new SqliteRunEnds(connection);
   const beats = new SqliteRunBeats({ connection, ends });
@@ -64,7 +64,7 @@ export function createHot(engine: SqliteEngine, checks: FirstChecks = firstCheck
 
   const look = new ClaimLook(connection);
   const calls = new OpenCalls();
-  const watchReads = createWatchReads(connection);
+  const watchReads = createHeldReads(connection);
   return {
     jobs: calls.guard<HotVerbs["jobs"]>({
       enqueue: async (jobs) => {

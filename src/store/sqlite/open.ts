@@ -11,7 +11,7 @@ import { StoreLockedError, StoreLogUnreadableError, StoreReadOnlyError } from ".
 import { newestInstant } from "../upkeep/newest-instant.ts";
 import { SqliteConnection } from "./connection.ts";
 import { SqliteEngine } from "./engine.ts";
-import { createHot } from "./hot-verbs.ts";
+import { createHotVerbs } from "./hot-verbs.ts";
 import { findLockHolder, lockPathOf, lockStore } from "./lock.ts";
 
 export interface OpenSqliteOptions {
@@ -43,7 +43,7 @@ export async function openSqlite(options: OpenSqliteOptions): Promise<StoreParts
     return {
       engine,
       hints,
-      hot: createHot(engine, options.checks),
+      hot: createHotVerbs(engine, options.checks),
       release: async () => {
         await connection.close();
         lock?.release();
@@ -71,7 +71,7 @@ export async function openSqliteReadOnly(options: { readonly path: string; reado
     await connection.close();
     throw thrown;
   }
-  return { engine, hints, hot: createHot(engine), release: async () => await connection.close() };
+  return { engine, hints, hot: createHotVerbs(engine), release: async () => await connection.close() };
 }
 
 /** @throws {WakefulError} `forbidden`: what cannot be read is neither locked nor damaged. */

@@ -8,7 +8,7 @@ import { sqliteMigrations } from "../migrations/sqlite.ts";
 import type { Store } from "../port/store.ts";
 import { SqliteConnection } from "./connection.ts";
 import { SqliteEngine } from "./engine.ts";
-import { createHot } from "./hot-verbs.ts";
+import { createHotVerbs } from "./hot-verbs.ts";
 import { targetOf } from "./open.ts";
 
 /** Tables that grow with history or with load: no loop may walk one of them. */
@@ -26,7 +26,7 @@ async function openWatched(): Promise<{ readonly store: Store; readonly statemen
     statements.add(text);
     return prepared(text);
   });
-  const store = assembleStore({ engine, hints, hot: createHot(engine), release: async () => await connection.close() });
+  const store = assembleStore({ engine, hints, hot: createHotVerbs(engine), release: async () => await connection.close() });
   onTestFinished(() => store.close());
   return { store, statements, connection };
 }

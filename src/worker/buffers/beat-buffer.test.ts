@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { asRunId, type RunId } from "../../domain/ids.ts";
 import { asInstant } from "../../domain/time.ts";
-import { BeatLane } from "./beat-buffer.ts";
+import { BeatBuffer } from "./beat-buffer.ts";
 
 const [one, two] = [asRunId(1), asRunId(2)];
 
@@ -9,7 +9,7 @@ function lane(answers: (readonly RunId[] | Error)[] = []) {
   let now = 0;
   const written: unknown[] = [];
   const lost: RunId[] = [];
-  const made = new BeatLane({
+  const made = new BeatBuffer({
     now: () => asInstant(++now),
     beat: async (beats) => {
       written.push(beats);

@@ -21,7 +21,7 @@ interface Beat {
 }
 
 /** Handlers' signs of progress on their way to the store: the newest of each run, written together about once a second, and nothing when idle. */
-export class BeatLane {
+export class BeatBuffer {
   readonly #options: BeatLaneOptions;
   #beats = new Map<RunId, Beat>();
   #timer: NodeJS.Timeout | undefined;

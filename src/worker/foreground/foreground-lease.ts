@@ -35,7 +35,7 @@ const awayCodes: ReadonlySet<string> = new Set(["daemon_unreachable", "unavailab
 const progressEveryPolls = 30;
 
 /** The lease that a foreground run wants: waited for in line, renewed while it is held, and given back. */
-export class RunLease {
+export class ForegroundLease {
   readonly #options: RunLeaseOptions;
   #renewing: NodeJS.Timeout | undefined;
   #fencing: number | undefined;

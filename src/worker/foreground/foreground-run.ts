@@ -11,7 +11,7 @@ import { cleanEnvironment, formatMarker, markerVariable, ownMarker } from "../..
 import type { Pause } from "../../runtime/pause.ts";
 import type { RunCommandApi } from "./foreground-api.ts";
 import { ForegroundCommand, type ForegroundOptions, type ForwardedSignal } from "./foreground-command.ts";
-import { RunLease, type WantedLease } from "./foreground-lease.ts";
+import { ForegroundLease, type WantedLease } from "./foreground-lease.ts";
 import type { OpenedRunSession, RunSessionRef } from "./foreground-sessions.ts";
 
 export interface RunCommandOptions extends ForegroundOptions {
@@ -59,7 +59,7 @@ class SupervisedRun {
   readonly #run: OpenedRunSession;
   readonly #interrupted = new AbortController();
   #renewing: NodeJS.Timeout | undefined;
-  readonly #lease: RunLease | undefined;
+  readonly #lease: ForegroundLease | undefined;
   #command: ForegroundCommand | undefined;
   /** The command's process, until the daemon has heard of it. */
   #unrecorded: ProcessIdentity | undefined;
@@ -76,7 +76,7 @@ class SupervisedRun {
     this.#run = of.run;
     const { lease, newTicket, monoNow, pause } = options;
     if (lease === undefined) return;
-    this.#lease = new RunLease({
+    this.#lease = new ForegroundLease({
       api: of.api,
       runId: of.run.runId,
       lease,

@@ -61,7 +61,7 @@ const claimsMax = 20;
  * The daemon's side of `wakeful run`: a session and a run of the built-in task `run`, claimed at birth by that session, ended by it, and
  * never queued or retried. What its command line does not live to write is judged by exit record, process and age alone.
  */
-export class RunSessions {
+export class ForegroundSessions {
   readonly #options: RunSessionsOptions;
   readonly #worker: WorkerBackend;
   #opening: Promise<unknown> = Promise.resolve();

@@ -13,7 +13,7 @@ import type { Emit } from "../../telemetry/events.ts";
 import { PipeBackend } from "../backends/pipe.ts";
 import { PipeChannel } from "../backends/pipe-channel.ts";
 import { StoreTime } from "../backends/store-time.ts";
-import { BeatLane } from "../buffers/beat-buffer.ts";
+import { BeatBuffer } from "../buffers/beat-buffer.ts";
 import { declaredLimits } from "../commands/command-run-deps.ts";
 import { gatedExits } from "../handlers/gated-exits.ts";
 import { HandlerWorker } from "../handlers/handler-worker.ts";
@@ -94,7 +94,7 @@ class HandlerHost {
   readonly #setup: HostSetup;
   readonly #backend: PipeBackend;
   readonly #worker: HandlerWorker;
-  readonly #beats: BeatLane;
+  readonly #beats: BeatBuffer;
   /** How long signs of progress are gathered, and the time between two looks at files that show some. */
   readonly #beatMs: DurationMs;
   readonly #logs: RunLogs;
@@ -174,7 +174,7 @@ class HandlerHost {
     // A task of a module that was made by another version of this package may say nothing.
     const logMaxBytesOf = (queue: string): number =>
       registry.stageOfQueue(queue)?.stage.log.maxBytes ?? loaded.tasks.get(queue)?.logMaxBytes ?? logMaxBytesDefault;
-    this.#beats = new BeatLane({
+    this.#beats = new BeatBuffer({
       beat: (beats) => this.#beat(beats),
       now: () => time.now(),
       onLost: (runId, why) => this.#lose(runId, why),

@@ -6,7 +6,7 @@ import type { RunLimits } from "../../src/store/port/runs.ts";
 import type { Store } from "../../src/store/port/store.ts";
 import type { Emit, EventName, WakefulEvents } from "../../src/telemetry/events.ts";
 import type { Handler } from "../../src/worker/handlers/handler-context.ts";
-import { HandlerCrew } from "../../src/worker/handlers/handler-crew.ts";
+import { HandlerSessions } from "../../src/worker/handlers/handler-sessions.ts";
 import type { SeenEvent } from "./handler-bench.ts";
 import { processOn } from "./store-rows.ts";
 import { serviceOf } from "./worker-service.ts";
@@ -40,15 +40,15 @@ export function cuttable(store: Store): CuttableStore {
   return cuttableStore;
 }
 
-export interface Crew {
-  readonly crew: HandlerCrew;
+export interface HandlerSessionsBench {
+  readonly sessions: HandlerSessions;
   readonly events: readonly SeenEvent[];
   eventsOf<Name extends EventName>(name: Name): readonly WakefulEvents[Name][];
-  /** Moves the clock by which the crew knows how long it was not heard. */
+  /** Moves the clock by which the sessions knows how long it was not heard. */
   passMs(ms: number): void;
 }
 
-export interface CrewOptions {
+export interface HandlerSessionsBenchOptions {
   readonly store: Store;
   readonly handler: Handler;
   readonly name?: string;
@@ -60,18 +60,18 @@ export interface CrewOptions {
   readonly loopLagMs?: () => number;
 }
 
-let crews = 0;
+let benches = 0;
 
 /** The workers of one process over a real store, for the task `t`. */
-export async function startCrew(options: CrewOptions): Promise<Crew> {
+export async function startHandlerSessions(options: HandlerSessionsBenchOptions): Promise<HandlerSessionsBench> {
   const { store, handler, name = "crew", pid = 100, concurrency = 2, limits = { maxRunningMs: 86_400_000 }, stopGraceMs = 5 } = options;
-  crews += 1;
-  const prefix = `crew${crews}`;
+  benches += 1;
+  const prefix = `bench${benches}`;
   const events: SeenEvent[] = [];
   const emit: Emit = (event, data) => void events.push({ name: event, data });
   let passedMs = 0;
   let claims = 0;
-  const crew = new HandlerCrew({
+  const sessions = new HandlerSessions({
     backend: serviceOf({ store, emit }).connect(),
     worker: {
       queues: [{ name: "t", handler, limits }],
@@ -93,12 +93,12 @@ export async function startCrew(options: CrewOptions): Promise<Crew> {
     alert: alertsThrough({ outbox: store.outbox, emit, tellsHere: true }),
     emit,
   });
-  await crew.start();
+  await sessions.start();
   onTestFinished(async () => {
-    await crew.stop({ drain: false, graceMs: 0 });
+    await sessions.stop({ drain: false, graceMs: 0 });
   });
   return {
-    crew,
+    sessions,
     events,
     eventsOf: <Name extends EventName>(event: Name) =>
       events.filter((each) => each.name === event).map(({ data }) => data as WakefulEvents[Name]),

@@ -9,7 +9,7 @@ import type { WorkerBackend } from "../worker-backend.ts";
 import { HandlerWorker } from "./handler-worker.ts";
 import type { HandlerWorkerOptions } from "./handler-worker-options.ts";
 
-export interface HandlerCrewOptions {
+export interface HandlerSessionsOptions {
   readonly backend: WorkerBackend;
   readonly worker: Omit<HandlerWorkerOptions, "backend" | "onStuck" | "onUnstuck" | "slotsLost">;
   readonly name: string;
@@ -26,7 +26,7 @@ export interface HandlerCrewOptions {
   readonly emit: Emit;
 }
 
-interface Member {
+interface OpenedSession {
   /** Undefined until it is registered. */
   session: Session | undefined;
   worker: HandlerWorker;
@@ -35,25 +35,25 @@ interface Member {
 
 /**
  * The handler workers of one process, one after the other: a successor takes over the claiming when the one before has handlers that do not
- * stop, when its session was buried, or when it was cut off from the store.
+ * stop, when its session was judged dead, or when it was cut off from the store.
  */
-export class HandlerCrew {
-  readonly #options: HandlerCrewOptions;
-  readonly #members = new Set<Member>();
+export class HandlerSessions {
+  readonly #options: HandlerSessionsOptions;
+  readonly #opened = new Set<OpenedSession>();
   readonly #stuck = new Set<RunId>();
-  #lead: Member | undefined;
+  #current: OpenedSession | undefined;
   #stopping = false;
   #toldAllStuck = false;
   #fencing: Promise<unknown> | undefined;
   #watch: NodeJS.Timeout | undefined;
 
-  constructor(options: HandlerCrewOptions) {
+  constructor(options: HandlerSessionsOptions) {
     this.#options = options;
   }
 
   /** Registers the first session and begins to claim. */
   async start(): Promise<void> {
-    await this.#hire();
+    await this.#open();
     const { selfFenceAfterMs, renewMs } = this.#options;
     if (selfFenceAfterMs === undefined) return;
     this.#watch = setInterval(() => this.#fenceIfCutOff(selfFenceAfterMs), renewMs).unref();
@@ -61,11 +61,11 @@ export class HandlerCrew {
 
   /** There may be jobs: looks in this turn, so that a claim shares the transaction of the enqueue that it was called with. */
   lookAgain(): void {
-    this.#lead?.worker.lookAgain();
+    this.#current?.worker.lookAgain();
   }
 
   lose(runId: RunId, why: string): void {
-    for (const { worker } of this.#members) worker.lose(runId, why);
+    for (const { worker } of this.#opened) worker.lose(runId, why);
   }
 
   /**
@@ -77,7 +77,7 @@ export class HandlerCrew {
     clearInterval(this.#watch);
     await this.#fencing;
     const busy: RunId[] = [];
-    for (const { session, worker } of this.#members) {
+    for (const { session, worker } of this.#opened) {
       await session?.drain();
       if (options.drain) await worker.drain();
       const left = options.drain ? worker.held() : await worker.abort(options.graceMs);
@@ -85,15 +85,15 @@ export class HandlerCrew {
       if (left.length === 0) await session?.close();
       else session?.abandon();
     }
-    this.#members.clear();
+    this.#opened.clear();
     return busy;
   }
 
-  async #hire(): Promise<void> {
+  async #open(): Promise<void> {
     const { worker, emit, alert, backend, name, process, renewMs, loopLagMs } = this.#options;
     const concurrency = worker.concurrency - this.#stuck.size;
     if (concurrency < 1) {
-      // Until one of them returns there is nobody to hire for.
+      // Until one of them returns no other is opened.
       if (this.#toldAllStuck) return;
       this.#toldAllStuck = true;
       const title = `All ${worker.concurrency} handlers of ${name} ignore that they were asked to stop: restart the process`;
@@ -105,10 +105,10 @@ export class HandlerCrew {
         ...worker,
         backend,
         onStuck: (runId) => this.#replaceStuck(runId),
-        onUnstuck: (runId) => this.#takeBack(runId),
+        onUnstuck: (runId) => this.#slotReturned(runId),
         slotsLost: () => this.#stuck.size,
       });
-    const member: Member = { session: undefined, worker: make(), renewedAtMono: worker.monoNow() };
+    const opened: OpenedSession = { session: undefined, worker: make(), renewedAtMono: worker.monoNow() };
     const session = await Session.open({
       backend,
       newHelloId: worker.newId,
@@ -118,79 +118,80 @@ export class HandlerCrew {
       concurrency,
       queues: worker.queues.map((queue) => queue.name),
       renewMs,
-      held: () => member.worker.held(),
-      claimSeqReceived: () => member.worker.claimSeqReceived,
+      held: () => opened.worker.held(),
+      claimSeqReceived: () => opened.worker.claimSeqReceived,
       ...(loopLagMs === undefined ? {} : { loopLagMs }),
-      onLost: (runId, why) => member.worker.lose(runId, why),
+      onLost: (runId, why) => opened.worker.lose(runId, why),
       // Another takes the place of one that is replaced or fenced: two sessions at once would claim for one process.
-      mayOpenAgain: () => member === this.#lead && this.#fencing === undefined,
+      mayOpenAgain: () => opened === this.#current && this.#fencing === undefined,
       onNewSession: (workerId) => {
-        member.renewedAtMono = worker.monoNow();
-        member.worker.retire("its session is over");
-        member.worker = make();
-        if (!this.#stopping && member === this.#lead) member.worker.start(workerId);
+        opened.renewedAtMono = worker.monoNow();
+        opened.worker.retire("its session is over");
+        opened.worker = make();
+        if (!this.#stopping && opened === this.#current) opened.worker.start(workerId);
       },
       onRenewed: () => {
-        member.renewedAtMono = worker.monoNow();
+        opened.renewedAtMono = worker.monoNow();
       },
       emit,
     });
-    member.session = session;
-    member.renewedAtMono = worker.monoNow();
-    this.#members.add(member);
-    this.#lead = member;
-    if (!this.#stopping) member.worker.start(session.workerId);
+    opened.session = session;
+    opened.renewedAtMono = worker.monoNow();
+    this.#opened.add(opened);
+    this.#current = opened;
+    if (!this.#stopping) opened.worker.start(session.workerId);
   }
 
   /** The one with the stuck handler has retired; its session goes on, because the run is held until its handler ends. */
   #replaceStuck(runId: RunId): void {
     this.#stuck.add(runId);
-    if (!this.#stopping) this.#succeed();
+    if (!this.#stopping) this.#replace();
   }
 
-  /** It has returned after all: the lead has one slot more, or there is a lead again. */
-  #takeBack(runId: RunId): void {
+  /** It has returned after all: the current session has one slot more, or another is opened. */
+  #slotReturned(runId: RunId): void {
     if (!this.#stuck.delete(runId) || this.#stopping) return;
     if (!this.#toldAllStuck) {
       this.lookAgain();
       return;
     }
     this.#toldAllStuck = false;
-    this.#succeed();
+    this.#replace();
   }
 
   /** Handlers are asked to stop before a judge elsewhere may give their jobs to another; what they return still counts if it is in time. */
   #fenceIfCutOff(limitMs: DurationMs): void {
-    const lead = this.#lead;
-    if (lead?.session === undefined || this.#fencing !== undefined || this.#options.worker.monoNow() - lead.renewedAtMono < limitMs) return;
-    this.#options.emit("worker.fenced", { workerId: lead.session.workerId, reason: `no renewal reached the store for ${limitMs} ms` });
-    // Not the lead's alone: one that was replaced may still have handlers at work, and its session is as silent.
-    this.#fencing = Promise.all([...this.#members].map(({ worker }) => worker.abort(limitMs))).then((busy) => {
+    const current = this.#current;
+    if (current?.session === undefined || this.#fencing !== undefined || this.#options.worker.monoNow() - current.renewedAtMono < limitMs)
+      return;
+    this.#options.emit("worker.fenced", { workerId: current.session.workerId, reason: `no renewal reached the store for ${limitMs} ms` });
+    // Not the current session's alone: one that was replaced may still have handlers at work, and its session is as silent.
+    this.#fencing = Promise.all([...this.#opened].map(({ worker }) => worker.abort(limitMs))).then((busy) => {
       this.#fencing = undefined;
       for (const runId of busy.flat()) this.#stuck.add(runId);
       // It has stopped for good. Until another can be registered there is nobody to be fenced again.
-      if (this.#lead === lead) this.#lead = undefined;
+      if (this.#current === current) this.#current = undefined;
       if (this.#stopping) return;
       this.#dismissIdle();
-      this.#succeed();
+      this.#replace();
     });
   }
 
   /** Ends the sessions of stopped workers that hold nothing. The store may not hear it: then they fall silent. */
   #dismissIdle(): void {
-    for (const member of this.#members) {
-      if (member === this.#lead || member.worker.held().length > 0) continue;
-      this.#members.delete(member);
-      member.session?.close().catch(() => undefined);
+    for (const opened of this.#opened) {
+      if (opened === this.#current || opened.worker.held().length > 0) continue;
+      this.#opened.delete(opened);
+      opened.session?.close().catch(() => undefined);
     }
   }
 
-  #succeed(): void {
-    this.#hire().catch((thrown: unknown) => {
+  #replace(): void {
+    this.#open().catch((thrown: unknown) => {
       this.#options.emit("store.degraded", { code: "register_failed", message: messageOf(thrown) });
       if (this.#stopping) return;
       setTimeout(() => {
-        if (!this.#stopping) this.#succeed();
+        if (!this.#stopping) this.#replace();
       }, this.#options.renewMs).unref();
     });
   }

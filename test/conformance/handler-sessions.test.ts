@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import type { JobId } from "../../src/domain/ids.ts";
 import type { Store } from "../../src/store/port/store.ts";
-import { type Crew, cuttable, Doings, startCrew } from "../support/crew-bench.ts";
+import { cuttable, Doings, type HandlerSessionsBench, startHandlerSessions } from "../support/handler-sessions-bench.ts";
 import { present } from "../support/present.ts";
 import { declareQueues, retried } from "../support/store-rows.ts";
 import { describeStores, type OpenTestStore } from "../support/stores.ts";
@@ -22,10 +22,10 @@ async function add(store: Store, ...payloads: readonly string[]): Promise<readon
 
 const stateOf = async (store: Store, id: JobId | undefined) => (await store.jobs.get(present(id)))?.state;
 /** Time goes on while it is waited for: a renewal that was on its way when the store was cut off counts from its answer. */
-const untilFenced = async (crew: Crew, isAsked: () => boolean): Promise<void> => {
+const untilFenced = async (bench: HandlerSessionsBench, isAsked: () => boolean): Promise<void> => {
   await until(
     () => {
-      crew.passMs(30);
+      bench.passMs(30);
       return isAsked();
     },
     { what: "the handlers to be asked to stop" },
@@ -36,7 +36,7 @@ const alertsOf = async (store: Store) => (await store.outbox.due(100)).filter(({
 describeStores((open) => {
   test("its session tells how late the event loop of its process is", async () => {
     const store = await withQueues(open);
-    await startCrew({ store, handler: new Doings().handler, loopLagMs: () => 37 });
+    await startHandlerSessions({ store, handler: new Doings().handler, loopLagMs: () => 37 });
     const lags = async () => (await store.workers.listAlive()).map(({ loopLagMs }) => loopLagMs);
     await until(async () => (await lags())[0] !== null, { what: "the first renewal" });
     expect(await lags()).toEqual([37]);
@@ -45,7 +45,7 @@ describeStores((open) => {
   test("a handler that does not stop leaks its slot; when all are lost one alert tells it, and what returns brings its slot back", async () => {
     const store = await withQueues(open);
     const doings = new Doings();
-    const crew = await startCrew({ store, handler: doings.handler, limits: { timeoutMs: 30, maxRunningMs: seconds(1000) } });
+    const bench = await startHandlerSessions({ store, handler: doings.handler, limits: { timeoutMs: 30, maxRunningMs: seconds(1000) } });
     const [first] = await add(store, "first");
     await until(async () => present(await store.jobs.get(present(first))).blockedBy !== null, { what: "the first to be given up" });
     expect(await alertsOf(store), "one of two slots is left").toEqual([]);
@@ -58,10 +58,10 @@ describeStores((open) => {
       title: "All 2 handlers of crew ignore that they were asked to stop: restart the process",
       runIds: [doings.runOf("first"), doings.runOf("second")],
     });
-    expect(crew.eventsOf("alert.raised"), "told in the process as well, once").toHaveLength(1);
+    expect(bench.eventsOf("alert.raised"), "told in the process as well, once").toHaveLength(1);
 
     const [third] = await add(store, "third");
-    crew.crew.lookAgain();
+    bench.sessions.lookAgain();
     await store.runs.listDue({ now: store.now(), limit: 1 });
     expect(doings.runOf("third")).toBeUndefined();
     expect(await stateOf(store, third)).toBe("queued");
@@ -70,8 +70,8 @@ describeStores((open) => {
     await until(async () => (await stateOf(store, third)) === "done", { what: "the freed slot to be used" });
     // What it returned at last is refused, with an answer that says why, and stays on record.
     const runId = present(doings.runOf("first"));
-    await until(() => crew.eventsOf("run.late_result").length > 0, { what: "the late result" });
-    expect(crew.eventsOf("run.late_result")).toMatchObject([
+    await until(() => bench.eventsOf("run.late_result").length > 0, { what: "the late result" });
+    expect(bench.eventsOf("run.late_result")).toMatchObject([
       { runId, jobId: first, queue: "t", tried: "succeeded", why: expect.stringContaining("timed_out") },
     ]);
     expect((await store.actions.list({ runId, limit: 20 })).filter(({ action }) => action === "run.late_result")).toHaveLength(1);
@@ -82,7 +82,7 @@ describeStores((open) => {
     const direct = await withQueues(open);
     const link = cuttable(direct);
     const doings = new Doings();
-    const crew = await startCrew({ store: link.store, handler: doings.handler });
+    const bench = await startHandlerSessions({ store: link.store, handler: doings.handler });
     const [a, b] = await add(direct, "a", "b");
     await until(() => doings.started.length === 2, { what: "both to run" });
     const [later] = await add(direct, "later");
@@ -90,7 +90,7 @@ describeStores((open) => {
     doings.finish("a", 1);
     doings.finish("b", 2);
     const before = link.refused;
-    await until(() => link.refused > before + 20 && crew.eventsOf("store.degraded").some(({ code }) => code === "settle_failed"), {
+    await until(() => link.refused > before + 20 && bench.eventsOf("store.degraded").some(({ code }) => code === "settle_failed"), {
       what: "renewals, claims and settlements to fail for a while",
     });
     expect([await stateOf(direct, a), await stateOf(direct, b), await stateOf(direct, later)]).toEqual(["running", "running", "queued"]);
@@ -107,21 +107,21 @@ describeStores((open) => {
       expect(await direct.runs.ofJob(present(id))).toMatchObject([{ outcome: "succeeded", state: "ended" }]);
     }
     expect(doings.started).toHaveLength(3);
-    expect(crew.eventsOf("runs.settled").reduce((sum, { count }) => sum + count, 0)).toBe(3);
-    expect(crew.eventsOf("run.late_result")).toEqual([]);
+    expect(bench.eventsOf("runs.settled").reduce((sum, { count }) => sum + count, 0)).toBe(3);
+    expect(bench.eventsOf("run.late_result")).toEqual([]);
     expect(await direct.upkeep.checkInvariants()).toEqual([]);
   });
 
-  test("a handler that ignores the fence of a cut-off crew: its run goes on elsewhere, its late result is refused and kept, its slot comes back", async () => {
+  test("a handler that ignores the fence of a cut-off process: its run goes on elsewhere, its late result is refused and kept, its slot comes back", async () => {
     const direct = await withQueues(open);
     const link = cuttable(direct);
     const [here, elsewhere] = [new Doings(), new Doings()];
-    const crew = await startCrew({ store: link.store, handler: here.handler, concurrency: 1, selfFenceAfterMs: 30 });
+    const bench = await startHandlerSessions({ store: link.store, handler: here.handler, concurrency: 1, selfFenceAfterMs: 30 });
     const [id] = await add(direct, "work");
     await until(() => here.started.length === 1);
     const runId = present(here.runOf("work"));
     link.cut = true;
-    await untilFenced(crew, () => here.started[0]?.signal.aborted === true);
+    await untilFenced(bench, () => here.started[0]?.signal.aborted === true);
 
     // A judge elsewhere gives the run on when the session has been silent for long enough, as a worker-reaper does.
     const [live] = await direct.runs.listLive([runId]);
@@ -135,15 +135,15 @@ describeStores((open) => {
       },
     );
     expect(await direct.runs.settle([lost])).toMatchObject([{ kind: "ok" }]);
-    const other = await startCrew({ store: direct, handler: elsewhere.handler, name: "other", pid: 200, concurrency: 1 });
+    const other = await startHandlerSessions({ store: direct, handler: elsewhere.handler, name: "other", pid: 200, concurrency: 1 });
     await until(() => elsewhere.started.length === 1, { what: "the successor" });
     elsewhere.finish("work", "by the successor");
     await until(async () => (await stateOf(direct, id)) === "done");
 
     link.cut = false;
     here.finish("work", "too late");
-    await until(() => crew.eventsOf("run.late_result").length > 0, { what: "the late result" });
-    expect(crew.eventsOf("run.late_result")).toMatchObject([
+    await until(() => bench.eventsOf("run.late_result").length > 0, { what: "the late result" });
+    expect(bench.eventsOf("run.late_result")).toMatchObject([
       { runId, jobId: id, tried: "succeeded", why: expect.stringContaining("lost") },
     ]);
     const kept = (await direct.actions.list({ runId, limit: 20 })).filter(({ action }) => action === "run.late_result");
@@ -151,10 +151,10 @@ describeStores((open) => {
     expect(await direct.jobs.get(present(id))).toMatchObject({ state: "done", output: '"by the successor"' });
     expect((await direct.runs.ofJob(present(id))).map(({ outcome }) => outcome)).toEqual(["lost", "succeeded"]);
 
-    await other.crew.stop({ drain: true, graceMs: 0 });
+    await other.sessions.stop({ drain: true, graceMs: 0 });
     const [next] = await add(direct, "next");
     await until(() => here.runOf("next") !== undefined, { what: "the slot that came back" });
-    expect(crew.eventsOf("worker.fenced"), "fenced once, however long it was cut off").toHaveLength(1);
+    expect(bench.eventsOf("worker.fenced"), "fenced once, however long it was cut off").toHaveLength(1);
     here.finish("next");
     await until(async () => (await stateOf(direct, next)) === "done");
     expect(await direct.upkeep.checkInvariants()).toEqual([]);
@@ -164,17 +164,17 @@ describeStores((open) => {
     const direct = await withQueues(open);
     const link = cuttable(direct);
     const doings = new Doings();
-    const crew = await startCrew({ store: link.store, handler: doings.handler, concurrency: 3, selfFenceAfterMs: 30 });
+    const bench = await startHandlerSessions({ store: link.store, handler: doings.handler, concurrency: 3, selfFenceAfterMs: 30 });
     await add(direct, "stuck", "old");
     await until(() => doings.started.length === 2);
-    crew.crew.lose(present(doings.runOf("stuck")), "the test says so");
-    await until(() => crew.eventsOf("worker.registered").length === 2, { what: "a successor" });
+    bench.sessions.lose(present(doings.runOf("stuck")), "the test says so");
+    await until(() => bench.eventsOf("worker.registered").length === 2, { what: "a successor" });
     await add(direct, "new");
     await until(() => doings.started.length === 3);
     const asked = () => ["old", "new"].map((payload) => doings.started.find((each) => each.payload === payload)?.signal.aborted);
     expect(asked()).toEqual([false, false]);
     link.cut = true;
-    await untilFenced(crew, () => asked().every((each) => each === true));
+    await untilFenced(bench, () => asked().every((each) => each === true));
     link.cut = false;
     for (const payload of ["stuck", "old", "new"]) doings.finish(payload);
   });
@@ -187,13 +187,13 @@ describeStores((open) => {
       const direct = await withQueues(open);
       const link = cuttable(direct);
       const doings = new Doings();
-      const crew = await startCrew({ store: link.store, handler: doings.handler, selfFenceAfterMs: 30 });
+      const bench = await startHandlerSessions({ store: link.store, handler: doings.handler, selfFenceAfterMs: 30 });
       const [session] = await direct.workers.listAlive();
       link.cut = cutUntilFenced;
       const verdict = { reason: "session_silent", message: "silent while it was suspended", evidence: "{}", actor: "worker-reaper" };
       expect(await direct.workers.bury(present(session).id, verdict)).toBe(true);
-      crew.passMs(seconds(1000));
-      await until(() => crew.eventsOf("worker.fenced").length > 0, { what: "the fence" });
+      bench.passMs(seconds(1000));
+      await until(() => bench.eventsOf("worker.fenced").length > 0, { what: "the fence" });
       link.cut = false;
       const [id] = await add(direct, "work");
       doings.finishAtOnce("work", "done");
@@ -209,7 +209,7 @@ describeStores((open) => {
       }
       expect(await heardAt()).toBe(survivor);
       expect(await direct.workers.listAlive()).toHaveLength(1);
-      expect(crew.eventsOf("worker.registered")).toHaveLength(2);
+      expect(bench.eventsOf("worker.registered")).toHaveLength(2);
       expect(await direct.upkeep.checkInvariants()).toEqual([]);
     });
   }
@@ -218,18 +218,18 @@ describeStores((open) => {
     const direct = await withQueues(open);
     const link = cuttable(direct);
     const doings = new Doings();
-    const crew = await startCrew({ store: link.store, handler: doings.handler, concurrency: 1, selfFenceAfterMs: 30 });
+    const bench = await startHandlerSessions({ store: link.store, handler: doings.handler, concurrency: 1, selfFenceAfterMs: 30 });
     const [id] = await add(direct, "work");
     await until(() => doings.started.length === 1);
     link.cut = true;
-    await untilFenced(crew, () => doings.started[0]?.signal.aborted === true);
-    await until(async () => (await alertsOf(direct)).length > 0 || crew.eventsOf("alert.raised").length > 0, {
+    await untilFenced(bench, () => doings.started[0]?.signal.aborted === true);
+    await until(async () => (await alertsOf(direct)).length > 0 || bench.eventsOf("alert.raised").length > 0, {
       what: "the slot to be given up",
     });
     link.cut = false;
     doings.finish("work", "after all");
     await until(async () => (await stateOf(direct, id)) === "done");
     expect(await direct.jobs.get(present(id))).toMatchObject({ output: '"after all"', runCount: 1 });
-    expect(crew.eventsOf("run.late_result")).toEqual([]);
+    expect(bench.eventsOf("run.late_result")).toEqual([]);
   });
 });
