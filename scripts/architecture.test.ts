@@ -246,3 +246,18 @@ test("each folder in which a rule on text allows something has such a line, so t
     expect(unused, what).toEqual([]);
   }
 });
+
+/** Where a name stands for the same thing on purpose: alternatives behind one port, the commands, and a door that opens a room. */
+const alternatives = ["src/store/sqlite/", "src/store/postgres/", "src/store/migrations/", "src/cli/commands/", "src/index.ts"];
+
+test("no two files export one name for different things", () => {
+  const files = readSources({ folders: ["src"], endings: [".ts"] }).filter(({ path }) => !isTestFile(path));
+  const exporters = new Map<string, Set<string>>();
+  for (const { path, text } of files) {
+    if (alternatives.some((start) => path.startsWith(start))) continue;
+    for (const [, name = ""] of text.matchAll(/^export (?:abstract |async )*(?:interface|type|class|function|const) (\w+)/gm))
+      exporters.set(name, (exporters.get(name) ?? new Set()).add(path));
+  }
+  expect(exporters.size).toBeGreaterThan(500);
+  expect([...exporters].filter(([, paths]) => paths.size > 1).map(([name, paths]) => `${name}: ${[...paths].join(", ")}`)).toEqual([]);
+});
