@@ -1,5 +1,14 @@
-import { type RawBuilder, sql } from "kysely";
-import { epochOfId, firstIdOfEpoch, type HostId, type ItemId, type JobId, type RunId, type VisitId } from "../../domain/ids.ts";
+import { type CompiledQuery, type RawBuilder, sql } from "kysely";
+import {
+  epochOfId,
+  firstIdOfEpoch,
+  type HostId,
+  type ItemId,
+  type JobId,
+  type RunId,
+  type VisitId,
+  type WorkerId,
+} from "../../domain/ids.ts";
 import type { Instant } from "../../domain/time.ts";
 import type { Engine } from "../engine/engine.ts";
 import { repeated } from "../engine/repeated.ts";
@@ -63,6 +72,37 @@ function within({ only, heard }: RunScope): RawBuilder<unknown> {
     or not exists (select 1 from workers s where s.id = runs.worker_id and s.state in ('live', 'draining')))`;
 }
 
+type DueOfScope = RunScope & { readonly now: Instant; readonly limit: number };
+
+/** What is due of a scope, asked each second as well: one compiled statement for each number of sessions, of which a process has few. */
+class ScopedDue {
+  readonly #engine: Pick<Engine, "rows">;
+  readonly #compile: (values: DueOfScope) => CompiledQuery<LiveRow>;
+  readonly #made = new Map<string, (values: Readonly<Record<string, unknown>>) => Promise<readonly LiveRow[]>>();
+
+  constructor(engine: Pick<Engine, "rows">, compile: (values: DueOfScope) => CompiledQuery<LiveRow>) {
+    this.#engine = engine;
+    this.#compile = compile;
+  }
+
+  async rows({ now, limit, only, heard }: DueOfScope): Promise<readonly LiveRow[]> {
+    const key = `${only ?? "all"} ${heard?.length ?? "-"}`;
+    let asked = this.#made.get(key);
+    if (asked === undefined) {
+      asked = repeated<Readonly<Record<string, unknown>>, LiveRow>(this.#engine, (blanks) =>
+        this.#compile({
+          now: blanks["now"] as Instant,
+          limit: blanks["limit"] as number,
+          only,
+          heard: heard?.map((_, at) => blanks[`session${at}`] as WorkerId),
+        }),
+      );
+      this.#made.set(key, asked);
+    }
+    return await asked({ now, limit, ...Object.fromEntries((heard ?? []).map((id, at) => [`session${at}`, id])) });
+  }
+}
+
 export function createRunReads(engine: Pick<Engine, "kysely" | "rows">): RunReads {
   const { kysely } = engine;
   const dueRuns = ({ now, limit, ...scope }: RunScope & { readonly now: Instant; readonly limit: number }): RawBuilder<LiveRow> => {
@@ -72,6 +112,7 @@ export function createRunReads(engine: Pick<Engine, "kysely" | "rows">): RunRead
   const due = repeated(engine, ({ now, limit }: { readonly now: Instant; readonly limit: number }) =>
     dueRuns({ now, limit }).compile(kysely),
   );
+  const dueInScope = new ScopedDue(engine, (values) => dueRuns(values).compile(kysely));
   const localProcesses = repeated(engine, ({ hostId }: { readonly hostId: HostId }) =>
     sql<RowOf<"runs">>`
       select id, host_id, boot_id, pid_namespace, pid, start_time from runs where host_id = ${hostId} and ended_at is null and pid is not null and state = 'started'`.compile(
@@ -87,7 +128,7 @@ export function createRunReads(engine: Pick<Engine, "kysely" | "rows">): RunRead
   return {
     listDue: async (options) => {
       const isWhole = options.only === undefined && options.heard === undefined;
-      return (isWhole ? await due(options) : (await dueRuns(options).execute(kysely)).rows).map(liveRun);
+      return (isWhole ? await due(options) : await dueInScope.rows(options)).map(liveRun);
     },
     listOfWorkers: async ({ workerIds, after, limit }) => {
       const runs: LiveRun[] = [];
