@@ -103,8 +103,9 @@ export class JobReaper implements Loop<"job-reaper"> {
   async #scan(context: TickContext): Promise<TickReport> {
     const { store, observer, settings } = this.#deps;
     const probe = new CachedProbe(this.#deps.host.probe);
-    const conflicts = await this.#conflicts.look(store.workers, settings().thresholds, context);
     const { runs, live, more } = await this.#select.next(this.#memories.keys(), probe, context);
+    const { deadAfterMs } = settings().thresholds;
+    const conflicts = await this.#conflicts.look(store.workers, { deadAfterMs, judged: runs.length }, context);
     forgetEnded(this.#memories, live);
     const tick = new ReaperTick();
     for (const run of runs) {
