@@ -4,7 +4,7 @@ import { asInstant } from "../src/domain/time.ts";
 import { version } from "../src/domain/version.ts";
 import { buildApp } from "../src/http/app.ts";
 import { createSettingsEditor } from "../src/operations/change-settings.ts";
-import { Commands } from "../src/operations/operations.ts";
+import { Operations } from "../src/operations/operations.ts";
 import { PausedWorkers } from "../src/operations/paused-workers.ts";
 import { PipelineRegistry } from "../src/pipelines/registry.ts";
 import { openStore } from "../src/store/open-store.ts";
@@ -21,7 +21,7 @@ export async function openApiText(): Promise<string> {
       throw thrown;
     },
   );
-  const commands = new Commands({
+  const operations = new Operations({
     store,
     registry,
     emit: events.emit,
@@ -35,7 +35,7 @@ export async function openApiText(): Promise<string> {
       store,
       events,
       registry,
-      commands,
+      operations,
       loops: { snapshots: () => [], runOnce: async () => undefined },
       settings: createSettingsEditor({ live: new LiveSettings(configSchema.parse({})), actions: store.actions, emit: events.emit }),
       readiness: () => ({ ready: true, reasons: [] }),

@@ -22,7 +22,7 @@ import { openTokens } from "./http/tokens.ts";
 import { defaultRunThresholds } from "./liveness/run-thresholds.ts";
 import { alertsThrough, type Tell } from "./notify/raise-alert.ts";
 import { createSettingsEditor } from "./operations/change-settings.ts";
-import { Commands } from "./operations/operations.ts";
+import { Operations } from "./operations/operations.ts";
 import { daemonWorkers, PausedWorkers } from "./operations/paused-workers.ts";
 import { type Configuration, configLimits } from "./pipelines/reading/load.ts";
 import { liveFindings } from "./pipelines/reading/stage-relations.ts";
@@ -202,7 +202,7 @@ async function start(
     settling: { ender, finaliser },
     work: { shielded, adopt: async (run, why) => await worker.adopt(run, why) },
   });
-  const commands = new Commands({
+  const operations = new Operations({
     store,
     registry,
     emit,
@@ -233,7 +233,7 @@ async function start(
       store,
       events: bus,
       registry,
-      commands,
+      operations,
       runSessions,
       loops,
       settings: createSettingsEditor({ live, actions: store.actions, emit }),

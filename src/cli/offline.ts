@@ -5,7 +5,7 @@ import { WakefulError } from "../domain/errors.ts";
 import { asInstant } from "../domain/time.ts";
 import { buildApp } from "../http/app.ts";
 import type { DaemonServices } from "../http/services.ts";
-import { Commands } from "../operations/operations.ts";
+import { Operations } from "../operations/operations.ts";
 import { PausedWorkers } from "../operations/paused-workers.ts";
 import { readConfiguration } from "../pipelines/reading/load.ts";
 import { PipelineRegistry } from "../pipelines/registry.ts";
@@ -36,7 +36,7 @@ export async function openOffline({ config, configRequest, host }: OfflineReques
     store,
     events,
     registry,
-    commands: new Commands({
+    operations: new Operations({
       store,
       registry,
       emit: events.emit,

@@ -141,7 +141,7 @@ test("colours reach a terminal only, and not one that refuses them", async () =>
 
 test("names that others chose cannot command the terminal, nor break the table", async () => {
   const daemon = await apiDaemon();
-  await daemon.services.commands.submit({ pipeline: "comics", key: "a", label: "x\u001b[2J\ny", actor: "t" });
+  await daemon.services.operations.submit({ pipeline: "comics", key: "a", label: "x\u001b[2J\ny", actor: "t" });
   const { out } = await cli(["ls"], { daemon });
   expect(out).not.toContain("\u001b");
   expect(out.trimEnd().split("\n")).toHaveLength(2);
@@ -305,7 +305,7 @@ test("whatever names a thing that does not exist is not found, in every command"
     answers.push([argv.join(" "), code]);
   }
   expect(answers.filter(([, code]) => code !== 4)).toEqual([]);
-  const itemId = (await daemon.services.commands.submit({ pipeline: "comics", key: "k", actor: "ana" })).item.id;
+  const itemId = (await daemon.services.operations.submit({ pipeline: "comics", key: "k", actor: "ana" })).item.id;
   const held = { pipeline: "comics", key: "k", existingItemId: itemId, fileName: "k.cbz", path: "/held/k.cbz", sizeBytes: 1 };
   const id = await daemon.services.store.duplicates.add(held);
   expect((await cli(["decide", String(id), "discard"], { daemon })).code).toBe(0);

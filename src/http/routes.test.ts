@@ -84,7 +84,7 @@ test("the listing of running jobs has the fields and ages that its readers know 
 
 test("a reserved run has age 0, and an exited one tells how long ago it finished [B-14]", async () => {
   const { request, services, worker, claim, advance } = await apiDaemon();
-  await services.commands.submit({ pipeline: "comics", key: "a", actor: "t" });
+  await services.operations.submit({ pipeline: "comics", key: "a", actor: "t" });
   const [run] = await claim(await worker(), ["comics/prep"]);
   if (run === undefined) throw new Error("nothing was claimed");
   advance(1000);
@@ -102,7 +102,7 @@ test("a reserved run has age 0, and an exited one tells how long ago it finished
 
 test("the check of the store names a job whose last attempt should be stopped by now, and none before", async () => {
   const { request, services, worker, claim, advance } = await apiDaemon();
-  const { item } = await services.commands.submit({ pipeline: "comics", key: "a", actor: "t" });
+  const { item } = await services.operations.submit({ pipeline: "comics", key: "a", actor: "t" });
   const [run] = await claim(await worker(), ["comics/prep"]);
   if (run === undefined) throw new Error("nothing was claimed");
   const { runId, jobId } = run;
@@ -347,8 +347,8 @@ test("the OpenAPI document holds every endpoint", async () => {
 
 test("why tells of a waiting job who holds the slot that it needs", async () => {
   const { request, services, worker, claim } = await apiDaemon();
-  await services.commands.submit({ pipeline: "comics", key: "a", actor: "t" });
-  await services.commands.submit({ pipeline: "comics", key: "b", actor: "t" });
+  await services.operations.submit({ pipeline: "comics", key: "a", actor: "t" });
+  await services.operations.submit({ pipeline: "comics", key: "b", actor: "t" });
   const [run] = await claim(await worker(), ["comics/prep"]);
   if (run === undefined) throw new Error("nothing was claimed");
   const { jobs } = (await request("GET", "/v1/jobs?state=queued")).body;
@@ -362,9 +362,9 @@ test("why tells of a waiting job who holds the slot that it needs", async () => 
 
 test("a stage that passed and left something behind is told once as the holder of its slot, though the next job waits for it too", async () => {
   const { request, services, worker, claim, advance } = await apiDaemon();
-  const { store, commands, registry } = services;
-  await commands.submit({ pipeline: "comics", key: "a", actor: "t" });
-  await commands.submit({ pipeline: "comics", key: "b", actor: "t" });
+  const { store, operations, registry } = services;
+  await operations.submit({ pipeline: "comics", key: "a", actor: "t" });
+  await operations.submit({ pipeline: "comics", key: "b", actor: "t" });
   const [run] = await claim(await worker(), ["comics/prep"]);
   if (run === undefined) throw new Error("nothing was claimed");
   const { runId, jobId } = run;

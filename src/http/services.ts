@@ -2,7 +2,7 @@ import type { LoopName } from "../config/loop-names.ts";
 import type { Instant } from "../domain/time.ts";
 import type { LoopSnapshot, TickReport } from "../loops/skeleton/loop.ts";
 import type { SettingsEditor } from "../operations/change-settings.ts";
-import type { Commands } from "../operations/operations.ts";
+import type { Operations } from "../operations/operations.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
 import type { Store } from "../store/port/store.ts";
 import type { EventBus } from "../telemetry/event-bus.ts";
@@ -13,7 +13,7 @@ export interface DaemonServices {
   readonly store: Store;
   readonly events: EventBus;
   readonly registry: PipelineRegistry;
-  readonly commands: Commands;
+  readonly operations: Operations;
   readonly loops: {
     snapshots(): readonly LoopSnapshot[];
     /** One tick now. Undefined: this daemon has no such loop. Throws `unavailable` while the daemon is starting. */

@@ -1,6 +1,6 @@
 import { expect, test, vi } from "vitest";
 import { apiDaemon, comics } from "../../test/support/api-daemon.ts";
-import { Commands } from "../operations/operations.ts";
+import { Operations } from "../operations/operations.ts";
 import { PausedWorkers } from "../operations/paused-workers.ts";
 import type { PipelineDefinition } from "../pipelines/definition.ts";
 import { PipelineRegistry } from "../pipelines/registry.ts";
@@ -13,7 +13,7 @@ async function heldInPrep(declared: readonly PipelineDefinition[]) {
   const daemon = await apiDaemon({
     change: (services) => ({
       ...services,
-      commands: new Commands({
+      operations: new Operations({
         store: services.store,
         registry: new PipelineRegistry(declared),
         emit: services.events.emit,
@@ -25,7 +25,7 @@ async function heldInPrep(declared: readonly PipelineDefinition[]) {
     }),
   });
   const { store } = daemon.services;
-  await new Commands({
+  await new Operations({
     store,
     registry: daemon.services.registry,
     emit: daemon.services.events.emit,

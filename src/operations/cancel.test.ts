@@ -1,12 +1,12 @@
 import { expect, test } from "vitest";
 import { RepairWorld } from "../../test/support/repair-world.ts";
-import { Commands } from "./operations.ts";
+import { Operations } from "./operations.ts";
 import { PausedWorkers } from "./paused-workers.ts";
 
 async function world() {
   const opened = await RepairWorld.open();
   const { store, registry, events } = opened.world;
-  const commands = new Commands({
+  const operations = new Operations({
     store,
     registry,
     emit: (name, data) => events.push({ name, data }),
@@ -15,15 +15,15 @@ async function world() {
     pausedWorkers: await PausedWorkers.open(store.upkeep),
     stopWithinMs: () => 17_000,
   });
-  return { opened, commands, told: () => events.map(({ name, data }) => ({ name, ...data })) };
+  return { opened, operations, told: () => events.map(({ name, data }) => ({ name, ...data })) };
 }
 
 const person = { reason: "not needed", actor: "ana" };
 
 test("a cancelled job at work is told of, and the end of its run with it", async () => {
-  const { opened, commands, told } = await world();
+  const { opened, operations, told } = await world();
   const run = await opened.running();
-  await commands.cancelJob({ id: run.jobId, ...person });
+  await operations.cancelJob({ id: run.jobId, ...person });
   expect(told()).toEqual([
     { name: "job.cancelled", jobId: run.jobId, actor: "ana", reason: "not needed" },
     {
@@ -42,11 +42,11 @@ test("a cancelled job at work is told of, and the end of its run with it", async
 
 test("the item of a cancelled job ends with it, and is told of like one that is cancelled itself", async () => {
   for (const what of ["job", "item"] as const) {
-    const { opened, commands, told } = await world();
+    const { opened, operations, told } = await world();
     const item = await opened.addItem();
     const run = await opened.start({ queue: "p/prep" });
-    if (what === "job") await commands.cancelJob({ id: run.jobId, ...person });
-    else await commands.cancelItem({ id: item.id, ...person });
+    if (what === "job") await operations.cancelJob({ id: run.jobId, ...person });
+    else await operations.cancelItem({ id: item.id, ...person });
     expect(told().filter(({ name }) => name !== "job.cancelled")).toMatchObject([
       { name: "run.ended", runId: run.runId, queue: "p/prep", outcome: "cancelled" },
       { name: "item.ended", itemId: item.id, state: "cancelled", reason: "not needed" },
@@ -55,13 +55,13 @@ test("the item of a cancelled job ends with it, and is told of like one that is 
 });
 
 test("where nothing is at work no run is told of, and where all has ended nothing", async () => {
-  const { opened, commands, told } = await world();
+  const { opened, operations, told } = await world();
   const item = await opened.addItem();
-  await commands.cancelItem({ id: item.id, ...person });
+  await operations.cancelItem({ id: item.id, ...person });
   expect(told()).toEqual([{ name: "item.ended", itemId: item.id, state: "cancelled", reason: "not needed" }]);
-  await expect(commands.cancelItem({ id: item.id, ...person })).rejects.toMatchObject({ code: "conflict" });
+  await expect(operations.cancelItem({ id: item.id, ...person })).rejects.toMatchObject({ code: "conflict" });
   const [job] = await opened.store.items.jobs(item.id);
   if (job === undefined) throw new Error("the item has no job");
-  await expect(commands.cancelJob({ id: job.id, ...person })).rejects.toMatchObject({ code: "conflict" });
+  await expect(operations.cancelJob({ id: job.id, ...person })).rejects.toMatchObject({ code: "conflict" });
   expect(told()).toHaveLength(1);
 });

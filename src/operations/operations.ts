@@ -14,7 +14,7 @@ import type { Store } from "../store/port/store.ts";
 import type { Emit } from "../telemetry/events.ts";
 import { isDaemonWorker, type NamedWorker, type PausedWorkers } from "./paused-workers.ts";
 
-export interface CommandsOptions {
+export interface OperationsOptions {
   readonly store: Store;
   readonly registry: PipelineRegistry;
   readonly emit: Emit;
@@ -61,11 +61,11 @@ interface Person {
 }
 
 /** What people may ask of items and jobs: the rules between a request and the store's guarded verbs. */
-export class Commands {
-  readonly #options: CommandsOptions;
+export class Operations {
+  readonly #options: OperationsOptions;
   readonly #stored: StoredStages;
 
-  constructor(options: CommandsOptions) {
+  constructor(options: OperationsOptions) {
     this.#options = options;
     this.#stored = new StoredStages(options.registry, options.store.items);
   }

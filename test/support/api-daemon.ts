@@ -9,7 +9,7 @@ import type { DaemonServices } from "../../src/http/services.ts";
 import { Tokens } from "../../src/http/tokens.ts";
 import { type LoopSnapshot, nothingSeen } from "../../src/loops/skeleton/loop.ts";
 import { createSettingsEditor } from "../../src/operations/change-settings.ts";
-import { Commands } from "../../src/operations/operations.ts";
+import { Operations } from "../../src/operations/operations.ts";
 import { PausedWorkers } from "../../src/operations/paused-workers.ts";
 import type { PipelineDefinition, StageDefinition } from "../../src/pipelines/definition.ts";
 import { PipelineRegistry } from "../../src/pipelines/registry.ts";
@@ -95,7 +95,7 @@ export async function apiDaemon(options: ApiDaemonOptions = {}): Promise<ApiDaem
     },
   );
   let made = 0;
-  const commands = new Commands({
+  const operations = new Operations({
     store,
     registry,
     emit: events.emit,
@@ -108,7 +108,7 @@ export async function apiDaemon(options: ApiDaemonOptions = {}): Promise<ApiDaem
     store,
     events,
     registry,
-    commands,
+    operations,
     loops: {
       snapshots: () => options.snapshots ?? [],
       runOnce: async (_name, { dryRun }) => ({ ...nothingSeen, ...(dryRun ? { would: ["end run 1"] } : {}) }),

@@ -7,7 +7,7 @@ import { doneAnswer, mount } from "../mount.ts";
 import type { DaemonServices } from "../services.ts";
 import { itemView, jobView, runView, visitView } from "../views.ts";
 
-export function itemRoutes(app: FastifyInstance, { store, commands }: DaemonServices): void {
+export function itemRoutes(app: FastifyInstance, { store, operations }: DaemonServices): void {
   mount(app, api.listItems, async ({ query }) => {
     const { pipeline, key, state, before, limit = defaultPageLimit } = query;
     if (key !== undefined) {
@@ -35,7 +35,7 @@ export function itemRoutes(app: FastifyInstance, { store, commands }: DaemonServ
 
   mount(app, api.submitItem, async ({ params, body }, { actor }) => {
     const { input, key, label, repo, branch } = body;
-    const { item, created } = await commands.submit({
+    const { item, created } = await operations.submit({
       pipeline: params.name,
       actor,
       ...(key === undefined ? {} : { key }),
@@ -47,15 +47,15 @@ export function itemRoutes(app: FastifyInstance, { store, commands }: DaemonServ
     return { item: itemView(item), created };
   });
 
-  mount(app, api.retryItem, async ({ params }, { actor }) => ({ jobId: await commands.retryItem({ id: asItemId(params.id), actor }) }));
+  mount(app, api.retryItem, async ({ params }, { actor }) => ({ jobId: await operations.retryItem({ id: asItemId(params.id), actor }) }));
 
   mount(app, api.rerunItem, async ({ params, body }, { actor }) => {
     const from = body?.from;
-    return { jobId: await commands.rerunItem({ id: asItemId(params.id), actor, ...(from === undefined ? {} : { from }) }) };
+    return { jobId: await operations.rerunItem({ id: asItemId(params.id), actor, ...(from === undefined ? {} : { from }) }) };
   });
 
   mount(app, api.cancelItem, async ({ params, body }, { actor }) => {
-    await commands.cancelItem({ id: asItemId(params.id), reason: body?.reason ?? "cancelled by a person", actor });
+    await operations.cancelItem({ id: asItemId(params.id), reason: body?.reason ?? "cancelled by a person", actor });
     return doneAnswer;
   });
 }

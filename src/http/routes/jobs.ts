@@ -8,7 +8,7 @@ import { doneAnswer, mount } from "../mount.ts";
 import type { DaemonServices } from "../services.ts";
 import { jobView, runView } from "../views.ts";
 
-export function jobRoutes(app: FastifyInstance, { store, commands }: DaemonServices): void {
+export function jobRoutes(app: FastifyInstance, { store, operations }: DaemonServices): void {
   mount(app, api.listJobs, async ({ query }) => {
     const { queue, state, before, limit = defaultPageLimit } = query;
     const jobs = await store.upkeep.listJobs({
@@ -31,7 +31,7 @@ export function jobRoutes(app: FastifyInstance, { store, commands }: DaemonServi
 
   mount(app, api.enqueueJob, async ({ body }) => {
     const { task, payload, enqueueId, delayMs, priority, maxAttempts, maxLosses, agent, repo } = body;
-    const jobId = await commands.enqueueTask({
+    const jobId = await operations.enqueueTask({
       task,
       ...(payload === undefined ? {} : { payload: JSON.stringify(payload) }),
       ...(enqueueId === undefined ? {} : { enqueueId }),
@@ -45,15 +45,15 @@ export function jobRoutes(app: FastifyInstance, { store, commands }: DaemonServi
     return { jobId };
   });
 
-  mount(app, api.retryJob, async ({ params }, { actor }) => ({ jobId: await commands.retryJob({ id: asJobId(params.id), actor }) }));
+  mount(app, api.retryJob, async ({ params }, { actor }) => ({ jobId: await operations.retryJob({ id: asJobId(params.id), actor }) }));
 
   mount(app, api.unholdJob, async ({ params, body }, { actor }) => {
-    await commands.unhold({ id: asJobId(params.id), force: body?.force ?? false, actor });
+    await operations.unhold({ id: asJobId(params.id), force: body?.force ?? false, actor });
     return doneAnswer;
   });
 
   mount(app, api.cancelJob, async ({ params, body }, { actor }) => {
-    await commands.cancelJob({ id: asJobId(params.id), reason: body?.reason ?? "cancelled by a person", actor });
+    await operations.cancelJob({ id: asJobId(params.id), reason: body?.reason ?? "cancelled by a person", actor });
     return doneAnswer;
   });
 }

@@ -74,12 +74,12 @@ async function gather({ subject, jobs, itemId, actions }: Gathered, sources: Sou
   };
 }
 
-async function factsOf(job: JobRow, { store, registry, commands, loops, settings }: Sources): Promise<JobFacts> {
+async function factsOf(job: JobRow, { store, registry, operations, loops, settings }: Sources): Promise<JobFacts> {
   const runs = (await store.runs.ofJob(job.id)).toSorted((a, b) => a.attempt - b.attempt);
   return {
     job,
     runs,
-    waiting: job.state === "queued" ? await waitingOf(job, { store, registry, commands }) : undefined,
+    waiting: job.state === "queued" ? await waitingOf(job, { store, registry, operations }) : undefined,
     undeclared: undeclaredStageOf(job, registry),
     gatePatienceMs: registry.stageOfQueue(job.queue)?.stage.gatePatienceMs,
     maxRunningMs: settings.read().reaper.maxRunningMs,
@@ -93,7 +93,7 @@ function undeclaredStageOf({ itemId, queue }: JobRow, registry: Sources["registr
 
 async function waitingOf(
   job: JobRow,
-  { store, registry, commands }: Pick<Sources, "store" | "registry" | "commands">,
+  { store, registry, operations }: Pick<Sources, "store" | "registry" | "operations">,
 ): Promise<WaitingFacts> {
   const stage = registry.stageOfQueue(job.queue)?.stage;
   const slotKey = stage?.concurrency === undefined ? undefined : stage.concurrencyKey;
@@ -114,7 +114,7 @@ async function waitingOf(
     queuePaused: paused.includes(job.queue),
     servedBy,
     pausedWorkers: servedBy.flatMap((worker) => {
-      const since = commands.workerPausedSince(worker);
+      const since = operations.workerPausedSince(worker);
       return since === undefined ? [] : [{ id: worker.id, name: worker.name, since }];
     }),
     slot: slot === undefined ? undefined : { ...slot, holders: slot.used < slot.capacity ? [] : await holdersOf(slot.key, store) },

@@ -2,13 +2,13 @@ import type { LoopSnapshot } from "../../loops/skeleton/loop.ts";
 import type { PipelineRegistry } from "../../pipelines/registry.ts";
 import type { Store } from "../../store/port/store.ts";
 import type { SettingsEditor } from "../change-settings.ts";
-import type { Commands } from "../operations.ts";
+import type { Operations } from "../operations.ts";
 
 /** What the answer to `wakeful why` is gathered from. */
 export interface Sources {
   readonly store: Store;
   readonly registry: PipelineRegistry;
-  readonly commands: Commands;
+  readonly operations: Operations;
   readonly loops: { snapshots(): readonly LoopSnapshot[] };
   /** What loops read at each tick. */
   readonly settings: SettingsEditor;
