@@ -41,7 +41,7 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   process.exit(0);
 });
 
-// An impatient INT must end the process though the daemon still holds handles open; output to terminals, files and pipes is written by now.
+// A second INT must end the process though the daemon still holds handles open; output to terminals, files and pipes is written by now.
 await leave(await runCli({ argv, host }), (line) => host.output.err(line));
 
 async function restartOutsideJob(): Promise<void> {

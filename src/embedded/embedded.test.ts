@@ -141,7 +141,7 @@ test("after a kill the next start gives back what was held, and every job runs t
   onTestFinished(async () => {
     await queue.stop();
   });
-  expect(lines.filter(({ event }) => event === "worker.buried")).toHaveLength(1);
+  expect(lines.filter(({ event }) => event === "worker.dead")).toHaveLength(1);
   const jobs = await Promise.all(Array.from({ length: 300 }, (_, at) => queue.waitFor((at + 1) as never)));
   for (const job of jobs) expect(job).toMatchObject({ state: "done" });
   expect(jobs.filter((job) => job.attempts === 2).length).toBeGreaterThanOrEqual(5);

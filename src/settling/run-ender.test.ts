@@ -132,7 +132,7 @@ test("of a page as many are told of singly as there is room for", async () => {
   const world = await RepairWorld.open();
   const workerId = await world.worker({ pid: 77, kind: "handler" });
   for (let at = 0; at < 3; at++) await world.running({ queue: "mail", workerId });
-  await world.store.workers.bury(workerId, { reason: "dead_pid", message: "dead", evidence: "{}", actor: "test" });
+  await world.store.workers.declareDead(workerId, { reason: "dead_pid", message: "dead", evidence: "{}", actor: "test" });
   const page = { workerIds: [workerId], limit: 9, reason: "session_dead", actor: "worker-reaper", recoverySpreadMs: 0, random: () => 0 };
   expect(await world.loops.ender.endLostPage(page, 2)).toMatchObject({ settled: 3 });
   expect(world.world.eventsOf("run.ended")).toMatchObject([

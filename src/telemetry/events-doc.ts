@@ -1,4 +1,4 @@
-import { type EventName, eventCatalogue } from "./events.ts";
+import { type EventName, eventCatalogue, formerEventNames } from "./events.ts";
 
 /**
  * `docs/events.md`, made from the catalogue; a test holds the file equal to this.
@@ -10,6 +10,7 @@ export function eventsDocument(fieldsOf: Readonly<Record<string, readonly string
     if (fields === undefined) throw new Error(`The fields of the event ${name} are not known.`);
     return `| \`${name}\` | ${level} | ${meaning} | ${fields.map((field) => `\`${field}\``).join(", ")} |`;
   });
+  const former = Object.entries(formerEventNames).map(([earlier, now]) => `| \`${earlier}\` | \`${now}\` |`);
   return `# Events
 
 The daemon emits typed events and nothing else; its log, its metrics and the live stream (\`GET /v1/events\`) subscribe to them. This page is
@@ -24,6 +25,14 @@ Times end in \`At\` (epoch milliseconds of the store's clock), durations in \`Ms
 | event | level | meaning | fields |
 | --- | --- | --- | --- |
 ${rows.join("\n")}
+
+## Earlier names
+
+Logs of earlier versions hold these names. The actions of \`GET /v1/actions\` and the metrics did not change theirs.
+
+| earlier | now |
+| --- | --- |
+${former.join("\n")}
 `;
 }
 

@@ -85,7 +85,7 @@ export const eventCatalogue = {
     "info",
     "An item reached a final state.",
   ),
-  "item.rescued": event<{
+  "item.recovered": event<{
     readonly itemId: ItemId;
     readonly stage: string;
     readonly action: "redriven" | "held" | "advanced" | "ended";
@@ -190,7 +190,7 @@ export const eventCatalogue = {
     "A worker opened a session.",
   ),
   "worker.left": event<{ readonly workerId: WorkerId }>("info", "A worker said goodbye."),
-  "worker.buried": event<{ readonly workerId: WorkerId; readonly reason: string; readonly message: string }>(
+  "worker.dead": event<{ readonly workerId: WorkerId; readonly reason: string; readonly message: string }>(
     "warn",
     "A session was judged dead.",
   ),
@@ -262,6 +262,12 @@ export const eventCatalogue = {
 };
 
 export type EventName = keyof typeof eventCatalogue;
+
+/** What events were called in earlier versions, for whoever searches old logs or adapts a rule of an alerting tool. */
+export const formerEventNames = {
+  "item.rescued": "item.recovered",
+  "worker.buried": "worker.dead",
+} as const satisfies Readonly<Record<string, EventName>>;
 
 /** What each event tells. */
 export type WakefulEvents = { readonly [Name in EventName]: NonNullable<(typeof eventCatalogue)[Name]["data"]> };

@@ -142,14 +142,14 @@ function eventCounters(registry: Registry): (event: EmittedEvent) => void {
   };
 }
 
-/** Events that mean that something was healed. */
+/** Events that mean that something was healed. A kind keeps its name for the sake of dashboards when its event is renamed. */
 const recoveryKinds: Partial<Record<EmittedEvent["name"], string>> = {
   "run.reaped": "run_reaped",
   "run.adopted": "run_adopted",
   "run.strays_stopped": "strays_stopped",
-  "worker.buried": "worker_buried",
+  "worker.dead": "worker_buried",
   "lease.reclaimed": "lease_reclaimed",
-  "item.rescued": "item_rescued",
+  "item.recovered": "item_rescued",
   "handler_host.exited": "handler_host_restarted",
   "store.recovered": "store_recovered",
   "disk.recovered": "disk_recovered",

@@ -39,7 +39,7 @@ interface Found {
   readonly life: Life;
   readonly wrapper: "alive" | "dead";
   readonly pipe: "held" | "released" | "none";
-  readonly supervisor: Life | "stopped" | "buried" | "not_on_record";
+  readonly supervisor: Life | "stopped" | "declared_dead" | "not_on_record";
 }
 
 const all = {
@@ -49,7 +49,7 @@ const all = {
   life: ["alive", "dead", "otherBoot", "otherNamespace", "unreadable"],
   wrapper: ["alive", "dead"],
   pipe: ["held", "released", "none"],
-  supervisor: ["alive", "dead", "otherBoot", "unreadable", "stopped", "buried", "not_on_record"],
+  supervisor: ["alive", "dead", "otherBoot", "unreadable", "stopped", "declared_dead", "not_on_record"],
 } as const satisfies { readonly [Key in keyof Found]: readonly Found[Key][] };
 
 function combinations(): readonly Found[] {
@@ -61,7 +61,7 @@ function combinations(): readonly Found[] {
     if (record === "nogo" && (supervisor === "unreadable" || supervisor === "stopped")) return false;
     if (record === "exit" && state === "started" && pipe !== "held") return false;
     if (record === "torn" && supervisor !== "dead") return false;
-    if (supervisor === "buried" && (record !== "none" || command !== "store")) return false;
+    if (supervisor === "declared_dead" && (record !== "none" || command !== "store")) return false;
     // What stands on disk says nothing new of an exit that the store has.
     if (state === "exited" && (record !== "exit" || command !== "store")) return false;
     // The wrapper is the process on record, so the two are one.
@@ -146,7 +146,7 @@ function layOutOne({
   const isWrapper = found.command === "nothing" || found.command === "wrapper";
   probe.lives.set(command.pid, lives[found.life]);
   probe.lives.set(wrapper.pid, isWrapper ? lives[found.life] : lives[found.wrapper]);
-  const sessionOver = found.supervisor === "stopped" || found.supervisor === "buried";
+  const sessionOver = found.supervisor === "stopped" || found.supervisor === "declared_dead";
   if (!sessionOver && found.supervisor !== "not_on_record") probe.lives.set(supervisor.pid, lives[found.supervisor]);
   const workerId = asWorkerId(runId);
   const run: LiveRun = {
@@ -194,7 +194,7 @@ function layOutOne({
         ? null
         : {
             workerId,
-            state: found.supervisor === "stopped" ? "stopped" : found.supervisor === "buried" ? "dead" : "live",
+            state: found.supervisor === "stopped" ? "stopped" : found.supervisor === "declared_dead" ? "dead" : "live",
             process: supervisor,
             lastHeardAt: epoch,
             claimSeqReceived: 1,
@@ -260,10 +260,10 @@ const supervisorIsDead = ({ supervisor }: Found, { silentMs, hostConflict }: Sta
   !hostConflict &&
   (supervisor === "dead" ||
     supervisor === "stopped" ||
-    supervisor === "buried" ||
+    supervisor === "declared_dead" ||
     (supervisor === "otherBoot" && silentMs >= defaultRunThresholds.deadAfterMs));
 
-/** What the job-reaper says once the session is buried, after as many looks as it takes, by a watcher that has just begun to hear. */
+/** What the job-reaper says once the session is declared dead, after as many looks as it takes, by a watcher that has just begun to hear. */
 function reaperOn({ facts, evidence }: ObservedRun, { silentMs }: Start): RunVerdict {
   const hearsNothing: VantageView = {
     mode: "normal",

@@ -55,7 +55,7 @@ test("each renewal carries how late the event loop was, where that was measured"
   expect(backend.renew.mock.calls.map(([renewal]) => renewal.loopLagMs)).toEqual([40, undefined]);
 });
 
-test("buried while it lives: everything it held is lost, and a new session takes its place", async () => {
+test("declared dead while it lives: everything it held is lost, and a new session takes its place", async () => {
   const { session, backend, lost, sessions, told, renewed } = await open();
   backend.renew.mockResolvedValueOnce({ state: "dead", lost: [] });
   await session.renew();

@@ -26,7 +26,7 @@ export interface SessionOptions {
   readonly loopLagMs?: () => DurationMs | undefined;
   /** A held run is not ours any more. */
   readonly onLost: (runId: RunId, why: string) => void;
-  /** The session was buried while its process lives: everything it held is lost, and a new session takes its place. */
+  /** The session was declared dead while its process lives: everything it held is lost, and a new session takes its place. */
   readonly onNewSession: (workerId: WorkerId) => void;
   /** Whether another session may take the place of one that is over. Absent: always. */
   readonly mayOpenAgain?: (() => boolean) | undefined;

@@ -184,7 +184,7 @@ describeStores((open) => {
     const { store } = await withWorker(open);
     await enqueue(store, "t", 4);
     const [dead, stopped, draining] = await Promise.all(["a", "b", "c"].map((name) => registerWorker(store, name)));
-    await store.workers.bury(present(dead), { reason: "dead_pid", message: "gone", evidence: "{}", actor: "test" });
+    await store.workers.declareDead(present(dead), { reason: "dead_pid", message: "gone", evidence: "{}", actor: "test" });
     await store.workers.leave(present(stopped));
     await store.workers.drain(present(draining));
     for (const workerId of [present(dead), present(stopped), present(draining), 999 as WorkerId])

@@ -123,7 +123,7 @@ describeStores((open) => {
       const { store, verbs, opened } = await worldOn(open, door);
       const { run } = await opened();
       await verbs.start({ ...run, process });
-      await store.workers.bury(run.workerId, { reason: "dead_pid", message: "gone", evidence: "{}", actor: "test" });
+      await store.workers.declareDead(run.workerId, { reason: "dead_pid", message: "gone", evidence: "{}", actor: "test" });
       expect(await verbs.renew(run)).toEqual({ lost: "its session is dead" });
       expect(await verbs.end({ ...run, exitCode: 0 })).toBe(false);
       expect((await store.runs.get(run.runId))?.state).toBe("started");

@@ -191,7 +191,7 @@ describeStores((open) => {
       const [session] = await direct.workers.listAlive();
       link.cut = cutUntilFenced;
       const verdict = { reason: "session_silent", message: "silent while it was suspended", evidence: "{}", actor: "worker-reaper" };
-      expect(await direct.workers.bury(present(session).id, verdict)).toBe(true);
+      expect(await direct.workers.declareDead(present(session).id, verdict)).toBe(true);
       bench.passMs(seconds(1000));
       await until(() => bench.eventsOf("worker.fenced").length > 0, { what: "the fence" });
       link.cut = false;

@@ -52,7 +52,7 @@ describeStores((open) => {
   test("a dead session stays dead and unheard, and is told so", async () => {
     const { store, clock, workerId } = await withWorker(open);
     const heardAt = store.now();
-    await store.workers.bury(workerId, { reason: "dead_pid", message: "gone", evidence: "{}", actor: "worker-reaper" });
+    await store.workers.declareDead(workerId, { reason: "dead_pid", message: "gone", evidence: "{}", actor: "worker-reaper" });
     clock.advance(1000);
     expect(await store.workers.renew({ workerId, held: [], claimSeqReceived: 1 })).toMatchObject({ state: "dead" });
     expect(await store.workers.get(workerId)).toMatchObject({ state: "dead", lastHeardAt: heardAt });

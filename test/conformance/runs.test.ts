@@ -362,7 +362,7 @@ describeStores((open) => {
     expect((await dueFor(undefined)).size).toBe(6);
     const kept = await store.runs.listLive([mineReserved, theirsReserved, theirsStarted], { heard: [mine] });
     expect(kept.map(({ id }) => id)).toEqual([mineReserved, theirsStarted]);
-    await store.workers.bury(theirs, { reason: "silent", message: "silent", evidence: "{}", actor: "test" });
+    await store.workers.declareDead(theirs, { reason: "silent", message: "silent", evidence: "{}", actor: "test" });
     expect(await dueFor([mine])).toContain(theirsReserved);
   });
 

@@ -74,10 +74,10 @@ describeStores((open) => {
         expect((await world.store.workers.get(as))?.state).toBe("live");
       });
 
-      test.each(["buried", "left"])("in a session that is over (%s): each is answered as lost, and nothing changes", async (how) => {
+      test.each(["declared dead", "left"])("in a session that is over (%s): each is answered as lost, and nothing changes", async (how) => {
         const { world, owner, run, rows } = await twoWorkers();
         if (how === "left") await owner.backend.leave(owner.workerId);
-        else await world.store.workers.bury(owner.workerId, { reason: "dead_pid", message: "gone", evidence: "{}", actor: "test" });
+        else await world.store.workers.declareDead(owner.workerId, { reason: "dead_pid", message: "gone", evidence: "{}", actor: "test" });
         const before = await rows();
         const why = how === "left" ? "its session is stopped" : "its session is dead";
         for (const [verb, answers] of Object.entries(await sayAll(owner, owner.workerId, run, world.store.now())))

@@ -42,13 +42,13 @@ describeStores((open) => {
     expect(await store.workers.leave(id)).toBe(true);
     expect(await store.workers.leave(id)).toBe(false);
     expect(await store.workers.get(id)).toMatchObject({ state: "stopped", endedAt: store.now() });
-    expect(await store.workers.bury(id, verdict)).toBe(false);
+    expect(await store.workers.declareDead(id, verdict)).toBe(false);
   });
 
-  test("a dead session is buried by whoever is first, and stays dead with its evidence", async () => {
+  test("a dead session is declared dead by whoever is first, and stays dead with its evidence", async () => {
     const { store } = await open();
     const id = await registerWorker(store);
-    const answers = await Promise.all([store.workers.bury(id, verdict), store.workers.bury(id, verdict)]);
+    const answers = await Promise.all([store.workers.declareDead(id, verdict), store.workers.declareDead(id, verdict)]);
     expect(answers.sort()).toEqual([false, true]);
     expect(await store.workers.leave(id)).toBe(false);
     const renewed = await store.workers.renew({ workerId: id, held: [], claimSeqReceived: 0 });
@@ -118,8 +118,8 @@ describeStores((open) => {
     const id = await registerWorker(store);
     const idle = await registerWorker(store, "idle");
     const run = await claimOne(store, { workerId: id });
-    await store.workers.bury(id, verdict);
-    await store.workers.bury(idle, verdict);
+    await store.workers.declareDead(id, verdict);
+    await store.workers.declareDead(idle, verdict);
     const endedAt = store.now();
     expect(await store.workers.listEndedHolding({ endedSince: endedAt, limit: 10 })).toEqual([{ id, endedAt }]);
     expect(await store.workers.listEndedHolding({ endedSince: addMs(endedAt, 1), limit: 10 })).toEqual([]);

@@ -169,7 +169,7 @@ test("a wall clock set an hour either way, a suspend and a stall of 20 minutes j
   }
   const { runs } = await client.call(api.listRuns, { query: { limit: 10 } });
   expect(runs).toHaveLength(1);
-  expect(log.filter((line) => line.includes("run.reaped") || line.includes("worker.buried"))).toEqual([]);
+  expect(log.filter((line) => line.includes("run.reaped") || line.includes("worker.dead"))).toEqual([]);
   await writeFile(join(dataDir, "work", "steady", "go"), "");
   expect((await untilItem(client, id, "done")).runs).toHaveLength(1);
 });

@@ -36,7 +36,7 @@ export const workerLifecycle: Lifecycle<WorkerState> = {
     {
       from: ["live", "draining"],
       to: "dead",
-      verb: "bury",
+      verb: "declareDead",
       when: "the worker-reaper's verdict",
     },
   ],

@@ -70,7 +70,7 @@ test("a job that is done while its stage stayed behind moves on when the gate is
   expect((await world.store.items.visits(item.id))[0]).toMatchObject({ state: "passed", output: '{"pages":3}' });
   expect(await alertsOf(world)).toEqual([`reconciler.acted:${item.id}:${item.visitId}`]);
   expect(world.eventsOf("item.advanced")).toEqual([{ itemId: item.id, from: "prep", to: "ocr" }]);
-  expect(world.eventsOf("item.rescued")).toMatchObject([{ itemId: item.id, stage: "prep", action: "advanced" }]);
+  expect(world.eventsOf("item.recovered")).toMatchObject([{ itemId: item.id, stage: "prep", action: "advanced" }]);
   expect(await world.tick(world.loop)).toMatchObject({ seen: 0, settled: 0 });
 });
 
@@ -108,7 +108,7 @@ test("a red gate with no attempt left ends the item as failed, with its one aler
   });
   expect((await world.store.items.visits(item.id))[0]).toMatchObject({ state: "failed" });
   expect(world.eventsOf("item.ended")).toMatchObject([{ itemId: item.id, state: "failed" }]);
-  expect(world.eventsOf("item.rescued")).toMatchObject([{ itemId: item.id, action: "ended" }]);
+  expect(world.eventsOf("item.recovered")).toMatchObject([{ itemId: item.id, action: "ended" }]);
   expect(await world.tick(world.loop)).toMatchObject({ seen: 0, settled: 0 });
   expect(await alertsOf(world)).toEqual([`reconciler.acted:${item.id}:${item.visitId}`]);
   expect((await world.store.outbox.due(10)).find((entry) => entry.kind === "alert")?.revision).toBe(1);

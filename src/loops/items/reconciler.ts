@@ -108,7 +108,12 @@ export function createReconcilerLoop(deps: ReconcilerDeps): Loop<"reconciler"> {
       case "held":
         // The store has told a person of the job, in the same transaction.
         counts.held += 1;
-        context.emit("item.rescued", { itemId: item.id, stage: item.stage, action: "held", reason: `given a job that is held: ${reason}` });
+        context.emit("item.recovered", {
+          itemId: item.id,
+          stage: item.stage,
+          action: "held",
+          reason: `given a job that is held: ${reason}`,
+        });
         return "settled";
       case "failed":
         return await ended(stranded, { state: "failed", reason: `${reason}, and its ${visit.maxAttempts} attempts are spent` }, context);
@@ -185,7 +190,7 @@ export function createReconcilerLoop(deps: ReconcilerDeps): Loop<"reconciler"> {
     context: TickContext,
   ): Promise<void> => {
     const { item } = stranded;
-    context.emit("item.rescued", { itemId: item.id, stage: item.stage, action, reason: what });
+    context.emit("item.recovered", { itemId: item.id, stage: item.stage, action, reason: what });
     await alert(stranded, {
       cause: `reconciler.acted:${item.id}:${stranded.visit.id}`,
       title: `Item ${item.key} was stranded in ${item.stage} and ${what}`,

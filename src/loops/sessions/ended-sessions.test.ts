@@ -18,7 +18,7 @@ function sessions() {
   return { holding, asked, ended };
 }
 
-test("the first look finds what ended at any time: a crash between a burial and what follows loses nothing", async () => {
+test("the first look finds what ended at any time: a crash between a verdict and what follows loses nothing", async () => {
   const { holding, asked, ended } = sessions();
   holding.set(1, addMs(start, -minutes(600)));
   expect(await ended.holding(start)).toEqual([1]);

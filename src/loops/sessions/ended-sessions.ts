@@ -10,7 +10,7 @@ const lateMs: DurationMs = minutes(1);
 const wholeLookMs: DurationMs = minutes(10);
 
 /**
- * Finds ended sessions that still hold runs. All of them at the first look, so that a crash between a burial and what follows loses
+ * Finds ended sessions that still hold runs. All of them at the first look, so that a crash between a verdict and what follows loses
  * nothing; then those that have ended since, and those that held something at the last look. Sessions are many where each
  * `wakeful run` is one, and who has given everything back is asked for no more.
  */

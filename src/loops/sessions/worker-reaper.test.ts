@@ -10,7 +10,7 @@ import { Watcher } from "../watch/watcher.ts";
 
 const seconds = (n: number): number => n * 1000;
 
-test("a session whose process is dead is buried at once, and what its handlers had goes back", async () => {
+test("a session whose process is dead is declared dead at once, and what its handlers had goes back", async () => {
   const world = await RepairWorld.open();
   const workerId = await world.worker({ pid: 60, kind: "handler" });
   const run = await world.running({ queue: "mail", workerId });
@@ -20,25 +20,25 @@ test("a session whose process is dead is buried at once, and what its handlers h
   expect(await world.tickWorkers()).toMatchObject({ settled: 2 });
   expect(await world.stateOf(run)).toBe("queued");
   expect(await world.store.workers.get(workerId)).toMatchObject({ state: "dead" });
-  expect(world.world.eventsOf("worker.buried")).toMatchObject([{ workerId, reason: "process_dead" }]);
+  expect(world.world.eventsOf("worker.dead")).toMatchObject([{ workerId, reason: "process_dead" }]);
   expect(await world.store.upkeep.checkInvariants()).toEqual([]);
 });
 
-test("a session that another daemon has buried meanwhile is its burial: told of by nobody here, and not counted", async () => {
+test("a session that another daemon has declared dead meanwhile is told of by nobody here, and not counted", async () => {
   const world = await RepairWorld.open();
   const workerId = await world.worker({ pid: 60 });
   world.probe.set(60, "dead");
-  const { bury } = world.seen.workers;
-  world.seen.workers.bury = async (id, words) => {
-    expect(await bury(id, { ...words, actor: "another" })).toBe(true);
-    return await bury(id, words);
+  const { declareDead } = world.seen.workers;
+  world.seen.workers.declareDead = async (id, words) => {
+    expect(await declareDead(id, { ...words, actor: "another" })).toBe(true);
+    return await declareDead(id, words);
   };
   expect(await world.tickWorkers()).toMatchObject({ settled: 0, lost: 1 });
   expect(await world.store.workers.get(workerId)).toMatchObject({ state: "dead" });
-  expect(world.world.eventsOf("worker.buried")).toEqual([]);
+  expect(world.world.eventsOf("worker.dead")).toEqual([]);
 });
 
-test("silence buries only where nothing can be probed: a living process is never seized by it", async () => {
+test("silence is death only where nothing can be probed: a living process is never seized by it", async () => {
   const world = await RepairWorld.open();
   const here = await world.worker({ pid: 60, kind: "handler" });
   const far = await world.worker({ pid: 61, kind: "handler", host: "host-b" });
@@ -51,7 +51,7 @@ test("silence buries only where nothing can be probed: a living process is never
   expect(await world.store.workers.get(far)).toMatchObject({ state: "dead" });
 });
 
-test("a crash between the burial and the giving back loses nothing: the next daemon starts from the store", async () => {
+test("a crash between the verdict and the giving back loses nothing: the next daemon starts from the store", async () => {
   const world = await RepairWorld.open();
   const workerId = await world.worker({ pid: 60, kind: "handler" });
   const run = await world.running({ queue: "mail", workerId });
@@ -217,7 +217,7 @@ test("one session's failure leaves the others' runs to be handled", async () => 
   expect(await world.stateOf(bad)).toBe("queued");
 });
 
-test("a dry run names who would be buried and buries nobody", async () => {
+test("a dry run names who would be declared dead and declares nobody", async () => {
   const world = await RepairWorld.open();
   const workerId = await world.worker({ pid: 60 });
   world.probe.set(60, "dead");

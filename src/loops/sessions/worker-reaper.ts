@@ -78,15 +78,15 @@ interface Scope {
   readonly now: Instant;
 }
 
-/** Judges sessions: what is proved dead, or silent beyond every doubt, is buried, and what it held goes back. */
+/** Judges sessions: what is proved dead, or silent beyond every doubt, is declared dead, and what it held goes back. */
 export class WorkerReaper implements Loop<"worker-reaper"> {
   readonly name = "worker-reaper";
   readonly #deps: WorkerReaperDeps;
   readonly #ended: EndedSessions;
-  readonly #buriedSilent: { readonly lastHeardAt: Instant; readonly provedDead: false }[] = [];
+  readonly #deadOfSilence: { readonly lastHeardAt: Instant; readonly provedDead: false }[] = [];
   /** Runs that the job-reaper was told of, under the supervisor they had: told once, it has limits of its own for them. */
   #handedOver: ReadonlySet<string> = new Set();
-  #buriedTotal = 0;
+  #deadTotal = 0;
   /** How far the pages of an event have come that more than one tick deals with. */
   #event: LossProgress | undefined;
 
@@ -96,7 +96,7 @@ export class WorkerReaper implements Loop<"worker-reaper"> {
   }
 
   details(): LoopReports["worker-reaper"] {
-    return { buriedTotal: this.#buriedTotal };
+    return { deadTotal: this.#deadTotal };
   }
 
   async tick(context: TickContext): Promise<TickReport> {
@@ -112,7 +112,7 @@ export class WorkerReaper implements Loop<"worker-reaper"> {
     const conflicts: ReadonlySet<HostId> = doubtful.length === 0 ? new Set() : new Set(await store.workers.listHostConflicts(silentSince));
     this.#observeScope({ alive, doubtful, conflicts, now: context.now });
     const would: string[] = [];
-    let buried = 0;
+    let dead = 0;
     let lost = 0;
     const view = this.#deps.shared.watcher.view("workers");
     for (const { worker, life } of doubtful) {
@@ -128,12 +128,12 @@ export class WorkerReaper implements Loop<"worker-reaper"> {
         would.push(`worker ${worker.id}: ${explainWorker(verdict)}`);
         continue;
       }
-      if (await this.#bury(worker, verdict, context)) buried++;
+      if (await this.#declareDead(worker, verdict, context)) dead++;
       else lost++;
     }
     if (context.dryRun) return { seen: alive, settled: 0, lost: 0, failed: 0, would };
     const given = await this.#giveBack(context);
-    return { seen: alive, settled: buried + given.settled, lost, failed: given.failed, ...(given.more ? { nextInMs: 0 } : {}) };
+    return { seen: alive, settled: dead + given.settled, lost, failed: given.failed, ...(given.more ? { nextInMs: 0 } : {}) };
   }
 
   #observeScope({ alive, doubtful, conflicts, now }: Scope): void {
@@ -146,24 +146,24 @@ export class WorkerReaper implements Loop<"worker-reaper"> {
         const earlierBoot = diedWithEarlierBoot({ life, heardAt: lastHeardAt, hostConflict }, { deadAfterMs }, now);
         return { lastHeardAt, provedDead: earlierBoot || (life === "dead" && !hostConflict) };
       });
-    while (this.#buriedSilent[0] !== undefined && now - this.#buriedSilent[0].lastHeardAt > 2 * deadAfterMs) this.#buriedSilent.shift();
-    const turnedSilent = countTurnedSilent([...subjects, ...this.#buriedSilent], { limitMs: deadAfterMs, now });
+    while (this.#deadOfSilence[0] !== undefined && now - this.#deadOfSilence[0].lastHeardAt > 2 * deadAfterMs) this.#deadOfSilence.shift();
+    const turnedSilent = countTurnedSilent([...subjects, ...this.#deadOfSilence], { limitMs: deadAfterMs, now });
     watcher.observe({ scope: "workers", total: alive, turnedSilent, canary: "unknown", now });
   }
 
-  async #bury(worker: SessionPresence, verdict: Extract<WorkerVerdict, { kind: "dead" }>, context: TickContext): Promise<boolean> {
+  async #declareDead(worker: SessionPresence, verdict: Extract<WorkerVerdict, { kind: "dead" }>, context: TickContext): Promise<boolean> {
     const message = explainWorker(verdict);
     const evidence = JSON.stringify({ verdict, lastHeardAt: worker.lastHeardAt, process: worker.process, judgedAt: context.now });
-    const won = await this.#deps.store.workers.bury(worker.id, { reason: verdict.reason, message, evidence, actor: this.name });
+    const won = await this.#deps.store.workers.declareDead(worker.id, { reason: verdict.reason, message, evidence, actor: this.name });
     if (!won) return false;
-    this.#buriedTotal++;
+    this.#deadTotal++;
     this.#deps.shared.presence.forget(worker.id);
-    if (verdict.reason === "silent") this.#buriedSilent.push({ lastHeardAt: worker.lastHeardAt, provedDead: false });
-    context.emit("worker.buried", { workerId: worker.id, reason: verdict.reason, message });
+    if (verdict.reason === "silent") this.#deadOfSilence.push({ lastHeardAt: worker.lastHeardAt, provedDead: false });
+    context.emit("worker.dead", { workerId: worker.id, reason: verdict.reason, message });
     return true;
   }
 
-  /** What ended sessions held. Starts from the store, so that a crash between a burial and this loses nothing. */
+  /** What ended sessions held. Starts from the store, so that a crash between a verdict and this loses nothing. */
   async #giveBack(context: TickContext): Promise<{ readonly settled: number; readonly failed: number; readonly more: boolean }> {
     const { store, ender, random, shared } = this.#deps;
     if (!this.#deps.settings().recoversJobs) return { settled: 0, failed: 0, more: false };

@@ -52,7 +52,7 @@ export interface WorkersStore {
   /** live|draining -> stopped. Its unexited command runs stay for adoption. */
   leave(id: WorkerId): Promise<boolean>;
   /** live|draining -> dead, by the worker-reaper; answers whether this call won. */
-  bury(
+  declareDead(
     id: WorkerId,
     verdict: {
       readonly reason: string;
@@ -73,7 +73,7 @@ export interface WorkersStore {
   }>;
   /** Newest first. */
   list(options: { readonly states?: readonly WorkerState[]; readonly limit: number }): Promise<readonly WorkerRow[]>;
-  /** Sessions that have ended since then and still hold live runs, oldest end first: what a crash between a burial and its settlements leaves. */
+  /** Sessions that have ended since then and still hold live runs, oldest end first: what a crash between a verdict and its settlements leaves. */
   listEndedHolding(options: {
     readonly endedSince: Instant;
     readonly limit: number;

@@ -44,8 +44,8 @@ export function createHotVerbs(outer: PostgresEngine, checks: FirstChecks = firs
   const claim = lanes.addPhase(new ClaimPhase({ now, checks }));
   const beats = createRunBeats(engine, verb);
   const queueIds = new QueueIds(engine);
-  const patient = createRunVerbs(engine);
-  const hasty = createRunVerbs(unlessLocked);
+  const runVerbs = createRunVerbs(engine);
+  const runVerbsUnlessLocked = createRunVerbs(unlessLocked);
 
   const watchReads = createHeldReads(engine);
   const cancels = createCancels(engine, writer);
@@ -62,7 +62,7 @@ export function createHotVerbs(outer: PostgresEngine, checks: FirstChecks = firs
     }),
     runs: calls.guard<HotVerbs["runs"]>({
       ...createRunReads(engine),
-      ...patient,
+      ...runVerbs,
       listHeld: watchReads.listHeld,
       ...beats.runs,
       claim: async (request) => {
@@ -74,7 +74,7 @@ export function createHotVerbs(outer: PostgresEngine, checks: FirstChecks = firs
         if (runs.length > 0) return runs;
         return await claimedBefore(request, verb);
       },
-      recordExit: async (run, how) => await (how?.unlessLocked === true ? hasty : patient).recordExit(run),
+      recordExit: async (run, how) => await (how?.unlessLocked === true ? runVerbsUnlessLocked : runVerbs).recordExit(run),
       settle: async (settlements, how) => {
         if (settlements.length === 0) return [];
         // One by one: who meets a locked row must not undo another's end.

@@ -81,14 +81,14 @@ export function createWorkers(engine: Engine): Omit<WorkersStore, "renew" | "lis
     },
     drain: async (id) => await flip(id, "draining", "drain"),
     leave: async (id) => await flip(id, "stopped", "leave"),
-    bury: async (id, verdict) => {
+    declareDead: async (id, verdict) => {
       const won = await engine.transaction(async (tx) => {
         const now = engine.now();
         const result = await tx
           .updateTable("workers")
           .set({ state: "dead", ended_at: now })
           .where("id", "=", id)
-          .where("state", "in", sourcesOf(workerLifecycle, "bury", "dead"))
+          .where("state", "in", sourcesOf(workerLifecycle, "declareDead", "dead"))
           .executeTakeFirst();
         if (result.numUpdatedRows === 0n) return false;
         await appendActions(tx, now, [{ action: "worker.buried", ...verdict, workerId: id }]);

@@ -93,7 +93,7 @@ export class CommandWorker {
     this.#workerId = workerId;
   }
 
-  /** A new session after the old one was buried; runs of the old one are lost. */
+  /** A new session after the old one was declared dead; runs of the old one are lost. */
   changeSession(workerId: WorkerId): void {
     this.#workerId = workerId;
     // What the old session claims, or had claimed without an answer, is lost with it; claims are numbered by session.

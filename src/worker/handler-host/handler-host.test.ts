@@ -175,7 +175,7 @@ test("after kill -9 the host is started again, and what it ran is left to the ve
   expect(await stateOf(bench, id)).toBe("running");
   // What the worker-reaper does, woken by the hint, with the evidence that the host's process is dead.
   expect(createProcessProbe({ host: bench.host, table: bench.table }).observe(identity).kind).toBe("dead");
-  await bench.store.workers.bury(session, { reason: "dead_pid", message: "", evidence: "{}", actor: "worker-reaper" });
+  await bench.store.workers.declareDead(session, { reason: "dead_pid", message: "", evidence: "{}", actor: "worker-reaper" });
   const page = {
     workerIds: [session],
     limit: 100,
