@@ -1,14 +1,27 @@
 import { WakefulError } from "../../domain/errors.ts";
 import type { ItemId, JobId, RunId, WorkerId } from "../../domain/ids.ts";
-import { snapshotOf } from "../../loops/skeleton/loop.ts";
-import { stageNamedBy } from "../../pipelines/registry.ts";
+import { type LoopSnapshot, snapshotOf } from "../../loops/skeleton/loop.ts";
+import { type PipelineRegistry, stageNamedBy } from "../../pipelines/registry.ts";
 import type { JobRow } from "../../store/port/jobs.ts";
 import type { ActionRow } from "../../store/port/records.ts";
 import type { LiveRun, RunRow } from "../../store/port/runs.ts";
 import type { Store } from "../../store/port/store.ts";
 import type { WorkerRow } from "../../store/port/workers.ts";
+import type { SettingsEditor } from "../change-settings.ts";
+import type { Operations } from "../operations.ts";
 import type { JobFacts, SlotHolder, StoryFacts, WaitingFacts } from "./facts.ts";
-import type { Sources } from "./sources.ts";
+
+/** What the answer to `wakeful why` is gathered from. */
+export interface Sources {
+  readonly store: Store;
+  readonly registry: PipelineRegistry;
+  readonly operations: Operations;
+  readonly loops: { snapshots(): readonly LoopSnapshot[] };
+  /** What loops read at each tick. */
+  readonly settings: SettingsEditor;
+  /** Whether new work is taken, and what is in the way. */
+  readonly readiness: () => { readonly ready: boolean; readonly reasons: readonly string[] };
+}
 
 /** As much as is looked at to name who is ahead, or who holds the slots; beyond it the story says "at least". */
 const lookMax = 1000;

@@ -2,10 +2,9 @@ import type { Finding, KeyPath } from "../../config/mistake.ts";
 import { findingsOfZod } from "../../config/zod-findings.ts";
 import type { PipelineDefinition } from "../definition.ts";
 import { chainFindings, firstStageOf, nameFinding, readChain } from "./chain-rules.ts";
-import { idleKeys } from "./idle-keys.ts";
+import type { ParsedGate } from "./gate-schema.ts";
 import { normalisePipeline, type PipelineDefaults } from "./normalise.ts";
-import { plainDataFindings } from "./plain-data.ts";
-import { type ParsedPipeline, pipelineSchema } from "./schema.ts";
+import { type ParsedPipeline, type ParsedStage, pipelineSchema } from "./schema.ts";
 import { pipelineRelations, sharedLimitFindings } from "./stage-relations.ts";
 
 /** What variables say of a stage, above its declaration. */
@@ -80,4 +79,112 @@ function withOverrides(parsed: ParsedPipeline, overrideOf: ValidateOptions["over
     ...parsed,
     stages: Object.fromEntries(Object.entries(parsed.stages).map(([stage, input]) => [stage, { ...input, ...overrideOf(stage) }])),
   };
+}
+
+/** Keys that a stage declares and that do nothing there. */
+interface IdleKeys {
+  /** Whoever wrote them relies on something that would not happen. */
+  readonly mistakes: readonly Finding[];
+  /** Nothing is lost by them but their reader's time. */
+  readonly warnings: readonly Finding[];
+}
+
+/** What only a command has, declared on stages that run a handler. One finding for each key. */
+function idleKeys(pipeline: ParsedPipeline, path: KeyPath): IdleKeys {
+  const mistakes: Finding[] = [];
+  const warnings: Finding[] = [];
+  for (const [name, stage] of Object.entries(pipeline.stages)) {
+    if (stage.run.handler === undefined) continue;
+    const stagePath = [...path, "stages", name];
+    mistakes.push(...mistakesOf(stage, stagePath));
+    warnings.push(...warningsOf(stage, stagePath));
+  }
+  return { mistakes, warnings };
+}
+
+function mistakesOf({ heartbeat, exitCodes }: ParsedStage, path: KeyPath): Finding[] {
+  const findings: Finding[] = [];
+  if (heartbeat?.from === "output")
+    findings.push({
+      path: [...path, "heartbeat", "from"],
+      value: heartbeat.from,
+      rule: "has no effect on a handler stage, whose output nobody watches: call ctx.heartbeat(), and leave this out",
+    });
+  if (exitCodes !== undefined)
+    findings.push({
+      path: [...path, "exitCodes"],
+      atKey: true,
+      value: "exitCodes",
+      rule: "has no effect on a handler stage, which ends by returning or throwing: leave it out",
+    });
+  return findings;
+}
+
+function warningsOf({ strays, env, cwd, gate }: ParsedStage, path: KeyPath): Finding[] {
+  const findings: Finding[] = [];
+  const idle = (key: string, why: string): void => {
+    findings.push({ path: [...path, key], atKey: true, value: key, rule: `has no effect on a handler stage${why}` });
+  };
+  if (strays !== undefined) idle("strays", ": a handler starts no command of its own that could leave any");
+  if (!hasCommand(gate)) {
+    if (env !== undefined) idle("env", " without a gate command, the only program that would get it");
+    if (cwd !== undefined) idle("cwd", " without a gate command, the only program that would start there");
+  }
+  return findings;
+}
+
+function hasCommand(gate: ParsedGate | undefined): boolean {
+  if (gate === undefined) return false;
+  return gate.command !== undefined || [...(gate.all ?? []), ...(gate.any ?? []), gate.not].some(hasCommand);
+}
+
+const depthMax = 64;
+const valuesMax = 50_000;
+
+/** What keeps `value` from being data that JSON can hold: functions, classes, cycles, forbidden keys, depth and size without bounds. */
+function plainDataFindings(value: unknown, path: KeyPath): readonly Finding[] {
+  const findings: Finding[] = [];
+  const open = new Set<object>();
+  let values = 0;
+  const visit = (member: unknown, at: KeyPath): void => {
+    values += 1;
+    if (values > valuesMax) return;
+    const rule = ruleBrokenBy(member, at.length - path.length, open);
+    if (rule !== undefined) {
+      findings.push({ path: at, value: typeof member === "object" ? undefined : member, rule });
+      return;
+    }
+    if (member === null || typeof member !== "object") return;
+    open.add(member);
+    for (const [key, below] of Object.entries(member)) {
+      const here = [...at, Array.isArray(member) ? Number(key) : key];
+      if (key === "__proto__") findings.push({ path: here, atKey: true, value: key, rule: "may not be used as a key" });
+      else visit(below, here);
+    }
+    open.delete(member);
+  };
+  visit(value, path);
+  if (values > valuesMax) findings.push({ path, value: undefined, rule: `has more than ${valuesMax} values` });
+  return findings;
+}
+
+function ruleBrokenBy(member: unknown, depth: number, open: ReadonlySet<object>): string | undefined {
+  switch (typeof member) {
+    case "string":
+    case "boolean":
+    case "undefined":
+      return undefined;
+    case "number":
+      return Number.isFinite(member) ? undefined : "must be a finite number";
+    case "object": {
+      if (member === null) return undefined;
+      if (open.has(member)) return "holds itself";
+      if (depth > depthMax) return `is nested deeper than ${depthMax} levels`;
+      const prototype: unknown = Object.getPrototypeOf(member);
+      const isPlain = Array.isArray(member) || prototype === null || prototype === Object.prototype;
+      return isPlain ? undefined : "must be plain data: maps, lists, texts, numbers, true, false or null";
+    }
+    default:
+      return `must be plain data, not a ${typeof member}`;
+  }
 }

@@ -5,12 +5,11 @@ import type { Engine } from "../engine/engine.ts";
 import type { RowOf } from "../engine/tables.ts";
 import { jobRow } from "../jobs/job-row.ts";
 import { selectJobs } from "../jobs/jobs.ts";
-import type { ItemsStore, NewItem, StrandedItem } from "../port/items.ts";
+import type { ItemRow, ItemsStore, NewItem, StrandedItem, VisitRow } from "../port/items.ts";
 import { appendActions } from "../records/action-log.ts";
 import { runRow } from "../runs/run-row.ts";
 import { enterStage, itemHints } from "./item-advance.ts";
 import { createItemMoves } from "./item-moves.ts";
-import { itemRow, visitRow } from "./item-row.ts";
 import { createPipelineVersions } from "./pipeline-versions.ts";
 
 export function createItems(engine: Engine): Omit<ItemsStore, "cancel"> {
@@ -150,4 +149,46 @@ async function listStranded(
       },
     ];
   });
+}
+
+/** A row of `items`. It names its visit from the transaction on that made it. */
+function itemRow(row: RowOf<"items">): ItemRow {
+  return {
+    id: row.id,
+    pipeline: row.pipeline,
+    pipelineVersion: row.pipeline_version,
+    key: row.key,
+    dir: row.dir,
+    state: row.state,
+    stage: row.stage,
+    // Null only between the insert of an item and that of its first visit, in one transaction.
+    visitId: row.visit_id as VisitId,
+    input: row.input,
+    label: row.label,
+    repo: row.repo,
+    branch: row.branch,
+    error: row.error,
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
+    finishedAt: row.finished_at,
+  };
+}
+
+/** A row of `visits`. */
+function visitRow(row: RowOf<"visits">): VisitRow {
+  return {
+    id: row.id,
+    itemId: row.item_id,
+    stage: row.stage,
+    number: row.number,
+    state: row.state,
+    counts: Boolean(row.counts),
+    attempts: row.attempts,
+    maxAttempts: row.max_attempts,
+    losses: row.losses,
+    maxLosses: row.max_losses,
+    openedAt: row.opened_at,
+    closedAt: row.closed_at,
+    output: row.output,
+  };
 }

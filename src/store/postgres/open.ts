@@ -4,17 +4,18 @@ import { codeOf, messageOf, WakefulError } from "../../domain/errors.ts";
 import { HintBoard } from "../engine/hint-board.ts";
 import { checkSchema, type MigrationTarget, migrate } from "../engine/migrator.ts";
 import type { StoreClock } from "../engine/store-clock.ts";
+import { lockStoreEpoch, readMeta, writeMeta } from "../engine/store-epoch.ts";
 import type { StoreParts } from "../engine/store-parts.ts";
 import type { FirstChecks } from "../jobs/claim-rules.ts";
 import { postgresMigrations } from "../migrations/postgres.ts";
 import { StoreUnavailableError } from "../port/errors.ts";
 import { newestInstant } from "../upkeep/newest-instant.ts";
+import { raiseEpochIn } from "../upkeep/start-record.ts";
 import { postgresTarget } from "./client-config.ts";
 import { PostgresEngine } from "./engine.ts";
 import { HintChannel } from "./hint-channel.ts";
 import { createHotVerbs } from "./hot-verbs.ts";
 import { ServerClock } from "./server-clock.ts";
-import { followServerIdentity } from "./server-identity.ts";
 
 export interface OpenPostgresOptions {
   readonly url: string;
@@ -137,4 +138,42 @@ function openingFailure(thrown: unknown, store: string): unknown {
     `${store} cannot be opened: ${found}. Check that its server runs, that the URL names its host and port, and that it can be reached from here; then start again.`,
     { cause, details: { store } },
   );
+}
+
+const name = "server_identity";
+const insufficientPrivilege = "42501";
+
+/**
+ * Raises the store epoch when the server is another one, or on another timeline, than the store was last used on: a promotion or a
+ * restore may have lost commits, and with them ids that were given out. Answers whether it did.
+ */
+async function followServerIdentity(engine: PostgresEngine): Promise<boolean> {
+  const identity = await serverIdentity(engine);
+  if (identity === undefined) return false;
+  const raised = await engine.transaction(async (tx) => {
+    // Under a lock, so that of daemons that notice at once one raises.
+    await lockStoreEpoch(engine, tx);
+    const before = await readMeta(tx, name);
+    if (before === identity) return false;
+    await writeMeta(tx, name, identity);
+    if (before === undefined) return false;
+    await raiseEpochIn(engine, tx, `the server was ${before} and is ${identity}`);
+    return true;
+  });
+  if (raised) engine.epochRaised();
+  return raised;
+}
+
+async function serverIdentity(engine: PostgresEngine): Promise<string | undefined> {
+  try {
+    const { rows } = await sql<{
+      identity: string;
+    }>`select 'system ' || system_identifier || ', timeline ' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) as identity
+      from pg_control_system()`.execute(engine.kysely);
+    return rows[0]?.identity;
+  } catch (thrown) {
+    // A server that hides its identity from this role leaves the start counter as the only guard against restores.
+    if (codeOf(thrown) === insufficientPrivilege) return undefined;
+    throw thrown;
+  }
 }

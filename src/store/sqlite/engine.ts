@@ -1,4 +1,16 @@
-import { Kysely, sql, type Transaction } from "kysely";
+import {
+  CompiledQuery,
+  type DatabaseConnection,
+  type Dialect,
+  type Driver,
+  Kysely,
+  type QueryResult,
+  SqliteAdapter,
+  SqliteIntrospector,
+  SqliteQueryCompiler,
+  sql,
+  type Transaction,
+} from "kysely";
 import type { Instant } from "../../domain/time.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { HintBoard } from "../engine/hint-board.ts";
@@ -6,7 +18,6 @@ import type { Database } from "../engine/tables.ts";
 import { StoreReferencesError } from "../port/errors.ts";
 import type { StoreHint } from "../port/store.ts";
 import type { SqliteConnection } from "./connection.ts";
-import { sqliteDialect } from "./dialect.ts";
 import { sqliteFailure } from "./failures.ts";
 import { SqliteRunIds } from "./run-ids.ts";
 
@@ -112,4 +123,83 @@ async function brokenReferences(db: Kysely<Database>): Promise<readonly string[]
   return rows.map(
     ({ table, rowid, parent }) => `${rowid === null ? "a row" : `row ${rowid}`} of ${table} names a row of ${parent} that does not exist`,
   );
+}
+
+/** Kysely over the one {@link SqliteConnection}: each query and each transaction takes its turn in the connection's line. */
+function sqliteDialect(connection: SqliteConnection): Dialect {
+  return {
+    createAdapter: () => new TransactionalAdapter(),
+    createDriver: () => new OneConnectionDriver(connection),
+    createIntrospector: (db: Kysely<unknown>) => new SqliteIntrospector(db),
+    createQueryCompiler: () => new SqliteQueryCompiler(),
+  };
+}
+
+class TransactionalAdapter extends SqliteAdapter {
+  override get supportsTransactionalDdl(): boolean {
+    return true;
+  }
+}
+
+class OneConnectionDriver implements Driver {
+  readonly #connection: SqliteConnection;
+  readonly #queries: DatabaseConnection;
+
+  constructor(connection: SqliteConnection) {
+    this.#connection = connection;
+    this.#queries = new PreparedQueries(connection);
+  }
+
+  async init(): Promise<void> {
+    // The connection is open already: it is made, and its failures are told, before anything is built on it.
+  }
+
+  async acquireConnection(): Promise<DatabaseConnection> {
+    await this.#connection.acquire();
+    return this.#queries;
+  }
+
+  async releaseConnection(): Promise<void> {
+    this.#connection.release();
+  }
+
+  /** IMMEDIATE: a transaction that began by reading cannot become a writing one when another process has written meanwhile. */
+  async beginTransaction(connection: DatabaseConnection): Promise<void> {
+    await connection.executeQuery(CompiledQuery.raw(this.#connection.readOnly ? "begin" : "begin immediate"));
+  }
+
+  async commitTransaction(connection: DatabaseConnection): Promise<void> {
+    await connection.executeQuery(CompiledQuery.raw("commit"));
+  }
+
+  async rollbackTransaction(): Promise<void> {
+    this.#connection.rollback();
+  }
+
+  async destroy(): Promise<void> {
+    await this.#connection.close();
+  }
+}
+
+class PreparedQueries implements DatabaseConnection {
+  readonly #connection: SqliteConnection;
+
+  constructor(connection: SqliteConnection) {
+    this.#connection = connection;
+  }
+
+  async executeQuery<Row>(query: CompiledQuery): Promise<QueryResult<Row>> {
+    try {
+      const { statement, answersRows } = this.#connection.prepared(query.sql);
+      if (answersRows) return { rows: statement.all(...query.parameters) as Row[] };
+      const { changes, lastInsertRowid } = statement.run(...query.parameters);
+      return { numAffectedRows: BigInt(changes), insertId: BigInt(lastInsertRowid), rows: [] };
+    } catch (thrown) {
+      throw sqliteFailure(thrown, this.#connection.name);
+    }
+  }
+
+  streamQuery(): AsyncIterableIterator<never> {
+    throw new TypeError("The store reads by pages; it does not stream.");
+  }
 }

@@ -5,17 +5,18 @@ import { createCancels } from "../items/cancels.ts";
 import { type RunEndWriter, settleItems } from "../items/settle-items.ts";
 import { checkClaim, type FirstChecks, firstChecks } from "../jobs/claim-rules.ts";
 import { checkEnqueueGroup } from "../jobs/enqueue-groups.ts";
-import type { SettleAnswer } from "../port/runs.ts";
+import type { ClaimRequest, RunsStore, SettleAnswer } from "../port/runs.ts";
 import type { StoreHint } from "../port/store.ts";
+import type { WorkersStore } from "../port/workers.ts";
+import { type HeldRow, type PresenceRow, plainRun, presenceOf, readHeld } from "../runs/held-run-row.ts";
 import { createRunReads } from "../runs/run-reads.ts";
 import { createRunVerbs } from "../runs/run-verbs.ts";
 import { lostEndOf, planLoss } from "../runs/settle-plan.ts";
 import { ClaimPhase } from "./claim.ts";
-import { ClaimLook } from "./claim-look.ts";
+import type { SqliteConnection } from "./connection.ts";
 import type { SqliteEngine } from "./engine.ts";
 import { EnqueuePhase } from "./enqueue.ts";
 import { GroupCommit, type GroupPhase } from "./group-commit.ts";
-import { createHeldReads } from "./held-reads.ts";
 import { SqliteRunBeats } from "./run-beats.ts";
 import { SqliteRunEnds } from "./run-ends.ts";
 import { SettlePhase } from "./settle.ts";
@@ -120,5 +121,72 @@ export function createHotVerbs(engine: SqliteEngine, checks: FirstChecks = first
       await calls.close();
       await group.close();
     },
+  };
+}
+
+/**
+ * Whether a claim could answer anything but nothing: a session that is not live and a queue that nobody knows are told by the claim itself,
+ * and a claim that was answered before is answered again.
+ */
+const anythingToClaim = `
+  select 1 from (select ?1 as worker_id, ?2 as claim_seq) c
+  where not exists (select 1 from workers w where w.id = c.worker_id and w.state = 'live')
+    or exists (select 1 from runs r indexed by runs_of_worker where r.worker_id = c.worker_id and r.claim_seq = c.claim_seq and r.ended_at is null)
+    or exists (
+      select 1 from json_each(?3) e left join queues q on q.name = e.value
+      where q.id is null or (q.paused = 0 and exists (
+        select 1 from jobs j indexed by jobs_claimable where j.queue_id = q.id and j.state = 'queued' and j.blocked_by is null and j.paused = 0)))`;
+
+/**
+ * Looks before a claim, so that the poll of an idle worker begins no write transaction. Only a filter: what becomes claimable after the
+ * look is told by a hint, or found by the next poll. A claim that follows one with runs is not looked at first: there will be more.
+ */
+class ClaimLook {
+  readonly #connection: SqliteConnection;
+  #dry = false;
+
+  constructor(connection: SqliteConnection) {
+    this.#connection = connection;
+  }
+
+  async around<Runs extends readonly unknown[]>(request: ClaimRequest, claim: () => Promise<Runs>, none: Runs): Promise<Runs> {
+    if (this.#dry && !(await this.#anything(request))) return none;
+    const runs = await claim();
+    this.#dry = runs.length === 0;
+    return runs;
+  }
+
+  async #anything({ workerId, claimSeq, queues }: ClaimRequest): Promise<boolean> {
+    const names = JSON.stringify(queues.map(({ name }) => name));
+    return await this.#connection.exclusive(() => this.#connection.prepare(anythingToClaim).get(workerId, claimSeq, names) !== undefined);
+  }
+}
+
+const presence = `
+  select count(*) as alive, json_group_array(json_array(id, last_heard_at, host_id, boot_id, pid_namespace, pid, start_time))
+    filter (where host_id = ? or last_heard_at <= ?) as text
+  from (select * from workers where state in ('live', 'draining') order by id)`;
+
+const held = (condition: string): string => `
+  select json_group_array(json_array(id, job_id, owner_epoch, kind, state)) as text
+  from (select id, job_id, owner_epoch, kind, state from runs indexed by runs_of_worker
+        where worker_id = ? and ended_at is null and id > ? ${condition} order by id limit ?)`;
+const heldByAny = held("");
+const heldPlain = held(plainRun);
+
+/** What is read each second of every session, and of what the dead among them held. */
+function createHeldReads(connection: SqliteConnection): Pick<WorkersStore, "listPresence"> & Pick<RunsStore, "listHeld"> {
+  const read = async <Row>(sql: string, ...parameters: readonly (number | string)[]): Promise<Row> =>
+    await connection.exclusive(() => connection.prepare(sql).get(...parameters) as Row);
+  return {
+    listPresence: async ({ hostId, silentSince }) => {
+      const { alive, text } = await read<{ alive: number; text: string }>(presence, hostId, silentSince);
+      return { alive, sessions: (JSON.parse(text) as readonly PresenceRow[]).map(presenceOf) };
+    },
+    listHeld: async (options) =>
+      await readHeld(options, async ({ workerId, afterRun, limit }) => {
+        const { text } = await read<{ text: string }>(options.only === undefined ? heldByAny : heldPlain, workerId, afterRun, limit);
+        return JSON.parse(text) as readonly HeldRow[];
+      }),
   };
 }

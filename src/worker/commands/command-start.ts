@@ -1,11 +1,19 @@
+import { mkdir, unlink } from "node:fs/promises";
+import { join, resolve } from "node:path";
 import { isWakefulError, messageOf } from "../../domain/errors.ts";
 import type { Instant } from "../../domain/time.ts";
-import type { StartedWrapper } from "../../processes/wrapper/wrapper.ts";
+import { readSecrets } from "../../files/secrets.ts";
+import type { StageDefinition } from "../../pipelines/definition.ts";
+import type { HostIdentity } from "../../processes/probe/identity.ts";
+import { commandEnvironment } from "../../processes/wrapper/environment.ts";
+import { type StartedWrapper, spawnWrapper } from "../../processes/wrapper/wrapper.ts";
+import type { WrapperTools } from "../../processes/wrapper/wrapper-tools.ts";
 import type { RunLimits } from "../../store/port/runs.ts";
+import { inputOf } from "../run-input.ts";
 import type { ClaimedWork, NotStartedCause, RunEnding } from "../worker-backend.ts";
 import type { CommandRunDeps } from "./command-run-deps.ts";
 import type { OwnedRun } from "./owned-run.ts";
-import { committedOrAbandoned, prepareCommand } from "./prepare-command.ts";
+import { traceparentOf } from "./trace-context.ts";
 
 /**
  * Brings the wrapper of a claimed run to the point where it waits for `go`, and commits the start. Undefined: the store has refused it, the
@@ -39,4 +47,63 @@ function causeOf(thrown: unknown): NotStartedCause {
   if (!isWakefulError(thrown)) return "failed";
   if (thrown.code === "run_dir_exists") return "run_dir_exists";
   return thrown.retryable ? "unavailable" : "failed";
+}
+
+interface PreparationDeps {
+  readonly host: HostIdentity;
+  readonly tools: WrapperTools;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly baseDir: string;
+  readonly url: () => string | undefined;
+}
+
+/** Everything before `go`: the item's folder, environment, input and a wrapper that waits. Nothing of the command has run. Throws typed errors. */
+async function prepareCommand(
+  deps: PreparationDeps,
+  claimed: ClaimedWork,
+  run: {
+    readonly stage: StageDefinition;
+    readonly runDir: string;
+    /** The item's; absent for a plain task. */
+    readonly workDir: string | undefined;
+  },
+): Promise<StartedWrapper> {
+  const { host, tools, baseDir, environment } = deps;
+  const { stage, runDir, workDir } = run;
+  const { runId, jobId, attempt, item, token } = claimed;
+  if (stage.run.kind !== "command") throw new Error(`Stage ${stage.name} is not run by a command.`);
+  if (workDir !== undefined) {
+    await mkdir(workDir, { recursive: true, mode: 0o700 });
+    // The previous run's file would be a fresh heartbeat of this one (its previous run is proved stopped: else we had no claim).
+    // What is no file cannot be removed so, and counts for nothing.
+    await unlink(join(workDir, stage.compatible.heartbeatFile)).catch(() => undefined);
+  }
+  const url = deps.url();
+  const env = commandEnvironment({
+    workerEnv: environment,
+    stageEnv: { ...stage.env, ...(await readSecrets(stage.envFiles, baseDir)) },
+    hostId: host.hostId,
+    runId,
+    jobId,
+    attempt,
+    runDir,
+    workDir: workDir ?? runDir,
+    stage: stage.name,
+    traceparent: traceparentOf(claimed),
+    ...(item === undefined ? {} : { itemKey: item.key }),
+    ...(url === undefined ? {} : { url }),
+    ...(token === undefined ? {} : { token }),
+  });
+  const cwd = resolve(baseDir, stage.cwd ?? ".");
+  return await spawnWrapper({ runDir, runId, host, tools, argv: stage.run.argv, env, cwd, input: inputOf(claimed) });
+}
+
+/** A wrapper whose start could not be committed must not be let go; its record says `nogo` then. */
+async function committedOrAbandoned<T>(wrapper: StartedWrapper, commit: () => Promise<T>): Promise<T> {
+  try {
+    return await commit();
+  } catch (thrown) {
+    wrapper.abandon();
+    throw thrown;
+  }
 }

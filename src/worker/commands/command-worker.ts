@@ -7,8 +7,7 @@ import { HeartbeatWatch, type WatchedFile } from "../../observe/heartbeat-watch.
 import { readProgress } from "../../observe/progress-file.ts";
 import type { StageDefinition } from "../../pipelines/definition.ts";
 import type { PipelineRegistry } from "../../pipelines/registry.ts";
-import type { ProcessTable } from "../../processes/probe/process-table.ts";
-import { tableSnapshotOf } from "../../processes/probe/table-snapshot.ts";
+import { type ProcessTable, tableSnapshotOf } from "../../processes/probe/process-table.ts";
 import { runFiles } from "../../processes/run-folder/run-files.ts";
 import { claimMax } from "../../store/jobs/claim-rules.ts";
 import type { LiveRun } from "../../store/port/runs.ts";
