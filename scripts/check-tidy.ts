@@ -15,6 +15,8 @@ const files = readSources({
     "README.md",
     "CHANGELOG.md",
     "vitest.config.ts",
+    "vitest.mutants.config.ts",
+    "stryker.config.mjs",
     "package.json",
   ],
   endings: [
