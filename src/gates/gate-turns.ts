@@ -1,5 +1,6 @@
 import type { DurationMs } from "../domain/time.ts";
 import type { GateDefinition } from "../pipelines/definition.ts";
+import { looksAtFiles } from "./gate.ts";
 import type { GateAnswer } from "./gate-answer.ts";
 
 /**
@@ -145,17 +146,3 @@ class Places {
 
 const interrupted = "the reading was interrupted";
 const unreadable = (error: string): GateAnswer => ({ kind: "unreadable", error });
-
-function looksAtFiles(gate: GateDefinition): boolean {
-  switch (gate.kind) {
-    case "file":
-      return true;
-    case "command":
-      return false;
-    case "not":
-      return looksAtFiles(gate.gate);
-    case "all":
-    case "any":
-      return gate.gates.some(looksAtFiles);
-  }
-}

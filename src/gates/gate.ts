@@ -50,3 +50,18 @@ async function readAny(gates: readonly GateDefinition[], subject: GateSubject, s
   }
   return unreadable ?? { kind: "red", reason: reasons.join("; ") };
 }
+
+/** Whether a disk that does not answer could hold its reading. */
+export function looksAtFiles(gate: GateDefinition): boolean {
+  switch (gate.kind) {
+    case "file":
+      return true;
+    case "command":
+      return false;
+    case "not":
+      return looksAtFiles(gate.gate);
+    case "all":
+    case "any":
+      return gate.gates.some(looksAtFiles);
+  }
+}

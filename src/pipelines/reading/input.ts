@@ -1,6 +1,7 @@
 import type { DurationText, SizeText } from "../../domain/durations.ts";
 import type { Json } from "../definition.ts";
 import type { StageHandler } from "../handler.ts";
+import type { GateInput } from "./gate.ts";
 
 /** A pipeline as it is written, in YAML or TypeScript: what is left out takes its default. */
 export interface PipelineInput<Stage extends string = string> {
@@ -62,18 +63,6 @@ export interface HandlerRun {
 }
 
 export type RunInput = CommandRunInput | HandlerRun;
-
-/** Exactly one of `file`, `command`, `all`, `any` and `not`; the keys from `minBytes` to `anyAge` go with `file`. */
-export interface GateInput {
-  readonly file?: string;
-  readonly minBytes?: SizeText | number;
-  readonly startsWith?: string;
-  readonly anyAge?: boolean;
-  readonly command?: readonly string[];
-  readonly all?: readonly GateInput[];
-  readonly any?: readonly GateInput[];
-  readonly not?: GateInput;
-}
 
 export interface IntakeInput {
   readonly watch: string;

@@ -3,9 +3,9 @@ import { defaultStageMaxAttempts } from "../../domain/budget.ts";
 import { deepFreeze } from "../../domain/deep-freeze.ts";
 import { logMaxBytesDefault } from "../../domain/log-limits.ts";
 import { type DurationMs, minutes, seconds } from "../../domain/time.ts";
-import type { GateDefinition, IntakeDefinition, Json, PipelineDefinition, RunDefinition, StageDefinition } from "../definition.ts";
+import type { IntakeDefinition, Json, PipelineDefinition, RunDefinition, StageDefinition } from "../definition.ts";
 import { compatibleStageNames } from "../stage-names.ts";
-import type { ParsedGate } from "./gate-schema.ts";
+import { gateOf } from "./gate.ts";
 import type { ParsedIntake, ParsedPipeline, ParsedStage } from "./schema.ts";
 
 /** What a definition takes from the configuration where it says nothing itself. */
@@ -105,23 +105,6 @@ function runOf({ command, handler }: ParsedStage["run"]): RunDefinition {
   if (command !== undefined) return { kind: "command", argv: command };
   if (handler !== undefined) return { kind: "handler", name: handler };
   throw new TypeError("a stage without a command or handler passed validation");
-}
-
-function gateOf(gate: ParsedGate): GateDefinition {
-  if (gate.file !== undefined) {
-    return {
-      kind: "file",
-      path: gate.file,
-      ...(gate.minBytes === undefined ? {} : { minBytes: gate.minBytes }),
-      ...(gate.startsWith === undefined ? {} : { startsWith: gate.startsWith }),
-      anyAge: gate.anyAge ?? false,
-    };
-  }
-  if (gate.command !== undefined) return { kind: "command", argv: gate.command };
-  if (gate.all !== undefined) return { kind: "all", gates: gate.all.map(gateOf) };
-  if (gate.any !== undefined) return { kind: "any", gates: gate.any.map(gateOf) };
-  if (gate.not !== undefined) return { kind: "not", gate: gateOf(gate.not) };
-  throw new TypeError("a gate without a kind passed validation");
 }
 
 function environmentOf(input: NonNullable<ParsedStage["env"]>): { env: Record<string, string>; envFiles: Record<string, string> } {

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { logMaxBytesMin } from "../../domain/log-limits.ts";
 import { parseGlob } from "../glob.ts";
-import { rootGate } from "./gate-schema.ts";
+import { rootGate } from "./gate.ts";
 import { argv, duration, exactlyOne, notYet, plainText, real, refuseLater, size, whole } from "./value-schemas.ts";
 
 /** Names of pipelines and stages; they become file names, queue names and variables. */

@@ -2,7 +2,7 @@ import type { Finding, KeyPath } from "../../config/mistake.ts";
 import { findingsOfZod } from "../../config/zod-findings.ts";
 import type { PipelineDefinition } from "../definition.ts";
 import { chainFindings, firstStageOf, nameFinding, readChain } from "./chain-rules.ts";
-import type { ParsedGate } from "./gate-schema.ts";
+import type { ParsedGate } from "./gate.ts";
 import { normalisePipeline, type PipelineDefaults } from "./normalise.ts";
 import { type ParsedPipeline, type ParsedStage, pipelineSchema } from "./schema.ts";
 import { pipelineRelations, sharedLimitFindings } from "./stage-relations.ts";

@@ -1,5 +1,19 @@
 import { z } from "zod";
+import type { SizeText } from "../../domain/durations.ts";
+import type { GateDefinition } from "../definition.ts";
 import { argv, duration, exactlyOne, notYet, plainText, refuseLater, size } from "./value-schemas.ts";
+
+/** Exactly one of `file`, `command`, `all`, `any` and `not`; the keys from `minBytes` to `anyAge` go with `file`. */
+export interface GateInput {
+  readonly file?: string;
+  readonly minBytes?: SizeText | number;
+  readonly startsWith?: string;
+  readonly anyAge?: boolean;
+  readonly command?: readonly string[];
+  readonly all?: readonly GateInput[];
+  readonly any?: readonly GateInput[];
+  readonly not?: GateInput;
+}
 
 /** A gate after validation: sizes are bytes. */
 export interface ParsedGate {
@@ -66,3 +80,21 @@ export const rootGate = z.lazy(() =>
     })
     .check(checkGate),
 );
+
+/** The gate as the engine reads it. */
+export function gateOf(gate: ParsedGate): GateDefinition {
+  if (gate.file !== undefined) {
+    return {
+      kind: "file",
+      path: gate.file,
+      ...(gate.minBytes === undefined ? {} : { minBytes: gate.minBytes }),
+      ...(gate.startsWith === undefined ? {} : { startsWith: gate.startsWith }),
+      anyAge: gate.anyAge ?? false,
+    };
+  }
+  if (gate.command !== undefined) return { kind: "command", argv: gate.command };
+  if (gate.all !== undefined) return { kind: "all", gates: gate.all.map(gateOf) };
+  if (gate.any !== undefined) return { kind: "any", gates: gate.any.map(gateOf) };
+  if (gate.not !== undefined) return { kind: "not", gate: gateOf(gate.not) };
+  throw new TypeError("a gate without a kind passed validation");
+}
