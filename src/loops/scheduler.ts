@@ -9,13 +9,13 @@ export interface SchedulerDeps {
   readonly jobs: Pick<JobsStore, "promoteDue">;
   /** The store's clock. */
   readonly now: Store["now"];
-  /** Jobs moved by one statement. Default 1000. */
+  /** Most jobs moved by one statement. Default 1000. */
   readonly pageSize?: number;
-  /** Statements of one tick; what is left is moved by the next, which follows at once. Default 20. */
+  /** Most statements in one tick; the next tick follows at once with the rest. Default 20. */
   readonly pagesMax?: number;
 }
 
-/** The scheduler looks at least this often, whatever it believes to be due next. */
+/** The longest wait between ticks, whatever is believed to be due next. */
 const intervalMs: DurationMs = 60_000;
 
 /** Makes delayed and backed-off jobs claimable when their time has come. Woken by the hint `scheduled`, else by the next due time. */

@@ -1,13 +1,13 @@
 import type { StrandedItem } from "../../store/port/items.ts";
 import type { LiveRun } from "../../store/port/runs.ts";
 
-/** What is to be done about an active item whose visit has no unfinished job. */
+/** What to do about an active item whose visit has no unfinished job. */
 export type StrandedVerdict =
   /** A run of this visit ended well and the item stayed behind: read the gate, then move it on. */
   | { readonly kind: "read_gate"; readonly run: LiveRun; readonly reason: string }
   /** Nothing of this visit has finished: give it a job again, within its budget. */
   | { readonly kind: "redrive"; readonly reason: string }
-  /** Its job ended for good: the item ends alike. */
+  /** Its job ended for good: the item ends the same way. */
   | { readonly kind: "end"; readonly state: "failed" | "cancelled"; readonly reason: string }
   /** Only a person can tell what is right. */
   | { readonly kind: "alert"; readonly reason: string };
@@ -33,10 +33,10 @@ export function judgeStranded(stranded: StrandedItem): StrandedVerdict {
           reason: `attempt ${run.attempt} ended well and the item stayed in ${visit.stage}`,
         };
       }
-      // A job that is done by no run of its own proves nothing about the stage.
+      // A job that is done without a run of its own proves nothing about the stage.
       return { kind: "redrive", reason: `its job ${job.id} is done, and no run of this visit that ended well is on record` };
     case "returned":
-      // The flip that returns a job moves its item in the same transaction, so whatever left it here said nothing of where it goes.
+      // The transaction that returns a job moves its item too, so an item that stayed behind says nothing about where it should go.
       return { kind: "redrive", reason: `its job ${job.id} was returned, and the item stayed in ${visit.stage}` };
     case "scheduled":
     case "queued":
@@ -48,7 +48,7 @@ export function judgeStranded(stranded: StrandedItem): StrandedVerdict {
 
 type JobAndRun = { readonly [Key in "job" | "run"]: NonNullable<StrandedItem[Key extends "job" ? "lastJob" : "lastRun"]> };
 
-/** The run with what finalising needs of its item: its gate is read as if it had just exited. */
+/** The run as if it had just exited, with what finalising needs of its item. */
 function asLive({ item, visit }: StrandedItem, { job, run }: JobAndRun): LiveRun {
   return {
     ...run,

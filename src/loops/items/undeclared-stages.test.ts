@@ -44,7 +44,7 @@ async function everyoneLeaves(world: LoopWorld): Promise<void> {
   for (const { id } of await world.store.workers.listAlive()) await world.store.workers.leave(id);
 }
 
-/** As a store that daemons share answers: which pipelines the others declare. */
+/** A shared store's answer: which pipelines the other daemons declare. */
 const othersDeclare = (world: LoopWorld, pipelines: readonly string[]) =>
   vi.spyOn(world.store.items, "declaredPipelines").mockResolvedValue(pipelines);
 

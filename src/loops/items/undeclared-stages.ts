@@ -14,7 +14,7 @@ export interface UndeclaredStagesDeps {
   readonly stored: StoredStages;
   readonly alert: RaiseAlert;
   readonly pageSize: number;
-  /** Jobs looked at in one tick. */
+  /** Most jobs handled in one tick. */
   readonly jobsMax: number;
 }
 
@@ -23,9 +23,9 @@ export interface HeldReport {
   readonly held: number;
   readonly lost: number;
   readonly failed: number;
-  /** Of a dry run. */
+  /** What a dry run would have done. */
   readonly would: readonly string[];
-  /** There are more of them than one tick may look at. */
+  /** More jobs wait than one tick may handle. */
   readonly more: boolean;
 }
 
@@ -36,22 +36,18 @@ interface Stage {
 
 /** Bounded, because an embedded engine nests one condition inside the next. */
 const stagesPerQuery = 100;
-/** How long nobody may serve a stage that another daemon declares before a person hears of it: longer than any restart. */
+/** How long a stage that another daemon declares may go unserved before a person is told: longer than any restart. */
 const unservedMaxMs: DurationMs = minutes(5);
 
 /**
- * Holds the jobs that wait for a stage which nothing declares any more, each with its alert: no worker will ever claim them.
- *
- * Who may say so: on a store that one daemon owns, its configuration alone. On a shared one a stage is also declared while a live session serves
- * its queue, or while another daemon declares the pipeline and the pipeline's newest stored version has the stage; so neither a daemon with
- * another configuration nor one that starts later holds what others are at. Tasks have no stage and are never touched. A stage that is declared
- * again in the very moment leaves a held job behind, which says what to do.
+ * Holds jobs that wait for a stage which nothing declares: no worker will ever claim them. What counts as declared on a shared store:
+ * docs/pipelines.md, "Changing a pipeline".
  */
 export class UndeclaredStages {
   readonly #deps: UndeclaredStagesDeps;
-  /** Nobody's, as of the last look. */
+  /** Stages that nothing declares, as of the last look. */
   #vanished: readonly Stage[] = [];
-  /** By queue: those of others that no live session serves, and since when. */
+  /** Stages of other daemons that no live session serves, by queue, and since when. */
   readonly #unserved = new Map<string, Stage & { readonly since: Instant; told: boolean }>();
   #elsewhere: ReadonlySet<string> = new Set();
 
@@ -59,7 +55,7 @@ export class UndeclaredStages {
     this.#deps = deps;
   }
 
-  /** Looks at what is declared now, here and elsewhere. One small read where every queue there has been is this daemon's. */
+  /** Reads what is declared now, here and elsewhere. One small read where every known queue is this daemon's. */
   async look(now: Instant): Promise<void> {
     const { store, registry, stored } = this.#deps;
     const foreign = (await store.jobs.listQueues()).flatMap((queue) => {
@@ -78,12 +74,15 @@ export class UndeclaredStages {
     this.#elsewhere = new Set(foreign.map(({ queue }) => queue).filter((queue) => served.has(queue) || waitedFor.has(queue)));
   }
 
-  /** Whether others look after the stage, as of the last look. */
+  /** Whether other daemons look after the stage, as of the last look. */
   isElsewhere({ pipeline, stage }: Stage): boolean {
     return this.#elsewhere.has(`${pipeline}/${stage}`);
   }
 
-  /** Holds what waits for a vanished stage, as of the last look. One that fails stops no other. */
+  /**
+   * Holds the jobs of vanished stages, as of the last look. One failure stops no other job. A stage declared again at this moment may leave
+   * a held job, whose alert says what to do.
+   */
   async hold(context: TickContext): Promise<HeldReport> {
     const report = { seen: 0, held: 0, lost: 0, failed: 0, would: [] as string[], more: false };
     for (let from = 0; from < this.#vanished.length; from += stagesPerQuery) {
@@ -129,7 +128,7 @@ export class UndeclaredStages {
     }
   }
 
-  /** Jobs that wait for a daemon which has been away for long: nothing is wrong with them, and nobody else would say so. */
+  /** Alerts on jobs whose daemon has been away for long: nothing is wrong with them, so no other rule reports them. */
   async tellUnserved(now: Instant): Promise<void> {
     const { store, alert } = this.#deps;
     for (const unserved of this.#unserved.values()) {

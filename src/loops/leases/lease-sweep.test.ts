@@ -114,7 +114,7 @@ test("a run ended by the lease sweep is told of once; a flip that another has wo
   await hold(world, "merge/api", byRun(ended.runId), { ttlMs: seconds(60), maxHoldMs: seconds(600) });
   const { settle } = world.seen.runs;
   world.seen.runs.settle = async (settlements, how) => {
-    // Between the sweep's look and its write somebody else ends one of them.
+    // Between the sweep's read and its write another actor ends one of them.
     const [first] = settlements;
     if (first?.runId === ended.runId && first.outcome !== "succeeded") await settle([{ ...first, outcome: "hung", reason: "hung" }]);
     return await settle(settlements, how);
@@ -167,7 +167,7 @@ test("a holder's run is alive while its process is, or its supervisor's, however
   const [own, supervisors] = [await world.running(), await world.running({ workerId: await world.worker({ pid: 51 }) })];
   await hold(world, "by-process", byRun(own.runId), { ttlMs: seconds(60) });
   await hold(world, "by-supervisor", byRun(supervisors.runId), { ttlMs: seconds(60) });
-  // The sweep alone: the scan would end the runs by evidence of its own.
+  // Tests the sweep alone: the scan would end the runs on its own evidence.
   world.settings.enabled = false;
   world.probe.set(50, "dead");
   world.probe.set(supervisors.pid, "unknown");
@@ -250,7 +250,7 @@ test("one repository's failure does not stop the others; the sweep never throws 
 test("only leases in scope are swept; a page is not the end of them [B-52]", async () => {
   const world = await RepairWorld.open();
   await hold(world, "lease-0000", { kind: "process", process: world.processOf(77) });
-  // One statement: asking 500 times takes seconds on a slow disk.
+  // One statement, because 500 requests take seconds on a slow disk.
   world.world.sql(`
     with recursive more (i) as (select 1 union all select i + 1 from more where i < 500)
     insert into leases select printf('lease-%04d', i), state, holder_run_id, holder_host_id, holder_boot_id, holder_pid_namespace, holder_pid,

@@ -15,12 +15,12 @@ export interface LeaseSweepDeps {
   readonly probe: ProcessProbe;
   /** Read each tick. */
   readonly settings: () => {
-    /** The switch of its own. */
+    /** The sweep's own switch. */
     readonly reclaimEnabled: boolean;
-    /** Names of leases. Empty: all. */
+    /** Lease names to sweep. Empty: all. */
     readonly scope: readonly string[];
     readonly deadAfterMs: DurationMs;
-    /** Whose runs it ends that hold a lease for too long. Absent: everybody's. */
+    /** Whose runs it ends when they hold a lease for too long. Absent: everybody's. */
     readonly whose?: RunScope | undefined;
   };
   readonly ender: Pick<RunEnder, "end">;
@@ -44,8 +44,7 @@ export class LeaseSweep {
 
   /**
    * Returns the number reclaimed; 0 with the switch off, which touches nothing.
-   *
-   * @param would - in a dry run, takes what would have been done.
+   * @param would - in a dry run, collects what would have been done.
    */
   async sweep(context: TickContext, would: string[] = []): Promise<number> {
     let reclaimed = 0;
@@ -107,7 +106,7 @@ export class LeaseSweep {
         return false;
       case "stop_then_free": {
         if (lease.holder.kind !== "run") {
-          // Nobody may stop a process that a person has started: that it keeps the lease is theirs to judge.
+          // Only a person may stop a process that a person started.
           await this.#tellOverdue(lease, message, context);
           return false;
         }
@@ -118,7 +117,7 @@ export class LeaseSweep {
     }
   }
 
-  /** Flip first; its processes are the stopper's. */
+  /** Ends the run first; the stopper ends its processes. */
   async #endHolder(run: LiveRun, message: string, judgedAt: Instant): Promise<void> {
     const failure = {
       outcome: { kind: "timed_out", reason: message },
@@ -129,7 +128,7 @@ export class LeaseSweep {
     await this.#deps.ender.end(run, failure, { actor: "lease-sweep", unlessLocked: true });
   }
 
-  /** Once per grant. Told before it is marked: a crash in between tells it twice, and not never. */
+  /** Alerts once per grant. The alert comes before the mark, so that a crash in between repeats it and never loses it. */
   async #tellOverdue(lease: HeldLease, message: string, context: TickContext): Promise<void> {
     if (lease.alertedAt !== null) return;
     const { name, fencing, holder } = lease;
@@ -152,12 +151,12 @@ export class LeaseSweep {
       return { holder: life === "alive" || life === "dead" ? life : "unknown", stopping: false };
     }
     const { run } = lease;
-    // Its row is gone: retention removes only what has ended.
+    // Retention removes only rows of ended runs.
     if (run === null) return { holder: "dead", stopping: false };
     if (run.blocked) return { holder: "unknown", stopping: true };
     if (run.state === "ended") return { holder: "dead", stopping: false };
-    // A run lives until it is ended, whatever its processes show: its wrapper may be dead and its command not, or its command over and its
-    // result being merged under this very lease. Who is dead is said by the job-reaper, whose scan comes before this sweep.
+    // A run holds its lease until it is ended: with its wrapper dead its command may live, or its result is being merged under this lease.
+    // Only the job-reaper's scan, which comes first, declares runs dead.
     const { supervisor } = run;
     const alive =
       (run.process !== null && probe.observe(run.process).kind === "alive") ||

@@ -3,7 +3,7 @@ import { lstat, opendir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { hasCode } from "../../domain/errors.ts";
 
-/** A folder directly below one of ours, as it was found. */
+/** A folder directly below the root, as the walk found it. */
 export interface FoundFolder {
   readonly name: string;
   readonly path: string;
@@ -11,8 +11,8 @@ export interface FoundFolder {
 }
 
 /**
- * Walks the folders directly below `root` a bounded number at a time, going on where the last walk stopped. Links and files are passed
- * over: what is removed by age must be ours, and a link could lead anywhere.
+ * Walks the folders directly below `root`, a bounded number at a time, from where the last walk stopped. Skips links and files: a link
+ * could lead anywhere.
  */
 export class FolderWalk {
   readonly #root: string;
@@ -22,7 +22,7 @@ export class FolderWalk {
     this.#root = root;
   }
 
-  /** The next folders; `more` is false when the walk is round and begins anew next time. */
+  /** The next folders; `more` is false at the end of a round, and the next call starts over. */
   async next(max: number): Promise<{ readonly folders: readonly FoundFolder[]; readonly more: boolean }> {
     const folders: FoundFolder[] = [];
     try {
@@ -63,8 +63,8 @@ async function lstatFolder(path: string): Promise<number | undefined> {
 }
 
 /**
- * Removes a folder that lies directly below `root`. Links inside are removed and not followed; a link in the folder's own place is left
- * alone. Answers whether something was removed.
+ * Removes a folder directly below `root`. Links inside are removed, not followed; a link in the folder's place is left alone. Returns
+ * whether something was removed.
  * @throws When `name` is not one plain file name.
  */
 export async function removeFolder({ root, name }: { readonly root: string; readonly name: string }): Promise<boolean> {

@@ -15,26 +15,26 @@ export interface DueRunsDeps {
 
 export interface RunsOfTick {
   readonly runs: readonly LiveRun[];
-  /** Those of them that are due or suspect. What is remembered of any other run is of one that has ended. */
+  /** Those that are due or suspect. A run that is remembered and not in this set has ended. */
   readonly live: ReadonlySet<RunId>;
-  /** There are others to look at, which the next tick should do at once. */
+  /** The next tick should follow at once, because more runs are due. */
   readonly more: boolean;
 }
 
 const pageSize = 500;
 
-/** Which runs a tick of the job-reaper looks at: those that are due, those that look dead, and after a change of settings all of them. */
+/** Chooses the runs that a tick of the job-reaper judges: due ones, those that look dead, and all of them after a change of settings. */
 export class DueRuns {
   readonly #deps: DueRunsDeps;
   readonly #all = new LookAtAll();
-  /** Whether no stored check is later than the thresholds of this start allow. */
+  /** Whether every stored check is within the thresholds of this start. */
   #checksAreOurs = false;
 
   constructor(deps: DueRunsDeps) {
     this.#deps = deps;
   }
 
-  /** @param remembered - runs of which an earlier tick remembers something. */
+  /** @param remembered - runs that an earlier tick remembers something about. */
   async next(remembered: Iterable<RunId>, probe: ProcessProbe, context: TickContext): Promise<RunsOfTick> {
     if (!context.dryRun) await this.#bringChecksForward();
     const due = await this.#deps.store.runs.listDue({ ...this.#deps.settings().whose, now: context.now, limit: pageSize });
@@ -48,20 +48,17 @@ export class DueRuns {
     };
   }
 
-  /** The daemon before this one may have set a run's next look by longer thresholds, up to a day ahead. Later changes: {@link LookAtAll}. */
+  /** An earlier daemon may have stored checks up to a day ahead, by longer thresholds. {@link LookAtAll} handles later changes. */
   async #bringChecksForward(): Promise<void> {
     if (this.#checksAreOurs) return;
     await this.#deps.store.runs.bringChecksForward(this.#deps.settings().thresholds);
     this.#checksAreOurs = true;
   }
 
-  /**
-   * Beside what is due: the live command runs of this host whose process is not plainly alive, and all of which something is remembered,
-   * so that one live answer takes a streak back.
-   */
+  /** Adds this host's command runs whose process is not plainly alive, and all remembered runs: one living observation resets a streak. */
   async #suspects(due: readonly LiveRun[], remembered: Iterable<RunId>, probe: ProcessProbe): Promise<readonly LiveRun[]> {
     const { store, host, settings } = this.#deps;
-    // Who looks at runs of handlers alone has no command to probe.
+    // A process that looks after handler runs alone has no command to probe.
     const local = settings().whose?.only === "plain" ? [] : await store.runs.listLocalProcesses(host.identity.hostId);
     const lives = probe.observeMany(local.map(({ process }) => process));
     const isDue = new Set(due.map((run) => run.id));
@@ -74,13 +71,12 @@ export class DueRuns {
   }
 }
 
-/** What a change of makes the stored instants of the next look worth nothing. */
+/** Settings whose change makes the stored check times worthless. */
 type JudgingSettings = Pick<ReaperSettings, "thresholds" | "adoption">;
 
 /**
- * When a run is next looked at was computed with the thresholds of then. After a change of them every live run is looked at once, a page a
- * tick, so that a limit made shorter counts from the tick in which it is read. Not at a start, which has much to do and brings forward in one
- * statement what is late.
+ * Judges every live run once after thresholds change, a page per tick, because stored check times use the old ones. A start brings late
+ * checks forward in one statement instead.
  */
 class LookAtAll {
   #seen: string | undefined;
@@ -90,7 +86,7 @@ class LookAtAll {
     return this.#after !== undefined;
   }
 
-  /** The next live runs of the round that a change began, without those that the tick looks at already; none when there is no round. */
+  /** The next live runs of the round that a change began, without those that the tick judges already; none without a round. */
   async next({ store, settings: read }: Pick<DueRunsDeps, "store" | "settings">, already: readonly LiveRun[]): Promise<readonly LiveRun[]> {
     const { thresholds, adoption, whose } = read();
     const settings = JSON.stringify([thresholds, adoption]);

@@ -20,7 +20,7 @@ describe("the check of what is in flight", () => {
       await world.addItem("p", "done"),
       await world.addItem("p", "failed"),
     ];
-    // The oldest waits; it is paused so that the others are claimed before it.
+    // The oldest waits: it is paused so that the others are claimed first.
     await store.items.setPaused(discovered.id, { paused: true, actor: "test" });
     const settle = async (then: "queued" | "done" | "failed"): Promise<void> => {
       const run = await check.start("p/prep", { limits: beating(600) });
@@ -55,7 +55,7 @@ describe("the check of what is in flight", () => {
   test("it needs no more than key, stage and counters that may be 0, moves the very row in flight, and then finds nothing more to do [A-20, A-G2]", async () => {
     const check = await checkOf("prep");
     const { world } = check;
-    // Nothing but its key: no payload, no heartbeat ever, no state file of its own.
+    // Only its key: no payload, no heartbeat ever, no state file of its own.
     const item = await world.addItem("p", "bare");
     const run = await check.start("p/prep", { limits: beating(600), beat: false });
     expect(existsSync(check.pathOf(item))).toBe(false);

@@ -4,19 +4,18 @@ import type { RaiseAlert } from "../../notify/raise-alert.ts";
 import type { Store } from "../../store/port/store.ts";
 import type { TickContext } from "../skeleton/loop.ts";
 
-/** Since when a host is seen as two, and whether that was told. */
+/** When the conflict was first seen, and whether an alert was raised. */
 interface Conflict {
   readonly since: Instant;
   told: boolean;
 }
 
-/** The share of `deadAfterMs` after which a tick without a run looks again: the statement reads every living session. */
+/** With no run to judge, a tick looks again only after this share of `deadAfterMs`: the statement reads every living session. */
 const idleShare = 3;
 
 /**
- * Hosts that turned out to be two: live sessions of one host id and several boot ids. No pid evidence of either is used from the first look
- * on. A machine that has just rebooted looks the same until its old sessions have been silent for `deadAfterMs`: a person is told of what
- * lasts longer, once.
+ * Finds host ids with live sessions of several boot ids: cloned machines, whose pids prove nothing. A rebooted machine looks the same until
+ * its old sessions fall silent, so an alert waits for `deadAfterMs` (decision 0012).
  */
 export class HostConflicts {
   readonly #alert: RaiseAlert;
@@ -28,9 +27,8 @@ export class HostConflicts {
   }
 
   /**
-   * The hosts whose pids tell nothing in this tick.
-   *
-   * @param judged - how many runs the tick judges. With none it only has to tell of conflicts, which need not be seen at once.
+   * The hosts whose pids prove nothing in this tick.
+   * @param judged - how many runs the tick judges. With none, the look only serves the alert, which can wait.
    */
   async look(
     workers: Pick<Store["workers"], "listHostConflicts">,
@@ -41,7 +39,7 @@ export class HostConflicts {
     const sinceMs = this.#lookedAt === undefined ? Number.NaN : now - this.#lookedAt;
     if (judged === 0 && sinceMs >= 0 && sinceMs < deadAfterMs / idleShare) return new Set(this.#seen.keys());
     const hosts = await workers.listHostConflicts(addMs(now, -deadAfterMs));
-    // A look that may do nothing tells nobody, and a later one still must.
+    // A dry run alerts nobody, so that a later tick still does.
     if (dryRun) return new Set(hosts);
     this.#lookedAt = now;
     this.#seen = new Map(hosts.map((hostId) => [hostId, this.#seen.get(hostId) ?? { since: now, told: false }]));

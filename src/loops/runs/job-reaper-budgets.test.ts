@@ -70,7 +70,7 @@ describe("budgets and delays", () => {
     await world.store.runs.moveChecks([{ ...run, checkAt: world.now }]);
     expect((await world.tick()).seen).toBe(1);
     const { checkAt } = (await world.store.runs.get(run.runId)) ?? {};
-    // Its process is proved alive, so that no silence of its session is waited for: only its own heartbeat.
+    // Its process is proved alive, so only its own heartbeat counts, not its session's silence.
     expect(checkAt).toBe(addMs(startedAt, seconds(1200) + 1));
     expect((await world.tick()).seen).toBe(0);
   });

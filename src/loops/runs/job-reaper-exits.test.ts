@@ -14,7 +14,7 @@ function delivery(stage: Partial<PipelineDefinition["stages"][string]> = {}): Pi
   return chain("d", ["architecture", "development"], { stage: { labels: { agent: "developer" }, attempts: 2, gate, ...stage } });
 }
 
-/** Two agents: the developer leaves one stage, the deployer two that follow each other. */
+/** Two agents: the developer leaves one stage, the deployer two in a row. */
 function deployment(): PipelineDefinition {
   const agents = { architecture: "developer", testing: "deployer", "deploy-staging": "deployer", release: undefined } as const;
   const definition = chain("d", Object.keys(agents), { stage: { attempts: 2, gate } });
@@ -149,7 +149,7 @@ describe("an exit on record", () => {
     expect(await world.stateOf(run)).toBe("running");
     expect(world.details()).toMatchObject({ reaped_total: 0, suspects: 0 });
     expect(world.world.eventsOf("run.deferred")).toHaveLength(1);
-    // The look is moved to where the grace ends.
+    // The next check moves to the end of the grace.
     expect(await world.store.runs.get(run.runId)).toMatchObject({ checkAt: addMs(world.now, seconds(295)) });
   });
 

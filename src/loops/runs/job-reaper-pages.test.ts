@@ -4,7 +4,7 @@ import { RepairWorld } from "../../../test/support/repair-world.ts";
 const pageSize = 500;
 const seconds = (n: number): number => n * 1000;
 
-/** So many handler runs of plain jobs, started together. */
+/** Starts `count` handler runs of plain jobs together. */
 async function started(world: RepairWorld, count: number, maxRunningMs: number) {
   await world.store.jobs.enqueue({ queue: "mail", jobs: Array.from({ length: count }, () => ({})) });
   const workerId = await world.worker({ kind: "handler" });

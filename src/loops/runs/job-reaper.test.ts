@@ -101,7 +101,7 @@ describe("a dead process", () => {
     const run = await world.running();
     world.die(run);
     await world.tick();
-    // After the tick has looked at the disk, and before it ends the run.
+    // Runs after the tick has read the disk, and before it ends the run.
     const { exitRecordOf } = world.loops.observer;
     vi.spyOn(world.loops.observer, "exitRecordOf").mockImplementationOnce(async (live) => {
       const found = await exitRecordOf.call(world.loops.observer, live);
@@ -208,7 +208,7 @@ describe("age", () => {
     expect(await world.stateOf(live)).toBe("queued");
     expect(await world.stateOf(pidless)).toBe("queued");
     expect(world.details()).toMatchObject({ reaped_total: 2 });
-    // Its old process may live: queued, and not claimable before that is stopped.
+    // Its old process may live, so its job is queued but not claimable until that is stopped.
     expect(await world.job(live.jobId)).toMatchObject({ blockedBy: live.runId });
     expect(await world.claim("d/architecture")).toBeUndefined();
   });

@@ -32,29 +32,26 @@ export interface JobReaperDeps {
   readonly registry: PipelineRegistry;
   readonly observer: RunObserver;
   readonly settling: { readonly ender: RunEnder; readonly finaliser: Finaliser };
-  /** What it shares with the worker-reaper: how well this process hears, and what both have ended. */
+  /** Shared with the worker-reaper: how well this process hears, and what both have ended. */
   readonly shared: { readonly watcher: Watcher; readonly reaped: ReapedRuns };
   readonly leaseSweep: LeaseSweep;
   readonly alert: RaiseAlert;
-  /** All read anew at each tick. */
+  /** Read at each tick. */
   readonly settings: () => ReaperSettings;
-  /** Carries on with a living run whose supervisor is proved dead; false when it cannot, or somebody else was first. */
+  /** Continues a living run whose supervisor is proved dead; false when it cannot, or another adopted it first. */
   readonly adopt: (run: LiveRun, why: string) => Promise<boolean>;
 }
 
 /**
- * How soon a run is looked at again whose gate is being read: the answer comes by itself, and the look is for an answer that was lost. Without
- * it a page of such runs would hide everything else that is due.
+ * How soon a run is judged again while its gate is read, in case the answer is lost. Without the delay, a page of such runs hides all
+ * others that are due.
  */
 const finalisingRecheckMs: DurationMs = 5_000;
 
-/** Verdicts that one event, such as the loss of a host, may bring to many runs at once. */
+/** Verdicts that one event, such as the loss of a host, may bring to many runs. */
 const lostTogether: ReadonlySet<RunVerdict["kind"]> = new Set(["dead", "never_started", "stop_then_dead"]);
 
-/**
- * Judges runs that are due or look dead, settles what its verdicts ask for, and sweeps leases in the same tick. Which runs it looks at is
- * told by {@link DueRuns}, what is observed of each by {@link RunObserver}, the verdict by `judgeRun`; {@link RunEndings} carries it out.
- */
+/** Judges runs that are due or look dead, carries out the verdicts, and sweeps leases in the same tick. */
 export class JobReaper implements Loop<"job-reaper"> {
   readonly name = "job-reaper";
   readonly #deps: JobReaperDeps;
@@ -70,7 +67,7 @@ export class JobReaper implements Loop<"job-reaper"> {
     this.#conflicts = new HostConflicts(deps);
   }
 
-  /** The lease sweep has a switch of its own, so the tick goes on without the scan. */
+  /** The lease sweep has its own switch, so it runs with the scan switched off. */
   readonly ticksWhenDisabled = true;
 
   details(): JobReaperReport {
@@ -86,7 +83,7 @@ export class JobReaper implements Loop<"job-reaper"> {
     try {
       if (context.enabled) report = await this.#scan(context);
     } finally {
-      // A failing scan must not keep leases: the sweep has evidence of its own.
+      // A failed scan must not keep leases held: the sweep has its own evidence.
       const would: string[] = [];
       const reclaimed = await this.#deps.leaseSweep.sweep(context, would);
       report = { ...report, settled: report.settled + reclaimed };
@@ -95,7 +92,7 @@ export class JobReaper implements Loop<"job-reaper"> {
     return report;
   }
 
-  /** Resolves when no gate is being read for a verdict any more. */
+  /** Resolves when no gate is being read for a verdict. */
   async idle(): Promise<void> {
     await this.#endings.idle();
   }
@@ -118,7 +115,7 @@ export class JobReaper implements Loop<"job-reaper"> {
       try {
         await this.#judge(await observer.observe(run, conflicts, probe), tick, context);
       } catch (thrown) {
-        // One run's failure leaves that run as it was, and the others are still handled.
+        // A failure leaves its run unchanged, and the other runs are still handled.
         tick.failed++;
         context.emit("loop.subject_failed", { loop: this.name, subject: `job ${run.jobId}`, message: messageOf(thrown) });
       }
@@ -126,7 +123,7 @@ export class JobReaper implements Loop<"job-reaper"> {
     await this.#endings.endLost(tick, { goesOn: more }, context);
     const moved = context.dryRun ? [] : await store.runs.moveChecks(tick.checks);
     const recheckInMs = tick.recheckAt === undefined ? undefined : Math.max(1, tick.recheckAt - context.now);
-    // A page of nothing but failures, as on a full disk, would only be read again.
+    // A page of failures alone, as on a full disk, is not repeated at once: it would fail again.
     const asTheyWere = tick.failed + tick.checks.length - moved.length;
     const nextInMs = more && asTheyWere < runs.length ? 0 : recheckInMs;
     return {
@@ -145,7 +142,7 @@ export class JobReaper implements Loop<"job-reaper"> {
     const view = this.#deps.shared.watcher.view("workers");
     const { verdict, memory } = judgeRun(facts, evidence, this.#memories.get(run.id) ?? emptyRunMemory, thresholds, view, context.now);
     if (context.dryRun) {
-      // It judges like a tick and is none: a look that may do nothing must not bring a death nearer.
+      // A dry run must not advance a streak towards a death.
       if (verdict.kind !== "leave_alone") tick.would.push(`job ${run.jobId}, attempt ${run.attempt}: ${explain(verdict)}`);
       return;
     }

@@ -10,7 +10,7 @@ const change = (world: RepairWorld, thresholds: Partial<RunThresholds>): void =>
   world.settings.thresholds = { ...world.settings.thresholds, ...thresholds };
 };
 
-/** A handler run that is at work, and that was left alone once under the old thresholds. */
+/** A handler run at work, left alone once under the old thresholds. */
 async function atWork(limits: { readonly maxRunningMs?: number; readonly timeoutMs?: number } = {}) {
   const world = await RepairWorld.open();
   const run = await world.running({ queue: "mail", limits });
@@ -18,7 +18,7 @@ async function atWork(limits: { readonly maxRunningMs?: number; readonly timeout
   return { world, run };
 }
 
-/** Beats of its session, so that nothing but age can end it. */
+/** Its session goes on beating, so that nothing but age can end it. */
 async function later(world: RepairWorld, ms: number): Promise<void> {
   world.advance(ms);
   await world.store.workers.renew({ workerId: await world.worker(), held: [], claimSeqReceived: 0 });

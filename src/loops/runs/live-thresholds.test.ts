@@ -7,7 +7,7 @@ import { LoopRunner } from "../skeleton/loop-runner.ts";
 
 const seconds = (n: number): number => n * 1000;
 
-/** A world whose reaper was made, and has ticked, before anything is changed. */
+/** A world whose reaper has ticked before anything changes. */
 async function running(): Promise<RepairWorld> {
   const world = await RepairWorld.open();
   await world.tick();

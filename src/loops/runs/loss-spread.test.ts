@@ -20,14 +20,14 @@ async function commands(opened: RepairWorld, count: number): Promise<readonly St
   return runs;
 }
 
-/** How long each job still waits, least first. All of them must be on their way back. */
+/** How long each job still waits, sorted. All of them must be on their way back. */
 async function delays(opened: RepairWorld, jobIds: readonly JobId[]): Promise<readonly number[]> {
   const jobs = await Promise.all(jobIds.map(async (jobId) => await opened.job(jobId)));
   expect(new Set(jobs.map(({ state }) => state))).toEqual(new Set(jobs.length > 100 ? ["queued", "scheduled"] : ["queued"]));
   return jobs.map(({ runAt, state }) => (state === "queued" ? 0 : (runAt ?? 0) - opened.now)).sort((a, b) => a - b);
 }
 
-/** The first hundred at once, the others evenly, the last one at the end of the time and none after it. */
+/** The first hundred at once, the others evenly, the last one at the end of the time and none later. */
 function expectSpread(found: readonly number[]): void {
   expect(found.filter((delay) => delay === 0)).toHaveLength(100);
   expect(found.at(-1)).toBe(spreadMs);

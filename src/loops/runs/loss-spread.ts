@@ -3,13 +3,13 @@ import { spreadDelayMs } from "../../liveness/retry-delay.ts";
 import type { LiveRun, LossProgress } from "../../store/port/runs.ts";
 
 /**
- * Places among the runs that one event ends, such as the loss of a host, so that beyond the first hundred their jobs come back spread. An
- * event lasts as long as the pages that it fills: single deaths, however many in time, are no event.
+ * Spreads the return of jobs that one event loses, such as the loss of a host, beyond the first hundred. Only full pages in a row are one
+ * event; single deaths never add up to one.
  */
 export class LossSpread {
   readonly #events = new Map<string, LossProgress>();
 
-  /** These runs will be ended now, all of them known before the first is. */
+  /** Announces runs that are about to be ended: all must be known before the first is. */
   expect(runs: readonly LiveRun[]): void {
     for (const run of runs) {
       const { index, total } = this.#of(run);
@@ -17,14 +17,14 @@ export class LossSpread {
     }
   }
 
-  /** The additional delay of the next of the event's runs, in milliseconds. */
+  /** The extra delay for the event's next run, in milliseconds. */
   nextDelayMs(run: LiveRun, recoverySpreadMs: DurationMs): DurationMs {
     const { index, total } = this.#of(run);
     this.#events.set(hostOf(run), { index: index + 1, total });
     return spreadDelayMs({ index, total, recoverySpreadMs });
   }
 
-  /** What comes next is another event. */
+  /** Ends the event: whatever follows is another. */
   over(): void {
     this.#events.clear();
   }
@@ -34,6 +34,6 @@ export class LossSpread {
   }
 }
 
-/** All that a machine held is lost together; what has no known machine is taken by its session. */
+/** A host loses all that it held at once; a run without a known host is lost with its session. */
 const hostOf = ({ process, supervisor, workerId }: LiveRun): string =>
   process?.hostId ?? supervisor?.process.hostId ?? `session ${workerId ?? "none"}`;

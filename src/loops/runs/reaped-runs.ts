@@ -3,14 +3,14 @@ import type { RunOutcome } from "../../domain/lifecycles/run.ts";
 import type { Emit } from "../../telemetry/events.ts";
 import type { JobReaperReport } from "../skeleton/loop-reports.ts";
 
-/** A run that a reaper has ended, and won the flip of. */
+/** A run that a reaper has ended, having won the flip. */
 export interface ReapedRun {
   readonly runId: RunId;
   readonly jobId: JobId;
   readonly queue: string;
   readonly agent: string | null;
   readonly repo: string | null;
-  /** Of the process whose death it was: the command's, or its worker's. Null: not known. */
+  /** The dead process: the command's, or its worker's. Null: not known. */
   readonly pid: number | null;
   readonly jobState: string;
   /** The reason for people. */
@@ -18,8 +18,8 @@ export interface ReapedRun {
 }
 
 /**
- * What the reapers of this process have ended (B-61 to B-63): the job-reaper by its verdicts, the worker-reaper with the sessions that held
- * it. Counters start at zero with the process and move on won flips alone.
+ * What the reapers of this process have ended (B-61 to B-63): the job-reaper by its verdicts, the worker-reaper with the lost sessions.
+ * Counters start at zero with the process and count won flips alone.
  */
 export class ReapedRuns {
   readonly #untold = new Map<RunOutcome, number>();
@@ -30,20 +30,20 @@ export class ReapedRuns {
     return { reaped_total: this.#total, last_reaped: this.#last };
   }
 
-  /** Counts it, and tells of it with one warning. */
+  /** Counts it, and emits one warning. */
   add(run: ReapedRun, emit: Emit): void {
     this.#count(run);
     const { runId, jobId, queue, agent, repo, pid, jobState, message } = run;
     emit("run.reaped", { runId, jobId, queue, agent, repo, pid, outcome: jobState, reason: message });
   }
 
-  /** Counts it, as one of too many for a warning each; {@link ReapedRuns.tellOfRest} is due. */
+  /** Counts it without a warning of its own, because the event has too many; {@link ReapedRuns.tellOfRest} must follow. */
   addOneOfMany(run: Pick<ReapedRun, "jobId" | "agent" | "jobState"> & { readonly outcome: RunOutcome }): void {
     this.#count(run);
     this.#untold.set(run.outcome, (this.#untold.get(run.outcome) ?? 0) + 1);
   }
 
-  /** One warning for all that were not told of singly, for each outcome. */
+  /** One warning per outcome, for all runs without a warning of their own. */
   tellOfRest(why: { readonly reason: string; readonly actor: string }, emit: Emit): void {
     for (const [outcome, count] of this.#untold) emit("runs.reaped", { count, outcome, ...why });
     this.#untold.clear();

@@ -6,8 +6,8 @@ import type { RunScope } from "../../store/port/runs.ts";
 export interface ReaperSettings {
   readonly thresholds: RunThresholds;
   readonly adoption: boolean;
-  /** Where more than 100 runs of a host are lost together, the jobs of those beyond come back spread over this long. */
+  /** The time over which jobs come back, beyond the first 100, when a host loses more runs than that together. */
   readonly recoverySpreadMs: DurationMs;
-  /** Whose runs it looks at. Absent: everybody's. */
+  /** Whose runs it judges. Absent: everybody's. */
   readonly whose?: RunScope | undefined;
 }

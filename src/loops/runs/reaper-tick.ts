@@ -12,7 +12,7 @@ export class ReaperTick {
   recheckAt: Instant | undefined;
   readonly checks: (Pick<LiveRun, "ownerEpoch"> & { runId: LiveRun["id"]; checkAt: Instant })[] = [];
   readonly would: string[] = [];
-  /** Judged to have ended with whatever held them, and not yet ended. */
+  /** Runs lost together with their host or session, judged and not yet ended. */
   readonly losses: { readonly observed: ObservedRun; readonly verdict: RunVerdict }[] = [];
 
   recheckNotAfter(at: Instant): void {

@@ -27,13 +27,13 @@ export interface RunEndingsDeps {
 }
 
 const actor = "job-reaper";
-/** A row that somebody else holds keeps the tick from nothing else: its run fails in this tick, and is looked at again with the next. */
+/** A locked run fails in this tick and is judged again in the next, so that it delays no other (decision 0013). */
 const waitForNobody = { unlessLocked: true };
 
-/** How the job-reaper carries out a verdict that ends a run, or brings it nearer to its end. Its only write to a job is the fenced flip. */
+/** Carries out verdicts that end a run or bring it nearer to its end. Its only write to a job is the fenced flip. */
 export class RunEndings {
   readonly #deps: RunEndingsDeps;
-  /** What is remembered of a run is worth nothing once its end is written, by whomever. */
+  /** Drops what is remembered of a run once anybody has written its end. */
   readonly #forget: (runId: RunId) => void;
   /** Runs whose gate is being read outside the tick. */
   readonly #finalising = new Map<RunId, Promise<void>>();
@@ -44,17 +44,17 @@ export class RunEndings {
     this.#forget = forget;
   }
 
-  /** Its gate is being read: judged again by the answer, and not before. */
+  /** While its gate is read, the run is not judged: the answer judges it. */
   isFinalising(runId: RunId): boolean {
     return this.#finalising.has(runId);
   }
 
-  /** Resolves when no gate is being read for a verdict any more. */
+  /** Resolves when no gate is being read for a verdict. */
   async idle(): Promise<void> {
     while (this.#finalising.size > 0) await Promise.all(this.#finalising.values());
   }
 
-  /** The exit goes into the store before anything is done with it; its supervisor, if it lives, takes it from there. */
+  /** Stores the exit before anything acts on it; a living supervisor continues from there. */
   async recordExit(run: LiveRun, status: number, context: TickContext): Promise<void> {
     const checkAt = addMs(context.now, this.#graceOf(run));
     const answer = await this.#deps.store.runs.recordExit(
@@ -64,15 +64,14 @@ export class RunEndings {
     this.#forget(run.id);
     if (answer.kind !== "ok") return;
     context.emit("run.exited", { runId: run.id, jobId: run.jobId, queue: run.queue, exitCode: status, source: "exit record" });
-    // Nobody will finalise it: judged again at once instead of after the grace.
+    // A dead supervisor finalises nothing, so the run is judged again at once instead of after the grace.
     if (this.#deps.observer.supervisorOf(run) === "dead") {
       await this.#deps.store.runs.moveChecks([{ runId: run.id, ownerEpoch: run.ownerEpoch, checkAt: context.now }]);
     }
   }
 
   /**
-   * Ends what the tick found lost. How many are lost together is known when all were judged.
-   *
+   * Ends what the tick found lost, after all of it is known: the delay of each depends on how many are lost together.
    * @param goesOn - The next tick finds more of the same event.
    */
   async endLost(tick: ReaperTick, { goesOn }: { readonly goesOn: boolean }, context: TickContext): Promise<void> {
@@ -91,7 +90,7 @@ export class RunEndings {
     if (!goesOn) this.#spread.over();
   }
 
-  /** Outside the tick, because a gate may take long: the subject is judged by the answer when it comes. */
+  /** Runs outside the tick, because a gate may take long: the run is judged when the answer comes. */
   finalise(observed: ObservedRun, verdict: RunVerdict, context: TickContext): void {
     const { run } = observed;
     const work = this.#finaliseNow(observed, verdict, context)
@@ -108,12 +107,12 @@ export class RunEndings {
     const { ender, finaliser } = settling;
     const evidence = evidenceOf(observed, verdict, context.now);
     const result = await finaliser.finalise(run, { actor, signal: context.signal, evidence });
-    // Stopped over it: the gate was not read, and nothing follows from that.
+    // The gate was not read because the loop stops: nothing follows.
     if (context.signal.aborted) return;
     if (result.kind === "settle") {
-      // Its supervisor died before it could stop what the run had left behind; the stopper does, before anything else of the item runs.
+      // The supervisor died before it could stop what the run left behind; the stopper does, before the item goes on.
       const strays = !(await finaliser.leavesStrays(run)) && (await observer.lifePipeOf(run)) === "held";
-      // Nothing waits for it, so it may wait for a row itself.
+      // This write is outside the tick and blocks nothing, so it may wait for a row.
       this.#over(run, await ender.write(run, result.settlement, { mayStillLive: strays }), context);
       return;
     }
@@ -125,13 +124,13 @@ export class RunEndings {
     const outcome = outcomeOfVerdict(verdict);
     if (outcome === undefined) throw new Error(`The verdict ${verdict.kind} ends nothing.`);
     const { run } = observed;
-    // The last look before the flip: what has been written down meanwhile says more than any verdict.
+    // Reads the exit record once more: an exit written meanwhile overrides any verdict.
     const record = run.state === "exited" ? undefined : await this.#deps.observer.exitRecordOf(run);
     if (record?.kind === "exit") {
       await this.recordExit(run, record.status, context);
       return;
     }
-    // What a foreground command has started has no life pipe that would tell: whoever waits for its lease waits for the stopper's proof.
+    // A foreground command's children have no life pipe, so its lease is released only with the stopper's proof.
     const mayLive = mayStillLive(verdict) || (observed.facts.foreground === true && run.state === "started");
     const failure = {
       outcome,
@@ -142,7 +141,7 @@ export class RunEndings {
     };
     const ended = await this.#deps.settling.ender.end(run, failure, { actor, ...waitForNobody });
     if (this.#over(run, ended, context)) tick.settled++;
-    // Whoever won the flip has written everything that follows; the loser does nothing.
+    // The winner of the flip has written everything that follows, so the loser does nothing.
     else tick.lost++;
   }
 
@@ -160,7 +159,7 @@ export class RunEndings {
   }
 }
 
-/** The evidence that is stored with a verdict: every number a person needs to check it. */
+/** The evidence stored with a verdict: every number a person needs to check it. */
 function evidenceOf({ run, evidence }: ObservedRun, verdict: RunVerdict, now: Instant): Readonly<Record<string, unknown>> {
   return {
     verdict,

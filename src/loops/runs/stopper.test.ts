@@ -7,7 +7,7 @@ import { makeLifePipe } from "../../processes/run-folder/life-pipe.ts";
 const seconds = (n: number): number => n * 1000;
 const over = { limits: { maxRunningMs: seconds(100) } };
 
-/** A run that the reaper has ended while its process lived: its job waits for the proof. */
+/** A run that the reaper ended while its process lived: its job waits for the proof. */
 async function blocked(options: Parameters<RepairWorld["running"]>[0] = {}) {
   const world = await RepairWorld.open();
   const run = await world.running({ ...over, ...options });
@@ -60,7 +60,7 @@ test("after a reboot nothing of the run can be left", async () => {
   expect((await world.job(run.jobId)).blockedBy).toBeNull();
 });
 
-/** Sessions of two boots under one host id: a cloned machine, or a reboot within the last half minute. */
+/** Two boots under one host id: a cloned machine, or a reboot within the last half minute. */
 async function seeTwoBoots(world: RepairWorld): Promise<void> {
   for (const bootId of [world.host.bootId, "another-boot"]) {
     const process = { ...world.host, bootId, pid: 90, startTime: "1" };

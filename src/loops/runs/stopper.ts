@@ -25,7 +25,7 @@ export interface StopperDeps {
   readonly presence: PresenceRegistry;
   readonly alert: RaiseAlert;
   readonly settings: () => StopperSettings;
-  /** Sessions of this host: never signalled, nor what is below them. */
+  /** Sessions of this host, which are never signalled, nor are their descendants. */
   readonly shielded: () => readonly ProcessIdentity[];
 }
 
@@ -33,7 +33,7 @@ interface StopperSettings {
   readonly stopGraceMs: DurationMs;
   readonly killGraceMs: DurationMs;
   readonly fenceKillAfterMs: DurationMs;
-  /** How long a session may be silent before its host cannot be counted on to stop what is its own. */
+  /** How long a session may be silent before its host is no longer trusted to stop its own processes. */
   readonly deadAfterMs: DurationMs;
   /** Whose processes it stops. Absent: everybody's. */
   readonly whose?: RunScope | undefined;
@@ -42,12 +42,12 @@ interface StopperSettings {
 const pageSize = 200;
 const atOnce = 50;
 const listenersOfOthersMax = 10;
-/** How soon a survivor is tried again. */
+/** How soon a surviving process is stopped again. */
 const againMs: DurationMs = 5000;
 
 /**
- * Ends the processes of runs that have ended or were taken, and gives their jobs back only with proof.
- * Stopping takes seconds, so it goes on beside the ticks; the block in the store is what survives a crash half-way.
+ * Stops the processes of runs that have ended or were taken, and releases their jobs only with proof. Stopping takes seconds, so it
+ * continues between ticks; the block in the store survives a crash.
  */
 export class Stopper implements Loop<"stopper"> {
   readonly name = "stopper";
@@ -55,9 +55,9 @@ export class Stopper implements Loop<"stopper"> {
   readonly #stopping = new Map<JobId, Promise<void>>();
   readonly #retryAt = new Map<JobId, Instant>();
   readonly #toldUnstoppable = new Set<JobId>();
-  /** What the last try has left of each, for people who ask. */
+  /** What the last attempt left of each, for people who ask. */
   readonly #remains = new Map<JobId, string>();
-  /** Both asked for at most once per tick. */
+  /** Each is read at most once per tick. */
   #aliveWorkers: ReturnType<Store["workers"]["listAlive"]> | undefined;
   #hostConflicts: ReturnType<Store["workers"]["listHostConflicts"]> | undefined;
   #stoppedTotal = 0;
@@ -71,7 +71,7 @@ export class Stopper implements Loop<"stopper"> {
     return { stoppedTotal: this.#stoppedTotal, stopping: this.#stopping.size, remains: Object.fromEntries(this.#remains) };
   }
 
-  /** From now on nothing is given time to end by itself: a person has asked twice. */
+  /** Skips the grace from now on, because a person asked twice. */
   hurry(): void {
     this.#hurry.abort();
   }
@@ -89,7 +89,7 @@ export class Stopper implements Loop<"stopper"> {
     const would: string[] = [];
     this.#aliveWorkers = undefined;
     this.#hostConflicts = undefined;
-    // Each stop that is under way waits on this one signal; Node takes more than ten listeners of one for a leak.
+    // Every stop in progress listens to this one signal; Node warns of a leak beyond ten listeners.
     setMaxListeners(atOnce + listenersOfOthersMax, context.signal);
     for (const job of blocked) {
       if (this.#stopping.has(job.jobId) || (this.#retryAt.get(job.jobId) ?? 0) > context.now) continue;
@@ -112,7 +112,7 @@ export class Stopper implements Loop<"stopper"> {
     return { seen: blocked.length, settled: 0, lost: 0, failed: 0, ...(context.dryRun ? { would } : {}) };
   }
 
-  /** All of them: those that can only be waited for must not keep the others from their turn. */
+  /** Lists all, so that jobs which can only wait do not keep the others from their turn. */
   async #listBlocked(): Promise<readonly BlockedJob[]> {
     const blocked: BlockedJob[] = [];
     const only = this.#deps.settings().whose?.only;
@@ -128,7 +128,7 @@ export class Stopper implements Loop<"stopper"> {
     this.#retryAt.set(job.jobId, addMs(context.now, againMs));
   }
 
-  /** True: there was nothing to stop from here, whether that was enough for a release or is waited for. Takes no time, and no place. */
+  /** True when nothing can be stopped from here, whether the job was released or must wait. Takes no time, and no place. */
   async #settledWithoutStopping(job: BlockedJob, context: TickContext): Promise<boolean> {
     const { run } = job;
     if (run.kind === "handler") {
@@ -147,7 +147,7 @@ export class Stopper implements Loop<"stopper"> {
     return true;
   }
 
-  /** Tier 0 for a process of the run; a session that the store does not have was last heard when it claimed. */
+  /** Tier 0 for a process of the run. A session without a row was last heard when it claimed. */
   async #endedWithItsBoot({ supervisor, run }: BlockedJob, life: ProcessLife): Promise<boolean> {
     if (life !== "otherBoot") return false;
     const { store, settings, host } = this.#deps;
@@ -188,7 +188,7 @@ export class Stopper implements Loop<"stopper"> {
     await this.#tellUnstoppable(job, { survivors: result.survivors.map((survivor) => survivor.pid), remains: result.remains }, context);
   }
 
-  /** A handler ends with its slot or with its host: the host says that it holds the run no more, or is dead. */
+  /** A handler ends with its slot or its host: the host says that it no longer holds the run, or is dead. */
   async #awaitHandlerHost(job: BlockedJob, context: TickContext): Promise<void> {
     const { presence, host } = this.#deps;
     const { supervisor, run } = job;
@@ -201,9 +201,9 @@ export class Stopper implements Loop<"stopper"> {
       await this.#release(job, `its host, pid ${supervisor.process.pid}, is dead`, 0, context);
     else if (presence.hasLetGo(supervisor.workerId, run.id, run.endedAt ?? run.reservedAt))
       await this.#release(job, "its host has let go of it", 0, context);
-    // Nobody will tell any more, and nothing can be probed from here.
+    // Its session is over, so no message comes, and nothing can be probed from here.
     else if (life !== "alive" && isSessionOver(supervisor.state)) await this.#awaitFence(job, context);
-    // Of another boot, and heard: silent soon, or another machine's, whose own stopper knows more.
+    // Another boot that is heard: it falls silent soon, or is another machine whose own stopper knows more.
     else if (life !== "otherBoot") {
       const remains = `its handler, in the process ${supervisor.process.pid}, has not let go of it`;
       this.#remains.set(job.jobId, remains);
@@ -211,12 +211,12 @@ export class Stopper implements Loop<"stopper"> {
     }
   }
 
-  /** Nothing can be probed from here: past the bound of its own fence it has certainly stopped. */
+  /** Nothing can be probed from here: past the bound of its own fence the process has certainly stopped. */
   async #awaitFence(job: BlockedJob, context: TickContext): Promise<void> {
     const { settings, store, host } = this.#deps;
     const { identity, paths } = host;
     const { process } = job.run;
-    // A pipe is each kernel's own: that of another boot says nothing here, whoever holds it.
+    // A life pipe belongs to one kernel: that of another boot proves nothing here, whoever holds it.
     const isOfThisBoot = process !== null && process.hostId === identity.hostId && process.bootId === identity.bootId;
     if (isOfThisBoot && (await probeLifePipe(runDirOf(paths, job.run.id))) === "released") {
       await this.#release(job, "nothing holds its life pipe any more", 0, context);
@@ -234,7 +234,7 @@ export class Stopper implements Loop<"stopper"> {
     });
   }
 
-  /** A host that is heard has a stopper of its own, which sees what cannot be seen from here; of this host id, only under that boot. */
+  /** A host that is heard has a stopper of its own, which sees more than this one; a host id counts only under its own boot. */
   async #isLookedAfter({ hostId, bootId }: ProcessIdentity): Promise<boolean> {
     const { store, settings, host } = this.#deps;
     const heardSince = store.now() - settings().deadAfterMs;

@@ -5,7 +5,7 @@ import { EndedSessions } from "./ended-sessions.ts";
 
 const start = asInstant(1_800_000_000_000);
 
-/** A store of ended sessions that all hold something until they are taken out. */
+/** A store whose ended sessions all hold something until they are removed from it. */
 function sessions() {
   const holding = new Map<number, Instant>();
   const asked: Instant[] = [];

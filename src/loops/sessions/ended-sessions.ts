@@ -2,17 +2,16 @@ import type { WorkerId } from "../../domain/ids.ts";
 import { addMs, asInstant, type DurationMs, type Instant, minutes } from "../../domain/time.ts";
 import type { WorkersStore } from "../../store/port/workers.ts";
 
-/** Most sessions of one look; the others come with the next. */
+/** Most sessions of one look; the next look finds the others. */
 const pageSize = 500;
-/** An end may be seen later than the instant it bears: when another daemon's transaction took its time. */
+/** An end may become visible later than the instant it bears, because another daemon's transaction was slow. */
 const lateMs: DurationMs = minutes(1);
-/** How often all sessions that ever ended are asked for nevertheless. Nothing should be found then that was not found before. */
+/** How often all ended sessions are read again, as a safeguard that should find nothing new. */
 const wholeLookMs: DurationMs = minutes(10);
 
 /**
- * Finds ended sessions that still hold runs. All of them at the first look, so that a crash between a verdict and what follows loses
- * nothing; then those that have ended since, and those that held something at the last look. Sessions are many where each
- * `wakeful run` is one, and who has given everything back is asked for no more.
+ * Finds ended sessions that still hold runs. The first look reads all, so that a crash loses nothing; later looks read recent ends and
+ * sessions that still held something, because each `wakeful run` adds a session.
  */
 export class EndedSessions {
   readonly #workers: Pick<WorkersStore, "listEndedHolding">;
@@ -28,7 +27,7 @@ export class EndedSessions {
     const found = await this.#workers.listEndedHolding({ endedSince: whole ? asInstant(0) : this.#since, limit: pageSize });
     const all = found.length < pageSize;
     if (whole && all) this.#wholeAt = now;
-    // A full page says nothing of those behind it.
+    // A full page leaves later sessions unseen.
     if (all) this.#since = asInstant(Math.min(addMs(now, -lateMs), ...found.map(({ endedAt }) => endedAt)));
     return found.map(({ id }) => id);
   }

@@ -11,7 +11,7 @@ export interface KnownSessionsDeps {
   readonly deadAfterMs: () => DurationMs;
 }
 
-/** The sessions that were alive at the last look: their processes on this host are nobody's strays. */
+/** The sessions that were alive at the last look. Their processes on this host are never stopped as strays. */
 export class KnownSessions {
   readonly #deps: KnownSessionsDeps;
   #processes: readonly ProcessIdentity[] = [];
@@ -25,8 +25,8 @@ export class KnownSessions {
   }
 
   /**
-   * Reads them anew, and judges nobody. The worker-reaper's tick does that by itself: call this before its first one, for a session that is
-   * new, and while that loop is switched off, because strays are stopped then too.
+   * Reads the sessions again and judges none. The worker-reaper does so each tick; call this before its first tick, for a new session, and
+   * while that loop is switched off.
    */
   async look(now: Instant = this.#deps.store.now()): ReturnType<WorkersStore["listPresence"]> {
     const { store, host, deadAfterMs } = this.#deps;

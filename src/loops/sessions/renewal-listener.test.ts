@@ -24,7 +24,7 @@ async function claimed(queue = "mail") {
         throw new Error(`nothing should have failed: ${name}`);
       },
     });
-  /** One renewal, five seconds later, as the daemon hears it; then the tick that a hint may have asked for. */
+  /** One renewal, five seconds later, and then the tick that a hint may have asked for. */
   const renewed = async (says: { readonly claimSeqReceived: number; readonly held?: readonly (typeof run.runId)[] }) => {
     world.advance(seconds(5));
     const renewal = { workerId, held: says.held ?? [], claimSeqReceived: says.claimSeqReceived };
@@ -69,7 +69,7 @@ describe("a reserved run whose worker says that it does not hold it [1s]", () =>
     world.advance(seconds(5));
     await world.store.runs.checkUnheld({ workerId, held: [], claimSeqReceived: 1 });
     world.restart();
-    // What the sessions said is gone with the daemon, so nothing follows from the hint alone.
+    // The restart forgot what the sessions said, so the hint alone ends nothing.
     await world.tick();
     expect(await world.stateOf(run)).toBe("running");
     await renewed({ claimSeqReceived: 1 });

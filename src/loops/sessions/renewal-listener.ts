@@ -4,7 +4,7 @@ import type { PresenceRegistry } from "../../observe/session-presence.ts";
 import type { Store } from "../../store/port/store.ts";
 import type { Emit } from "../../telemetry/events.ts";
 
-/** What a session says of itself with each renewal. */
+/** What a session reports with each renewal. */
 export interface HeardRenewal {
   readonly workerId: WorkerId;
   readonly held: readonly RunId[];
@@ -19,12 +19,12 @@ export interface RenewalListenerDeps {
 }
 
 /**
- * Writes down what each session says that it holds, and has the job-reaper look at once at what it was given and does not hold: the answer
- * to a claim that got lost on its way. A hint: the judge asks the presence book itself, and without it looks when the run should have started.
+ * Records which runs each session reports, and has the job-reaper check at once those that it was given and does not hold: the claim's
+ * answer got lost. Only a hint: the judge reads the presence book itself.
  */
 export class RenewalListener {
   readonly #deps: RenewalListenerDeps;
-  /** Sessions about which the store is being asked. */
+  /** Sessions whose runs the store is being asked for. */
   readonly #asking = new Map<WorkerId, Promise<void>>();
 
   constructor(deps: RenewalListenerDeps) {
@@ -34,7 +34,7 @@ export class RenewalListener {
   heard(renewal: HeardRenewal): void {
     const { workerId, held, claimSeqReceived } = renewal;
     this.#deps.presence.heard(workerId, { at: this.#deps.store.now(), held, claimSeqReceived });
-    // What is not asked now is asked with the next renewal.
+    // The next renewal asks again.
     if (this.#asking.has(workerId)) return;
     this.#asking.set(
       workerId,
@@ -42,7 +42,7 @@ export class RenewalListener {
     );
   }
 
-  /** Resolves when nothing is being asked any more. Never rejects. */
+  /** Resolves when no question is open. Never rejects. */
   async idle(): Promise<void> {
     while (this.#asking.size > 0) await Promise.all(this.#asking.values());
   }

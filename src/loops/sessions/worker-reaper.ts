@@ -32,14 +32,14 @@ export interface WorkerReaperDeps {
   readonly random: () => number;
   readonly shared: WorkerReaperShared;
   readonly settings: () => WorkerReaperSettings;
-  /** Runs that the job-reaper should look at now: commands that outlived their session. */
+  /** Has the job-reaper judge runs now: commands that outlived their session. */
   readonly wakeJobReaper: () => void;
 }
 
 interface WorkerReaperShared {
   readonly watcher: Watcher;
   readonly presence: PresenceRegistry;
-  /** What this and the job-reaper have ended. */
+  /** What this loop and the job-reaper have ended. */
   readonly reaped: ReapedRuns;
 }
 
@@ -53,17 +53,17 @@ interface WorkerReaperSettings {
 }
 
 /**
- * A page is one transaction. Where it blocks the event loop it takes a few milliseconds, with the flush of the disk that ends it; elsewhere
- * the way to the server is what a larger page saves.
+ * A page is one transaction. On a blocking engine it holds the event loop for a few milliseconds, including the disk flush; elsewhere a
+ * larger page saves round trips.
  */
 const lostPageSize = { blocking: 50, elsewhere: 200 } as const;
-/** What one tick ends at most; what is left comes with the next tick, at once. */
+/** Most runs ended in one tick; the next tick follows at once with the rest. */
 const lostPerTick = 20_000;
-/** Most runs of pages that one tick tells of singly: a line each of 20 000 would take longer than ending them. */
+/** Most runs of one tick with a warning each: 20,000 log lines would take longer than ending the runs. */
 const toldPerTick = 100;
 const pageSize = 500;
 
-/** What ended with the process of its session. Commands may live on, and the outcome of an exit on record is known. */
+/** Runs that end with their session's process. Commands may live on, and an exit on record has a known outcome. */
 const isLost = (run: HeldRun): boolean => run.kind === "handler" && run.state !== "exited";
 const keyOf = (run: HeldRun): string => `${run.runId}/${run.ownerEpoch}`;
 
@@ -71,23 +71,23 @@ const keyOf = (run: HeldRun): string => `${run.runId}/${run.ownerEpoch}`;
 interface Scope {
   /** Their number. */
   readonly alive: number;
-  /** Those that are not simply alive: silent, or without a process. */
+  /** Sessions that are silent, or whose process is dead or unknown. */
   readonly doubtful: readonly { readonly worker: SessionPresence; readonly life: ProcessLife }[];
-  /** Hosts that turned out to be two. */
+  /** Host ids under which two machines live. */
   readonly conflicts: ReadonlySet<HostId>;
   readonly now: Instant;
 }
 
-/** Judges sessions: what is proved dead, or silent beyond every doubt, is declared dead, and what it held goes back. */
+/** Judges sessions: one that is proved dead, or silent beyond doubt, is declared dead, and its runs are given back. */
 export class WorkerReaper implements Loop<"worker-reaper"> {
   readonly name = "worker-reaper";
   readonly #deps: WorkerReaperDeps;
   readonly #ended: EndedSessions;
   readonly #deadOfSilence: { readonly lastHeardAt: Instant; readonly provedDead: false }[] = [];
-  /** Runs that the job-reaper was told of, under the supervisor they had: told once, it has limits of its own for them. */
+  /** Runs handed to the job-reaper, by run and supervisor: it judges them by limits of its own, so once is enough. */
   #handedOver: ReadonlySet<string> = new Set();
   #deadTotal = 0;
-  /** How far the pages of an event have come that more than one tick deals with. */
+  /** Progress of an event whose pages take more than one tick. */
   #event: LossProgress | undefined;
 
   constructor(deps: WorkerReaperDeps) {
@@ -105,7 +105,7 @@ export class WorkerReaper implements Loop<"worker-reaper"> {
     const silentSince = addMs(context.now, -deadAfterMs);
     const { alive, sessions } = await this.#deps.sessions.look(context.now);
     const lives = host.probe.observeMany(sessions.map(({ process }) => process));
-    // Nothing but a dead process ends a session that was heard within the limit: most are, each second, and need no judging.
+    // A session that was heard in time ends only by a dead process. Most are heard, so few need judging.
     const doubtful = sessions
       .map((worker, at) => ({ worker, life: lives[at]?.kind ?? "unknown" }))
       .filter(({ worker, life }) => life === "dead" || worker.lastHeardAt <= silentSince);
@@ -163,7 +163,7 @@ export class WorkerReaper implements Loop<"worker-reaper"> {
     return true;
   }
 
-  /** What ended sessions held. Starts from the store, so that a crash between a verdict and this loses nothing. */
+  /** Gives back what ended sessions held. Starts from the store, so that a crash after a verdict loses nothing. */
   async #giveBack(context: TickContext): Promise<{ readonly settled: number; readonly failed: number; readonly more: boolean }> {
     const { store, ender, random, shared } = this.#deps;
     if (!this.#deps.settings().recoversJobs) return { settled: 0, failed: 0, more: false };
@@ -193,11 +193,11 @@ export class WorkerReaper implements Loop<"worker-reaper"> {
       settled += page.settled;
       more = page.more;
       pages++;
-      // The next page waits for its turn: timers, requests and beats come first.
+      // Timers, requests and heartbeats run between two pages.
       await new Promise((resolve) => setImmediate(resolve));
     }
     shared.reaped.tellOfRest({ reason: "session_dead", actor: this.name }, context.emit);
-    // The event goes on with the next tick.
+    // The next tick continues the event.
     if (more) return { settled, failed: 0, more };
     const before = this.#event ?? { index: 0, total: 0 };
     this.#event = undefined;
@@ -205,7 +205,7 @@ export class WorkerReaper implements Loop<"worker-reaper"> {
     return { settled: settled + others.settled, failed: others.failed, more };
   }
 
-  /** @param room - how many of them may still be told of singly. */
+  /** @param room - how many more runs may have a warning of their own. */
   async #tellOfPage(ended: readonly LostEnd[], room: number, { emit }: TickContext): Promise<void> {
     const { reaped } = this.#deps.shared;
     const pids = new Map<WorkerId, number | null>();
@@ -224,12 +224,12 @@ export class WorkerReaper implements Loop<"worker-reaper"> {
     try {
       return (await this.#deps.store.workers.get(workerId))?.process.pid ?? null;
     } catch {
-      // The runs have ended, and are told of without it.
+      // Details of the warning are missing; the runs have ended all the same.
       return null;
     }
   }
 
-  /** Runs that the set-based page leaves: of items, which have a pipeline's policy, and of commands, which may live on. */
+  /** Runs that the set-based page skips: runs of items, which have a pipeline's policy, and commands, which may live on. */
   async #giveBackOthers(
     workerIds: readonly WorkerId[],
     before: LossProgress,
@@ -242,7 +242,7 @@ export class WorkerReaper implements Loop<"worker-reaper"> {
     let failed = 0;
     for (let from = 0; from < lost.length; from += pageSize) {
       for (const run of await this.#deps.store.runs.listLive(lost.slice(from, from + pageSize))) {
-        // What is left is found by the next tick, of whichever daemon: it starts from the store.
+        // The next tick of any daemon finds the rest: it starts from the store.
         if (context.signal.aborted) return { settled, failed };
         try {
           if (await this.#settleLost(run, { index: index++, total }, context)) settled++;
@@ -255,7 +255,7 @@ export class WorkerReaper implements Loop<"worker-reaper"> {
     return { settled, failed };
   }
 
-  /** Answers the runs that are lost, all of the event, and hands the others to the job-reaper. */
+  /** Returns the lost runs of the whole event, and hands the others to the job-reaper. */
   async #sortOut(workerIds: readonly WorkerId[], context: TickContext): Promise<readonly RunId[]> {
     const { store, settings } = this.#deps;
     const only = settings().whose?.only;
@@ -271,7 +271,7 @@ export class WorkerReaper implements Loop<"worker-reaper"> {
           ? []
           : await store.runs.moveChecks(fresh.map(({ runId, ownerEpoch }) => ({ runId, ownerEpoch, checkAt: context.now })));
       if (moved.length > 0) this.#deps.wakeJobReaper();
-      // Whose row somebody else holds just now is told of with the next tick.
+      // Locked rows are retried next tick (decision 0013).
       const missed = new Set(fresh.map(({ runId }) => runId));
       for (const runId of moved) missed.delete(runId);
       for (const run of others) if (!missed.has(run.runId)) handed.add(keyOf(run));

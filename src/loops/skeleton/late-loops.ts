@@ -2,16 +2,16 @@ import { messageOf } from "../../domain/errors.ts";
 import type { Emit } from "../../telemetry/events.ts";
 
 export interface LoopsWatchOptions {
-  /** Says which loops are late. Waits for nothing. */
+  /** Reports late loops, without waiting for anything. */
   readonly checkLate: () => void;
-  /** What else is looked at each turn. Each look is apart from the others: one that fails, or does not end, holds up nobody. */
+  /** Further checks of each turn, apart from each other: one that fails or hangs stops no other. */
   readonly looks: readonly (() => Promise<void>)[];
   readonly emit: Emit;
 }
 
 /**
- * One turn of whoever watches the loops. Lateness comes first and waits for nothing: a disk that does not answer holds up the very loops
- * that are late, and whatever else would have to ask it. A look that is still under way is not begun again.
+ * One turn of the watch over the loops. Lateness comes first and waits for nothing, because a hanging disk delays both the late loops and
+ * every other check. A check still in progress is not started again.
  */
 export function createLateLoopsWatch({ checkLate, looks, emit }: LoopsWatchOptions): () => void {
   const underWay = new Set<() => Promise<void>>();

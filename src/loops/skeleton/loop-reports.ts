@@ -1,11 +1,11 @@
 import type { LoopName } from "../../config/loop-names.ts";
 
-/** What loops tell of themselves beside their counters, by name. Those that nothing else reads tell numbers. */
+/** What loops report beside their counters, by name. Reports that no code reads hold numbers. */
 export type LoopReports = { readonly [Name in LoopName]: Name extends keyof ReadReports ? ReadReports[Name] : Counts };
 
 type Counts = Readonly<Record<string, number>>;
 
-/** Reports that other code reads. Names are those of the wire. */
+/** Reports that other code reads. Names are those of the API. */
 interface ReadReports {
   readonly "job-reaper": JobReaperReport;
   readonly stopper: StopperReport;
@@ -16,14 +16,14 @@ export interface JobReaperReport {
   readonly reaped_total: number;
   readonly last_reaped: { readonly job_id: number; readonly agent: string | null; readonly outcome: string } | null;
   readonly lease_reclaimed_total: number;
-  /** Runs of which an earlier tick remembers something. */
+  /** Number of runs that an earlier tick remembers something about. */
   readonly suspects: number;
 }
 
 export interface StopperReport {
   readonly stoppedTotal: number;
-  /** Runs whose processes are being stopped now. */
+  /** Number of runs whose processes are being stopped now. */
   readonly stopping: number;
-  /** By job: what the last try has left. None of a job that was not tried yet, or that another daemon's stopper looks after. */
+  /** What the last attempt left, by job. A job that was not tried yet, or that another daemon's stopper handles, is missing. */
   readonly remains: Readonly<Record<number, string>>;
 }

@@ -197,7 +197,7 @@ test("a hint shortens the wait; hints without end leave the event loop its turns
     },
   });
   insistent.runner.start();
-  // A timer of somebody else, and then the stop, have their turn among ticks that follow each other at once.
+  // Other timers, and then the stop, get their turn between ticks that follow at once.
   await until(() => insistent.runner.snapshot().ticks > 20, { everyMs: 1 });
   await insistent.runner.stop();
   await runner.stop();

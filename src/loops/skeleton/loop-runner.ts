@@ -13,9 +13,9 @@ export interface LoopRunnerDeps {
   readonly random: () => number;
   readonly emit: Emit;
   readonly alert: RaiseAlert;
-  /** Runs before each tick: whoever judges silence must first know of the time in which nothing could be heard. */
+  /** Runs before each tick: a judge of silence must first know when nothing could be heard. */
   readonly beforeTick?: () => Promise<void>;
-  /** What wakes this process's loops together, where their interval is a number of its periods. Absent: each has a timer of its own. */
+  /** Wakes this process's loops together, where their interval is a multiple of its period. Absent: each has its own timer. */
   readonly pulse?: Pulse;
 }
 
@@ -24,15 +24,15 @@ export interface LoopManners {
   readonly intervalMs: DurationMs;
   /** The kill switch. */
   readonly enabled: () => boolean;
-  /** What its start tells of. Default: nothing. */
+  /** Settings shown when the loop starts. Default: none. */
   readonly settings?: Readonly<Record<string, unknown>> | undefined;
 }
 
 const tracer = trace.getTracer("wakeful");
 
-/** A loop that has not finished a tick for this many of its periods is late, and somebody must know. */
+/** A loop is late, and raises an alert, when a tick has not finished within this many periods. */
 const latePeriods = 5;
-/** How far a wait may stray from the interval, so that loops of many daemons do not tick in step. */
+/** How far a wait may differ from the interval, so that loops of many daemons do not tick in step. */
 const jitter = 0.1;
 
 /**
@@ -69,7 +69,7 @@ export class LoopRunner {
     this.#deps = deps;
   }
 
-  /** Starting twice leaves one loop; one whose last tick is still ending is followed by another. */
+  /** Starting twice leaves one loop. A stopped loop whose last tick still runs is followed by another. */
   start(): void {
     if (this.#stopping !== undefined && !this.#stopping.signal.aborted) return;
     this.#stopping = new AbortController();
@@ -108,13 +108,13 @@ export class LoopRunner {
     return clean;
   }
 
-  /** A hint: tick as soon as may be. Never needed for correctness. */
+  /** A hint to tick soon. Correctness never needs it. */
   wake(): void {
     this.#woken = true;
     this.#wake?.();
   }
 
-  /** One tick now, whether the loop runs or not; used by `wakeful reap`, tests and start-up. Ticks of one loop never overlap. */
+  /** Ticks once now, whether the loop runs or not; used by `wakeful reap`, tests and start-up. Ticks of one loop never overlap. */
   async tickOnce(options: { readonly dryRun?: boolean } = {}): Promise<TickReport> {
     while (this.#ticking !== undefined) await this.#ticking;
     this.#ticking = this.#tick(options.dryRun ?? false, this.#stopping?.signal ?? new AbortController().signal);
@@ -144,7 +144,7 @@ export class LoopRunner {
     };
   }
 
-  /** Raises an alert when a tick has been under way for too long. Called by whoever watches the loops. */
+  /** Raises an alert when a tick has run for too long. */
   checkLate(): void {
     const startedMono = this.#tickStartedMono;
     if (startedMono === undefined) {
@@ -156,7 +156,7 @@ export class LoopRunner {
       this.#lateTold = true;
       const { name } = this.loop;
       this.#deps.emit("loop.late", { loop: name, sinceMs });
-      // Not waited for: what holds the tick may hold the store as well.
+      // Not awaited: whatever blocks the tick may block the store as well.
       void this.#deps.alert({
         cause: `loop.late:${name}`,
         title:
@@ -175,7 +175,7 @@ export class LoopRunner {
       if (signal.aborted) break;
       this.#woken = false;
       const report = await this.tickOnce().catch((thrown: unknown) => {
-        // Not the tick, which reports its own failures, but what counts it: the store may be closing. The loop goes on.
+        // The tick reports its own failures; this one is of the code around it, for example while the store closes. The loop goes on.
         this.#deps.emit("loop.failed", { loop: this.loop.name, message: messageOf(thrown) });
         return nothingSeen;
       });
@@ -183,7 +183,7 @@ export class LoopRunner {
     }
   }
 
-  /** Until the next tick, if nobody wakes the loop. A wait of the whole interval is one for the pulse, which jitters for all loops at once. */
+  /** Time until the next tick without a hint. A wait of the whole interval is left to the pulse, which jitters for all loops at once. */
   #waitAfter({ nextInMs }: TickReport): DurationMs {
     if (this.#deps.pulse?.keeps(this.intervalMs) === true) return Math.max(0, Math.min(this.intervalMs, nextInMs ?? this.intervalMs));
     const interval = this.intervalMs * (1 + (this.#deps.random() - 0.5) * 2 * jitter);
@@ -192,7 +192,7 @@ export class LoopRunner {
 
   async #wait(ms: DurationMs): Promise<void> {
     if (this.#woken) {
-      // A loop that is woken again and again must still let timers and requests have their turn.
+      // A loop that is woken without pause must still leave timers and requests their turn.
       await new Promise((resolve) => setImmediate(resolve));
       return;
     }
@@ -210,7 +210,7 @@ export class LoopRunner {
     const { pulse } = this.#deps;
     if (ms === this.intervalMs && pulse?.keeps(ms) === true) return pulse.after(ms, resolve);
     const timer = setTimeout(resolve, ms);
-    // The loop follows its process and never holds it.
+    // A loop never keeps its process alive.
     timer.unref();
     return () => clearTimeout(timer);
   }

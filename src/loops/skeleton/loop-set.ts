@@ -21,7 +21,7 @@ export class LoopSet {
   constructor(members: readonly LoopMember[], { waker }: { readonly waker: Pick<LoopWaker, "onWake"> }) {
     this.#members = new Map(members.map((member) => [member.runner.loop.name, member]));
     this.#waker = waker;
-    // Two loops of one name would repair the same things twice, and one of them unseen.
+    // Two loops of one name would repair the same things twice, and only one would be seen.
     if (this.#members.size !== members.length) throw new Error("Two loops have the same name.");
   }
 
@@ -58,7 +58,7 @@ export class LoopSet {
   }
 }
 
-/** The loops of a list of specs, each built and with a runner of its own. Nothing ticks before {@link LoopSet.start}. */
+/** The loops of a list of specs, each with its own runner. Nothing ticks before {@link LoopSet.start}. */
 export function buildLoops<Parts extends LoopParts, const Specs extends readonly LoopSpec<LoopName, Parts>[]>(
   specs: Specs,
   parts: Parts,

@@ -5,17 +5,17 @@ import type { StoreHint } from "../../store/port/store.ts";
 import type { Loop } from "./loop.ts";
 
 /**
- * Who does a loop's work where several daemons share a store. `host`: each for what is its own. `claimed`: whoever has claimed the row.
- * `guarded`: any of them, and the flip decides.
+ * Which daemon of a shared store does the work. `host`: each for its own host. `claimed`: the one that has claimed the row. `guarded`: any,
+ * and the flip decides.
  */
 export type LoopKind = "host" | "claimed" | "guarded";
 
-/** What a loop is built of: at least its settings, which are read at each tick. */
+/** What a loop is built from: at least its settings, which are read at each tick. */
 export interface LoopParts {
   readonly settings: () => unknown;
 }
 
-/** All that there is to say of a loop, beside the loop itself: whoever runs loops has a list of these. */
+/** Everything about a loop that its owner needs, as one value. */
 export interface LoopSpec<Name extends LoopName, Parts extends LoopParts, Built extends Loop<Name> = Loop<Name>> {
   readonly name: Name;
   readonly kind: LoopKind;
@@ -23,9 +23,9 @@ export interface LoopSpec<Name extends LoopName, Parts extends LoopParts, Built 
   readonly intervalMs: (settings: ReturnType<Parts["settings"]>) => DurationMs;
   /** The kill switch, read at each tick. */
   readonly enabled: (settings: ReturnType<Parts["settings"]>) => boolean;
-  /** The settings that its start tells of. Absent: none. */
+  /** The settings shown when the loop starts. Absent: none. */
   readonly tells?: ((settings: ReturnType<Parts["settings"]>) => Readonly<Record<string, unknown>>) | undefined;
-  /** At which changes it looks early. A hint is never needed: every loop also ticks by itself. */
+  /** The changes that wake it early. Hints are never needed: every loop also ticks by itself. */
   readonly wokenBy: readonly StoreHint[];
   readonly build: (parts: Parts) => Built;
 }
@@ -43,7 +43,7 @@ export const ownSwitch =
   ({ loops }) =>
     loops[name].enabled;
 
-/** A list of all loops. It does not compile while `config/loop-names.ts` has a name that the list lacks; a spec can have no other name. */
+/** A list of all loops. It does not compile while it lacks a name of `config/loop-names.ts`; a spec can have no other name. */
 export const everyLoop = <const Specs extends readonly AnyLoopSpec[]>(
   specs: [LoopName] extends [Specs[number]["name"]] ? Specs : { readonly missing: Exclude<LoopName, Specs[number]["name"]> },
 ): Specs => specs as Specs;

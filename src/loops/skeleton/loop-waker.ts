@@ -1,15 +1,15 @@
 import type { LoopName } from "../../config/loop-names.ts";
 
-/** Where hints for loops are left. It is there before any loop is: a hint that nobody hears is lost, and none is ever needed. */
+/** Passes hints to loops. It exists before any loop: a hint without a listener is lost, and none is ever needed. */
 export class LoopWaker {
   readonly #listeners = new Set<(name: LoopName) => void>();
 
-  /** The loop of this name has something to look at. */
+  /** Hints that the loop of this name has work. */
   wake(name: LoopName): void {
     for (const listener of this.#listeners) listener(name);
   }
 
-  /** Returns the way to stop. */
+  /** Returns a function that unsubscribes. */
   onWake(listener: (name: LoopName) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);

@@ -6,22 +6,22 @@ import type { LoopReports } from "./loop-reports.ts";
 /** A periodic task on the one skeleton (`loop-runner.ts`). */
 export interface Loop<Name extends LoopName = LoopName> {
   readonly name: Name;
-  /** Its switch covers a part of the tick only: it ticks with the switch off as well, and heeds the switch itself. Default false. */
+  /** The switch covers only a part of the tick: the loop ticks with the switch off too, and reads it itself. Default false. */
   readonly ticksWhenDisabled?: boolean;
   tick(context: TickContext): Promise<TickReport>;
-  /** What it tells of itself in the snapshot, such as the reaper's `reaped_total`. */
+  /** What the loop adds to the snapshot, such as the reaper's `reaped_total`. */
   details(): LoopReports[Name];
-  /** Calls back on what may bring work early and is no change of the store. Returns the way to stop. Absent: there is nothing such. */
+  /** Listens for signs of work that are no change of the store. Returns a function that unsubscribes. Absent: there are none. */
   watchHints?(onHint: () => void): () => void;
 }
 
 export interface TickContext {
-  /** Read once: every verdict of a tick agrees on the time. */
+  /** Read once, so that all verdicts of a tick agree on the time. */
   readonly now: Instant;
   readonly signal: AbortSignal;
   /** Whether the kill switch is on. */
   readonly enabled: boolean;
-  /** Judge and report, settle nothing. */
+  /** Judge and report, write nothing. */
   readonly dryRun: boolean;
   readonly emit: Emit;
 }
@@ -32,9 +32,9 @@ export interface TickReport {
   /** Flips that another actor won. */
   readonly lost: number;
   readonly failed: number;
-  /** When there is more to do, or something is due earlier than the interval says. */
+  /** Set when more work is left, or something is due before the interval ends. */
   readonly nextInMs?: DurationMs;
-  /** In a dry run: what would have been done, for people. */
+  /** In a dry run, what would have been done, for people. */
   readonly would?: readonly string[];
 }
 

@@ -6,8 +6,8 @@ interface Waiter {
 }
 
 /**
- * One timer for all that a process does every second. Each wake-up of an idle process costs about as much as what it then does, so its
- * loops wake together. Where in the second that is is left to chance, once per process: daemons on one store do not look at it in step.
+ * One timer for everything a process does each second: waking an idle process costs about as much as the work then done. Its phase is
+ * random, so that daemons on one store do not tick in step.
  */
 export class Pulse {
   readonly periodMs: DurationMs;
@@ -21,12 +21,12 @@ export class Pulse {
     this.#random = options.random;
   }
 
-  /** Whether waits of this length can be counted in beats. */
+  /** Whether a wait of this length is a whole number of beats. */
   keeps(ms: DurationMs): boolean {
     return ms >= this.periodMs && ms % this.periodMs === 0;
   }
 
-  /** Calls back at each beat, before those that wait. Returns the way to stop. */
+  /** Calls back at each beat, before any waits end. Returns a function that unsubscribes. */
   each(listener: () => void): () => void {
     this.#listeners.add(listener);
     this.#begin();
@@ -36,7 +36,7 @@ export class Pulse {
     };
   }
 
-  /** Calls back once, `ms` from now at the latest and less than a period before that. Returns the way to wait no longer. */
+  /** Calls back once, at most `ms` from now and less than one period earlier. Returns a function that cancels. */
   after(ms: DurationMs, resolve: () => void): () => void {
     const waiter: Waiter = { resolve, beatsLeft: ms / this.periodMs };
     this.#waiting.add(waiter);
@@ -62,7 +62,7 @@ export class Pulse {
   }
 
   readonly #beat = (): void => {
-    // Those that were called at the last beat and did not come back left no other trace.
+    // Callers of the last beat that wait no more leave no other trace.
     this.#endWhenIdle();
     for (const listener of this.#listeners) listener();
     const due: Waiter[] = [];

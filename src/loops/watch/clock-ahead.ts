@@ -2,8 +2,8 @@ import { clockAheadMaxMs, type DurationMs } from "../../domain/time.ts";
 import type { RaiseAlert } from "../../notify/raise-alert.ts";
 
 /**
- * Tells a person when a daemon starts on a store whose newest instant lies far ahead of the wall: its clock stands there until the wall has
- * caught up, and with it every age. Once per start.
+ * Alerts, once per start, when the store's newest instant lies far ahead of the wall clock: the store's clock, and every age, stands still
+ * until the wall catches up.
  */
 export async function tellClockAhead({ alert, aheadMs }: { readonly alert: RaiseAlert; readonly aheadMs: DurationMs }): Promise<void> {
   if (aheadMs <= clockAheadMaxMs) return;

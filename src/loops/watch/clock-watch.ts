@@ -16,20 +16,20 @@ export interface ClockWatchDeps {
 }
 
 /**
- * The boot clock is a file, a hundred times as dear as the other two. Between two looks that follow each other this soon it is left alone
- * as long as the others agree: a suspend moves the wall against the monotonic clock, and the next full look compares with the last one.
+ * Reading the boot clock is a file read, a hundred times as dear as the other clocks. It is skipped this soon after a look while the others
+ * agree: a suspend shows as a difference between them.
  */
 const soonMs: DurationMs = 500;
 const agreeMs: DurationMs = 20;
 
 /**
- * Compares the host's clocks each second. What it finds (a stall, a suspend, a step) makes the watcher deaf for that time before any loop
- * judges silence, and a suspend is recorded with the host's runs, whose limits count time awake.
+ * Compares the host's clocks each second. A stall, suspend or step counts as deaf time before any loop judges silence. Suspends are stored
+ * with the host's runs, whose limits count time awake.
  */
 export class ClockWatch {
   readonly #deps: ClockWatchDeps;
   #before: ClockSample;
-  /** Suspends that the store does not know of yet. */
+  /** Suspends that are not yet stored. */
   #unrecordedMs: DurationMs = 0;
 
   constructor(deps: ClockWatchDeps) {
@@ -37,7 +37,7 @@ export class ClockWatch {
     this.#before = sampleOf(deps.host);
   }
 
-  /** One comparison. Loops call it before they judge; the daemon's timer calls it each period. */
+  /** Compares once. Loops call it before they judge; the daemon's timer calls it each period. */
   async look(): Promise<void> {
     const { host, hostId, store, watcher, emit, periodMs } = this.#deps;
     if (this.#unrecordedMs === 0 && this.#agreesSoon()) return;
@@ -58,7 +58,7 @@ export class ClockWatch {
     }
     const ms = this.#unrecordedMs;
     if (ms === 0) return;
-    // Taken before the store is asked, so that two looks never record the same; given back when it does not answer.
+    // Cleared before the write, so that two looks never store the same suspend; restored when the write fails.
     this.#unrecordedMs = 0;
     try {
       await store.runs.addSuspend({ hostId, ms });
@@ -68,7 +68,7 @@ export class ClockWatch {
     }
   }
 
-  /** Whether the last look was a moment ago, and nothing can have happened since. */
+  /** Whether the last look was so recent that nothing can have happened since. */
   #agreesSoon(): boolean {
     const { host } = this.#deps;
     const { mono, wall } = this.#before;

@@ -32,7 +32,7 @@ async function watched() {
     },
     periodMs: 1000,
   });
-  /** Time passes for everybody, unseen by this process. */
+  /** Time passes on the host, unseen by this process. */
   const pass = (ms: number, how: "advance" | "suspend" = "advance"): void => {
     host[how](ms);
     world.advance(ms);
@@ -90,7 +90,7 @@ test("a suspend of twenty minutes judges nobody who is heard again, and counts t
     await world.store.runs.beat([{ runId: run.runId, at: world.now }]);
   });
   expect(await world.stateOf(run)).toBe("running");
-  // What stays silent after all that is found all the same.
+  // Whatever stays silent after all that is found too.
   await ticks(70);
   expect(await world.store.runs.get(run.runId)).toMatchObject({ outcome: "hung" });
 });

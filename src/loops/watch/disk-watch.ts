@@ -16,14 +16,14 @@ export interface DiskWatchOptions {
 }
 
 const ballastName = "ballast";
-/** The ballast is looked at each so many looks, and at once after it was freed. */
+/** Every this many looks the ballast is checked, and at once after it was freed. */
 const ballastEvery = 60;
 
-/** Keeps room to settle: nothing new is claimed below the limit, and a file of ballast is freed when the disk is full. */
+/** Keeps space for settling runs: below the limit nothing new is claimed, and on a full disk a file of ballast is freed. */
 export class DiskWatch {
   readonly #options: DiskWatchOptions;
   #low = false;
-  /** Looks until the ballast is looked at again: it changes when we free it, or when a person takes it away. */
+  /** Looks left until the next check of the ballast, which changes when it is freed here or removed by a person. */
   #ballastIn = 0;
 
   constructor(options: DiskWatchOptions) {
@@ -48,7 +48,7 @@ export class DiskWatch {
     }
   }
 
-  /** The disk is full: frees the ballast, so that what has ended can still be written down. Answers whether there was any. */
+  /** Frees the ballast on a full disk, so that ended runs can still be recorded. Returns whether there was any. */
   async freeBallast(): Promise<boolean> {
     const path = join(this.#options.dataDir, ballastName);
     this.#low = true;
@@ -61,7 +61,7 @@ export class DiskWatch {
     return had;
   }
 
-  /** Written in full, not sparse: only blocks that are taken can be given back. */
+  /** Written in full, not sparse: only allocated blocks can be given back. */
   async #layBallast(free: number): Promise<void> {
     const { dataDir, ballastBytes, minFreeBytes } = this.#options;
     if (ballastBytes === 0 || free < minFreeBytes + 2 * ballastBytes) return;
@@ -73,11 +73,11 @@ export class DiskWatch {
       this.#ballastIn = ballastEvery;
       return;
     }
-    // Neither a FIFO nor a link that a command has put there may hold this look, or have another file overwritten.
+    // A command may have put a FIFO or a link there: neither may block this look or overwrite another file.
     const file = await openRegular(path, constants.O_WRONLY | constants.O_CREAT);
     try {
       await file.truncate();
-      // Not zeros, which some file systems store as nothing.
+      // Some file systems store zeros without blocks.
       const block = Buffer.alloc(Math.min(ballastBytes, 1_048_576), "wakeful ");
       for (let left = ballastBytes; left > 0; left -= block.length) await file.write(block, 0, Math.min(left, block.length));
     } finally {

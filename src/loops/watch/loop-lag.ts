@@ -1,8 +1,8 @@
 import type { DurationMs } from "../../domain/time.ts";
 
 /**
- * How late the event loop of this process comes to what is due: the delay of a timer that fires anyway, so that measuring wakes nobody.
- * A worker's renewals carry it, and people see that a process is busy rather than dead.
+ * How late the event loop runs, measured by a timer that fires anyway, so that it wakes nobody. Worker renewals carry it, to show that a
+ * process is busy rather than dead.
  */
 export class LoopLag {
   readonly #monoNow: () => number;
@@ -16,7 +16,7 @@ export class LoopLag {
     this.#periodMs = options.periodMs;
   }
 
-  /** To be called by the timer. */
+  /** The timer calls this. */
   beat(): void {
     const now = this.#monoNow();
     if (this.#lastBeatMono !== undefined) {
@@ -26,7 +26,7 @@ export class LoopLag {
     this.#lastBeatMono = now;
   }
 
-  /** The worst delay since it was last asked, in milliseconds; undefined: nothing was due since. */
+  /** The worst delay since the last call, in milliseconds; undefined: no beat was due since. */
   take(): DurationMs | undefined {
     const worst = this.#worstMs;
     this.#worstMs = undefined;

@@ -11,7 +11,7 @@ export interface StoreHearingDeps {
   readonly monoNow: () => number;
 }
 
-/** Asks the store each second whether it answers: while it does not, or takes longer than a tick, silence proves nothing. */
+/** Asks the store each second whether it answers. While it does not, or takes longer than a tick, silence proves nothing. */
 export class StoreWatch {
   readonly #deps: StoreHearingDeps;
   #lostAtMono: number | undefined;

@@ -4,7 +4,7 @@ import { type ModeChange, observeScope, type ScopeObservation } from "../../live
 import type { RaiseAlert } from "../../notify/raise-alert.ts";
 import type { Emit } from "../../telemetry/events.ts";
 
-/** What the watcher knows of its own hearing, shared by the loops that judge. Every change of its mode is an event and an alert. */
+/** What this process could not hear, shared by the loops that judge. Every change of mode is an event and an alert. */
 export class Watcher {
   #vantage: Vantage;
   #toldUnstable = false;
@@ -70,7 +70,7 @@ export class Watcher {
   }
 }
 
-/** What a change of mode means, and what a person can do. */
+/** What a mode change means, and what a person can do. */
 function meaningOf({ from, to }: ModeChange, why: string): string {
   switch (to) {
     case "frozen":
@@ -84,5 +84,5 @@ function meaningOf({ from, to }: ModeChange, why: string): string {
   }
 }
 
-/** How long a query may take before the time counts as deaf: one tick. */
+/** A longer query counts as deaf time: one tick. */
 export const slowQueryMs: DurationMs = 1000;
