@@ -16,7 +16,7 @@ export class WakefulError extends Error {
     code: ErrorCode,
     message: string,
     options: ErrorOptions & {
-      details?: Readonly<Record<string, unknown>>;
+      details?: Readonly<Record<string, unknown>> | undefined;
     } = {},
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });

@@ -9,11 +9,11 @@ import { type DefinedTask, isDefinedTask } from "../worker/handlers/task.ts";
 export interface EmbeddedTask {
   readonly handler: Handler;
   /** When a run is asked to stop, in milliseconds; it spends an attempt. Absent: never; a run is given up after 24 h. */
-  readonly timeoutMs?: number;
+  readonly timeoutMs?: number | undefined;
   /** A run that has called `heartbeat()` or `progress()` no more for this long is hung. Absent: none is asked for. */
-  readonly heartbeatTimeoutMs?: number;
+  readonly heartbeatTimeoutMs?: number | undefined;
   /** Age at which a run is given up whatever the evidence, in milliseconds; greater than `timeoutMs`. Default a minute above it, else 24 h. */
-  readonly maxRunningMs?: number;
+  readonly maxRunningMs?: number | undefined;
   /** Attempts of a job unless its enqueue says otherwise. At least 1, default 2. */
   readonly maxAttempts?: number;
   /**

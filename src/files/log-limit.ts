@@ -9,7 +9,7 @@ export interface LimitLogOptions {
   /** The log is shortened when it is longer than this, in bytes; at least 4096. */
   readonly maxBytes: number;
   /** How much of the newest output stays, in bytes. Default and greatest value: half of `maxBytes`. */
-  readonly keepBytes?: number;
+  readonly keepBytes?: number | undefined;
 }
 
 export interface LimitedLog {

@@ -8,7 +8,7 @@ import { hasCode } from "../domain/errors.ts";
  *
  * A folder that is there is left as it is. Rejects with the system's error, which names the path that could not be made.
  */
-export async function makeDirectory(path: string, options: { readonly mode?: number } = {}): Promise<void> {
+export async function makeDirectory(path: string, options: { readonly mode?: number | undefined } = {}): Promise<void> {
   if (await made(path, options)) return;
   const parent = dirname(path);
   if (parent !== path) await makeDirectory(parent, options);
@@ -16,7 +16,7 @@ export async function makeDirectory(path: string, options: { readonly mode?: num
   await mkdirOrFind(path, options);
 }
 
-async function made(path: string, options: { readonly mode?: number }): Promise<boolean> {
+async function made(path: string, options: { readonly mode?: number | undefined }): Promise<boolean> {
   try {
     await mkdirOrFind(path, options);
     return true;
@@ -26,7 +26,7 @@ async function made(path: string, options: { readonly mode?: number }): Promise<
   }
 }
 
-async function mkdirOrFind(path: string, options: { readonly mode?: number }): Promise<void> {
+async function mkdirOrFind(path: string, options: { readonly mode?: number | undefined }): Promise<void> {
   try {
     await mkdir(path, options);
   } catch (thrown) {

@@ -70,7 +70,7 @@ export async function replaceFile({
 }: {
   readonly path: string;
   readonly text: string;
-  readonly draft?: string;
+  readonly draft?: string | undefined;
 }): Promise<void> {
   await rm(draft, { recursive: true, force: true });
   const file = await open(draft, "wx", 0o600);

@@ -10,7 +10,7 @@ export const tooLate = Symbol("too late");
 export async function within<T>(
   promise: Promise<T>,
   limitMs: DurationMs,
-  { holds = false }: { readonly holds?: boolean } = {},
+  { holds = false }: { readonly holds?: boolean | undefined } = {},
 ): Promise<T | typeof tooLate> {
   let timer: NodeJS.Timeout | undefined;
   const limit = new Promise<typeof tooLate>((resolve) => {

@@ -9,13 +9,13 @@ export interface OpenStoreOptions {
   readonly url: string;
   readonly clock: StoreClock;
   /** Embedded engine: whether a commit survives a power cut (`full`, the default) or only the death of the process (`normal`). */
-  readonly synchronous?: "full" | "normal";
+  readonly synchronous?: "full" | "normal" | undefined;
   /** Embedded engine: take the lock that makes this process the file's one owner. Default true. */
-  readonly lock?: boolean;
+  readonly lock?: boolean | undefined;
   /** Server engine: the most connections that ordinary statements use. Default 10. */
-  readonly poolSize?: number;
+  readonly poolSize?: number | undefined;
   /** When claimed runs are first looked at. Default: by the default thresholds. */
-  readonly checks?: FirstChecks;
+  readonly checks?: FirstChecks | undefined;
 }
 
 /**

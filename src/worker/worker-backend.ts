@@ -78,7 +78,7 @@ export type RunStart = Omit<StartRun, "checkAt">;
 export interface RunBeat {
   readonly runId: RunId;
   readonly at: Instant;
-  readonly progress?: JsonText;
+  readonly progress?: JsonText | undefined;
 }
 
 export interface Renewal {

@@ -9,7 +9,7 @@ export interface Migration {
   readonly name: string;
   readonly text: string;
   /** Drops a table that others refer to. Foreign keys are off in its transaction; `foreign_key_check` runs at its end. */
-  readonly rebuilds?: boolean;
+  readonly rebuilds?: boolean | undefined;
 }
 
 /** What the migrator must know of its engine. */

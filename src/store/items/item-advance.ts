@@ -20,7 +20,7 @@ export interface AdvanceItem {
   readonly visitId: VisitId;
   readonly advance: Advance;
   /** What the stage returned; the next stage's `input.previous`. */
-  readonly output?: JsonText | null;
+  readonly output?: JsonText | null | undefined;
   readonly now: Instant;
 }
 
@@ -105,7 +105,7 @@ export interface NewStageJob {
   readonly repo: string | null;
   readonly now: Instant;
   /** What the visit has spent already; absent: nothing. */
-  readonly spent?: { readonly attempts: number; readonly losses: number; readonly lastLossAt: Instant | null };
+  readonly spent?: { readonly attempts: number; readonly losses: number; readonly lastLossAt: Instant | null } | undefined;
 }
 
 /**

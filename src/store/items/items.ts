@@ -103,7 +103,7 @@ async function addItem(engine: Engine, item: NewItem): Promise<{ readonly row: R
 
 async function listStranded(
   engine: Engine,
-  options: { readonly limit: number; readonly after?: ItemId },
+  options: { readonly limit: number; readonly after?: ItemId | undefined },
 ): Promise<readonly StrandedItem[]> {
   const { kysely } = engine;
   const items = await kysely

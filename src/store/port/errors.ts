@@ -107,7 +107,10 @@ export class DiskFullError extends WakefulError {
 
 /** The store is closed, or does not answer now. The same call may succeed later. */
 export class StoreUnavailableError extends WakefulError {
-  constructor(message: string, options: { readonly cause?: unknown; readonly details?: Readonly<Record<string, unknown>> } = {}) {
+  constructor(
+    message: string,
+    options: { readonly cause?: unknown; readonly details?: Readonly<Record<string, unknown>> | undefined } = {},
+  ) {
     super("unavailable", message, options);
   }
 }

@@ -53,9 +53,9 @@ export interface NewItem {
   readonly key: string;
   readonly dir: string;
   readonly input: JsonText;
-  readonly label?: string;
-  readonly repo?: string;
-  readonly branch?: string;
+  readonly label?: string | undefined;
+  readonly repo?: string | undefined;
+  readonly branch?: string | undefined;
   readonly first: StageEntry;
   readonly actor: string;
 }
@@ -94,9 +94,9 @@ export interface ItemsStore {
   get(id: ItemId): Promise<ItemRow | undefined>;
   byKey(pipeline: string, key: string): Promise<ItemRow | undefined>;
   list(options: {
-    readonly pipeline?: string;
-    readonly states?: readonly ItemState[];
-    readonly before?: ItemId;
+    readonly pipeline?: string | undefined;
+    readonly states?: readonly ItemState[] | undefined;
+    readonly before?: ItemId | undefined;
     readonly limit: number;
   }): Promise<readonly ItemRow[]>;
   visits(id: ItemId): Promise<readonly VisitRow[]>;
@@ -123,7 +123,7 @@ export interface ItemsStore {
   ): Promise<Cancelled | undefined>;
   /** active <-> paused; its queued job becomes unclaimable, running work ends by itself. */
   setPaused(id: ItemId, options: { readonly paused: boolean; readonly actor: string }): Promise<boolean>;
-  listStranded(options: { readonly limit: number; readonly after?: ItemId }): Promise<readonly StrandedItem[]>;
+  listStranded(options: { readonly limit: number; readonly after?: ItemId | undefined }): Promise<readonly StrandedItem[]>;
   /**
    * Gives an open visit without a job what its budget leaves it: another job, one that is held for a person, or its item's end as failed.
    * Guarded: undefined when the visit has an unfinished job or moved on.

@@ -10,30 +10,30 @@ export interface QueueSpec {
   /** Commands wait for a guarded start; handlers may be claimed as started. */
   readonly kind: "command" | "handler";
   /** Name and capacity of the concurrency limit its runs hold a slot of; absent: unlimited. */
-  readonly slot?: { readonly key: string; readonly capacity: number };
+  readonly slot?: { readonly key: string; readonly capacity: number } | undefined;
 }
 
 /** What every job of one enqueue call has in common, so that a batch sends only what differs. */
 export interface EnqueueGroup {
   readonly queue: string;
   /** Lower goes first. Default 0. Bounds: -32768 to 32767. */
-  readonly priority?: number;
+  readonly priority?: number | undefined;
   /** When the job becomes claimable. Absent: now. A delay, compared with the store's clock. */
-  readonly delayMs?: DurationMs;
+  readonly delayMs?: DurationMs | undefined;
   /** At least 1. Default 2 (B-36). */
-  readonly maxAttempts?: number;
+  readonly maxAttempts?: number | undefined;
   /** Absent: a loss spends an attempt. */
-  readonly maxLosses?: number;
-  readonly agent?: string;
-  readonly repo?: string;
+  readonly maxLosses?: number | undefined;
+  readonly agent?: string | undefined;
+  readonly repo?: string | undefined;
   readonly jobs: readonly NewJob[];
 }
 
 export interface NewJob {
   /** Input for the work. Default `null`. */
-  readonly payload?: JsonText;
+  readonly payload?: JsonText | undefined;
   /** Caller-made id: the same id enqueued again returns the row it made the first time. */
-  readonly enqueueId?: string;
+  readonly enqueueId?: string | undefined;
 }
 
 export interface JobRow {
@@ -121,7 +121,7 @@ export interface JobsStore {
   listWaiting(options: {
     readonly stages: readonly { readonly pipeline: string; readonly stage: string }[];
     readonly limit: number;
-    readonly after?: ItemId;
+    readonly after?: ItemId | undefined;
   }): Promise<readonly WaitingJob[]>;
   /** The names of all queues there have ever been. */
   listQueues(): Promise<readonly string[]>;

@@ -55,7 +55,11 @@ export interface LeasesStore {
   release(lease: { readonly name: string; readonly fencing: number; readonly actor: string; readonly reason: string }): Promise<boolean>;
   abandon(ticket: string): Promise<void>;
   /** By name, after the cursor. */
-  listHeld(options: { readonly scope?: readonly string[]; readonly after?: string; readonly limit: number }): Promise<readonly HeldLease[]>;
+  listHeld(options: {
+    readonly scope?: readonly string[] | undefined;
+    readonly after?: string | undefined;
+    readonly limit: number;
+  }): Promise<readonly HeldLease[]>;
   list(options: { readonly limit: number }): Promise<readonly LeaseRow[]>;
   markAlerted(lease: { readonly name: string; readonly fencing: number }): Promise<boolean>;
   /** Waiters past their timeout are dropped; free leases with waiters are granted. Answers how many of each. */

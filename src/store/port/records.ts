@@ -25,13 +25,13 @@ export type NewAction = Pick<ActionRow, "action" | "actor"> & Partial<Omit<Actio
 export interface ActionsStore {
   append(actions: readonly NewAction[]): Promise<void>;
   list(options: {
-    readonly jobId?: JobId;
-    readonly runId?: RunId;
-    readonly itemId?: ItemId;
-    readonly workerId?: WorkerId;
-    readonly lease?: string;
-    readonly before?: number;
-    readonly after?: number;
+    readonly jobId?: JobId | undefined;
+    readonly runId?: RunId | undefined;
+    readonly itemId?: ItemId | undefined;
+    readonly workerId?: WorkerId | undefined;
+    readonly lease?: string | undefined;
+    readonly before?: number | undefined;
+    readonly after?: number | undefined;
     readonly limit: number;
   }): Promise<readonly ActionRow[]>;
 }

@@ -18,11 +18,11 @@ export interface StoredProcess {
 /** The limits a run starts with; they stay its own whatever the configuration becomes. */
 export interface RunLimits {
   /** 0t; absent: no limit of its own. */
-  readonly timeoutMs?: DurationMs;
+  readonly timeoutMs?: DurationMs | undefined;
   /** 0h; absent: progress is not asked for. */
-  readonly heartbeatTimeoutMs?: DurationMs;
+  readonly heartbeatTimeoutMs?: DurationMs | undefined;
   /** 3; absent: none of its own, and the threshold in force at each look is its ceiling. */
-  readonly maxRunningMs?: DurationMs;
+  readonly maxRunningMs?: DurationMs | undefined;
 }
 
 /** The fence: which attempt, and which of its supervisors. */
@@ -170,7 +170,7 @@ export type Advance =
       readonly priority: number;
       readonly agent: string | null;
       /** The stage's own, for the jobs of items that have none. Absent: none. */
-      readonly repo?: string;
+      readonly repo?: string | undefined;
       /** The newest version of the pipeline, which the item moves to as it enters the stage. */
       readonly pipelineVersion: string;
     };
@@ -219,7 +219,7 @@ export type FencedAnswer =
 export interface StartRun extends Fence {
   readonly startedAt: Instant;
   /** The wrapper's identity; absent for handlers. */
-  readonly wrapper?: StoredProcess;
+  readonly wrapper?: StoredProcess | undefined;
   readonly limits: RunLimits;
   readonly checkAt: Instant;
 }
@@ -269,7 +269,7 @@ export interface LockManners {
    * True: it waits for nobody. Nothing is written then, and it rejects with `unavailable`: for loops, which look again with the next tick and
    * have others to see to. Default false: it waits as long as `lock_timeout` says, and some times again.
    */
-  readonly unlessLocked?: boolean;
+  readonly unlessLocked?: boolean | undefined;
 }
 
 export interface RunsStore {
@@ -299,7 +299,7 @@ export interface RunsStore {
     beats: readonly {
       readonly runId: RunId;
       readonly at: Instant;
-      readonly progress?: JsonText;
+      readonly progress?: JsonText | undefined;
     }[],
   ): Promise<readonly RunId[]>;
   /**
@@ -330,12 +330,12 @@ export interface RunsStore {
   /** Live runs of these sessions, in (session, id) order after the cursor: what a dead process held. */
   listOfWorkers(options: {
     readonly workerIds: readonly WorkerId[];
-    readonly after?: { readonly workerId: WorkerId; readonly runId: RunId };
+    readonly after?: { readonly workerId: WorkerId; readonly runId: RunId } | undefined;
     readonly limit: number;
   }): Promise<readonly LiveRun[]>;
   /** The same runs, but for all that {@link listLive} can tell of those that need it. */
   listHeld(options: {
-    readonly only?: RunScope["only"];
+    readonly only?: RunScope["only"] | undefined;
     readonly workerIds: readonly WorkerId[];
     readonly after?: { readonly workerId: WorkerId; readonly runId: RunId } | undefined;
     readonly limit: number;
@@ -369,11 +369,11 @@ export interface RunsStore {
     /** For the jitter of delays: a number from 0 up to 1. */
     readonly random: () => number;
     /** What the page before answered; absent: the first page of an event, which counts what is to come. */
-    readonly event?: LossProgress;
+    readonly event?: LossProgress | undefined;
   }): Promise<{ readonly settled: number; readonly ended: readonly LostEnd[]; readonly more: boolean; readonly event: LossProgress }>;
   /** Jobs whose last run's process must still be proved stopped, of this host (or whose host cannot be probed, past `stopBy`). */
   listBlocked(options: {
-    readonly only?: RunScope["only"];
+    readonly only?: RunScope["only"] | undefined;
     readonly limit: number;
     readonly after?: JobId | undefined;
   }): Promise<readonly BlockedJob[]>;

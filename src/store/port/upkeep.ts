@@ -26,9 +26,9 @@ export interface UpkeepStore {
   /** Unfinished jobs by queue and state. Costs grow with what is unfinished, not with history. */
   counts(): Promise<readonly QueueCounts[]>;
   listJobs(options: {
-    readonly states?: readonly JobState[];
-    readonly queue?: string;
-    readonly before?: JobId;
+    readonly states?: readonly JobState[] | undefined;
+    readonly queue?: string | undefined;
+    readonly before?: JobId | undefined;
     readonly limit: number;
   }): Promise<readonly JobRow[]>;
   slots(): Promise<readonly SlotRow[]>;

@@ -43,7 +43,7 @@ export interface WorkersStore {
     readonly workerId: WorkerId;
     readonly held: readonly RunId[];
     readonly claimSeqReceived: number;
-    readonly loopLagMs?: number;
+    readonly loopLagMs?: number | undefined;
   }): Promise<{
     readonly state: WorkerState;
     readonly lost: readonly { readonly runId: RunId; readonly why: string }[];
@@ -72,7 +72,7 @@ export interface WorkersStore {
     readonly sessions: readonly SessionPresence[];
   }>;
   /** Newest first. */
-  list(options: { readonly states?: readonly WorkerState[]; readonly limit: number }): Promise<readonly WorkerRow[]>;
+  list(options: { readonly states?: readonly WorkerState[] | undefined; readonly limit: number }): Promise<readonly WorkerRow[]>;
   /** Sessions that have ended since then and still hold live runs, oldest end first: what a crash between a verdict and its settlements leaves. */
   listEndedHolding(options: {
     readonly endedSince: Instant;

@@ -15,7 +15,7 @@ export interface PostgresTarget {
 export interface PostgresTargetOptions {
   /** `postgres://...`, with `?schema=name`; default `wakeful`. */
   readonly url: string;
-  readonly readOnly?: boolean;
+  readonly readOnly?: boolean | undefined;
 }
 
 const int8Oid = 20;

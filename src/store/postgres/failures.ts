@@ -35,7 +35,7 @@ export function isLocked(thrown: unknown): boolean {
  * @param opening.readOnly - whether we opened it for reading alone: then a refused write is the caller's mistake. Else the server has become
  * one that only reads (a standby, a switch-over, a provider's full disk), and writes again by itself.
  */
-export function postgresFailure(thrown: unknown, store: string, opening: { readonly readOnly?: boolean } = {}): unknown {
+export function postgresFailure(thrown: unknown, store: string, opening: { readonly readOnly?: boolean | undefined } = {}): unknown {
   if (isWakefulError(thrown)) return thrown;
   if (thrown instanceof BeginAgain)
     return new StoreUnavailableError(`${store} is too busy with this row: ${thrown.message}`, { cause: thrown });

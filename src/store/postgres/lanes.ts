@@ -22,7 +22,7 @@ export type Rows = readonly (readonly unknown[])[];
 /** Statements of one kind for the inputs of many callers, all known before the first is sent, and how their rows become answers. */
 export interface LaneBatch<Output> {
   readonly statements: readonly BoundStatement[];
-  readonly hints?: readonly StoreHint[];
+  readonly hints?: readonly StoreHint[] | undefined;
   /** Called after the commit, with the rows of each statement. Answers in the order of the inputs. */
   answers(rows: readonly Rows[]): readonly Output[];
 }

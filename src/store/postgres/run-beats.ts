@@ -136,7 +136,7 @@ export function createRunBeats(engine: Engine, join: Join): RunBeats {
       },
       beat: async (beats) => {
         if (beats.length === 0) return [];
-        const newest = new Map<RunId, { readonly at: Instant; readonly progress?: string }>();
+        const newest = new Map<RunId, { readonly at: Instant; readonly progress?: string | undefined }>();
         for (const beat of beats) if ((newest.get(beat.runId)?.at ?? 0) <= beat.at) newest.set(beat.runId, beat);
         const values = [JSON.stringify([...newest].map(([run, { at, progress }]) => ({ run, at, progress })))];
         const answer = (rows: readonly Rows[]): Set<RunId> => new Set((rows[0] ?? []).map((row) => row[0] as RunId));

@@ -64,8 +64,8 @@ export function runRow(row: RowOf<"runs">): RunRow {
 
 function limitsOf(row: RowOf<"runs">): RunLimits {
   return {
-    ...(row.timeout_ms === null ? {} : { timeoutMs: row.timeout_ms }),
-    ...(row.heartbeat_timeout_ms === null ? {} : { heartbeatTimeoutMs: row.heartbeat_timeout_ms }),
-    ...(row.max_running_ms === null ? {} : { maxRunningMs: row.max_running_ms }),
+    timeoutMs: row.timeout_ms ?? undefined,
+    heartbeatTimeoutMs: row.heartbeat_timeout_ms ?? undefined,
+    maxRunningMs: row.max_running_ms ?? undefined,
   };
 }

@@ -18,13 +18,13 @@ export interface SqliteConnectionOptions {
   /** `full`: a commit survives a power cut. `normal`: it survives the death of the process. Default `full`. */
   readonly synchronous?: "full" | "normal" | undefined;
   /** How long a statement waits for a lock that another process holds. Default 5000. */
-  readonly busyTimeoutMs?: number;
-  readonly readOnly?: boolean;
+  readonly busyTimeoutMs?: number | undefined;
+  readonly readOnly?: boolean | undefined;
   /**
    * Read the file alone, without the log and the shared memory beside it, which a folder that cannot be written may not get. Only where
    * there is no log, and nobody writes.
    */
-  readonly immutable?: boolean;
+  readonly immutable?: boolean | undefined;
 }
 
 /** Kysely writes a statement per length of an IN list; beyond this many the least recently used ones go. */

@@ -16,9 +16,9 @@ export interface GroupCommitOptions {
   readonly connection: SqliteConnection;
   readonly hint: (hints: Iterable<StoreHint>) => void;
   /** Runs with the connection held, before the transaction begins. */
-  readonly prepare?: () => void;
+  readonly prepare?: (() => void) | undefined;
   /** Rows after which a transaction takes no more members: it blocks the event loop while it lasts. Default 1000. */
-  readonly weightMax?: number;
+  readonly weightMax?: number | undefined;
 }
 
 interface Member {

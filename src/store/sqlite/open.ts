@@ -177,7 +177,10 @@ function fileFailure(thrown: unknown, store: string): Error {
     : new StoreReadOnlyError({ store, found: messageOf(thrown), cause: thrown });
 }
 
-function openLockFile(path: string, options: { readonly timeoutMs: number; readonly readOnly?: boolean }): DatabaseSyncInstance {
+function openLockFile(
+  path: string,
+  options: { readonly timeoutMs: number; readonly readOnly?: boolean | undefined },
+): DatabaseSyncInstance {
   try {
     if (options.readOnly !== true) makePrivateFile(lockPathOf(path));
     return new DatabaseSync(lockPathOf(path), { timeout: options.timeoutMs, readOnly: options.readOnly ?? false });

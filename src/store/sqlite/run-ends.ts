@@ -57,8 +57,8 @@ export interface RunAction {
   readonly action: string;
   readonly actor: string;
   readonly reason: string | null;
-  readonly message?: string | null;
-  readonly evidence?: string | null;
+  readonly message?: string | null | undefined;
+  readonly evidence?: string | null | undefined;
   readonly run: Pick<SettleFacts, "jobId" | "runId" | "itemId" | "workerId">;
 }
 

@@ -45,7 +45,7 @@ export function createWorkers(engine: Engine): Omit<WorkersStore, "renew" | "lis
     const now = engine.now();
     const result = await kysely
       .updateTable("workers")
-      .set({ state: to, ...(to === "draining" ? {} : { ended_at: now }) })
+      .set({ state: to, ended_at: to === "draining" ? undefined : now })
       .where("id", "=", id)
       .where("state", "in", sourcesOf(workerLifecycle, verb, to))
       .executeTakeFirst();
