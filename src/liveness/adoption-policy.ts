@@ -9,28 +9,28 @@ import { type Dead, explain, mayStillLive, type NeverStarted, type OrphanedAdopt
 
 export interface AdoptionSettings {
   readonly thresholds: RunThresholds;
-  /** Whether what lives on is gone on with. False: it is stopped and queued again. */
+  /** False: runs that still live are stopped and queued again instead of adopted. */
   readonly adoption: boolean;
 }
 
-/** A worker of this start goes on with the run: with its command, or with what follows from its exit. */
+/** A worker of this start carries on: with the command, or with what follows from its exit. */
 export type Adopt = { readonly kind: "adopt" } & (
   | { readonly reason: "exit_on_record"; readonly exitCode: number }
   | { readonly reason: "process_alive"; readonly pid: number }
   | { readonly reason: "life_pipe_held" }
 );
 
-/** The run ends here, and its job gets what the retry contract says. Reasons are stored. */
+/** The run ends, and the retry contract decides about its job. Reasons are stored. */
 export interface Requeue {
   readonly kind: "requeue";
   readonly reason: "nogo" | "wrapper_dead" | "supervisor_dead" | "adoption_off";
-  /** What the rules of every other look say of the run. */
+  /** The verdict by the rules of {@link judgeRun}. */
   readonly verdict: Dead | NeverStarted | OrphanedAdopt;
-  /** Something of it may still live, so that it must be proved stopped before a release. */
+  /** Something of the run may still live and must be proved stopped before its job is released. */
   readonly mayStillLive: boolean;
 }
 
-/** Its process looks dead, not often enough yet: to be looked at again at `recheckAt`. */
+/** The process looks dead, but not in enough looks yet: look again at `recheckAt`. */
 export interface LookAgain {
   readonly kind: "look_again";
   readonly reason: "dead_pid";
@@ -40,7 +40,7 @@ export interface LookAgain {
   readonly recheckAt: Instant;
 }
 
-/** Not a start's to decide: the job-reaper judges it, like any other run. */
+/** Left to the job-reaper, which judges it like any other run. */
 export type Leave = { readonly kind: "leave" } & (
   | { readonly reason: "handler" | "foreground" | "not_started" }
   | { readonly reason: "supervisor_not_dead"; readonly supervisor: ProcessLife }
@@ -50,15 +50,15 @@ export type Leave = { readonly kind: "leave" } & (
 
 export type AdoptionVerdict = Adopt | Requeue | LookAgain | Leave;
 
-/** A start has heard nobody yet, so no silence counts. */
+/** A start has heard no session yet, so silence proves nothing. */
 const hearsNothing: VantageView = {
   mode: "frozen",
   silence: () => ({ sinceHeardMs: 0, silentMs: 0, deafMs: 0, earned: false, earnedInMs: 0 }),
 };
 
 /**
- * Judges at a start one run of this host that has not ended: only a command whose supervisor is proved dead, and it by the rules of
- * {@link judgeRun}, so that a start and the job-reaper never disagree. Pure; like there, each call is one look, and the memory is kept.
+ * Judges, at a start, one run of this host that has not ended. Decides only of a command whose supervisor is proved dead, by the rules of
+ * {@link judgeRun}. Pure; each call counts as one look, so keep the memory.
  */
 export function judgeAdoption(
   run: RunFacts,
@@ -90,7 +90,7 @@ function leftToOthers(run: RunFacts, evidence: RunEvidence, { thresholds }: Adop
   return { kind: "leave", reason: "supervisor_not_dead", supervisor };
 }
 
-/** Without adoption every run is queued again, however long it has taken. */
+/** Without adoption every run is queued again, whatever its age. */
 const withoutLimits = (run: RunFacts): RunFacts => ({
   ...run,
   limits: { ...run.limits, timeoutMs: undefined, heartbeatTimeoutMs: undefined, maxRunningMs: Number.POSITIVE_INFINITY },
@@ -131,8 +131,8 @@ function adoptionVerdictOf(verdict: RunVerdict, { process }: RunEvidence, { adop
 }
 
 /**
- * How a run ended that a start queues again. Without adoption what could have been gone on with has spent nothing; a command that died
- * together with its daemon may have been the cause, so that this is free only a few times in a row.
+ * How a requeued run ended. Without adoption, a run that could have been adopted spends nothing. One that died with its daemon does so only
+ * a few times in a row, because it may be the cause.
  */
 export function outcomeOfRequeue(requeue: Requeue): Outcome {
   const { verdict } = requeue;
@@ -147,7 +147,7 @@ export function outcomeOfRequeue(requeue: Requeue): Outcome {
   }
 }
 
-/** The verdict in one sentence part for people, with the numbers that led to it. */
+/** The verdict for people, as one part of a sentence with its numbers. */
 export function explainAdoption(verdict: AdoptionVerdict): string {
   switch (verdict.kind) {
     case "adopt":

@@ -2,21 +2,21 @@ import type { WorkerState } from "../domain/lifecycles/worker.ts";
 import { ageMs, type DurationMs, type Instant } from "../domain/time.ts";
 import type { ProcessLife } from "./evidence.ts";
 
-/** A session that left, or was judged dead, writes nothing more. That proves its end; silence does not. */
+/** A session that left or was judged dead writes nothing more, which proves its end. Silence proves nothing. */
 export const isSessionOver = (state: WorkerState): state is "stopped" | "dead" => state === "stopped" || state === "dead";
 
-/** A process on record, as one look found it. */
+/** A recorded process, as one probe found it. */
 export interface LookedAtProcess {
   readonly life: ProcessLife;
-  /** When the session that answers for it was last heard. */
+  /** When its session was last heard. */
   readonly heardAt: Instant;
-  /** Its host id shows two boots: a cloned machine, or a reboot that is younger than `deadAfterMs`. */
+  /** The host id shows two boot ids: a cloned machine, or a reboot younger than `deadAfterMs`. */
   readonly hostConflict: boolean;
 }
 
 /**
- * Tier 0: another boot id under one's own host id proves a death only where no other machine can have written it, so its session is silent
- * by the clock and its host is one machine. No other rule counts another boot.
+ * Tier 0: another boot id under the same host id proves death only if its session is silent by the clock and the host is one machine, not a
+ * clone. No other rule counts another boot.
  */
 export const diedWithEarlierBoot = (
   { life, heardAt, hostConflict }: LookedAtProcess,

@@ -1,4 +1,4 @@
-/** Which exit codes mean what, as a stage declares it. A code in no list: 0 succeeds, anything else is retried within the budget. */
+/** What exit codes mean, as a stage declares it. A code in no list: 0 succeeds, any other is retried within the budget. */
 export interface ExitCodeLists {
   readonly retryOn?: readonly number[] | undefined;
   readonly failOn?: readonly number[] | undefined;
@@ -10,20 +10,20 @@ export type ExitMeaning =
   | { readonly kind: "retry"; readonly code: number }
   | { readonly kind: "fail"; readonly code: number }
   | { readonly kind: "hold"; readonly code: number }
-  /** Killed by a signal that we did not send, as far as a wrapper's status can tell. */
+  /** Killed by a signal that we did not send, as far as the wrapper's status can tell. */
   | { readonly kind: "signal"; readonly code: number; readonly signal: number };
 
 const firstSignalStatus = 129;
 const lastSignalStatus = 159;
 
-/** The signal that a wrapper's status stands for, or `undefined` when the status is no signal's. A program may exit so by itself. */
+/** The signal that a wrapper's status stands for; `undefined`: none. A program may also exit with such a status. */
 function signalOf(code: number): number | undefined {
   return code >= firstSignalStatus && code <= lastSignalStatus ? code - 128 : undefined;
 }
 
 /**
- * What an exit code means. 0 is success whatever the lists say; of several lists the strictest wins (hold, fail, retry).
- * 129 to 159 count as a signal unless the policy names the code; a run that we signalled has our reason and does not come here.
+ * What an exit code means. 0 is success whatever the lists say; of several lists the strictest wins (hold, fail, retry). 129 to 159 is a
+ * signal unless a list names it. Runs that we signalled never come here.
  */
 export function meaningOfExit(code: number, policy: ExitCodeLists): ExitMeaning {
   if (code === 0) return { kind: "success" };

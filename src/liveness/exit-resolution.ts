@@ -3,8 +3,8 @@ import { type ExitCodeLists, explainExitCode, meaningOfExit } from "./exit-polic
 import type { Outcome } from "./retry-contract.ts";
 
 /**
- * Where the run's item stands, seen from the stages that its job leaves.
- * `past` and `unknown_stage` are definite answers; `lookup_failed` is none, and never means "already advanced".
+ * Where the run's item stands, relative to its job's stage. `past` and `unknown_stage` are definite; `lookup_failed` is not, and never
+ * means "already advanced".
  */
 export type StagePosition = "pending" | "past" | "unknown_stage" | "no_item" | "lookup_failed";
 
@@ -20,14 +20,14 @@ export type GateReading =
 export interface ExitFacts {
   readonly exitCode: number;
   readonly policy: ExitCodeLists;
-  /** The outcome for which we signalled the run, when we did: it stays the reason, not "exit 143". */
+  /** The outcome for which we signalled the run. It stays the reason, instead of "exit 143". */
   readonly stoppedFor?: Outcome | undefined;
   readonly position: StagePosition;
   readonly gate: GateReading;
   readonly gatePendingAt?: Instant | undefined;
   /** How long an unreadable gate is read again. 0: an unreadable gate is red at once. */
   readonly gatePatienceMs: DurationMs;
-  /** How many readings have failed already, for the backoff. */
+  /** Readings that have failed so far, for the backoff. */
   readonly failedReadings?: number | undefined;
   readonly now: Instant;
 }
@@ -40,9 +40,9 @@ export type ExitResolution =
       readonly advance: boolean;
       readonly reason: "exit0_gate_green" | "exit0_no_gate" | "exit0_already_advanced" | "exit0_no_item";
     }
-  /** Anything but a clean success: the retry contract. */
+  /** Anything but a clean success: the retry contract decides. */
   | { readonly kind: "retry_contract"; readonly outcome: Outcome }
-  /** Read the gate outside the tick, and resolve again. */
+  /** Read the gate outside the tick, then resolve again. */
   | { readonly kind: "read_gate" }
   /** Store `gatePendingAt`, read again at `readAgainAt`. */
   | {
@@ -58,7 +58,7 @@ const longestReadAgainMs: DurationMs = 60_000;
 /** Resolves an exit on record. Only exit code 0 can end as done, and only a definite answer moves anything. */
 export function resolveExit(facts: ExitFacts): ExitResolution {
   const { exitCode, stoppedFor } = facts;
-  // Whoever was told to stop and answers 0 has stopped well, which is not to say that it had finished.
+  // A command that was told to stop and exits 0 has stopped well, but may not have finished its work.
   if (stoppedFor !== undefined) return { kind: "retry_contract", outcome: stoppedFor };
   if (exitCode !== 0) return { kind: "retry_contract", outcome: outcomeOfNonZero(exitCode, facts.policy) };
   switch (facts.position) {

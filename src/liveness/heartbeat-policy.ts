@@ -1,9 +1,8 @@
 import type { DurationMs } from "../domain/time.ts";
 
 /**
- * The one rule of heartbeats, free of units and of stages: a present heartbeat is stale when its age exceeds the timeout (equal is not), an
- * absent one once its own timeout has passed since the start, which is twice the timeout unless it is given. Adding a stage never changes
- * anything here.
+ * The one rule of heartbeats: one that exists is stale once its age exceeds the timeout (equal is not), a missing one once its own timeout
+ * has passed since the start, by default twice the timeout. Stages change nothing here.
  */
 export function isHeartbeatStale(
   heartbeat: { readonly age: number } | { readonly absentFor: number },
@@ -14,7 +13,7 @@ export function isHeartbeatStale(
     : heartbeat.absentFor >= (limits.absentTimeout ?? absentTimeoutFor(limits.timeout));
 }
 
-/** How long after the start an absent heartbeat is stale, when nothing else is said: twice the timeout. */
+/** The default time after the start at which a missing heartbeat is stale: twice the timeout. */
 export const absentTimeoutFor = (timeout: DurationMs): DurationMs => 2 * timeout;
 
 /** The text stored with a stale heartbeat. */

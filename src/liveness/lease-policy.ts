@@ -10,14 +10,14 @@ export interface LeaseFacts {
   /** When the holder last renewed it; the TTL counts from then. Absent: from the grant. */
   readonly renewedAt?: Instant | undefined;
   readonly ttlMs: DurationMs;
-  /** How long any holder may have it, counted from the grant. Absent: no such limit. */
+  /** The longest that any holder may have it, from the grant. Absent: no limit. */
   readonly maxHoldMs?: DurationMs | undefined;
   /** When a living holder past its TTL was reported; absent: not yet for this grant. */
   readonly alertedAt?: Instant | undefined;
 }
 
 export interface LeaseEvidence {
-  /** A run counts as dead when it has ended, or its process is proved dead. */
+  /** A run counts as dead once it has ended or its process is proved dead. */
   readonly holder: Proof;
   /** The holder's run is being stopped and not yet proved stopped. */
   readonly stopping: boolean;
@@ -31,8 +31,8 @@ export type LeaseVerdict =
   | { readonly kind: "stop_then_free"; readonly reason: "held_too_long"; readonly heldMs: DurationMs; readonly maxHoldMs: DurationMs };
 
 /**
- * Judges one held lease. Dead holder: free now. Unknown: free at the TTL. Alive: never by TTL, which only alerts (once per grant); at
- * `maxHoldMs` the holder is stopped, and then free. Nothing is freed while its holder is being stopped.
+ * Judges one held lease: a dead holder's is freed, an unknown one's at the TTL. A living holder is only alerted past the TTL, and stopped
+ * at `maxHoldMs`. Nothing is freed while its holder is being stopped.
  */
 export function judgeLease(lease: LeaseFacts, evidence: LeaseEvidence, now: Instant): LeaseVerdict {
   if (evidence.stopping) return { kind: "keep", reason: "being_stopped" };

@@ -5,9 +5,8 @@ import { defaultRetryDelay, lossDelayMs, type RetryDelay, retryDelayMs } from ".
 import { explain, type RunVerdict } from "./verdict.ts";
 
 /**
- * How a run ended, seen from its job.
- * `released` given back without a fault of its own (drain, shutdown, pause, a start without adoption); `failed` by its exit code; `lost` worker, host or process gone, fenced,
- * killed by a signal that we did not send; `collateral` its host was killed because of another run.
+ * How a run ended, seen from its job. `released`: given back through no fault of its own; `lost`: worker, host or process gone, fenced, or
+ * killed by a signal not ours; `collateral`: its host was killed because of another run.
  */
 export type OutcomeKind =
   | "succeeded"
@@ -26,15 +25,15 @@ export type OutcomeKind =
 
 export interface Outcome {
   readonly kind: OutcomeKind;
-  /** For people; names the cause with its numbers, and neither the run nor its attempt: those stand beside it wherever it is told. */
+  /** For people: the cause with its numbers. Names neither run nor attempt, which stand beside it wherever it is shown. */
   readonly reason: string;
-  /** What the exit code policy asks for whatever the budget says. */
+  /** What the exit code policy demands, whatever the budget says. */
   readonly disposition?: "fail" | "hold" | undefined;
-  /** For `never_started`, and for `released` at a start without adoption: the death of the claimer was the cause. */
+  /** For `never_started`, and for `released` at a start without adoption: the claimer's death was the cause. */
   readonly bySessionDeath?: boolean | undefined;
 }
 
-/** How the row of a run tells its outcome. */
+/** The outcome that the run's row records. */
 export const recordedOutcome: Readonly<Record<OutcomeKind, RecordedOutcome>> = {
   succeeded: "succeeded",
   released: "released",
@@ -51,9 +50,9 @@ export const recordedOutcome: Readonly<Record<OutcomeKind, RecordedOutcome>> = {
   cancelled: "cancelled",
 };
 
-/** What a job has spent and may spend, as its row says when the flip is made. */
+/** What a job has spent and may spend, as its row says at the flip. */
 export interface Budget {
-  /** Runs that counted so far, the present one included when it had started. */
+  /** Runs counted so far, including the present one once it has started. */
   readonly attempts: number;
   readonly maxAttempts: number;
   readonly losses: number;
@@ -63,37 +62,37 @@ export interface Budget {
   readonly lastLossAt: Instant | null;
 }
 
-/** What a stage says of runs that did not succeed. */
+/** What a stage declares for runs that did not succeed. */
 export interface RetryPolicy {
   readonly onExhausted: "fail" | "hold";
   readonly delay: RetryDelay;
 }
 
-/** What whoever ends a run brings along for the retry contract. The counts are the row's. */
+/** What the caller who ends a run passes to the retry contract. The counts are the row's. */
 export interface RetryTerms {
-  /** Absent: no stage says, as of a plain task, or of a stage that nobody declares any more. */
+  /** Absent: no stage declares one, as for a plain task or a removed stage. */
   readonly policy?: RetryPolicy | undefined;
-  /** From 0 up to 1: how the delay varies. Drawn by the caller, so that the contract and the store need no chance of their own. */
+  /** From 0 up to 1: varies the delay. Drawn by the caller, so that the contract and the store need no randomness. */
   readonly jitter: number;
-  /** Extra delay of one of many jobs that a single event requeues. */
+  /** Additional delay of one of many jobs that a single event requeues. */
   readonly spreadMs?: DurationMs | undefined;
 }
 
-/** The job of a run that ends, as its row says when the flip is made. */
+/** The job of an ending run, as its row says at the flip. */
 export interface EndingJob {
   readonly budget: Budget;
-  /** Whether the present run is counted in `budget.attempts`: it is from its start on. */
+  /** Whether `budget.attempts` includes the present run: it does from its start. */
   readonly counted: boolean;
-  /** Ends of this job by the death of their session, since the last run that ended otherwise. Releases and lost claims do not matter. */
+  /** Ends of this job by the death of their session since the last other end. Releases and lost claims are ignored. */
   readonly sessionDeaths: number;
   readonly ofItem: boolean;
-  /** A command of `wakeful run`: its caller sees how it ends, and nobody else may start it. */
+  /** A command of `wakeful run`: its caller sees how it ends, and nobody else may start it again. */
   readonly foreground: boolean;
 }
 
-/** So often a job may be given back for nothing because its worker died, before each further time spends an attempt. */
+/** Ends by a worker's death that are free, in a row; each further one spends an attempt. */
 const freeSessionDeaths = 3;
-/** Collateral losses without a `maxLosses`: even a blameless job does not go round for ever. */
+/** Collateral losses without a `maxLosses`: even a blameless job must not loop for ever. */
 const defaultMaxCollateralLosses = 10;
 
 /** What a run's end spends of its job's budget. */
@@ -119,19 +118,19 @@ export function spends(
 /** What becomes of the job, with the counts to store. */
 export interface JobChange {
   readonly to: "queued" | "scheduled" | "done" | "failed" | "held" | "cancelled";
-  /** When it may be claimed again; `null` where it may not. */
+  /** When it may be claimed again; `null`: it may not. */
   readonly runAt: Instant | null;
   readonly spent: Spend;
   readonly attempts: number;
   readonly losses: number;
   readonly lastLossAt: Instant | null;
-  /** A person is to be told: once, by the winner of the flip. */
+  /** A person is to be alerted, once, by the winner of the flip. */
   readonly alert: boolean;
 }
 
 /**
- * The retry contract: what follows for the job from the end of its run. Within the budget the job is queued again; else it fails or is held;
- * too many losses hold it, for it kills its workers.
+ * The retry contract: what follows for the job when its run ends. Within the budget it is queued again, else it fails or is held. Too many
+ * losses hold it, because it may be killing its workers.
  */
 export function changeAfter(outcome: Omit<Outcome, "reason">, job: EndingJob, terms: RetryTerms, now: Instant): JobChange {
   const { budget } = job;
@@ -146,7 +145,7 @@ export function changeAfter(outcome: Omit<Outcome, "reason">, job: EndingJob, te
   return delayMs > 0 ? { ...change, to: "scheduled", runAt: addMs(now, delayMs) } : { ...change, to, runAt: now };
 }
 
-/** What becomes of an open visit that has no job: it is given another one while an attempt is left. */
+/** What follows for an open visit without a job: another job while an attempt is left. */
 export function changeWithoutJob(
   budget: Pick<Budget, "attempts" | "maxAttempts">,
   onExhausted: RetryPolicy["onExhausted"],
@@ -165,13 +164,13 @@ function stateAfter(
   if (disposition !== undefined) return disposition === "fail" ? "failed" : "held";
   if (after.spent === "loss" && after.losses >= (maxLosses ?? defaultMaxCollateralLosses)) return "held";
   if (after.spent === "attempt" && isExhausted({ attempts: after.attempts, maxAttempts })) return exhaustedState(after.policy, { ofItem });
-  // Another opening that has claimed it gives it back to its caller, who is there; else nobody would start it again.
+  // Released by another `wakeful run` that had claimed it: its own caller still waits. Otherwise nobody would start it again.
   return foreground && kind !== "released" ? "cancelled" : "queued";
 }
 
 const isExhausted = ({ attempts, maxAttempts }: Pick<Budget, "attempts" | "maxAttempts">): boolean => attempts >= maxAttempts;
 
-/** What the stage would have where nobody declares it any more is not known: an item is kept for a person rather than ended. */
+/** Without a declared stage its `onExhausted` is unknown: an item is held for a person rather than ended. */
 function exhaustedState(policy: RetryPolicy | undefined, { ofItem }: Pick<EndingJob, "ofItem">): "failed" | "held" {
   return (policy?.onExhausted ?? (ofItem ? "hold" : "fail")) === "hold" ? "held" : "failed";
 }
@@ -191,7 +190,7 @@ function delayAfter(
     case "collateral": {
       const { lastLossAt, losses } = budget;
       const sinceLastLossMs = lastLossAt === null ? undefined : ageMs(lastLossAt, now);
-      // Where losses spend attempts they are not counted apart; the last one's time still tells the first from the others.
+      // Where losses spend attempts they have no count of their own; `lastLossAt` still tells the first from later ones.
       const lossesBefore = Math.max(losses, lastLossAt === null ? 0 : Math.max(1, attempts - 1));
       return lossDelayMs({ lossesBefore, sinceLastLossMs }, delay, terms.jitter);
     }
@@ -200,15 +199,15 @@ function delayAfter(
   }
 }
 
-/** A run counts from its start on: what it does not spend is given back, what it spends without a start is added. */
+/** A run counts from its start: a count that it does not spend is given back, one spent without a start is added. */
 function attemptsAfter(attempts: number, run: { readonly counted: boolean; readonly spent: Spend }): number {
   if (run.spent === "attempt") return run.counted ? attempts : attempts + 1;
   return run.counted ? Math.max(0, attempts - 1) : attempts;
 }
 
 /**
- * The outcome that a verdict already tells, or `undefined` when the verdict ends nothing or the exit code has the last word
- * (`record_exit`, `take_over`, `exited_known`, and `over_age` with an exit on record: see `resolveExit`).
+ * The outcome that a verdict already tells. `undefined`: it ends nothing, or the exit code decides (`record_exit`, `take_over`,
+ * `exited_known`, and `over_age` with an exit on record: see `resolveExit`).
  */
 export function outcomeOfVerdict(verdict: RunVerdict): Outcome | undefined {
   const reason = explain(verdict);

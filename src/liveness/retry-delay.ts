@@ -12,7 +12,7 @@ export interface RetryDelay {
 
 export const defaultRetryDelay: RetryDelay = { baseMs: seconds(1), maxMs: minutes(5) };
 
-/** A number in [0, 1), from the one place that draws them. */
+/** A number in [0, 1), from the process's one source of randomness. */
 export type Random = () => number;
 
 /**
@@ -21,14 +21,14 @@ export type Random = () => number;
  * @param jitter - From 0 up to 1.
  */
 export function retryDelayMs(failures: number, delay: RetryDelay, jitter: number): DurationMs {
-  // Infinity is fine here: the maximum bounds it.
+  // Infinity is fine: the maximum bounds it.
   const full = Math.min(delay.maxMs, delay.baseMs * (delay.factor ?? 2) ** Math.max(0, failures - 1));
   return Math.round(full / 2 + (full / 2) * jitter);
 }
 
 const twiceWithinMs = minutes(1);
 
-/** The delay after a loss: none after the first, unless the job was lost within the last minute already. */
+/** The delay after a loss: none after the first, unless the job was already lost within the last minute. */
 export function lossDelayMs(
   loss: { readonly lossesBefore: number; readonly sinceLastLossMs: DurationMs | undefined },
   delay: RetryDelay,
@@ -42,8 +42,8 @@ export function lossDelayMs(
 const spreadBeyond = 100;
 
 /**
- * The additional delay of one of `total` jobs that a single event (a host, a session) requeues: none for the first hundred, the others
- * evenly over `recoverySpreadMs`, so that a lost host does not return as one wave.
+ * The additional delay of one of `total` jobs that one event (a host, a session) requeues: none for the first hundred, the rest evenly over
+ * `recoverySpreadMs`, so that they do not return in one wave.
  *
  * @param index - 0-based position among the jobs of the event.
  */

@@ -6,43 +6,42 @@ import { finalizeGraceOf, gatePatienceOf, maxRunningOf, type RunThresholds } fro
 export const earliest = (...instants: readonly Instant[]): Instant => Math.min(...instants) as Instant;
 export const latest = (...instants: readonly Instant[]): Instant => Math.max(...instants) as Instant;
 
-/** What a run's age counts from. A start that is not known is replaced by the reservation, lest the run have no limit at all. */
+/** Where a run's age starts: the reservation if the start is unknown, so that the run always has a limit. */
 export const startOf = (run: RunFacts): Instant => run.startedAt ?? run.reservedAt;
 
-/** When the run reaches its ceiling, if its host is suspended no more. */
+/** When the run reaches its ceiling, unless its host is suspended again. */
 export const ceilingAt = (run: RunFacts, thresholds: RunThresholds): Instant =>
   addMs(startOf(run), (run.suspendedMs ?? 0) + maxRunningOf(run, thresholds));
 
-/** An exit code without its time has no age to judge by, and an exit without a code no outcome: both are left to tier 3. */
+/** An exit code without its time has no age, and an exit without a code no outcome: both are left to tier 3. */
 export function wholeExit(run: RunFacts): { readonly exitCode: number; readonly exitedAt: Instant } | undefined {
   const { state, exitCode, exitedAt } = run;
   return state === "exited" && exitCode !== undefined && exitedAt !== undefined ? { exitCode, exitedAt } : undefined;
 }
 
-/** When the run last made progress of its own; what lies before its start is another run's. */
+/** When the run last made progress. Progress from before its start is another run's. */
 export const progressOf = (run: RunFacts): Instant | undefined =>
   run.lastProgressAt !== undefined && run.lastProgressAt >= startOf(run) ? run.lastProgressAt : undefined;
 
-/** How long a run that was proved alive goes without a look at most. */
+/** The longest time between two looks at a run that was proved alive. */
 const provedAliveRecheckMs = minutes(10);
 
-/** What the look that computes the next one has learned. */
+/** What the present look has found, from which the next one's time follows. */
 export interface LookFindings {
   /** When the session last named a reserved run. Default: its reservation. */
   readonly namedAt?: Instant;
-  /** When progress was last looked for. Default: the start. A run that has shown none may do so right after, and never again. */
+  /** When progress was last looked for. Default: the start. A first sign of progress may come right after, and be the last. */
   readonly lookedAt?: Instant;
   /**
-   * The run's process was probed here and lives. Default false. Its death is found by the look at processes, and that of its session by
-   * the worker-reaper, so its session's silence does not bring it up; lest that loop be switched off, ten minutes do.
+   * The process was probed here and lives. Default false. Its session's silence then brings no look forward: probes and the worker-reaper
+   * find deaths. Ten minutes bound the wait if that loop is switched off.
    */
   readonly provedAlive?: boolean;
 }
 
 /**
- * The earliest instant at which any row could match without alarming evidence (`isAlarming`): what `runs.check_at` stores.
- * It counts on silence from the last signs of life in `run`, so beats need not move it: a look that comes too early moves it forward.
- * Compute it anew when thresholds shrink.
+ * The earliest instant at which a rule could match without an alarm (`isAlarming`): `runs.check_at`. It counts from the last known signs of
+ * life; beats need not move it, because an early look recomputes it. Recompute when thresholds shrink.
  */
 export function nextCheckAt(run: RunFacts, thresholds: RunThresholds, found: LookFindings = {}): Instant {
   const startedAt = startOf(run);

@@ -28,7 +28,7 @@ export function forgetEnded(memories: Map<RunId, RunMemory>, live: ReadonlySet<R
   for (const runId of memories.keys()) if (!live.has(runId)) memories.delete(runId);
 }
 
-/** How soon a run is looked at again whose limit passed by the clock while the watcher doubts its own hearing. */
+/** How soon a run is judged again whose limit has passed while the watcher may have been deaf. */
 const doubtRecheckMs: DurationMs = 1_000;
 
 interface Case {
@@ -41,11 +41,8 @@ interface Case {
 }
 
 /**
- * Judges one run that has not ended: the table of tiers, first match wins, timeout and ceiling also while others defer.
- * Pure. Each call counts as one tick for the streak of dead answers, so call it once per observation and keep the memory it returns.
- *
- * The rows, in order: 1x exit on disk, 2 finaliser, 0 other boot or released life pipe, 1s never started, 1 dead process, 1o orphaned,
- * 1w silent worker, 0h hung, 0t timed out, 3 over age.
+ * Judges one run that has not ended by the table of docs/verdicts.md: first match wins, timeout and ceiling also while another row waits.
+ * Pure. Each call counts as one look: call it once per observation and keep its memory.
  */
 export function judgeRun(
   run: RunFacts,
@@ -67,23 +64,23 @@ export function judgeRun(
 const deferring: ReadonlySet<RunVerdict["kind"]> = new Set(["suspect", "defer", "orphaned_adopt", "leave_alone"]);
 
 function remember(run: RunFacts, seen: RunEvidence, before: RunMemory, now: Instant): RunMemory {
-  // A recorded exit says more than any pid: it clears the streak.
+  // A recorded exit outweighs any pid: it clears the streak.
   if (run.state === "exited") return emptyRunMemory;
   const orphanedSince = isOrphaned(run, seen) ? (before.orphanedSince ?? now) : undefined;
   const { process } = seen;
   if (process === undefined) return { deadStreak: 0, orphanedSince };
   const name = `${process.pid}/${process.startTime ?? ""}`;
   const streakBefore = before.process === name ? before.deadStreak : 0;
-  // An unknown answer moves nothing: it neither counts as a death nor takes one back.
+  // `unknown` neither counts as a death nor resets the streak.
   const deadStreak = process.life === "dead" ? streakBefore + 1 : process.life === "unknown" ? streakBefore : 0;
   const deadSince = deadStreak === 0 ? undefined : streakBefore === 0 ? now : (before.deadSince ?? now);
   return { deadStreak, process: name, deadSince, orphanedSince };
 }
 
-/** How long a living wrapper may take to write down how its dead command ended: a full or slow disk, a starved machine. */
+/** How long a living wrapper may take to record its dead command's end: disks may be full or slow, machines starved. */
 const recordWithinMs: DurationMs = seconds(10);
 
-/** The command is dead, but how it ended is being written at this moment: judged now, a known outcome would be called unknown. */
+/** The command is dead and its end is being recorded: a verdict now would call a known outcome unknown. */
 function isBeingRecorded({ seen, memory, now }: Case): boolean {
   return seen.process?.role === "command" && seen.wrapper === "alive" && ageMs(memory.deadSince ?? now, now) < recordWithinMs;
 }
@@ -101,7 +98,7 @@ function judgeByEvidence(subject: Case): RunVerdict | undefined {
   return run.state === "reserved" ? judgeReserved(subject) : judgeStarted(subject);
 }
 
-/** Tier 2, and the gate's patience in its place once the gate was unreadable. */
+/** Tier 2. Once the gate was unreadable, the gate's patience replaces the grace. */
 function judgeFinaliser(subject: Case): RunVerdict | undefined {
   const { run, seen, thresholds, vantage, now } = subject;
   const exit = wholeExit(run);
@@ -131,14 +128,14 @@ function judgePendingGate(
   const ageOfDoubtMs = ageMs(gate.gatePendingAt, now);
   const known = { kind: "exited_known", exitCode, ageMs: ageOfDoubtMs, limitMs } as const;
   if (ageOfDoubtMs >= limitMs) return { ...known, reason: "gate_patience_over" };
-  // As long as its finaliser may live the readings are its own; afterwards they are ours, each when it is due.
+  // While the finaliser may live, the readings are its own. Afterwards they are ours, each when it is due.
   const oursAt = latest(gate.finaliserDeadAt, run.gateReadAgainAt ?? now);
   if (oursAt <= now) return { ...known, reason: "gate_due" };
   const recheckAt = earliest(oursAt, addMs(gate.gatePendingAt, limitMs));
   return { kind: "defer", reason: "gate_pending", exitCode, ageMs: ageOfDoubtMs, limitMs, recheckAt };
 }
 
-/** Rows 0, 1s, 1 and 1w of a run that has executed nothing: whoever died, nothing was started and nothing is spent. */
+/** Rows 0, 1s, 1 and 1w of a reserved run: nothing was executed, so nothing is spent. */
 function judgeReserved(subject: Case): RunVerdict | undefined {
   const { run, seen, memory, thresholds, vantage, now } = subject;
   if (isOtherBoot(subject)) return neverStarted(subject, { reason: "other_boot", bySessionDeath: true });
@@ -171,7 +168,7 @@ function judgeStarted(subject: Case): RunVerdict | undefined {
     const { pid } = process;
     const of = deadTicksNeeded(thresholds);
     if (memory.deadStreak < of || isBeingRecorded(subject)) return suspect(subject, { pid, of });
-    // A dead wrapper without a command has executed nothing, unless something that it started holds the pipe.
+    // A wrapper that died without a command executed nothing, unless something that it started holds the pipe.
     if (process.role === "wrapper" && lifePipe !== "held")
       return neverStarted(subject, { reason: "wrapper_dead", bySessionDeath: true, pid });
     return { kind: "dead", outcome: "unknown", reason: "dead_pid", pid, streak: memory.deadStreak, of, lifePipe };
@@ -195,7 +192,7 @@ function judgeOrphan(subject: Case, orphanedSince: Instant): RunVerdict {
   return { kind: "orphaned_adopt", reason: "supervisor_dead", waitedMs, limitMs, recheckAt };
 }
 
-/** Row 0h. The heartbeat rule itself lives in one place; it is given the age after vantage. */
+/** Row 0h. The heartbeat rule gets the age after vantage. */
 function judgeProgress(subject: Case): RunVerdict | undefined {
   const { run, vantage, now } = subject;
   const timeoutMs = run.limits.heartbeatTimeoutMs;
@@ -212,14 +209,14 @@ function judgeProgress(subject: Case): RunVerdict | undefined {
   return { kind: "hung", reason, silentMs: silence.silentMs, deafMs: silence.deafMs, limitMs };
 }
 
-/** Rows 0t and 3, which need no evidence but time awake. */
+/** Rows 0t and 3: they need time awake and no evidence. */
 function judgeByAge(subject: Case): RunVerdict | undefined {
   const { run, thresholds, now } = subject;
-  // Once the gate was unreadable its patience stands in place of the ceiling, and is a limit as well.
+  // Once the gate was unreadable, its patience replaces the ceiling.
   if (run.gatePendingAt !== undefined && wholeExit(run) !== undefined) return undefined;
   const ageOfRunMs = runningAgeMs({ ...run, startedAt: startOf(run) }, now);
   const { timeoutMs } = run.limits;
-  // A run that has exited kept its timeout, or was stopped at it; its finaliser has a limit of its own.
+  // An exited run kept its timeout or was stopped at it. Its finaliser has a limit of its own.
   if (run.state === "started" && timeoutMs !== undefined && ageOfRunMs > timeoutMs + thresholds.reaperTimeoutSlackMs) {
     return { kind: "timed_out", reason: "timeout", ageMs: ageOfRunMs, limitMs: timeoutMs };
   }
@@ -234,7 +231,7 @@ function leaveAlone(subject: Case): RunVerdict {
   const { run, seen, thresholds, now } = subject;
   const found = { namedAt: namedAtOf(subject), lookedAt: now, provedAlive: seen.process?.life === "alive" };
   const at = nextCheckAt(run, thresholds, found);
-  // With an alarm the next look is soon in any case; without one, a limit behind us means that the silence did not count.
+  // With an alarm the next look is soon anyway. Without one, a passed limit means that the silence did not count.
   if (at > now && !isAlarming(seen)) return { kind: "leave_alone", reason: "no_limit_reached", nextCheckAt: at };
   const soon = addMs(now, doubtRecheckMs);
   return { kind: "leave_alone", reason: at > now ? "no_limit_reached" : "doubted", nextCheckAt: at > now ? earliest(at, soon) : soon };
@@ -254,7 +251,7 @@ function isOtherBoot({ run, seen, thresholds, now }: Case): boolean {
   return diedWithEarlierBoot({ life: process?.life ?? "unknown", heardAt: run.session.heardAt, hostConflict }, thresholds, now);
 }
 
-/** Row 1w: only where nothing of the run can be probed from here. What is proved alive is never seized by silence. */
+/** Row 1w: only where nothing of the run can be probed. Silence never ends what is proved alive (decision 0006). */
 function sessionSilence({ run, seen, thresholds, vantage, now }: Case): ReturnType<typeof isSilent> & { readonly limitMs: DurationMs } {
   const limitMs = deadAfterIn(vantage.mode, thresholds.deadAfterMs);
   const { channel, heardAt } = run.session;

@@ -1,21 +1,21 @@
 import { type DurationMs, hours, minutes, seconds } from "../domain/time.ts";
 import type { RunFacts } from "./evidence.ts";
 
-/** The numbers by which runs are judged. They are read at each tick; a run's own limits come before them. */
+/** The numbers by which runs are judged, read at each tick. A run's own limits take precedence. */
 export interface RunThresholds {
   /** Consecutive dead answers that prove a death. Values below 1 act as 1. */
   readonly deadTicks: number;
-  /** How long after its recorded exit a run may be finalised by its supervisor. 0 is legal. */
+  /** How long a supervisor may finalise after the recorded exit. 0 is legal. */
   readonly finalizeGraceMs: DurationMs;
-  /** How long a reserved run may go unnamed by the session that claimed it. */
+  /** How long the session that claimed a reserved run may leave it unnamed. */
   readonly startWithinMs: DurationMs;
   /** How long a living run without a supervisor waits to be adopted. */
   readonly adoptWithinMs: DurationMs;
   /** How long a session may be silent. */
   readonly deadAfterMs: DurationMs;
-  /** How soon a suspect is looked at again. */
+  /** How soon a suspect is probed again. */
   readonly suspectRecheckMs: DurationMs;
-  /** The ceiling of runs that have neither one of their own nor a timeout. */
+  /** The ceiling of runs with neither a ceiling nor a timeout of their own. */
   readonly maxRunningMs: DurationMs;
   /** How long the reaper leaves a timeout to the run's own supervisor. */
   readonly reaperTimeoutSlackMs: DurationMs;
@@ -34,7 +34,7 @@ export const defaultRunThresholds: RunThresholds = {
 
 const defaultGatePatienceMs: DurationMs = minutes(10);
 
-/** The number of dead answers that act, never below 1; a fraction is rounded up, for a part of a tick proves nothing. */
+/** The number of dead answers that act: at least 1, fractions rounded up, because part of a tick proves nothing. */
 export function deadTicksNeeded(thresholds: Pick<RunThresholds, "deadTicks">): number {
   return Number.isFinite(thresholds.deadTicks) ? Math.max(1, Math.ceil(thresholds.deadTicks)) : 1;
 }
@@ -56,7 +56,7 @@ export const maxRunningOf = (run: Pick<RunFacts, "limits">, thresholds: RunThres
 
 export const gatePatienceOf = (run: Pick<RunFacts, "limits">): DurationMs => run.limits.gatePatienceMs ?? defaultGatePatienceMs;
 
-/** What a stage's longest honest run consists of. All in milliseconds. */
+/** The parts of a stage's longest honest run, in milliseconds. */
 export interface StageTimes {
   readonly timeoutMs?: DurationMs | undefined;
   readonly finaliseMs: DurationMs;
@@ -66,7 +66,9 @@ export interface StageTimes {
 
 const slackMs = seconds(60);
 
-/** The ceiling of a stage that sets none: above everything its runs may honestly take; where it has no timeout, the threshold for all (24 h). */
+/**
+ * The ceiling of a stage that sets none: above all that its runs may honestly take. Without a timeout, the threshold of all runs (24 h).
+ */
 export function defaultMaxRunningMs(
   times: StageTimes,
   { maxRunningMs }: Pick<RunThresholds, "maxRunningMs"> = defaultRunThresholds,

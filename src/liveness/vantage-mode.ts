@@ -1,14 +1,14 @@
 import { addMs, ageMs, type DurationMs, type Instant } from "../domain/time.ts";
 import type { ScopeState, Vantage, VantageMode } from "./vantage.ts";
 
-/** What is seen of a scope at one tick. */
+/** What one tick observed of a scope. */
 export interface ScopeObservation {
   readonly scope: string;
   /** All subjects of the scope. */
   readonly total: number;
-  /** How many of them turned silent within one timeout; those proved dead do not count. */
+  /** How many of them turned silent within one timeout. Those proved dead do not count. */
   readonly turnedSilent: number;
-  /** The watcher's own beat through the same listener or connection. `unknown` neither freezes nor thaws. */
+  /** The watcher's own beat through the same listener or connection. `unknown` changes nothing. */
   readonly canary: "ok" | "failing" | "unknown";
   readonly now: Instant;
 }
@@ -22,7 +22,7 @@ export interface ModeChange {
   readonly total: number;
 }
 
-/** The number of subjects that may turn silent at once before the watcher doubts itself: two, or a fifth of all. */
+/** How many subjects may turn silent at once before the watcher doubts itself: two, or a fifth of all. */
 export const silentAllowed = (total: number): number => Math.max(2, 0.2 * total);
 
 const severity: Record<VantageMode, number> = { normal: 0, limited: 1, frozen: 2 };
@@ -32,7 +32,7 @@ function calledFor(observation: ScopeObservation, present: VantageMode): Vantage
   return observation.turnedSilent > silentAllowed(observation.total) ? "limited" : "normal";
 }
 
-/** Takes one observation of a scope. Into a stricter mode at once; out of it after `cleanMs` in which nothing called for it. */
+/** Applies one observation of a scope. A stricter mode is entered at once, and left after `cleanMs` in which nothing called for it. */
 export function observeScope(vantage: Vantage, observation: ScopeObservation): { readonly vantage: Vantage; readonly change?: ModeChange } {
   const { scope, now } = observation;
   const before: ScopeState = vantage.scopes[scope] ?? { mode: "normal", since: now };
@@ -52,8 +52,8 @@ function nextState(before: ScopeState, wanted: VantageMode, now: Instant, cleanM
 }
 
 /**
- * How many subjects turned silent within the last `limitMs`. Give also those judged dead by silence in that time, or the count sinks with
- * each of them while the others follow.
+ * How many subjects turned silent within the last `limitMs`. Include those judged dead by silence in that time: else the count falls with
+ * each of them while others follow.
  */
 export function countTurnedSilent(
   subjects: Iterable<{ readonly lastHeardAt: Instant; readonly provedDead: boolean }>,
@@ -68,5 +68,5 @@ export function countTurnedSilent(
   return count;
 }
 
-/** The time a worker may be silent in this mode: doubled once while limited. */
+/** How long a worker may be silent in this mode: doubled once while limited. */
 export const deadAfterIn = (mode: VantageMode, deadAfterMs: DurationMs): DurationMs => (mode === "limited" ? 2 * deadAfterMs : deadAfterMs);

@@ -2,37 +2,34 @@ import { addMs, ageMs, type DurationMs, type Instant, minutes, seconds } from ".
 import type { Channel } from "./evidence.ts";
 
 /**
- * From where the watcher hears, and when it could not. Silence proves something only for time in which the watcher could have heard.
- *
- * A {@link Vantage} is plain data: JSON-safe, so that the daemon can store it at each start. A watcher that crashes in a loop keeps its
- * memory of earlier deaf intervals that way, and with it the end of its own doubt (`silenceCeilingFactor`).
+ * When the watcher could not hear: silence counts only for time in which it could (docs/architecture.md, Clock and vantage). JSON-safe:
+ * stored at each start, so that a watcher that crashes in a loop remembers earlier deaf intervals.
  */
 export interface Vantage {
   readonly settings: VantageSettings;
-  /** Closed intervals in the order of their start. They may overlap; every reader takes their union. */
+  /** Closed intervals, ordered by start. They may overlap: every reader takes their union. */
   readonly intervals: readonly DeafInterval[];
-  /** Deaf since then, and still. */
+  /** When the deaf intervals that still last began. */
   readonly open: Readonly<Partial<Record<DeafCause, Instant>>>;
   readonly scopes: Readonly<Record<string, ScopeState>>;
 }
 
 /**
- * How much a scope (workers; instances of one provider and zone) may be judged by silence.
- * `limited`: many fell silent at once, so the watcher doubts itself first; `frozen`: its own canary fails, nothing is judged by silence.
+ * How far a scope (workers; instances of one provider and zone) is judged by silence. `limited`: many fell silent at once, so the watcher
+ * doubts itself first; `frozen`: its canary fails, so not at all.
  */
 export type VantageMode = "normal" | "limited" | "frozen";
 
 export interface ScopeState {
   readonly mode: VantageMode;
   readonly since: Instant;
-  /** Since when nothing has called for the present mode; leaving it takes `cleanMs` of that. */
+  /** Since when nothing has called for the present mode; after `cleanMs` of that it is left. */
   readonly cleanSince?: Instant;
 }
 
 /**
- * Why the watcher was deaf.
- * `process_down` it did not run; `stalled` it ran but was paused; `suspended` its machine slept; `store_unreachable`; `slow_query` longer
- * than a tick; `clock_stepped` instants of before and after do not compare.
+ * Why the watcher was deaf. `process_down`: it did not run; `stalled`: it ran but was paused; `suspended`: its machine slept; `slow_query`:
+ * longer than a tick; `clock_stepped`: instants before and after do not compare.
  */
 export type DeafCause = "process_down" | "stalled" | "suspended" | "store_unreachable" | "slow_query" | "clock_stepped";
 
@@ -43,9 +40,9 @@ export interface DeafInterval {
 }
 
 export interface VantageSettings {
-  /** How long everyone alive needs to be heard again after a deaf interval: two renewals. Default 10 000. */
+  /** How long all living subjects need to be heard again after a deaf interval: two renewals. Default 10 000. */
   readonly reannounceMs: DurationMs;
-  /** At this many times a limit the doubt ends. Default 10. */
+  /** The doubt ends at this many times a limit. Default 10. */
   readonly silenceCeilingFactor: number;
   /** More deaf intervals than this within `unstableWindowMs` make the vantage unstable. Default 5. */
   readonly unstableAbove: number;
@@ -54,7 +51,7 @@ export interface VantageSettings {
   readonly cleanMs: DurationMs;
   /** Deaf intervals that ended longer ago than this are forgotten. Default seven days. */
   readonly rememberMs: DurationMs;
-  /** At most so many intervals are kept; the oldest are joined, which only prolongs the doubt. Default 256. */
+  /** Most intervals kept; the oldest are joined, which only prolongs the doubt. Default 256. */
   readonly intervalsMax: number;
 }
 
@@ -68,7 +65,7 @@ export const defaultVantageSettings: VantageSettings = {
   intervalsMax: 256,
 };
 
-/** What each cause makes inaudible. A watcher that is down misses only beats sent to itself: the store and the files keep the others. */
+/** What each cause makes inaudible. A watcher that is down misses only beats sent to itself: store and files keep the others. */
 const channelsDeafBy: Record<DeafCause, readonly Channel[]> = {
   process_down: ["throughMe"],
   stalled: ["throughMe", "files"],
@@ -84,8 +81,8 @@ export function newVantage(settings: Partial<VantageSettings> = {}): Vantage {
 }
 
 /**
- * The vantage of a watcher that starts: what the previous process remembered, and the time in which there was no process.
- * Modes start anew; `lastAliveAt` is the newest instant the previous process is known to have lived at.
+ * The vantage of a starting watcher: what the previous process remembered, plus the time without a process. Modes start anew. `lastAliveAt`
+ * is the newest instant at which the previous process is known to have lived.
  */
 export function wakeVantage(options: {
   readonly previous: Vantage | undefined;
@@ -95,7 +92,7 @@ export function wakeVantage(options: {
 }): Vantage {
   const { previous, lastAliveAt, now } = options;
   const fresh = newVantage({ ...previous?.settings, ...options.settings });
-  // A store whose clock was set right remembers what has not been yet; nobody can have been deaf then.
+  // After a clock that was ahead is set right, the store remembers future instants: nobody was deaf then.
   const intervals = (previous?.intervals ?? [])
     .filter((interval) => interval.from < now)
     .map((interval) => (interval.to > now ? { ...interval, to: now } : interval));
@@ -110,12 +107,12 @@ export function addDeaf(vantage: Vantage, interval: DeafInterval): Vantage {
   return prune({ ...vantage, intervals }, interval.to);
 }
 
-/** From `at` on the watcher is deaf by `cause`, until {@link endDeaf}. A second begin of the same cause keeps the first. */
+/** From `at` the watcher is deaf by `cause`, until {@link endDeaf}. A repeated begin keeps the first. */
 export function beginDeaf(vantage: Vantage, cause: DeafCause, at: Instant): Vantage {
   return vantage.open[cause] === undefined ? { ...vantage, open: { ...vantage.open, [cause]: at } } : vantage;
 }
 
-/** The watcher hears again; without a begin nothing changes. */
+/** The watcher hears again. Without a begin nothing changes. */
 export function endDeaf(vantage: Vantage, cause: DeafCause, at: Instant): Vantage {
   const { [cause]: from, ...open } = vantage.open;
   return from === undefined ? vantage : addDeaf({ ...vantage, open }, { from, to: at, cause });
@@ -127,14 +124,14 @@ function prune(vantage: Vantage, now: Instant): Vantage {
   while (intervals.length > intervalsMax) {
     const [first, second, ...rest] = intervals;
     if (first === undefined || second === undefined) break;
-    // Only what was suspended throughout may stay "suspended", for that cause is left out of the ceiling as well.
+    // Joined intervals stay `suspended` only if all were: the ceiling leaves that cause out.
     const cause = first.cause === second.cause ? first.cause : first.cause === "suspended" ? second.cause : first.cause;
     intervals = [{ from: first.from, to: Math.max(first.to, second.to) as Instant, cause }, ...rest];
   }
   return { ...vantage, intervals };
 }
 
-/** Whether the watcher was deaf so often of late that its hearing is itself worth an alert (`vantage.unstable`). */
+/** Whether the watcher was deaf so often lately that this is itself worth an alert (`vantage.unstable`). */
 export function isUnstable(vantage: Vantage, now: Instant): boolean {
   const { unstableAbove, unstableWindowMs } = vantage.settings;
   const recent = vantage.intervals.filter((interval) => now - interval.to < unstableWindowMs).length;
@@ -145,31 +142,27 @@ export function isUnstable(vantage: Vantage, now: Instant): boolean {
 export interface Silence {
   /** By the clock alone. */
   readonly sinceHeardMs: DurationMs;
-  /** Part of it in which nothing could be heard. */
+  /** The part of it in which nothing could be heard. */
   readonly deafMs: DurationMs;
-  /** The age after vantage, which the limits are compared with. */
+  /** The age after vantage, which is compared with limits. */
   readonly silentMs: DurationMs;
-  /** Whether the silence counts: those who live have had the time to be heard again after the last deaf interval. */
+  /** Whether the silence counts: all living subjects had time to be heard again after the last deaf interval. */
   readonly earned: boolean;
-  /** At least this long until an unearned silence can be earned; 0 when it is. */
+  /** The least time until the silence counts; 0 when it does. */
   readonly earnedInMs: DurationMs;
 }
 
 export interface SilenceQuery {
   readonly channel: Channel;
   readonly lastHeardAt: Instant;
-  /** The limit the silence is about to be compared with; the end of doubt is a multiple of it. */
+  /** The limit with which the silence is compared; the doubt ends at a multiple of it. */
   readonly limitMs: DurationMs;
   readonly now: Instant;
 }
 
 /**
- * The silence of one subject: time since it was last heard, less the deaf time in between, and counted only after `reannounceMs` of
- * unbroken hearing.
- *
- * A watcher that crashes every few seconds would never get there. So once `silenceCeilingFactor` times the limit have passed awake, pieces
- * of hearing count together: `reannounceMs` of them after the first deaf interval end the doubt, and all time awake is silence. The pieces
- * are asked for because one long absence (a daemon stopped overnight) also passes the ceiling, and proves nothing about the others.
+ * The silence of one subject: time since last heard less deaf time, counted after `reannounceMs` of unbroken hearing. A watcher that
+ * crashes every few seconds never hears that long: past `silenceCeilingFactor` times the limit, all time awake counts.
  */
 export function silenceOf(vantage: Vantage, query: SilenceQuery): Silence {
   const { channel, lastHeardAt, limitMs, now } = query;
@@ -192,8 +185,9 @@ export function silenceOf(vantage: Vantage, query: SilenceQuery): Silence {
     ),
   );
   const awakeMs = sinceHeardMs - suspendedMs;
-  const piecesMs = now - first.from - deafMs;
-  if (awakeMs >= silenceCeilingFactor * limitMs && piecesMs >= reannounceMs) {
+  // One long absence (a daemon stopped overnight) also passes the ceiling and proves nothing: hearing must add up to `reannounceMs` as well.
+  const heardMs = now - first.from - deafMs;
+  if (awakeMs >= silenceCeilingFactor * limitMs && heardMs >= reannounceMs) {
     return { sinceHeardMs, deafMs: suspendedMs, silentMs: awakeMs, earned: true, earnedInMs: 0 };
   }
   const earnedInMs = Math.max(0, reannounceMs - (now - last.to));
@@ -225,7 +219,7 @@ function unionWithin(intervals: readonly Span[], from: number, to: number): Span
 
 const total = (spans: readonly Span[]): DurationMs => spans.reduce((sum, span) => sum + span.to - span.from, 0);
 
-/** What a judge sees of the vantage: the mode of its scope, and silences. */
+/** What a judge needs of the vantage: the mode of its scope, and silences. */
 export interface VantageView {
   readonly mode: VantageMode;
   silence(query: SilenceQuery): Silence;
@@ -236,16 +230,16 @@ export function viewOf(vantage: Vantage, scope: string): VantageView {
   return { mode: vantage.scopes[scope]?.mode ?? "normal", silence: (query) => silenceOf(vantage, query) };
 }
 
-/** Whether a subject has been silent for `limitMs` or longer, as far as that counts. Never while the scope is frozen. */
+/** Whether a subject has been silent for `limitMs` or longer, as far as that counts. Never in a frozen scope. */
 export function isSilent(view: VantageView, query: SilenceQuery): { readonly silent: boolean; readonly silence: Silence } {
   const silence = view.silence(query);
   return { silent: view.mode !== "frozen" && silence.earned && silence.silentMs >= query.limitMs, silence };
 }
 
-/** How soon a silence is looked at again that counts for nothing only because its scope is frozen. */
+/** How soon a silence is judged again that does not count only because its scope is frozen. */
 const frozenRecheckMs: DurationMs = 1_000;
 
-/** The earliest instant at which a silence that does not count yet is worth another look. Always after `now`. */
+/** The earliest instant at which a silence that does not count yet should be judged again. Always after `now`. */
 export function silentNotBefore(silence: Silence, limitMs: DurationMs, now: Instant): Instant {
   const missingMs = Math.max(limitMs - silence.silentMs, silence.earnedInMs);
   return addMs(now, missingMs > 0 ? missingMs : frozenRecheckMs);

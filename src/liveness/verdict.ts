@@ -1,7 +1,7 @@
 import { type DurationMs, type Instant, inSeconds } from "../domain/time.ts";
 import type { LifePipe } from "./evidence.ts";
 
-/** Nothing is wrong that could be known before `nextCheckAt`. `doubted`: a limit passed by the clock, but the watcher may have been deaf. */
+/** No judgement is due before `nextCheckAt`. `doubted`: a limit has passed by the clock, but the watcher may have been deaf. */
 export interface LeaveAlone {
   readonly kind: "leave_alone";
   readonly reason: "no_limit_reached" | "doubted";
@@ -23,7 +23,7 @@ export interface RecordExit {
   readonly status: number;
 }
 
-/** The exit is known and its finaliser, or its gate, still has time. */
+/** The exit is known; its finaliser or its gate still has time. */
 export interface Defer {
   readonly kind: "defer";
   readonly reason: "finalising" | "gate_pending";
@@ -33,7 +33,7 @@ export interface Defer {
   readonly recheckAt: Instant;
 }
 
-/** The run executed nothing; it spends nothing. `bySessionDeath` tells deaths of the claimer from a claim that got lost. */
+/** The run executed nothing and spends nothing. `bySessionDeath` tells the claimer's death from a lost claim. */
 export interface NeverStarted {
   readonly kind: "never_started";
   readonly reason:
@@ -61,7 +61,7 @@ export type Dead = { readonly kind: "dead"; readonly outcome: "unknown" } & (
   | { readonly reason: "session_silent"; readonly silentMs: DurationMs; readonly deafMs: DurationMs; readonly limitMs: DurationMs }
 );
 
-/** The finaliser is dead and there are no steps to resume: what follows is decided from the exit code and the gate. */
+/** The finaliser is dead and has no steps to resume: exit code and gate decide. */
 export interface ExitedKnown {
   readonly kind: "exited_known";
   readonly reason: "finaliser_dead" | "finalize_grace_over" | "gate_due" | "gate_patience_over";
@@ -70,7 +70,7 @@ export interface ExitedKnown {
   readonly limitMs: DurationMs;
 }
 
-/** The finaliser is dead and its steps are to be resumed by another under the next owner epoch. */
+/** The finaliser is dead; another resumes its steps under the next owner epoch. */
 export interface TakeOver {
   readonly kind: "take_over";
   readonly reason: "finaliser_dead" | "finalize_grace_over";
@@ -110,7 +110,7 @@ export interface TimedOut {
   readonly limitMs: DurationMs;
 }
 
-/** The ceiling is reached. With `exitCode` the outcome is known, without it is not. */
+/** The ceiling is reached. Only with `exitCode` is the outcome known. */
 export interface OverAge {
   readonly kind: "over_age";
   readonly reason: "age_ceiling";
@@ -135,7 +135,7 @@ export type RunVerdict =
   | TimedOut
   | OverAge;
 
-/** When the subject of a verdict that changes nothing is to be judged again; `undefined` for verdicts that settle or act. */
+/** When to judge again after a verdict that changes nothing; `undefined` for verdicts that settle or act. */
 export function checkAgainAt(verdict: RunVerdict): Instant | undefined {
   switch (verdict.kind) {
     case "leave_alone":
@@ -149,7 +149,7 @@ export function checkAgainAt(verdict: RunVerdict): Instant | undefined {
   }
 }
 
-/** Whether something of the run may still live when the verdict ends it, so that it must be proved stopped before a release. */
+/** Whether something of the run may still live when the verdict ends it, and must be proved stopped before a release. */
 export function mayStillLive(verdict: RunVerdict): boolean {
   switch (verdict.kind) {
     case "stop_then_dead":
@@ -169,7 +169,7 @@ export function mayStillLive(verdict: RunVerdict): boolean {
 
 const deaf = (ms: DurationMs): string => (ms > 0 ? `, not counting ${inSeconds(ms)} in which it could not be heard` : "");
 
-/** The verdict in one sentence part for people: no run id, no advice, the numbers that led to it. */
+/** The verdict for people, as one part of a sentence: the numbers that led to it, no run id, no advice. */
 export function explain(verdict: RunVerdict): string {
   switch (verdict.kind) {
     case "leave_alone":

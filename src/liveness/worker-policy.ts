@@ -17,7 +17,7 @@ export interface WorkerFacts {
 export interface WorkerEvidence {
   /** `unknown` for foreign hosts and namespaces, and for a failed probe. */
   readonly process: { readonly pid: number; readonly life: ProcessLife };
-  /** Two live sessions share the host id but not the boot id: no pid evidence of this host may be used. */
+  /** Two live sessions share the host id with different boot ids: no pid evidence of this host counts. */
   readonly hostConflict: boolean;
 }
 
@@ -43,13 +43,12 @@ export type WorkerVerdict =
       readonly limitMs: DurationMs;
     };
 
-/** How soon a silent worker with a living process is looked at again. */
+/** How soon a silent worker with a living process is judged again. */
 const recheckMs: DurationMs = 1_000;
 
 /**
- * Judges one worker's session. A process proved dead on this host ends it at once, another boot id when the session is silent by the clock
- * (a clone shows another boot id too), silence alone only after vantage and only where the process cannot be probed: a process that is
- * proved alive is never seized by silence, it is `alive_but_silent`, and its runs have limits of their own.
+ * Judges one worker's session. A process proved dead ends it at once; another boot id, once the session is silent by the clock; silence
+ * alone, only after vantage and where the process cannot be probed (decision 0006).
  */
 export function judgeWorker(
   worker: WorkerFacts,
