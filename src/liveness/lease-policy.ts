@@ -24,7 +24,7 @@ export interface LeaseEvidence {
 }
 
 export type LeaseVerdict =
-  | { readonly kind: "keep"; readonly reason: "within_ttl" | "holder_alive" | "being_stopped"; readonly nextCheckAt?: Instant }
+  | { readonly kind: "keep"; readonly reason: "within_ttl" | "holder_alive" | "being_stopped"; readonly nextCheckAt?: Instant | undefined }
   | { readonly kind: "alert"; readonly reason: "past_ttl"; readonly ageMs: DurationMs; readonly ttlMs: DurationMs }
   | { readonly kind: "free"; readonly reason: "holder_dead" }
   | { readonly kind: "free"; readonly reason: "ttl_over"; readonly ageMs: DurationMs; readonly ttlMs: DurationMs }
@@ -52,7 +52,7 @@ export function judgeLease(lease: LeaseFacts, evidence: LeaseEvidence, now: Inst
   if (ttlOver && lease.alertedAt === undefined) return { kind: "alert", reason: "past_ttl", ageMs: sinceRenewalMs, ttlMs: lease.ttlMs };
   const maxHoldAt = maxHoldMs === undefined ? undefined : addMs(lease.grantedAt, maxHoldMs);
   const nextCheckAt = ttlOver ? maxHoldAt : maxHoldAt === undefined || ttlAt < maxHoldAt ? ttlAt : maxHoldAt;
-  return { kind: "keep", reason: ttlOver ? "holder_alive" : "within_ttl", ...(nextCheckAt === undefined ? {} : { nextCheckAt }) };
+  return { kind: "keep", reason: ttlOver ? "holder_alive" : "within_ttl", nextCheckAt };
 }
 
 /** The verdict for people, with the numbers that led to it. */

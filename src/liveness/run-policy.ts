@@ -223,8 +223,7 @@ function judgeByAge(subject: Case): RunVerdict | undefined {
   const ceilingMs = maxRunningOf(run, thresholds);
   if (ageOfRunMs < ceilingMs) return undefined;
   if (run.state === "reserved") return neverStarted(subject, { reason: "age_ceiling", bySessionDeath: false, limitMs: ceilingMs });
-  const exit = run.exitCode === undefined ? {} : { exitCode: run.exitCode };
-  return { kind: "over_age", reason: "age_ceiling", ageMs: ageOfRunMs, ceilingMs, ...exit };
+  return { kind: "over_age", reason: "age_ceiling", ageMs: ageOfRunMs, ceilingMs, exitCode: run.exitCode };
 }
 
 function leaveAlone(subject: Case): RunVerdict {

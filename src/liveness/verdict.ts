@@ -116,7 +116,7 @@ export interface OverAge {
   readonly reason: "age_ceiling";
   readonly ageMs: DurationMs;
   readonly ceilingMs: DurationMs;
-  readonly exitCode?: number;
+  readonly exitCode?: number | undefined;
 }
 
 /** What was concluded about a run, with the numbers that led to it. `kind` and `reason` are stable: stored, shown and matched on. */

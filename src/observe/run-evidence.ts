@@ -49,7 +49,7 @@ export class RunObserver {
     const process = await this.#process(run, onDisk, probe);
     const evidence: RunEvidence = {
       process,
-      ...(onDisk && process?.role === "command" && run.wrapper !== null ? { wrapper: probe.observe(run.wrapper).kind } : {}),
+      wrapper: onDisk && process?.role === "command" && run.wrapper !== null ? probe.observe(run.wrapper).kind : undefined,
       lifePipe: onDisk && run.state === "started" ? await this.lifePipeOf(run) : "unknown",
       exitRecord: onDisk ? await this.exitRecordOf(run) : { kind: "none" },
       supervisor: this.supervisorOf(run, probe),

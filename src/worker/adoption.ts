@@ -85,7 +85,7 @@ class StartLooks {
     const answers = new CachedProbe(probe);
     let after: RunId | undefined;
     for (;;) {
-      const page: readonly LiveRun[] = await store.runs.listAllLive({ limit: pageSize, hostId, ...(after === undefined ? {} : { after }) });
+      const page: readonly LiveRun[] = await store.runs.listAllLive({ limit: pageSize, hostId, after });
       for (const run of page) await this.#look(run, answers);
       after = page.at(-1)?.id;
       if (page.length < pageSize) return;

@@ -23,7 +23,7 @@ export interface SessionOptions {
   readonly held: () => readonly RunId[];
   readonly claimSeqReceived: () => number;
   /** How late the event loop of the process was lately; undefined: not measured since it was last asked. */
-  readonly loopLagMs?: () => DurationMs | undefined;
+  readonly loopLagMs?: (() => DurationMs | undefined) | undefined;
   /** A held run is not ours any more. */
   readonly onLost: (runId: RunId, why: string) => void;
   /** The session was declared dead while its process lives: everything it held is lost, and a new session takes its place. */
@@ -69,17 +69,16 @@ export class Session {
     this.#renewing = true;
     const { backend, held, claimSeqReceived, loopLagMs, onRenewed, renewTimeoutMs = defaultRenewTimeoutMs, emit } = this.#options;
     try {
-      const renewal = { workerId: this.#workerId, held: held(), claimSeqReceived: claimSeqReceived() };
-      const lag = loopLagMs?.();
-      const answering = backend.renew({ ...renewal, ...(lag === undefined ? {} : { loopLagMs: lag }) });
+      const workerId = this.#workerId;
+      const answering = backend.renew({ workerId, held: held(), claimSeqReceived: claimSeqReceived(), loopLagMs: loopLagMs?.() });
       const answer = await within(answering, renewTimeoutMs);
       if (answer === tooLate) {
         emit("store.degraded", { code: "renew_timeout", message: `no answer to a renewal within ${renewTimeoutMs} ms` });
         // What it says of our runs is true whenever it comes; that it was heard in time it cannot say any more, nor why it failed.
-        answering.then((late) => this.#take(renewal.workerId, late)).catch(() => undefined);
+        answering.then((late) => this.#take(workerId, late)).catch(() => undefined);
         return;
       }
-      if ((await this.#take(renewal.workerId, answer)) === "live") onRenewed?.();
+      if ((await this.#take(workerId, answer)) === "live") onRenewed?.();
     } catch (thrown) {
       // Pruned: it ended long ago, as far as the store is concerned. When registering fails too, the next renewal comes here again.
       if (isWakefulError(thrown) && thrown.code === "not_found") await this.#openAgain("unknown to the store").catch(() => undefined);

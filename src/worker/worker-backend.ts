@@ -86,7 +86,7 @@ export interface Renewal {
   readonly held: readonly RunId[];
   /** The highest claim whose answer has come. */
   readonly claimSeqReceived: number;
-  readonly loopLagMs?: number;
+  readonly loopLagMs?: number | undefined;
 }
 
 export interface RenewalAnswer {

@@ -46,7 +46,7 @@ export interface HostBench {
   readonly table: ProcessTable;
   readonly events: SeenEvent[];
   readonly emit: Emit;
-  readonly renewals: { readonly held: readonly number[]; readonly loopLagMs?: number }[];
+  readonly renewals: { readonly held: readonly number[]; readonly loopLagMs?: number | undefined }[];
   deaths: number;
   /** Writes the handlers module; `defineTask` is in its scope. */
   module(text: string): string;
@@ -72,7 +72,7 @@ export async function hostBench(program: string, pipelines: readonly PipelineDef
   const table = systemProcessTable();
   const events: SeenEvent[] = [];
   const emit: Emit = (name, data) => events.push({ name, data });
-  const renewals: { held: readonly number[]; loopLagMs?: number }[] = [];
+  const renewals: { held: readonly number[]; loopLagMs?: number | undefined }[] = [];
   const modulePath = join(dataDir, "handlers.mjs");
   const bench: HostBench = {
     store,

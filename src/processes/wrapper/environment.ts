@@ -21,11 +21,11 @@ export interface CommandEnvironmentOptions {
   readonly runDir: string;
   readonly workDir: string;
   /** Absent for a plain task. */
-  readonly itemKey?: string;
+  readonly itemKey?: string | undefined;
   readonly stage?: string;
   /** Where the API is, and a token that is good for this run only; absent without a daemon. */
-  readonly url?: string;
-  readonly token?: string;
+  readonly url?: string | undefined;
+  readonly token?: string | undefined;
   readonly traceparent?: string;
 }
 

@@ -20,8 +20,8 @@ export interface PipeChannelOptions {
 /** One line of JSON each: a call, its answer, or a note that wants none. */
 type Frame =
   | { readonly call: number; readonly verb: string; readonly args: readonly unknown[] }
-  | { readonly answer: number; readonly value?: unknown; readonly at?: number }
-  | { readonly answer: number; readonly error: WireError; readonly at?: number }
+  | { readonly answer: number; readonly value?: unknown; readonly at?: number | undefined }
+  | { readonly answer: number; readonly error: WireError; readonly at?: number | undefined }
   | { readonly note: string; readonly data?: unknown };
 
 interface WireError {
@@ -141,9 +141,9 @@ export class PipeChannel {
     try {
       if (!Object.hasOwn(verbs, verb)) throw new WakefulError("forbidden", `"${verb}" is not one of the calls that are answered here.`);
       const value = await (verbs[verb] as (...args: readonly unknown[]) => Promise<unknown>)(...args);
-      answer = { answer: call, value, ...(stamp === undefined ? {} : { at: stamp() }) };
+      answer = { answer: call, value, at: stamp?.() };
     } catch (thrown) {
-      answer = { answer: call, error: wireErrorOf(thrown), ...(stamp === undefined ? {} : { at: stamp() }) };
+      answer = { answer: call, error: wireErrorOf(thrown), at: stamp?.() };
     }
     if (!this.#closed) this.#send(answer);
   }

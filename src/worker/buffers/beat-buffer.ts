@@ -17,7 +17,7 @@ export interface BeatLaneOptions {
 interface Beat {
   readonly runId: RunId;
   readonly at: Instant;
-  readonly progress?: string;
+  readonly progress?: string | undefined;
 }
 
 /** Handlers' signs of progress on their way to the store: the newest of each run, written together about once a second, and nothing when idle. */
@@ -33,8 +33,7 @@ export class BeatBuffer {
 
   /** @param progress - as JSON. */
   beat(runId: RunId, progress: string | undefined): void {
-    const shown = progress ?? this.#beats.get(runId)?.progress;
-    this.#beats.set(runId, { runId, at: this.#options.now(), ...(shown === undefined ? {} : { progress: shown }) });
+    this.#beats.set(runId, { runId, at: this.#options.now(), progress: progress ?? this.#beats.get(runId)?.progress });
     this.#plan();
   }
 

@@ -34,7 +34,7 @@ export interface CommandRunDeps {
 
 /** The limits that a run of this stage starts with: those that the stage declares. */
 export const declaredLimits = (stage: Pick<StageDefinition, "timeoutMs" | "heartbeat" | "maxRunningMs">): RunLimits => ({
-  ...(stage.maxRunningMs === undefined ? {} : { maxRunningMs: stage.maxRunningMs }),
-  ...(stage.timeoutMs === undefined ? {} : { timeoutMs: stage.timeoutMs }),
-  ...(stage.heartbeat === undefined ? {} : { heartbeatTimeoutMs: stage.heartbeat.timeoutMs }),
+  maxRunningMs: stage.maxRunningMs,
+  timeoutMs: stage.timeoutMs,
+  heartbeatTimeoutMs: stage.heartbeat?.timeoutMs,
 });

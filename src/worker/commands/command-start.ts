@@ -78,7 +78,6 @@ async function prepareCommand(
     // What is no file cannot be removed so, and counts for nothing.
     await unlink(join(workDir, stage.compatible.heartbeatFile)).catch(() => undefined);
   }
-  const url = deps.url();
   const env = commandEnvironment({
     workerEnv: environment,
     stageEnv: { ...stage.env, ...(await readSecrets(stage.envFiles, baseDir)) },
@@ -90,9 +89,9 @@ async function prepareCommand(
     workDir: workDir ?? runDir,
     stage: stage.name,
     traceparent: traceparentOf(claimed),
-    ...(item === undefined ? {} : { itemKey: item.key }),
-    ...(url === undefined ? {} : { url }),
-    ...(token === undefined ? {} : { token }),
+    itemKey: item?.key,
+    url: deps.url(),
+    token,
   });
   const cwd = resolve(baseDir, stage.cwd ?? ".");
   return await spawnWrapper({ runDir, runId, host, tools, argv: stage.run.argv, env, cwd, input: inputOf(claimed) });

@@ -256,8 +256,7 @@ export class CommandWorker {
       deps.emit("run.progressed", { runId: run.runId, jobId: run.jobId, queue: run.queue, progress: JSON.parse(progress) });
     if (beatAt !== undefined || progress !== undefined) {
       const before = this.#beats.get(run.runId)?.progress;
-      const newest = progress ?? before;
-      this.#beats.set(run.runId, { runId: run.runId, at: beatAt ?? now(), ...(newest === undefined ? {} : { progress: newest }) });
+      this.#beats.set(run.runId, { runId: run.runId, at: beatAt ?? now(), progress: progress ?? before });
     }
     run.rememberMembers(table);
     await this.#limitLogs(run);

@@ -57,7 +57,7 @@ async function unfinished(workerIds: readonly WorkerId[], { runs }: Pick<Store, 
   const found: LiveRun[] = [];
   let after: { readonly workerId: WorkerId; readonly runId: RunId } | undefined;
   for (;;) {
-    const page = await runs.listOfWorkers({ workerIds, limit: pageSize, ...(after === undefined ? {} : { after }) });
+    const page = await runs.listOfWorkers({ workerIds, limit: pageSize, after });
     found.push(...page.filter((run) => run.kind === "handler" && run.state !== "exited"));
     const last = page.at(-1);
     if (page.length < pageSize || last === undefined || last.supervisor === null) return found;

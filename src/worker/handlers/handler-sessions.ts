@@ -120,7 +120,7 @@ export class HandlerSessions {
       renewMs,
       held: () => opened.worker.held(),
       claimSeqReceived: () => opened.worker.claimSeqReceived,
-      ...(loopLagMs === undefined ? {} : { loopLagMs }),
+      loopLagMs,
       onLost: (runId, why) => opened.worker.lose(runId, why),
       // Another takes the place of one that is replaced or fenced: two sessions at once would claim for one process.
       mayOpenAgain: () => opened === this.#current && this.#fencing === undefined,

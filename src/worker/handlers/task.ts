@@ -64,11 +64,7 @@ export function defineTask<Payload = unknown, Output = unknown>(
       `maxRunningMs (${maxRunningMs}) of task ${name} must be greater than its timeoutMs (${timeoutMs}).`,
     );
   }
-  const limits: RunLimits = {
-    ...(maxRunningMs === undefined ? {} : { maxRunningMs }),
-    ...(timeoutMs === undefined ? {} : { timeoutMs }),
-    ...(heartbeatTimeoutMs === undefined ? {} : { heartbeatTimeoutMs }),
-  };
+  const limits: RunLimits = { maxRunningMs, timeoutMs, heartbeatTimeoutMs };
   return Object.freeze({ wakefulTask: true, name, handler, limits, logMaxBytes });
 }
 
