@@ -274,7 +274,7 @@ function plainSuccess({ runId, ownerEpoch, ending: { output }, start }: ReturnRe
     outcome: "succeeded",
     reason: "returned",
     output,
-    ...(start === undefined ? undefined : { startedAt: start.startedAt }),
+    startedAt: start?.startedAt,
   };
 }
 
