@@ -1,102 +1,31 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, symlink, utimes, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
-import { until } from "../../test/support/until.ts";
+import { beforeEach, expect, test } from "vitest";
+import { gateSubject } from "../../test/support/gate-subject.ts";
+import { tempDir } from "../../test/support/temp-dir.ts";
 import type { GateDefinition } from "../pipelines/definition.ts";
 import { readGate } from "./gate.ts";
-import type { GateSubject } from "./gate-answer.ts";
 
 let workDir: string;
 const never = new AbortController().signal;
 
-beforeEach(async () => {
-  workDir = await mkdtemp(join(tmpdir(), "wakeful-gate-"));
+beforeEach(() => {
+  workDir = tempDir("gate");
 });
-afterEach(() => rm(workDir, { recursive: true }));
 
-const subject = (overrides: Partial<GateSubject> = {}): GateSubject => ({
-  workDir,
-  cwd: workDir,
-  env: { PATH: process.env.PATH ?? "" },
-  notBeforeMs: 0,
-  ...overrides,
-});
-const file = (overrides: object = {}): GateDefinition => ({ kind: "file", path: "final.pdf", anyAge: false, ...overrides });
+const file: GateDefinition = { kind: "file", path: "final.pdf", anyAge: false };
 const command = (script: string): GateDefinition => ({ kind: "command", argv: [process.execPath, "-e", script] });
-const read = (gate: GateDefinition | undefined, overrides: Partial<GateSubject> = {}) => readGate(gate, subject(overrides), never);
-
-function isGone(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return false;
-  } catch {
-    // No such process: what is waited for.
-    return true;
-  }
-}
+const read = (gate: GateDefinition | undefined) => readGate(gate, gateSubject(workDir), never);
 
 test("a stage without a gate is green [B-46]", async () => {
   expect(await read(undefined)).toEqual({ kind: "green" });
-});
-
-test("a file gate asks for size and first bytes", async () => {
-  await writeFile(join(workDir, "final.pdf"), `%PDF-1.7${" ".repeat(100)}`);
-  expect(await read(file({ minBytes: 100, startsWith: "%PDF-" }))).toEqual({ kind: "green" });
-  expect(await read(file({ minBytes: 1024 }))).toMatchObject({ kind: "red", reason: expect.stringContaining("at least 1024") });
-  expect(await read(file({ startsWith: "GIF8" }))).toMatchObject({ kind: "red" });
-});
-
-test("a result of an earlier run is red, unless any age will do", async () => {
-  await writeFile(join(workDir, "final.pdf"), "x");
-  await utimes(join(workDir, "final.pdf"), 1, 1);
-  const later = Date.now() + 60_000;
-  expect(await read(file(), { notBeforeMs: later })).toMatchObject({ kind: "red", reason: expect.stringContaining("older") });
-  expect(await read(file({ anyAge: true }), { notBeforeMs: later })).toEqual({ kind: "green" });
-});
-
-test("a file whose run began nobody knows when is neither of this run nor of an earlier one: unreadable, unless any age will do", async () => {
-  await writeFile(join(workDir, "final.pdf"), "x");
-  expect(await read(file(), { notBeforeMs: undefined })).toMatchObject({ kind: "unreadable" });
-  expect(await read(file({ anyAge: true }), { notBeforeMs: undefined })).toEqual({ kind: "green" });
-  expect(await read(file({ path: "missing.pdf" }), { notBeforeMs: undefined })).toMatchObject({ kind: "red" });
-});
-
-test("a missing file, a folder, a link and a path that leaves the work directory are red", async () => {
-  expect(await read(file())).toMatchObject({ kind: "red", reason: expect.stringContaining("does not exist") });
-  await mkdir(join(workDir, "folder"));
-  expect(await read(file({ path: "folder" }))).toMatchObject({ kind: "red" });
-  await symlink("/etc/hostname", join(workDir, "link"));
-  expect(await read(file({ path: "link" }))).toMatchObject({ kind: "red" });
-  await symlink("/etc", join(workDir, "etc"));
-  expect(await read(file({ path: "etc/hostname" }))).toMatchObject({ kind: "red" });
-  expect(await read(file({ path: "../x" }))).toMatchObject({ kind: "red" });
-});
-
-test("a command gate is green at 0, red with its words at 1 to 99 and unreadable at anything else [B-43]", async () => {
-  expect(await read(command("process.exit(0)"))).toEqual({ kind: "green" });
-  expect(await read(command("console.log('no text on page 3'); process.exit(1)"))).toEqual({ kind: "red", reason: "no text on page 3" });
-  expect(await read(command("process.exit(100)"))).toMatchObject({ kind: "unreadable" });
-  expect(await read(command("process.kill(process.pid, 'SIGKILL')"))).toMatchObject({ kind: "unreadable" });
-  expect(await read({ kind: "command", argv: ["/no/such/program"] })).toMatchObject({ kind: "unreadable" });
-});
-
-test("a command gate whose reading is ended is unreadable, and what it started is killed", async () => {
-  const end = new AbortController();
-  const path = join(workDir, "pid");
-  const script = `require("fs").writeFileSync(${JSON.stringify(path)}, String(process.pid)); setInterval(() => {}, 1000)`;
-  const answer = readGate(command(script), subject(), end.signal);
-  const pid = await until(async () => Number(await readFile(path, "utf8").catch(() => "")) || undefined);
-  end.abort();
-  expect(await answer).toEqual({ kind: "unreadable", error: "the reading was interrupted" });
-  await until(() => (isGone(pid) ? true : undefined));
 });
 
 test("a reading that is ended begins no further gate", async () => {
   const end = new AbortController();
   end.abort();
   const touch = command(`require("fs").writeFileSync("touched", "")`);
-  expect(await readGate({ kind: "all", gates: [touch] }, subject(), end.signal)).toMatchObject({ kind: "unreadable" });
+  expect(await readGate({ kind: "all", gates: [touch] }, gateSubject(workDir), end.signal)).toMatchObject({ kind: "unreadable" });
   await expect(readFile(join(workDir, "touched"))).rejects.toThrow("ENOENT");
 });
 
@@ -104,61 +33,10 @@ test("a gate that cannot be read is never taken for red by all, any or not [B-47
   await writeFile(join(workDir, "final.pdf"), "x");
   const unreadable = command("process.exit(101)");
   const red = command("process.exit(1)");
-  expect(await read({ kind: "all", gates: [file(), unreadable] })).toMatchObject({ kind: "unreadable" });
+  expect(await read({ kind: "all", gates: [file, unreadable] })).toMatchObject({ kind: "unreadable" });
   expect(await read({ kind: "all", gates: [unreadable, red] })).toMatchObject({ kind: "red" });
   expect(await read({ kind: "any", gates: [red, unreadable] })).toMatchObject({ kind: "unreadable" });
-  expect(await read({ kind: "any", gates: [unreadable, file()] })).toEqual({ kind: "green" });
+  expect(await read({ kind: "any", gates: [unreadable, file] })).toEqual({ kind: "green" });
   expect(await read({ kind: "not", gate: unreadable })).toMatchObject({ kind: "unreadable" });
   expect(await read({ kind: "not", gate: red })).toEqual({ kind: "green" });
-});
-
-test("what a gate command says is in the run's log, whatever its answer, behind what was there; its reason says when it is only the beginning", async () => {
-  const path = join(workDir, "stderr.log");
-  await writeFile(path, "of the run itself\n");
-  const log = { path, maxBytes: 100_000 };
-  expect(await read(command("console.log('all 3 pages have text')"), { log })).toEqual({ kind: "green" });
-  const red = await read(command("process.stderr.write('é'.repeat(3000)); process.exitCode = 1"), { log });
-  expect(red).toEqual({ kind: "red", reason: `${"é".repeat(1000)} [the first 2000 of 6000 bytes]` });
-  const text = await readFile(path, "utf8");
-  expect(text.startsWith("of the run itself\n[wakeful] the gate ")).toBe(true);
-  expect(text).toContain("says:\nall 3 pages have text\n");
-  expect(text.endsWith("é".repeat(3000))).toBe(true);
-  expect(text).not.toContain("dropped");
-});
-
-test("a reading whose time ends while the log is opened begins no command", async () => {
-  const stop = new AbortController();
-  const log = { path: join(workDir, "stderr.log"), maxBytes: 100_000 };
-  const answer = readGate(command("require('node:fs').writeFileSync('ran', '')"), subject({ log }), stop.signal);
-  stop.abort();
-  expect(await answer).toEqual({ kind: "unreadable", error: "the reading was interrupted" });
-  expect(await readdir(workDir)).toEqual(["stderr.log"]);
-});
-
-test("the log of a gate's output keeps to the stage's log.maxBytes and notes what is lost", async () => {
-  const path = join(workDir, "stderr.log");
-  const log = { path, maxBytes: 8192 };
-  const loud = command("process.stdout.write('x'.repeat(1_000_000)); process.exitCode = 1");
-  expect(await read(loud, { log })).toMatchObject({ kind: "red", reason: expect.stringContaining("[the first 2000 of 1000000 bytes]") });
-  const first = await readFile(path, "utf8");
-  expect(first.length).toBeLessThan(8192);
-  expect(first).toContain("x".repeat(4096));
-  expect(first).toContain(`[wakeful] ${1_000_000 - 4096} bytes of the gate's output were dropped here (log.maxBytes is 8192)`);
-  for (let again = 0; again < 3; again += 1) await read(loud, { log });
-  const text = await readFile(path, "utf8");
-  expect(text.length).toBeLessThanOrEqual(8192);
-  expect(text).toMatch(/^\[wakeful\] \d+ bytes of older output were dropped here \(log\.maxBytes is 8192\)\n/);
-  expect(text.endsWith("were dropped here (log.maxBytes is 8192)\n")).toBe(true);
-});
-
-test("a log that cannot be written, or is a link, changes no answer", async () => {
-  await writeFile(join(workDir, "precious"), "x");
-  await symlink(join(workDir, "precious"), join(workDir, "link.log"));
-  for (const path of [join(workDir, "no/such/folder/stderr.log"), join(workDir, "link.log"), workDir]) {
-    expect(await read(command("console.log('no'); process.exitCode = 2"), { log: { path, maxBytes: 4096 } })).toEqual({
-      kind: "red",
-      reason: "no",
-    });
-  }
-  expect(await readFile(join(workDir, "precious"), "utf8")).toBe("x");
 });

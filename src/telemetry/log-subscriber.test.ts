@@ -4,7 +4,6 @@ import { asInstant } from "../domain/time.ts";
 import { EventBus } from "./event-bus.ts";
 import type { Emit, EventLevel } from "./events.ts";
 import { logSubscriber } from "./log-subscriber.ts";
-import { createMetrics } from "./metrics.ts";
 
 const busAt = (at: number) =>
   new EventBus(
@@ -46,14 +45,6 @@ test("each reap logs one warning with job, agent, repo, run, pid, outcome and re
   });
 });
 
-test("durations are told in whole milliseconds, also in an alert's details, and nothing else is rounded", () => {
-  const lines = linesOf({ json: true, level: "debug" }, (emit) => {
-    emit("loop.late", { loop: "scheduler", sinceMs: 101.6 });
-    emit("alert.raised", { cause: "x", title: "x", details: { heldMs: 0.4, load: 0.4 } });
-  });
-  expect(lines.map((line) => JSON.parse(line) as object)).toMatchObject([{ sinceMs: 102 }, { details: { heldMs: 0, load: 0.4 } }]);
-});
-
 test("a healthy tick logs nothing [B-63]", () => {
   for (const json of [true, false]) {
     expect(
@@ -84,60 +75,4 @@ test("a text line is one line, whatever a field holds", () => {
 test("an event's own message stands as the message", () => {
   const [line] = linesOf({ json: true }, (emit) => emit("loop.failed", { loop: "stopper", message: "the disk is gone" }));
   expect(JSON.parse(line ?? "")).toMatchObject({ message: "the disk is gone", loop: "stopper", event: "loop.failed" });
-});
-
-test("metrics count what happened and look up how things stand", async () => {
-  const events = busAt(0);
-  let queued = 2;
-  const loop = {
-    name: "job-reaper",
-    enabled: true,
-    lastRunAt: 5000,
-    lastSuccessAt: null,
-    lastDurationMs: 12,
-    ticks: 3,
-    failures: 1,
-    seen: 4,
-    settled: 2,
-    lost: 0,
-  };
-  const metrics = createMetrics({
-    events,
-    version: "0.1.0",
-    processMetrics: false,
-    sources: {
-      queues: async () => (queued === 0 ? [] : [{ queue: "mail", paused: false, states: { queued }, blocked: 1 }]),
-      loops: () => [loop],
-    },
-  });
-  events.emit("run.reaped", reaped);
-  events.emit("run.ended", {
-    runId: asRunId(9),
-    jobId: asJobId(7),
-    queue: "q",
-    outcome: "lost",
-    reason: "dead_pid",
-    message: "",
-    jobState: "queued",
-    actor: "job-reaper",
-  });
-  events.emit("runs.settled", { count: 200 });
-  metrics.observeRequest({ method: "GET", route: "/queue", status: 200, durationMs: 3 });
-  const text = await metrics.text();
-  for (const line of [
-    'wakeful_info{version="0.1.0"} 1',
-    'wakeful_jobs{queue="mail",state="queued"} 2',
-    'wakeful_jobs{queue="mail",state="blocked"} 1',
-    'wakeful_runs_ended_total{outcome="lost",reason="dead_pid"} 1',
-    'wakeful_runs_ended_total{outcome="succeeded",reason="settled"} 200',
-    'wakeful_recoveries_total{kind="run_reaped"} 1',
-    'wakeful_loop_last_run_timestamp_seconds{loop="job-reaper"} 5',
-    'wakeful_loop_failures{loop="job-reaper"} 1',
-    'wakeful_http_request_seconds_count{method="GET",route="/queue",status="200"} 1',
-  ]) {
-    expect(text).toContain(line);
-  }
-  expect(text).not.toContain("wakeful_loop_last_success_timestamp_seconds{");
-  queued = 0;
-  expect(await metrics.text()).not.toContain('queue="mail"');
 });
