@@ -17,8 +17,8 @@ export interface Engine {
   /** The rows of one finished statement outside a transaction, in the order of its parameters. */
   rows<Row>(statement: string, parameters: readonly unknown[]): Promise<readonly Row[]>;
   /**
-   * One transaction of its own, begun for writing. May run `body` again after a deadlock or a lock timeout, so `body` changes nothing
-   * but through `tx`. Rows are locked in the order slots, jobs, runs, visits, items, leases; those who do otherwise skip what is locked.
+   * A write transaction. `body` may run again after a deadlock or lock timeout, and changes nothing but through `tx`. Lock order: jobs,
+   * runs, slots, visits, items, leases; a claim takes slots first and skips locked jobs.
    */
   transaction<T>(body: (tx: Transaction<Database>) => Promise<T>): Promise<T>;
   /** Reads of one instant: all statements of `body` see the same committed state. */
@@ -27,7 +27,7 @@ export interface Engine {
   hint(...hints: readonly StoreHint[]): void;
   /** Makes run ids begin in the range of `epoch`, from the commit of `tx` on. */
   moveRunIds(tx: Transaction<Database>, epoch: number): Promise<void>;
-  /** Tells the engine, after the commit, that the store epoch rose, so that no id of the old one is given out any more. */
+  /** To be called after the commit that raises the store epoch: the engine gives out no more ids of the old one. */
   epochRaised(): void;
   sizeBytes(): Promise<number>;
   /** What the engine finds wrong with its own files. Empty: nothing. */
@@ -39,7 +39,7 @@ export interface EngineCapabilities {
   readonly rowLocks: boolean;
 }
 
-/** Thrown by the body of a transaction whose rows moved on before it had them locked: it lets go of what it has and is begun again. */
+/** Thrown by the body of a transaction whose rows moved on before it had locked them: the transaction is rolled back and begins again. */
 export class BeginAgain extends Error {
   override readonly name = "BeginAgain";
 }

@@ -1,8 +1,8 @@
 import type { StoreHint } from "../port/store.ts";
 
 /**
- * Who wants to know early that something changed. Hints of one turn are collected and told once, after the caller's own
- * continuation has been queued: a listener can neither delay nor fail the commit that it hears of.
+ * Tells listeners early that something changed. Hints of one turn are collected and told once, after the caller's own continuation: a
+ * listener can neither delay nor fail the commit that it hears of.
  */
 export class HintBoard {
   readonly #listeners = new Set<(hint: StoreHint) => void>();

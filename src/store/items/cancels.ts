@@ -47,8 +47,8 @@ export function createCancels(
 }
 
 /**
- * Ends an unfinished job, its run, its visit and its item, in one transaction. A live run's process still has to be stopped, so the
- * job is blocked by it, and its slot and leases stay taken. Answers nothing, changing nothing, when the job is final.
+ * Ends an unfinished job with its run, visit and item in one transaction. A live run's process still has to be stopped: it blocks the job
+ * and keeps slot and leases. Undefined: the job is final, and nothing changes.
  */
 async function cancelJob(
   engine: Engine,

@@ -75,7 +75,7 @@ export function createDuplicates(engine: Engine): DuplicatesStore {
       return rows.map(duplicateRow);
     },
     removeDone: async ({ doneBefore, limit }) => {
-      // What waits for a person, and what was decided and still waits to be carried out, has no instant at which it was done.
+      // Undecided duplicates have no `done_at`, nor have decisions that are not carried out yet.
       const old = kysely
         .selectFrom("duplicates")
         .select("id")

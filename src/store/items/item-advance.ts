@@ -25,10 +25,10 @@ export interface AdvanceItem {
 }
 
 /**
- * The visit passed: closes it, then moves the item into its next stage with a new visit and job, or ends it as done. In the caller's
- * transaction, after the caller has ended the visit's job and set its block. Answers nothing, changing nothing, when the visit was not
- * the open one of an unfinished item: somebody else advanced it.
+ * Closes the visit that passed, and moves the item into its next stage with a new visit and job, or ends it as done. Undefined, changing
+ * nothing: the visit is not the open one of an unfinished item.
  *
+ * @param tx - The caller's, which has ended the visit's job and set its block.
  * @throws {UnknownQueueError} The next stage's queue is not known; the caller's transaction must be rolled back.
  */
 export async function advanceItem(tx: Kysely<Database>, options: AdvanceItem): Promise<ItemStep | undefined> {
@@ -108,10 +108,7 @@ export interface NewStageJob {
   readonly spent?: { readonly attempts: number; readonly losses: number; readonly lastLossAt: Instant | null } | undefined;
 }
 
-/**
- * The job of an open visit. While an earlier run of the item is still being stopped the new job is blocked by it too: both work in the
- * item's directory, and nothing is given on before the old holder is proved stopped.
- */
+/** The job of an open visit. An earlier run of the item that is still being stopped blocks it too: both work in the item's directory. */
 export async function insertStageJob(tx: Kysely<Database>, options: NewStageJob): Promise<JobId> {
   const { itemId, visitId, entry, now, spent } = options;
   const queueId = await queueIdOf(tx, entry.queue);

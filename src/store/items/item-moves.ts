@@ -179,8 +179,8 @@ interface LockedItem {
 }
 
 /**
- * An item, its visit and its unfinished job, locked in the order in which a settler takes them: job, visit, item. When the item has moved on
- * before all three were locked the transaction is begun again: locking more on top of what it holds would be another order.
+ * Locks an item's unfinished job, its visit and the item, in the order of a settler. An item that has moved on meanwhile begins the
+ * transaction again: locking more on top would be another order.
  */
 export async function lockItem(engine: Engine, tx: Kysely<Database>, id: ItemId): Promise<LockedItem | undefined> {
   const seen = await tx.selectFrom("items").select("visit_id").where("id", "=", id).executeTakeFirst();

@@ -14,7 +14,7 @@ export function createPipelineVersions(
   return {
     putPipeline: async ({ pipeline, hash, definition }) => {
       await engine.transaction(async (tx) => {
-        // First the old one steps down: at most one row of a pipeline may be current at any instant.
+        // The old current version is cleared first: a pipeline has at most one at any instant.
         await tx
           .updateTable("pipeline_versions")
           .set({ current: false })

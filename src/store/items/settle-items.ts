@@ -24,10 +24,10 @@ export interface RunEndWriter {
 const membersMax = 50;
 
 /**
- * Settles runs of items: the job's end, the visit's budget and the item's next step are one transaction (X7), so that neither a crash
- * nor an advance that throws leaves one without the other. Members are set apart by savepoints: one that throws leaves nothing of its
- * own, and the others are committed. Answers in the order given.
+ * Settles runs of items, with the visit's budget and the item's next step in one transaction: no crash leaves one without the other. Each
+ * member has a savepoint, so one that throws leaves nothing of its own.
  *
+ * @returns The answers, in the order given.
  * @throws What the first failed member threw, after the others were committed.
  */
 export async function settleItems(
@@ -66,7 +66,7 @@ async function settleApart(
     await sql`release savepoint settlement`.execute(tx);
     return answer;
   } catch (thrown) {
-    // Handed to the caller once the others are committed. Where the connection is gone the rollback throws, and with it everything fails.
+    // The caller gets it once the others are committed. Where the connection is gone the rollback throws, and everything fails with it.
     await sql`rollback to savepoint settlement`.execute(tx);
     await sql`release savepoint settlement`.execute(tx);
     return { thrown };

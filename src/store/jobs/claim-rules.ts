@@ -3,7 +3,7 @@ import { addMs, type DurationMs, type Instant } from "../../domain/time.ts";
 import { defaultRunThresholds } from "../../liveness/run-thresholds.ts";
 import type { ClaimRequest, RunLimits } from "../port/runs.ts";
 
-/** When a judge first has something to say about a run that was just claimed: what its `check_at` begins with. */
+/** When a judge first has something to say about a claimed run: its first `check_at`. */
 export interface FirstChecks {
   /** How long after its claim a run that was not started is looked at. */
   startWithinMs(): DurationMs;

@@ -1,7 +1,7 @@
 import type { ItemId, JobId, RunId } from "../../domain/ids.ts";
 import type { Instant } from "../../domain/time.ts";
 
-/** What people are told about a job that failed or is held (B-39). */
+/** The alert for a job that failed or is held. */
 export interface JobAlert {
   readonly jobId: JobId;
   /** The run whose end brought the job here; of one that was held while it waited its newest, or null when it has never run. */

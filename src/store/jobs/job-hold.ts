@@ -19,8 +19,8 @@ export interface HoldJob {
 }
 
 /**
- * Keeps a waiting job of an item for a person, and tells one, in the caller's transaction. A block is left as it is: whoever proves that the
- * blocking run has stopped gives its slot and leases back, and until then an unheld job is not claimable either.
+ * Holds a waiting job of an item for a person and puts the alert, in the caller's transaction. A block stays: only the proof that the
+ * blocking run has stopped gives back its slot and leases.
  */
 export async function holdJob(engine: Engine, tx: Transaction<Database>, options: HoldJob): Promise<HoldAnswer> {
   const { jobId, actor, reason, message, now } = options;
@@ -47,7 +47,7 @@ export async function holdJob(engine: Engine, tx: Transaction<Database>, options
   return { kind: "held" };
 }
 
-/** Driven by the unfinished items, which are few and have an index of their own; jobs have none that leads from a queue to all that wait. */
+/** Starts from the unfinished items, which are few and have an index; no index of jobs leads from a queue to all that wait. */
 export async function listWaiting(
   kysely: Kysely<Database>,
   { stages, limit, after }: Parameters<JobsStore["listWaiting"]>[0],
@@ -57,9 +57,9 @@ export async function listWaiting(
     .selectFrom("items")
     .innerJoin("jobs", "jobs.visit_id", "items.visit_id")
     .select(["jobs.id as jobId", "items.id as itemId", "items.pipeline", "items.stage"])
-    // Written as the partial index is: of a value that is bound no planner knows that it is one of those.
+    // Written out like the partial index: a planner matches no bound value with it.
     .where(sql<boolean>`items.state in ('active', 'paused')`)
-    // No bare column: a planner would read all items of a pipeline by its keys, finished ones included, instead of the few unfinished.
+    // No bare column: a planner would read all items of a pipeline by its key, finished ones included.
     .where((eb) =>
       eb.or(stages.map(({ pipeline, stage }) => sql<boolean>`(items.pipeline || '' = ${pipeline} and items.stage = ${stage})`)),
     )

@@ -5,10 +5,12 @@ import type { UpkeepStore } from "../port/upkeep.ts";
 import { jobRow } from "./job-row.ts";
 import { selectJobs } from "./jobs.ts";
 
-/** Written out, because a bound value does not tell the planner that a partial index holds the rows. */
+/** Written out: a planner matches no bound value with a partial index. */
 export const scheduledJobs: RawBuilder<SqlBool> = sql<boolean>`jobs.state = 'scheduled'`;
 
-/** A page of jobs, newest first. Each state is read by the index that holds it, so that a rare one is not looked for among all that ever was. */
+/**
+ * A page of jobs, newest first. Each state is read by the index that holds it, so that a rare one is not searched for in all of history.
+ */
 export async function listJobs(engine: Engine, options: Parameters<UpkeepStore["listJobs"]>[0]): Promise<readonly JobRow[]> {
   const { kysely, predicates } = engine;
   const queue =
@@ -23,7 +25,7 @@ export async function listJobs(engine: Engine, options: Parameters<UpkeepStore["
       .selectFrom("jobs")
       .select("jobs.id")
       .where(set)
-      // The plus keeps the planner from going back through all jobs to save itself a sort of few.
+      // The plus keeps the planner from walking all jobs backwards to save a sort of a few.
       .orderBy(walk ? sql`jobs.id` : sql`+jobs.id`, "desc")
       .limit(options.limit);
     if (queue !== undefined) newest = newest.where("jobs.queue_id", "=", queue.id);
@@ -48,7 +50,7 @@ export async function listJobs(engine: Engine, options: Parameters<UpkeepStore["
   const pages: (readonly JobRow[])[] = [];
   if (states === undefined) pages.push(await page(sql<boolean>`1 = 1`, { walk: true }));
   else for (const { state, set, walk = false } of sets) if (states.includes(state)) pages.push(await page(set, { walk }));
-  // A job that moved between two of these queries may be in both pages: the later look is the truer one.
+  // A job that moved between two of these queries may be in both pages: the later row is the newer one.
   const byId = new Map(pages.flat().map((job) => [job.id, job]));
   return [...byId.values()].sort((a, b) => b.id - a.id).slice(0, options.limit);
 }

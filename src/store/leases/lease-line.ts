@@ -8,8 +8,8 @@ import { appendActions } from "../records/action-log.ts";
 import { noHolder } from "./lease-holder.ts";
 
 /**
- * The line before a lease. Whoever changes a lease or its waiters holds the lease's row, which is never deleted: so grants of one lease
- * happen one after the other, and its fencing number never goes back.
+ * Whoever changes a lease or its waiters holds the lease's row, which is never deleted: grants of one lease follow one another, and its
+ * fencing number never goes back.
  */
 export async function lockLease(engine: Engine, tx: Kysely<Database>, name: string): Promise<RowOf<"leases"> | undefined> {
   return await lockRows(engine, tx.selectFrom("leases").selectAll().where("name", "=", name)).executeTakeFirst();

@@ -112,7 +112,7 @@ async function acquire(engine: Engine, tx: Kysely<Database>, request: AcquireReq
     await tx.deleteFrom("lease_waiters").where("ticket", "=", request.ticket).execute();
     return { kind: "timed_out" };
   }
-  // Everyone stands in line, also before a free lease: so the first come is the first served, whoever asks just when it becomes free.
+  // Everyone queues, also for a free lease, so that first come is first served even just as it becomes free.
   await tx
     .insertInto("lease_waiters")
     .values({

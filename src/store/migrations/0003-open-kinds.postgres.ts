@@ -1,6 +1,6 @@
 /**
- * Frozen: a store that is in use has run it. No kind is checked any more, a job may be `returned`, and jobs and items get the columns that
- * delivery reads; no index holds these, so that the hot path pays nothing for them.
+ * Frozen: a store that is in use has run it. Drops the checks of kinds, allows `returned` jobs, and adds the columns of delivery without an
+ * index, so that the hot path pays nothing (decision 0016).
  */
 export const openKinds = `
 -- Jobs before items, in the order in which every writer locks them.

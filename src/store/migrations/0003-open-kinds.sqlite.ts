@@ -1,6 +1,6 @@
 /**
- * Frozen: a store that is in use has run it. No kind is checked any more, a job may be `returned`, and jobs and items get the columns that
- * delivery reads. A CHECK of this engine cannot be altered, so four tables are made anew; each keeps the ids that it has given out.
+ * Frozen: a store that is in use has run it. Like the server engine's; a CHECK of this engine cannot be altered, so four tables are made
+ * anew, and keep their ids (decision 0016).
  */
 export const openKinds = `
 insert into job_states (state) values ('returned');

@@ -73,13 +73,13 @@ export interface ItemsStore {
   putPipeline(version: { readonly pipeline: string; readonly hash: string; readonly definition: JsonText }): Promise<void>;
   getPipeline(pipeline: string, hash?: string): Promise<{ readonly hash: string; readonly definition: JsonText } | undefined>;
   /**
-   * Keeps which pipelines the daemon of this data directory declares, in place of what it declared before, where several daemons share the store.
-   * A daemon that owns its store alone is asked itself; nothing is kept then.
+   * Keeps which pipelines the daemon of this data directory declares, replacing what it declared before, where several daemons share the
+   * store. Nothing is kept where one daemon owns it, and is asked itself.
    */
   declarePipelines(declaration: { readonly hostId: HostId; readonly pipelines: readonly string[] }): Promise<void>;
   /**
-   * Pipelines that some daemon of a shared store declares, also one that is down now: its configuration is as it was. Of a daemon that the store
-   * remembers no session of, the declaration does not count any more. Empty where one daemon owns the store.
+   * Pipelines that the daemons of a shared store declare, including daemons that are down. A host without any session on record does not
+   * count any more. Empty where one daemon owns the store.
    */
   declaredPipelines(): Promise<readonly string[]>;
   listPipelines(): Promise<
@@ -125,8 +125,8 @@ export interface ItemsStore {
   setPaused(id: ItemId, options: { readonly paused: boolean; readonly actor: string }): Promise<boolean>;
   listStranded(options: { readonly limit: number; readonly after?: ItemId | undefined }): Promise<readonly StrandedItem[]>;
   /**
-   * Gives an open visit without a job what its budget leaves it: another job, one that is held for a person, or its item's end as failed.
-   * Guarded: undefined when the visit has an unfinished job or moved on.
+   * Gives an open visit without a job what its budget allows: another job, a held one, or the item's end as failed. Guarded: undefined when
+   * the visit has an unfinished job or moved on.
    */
   redrive(
     id: ItemId,

@@ -20,7 +20,7 @@ export interface EnqueueGroup {
   readonly priority?: number | undefined;
   /** When the job becomes claimable. Absent: now. A delay, compared with the store's clock. */
   readonly delayMs?: DurationMs | undefined;
-  /** At least 1. Default 2 (B-36). */
+  /** At least 1. Default 2. */
   readonly maxAttempts?: number | undefined;
   /** Absent: a loss spends an attempt. */
   readonly maxLosses?: number | undefined;
@@ -63,7 +63,7 @@ export interface JobRow {
   /** A plain job's input. Null for a stage's job: its input is the item's, with the output of the item's last passed visit as `previous`. */
   readonly payload: JsonText | null;
   readonly output: JsonText | null;
-  /** Reason and run id of the last failure (B-38). */
+  /** Reason and run id of the last failure. */
   readonly error: string | null;
 }
 
@@ -96,8 +96,8 @@ export interface JobsStore {
     readonly nextDueAt: Instant | undefined;
   }>;
   /**
-   * Ends an unfinished job for a person. A running job's run ends as `cancelled`, the job is final at once and blocked until its process is proved stopped.
-   * Its visit becomes `returned` and its item `cancelled`. Undefined: the job was final already.
+   * Ends an unfinished job for a person, its visit as `returned` and its item as `cancelled`. A running job is final at once, its run
+   * `cancelled`; it is blocked until the process is proved stopped. Undefined: it was final already.
    */
   cancel(
     id: JobId,
@@ -108,8 +108,8 @@ export interface JobsStore {
     },
   ): Promise<Cancelled | undefined>;
   /**
-   * scheduled|queued -> held, of a job of an item, with its one alert in the same transaction. A job that is still blocked by a run stays blocked
-   * by it: slot and leases are given back by the proof that the run has stopped, not by this. Idempotent.
+   * scheduled|queued -> held, of a job of an item, with its one alert in the same transaction. Idempotent. A block stays: only the proof
+   * that the run has stopped gives back its slot and leases.
    *
    * @param options.message - For people: why, and what to do. Also the job's error.
    */

@@ -266,8 +266,8 @@ export interface RunScope {
 /** How a write behaves where somebody else holds one of its rows. */
 export interface LockManners {
   /**
-   * True: it waits for nobody. Nothing is written then, and it rejects with `unavailable`: for loops, which look again with the next tick and
-   * have others to see to. Default false: it waits as long as `lock_timeout` says, and some times again.
+   * True: waits for no locked row, writes nothing then and rejects with `unavailable` (decision 0013). Default false: waits as long as
+   * `lock_timeout` says, and tries several times.
    */
   readonly unlessLocked?: boolean | undefined;
 }
@@ -279,7 +279,7 @@ export interface RunsStore {
   start(runs: readonly StartRun[]): Promise<readonly FencedAnswer[]>;
   /** The command's own process replaces its wrapper's identity. */
   recordProcess(run: Fence & { readonly process: StoredProcess }): Promise<FencedAnswer>;
-  /** started -> exited (B-16: before anything else is done with the exit). */
+  /** started -> exited, before anything else is done with the exit. */
   recordExit(run: Fence & { readonly exitCode: number; readonly checkAt: Instant }, how?: LockManners): Promise<FencedAnswer>;
   /** The first failed gate reading of this exit. */
   recordGatePending(run: Fence & { readonly checkAt: Instant }): Promise<FencedAnswer>;
@@ -308,8 +308,8 @@ export interface RunsStore {
    */
   moveChecks(checks: readonly (Fence & { readonly checkAt: Instant })[]): Promise<readonly RunId[]>;
   /**
-   * Brings checks forward that were set under longer thresholds: of reserved runs, of started ones without a ceiling or timeout of their own,
-   * and of those that have exited. It never moves one back: a look that comes too early does that. Answers how many it moved.
+   * Brings forward checks that were set under longer thresholds: of reserved and exited runs, and of started ones without a ceiling or
+   * timeout of their own. Moves none back: an early look does that. Answers how many.
    */
   bringChecksForward(thresholds: {
     readonly startWithinMs: DurationMs;
@@ -317,8 +317,8 @@ export interface RunsStore {
     readonly finalizeGraceMs: DurationMs;
   }): Promise<number>;
   /**
-   * Makes due the reserved runs that a session has received (by `claimSeq`) and does not hold: their claim's answer was lost. One whose claim
-   * is still on its way is left alone. A hint, so unfenced: whoever judges them asks anew. Answers how many.
+   * Makes reserved runs due that a session has received (by `claimSeq`) and does not hold: their claim's answer was lost. Only a hint, so
+   * it has no fence: their judge asks again. Answers how many.
    */
   checkUnheld(session: {
     readonly workerId: WorkerId;
@@ -333,7 +333,7 @@ export interface RunsStore {
     readonly after?: { readonly workerId: WorkerId; readonly runId: RunId } | undefined;
     readonly limit: number;
   }): Promise<readonly LiveRun[]>;
-  /** The same runs, but for all that {@link listLive} can tell of those that need it. */
+  /** The same runs without what only {@link listLive} reads. */
   listHeld(options: {
     readonly only?: RunScope["only"] | undefined;
     readonly workerIds: readonly WorkerId[];
@@ -343,24 +343,24 @@ export interface RunsStore {
   /** Started command runs whose process is on this host: what is probed each tick. One whose exit is on record is expected to be dead. */
   listLocalProcesses(hostId: HostId): Promise<readonly { readonly runId: RunId; readonly process: StoredProcess }[]>;
   listLive(ids: readonly RunId[], of?: RunScope): Promise<readonly LiveRun[]>;
-  /** All live runs of one page, by id: `wakeful ls`, B-13, start-up adoption. */
+  /** A page of all live runs, by id. */
   listAllLive(
     options: RunScope & { readonly after?: RunId | undefined; readonly limit: number; readonly hostId?: HostId | undefined },
   ): Promise<readonly LiveRun[]>;
   get(id: RunId): Promise<RunRow | undefined>;
   /**
-   * Whether a later run of the same store epoch is on record. Then a run that is not has been removed by retention, and the store is not older
-   * than it.
+   * Whether a later run of the same store epoch is on record. If so, a run that is not on record was removed by retention, and the store is
+   * not older than it.
    */
   isFollowed(id: RunId): Promise<boolean>;
   ofJob(jobId: JobId): Promise<readonly RunRow[]>;
   /**
-   * Ends live runs of dead sessions in one set-based page: the job goes back (or ends) by its own counters. For handler runs and unstarted
-   * runs of plain jobs only; items, started commands and recorded exits need a look at each and are settled singly. A page has at most 200
-   * runs on an engine that blocks the event loop, 500 elsewhere, whatever `limit` says.
+   * Ends a page of dead sessions' live runs by the counters of their jobs. Only handler runs and unstarted runs of plain jobs: items,
+   * started commands and recorded exits need a look at each.
    */
   settleLostPage(options: {
     readonly workerIds: readonly WorkerId[];
+    /** At most 200 on an engine that blocks the event loop, and 500 elsewhere, whatever is asked for. */
     readonly limit: number;
     readonly reason: string;
     readonly actor: string;

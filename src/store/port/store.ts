@@ -21,8 +21,8 @@ export interface StoreCapabilities {
 export type StoreHint = "jobs" | "blocked" | "outbox" | "leases" | "workers" | "scheduled" | "items";
 
 /**
- * The store: the only place that speaks SQL. One verb per transition, each guarded by the states it leaves and by the fence,
- * each telling its caller whether it won. All instants are of the store's clock. Hints go out after COMMIT.
+ * The store: the only place that speaks SQL. Each verb is one transition, guarded by its source states and the fence, and tells whether it
+ * won. Instants are of the store's clock. Hints go out after COMMIT.
  */
 export interface Store {
   readonly capabilities: StoreCapabilities;

@@ -56,14 +56,14 @@ export interface UpkeepStore {
   /** Newest instant stored anywhere that matters for the clock. */
   newestInstant(): Promise<Instant | undefined>;
   /**
-   * Brings every stored instant that lies ahead of `to`, the right time, back to it; what was planned while the clock was ahead keeps its distance
-   * from then. Answers how many rows of each table changed. Only while no daemon uses the store: a running one has the wrong time in its memory.
+   * Brings stored instants later than `to`, the right time, back to it; plans keep their distance from when they were made. Answers rows
+   * changed by table. Only while no daemon uses the store: a running one remembers the wrong time.
    */
   resetClock(options: { readonly to: Instant; readonly actor: string }): Promise<Readonly<Record<string, number>>>;
   storeEpoch(): Promise<number>;
   /**
-   * Adds one to the store's start counter and answers it, to be written to the file beside the data after this resolves. A store that is behind
-   * the file is a restored one: its epoch was raised. So is one that was started before and has no file, where one daemon owns the store.
+   * Counts this start and answers the counter, for the caller to write to the file beside the data. A store that is behind that file was
+   * restored: its epoch is raised (decision 0002).
    */
   recordStart(fileStartSeq: number | undefined): Promise<{ readonly startSeq: number; readonly epochRaised: boolean }>;
   raiseEpoch(reason: string): Promise<number>;

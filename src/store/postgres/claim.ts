@@ -4,14 +4,12 @@ import type { FirstChecks } from "../jobs/claim-rules.ts";
 import type { ClaimedRun, ClaimRequest } from "../port/runs.ts";
 import type { LaneBatch, LanePhase, Rows, Statement } from "./lanes.ts";
 
-/** A claim repeated while its first call is still on the way waits here for that call's commit, and no other claim does. */
+/** A claim that is repeated while its first call is under way waits here for that call's commit; no other claim does. */
 const oneAtATime: Statement = { name: "claim_lock", text: "select pg_advisory_xact_lock(hashtextextended($1, 7))" };
 
 /**
- * Candidates of each queue come off the claimable index in its order, locked and skipping what others hold; slots bound them; the best
- * of all queues are taken. Jobs and runs are then reached by `any(array(...))` of ids and never joined to a CTE: for a join the planner
- * scans the whole table (9 to 11 k/s instead of 22, growing with history). Uncorrelated, so that a row which was changed meanwhile can be
- * looked at again: what depends on a modifying CTE must not be evaluated anew then, and an array is evaluated once.
+ * Takes the best candidates of all queues within their slots. Jobs and runs are reached by `any(array(...))` and never joined to a CTE, for
+ * which the planner scans whole tables (docs/architecture.md, "Hot statements").
  */
 const claimRuns: Statement = {
   name: "claim",

@@ -48,7 +48,9 @@ export function postgresTarget(options: PostgresTargetOptions): PostgresTarget {
   };
 }
 
-/** The driver reads certificates and its own parameters when a client is made: what it finds wrong is told now, and not by each connection. */
+/**
+ * Makes a client now: the driver reads certificates and parameters when it makes one, so an error shows here and not with each connection.
+ */
 function tryUrl(connectionString: string, name: string): void {
   try {
     void new pg.Client({ connectionString });

@@ -10,7 +10,7 @@ const transient = new Set([
   "40P01", // deadlock_detected
   lockNotAvailable,
 ]);
-/** Two transactions made the same row at once: begun again, the second one finds it. */
+/** Two transactions made the same row at once: the second finds it when it begins again. */
 const uniqueViolation = "23505";
 const diskFull = new Set(["53100"]);
 const readOnly = new Set(["25006"]);

@@ -25,8 +25,8 @@ interface Listening {
 }
 
 /**
- * Hints between processes, on a connection of its own so that NOTIFY is never part of a transaction that others wait for.
- * Closed -> connecting -> listening -> (connection lost) -> waiting -> connecting. Losing hints is allowed; they are sent when it listens.
+ * Passes hints between processes. Its own connection keeps NOTIFY out of transactions that others wait for. Closed -> connecting ->
+ * listening -> (connection lost) -> waiting -> connecting. Hints may be lost; they are sent while it listens.
  */
 export class HintChannel {
   readonly #options: HintChannelOptions;
@@ -80,7 +80,7 @@ export class HintChannel {
       }, quietMs);
       this.#quiet.unref();
     };
-    // The same when it fails: a connection that broke reports as an event of its own, and a lost hint is caught up with by every loop's period.
+    // Quiet after a failure too: a broken connection reports as an event of its own, and each loop's period makes up for a lost hint.
     client.query("select pg_notify($1, $2)", [this.#options.channel, payload]).then(keepQuiet, keepQuiet);
   }
 

@@ -29,7 +29,7 @@ import { SettlePhase } from "./settle.ts";
 /** Connections for the loops' reads and for settlements that need a look first; the lanes have two of their own. */
 const poolSize = 4;
 const triesMax = 4;
-/** How long callers that wait for nobody wait all the same: rows change hands within milliseconds on a busy server. */
+/** How long `unlessLocked` waits for a locked row: rows change hands within milliseconds on a busy server. */
 const lockedAfterMs = 20;
 /** Most runs that one transaction ends for dead sessions, whose rows are locked meanwhile. */
 const lostPageMax = 500;
@@ -78,7 +78,7 @@ export function createHotVerbs(outer: PostgresEngine, checks: FirstChecks = firs
       recordExit: async (run, how) => await (how?.unlessLocked === true ? runVerbsUnlessLocked : runVerbs).recordExit(run),
       settle: async (settlements, how) => {
         if (settlements.length === 0) return [];
-        // One by one: who meets a locked row must not undo another's end.
+        // One by one: a settlement that meets a locked row must not undo another's end.
         if (how?.unlessLocked === true) {
           const answers: SettleAnswer[] = [];
           for (const settlement of settlements) answers.push(...(await settleUnlessLocked(unlessLocked, settlement)));
@@ -101,10 +101,7 @@ export function createHotVerbs(outer: PostgresEngine, checks: FirstChecks = firs
   };
 }
 
-/**
- * The engine on connections that plan for indexes, whatever the statistics say; and the same for callers that wait for no row that somebody
- * else holds.
- */
+/** Two engines on connections that always plan for indexes; the second one waits for no locked row. */
 function plannedEngines(outer: PostgresEngine): { readonly engine: Engine; readonly unlessLocked: Engine } {
   const { name } = outer.target;
   const pool = new StatementPool({ target: { ...outer.target, config: hotConfig(outer.target) }, size: poolSize });
@@ -134,7 +131,7 @@ function plannedEngines(outer: PostgresEngine): { readonly engine: Engine; reado
   return { engine, unlessLocked: { ...engine, transaction: unlessLocked } };
 }
 
-/** Whoever waits for no row says so of one that is in the way, in the same words wherever it was met. */
+/** A locked row gives the same error wherever the transaction meets it. */
 async function settleUnlessLocked(engine: Engine, settlement: Settlement): Promise<readonly SettleAnswer[]> {
   try {
     return await settleRest(engine, [settlement]);
@@ -288,7 +285,7 @@ const presence = `
     filter (where host_id = $1 or last_heard_at <= $2), '[]')::text as text
   from workers where state in ('live', 'draining')`;
 
-/** `id + 0`: in the order of the key the planner would pass by the runs of all other sessions. */
+/** `id + 0`: in key order the planner would walk past the runs of all other sessions. */
 const held = (condition: string): string => `
   select coalesce(json_agg(json_build_array(id, job_id, owner_epoch, kind, state) order by id), '[]')::text as text
   from (select id, job_id, owner_epoch, kind, state from runs

@@ -34,8 +34,8 @@ export interface LanePhase<Input, Output> {
 }
 
 /**
- * What every hot connection plans with. The tables change so fast that statistics lag behind, and with them these plans flip to scans
- * that grow with history: each statement is shaped for its index, and kept there.
+ * What every hot connection plans with. The tables change so fast that statistics lag, and plans by them flip to scans that grow with
+ * history. These settings keep each statement on its index.
  */
 const plannerSettings = [
   "enable_seqscan=off",

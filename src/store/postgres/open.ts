@@ -115,10 +115,7 @@ export function targetOf(engine: PostgresEngine): MigrationTarget {
 /** Authorisation was refused, or there is no such database: SQLSTATE classes 28 and 3D. */
 const refused = /^(28|3D)[0-9A-Z]{3}$/;
 
-/**
- * What kept a store from being opened, for whoever asked: unlike the daemon that has one and waits for its server, nobody tries again here.
- * Anything else as it is.
- */
+/** Why a store could not be opened. Nobody tries again here, unlike a daemon that waits for its server. Anything else as it is. */
 function openingFailure(thrown: unknown, store: string): unknown {
   const cause = thrown instanceof StoreUnavailableError ? thrown.cause : thrown;
   const code = codeOf(cause);
@@ -144,8 +141,8 @@ const name = "server_identity";
 const insufficientPrivilege = "42501";
 
 /**
- * Raises the store epoch when the server is another one, or on another timeline, than the store was last used on: a promotion or a
- * restore may have lost commits, and with them ids that were given out. Answers whether it did.
+ * Raises the store epoch when the server or its timeline is another one than last time: a promotion or restore may have lost commits, and
+ * with them ids that were given out. Answers whether it did.
  */
 async function followServerIdentity(engine: PostgresEngine): Promise<boolean> {
   const identity = await serverIdentity(engine);

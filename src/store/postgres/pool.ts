@@ -18,11 +18,11 @@ export class StatementPool implements PostgresPool {
   constructor(options: { readonly target: PostgresTarget; readonly size: number }) {
     this.#target = options.target;
     this.#pool = new pg.Pool({ ...options.target.config, max: options.size, idleTimeoutMillis: 30_000 });
-    // An idle connection that the server ended is an event, which would end the process unheard. The pool has dropped it by now;
-    // the next statement opens another, and fails itself if it cannot.
+    // An unheard `error` of an idle connection would end the process. The pool has dropped that connection by now; the next statement opens
+    // another, or fails.
     this.#pool.on("error", () => undefined);
-    // The pool listens to idle connections only: one that ends while it is lent out is an event too, and its query tells the borrower.
-    // Before it is lent out for the first time: the server's last word may stand right behind its first.
+    // The pool listens to idle connections only, but one that is lent out emits `error` too, and its query tells the borrower. Heard from
+    // `connect` on: the server's last word may arrive with its first.
     this.#pool.on("connect", (client) => client.on("error", () => undefined));
   }
 

@@ -49,7 +49,7 @@ const beatRuns: Statement = {
     where runs.id = b.run and runs.state in ('reserved', 'started', 'exited') returning runs.id`,
 };
 
-/** A row that somebody else holds is being changed by whoever does: its run is looked at again, and nobody waits for that here. */
+/** Skips locked rows: whoever holds one changes the run, which is looked at again. Nobody waits here. */
 const moveChecks: Statement = {
   name: "move_checks",
   text: `

@@ -20,8 +20,8 @@ const factJoins = "join jobs j on j.id = r.job_id join queues q on q.id = j.queu
 const factsOfRuns = `select ${factColumns} from runs r ${factJoins} where r.id = any($1::bigint[]) order by j.id for update of j, r`;
 
 /**
- * Live handler runs and unstarted runs of plain jobs that these sessions hold, session by session in the order of the index of what a
- * session holds: with small tables the planner would else rather read the live runs of all sessions.
+ * Live handler runs and unstarted runs of plain jobs that these sessions hold. One session after the other, in its index's order: with
+ * small tables the planner would else read the live runs of all sessions.
  */
 const lostOf = (limit: string): string => `
   select r.id from unnest($1::bigint[]) s (id) cross join lateral (
@@ -30,9 +30,8 @@ const lostOf = (limit: string): string => `
   join jobs j on j.id = r.job_id where j.item_id is null ${limit}`;
 
 /**
- * A page of them. Rows that somebody else is settling are left to him. It is picked first and ends with its limit, and is sorted and locked
- * after that: sorting first would read all that the sessions hold for each page. The second look at a run names its states, so that no
- * index of live runs serves it but the key.
+ * A page of them, without rows that somebody else settles. The limit comes before sort and lock: sorting first reads all that the sessions
+ * hold. The second condition names states, so that only the key serves it.
  */
 const factsOfLost = `
   with picked as materialized (${lostOf("limit $2")})

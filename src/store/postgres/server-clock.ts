@@ -11,8 +11,8 @@ export interface ServerClockOptions {
 }
 
 /**
- * An estimate of the server's clock between two looks at it: the last look, carried on by this host's monotonic clock. It never goes
- * backwards; where a look shows that it ran ahead it stands still until the server has caught up.
+ * Estimates the server's clock between two looks at it, by this host's monotonic clock. It never goes backwards: where a look shows that it
+ * ran ahead, it stands still (decision 0009).
  */
 export class ServerClock {
   readonly #options: ServerClockOptions;

@@ -5,13 +5,8 @@ import { isPlainSuccess } from "../runs/settle-plan.ts";
 import type { BoundStatement, LaneBatch, LanePhase, Statement } from "./lanes.ts";
 
 /**
- * The all-plain batch: successes of plain jobs without a slot under their first supervisor. A run id belongs to one job, so the two lists
- * together are the pairwise fence; rows that do not match stay as they are and are settled singly. The fence is null outside `running`
- * and the runs' guard names their states: neither implies a partial index's condition, whose dead entries would be walked (130 us a job
- * and rising until a vacuum, against 37).
- *
- * A row that was waited for is the newest one, while its run is still read as it was: a run that was started meanwhile would be counted
- * twice. A start raises the job's attempts, so a job that has other attempts than the statement first saw is settled singly.
+ * Ends plain successes under their first supervisor; other rows stay, and are settled singly. Its odd conditions keep it off partial
+ * indexes, and count no run twice that starts meanwhile (docs/architecture.md, "Hot statements").
  */
 const settlePlain: Statement = {
   name: "settle",

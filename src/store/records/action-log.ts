@@ -3,7 +3,7 @@ import type { Instant } from "../../domain/time.ts";
 import type { Database } from "../engine/tables.ts";
 import type { NewAction } from "../port/records.ts";
 
-/** Appends to the record of changes that need explaining, in the caller's transaction. */
+/** Appends to the action log, in the caller's transaction. */
 export async function appendActions(tx: Kysely<Database>, at: Instant, actions: readonly NewAction[]): Promise<void> {
   if (actions.length === 0) return;
   await tx

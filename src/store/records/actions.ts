@@ -9,7 +9,7 @@ export function createActions(engine: Engine): ActionsStore {
       await appendActions(engine.kysely, engine.now(), actions);
     },
     list: async (options) => {
-      // Newest first, unless the caller follows on from a row that it has seen.
+      // Newest first, unless the caller continues after a row that it has seen.
       const forward = options.after !== undefined && options.before === undefined;
       let query = engine.kysely
         .selectFrom("action_logs")

@@ -11,8 +11,8 @@ export interface NewOutboxEntry {
 }
 
 /**
- * Writes what must leave the store, in the caller's transaction. The same key again raises its revision and keeps its place in the
- * backoff, so that a chatty cause cannot hammer a receiver that is down; a dead letter is tried again.
+ * Puts an entry, in the caller's transaction. The same key again raises its revision and keeps its backoff, so that a chatty cause cannot
+ * hammer a receiver that is down; a dead letter is tried again.
  */
 export async function putOutboxEntry(tx: Kysely<Database>, now: Instant, entry: NewOutboxEntry): Promise<void> {
   await tx

@@ -63,7 +63,7 @@ const liveRuns = (picked: RawBuilder<unknown>): RawBuilder<LiveRow> => sql<LiveR
   from (${picked}) r join jobs j on j.id = r.job_id join queues q on q.id = j.queue_id
   left join items i on i.id = j.item_id left join workers w on w.id = r.worker_id`;
 
-/** What a scope asks of a row of `runs`, for the subquery that is bounded: filtered behind its limit, others' runs would hide one's own. */
+/** The condition of a scope, inside the bounded subquery: filtered behind its limit, others' runs would hide one's own. */
 function within({ only, heard }: RunScope): RawBuilder<unknown> {
   const plain = only === undefined ? sql`` : sql.raw(plainRun);
   if (heard === undefined) return plain;
@@ -132,8 +132,8 @@ export function createRunReads(engine: Pick<Engine, "kysely" | "rows">): RunRead
     },
     listOfWorkers: async ({ workerIds, after, limit }) => {
       const runs: LiveRun[] = [];
-      // Session by session, each a range of the index: one statement over all of them would be sorted as a whole first.
-      // `id + 0`: in the order of the key a planner would pass by the runs of all other sessions.
+      // One range of the index for each session: one statement for all would sort them first. `id + 0` keeps the planner from walking the
+      // key, past the runs of all other sessions.
       for (const workerId of [...workerIds].sort((a, b) => a - b)) {
         if (runs.length >= limit) break;
         if (after !== undefined && workerId < after.workerId) continue;
@@ -158,7 +158,7 @@ export function createRunReads(engine: Pick<Engine, "kysely" | "rows">): RunRead
         hostId === undefined
           ? sql``
           : sql`and (runs.host_id = ${hostId} or (runs.host_id is null and runs.worker_id in (select id from workers where host_id = ${hostId})))`;
-      // `id + 0`: sorted, so that the indexes of live runs are read; in the order of the key every finished run would be passed by.
+      // `id + 0` makes it sort what the indexes of live runs hold; in key order it would walk past every finished run.
       const picked = sql`select * from runs where ended_at is null and id + 0 > ${after ?? -1} ${onHost} ${within(scope)} order by id + 0 limit ${limit}`;
       return await live(picked, sql`r.id`);
     },

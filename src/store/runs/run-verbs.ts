@@ -121,10 +121,10 @@ async function bringChecksForward(
       .where("ended_at", "is", null)
       .where("gate_pending_at", "is", null)
       .where(sql<SqlBool>`(state <> 'started' or (max_running_ms is null and timeout_ms is null))`)
-      // What is due already needs no moving, and this reads the index of what is not.
+      // Runs that are due already need no move, and the index holds those that are not.
       .where("check_at", ">", engine.now())
       .where("check_at", ">", due)
-      // An expression, lest the order by itself be a reason to walk all runs there ever were.
+      // An expression: ordered by the bare key, all runs in history would be walked.
       .orderBy(sql`+id`),
   ).execute();
   for (let from = 0; from < late.length; from += idsPerStatement) {

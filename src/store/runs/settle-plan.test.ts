@@ -61,7 +61,7 @@ test("only the fence of the job's current run may end it [B-G1]", () => {
   expect(planSettlement(failed(), facts({ jobId: asJobId(4) }), now)).toMatchObject({ kind: "lost" });
   const ended = facts({ state: "ended", outcome: "failed", reason: "exit_code", currentRunId: null, currentEpoch: null });
   expect(planSettlement(failed(), ended, now)).toEqual({ kind: "already" });
-  // The same words by a supervisor that was taken over are not the answer to its own settle: it must learn that it has lost the run.
+  // A supervisor that was taken over must learn that it lost the run, although the run ended as it says.
   expect(planSettlement(failed(), { ...ended, ownerEpoch: asOwnerEpoch(2) }, now)).toMatchObject({ kind: "lost", now: { ownerEpoch: 2 } });
   expect(planSettlement(failed({ outcome: "hung" }), ended, now)).toMatchObject({
     kind: "lost",

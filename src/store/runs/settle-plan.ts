@@ -182,7 +182,7 @@ function changeOf(settlement: Settlement, facts: SettleFacts, now: Instant): Job
   return changeAfter({ kind, disposition, bySessionDeath }, job, retry, now);
 }
 
-/** Names the run (B-38), because a job's error outlives the run that it came from. Only our own ending counts: a text may speak of any number. */
+/** Names the run, because a job's error outlives it. Only an ending of our own counts: the text may speak of any number. */
 function errorText(text: string, runId: RunId): string {
   const named = `(run ${runId})`;
   return text.endsWith(named) ? text : `${text} ${named}`;
@@ -237,7 +237,7 @@ export function lostEndOf({ runId, jobId, outcome, jobState, reason, message }: 
   return { runId, jobId, queue, workerId, agent, repo, outcome, jobState, reason, message: message ?? reason };
 }
 
-/** Whom the end of a run may interest. */
+/** Adds the hints that the end of a run gives. */
 export function hintsOfEnd(end: RunEnd, hints: Set<StoreHint>): void {
   if (end.stopBy !== null) hints.add("blocked");
   else if (end.jobState === "queued" || end.releasedSlot !== null) hints.add("jobs");

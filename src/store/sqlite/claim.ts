@@ -40,7 +40,7 @@ const claimedDetails = `
   from json_each(?) e cross join jobs j on j.id = e.value`;
 
 const countVisitAttempts = "update visits set attempts = attempts + 1 where id in (select value from json_each(?))";
-/** The deliverer of state files reads each item as it is then; here it is only told that there is something new. */
+/** Marks the state files as stale; their deliverer reads each item as it is then. */
 const noteStateFiles = `
   insert into outbox (kind, key, payload, due_at, created_at)
   select 'state-file', e.value, json_object('itemId', e.value), ?1, ?1 from json_each(?2) e where true
@@ -76,7 +76,7 @@ export class ClaimPhase implements GroupPhase<ClaimRequest, readonly ClaimedRun[
     readonly runIds: SqliteRunIds;
     readonly now: () => Instant;
     readonly checks: FirstChecks;
-    /** Told of runs with a slot or an item, which the plain form of settling does not fit. */
+    /** Called for runs with a slot or an item, which the plain batch cannot settle. */
     readonly onSpecial: (run: ClaimedRun) => void;
   }) {
     this.#connection = options.connection;

@@ -31,8 +31,8 @@ export interface SqliteConnectionOptions {
 const cachedStatementsMax = 400;
 
 /**
- * The one connection of the embedded engine. Whoever wants it to himself for a transaction goes through {@link exclusive}: Kysely's
- * transactions are asynchronous, and a hot statement between two of their turns would land in the middle of them.
+ * The one connection of the embedded engine. A transaction takes it with {@link exclusive}: Kysely's are asynchronous, and a hot statement
+ * between two of their turns would land inside.
  */
 export class SqliteConnection {
   readonly db: DatabaseSyncInstance;
@@ -157,8 +157,8 @@ export class SqliteConnection {
   }
 
   /**
-   * Leaves one whole file behind. The driver frees prepared statements only later, so closing does not fold the write-ahead log by itself;
-   * and who may read the file and not its folder cannot read one that has a log.
+   * Folds the write-ahead log into the file. Closing does not: the driver frees prepared statements only later. Who may read the file but
+   * not write its folder cannot read one that has a log.
    */
   #foldLog(): void {
     if (this.readOnly) return;
@@ -166,7 +166,7 @@ export class SqliteConnection {
       this.db.exec("pragma busy_timeout = 0");
       this.db.exec("pragma journal_mode = delete");
     } catch {
-      // Somebody is reading, or the disk is full. The log stays beside the file, and the next opening reads both.
+      // Another reader or a full disk: the log stays beside the file, and the next opening reads both.
     }
   }
 }

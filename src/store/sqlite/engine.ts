@@ -63,8 +63,8 @@ export class SqliteEngine implements Engine {
   }
 
   /**
-   * A transaction that may drop a table which others refer to. The engine refuses that while foreign keys are on, deferred or not, and
-   * cannot turn them off inside a transaction. What refers to nothing at the end rolls it back.
+   * A transaction that may drop a table which others refer to. SQLite refuses that while foreign keys are on, even deferred, and cannot
+   * turn them off inside a transaction. References to nothing at the end roll it back.
    */
   async rebuild<T>(body: (tx: Transaction<Database>) => Promise<T>): Promise<T> {
     const { db, name } = this.connection;

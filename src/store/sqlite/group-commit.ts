@@ -3,8 +3,8 @@ import type { StoreHint } from "../port/store.ts";
 import type { SqliteConnection } from "./connection.ts";
 
 /**
- * One kind of hot write. `apply` runs inside the transaction and answers each input in order; it must leave nothing behind in memory
- * that a rollback would make wrong. When a whole group fails, each input is applied again in a transaction of its own.
+ * One kind of hot write. `apply` runs inside the transaction, answers each input in order, and keeps nothing in memory that a rollback
+ * makes wrong. After a failed group it runs again for each input alone.
  */
 export interface GroupPhase<Input, Output> {
   apply(inputs: readonly Input[], hints: Set<StoreHint>): readonly Output[];
@@ -40,8 +40,8 @@ interface Taken {
 }
 
 /**
- * Concurrent callers share a transaction, one per turn of the event loop: a commit costs a flush of the disk, whoever shares it.
- * Phases are applied in the order in which they were added. A caller is answered after the commit and never before.
+ * Concurrent callers share one transaction per turn of the event loop: a commit costs a flush, however many share it. Phases apply in the
+ * order of their adding. Callers are answered after the commit (decision 0003).
  */
 export class GroupCommit {
   readonly #connection: SqliteConnection;

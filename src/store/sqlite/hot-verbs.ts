@@ -125,8 +125,8 @@ export function createHotVerbs(engine: SqliteEngine, checks: FirstChecks = first
 }
 
 /**
- * Whether a claim could answer anything but nothing: a session that is not live and a queue that nobody knows are told by the claim itself,
- * and a claim that was answered before is answered again.
+ * Whether a claim has anything to answer: a job, an error for a session that is not live or an unknown queue, or the runs of an earlier
+ * claim.
  */
 const anythingToClaim = `
   select 1 from (select ?1 as worker_id, ?2 as claim_seq) c
@@ -138,8 +138,8 @@ const anythingToClaim = `
         select 1 from jobs j indexed by jobs_claimable where j.queue_id = q.id and j.state = 'queued' and j.blocked_by is null and j.paused = 0)))`;
 
 /**
- * Looks before a claim, so that the poll of an idle worker begins no write transaction. Only a filter: what becomes claimable after the
- * look is told by a hint, or found by the next poll. A claim that follows one with runs is not looked at first: there will be more.
+ * Looks before a claim, so that an idle worker's poll begins no write transaction. A hint or the next poll finds what becomes claimable
+ * later. It does not look after a claim with runs: there will be more.
  */
 class ClaimLook {
   readonly #connection: SqliteConnection;

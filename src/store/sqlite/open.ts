@@ -127,8 +127,8 @@ interface StoreLock {
 }
 
 /**
- * Takes the lock that says "this process owns the store". It is an exclusive lock on a second, empty SQLite file, so readers of the
- * store itself are not in its way, and the kernel frees it when the process dies. The name left beside it only feeds messages.
+ * Locks the store for this process: an exclusive lock on a second, empty SQLite file leaves readers of the store free, and the kernel
+ * unlocks it at death. The name beside it only feeds messages.
  *
  * @throws {StoreLockedError} Another process has it, or this one under another handle.
  */
@@ -198,7 +198,7 @@ function readHolder(path: string): { readonly pid: number; readonly startedAt: s
   try {
     text = readFileSync(holderPathOf(path), "utf8");
   } catch {
-    // The name is a courtesy: a holder between its lock and its name, or another user's, is "another process".
+    // No name: the holder has not written it yet, or it is another user's.
     return undefined;
   }
   const match = /^\{"pid":(\d+),"startedAt":"([^"]+)"\}\s*$/.exec(text);

@@ -63,8 +63,7 @@ test.each(Object.entries(reads))("%s are read by index, whatever the history", a
   const walked = [...statements].flatMap((text) => {
     if (!/^\s*(select|update|delete|with)/i.test(text)) return [];
     const plan = connection.db.prepare(`explain query plan ${text}`).all() as readonly { readonly detail: string }[];
-    // "SCAN jobs" walks the table and "SCAN jobs USING INDEX jobs_blocked" the rows of a partial index, which is what it is for; only a walk
-    // in the order of the primary key, which a LIMIT ends, is the newest page of a list.
+    // A bare `SCAN jobs` walks the table; `SCAN jobs USING INDEX` walks the few rows of a partial index.
     return plan
       .filter(({ detail }) => growing.some((table) => new RegExp(`^SCAN ${table}(?! USING)`).test(detail)))
       .map(({ detail }) => `${detail}: ${text}`);

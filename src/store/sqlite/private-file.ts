@@ -3,8 +3,8 @@ import { closeSync, constants, fchmodSync, openSync } from "node:fs";
 const ownerOnly = 0o600;
 
 /**
- * Makes the file empty and readable for its owner alone, whatever the umask, where there is none yet: SQLite would make it readable for
- * everybody that the umask lets, and gives its log and shared memory the mode of the file. A file that is there keeps the mode it was given.
+ * Makes a missing file, empty and for its owner alone whatever the umask. SQLite would follow the umask, and gives its log and shared
+ * memory the file's mode. An existing file keeps its mode.
  */
 export function makePrivateFile(path: string): void {
   let file: number;

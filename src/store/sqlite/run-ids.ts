@@ -5,8 +5,8 @@ import type { SqliteConnection } from "./connection.ts";
 const blockSize = 100_000;
 
 /**
- * Run ids of the one process that owns the file. They are set aside in blocks, in a commit before the first of a block is used:
- * what the table holds says nothing about what was given out, because retention deletes rows and a crash forgets claims.
+ * Run ids of the process that owns the file, set aside in blocks by an earlier commit. The table cannot tell what was given out: retention
+ * deletes rows, and a crash forgets claims.
  */
 export class SqliteRunIds {
   readonly #connection: SqliteConnection;

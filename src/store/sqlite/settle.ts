@@ -8,8 +8,8 @@ import type { GroupPhase } from "./group-commit.ts";
 import type { SqliteRunEnds } from "./run-ends.ts";
 
 /**
- * The all-plain batch: successes of plain jobs without a slot, under their first supervisor, whose runs are on record as started.
- * A run id belongs to one job, so the two lists together are the pairwise fence.
+ * Ends plain successes without a slot, under their first supervisor, of runs on record as started. A run id belongs to one job, so the two
+ * lists together are the pairwise fence.
  */
 const endPlainJobs = `
   update jobs set state = 'done', finished_at = ?, current_run_id = null, current_epoch = null

@@ -13,7 +13,7 @@ type Bound = (now: RawBuilder<number>) => RawBuilder<number>;
 
 /** What has happened: not later than now. */
 const past: Bound = (now) => now;
-/** Only says when to look again: now, where anything at all was wrong; by itself it proves nothing, for it may lie ahead by right. */
+/** The next look, moved to now only where some other instant was wrong: by itself it proves nothing, for it may rightly lie ahead. */
 const lookAgain: Bound = (now) => now;
 /** What was planned when the clock was ahead stays as long after now as it was after the planning; an earlier plan is kept. */
 const planned = (column: string, plannedAt: RawBuilder<number>): Bound => {
@@ -29,8 +29,8 @@ type InstantColumns = {
 };
 
 /**
- * Every column that holds an instant. The type asks for each of the schema's types, and a test for each of the schema itself. The tables stand
- * in the order in which rows are locked; jobs come before the runs whose ends tell when a job was planned.
+ * Every column that holds an instant, as the type and a test of the schema require. Tables stand in lock order, and jobs before runs: the
+ * end of a run tells when its job was planned.
  */
 export const instantColumns: InstantColumns = {
   jobs: {

@@ -8,7 +8,7 @@ interface Rule {
   readonly query: RawBuilder<{ subject: string; found: string }>;
 }
 
-/** How many breaches of one rule are told; a broken store has them by the thousand, and one is enough to know. */
+/** Most breaches reported of one rule: a broken store has thousands, and one is enough to know. */
 const toldMax = 20;
 
 /** What must hold in every committed state, whatever crashed. Read as one snapshot, rule by rule. */

@@ -3,8 +3,8 @@ import type { Instant } from "../../domain/time.ts";
 import type { Database } from "../engine/tables.ts";
 
 /**
- * The newest instant that the store holds, below which its clock must not begin. Read at the ends of indexes and of small tables, so that
- * the cost does not grow with history; what is newer than all of these is at most a beat old.
+ * The newest stored instant, below which the store's clock must not begin. Only ends of indexes and small tables are read, so history costs
+ * nothing; what it misses is newer by a beat at most.
  */
 export async function newestInstant(db: Kysely<Database>): Promise<Instant | undefined> {
   const { rows } = await sql<{ newest: number | null }>`

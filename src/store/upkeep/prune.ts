@@ -8,8 +8,8 @@ import type { UpkeepStore } from "../port/upkeep.ts";
 type Pruned = Awaited<ReturnType<UpkeepStore["prune"]>>;
 
 /**
- * One page of retention, in one transaction: `limit` rows of each kind at most. A job of an item goes with its item, because the reconciler
- * judges an unfinished item by its last job. What is blocked stays: its run is still being stopped.
+ * One page of retention in one transaction, at most `limit` rows of each kind. Jobs of items go with their item: the reconciler judges an
+ * unfinished item by its last job. Blocked rows stay: their run is being stopped.
  */
 export async function prune(engine: Engine, options: { readonly finishedBefore: Instant; readonly limit: number }): Promise<Pruned> {
   return await engine.transaction(async (tx) => {
@@ -114,8 +114,8 @@ async function endedWorkers(tx: Transaction<Database>, { finishedBefore, limit }
 }
 
 /**
- * Old lines of the record, but for those that explain something unfinished or blocked. The two are looked up line by line, by their keys:
- * counts are not made into joins, for which PostgreSQL reads all items.
+ * Old lines of the action log, without those that explain something unfinished or blocked. Each is looked up by key: for a join PostgreSQL
+ * reads all items.
  */
 async function oldActions(tx: Kysely<Database>, { finishedBefore, limit }: Page): Promise<readonly number[]> {
   const unfinishedJobs = sql<number>`(select count(*) from jobs where jobs.id = action_logs.job_id

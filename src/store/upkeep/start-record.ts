@@ -10,7 +10,7 @@ import { appendActions } from "../records/action-log.ts";
  * must be told with `epochRaised`.
  */
 export async function raiseEpochIn(engine: Engine, tx: Transaction<Database>, reason: string): Promise<number> {
-  // Two that raise at once must make two epochs: the second one's would set the ids back to where the first one's have begun.
+  // Two raises at once make two epochs: within one, the second would set ids back to where the first has begun.
   const epoch = (await lockStoreEpoch(engine, tx)) + 1;
   await writeMeta(tx, "store_epoch", String(epoch));
   await engine.moveRunIds(tx, epoch);
@@ -25,8 +25,8 @@ export async function raiseEpoch(engine: Engine, reason: string): Promise<number
 }
 
 /**
- * Counts this start, in the store and by its caller in a file beside the data. A store behind that file is a restored one. So is one that has
- * been started before and has no file beside it, unless daemons of several hosts share it: a new host has no file yet.
+ * Counts this start. The store was restored when it is behind the file beside the data, or has starts and no file; only on a shared store
+ * may a new host have none (decision 0002).
  */
 export async function recordStart(engine: Engine, fileStartSeq: number | undefined): ReturnType<UpkeepStore["recordStart"]> {
   const result = await engine.transaction(async (tx) => {

@@ -81,7 +81,7 @@ async function recountSlots(engine: Engine): Promise<readonly string[]> {
   const wrong: string[] = [];
   for (const { key } of suspects) {
     await engine.transaction(async (tx) => {
-      // The row is locked by a write to itself before it is counted: a claim or settle in flight changes both, and must not be counted half.
+      // A write to the row locks it before the count: a claim or settlement in flight changes both, and must not be counted half.
       await tx.updateTable("slots").set({ used: sql<number>`used` }).where("key", "=", key).execute();
       const result = await tx
         .updateTable("slots")
@@ -96,7 +96,7 @@ async function recountSlots(engine: Engine): Promise<readonly string[]> {
   return wrong;
 }
 
-/** Unfinished jobs by queue and state, each part read from the partial index that holds just those. Done by no scan of history. */
+/** Unfinished jobs by queue and state, each part read from the partial index that holds just those, without a scan of history. */
 async function queueCounts(engine: Engine): Promise<readonly QueueCounts[]> {
   const { kysely, predicates } = engine;
   const queues = await kysely.selectFrom("queues").select(["id", "name", "paused"]).orderBy("name").execute();

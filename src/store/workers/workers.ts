@@ -9,7 +9,7 @@ import type { WorkersStore } from "../port/workers.ts";
 import { appendActions } from "../records/action-log.ts";
 import { workerRow } from "./worker-row.ts";
 
-/** A session that is heard from. Written as the partial index `workers_alive` is: bound values would have all sessions read that ever were. */
+/** A live session. Written out like the partial index `workers_alive`: with bound values every session in history would be read. */
 const alive = sql<boolean>`state in ('live', 'draining')`;
 
 export function createWorkers(engine: Engine): Omit<WorkersStore, "renew" | "listPresence"> {
