@@ -1,4 +1,4 @@
-/** Freezes `value` and everything it holds, and returns it. What is frozen already is taken to be frozen all through. */
+/** Freezes `value` and everything it holds, and returns it. A frozen part counts as frozen throughout. */
 export function deepFreeze<T>(value: T): T {
   if (value !== null && typeof value === "object" && !Object.isFrozen(value)) {
     Object.freeze(value);

@@ -72,7 +72,7 @@ export function parseSize(input: unknown): Parsed {
 }
 
 function whole(value: number, unit: string): Parsed {
-  // Decimal fractions of a unit are rarely exact in binary; a thousandth apart from a whole number is the writer's whole number.
+  // Decimal fractions are rarely exact in binary: a value within a thousandth of a whole number means that number.
   const rounded = Math.round(value);
   if (!Number.isSafeInteger(rounded) || rounded < 0)
     return {

@@ -1,6 +1,6 @@
 /**
- * Most lists and maps within one another in the JSON that is kept. Programs that read or write JSON fail somewhere above a few thousand,
- * each at a depth of its own: what one of them let in, another could not give out again.
+ * Deepest nesting of JSON that is kept. Programs that read or write JSON fail at depths of their own above a few thousand: what one lets
+ * in, another could not give out again.
  */
 export const jsonNestingMax = 256;
 
@@ -9,7 +9,10 @@ const backslash = 0x5c;
 const openings = new Set([0x5b, 0x7b]);
 const closings = new Set([0x5d, 0x7d]);
 
-/** Whether a JSON text holds more than `jsonNestingMax` lists and maps within one another. Costs no stack; what is no JSON gets any answer. */
+/**
+ * Whether a JSON text nests lists and maps deeper than `jsonNestingMax`. Uses no stack; the answer for a text that is not JSON means
+ * nothing.
+ */
 export function isNestedTooDeep(text: string): boolean {
   // Each level takes two characters.
   if (text.length <= 2 * jsonNestingMax) return false;

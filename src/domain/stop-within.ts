@@ -8,7 +8,7 @@ export interface StopGraces {
   readonly killGraceMs: DurationMs;
 }
 
-/** What a stop takes beyond its graces, at most, where nothing is wrong: looks, signals, the proof. */
+/** Most that a stop takes beyond its graces where nothing is wrong: looks, signals, the proof. */
 const marginMs = seconds(10);
 
 /** How long a job may stay blocked by the stop of its last run before a person is told: the distance from the flip to `stop_by`. */

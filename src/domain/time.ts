@@ -22,5 +22,5 @@ export const hours = (n: number): DurationMs => n * 3_600_000;
 /** A duration for people: `0.25 s` below ten seconds, `600 s` from there on. */
 export const inSeconds = (ms: DurationMs): string => `${Number((ms / 1000).toFixed(ms < 10_000 ? 2 : 0))} s`;
 
-/** Further than this ahead of the wall, the newest stored instant holds ages still for longer than anybody waits: an alert. */
+/** Beyond this lead of the newest stored instant over the wall, ages stand still for longer than anybody waits: an alert. */
 export const clockAheadMaxMs: DurationMs = hours(1);

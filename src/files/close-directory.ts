@@ -15,7 +15,7 @@ export interface CloseDirectoryOptions {
   readonly dataDir: string;
   /** Where the store is: its file may have a name of its own in there. */
   readonly store: string;
-  /** Ours. */
+  /** This process's user. */
   readonly uid: number | undefined;
 }
 
@@ -25,8 +25,8 @@ const ours: ReadonlySet<string> = new Set(
 );
 
 /**
- * Takes a data directory away from others (0700) when it is this user's and holds nothing but what we put there: `dataDir: .` or `/srv` is
- * a place that others may need. Answers undefined when it was closed before. Never rejects: what cannot be closed is told.
+ * Closes a data directory to others (0700) if it is this user's and holds only our files: `dataDir: .` or `/srv` may be needed by others.
+ * Undefined: it was closed before. Never rejects; a failure is in the answer.
  */
 export async function closeDirectory({ dataDir, store, uid }: CloseDirectoryOptions): Promise<OpenDirectory | undefined> {
   const found = await stat(dataDir).catch(() => undefined);

@@ -22,7 +22,8 @@ export async function prepareDataDirectory({ dataDir, runsDir, workDir }: DataPa
 }
 
 /**
- * The data directory alone, for who needs no more than the store in it.
+ * Makes the data directory alone, for callers that need only the store in it.
+ *
  * @throws {WakefulError} `store_read_only`, naming the directory.
  */
 export async function makeDataDirectory(dataDir: string): Promise<void> {

@@ -2,8 +2,8 @@
 const safeNameBytesMax = 200;
 
 /**
- * How a file's name is shown and stored: its text where it is well-formed and printable; bytes and letters that are not are written as
- * `\xNN` and `\u{N}`, so that two different names never look alike and no terminal obeys one.
+ * A file's name as it is shown and stored. Malformed bytes become `\xNN` and unprintable letters `\u{N}`, so that different names never
+ * look alike and no terminal obeys one.
  */
 export function labelOf(nameBytes: Buffer): string {
   const text = nameBytes.toString("utf8");
@@ -32,8 +32,8 @@ function wellFormedLength(bytes: Buffer, at: number): number {
 }
 
 /**
- * A name made safe to be one part of a path, on any file system and as an argument: no separators, no control letters, none of what
- * shells or other systems treat specially, no leading `-` or `.`, at most 200 bytes with its ending kept. Never empty.
+ * A name as one safe part of a path or argument: no separators, control letters or letters special to shells and other systems, no leading
+ * `-` or `.`, at most 200 bytes with its ending kept. Never empty.
  */
 export function safeFileName(label: string): string {
   const plain = label

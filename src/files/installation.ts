@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { hasCode } from "../domain/errors.ts";
 import { readRegular } from "./regular-file.ts";
 
-/** Which data directory a daemon serves, as far as anybody may know: the same for all who may read the directory, and telling nothing of it. */
+/** Which data directory a daemon serves, in a form that reveals nothing of it: the same for all who may read the directory. */
 export type Instance =
   | { readonly kind: "known"; readonly id: string }
   /** No daemon has ever begun here. */

@@ -41,12 +41,10 @@ export function cleanStart(tail: Uint8Array): number {
 }
 
 /**
- * Shortens a log "by copy" when it is too long: its newest part is copied to its front behind a line that notes the loss, and the file
- * is cut after it. The file stays the same file, so writers with O_APPEND go on at its new end without noticing.
+ * Shortens a log that is too long in place: copies its newest part to the front, behind a line that notes the loss, and cuts the file
+ * there. Writers with O_APPEND go on at the new end.
  *
- * The order keeps the loss small: while the copy is made the writers append behind it, and what they appended is copied too, until
- * nothing new came; only output of the few microseconds between that look and the cut can be lost. Repeated losses add up in the line.
- * Throws when the log cannot be read or written, or is no regular file (`not_a_file`).
+ * @throws When the log cannot be read or written, or is no regular file (`not_a_file`).
  */
 export async function limitLog(options: LimitLogOptions): Promise<LimitedLog> {
   const { path, maxBytes } = options;
@@ -90,12 +88,15 @@ async function shorten(
 
 const copyRoundsMax = 256;
 
-/** Synchronous on purpose: between the last look at the size and the cut there is no other work of this process. */
+/**
+ * Copies what writers append during the copy, until nothing new comes, then cuts: only output of the microseconds between is lost.
+ * Synchronous, so that no other work of this process comes between.
+ */
 function copyRestAndCut(fd: number, from: { readonly end: number; readonly copiedTo: number }): number {
   let { end, copiedTo } = from;
   // No more at a time than lies between the two, so that the copy never runs into what it copies.
   const buffer = Buffer.alloc(Math.min(64 * 1024, copiedTo - end));
-  // Bounded, for a writer that is faster than this copy: it loses what it wrote beyond, as it would a moment later anyhow.
+  // Bounded, for a writer that is faster than this copy: what it writes beyond is lost now rather than a moment later.
   for (let round = 0; round < copyRoundsMax && fstatSync(fd).size > copiedTo; round += 1) {
     const bytes = readSync(fd, buffer, 0, buffer.length, copiedTo);
     writeSync(fd, buffer, 0, bytes, end);

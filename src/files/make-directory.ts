@@ -3,16 +3,16 @@ import { dirname } from "node:path";
 import { hasCode } from "../domain/errors.ts";
 
 /**
- * Makes a folder and what is missing above it, step by step. Node's own recursive `mkdir` never returns below a file system that answers
- * "no such file" to whoever makes a folder in it, as procfs does: it makes the parent, is told that it exists, and begins again.
+ * Makes a folder and its missing parents step by step. Node's recursive `mkdir` loops for ever below a file system such as procfs, where
+ * making a folder fails with ENOENT. A folder that exists stays as it is.
  *
- * A folder that is there is left as it is. Rejects with the system's error, which names the path that could not be made.
+ * @throws The system's error, which names the path that could not be made.
  */
 export async function makeDirectory(path: string, options: { readonly mode?: number | undefined } = {}): Promise<void> {
   if (await made(path, options)) return;
   const parent = dirname(path);
   if (parent !== path) await makeDirectory(parent, options);
-  // Once more and no oftener: the parent is there now, so a second "no such file" is this file system's last word.
+  // Once more only: the parent is there now, so a second ENOENT is final.
   await mkdirOrFind(path, options);
 }
 
@@ -39,7 +39,7 @@ async function isDirectory(path: string): Promise<boolean> {
   try {
     return (await stat(path)).isDirectory();
   } catch {
-    // Then the failure to make it says more than the failure to look at it.
+    // The failure to make it says more than the failure to look at it.
     return false;
   }
 }

@@ -3,7 +3,7 @@ import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { hasCode, WakefulError } from "../domain/errors.ts";
 
-/** Something lies where a regular file is expected: a FIFO, a link, a folder, a device. Nothing was read, written or followed. */
+/** A FIFO, link, folder or device lies where a regular file is expected. Nothing was read, written or followed. */
 export class IrregularFileError extends WakefulError {
   override readonly name = "IrregularFileError";
   readonly path: string;

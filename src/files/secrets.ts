@@ -4,9 +4,10 @@ import { resolve } from "node:path";
 import { WakefulError } from "../domain/errors.ts";
 
 /**
- * Reads the variables that a stage takes from files. One trailing newline, which editors add, is not part of a secret. A link is followed, as
- * container platforms mount secrets; what is no regular file is refused, because a FIFO would hold a thread of this process for ever.
- * Throws when a file cannot be read.
+ * Reads a stage's variables from files. One trailing newline, which editors add, is not part of a secret. Links are followed, as containers
+ * mount secrets so; a FIFO would block a thread for ever, and is refused.
+ *
+ * @throws When a file cannot be read.
  */
 export async function readSecrets(files: Readonly<Record<string, string>>, baseDir: string): Promise<Record<string, string>> {
   const secrets: Record<string, string> = {};

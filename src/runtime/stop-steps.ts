@@ -15,8 +15,8 @@ export interface StopStepsOptions {
 }
 
 /**
- * The steps of a stop, one after the other. Each is given its own time and never more than is left of the whole: a disk or a server that
- * does not answer holds up one step, and not the end of the process. A step that fails does not keep the others from being taken either.
+ * The steps of a stop, one after the other. Each has its own limit within what is left of the whole, so a hung disk or server holds up one
+ * step only. A failed step does not prevent the others.
  */
 export class StopSteps {
   readonly #options: StopStepsOptions;

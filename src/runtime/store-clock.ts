@@ -27,7 +27,7 @@ export interface DisciplinedClock {
   now(): Instant;
   /** How far this clock is ahead of the wall, negative when it is behind. Large at a start after the wall was set back. */
   aheadOfWallMs(): DurationMs;
-  /** Told the newest instant that a store holds when it is opened: from then on no answer is less. */
+  /** To be called with the newest instant of a store when it is opened: from then on no answer is less. */
   floor(newest: Instant): void;
   /** The host's monotonic milliseconds, by which a server engine carries its server's time on between two looks at it. */
   mono(): number;
@@ -38,15 +38,15 @@ const suspendNoticedMs = 100;
 /** A wall that is disciplined by NTP drifts by at most this fraction; that is no step however rarely one looks. */
 const wallDriftMax = 0.001;
 /**
- * A suspend moves the wall against the monotonic clock, so the boot clock, a file that costs a hundred times as much to read as the others,
- * is only looked at when the wall has moved by this much, and now and then in case somebody set it back at that very moment.
+ * The boot clock costs a hundred times a read of the others. It is read only when the wall has moved by this much, as in a suspend, and now
+ * and then, because the wall may be set back.
  */
 const wallMovedMs = 20;
 const bootLookMs = 1000;
 
 /**
- * The embedded store's clock: the wall at the start but never below the newest stored instant, then carried by the monotonic clock with
- * the suspends that `boot` shows, and drawn towards the wall by at most `slewMax` of what elapsed. It neither goes back nor leaps.
+ * The embedded store's clock: the wall at the start, never below the newest stored instant, carried by the monotonic clock and the suspends
+ * that `boot` shows, and drawn towards the wall by at most `slewMax` (decision 0005).
  */
 export function createStoreClock(options: StoreClockOptions): DisciplinedClock {
   const { host } = options;
@@ -102,7 +102,7 @@ export function createStoreClock(options: StoreClockOptions): DisciplinedClock {
   };
 }
 
-/** How much more time has passed since boot than the monotonic clock counted: the sum of all suspends, and a constant. */
+/** The time since boot that the monotonic clock did not count: the sum of all suspends, and a constant. */
 function sleepOffset(host: HostClock, mono: number): number | undefined {
   const boot = host.boot();
   return boot === undefined ? undefined : boot - mono;

@@ -8,17 +8,13 @@ export interface ClockSample {
   readonly boot: number | undefined;
 }
 
-/**
- * What happened between two samples.
- * `stalled` all clocks moved on, but nobody looked: the process was paused or starved.
- * `suspended` time passed that the monotonic clock did not count: the machine slept.
- * `stepped` the wall alone moved: somebody set it. Without a boot clock a forward move may also have been a suspend.
- *
- * `deafMs`: how long before the second sample nothing could be heard; 0 for a step, which makes no time pass.
- */
+/** What happened between two samples. `deafMs`: how long before the second sample nothing could be heard; 0 where no time passed. */
 export type ClockFinding =
+  /** All clocks moved on, but nobody looked: the process was paused or starved. */
   | { readonly kind: "stalled"; readonly deafMs: DurationMs }
+  /** Time passed that the monotonic clock did not count: the machine slept. */
   | { readonly kind: "suspended"; readonly deafMs: DurationMs; readonly suspendedMs: DurationMs }
+  /** The wall alone moved: somebody set it. Without a boot clock a forward move may also have been a suspend. */
   | { readonly kind: "stepped"; readonly deafMs: DurationMs; readonly byMs: DurationMs };
 
 export interface SuspendWatchOptions {

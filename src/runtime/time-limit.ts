@@ -4,8 +4,9 @@ import type { DurationMs } from "../domain/time.ts";
 export const tooLate = Symbol("too late");
 
 /**
- * What the promise answers, or {@link tooLate} after `limitMs`. The promise itself goes on: what it answers late is the caller's to take or
- * leave. The wait holds the process only where `holds` says so: one that is about to end, and to say why.
+ * What the promise answers, or {@link tooLate} after `limitMs`. The promise itself goes on: the caller may still take a late answer.
+ *
+ * @param options.holds - The wait keeps the process alive, for one that is about to end and to say why. Default false.
  */
 export async function within<T>(
   promise: Promise<T>,

@@ -58,7 +58,7 @@ export class ExitDecider {
     const stage = await this.#stored.stageOf(run);
     const context: SettlingContext = { registry, stage, random, actor: options.actor };
     const decidedAt = now();
-    // A code is never invented: an exit whose code nobody knows is no success.
+    // An unknown exit code is no success: codes are never invented.
     if (exitCode === null) {
       const outcome: Outcome = { kind: "lost", reason: "it exited, and its exit code is not known" };
       const settlement = settlementOfFailure(run, outcome, { reason: "exit_unknown", evidence: options.evidence }, context);
@@ -66,7 +66,7 @@ export class ExitDecider {
     }
     const details = { exitCode, evidence: { ...asObject(options.evidence), exitCode } };
     const position = positionOf(run, stage);
-    // Of an item that has moved on nothing follows any more, so its output does not matter either.
+    // An item that has moved on makes no use of the run's output.
     const returned: RunOutput = exitCode === 0 && position !== "past" ? output : { kind: "none" };
     if (returned.kind === "bad") {
       const outcome: Outcome = { kind: "bad_output", reason: `bad_output: ${returned.why}` };
@@ -106,7 +106,7 @@ export class ExitDecider {
     }
   }
 
-  /** Whether what a run started may outlive it: as its stage says, also where that is told by a stored version alone. */
+  /** Whether what a run started may outlive it, as its stage says; a stored version counts too. */
   async leavesStrays(run: LiveRun): Promise<boolean> {
     return (await this.#stored.stageOf(run))?.strays === "leave";
   }
@@ -143,7 +143,7 @@ function vanishedText({ pipeline, itemStage, jobId }: LiveRun, stage: StageDefin
   return `${what}: declare it again, then \`wakeful unhold job:${jobId}\` runs ${itemStage} once more; or \`wakeful cancel job:${jobId}\``;
 }
 
-/** How many readings have failed in this time when each came twice as long after the one before, the first of them after a second. */
+/** How many readings have failed in this time, if the first came after a second and each took twice as long as the one before. */
 function readingsSince(gatePendingAt: Instant | null, now: Instant): number {
   return gatePendingAt === null ? 0 : Math.round(Math.log2(1 + Math.max(0, now - gatePendingAt) / 1000));
 }

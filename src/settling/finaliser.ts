@@ -47,7 +47,7 @@ export class Finaliser {
     return decision;
   }
 
-  /** Whether what a run started may outlive it: as its stage says, also where that is told by a stored version alone. */
+  /** Whether what a run started may outlive it, as its stage says; a stored version counts too. */
   async leavesStrays(run: LiveRun): Promise<boolean> {
     return await this.#deps.decider.leavesStrays(run);
   }

@@ -17,7 +17,7 @@ export interface RunEnderDeps {
   readonly stopWithinMs: () => DurationMs;
 }
 
-/** How a run ended, other than well, as whoever noticed says. */
+/** How a run failed, as whoever noticed says. */
 export interface RunFailure {
   readonly outcome: Outcome;
   /** Stable code. */
@@ -35,17 +35,17 @@ export interface RunFailure {
 }
 
 export interface EndManners extends LockManners {
-  /** The caller supervises the run: where it has lost the run, what it tried is told as a late result. */
+  /** The caller supervises the run: if it has lost the run, what it tried becomes a late result. */
   readonly supervises?: boolean | undefined;
-  /** Called once the store has answered, before anything is told. */
+  /** Called once the store has answered, before any event. */
   readonly onAnswered?: (() => void) | undefined;
 }
 
 type LostPage = Parameters<RunsStore["settleLostPage"]>[0];
 
 /**
- * Ends runs, whoever noticed: makes the settlement, writes it and, once the flip is won, tells of it. Events follow the commit, so a crash in
- * between loses them; the store keeps what happened. Who loses the flip tells nobody.
+ * Ends runs, whoever noticed: makes the settlement, writes it and, if the flip is won, emits its events. Events follow the commit, so a
+ * crash in between loses them. A lost flip emits nothing.
  */
 export class RunEnder {
   readonly #deps: RunEnderDeps;
@@ -97,7 +97,7 @@ export class RunEnder {
   /**
    * Ends a page of what dead sessions held.
    *
-   * @param room - how many of them are told of singly; the others are the caller's to tell of as a number.
+   * @param room - how many of them get an event each; the caller reports the others as a number.
    */
   async endLostPage(page: LostPage, room: number): ReturnType<RunsStore["settleLostPage"]> {
     const { store, emit } = this.#deps;

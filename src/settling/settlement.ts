@@ -35,7 +35,7 @@ export function settlementOfFailure(
 ): Failure {
   const end = { ...fenceOf(run), reason, evidence: textOf(evidence), exitCode, stopBy, actor };
   if (kind === "succeeded") throw new Error(`Run ${run.id} has succeeded: there is nothing to retry.`);
-  // The message is without the run id, which means nothing to people; the job's own error gets it from the store.
+  // The message leaves out the run id, which means nothing to people; the store adds it to the job's error.
   return { ...end, outcome: kind, message, disposition, bySessionDeath, retry: { policy: policyOf(stage), jitter: random(), spreadMs } };
 }
 

@@ -16,7 +16,7 @@ export type Ended =
     }
   | Exclude<SettleAnswer, { readonly kind: "ok" }>;
 
-/** Tells what the store answered to one settlement. Who lost the flip tells nobody but, as a supervisor, of its late result. */
+/** Emits what the store answered to one settlement. A lost flip emits nothing but, for a supervisor, its late result. */
 export function tellSettled(
   emit: Emit,
   {
@@ -43,7 +43,7 @@ export function tellSettled(
   return { kind: "ended", ...told };
 }
 
-/** Tells how an item went on. Its last stage is passed like any other, and then it has ended. */
+/** Emits how an item went on. Passing the last stage is an advance like any other, followed by the end. */
 export function tellItemStep(emit: Emit, step: ItemStep | undefined, reason: string): void {
   if (step === undefined) return;
   const { itemId, kind } = step;
@@ -53,7 +53,7 @@ export function tellItemStep(emit: Emit, step: ItemStep | undefined, reason: str
   if (kind !== "advanced") emit("item.ended", { itemId, state: kind === "finished" ? "done" : kind, reason });
 }
 
-/** Tells what a person's cancel ended. */
+/** Emits what a person's cancel ended. */
 export function tellCancelled(
   emit: Emit,
   { run, item }: Cancelled,
@@ -64,12 +64,14 @@ export function tellCancelled(
   tellItemStep(emit, item, reason);
 }
 
-/** Tells of a run that a page ended. */
+/** Emits the end of a run that a page ended. */
 export function tellLostEnd(emit: Emit, { runId, jobId, queue, outcome, reason, message, jobState }: LostEnd, actor: string): void {
   emit("run.ended", { runId, jobId, queue, outcome, reason, message, jobState, actor });
 }
 
-/** Tells what the store answered to a worker's settlements. Plain successes are one event for all: one each would cost as much as settling them. */
+/**
+ * Emits what the store answered to a worker's settlements. Plain successes share one event: one each would cost as much as settling them.
+ */
 export function tellBatch(
   emit: Emit,
   { settlements, queues }: { readonly settlements: readonly Settlement[]; readonly queues: readonly string[] },
