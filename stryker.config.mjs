@@ -25,6 +25,7 @@ export default {
   timeoutMS: 10_000,
   reporters: ["clear-text", "html", "progress-append-only"],
   clearTextReporter: { allowColor: false, logTests: false, reportTests: false, reportMutants: true },
+  jsonReporter: { fileName: "node_modules/.cache/wakeful/mutants.json" },
   htmlReporter: { fileName: "node_modules/.cache/wakeful/mutants.html" },
   tempDirName: "node_modules/.cache/wakeful/mutants",
   thresholds: { high: 100, low: 95, break: null },

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { at, evidenceOf, HandDrivenJudge, pidAlone, runFacts } from "../../test/support/judged-run.ts";
+import { at, HandDrivenJudge, pidAlone, runFacts } from "../../test/support/judged-run.ts";
 import { resolveExit } from "./exit-resolution.ts";
 import {
   type Budget,
@@ -15,7 +15,8 @@ import {
   recordedOutcome,
   spends,
 } from "./retry-contract.ts";
-import { defaultRetryDelay, lossDelayMs, retryDelayMs, spreadDelayMs } from "./retry-delay.ts";
+import { defaultRetryDelay, retryDelayMs, spreadDelayMs } from "./retry-delay.ts";
+import { explain, type RunVerdict } from "./verdict.ts";
 
 const defaults: Budget = { attempts: 0, maxAttempts: 2, losses: 0, maxLosses: null, lastLossAt: null };
 const fails: RetryPolicy = { onExhausted: "fail", delay: defaultRetryDelay };
@@ -77,6 +78,20 @@ describe("the retry contract", () => {
       expect([kind, spends({ kind: kind as OutcomeKind }, { maxLosses: 3, sessionDeaths: 0 })]).toEqual([kind, spent]);
     }
     expect(spends(lost, { maxLosses: null, sessionDeaths: 0 })).toBe("attempt");
+  });
+
+  test("only the death of its claimer counts against a claim: a lost one, a release and a cancel stay free", () => {
+    const often = { maxLosses: null, sessionDeaths: 9 };
+    const free = [{ kind: "never_started" }, { kind: "released" }, { kind: "cancelled", bySessionDeath: true }] as const;
+    expect(free.map((outcome) => spends(outcome, often))).toEqual(["nothing", "nothing", "nothing"]);
+    expect([never, { ...never, kind: "released" } as const].map((outcome) => spends(outcome, often))).toEqual(["attempt", "attempt"]);
+  });
+
+  test("a budget ends a job only with an end that spends from it", () => {
+    const killer = { attempts: 1, maxAttempts: 3, losses: 3, maxLosses: 3 };
+    expect(after(failed, killer)).toMatchObject({ to: "scheduled", losses: 3 });
+    expect(after(lost, { attempts: 3, maxAttempts: 3, maxLosses: 3 })).toMatchObject({ to: "queued", attempts: 2 });
+    expect(after(never, { attempts: 2, maxAttempts: 2 }, { counted: false })).toMatchObject({ to: "queued", attempts: 2 });
   });
 
   test("a success is done and keeps its attempt, also the last one", () => {
@@ -229,18 +244,17 @@ describe("any history of one job", () => {
 });
 
 describe("delays", () => {
-  test("none after the first loss, then exponential; a job lost twice within a minute waits", () => {
+  test("none after the first loss, then exponential", () => {
     const losses = { maxLosses: 9, attempts: 1, maxAttempts: 9 };
     expect(after(lost, losses)).toMatchObject({ to: "queued", runAt: now });
     expect(waitAfter(lost, { ...losses, losses: 1 })).toBe(750);
     expect(waitAfter(lost, { ...losses, losses: 3 })).toBe(3000);
-    expect(waitAfter(lost, { ...losses, lastLossAt: at(950) })).toBeGreaterThan(0);
-    expect(lossDelayMs({ lossesBefore: 0, sinceLastLossMs: 59_999 }, defaultRetryDelay, 0)).toBe(500);
-    expect(lossDelayMs({ lossesBefore: 0, sinceLastLossMs: 60_000 }, defaultRetryDelay, 0)).toBe(0);
+    expect(waitAfter(lost, { ...losses, lastLossAt: at(950) })).toBe(750);
   });
 
-  test("where losses spend attempts the second one waits too, however long ago the first was", () => {
-    expect(waitAfter(lost, { attempts: 2, maxAttempts: 9, lastLossAt: at(-9000) })).toBe(750);
+  test("where losses spend attempts each further one waits longer too, however long ago the first was", () => {
+    const waits = [1, 2, 3, 4].map((attempts) => waitAfter(lost, { attempts, maxAttempts: 9, lastLossAt: at(-9000) }));
+    expect(waits).toEqual([750, 750, 1500, 3000]);
   });
 
   test("each failure waits longer, as its stage says", () => {
@@ -249,7 +263,7 @@ describe("delays", () => {
   });
 
   test("a release comes back at once, a claim that died with its session after each further death later", () => {
-    expect(waitAfter({ kind: "released" }, { attempts: 1 })).toBe(0);
+    expect([0, 2].map((sessionDeaths) => waitAfter({ kind: "released" }, { attempts: 1 }, { sessionDeaths }))).toEqual([0, 0]);
     expect([0, 1, 2].map((sessionDeaths) => waitAfter(never, {}, { sessionDeaths, counted: false }))).toEqual([0, 750, 1500]);
   });
 
@@ -312,12 +326,34 @@ describe("ticks by hand, from observation to change", () => {
     expect(resolve(1)).toMatchObject({ kind: "retry_contract", outcome: { kind: "failed", reason: "exit code 1" } });
   });
 
-  test("verdicts that end nothing tell no outcome", () => {
-    const verdicts = [
-      new HandDrivenJudge().tick(runFacts(), evidenceOf(), at(1)),
-      new HandDrivenJudge().tick(runFacts(), evidenceOf({ exitRecord: { kind: "exit", status: 0 } }), at(1)),
-      new HandDrivenJudge().tick(runFacts({ state: "exited", exitCode: 0, exitedAt: at(0) }), evidenceOf(), at(600)),
+  test("a verdict that ends a run tells how; one that ends nothing, or whose exit code has the last word, tells nothing", () => {
+    const limit = { silentMs: 40_000, deafMs: 0, limitMs: 30_000 };
+    const age = { ageMs: 40_000, limitMs: 30_000 };
+    const known = { exitCode: 0, ...age };
+    const verdicts: readonly (readonly [RunVerdict, Partial<Outcome> | undefined])[] = [
+      [
+        { kind: "never_started", reason: "nogo", bySessionDeath: true, ageMs: 1 },
+        { kind: "never_started", bySessionDeath: true },
+      ],
+      [
+        { kind: "never_started", reason: "not_held", bySessionDeath: false, ageMs: 1 },
+        { kind: "never_started", bySessionDeath: false },
+      ],
+      [{ kind: "dead", outcome: "unknown", reason: "session_silent", ...limit }, { kind: "lost" }],
+      [{ kind: "stop_then_dead", reason: "not_adopted", waitedMs: 40_000, limitMs: 30_000 }, { kind: "lost" }],
+      [{ kind: "hung", reason: "progress_stale", ...limit }, { kind: "hung" }],
+      [{ kind: "timed_out", reason: "timeout", ...age }, { kind: "timed_out" }],
+      [{ kind: "over_age", reason: "age_ceiling", ageMs: 1, ceilingMs: 1 }, { kind: "over_age" }],
+      [{ kind: "over_age", reason: "age_ceiling", ageMs: 1, ceilingMs: 1, exitCode: 0 }, undefined],
+      [{ kind: "leave_alone", reason: "no_limit_reached", nextCheckAt: now }, undefined],
+      [{ kind: "suspect", reason: "dead_pid", pid: 1, streak: 1, of: 2, recheckAt: now }, undefined],
+      [{ kind: "record_exit", reason: "exit_on_disk", status: 0 }, undefined],
+      [{ kind: "defer", reason: "finalising", recheckAt: now, ...known }, undefined],
+      [{ kind: "exited_known", reason: "finaliser_dead", ...known }, undefined],
+      [{ kind: "take_over", reason: "finaliser_dead", ...known }, undefined],
+      [{ kind: "orphaned_adopt", reason: "supervisor_dead", waitedMs: 1, limitMs: 2, recheckAt: now }, undefined],
     ];
-    expect(verdicts.map(outcomeOfVerdict)).toEqual([undefined, undefined, undefined]);
+    for (const [verdict, outcome] of verdicts)
+      expect(outcomeOfVerdict(verdict)).toEqual(outcome && { ...outcome, reason: explain(verdict) });
   });
 });

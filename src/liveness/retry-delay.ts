@@ -26,19 +26,6 @@ export function retryDelayMs(failures: number, delay: RetryDelay, jitter: number
   return Math.round(full / 2 + (full / 2) * jitter);
 }
 
-const twiceWithinMs = minutes(1);
-
-/** The delay after a loss: none after the first, unless the job was already lost within the last minute. */
-export function lossDelayMs(
-  loss: { readonly lossesBefore: number; readonly sinceLastLossMs: DurationMs | undefined },
-  delay: RetryDelay,
-  jitter: number,
-): DurationMs {
-  const lostJustNow = loss.sinceLastLossMs !== undefined && loss.sinceLastLossMs < twiceWithinMs;
-  if (loss.lossesBefore <= 0 && !lostJustNow) return 0;
-  return retryDelayMs(Math.max(1, loss.lossesBefore), delay, jitter);
-}
-
 const spreadBeyond = 100;
 
 /**
