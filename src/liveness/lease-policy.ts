@@ -1,10 +1,8 @@
-import { addMs, ageMs, type DurationMs, type Instant, inSeconds } from "../domain/time.ts";
+import { ageMs, type DurationMs, type Instant, inSeconds } from "../domain/time.ts";
 import type { Proof } from "./evidence.ts";
 
 /** One held lease. The holder is a run or a registered process, never a session. */
 export interface LeaseFacts {
-  readonly name: string;
-  readonly holder: "run" | "process";
   /** When this holder got it. */
   readonly grantedAt: Instant;
   /** When the holder last renewed it; the TTL counts from then. Absent: from the grant. */
@@ -24,7 +22,7 @@ export interface LeaseEvidence {
 }
 
 export type LeaseVerdict =
-  | { readonly kind: "keep"; readonly reason: "within_ttl" | "holder_alive" | "being_stopped"; readonly nextCheckAt?: Instant | undefined }
+  | { readonly kind: "keep"; readonly reason: "within_ttl" | "holder_alive" | "being_stopped" }
   | { readonly kind: "alert"; readonly reason: "past_ttl"; readonly ageMs: DurationMs; readonly ttlMs: DurationMs }
   | { readonly kind: "free"; readonly reason: "holder_dead" }
   | { readonly kind: "free"; readonly reason: "ttl_over"; readonly ageMs: DurationMs; readonly ttlMs: DurationMs }
@@ -40,27 +38,21 @@ export function judgeLease(lease: LeaseFacts, evidence: LeaseEvidence, now: Inst
   const renewedAt = lease.renewedAt ?? lease.grantedAt;
   const sinceRenewalMs = ageMs(renewedAt, now);
   const ttlOver = sinceRenewalMs >= lease.ttlMs;
-  const ttlAt = addMs(renewedAt, lease.ttlMs);
   if (evidence.holder === "unknown") {
     return ttlOver
       ? { kind: "free", reason: "ttl_over", ageMs: sinceRenewalMs, ttlMs: lease.ttlMs }
-      : { kind: "keep", reason: "within_ttl", nextCheckAt: ttlAt };
+      : { kind: "keep", reason: "within_ttl" };
   }
   const heldMs = ageMs(lease.grantedAt, now);
-  const { maxHoldMs } = lease;
-  if (maxHoldMs !== undefined && heldMs >= maxHoldMs) return { kind: "stop_then_free", reason: "held_too_long", heldMs, maxHoldMs };
+  const { maxHoldMs = Number.POSITIVE_INFINITY } = lease;
+  if (heldMs >= maxHoldMs) return { kind: "stop_then_free", reason: "held_too_long", heldMs, maxHoldMs };
   if (ttlOver && lease.alertedAt === undefined) return { kind: "alert", reason: "past_ttl", ageMs: sinceRenewalMs, ttlMs: lease.ttlMs };
-  const maxHoldAt = maxHoldMs === undefined ? undefined : addMs(lease.grantedAt, maxHoldMs);
-  const nextCheckAt = ttlOver ? maxHoldAt : maxHoldAt === undefined || ttlAt < maxHoldAt ? ttlAt : maxHoldAt;
-  return { kind: "keep", reason: ttlOver ? "holder_alive" : "within_ttl", nextCheckAt };
+  return { kind: "keep", reason: ttlOver ? "holder_alive" : "within_ttl" };
 }
 
-/** The verdict for people, with the numbers that led to it. */
-export function explainLease(verdict: LeaseVerdict): string {
+/** Why something is done about a lease, for people, with the numbers that led to it. */
+export function explainLease(verdict: Exclude<LeaseVerdict, { readonly kind: "keep" }>): string {
   switch (verdict.kind) {
-    case "keep":
-      if (verdict.reason === "being_stopped") return "its holder is being stopped";
-      return verdict.reason === "holder_alive" ? "its holder is alive" : "within its time";
     case "alert":
       return `not renewed for ${inSeconds(verdict.ageMs)} (TTL ${inSeconds(verdict.ttlMs)}), but its holder is alive`;
     case "free":

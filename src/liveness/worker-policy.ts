@@ -1,13 +1,11 @@
-import type { WorkerId } from "../domain/ids.ts";
-import { addMs, ageMs, type DurationMs, type Instant, inSeconds } from "../domain/time.ts";
+import { ageMs, type DurationMs, type Instant, inSeconds } from "../domain/time.ts";
 import { diedWithEarlierBoot } from "./death-proof.ts";
 import type { Channel, ProcessLife } from "./evidence.ts";
-import { isSilent, silentNotBefore, type VantageView } from "./vantage.ts";
+import { isSilent, type VantageView } from "./vantage.ts";
 import { deadAfterIn } from "./vantage-mode.ts";
 
 /** What the store knows about the session of one worker that has not ended. */
 export interface WorkerFacts {
-  readonly workerId: WorkerId;
   /** When it was last heard, by a renewal, a claim or any other call. */
   readonly heardAt: Instant;
   readonly channel: Channel;
@@ -27,12 +25,7 @@ export interface WorkerThresholds {
 }
 
 export type WorkerVerdict =
-  | {
-      readonly kind: "leave_alone";
-      readonly reason: "heard" | "alive_but_silent" | "doubted";
-      readonly silentMs: DurationMs;
-      readonly nextCheckAt: Instant;
-    }
+  | { readonly kind: "leave_alone"; readonly reason: "heard" | "alive_but_silent" | "doubted" }
   | { readonly kind: "dead"; readonly reason: "process_dead"; readonly pid: number }
   | { readonly kind: "dead"; readonly reason: "other_boot"; readonly sinceHeardMs: DurationMs; readonly limitMs: DurationMs }
   | {
@@ -42,9 +35,6 @@ export type WorkerVerdict =
       readonly deafMs: DurationMs;
       readonly limitMs: DurationMs;
     };
-
-/** How soon a silent worker with a living process is judged again. */
-const recheckMs: DurationMs = 1_000;
 
 /**
  * Judges one worker's session. A process proved dead ends it at once; another boot id, once the session is silent by the clock; silence
@@ -68,19 +58,12 @@ export function judgeWorker(
   const { silent, silence } = isSilent(vantage, { channel: worker.channel, lastHeardAt: worker.heardAt, limitMs, now });
   const { silentMs, deafMs } = silence;
   if (silent && life !== "alive") return { kind: "dead", reason: "silent", silentMs, deafMs, limitMs };
-  if (silent) return { kind: "leave_alone", reason: "alive_but_silent", silentMs, nextCheckAt: addMs(now, recheckMs) };
-  const doubted = silentMs >= limitMs || sinceHeardMs >= limitMs;
-  return { kind: "leave_alone", reason: doubted ? "doubted" : "heard", silentMs, nextCheckAt: silentNotBefore(silence, limitMs, now) };
+  if (silent) return { kind: "leave_alone", reason: "alive_but_silent" };
+  return { kind: "leave_alone", reason: sinceHeardMs >= limitMs ? "doubted" : "heard" };
 }
 
-/** The verdict for people, with the numbers that led to it. */
-export function explainWorker(verdict: WorkerVerdict): string {
-  if (verdict.kind === "leave_alone") {
-    if (verdict.reason === "alive_but_silent") return `its process is alive, yet it has been silent for ${inSeconds(verdict.silentMs)}`;
-    return verdict.reason === "heard"
-      ? `heard ${inSeconds(verdict.silentMs)} ago`
-      : "silent by the clock, but the watcher may not have heard it";
-  }
+/** Why a session is over, for people, with the numbers that led to it. */
+export function explainWorker(verdict: Extract<WorkerVerdict, { readonly kind: "dead" }>): string {
   switch (verdict.reason) {
     case "process_dead":
       return `dead pid ${verdict.pid}`;

@@ -79,8 +79,6 @@ export class LeaseSweep {
   async #judge(lease: HeldLease, context: TickContext, would: string[]): Promise<boolean> {
     const { store, settings } = this.#deps;
     const facts = {
-      name: lease.name,
-      holder: lease.holder.kind,
       grantedAt: lease.grantedAt,
       renewedAt: addMs(lease.expiresAt, -lease.ttlMs),
       ttlMs: lease.ttlMs,

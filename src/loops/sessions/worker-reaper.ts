@@ -117,7 +117,7 @@ export class WorkerReaper implements Loop<"worker-reaper"> {
     const view = this.#deps.shared.watcher.view("workers");
     for (const { worker, life } of doubtful) {
       const verdict = judgeWorker(
-        { workerId: worker.id, heardAt: worker.lastHeardAt, channel: "throughMe" },
+        { heardAt: worker.lastHeardAt, channel: "throughMe" },
         { process: { pid: worker.process.pid, life }, hostConflict: conflicts.has(worker.process.hostId) },
         { deadAfterMs },
         view,
