@@ -11,5 +11,5 @@ export interface StopGraces {
 /** Most that a stop takes beyond its graces where nothing is wrong: looks, signals, the proof. */
 const marginMs = seconds(10);
 
-/** How long a job may stay blocked by the stop of its last run before a person is told: the distance from the flip to `stop_by`. */
+/** How long a job may stay blocked by the stop of its last run before an alert: the distance from the flip to `stop_by`. */
 export const stopWithin = (stop: StopGraces): DurationMs => stop.stopGraceMs + stop.killGraceMs + marginMs;

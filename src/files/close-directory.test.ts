@@ -33,13 +33,13 @@ test("a store with a name of its own is ours as well", async () => {
   expect(await close(dataDir, join(dataDir, "mine.db"))).toMatchObject({ left: null });
 });
 
-test("a place that holds more than a daemon's files stays as it is, and that is told", async () => {
+test("a place that holds more than a daemon's files stays as it is, and the answer says so", async () => {
   const dataDir = openDirectory("host-id", "wakeful.yaml");
   expect(await close(dataDir)).toEqual({ path: dataDir, mode: "755", left: 'it holds "wakeful.yaml", which is not ours' });
   expect(modeOf(dataDir)).toBe(0o755);
 });
 
-test("another user's directory stays as it is, and that is told", async (context) => {
+test("another user's directory stays as it is, and the answer says so", async (context) => {
   if (uid !== 0) skipTest(context, "only root can make a directory another user's");
   const dataDir = openDirectory();
   chownSync(dataDir, nobody, nobody);

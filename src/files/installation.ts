@@ -8,7 +8,7 @@ export type Instance =
   | { readonly kind: "known"; readonly id: string }
   /** No daemon has ever begun here. */
   | { readonly kind: "none" }
-  /** It may not be looked at, or is not in order: then nobody can tell. */
+  /** It is not readable or not in order. */
   | { readonly kind: "unknown" };
 
 /** A digest of the random id that a data directory is given at its first start, so that the id itself stays where it is. Never rejects. */

@@ -36,7 +36,7 @@ function readUptimeMs(): number | undefined {
   try {
     text = readFileSync("/proc/uptime", "latin1");
   } catch {
-    // No procfs on this platform: suspends are told from wall jumps alone, see suspend-watch.ts.
+    // No procfs on this platform: suspends show only as jumps of the wall, see suspend-watch.ts.
     return undefined;
   }
   const uptimeSeconds = Number.parseFloat(text);

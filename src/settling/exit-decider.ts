@@ -10,7 +10,7 @@ import { type SettlingContext, settlementOfFailure, settlementOfSuccess } from "
 
 export interface ExitDeciderDeps {
   readonly registry: PipelineRegistry;
-  /** Without stored versions only stages of the registry can be told. */
+  /** Without stored versions only stages of the registry are known. */
   readonly versions: VersionSource;
   readonly random: () => number;
   readonly now: () => Instant;

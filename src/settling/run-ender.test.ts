@@ -25,7 +25,7 @@ async function atWork(options: Parameters<RepairWorld["running"]>[0] = {}) {
   return { world, run, live: await liveOf(world, run), ender: world.loops.ender, told: () => world.world.events.map(({ name }) => name) };
 }
 
-test("a run that is lost goes back to its queue by the retry contract, and is told of once", async () => {
+test("a lost run goes back to its queue by the retry contract, with one event", async () => {
   const { world, run, live, ender } = await atWork();
   const ended = await ender.end(live, lost, by);
   expect(ended).toEqual({ kind: "ended", outcome: "lost", reason: "dead_pid", message: "its process is dead", jobState: "queued" });
@@ -47,14 +47,14 @@ test("a run that is lost goes back to its queue by the retry contract, and is to
   ]);
 });
 
-test("an end without words for people is told with its code", async () => {
+test("an end without a message is emitted with its code", async () => {
   const { world, run, live, ender } = await atWork();
   await world.exit(run, 0);
   await ender.endWell(live, { reason: "exit0_no_item", exitCode: 0, evidence: { exitCode: 0 } }, by);
   expect(world.world.eventsOf("run.ended")).toMatchObject([{ outcome: "succeeded", message: "exit0_no_item", jobState: "done" }]);
 });
 
-test("of two who end a run at once one wins and tells; who loses the flip tells nobody", async () => {
+test("of two that end a run at once one wins and emits its events; the loser of the flip emits nothing", async () => {
   const { world, run, live, ender } = await atWork();
   const hung: RunFailure = { outcome: { kind: "hung", reason: "no progress for 700 s" }, reason: "hung" };
   const ends = await Promise.all([ender.end(live, lost, by), ender.end(live, hung, { actor: "another" })]);
@@ -62,7 +62,7 @@ test("of two who end a run at once one wins and tells; who loses the flip tells 
   expect(world.world.events).toMatchObject([{ name: "run.ended", data: { runId: run.runId, outcome: "lost" } }]);
 });
 
-test("a supervisor that has lost its run is told of as late; a loop in its place is not", async () => {
+test("a supervisor that has lost its run emits a late result; a loop in its place does not", async () => {
   const { world, live, ender, told } = await atWork();
   await ender.end(live, lost, by);
   const cancelled: RunFailure = { outcome: { kind: "cancelled", reason: "by hand" }, reason: "cancelled" };
@@ -72,7 +72,7 @@ test("a supervisor that has lost its run is told of as late; a loop in its place
   expect(world.world.eventsOf("run.late_result")).toMatchObject([{ tried: "cancelled" }]);
 });
 
-test("a crash between the flip and the telling loses the event alone: the next who ends the run changes nothing and tells nothing", async () => {
+test("a crash between the flip and its events loses only the events: the next to end the run changes and emits nothing", async () => {
   const { world, run, live, ender, told } = await atWork();
   const { settle } = world.seen.runs;
   world.seen.runs.settle = async (settlements, how) => {
@@ -87,7 +87,7 @@ test("a crash between the flip and the telling loses the event alone: the next w
   expect((await world.store.actions.list({ runId: run.runId, limit: 9 })).map(({ action }) => action)).toContain("run.ended");
 });
 
-test("a crash before the flip leaves the run as it was, for the next who looks", async () => {
+test("a crash before the flip leaves the run as it was, for the next to end it", async () => {
   const { world, live, ender, told } = await atWork();
   const { settle } = world.seen.runs;
   world.seen.runs.settle = async () => await Promise.reject(new Error("the process is gone"));
@@ -105,14 +105,14 @@ test("what may still live blocks the job until it is proved stopped, at the late
   expect(await world.store.jobs.get(run.jobId)).toMatchObject({ state: "queued", blockedBy: run.runId, stopBy });
 });
 
-test("the supervisor is done with its run before anybody is told", async () => {
+test("the supervisor is done with its run before any event", async () => {
   const { live, ender, told } = await atWork();
   const before: number[] = [];
   await ender.end(live, lost, { ...by, onAnswered: () => before.push(told().length) });
   expect([before, told().length]).toEqual([[0], 1]);
 });
 
-test("many are ended in one call of the store, and those that another has ended are not told of", async () => {
+test("many runs end in one call of the store, and those that another has ended emit nothing", async () => {
   const { world, live, ender } = await atWork();
   const other = await liveOf(world, await world.running());
   await ender.end(other, { outcome: { kind: "hung", reason: "hung" }, reason: "hung" }, by);
@@ -128,7 +128,7 @@ test("many are ended in one call of the store, and those that another has ended 
   expect(world.world.eventsOf("run.ended").map(({ runId }) => runId)).toEqual([other.id, live.id]);
 });
 
-test("of a page as many are told of singly as there is room for", async () => {
+test("a page emits as many single events as there is room for", async () => {
   const world = await RepairWorld.open();
   const workerId = await world.worker({ pid: 77, kind: "handler" });
   for (let at = 0; at < 3; at++) await world.running({ queue: "mail", workerId });
@@ -159,7 +159,7 @@ test("each death of a session before the start costs more than the one before, w
   expect(spent).toEqual([0, 0, 0, 1, 2]);
 });
 
-describe("an item that goes on with the end of its run is told of after the commit", () => {
+describe("an item that goes on with the end of its run has its event after the commit", () => {
   async function itemAtWork() {
     const world = await RepairWorld.open([chain("p", ["prep", "ocr"], { stage: { attempts: 1 } })]);
     const item = await world.addItem();
@@ -206,7 +206,7 @@ describe("an item that goes on with the end of its run is told of after the comm
     expect(world.world.eventsOf("item.advanced")).toEqual([{ itemId: item.id, from: "prep", to: "ocr" }]);
   });
 
-  test("also by a worker's batch, whose plain successes are but counted", () => {
+  test("also by a worker's batch, whose plain successes are only counted", () => {
     const events: { name: string; data: unknown }[] = [];
     const item: ItemStep = { kind: "advanced", itemId: asItemId(7), from: "prep", to: "ocr" };
     const answers: readonly SettleAnswer[] = [{ kind: "ok", outcome: "succeeded", jobState: "done", item }];

@@ -12,7 +12,7 @@ test("hints of one turn reach each listener once, after the turn", async () => {
   expect(heard).toEqual(["jobs", "items"]);
 });
 
-test("who stopped listening hears nothing more", async () => {
+test("a listener that has stopped gets no more hints", async () => {
   const board = new HintBoard();
   const heard: string[] = [];
   const stop = board.listen((hint) => heard.push(hint));

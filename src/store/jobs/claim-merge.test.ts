@@ -34,7 +34,7 @@ test("the best of all queues are taken, those of equal priority by age", () => {
   ]);
 });
 
-test("a full slot lets the jobs behind it pass, and slots are told in the order of their keys", () => {
+test("a full slot lets the jobs behind it pass, and slots come in the order of their keys", () => {
   const picks = [
     pick(
       [

@@ -77,7 +77,7 @@ export interface WaitingJob {
 
 export type HoldAnswer =
   | { readonly kind: "held" }
-  /** It was held before; nothing was written, and nobody is told again. */
+  /** It was held before: nothing was written, and no second alert goes out. */
   | { readonly kind: "already" }
   /** There is no such job, or it is not one that may be held; nothing was written. */
   | { readonly kind: "refused"; readonly why: string };

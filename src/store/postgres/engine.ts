@@ -12,7 +12,7 @@ import { StatementPool } from "./pool.ts";
 
 /** How often a transaction is begun in all before its deadlock or lock timeout is the caller's. */
 const triesMax = 5;
-/** The same where it was begun again before it waited for anything: each time somebody else has moved the item on. */
+/** The same after {@link BeginAgain}, which comes before any wait: each time the item has moved on. */
 const quickTriesMax = 100;
 
 export interface PostgresEngineOptions {

@@ -93,7 +93,7 @@ function dealOut(groups: readonly EnqueueGroup[], rows: Rows): readonly (readonl
   return groups.map((group) => group.jobs.map(() => asJobId(rows[next++]?.[0] as number)));
 }
 
-/** A group of which some or all jobs carry ids of their caller's: inserted apart from those without, and told apart again by id. */
+/** A group in which some or all jobs carry ids of their caller's: these are inserted apart from the rest, and matched again by id. */
 function bindWithIds(
   group: EnqueueGroup,
   values: readonly unknown[],

@@ -24,7 +24,7 @@ test("a write of an opening that only reads is the caller's mistake: it is not w
   expect(postgresFailure(thrown("25006"), "x", { readOnly: true })).toMatchObject({ code: "store_read_only", retryable: false });
 });
 
-test("the driver's own words about a lost connection are told as unavailable", () => {
+test("the driver's own words about a lost connection become unavailable", () => {
   expect(postgresFailure(thrown(undefined, "Connection terminated unexpectedly"), "x")).toMatchObject({ code: "unavailable" });
 });
 

@@ -107,7 +107,7 @@ export class HintChannel {
   }
 
   #hear(client: pg.Client, message: pg.Notification): void {
-    // Our own come back as well; they were told here when they were sent.
+    // Our own hints come back as well; the listeners here got them when they were sent.
     if (message.processId === Reflect.get(client, "processID")) return;
     const hints = (message.payload ?? "").split(",").filter((hint): hint is StoreHint => known.has(hint));
     if (hints.length > 0) this.#options.heard(hints);

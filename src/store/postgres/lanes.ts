@@ -187,13 +187,13 @@ export class Lanes {
       this.#tell(taken.map(({ batch }) => batch));
     } catch (thrown) {
       const members = taken.flatMap(({ queue, members: ofQueue }) => ofQueue.map((member) => ({ queue, member })));
-      // Where the connection broke nobody knows whether the commit arrived: that is for the callers, whose verbs may be repeated by id.
+      // After a broken connection nobody knows whether the commit arrived: callers repeat their verbs by id.
       if (!(thrown instanceof RolledBack)) for (const { member } of members) member.reject(thrown);
       else for (const { queue, member } of members) await this.#single(lane, queue, member);
     }
   }
 
-  /** One bad member must not fail the others: each is tried alone, and is told its own error. */
+  /** One bad member must not fail the others: each is tried alone, and gets its own error. */
   async #single(lane: number, queue: Queue, member: Member): Promise<void> {
     for (let tries = 1; ; tries += 1) {
       try {

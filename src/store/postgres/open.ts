@@ -94,7 +94,7 @@ export function targetOf(engine: PostgresEngine): MigrationTarget {
     now: engine.now,
     transaction: async (body) =>
       await engine.transaction(async (tx) => {
-        // Waiting for another program's migration is not a lock that somebody forgot.
+        // Another program's migration may take long.
         await tx.executeQuery(CompiledQuery.raw("set local lock_timeout = 0; set local statement_timeout = 0"));
         await sql`select pg_advisory_xact_lock(hashtext(${`wakeful migrations of ${schema}`}))`.execute(tx);
         const { rows } = await sql<{ exists: boolean }>`select to_regnamespace(${schema}) is not null as exists`.execute(tx);

@@ -11,7 +11,7 @@ function message(letter: string, body: Buffer): Buffer {
   return Buffer.concat([Buffer.from(letter), length, body]);
 }
 
-test("a connection that the server ends in the breath that opened it is an error of its query, and never the end of the process", async () => {
+test("a connection that the server ends as soon as it is open is an error of its query, and never the end of the process", async () => {
   const letIn = message("R", Buffer.alloc(4));
   const ready = message("Z", Buffer.from("I"));
   const ended = message("E", Buffer.from("SFATAL\0C57P01\0Mterminating connection due to administrator command\0\0"));

@@ -130,7 +130,7 @@ export function createRunBeats(engine: Engine, join: Join): RunBeats {
           statements: [{ statement: startRuns, values: [startsAsJson(runs), engine.now()] }],
           answer,
         })) as Set<RunId>;
-        // Commands are what items are made of, and a state file tells that one has begun.
+        // Commands belong to items, whose state file says that one has begun.
         if (runs.some((run) => run.wrapper !== undefined)) engine.hint("outbox");
         return await startAnswers(engine, runs, begun);
       },

@@ -26,7 +26,7 @@ export interface SettleFacts {
   readonly exitCode: number | null;
   readonly currentRunId: RunId | null;
   readonly currentEpoch: OwnerEpoch | null;
-  /** Of the job, which has its visit's: its row is locked by whoever ends the run, and a visit's is not. */
+  /** The job's copy of its visit's count: whoever ends a run locks the job's row and not the visit's. */
   readonly attempts: number;
   readonly maxAttempts: number;
   readonly losses: number;

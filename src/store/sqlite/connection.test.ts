@@ -34,7 +34,7 @@ test("the connection is given to one at a time, first come, first served", async
   expect(order).toEqual(["first begins", "first ends", "second", "third"]);
 });
 
-test("who fails gives the connection on", async () => {
+test("a failure passes the connection on", async () => {
   const connection = connect();
   await expect(connection.exclusive(() => Promise.reject(new Error("no")))).rejects.toThrow("no");
   expect(await connection.exclusive(() => 7)).toBe(7);

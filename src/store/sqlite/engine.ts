@@ -151,7 +151,7 @@ class OneConnectionDriver implements Driver {
   }
 
   async init(): Promise<void> {
-    // The connection is open already: it is made, and its failures are told, before anything is built on it.
+    // The connection is open already, so that its failures show before anything is built on it.
   }
 
   async acquireConnection(): Promise<DatabaseConnection> {

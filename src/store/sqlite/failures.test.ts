@@ -27,7 +27,7 @@ test("a broken promise of the schema stays what it is: a defect", () => {
   expect(sqliteFailure(other, "wakeful.db")).toBe(other);
 });
 
-test("what the driver's own statements throw is told alike, whichever way they are run", () => {
+test("the driver's errors have one form, whichever way a statement is run", () => {
   const path = join(tempDir("failures"), "small.db");
   const database = new DatabaseSync(path);
   onTestFinished(() => database.close());

@@ -151,7 +151,7 @@ export class GroupCommit {
       if (hints.size > 0) this.#hint(hints);
       return outputs;
     } catch {
-      // One bad member must not fail the others: each is tried alone next, and is told its own error then.
+      // One bad member must not fail the others: each is tried alone next, and gets its own error then.
       return undefined;
     }
   }

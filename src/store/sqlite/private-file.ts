@@ -11,7 +11,7 @@ export function makePrivateFile(path: string): void {
   try {
     file = openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, ownerOnly);
   } catch {
-    // It is there, or cannot be made: SQLite, which opens it next, tells which, in the words of the store's errors.
+    // It exists or cannot be made: SQLite opens it next, and the store's errors say which.
     return;
   }
   try {

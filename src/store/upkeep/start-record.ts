@@ -6,8 +6,8 @@ import type { UpkeepStore } from "../port/upkeep.ts";
 import { appendActions } from "../records/action-log.ts";
 
 /**
- * A new epoch in the caller's transaction: from its commit on, run ids and lease fences begin in its range. After the commit the engine
- * must be told with `epochRaised`.
+ * A new epoch in the caller's transaction: from its commit on, run ids and lease fences begin in its range. After the commit the caller
+ * calls the engine's `epochRaised`.
  */
 export async function raiseEpochIn(engine: Engine, tx: Transaction<Database>, reason: string): Promise<number> {
   // Two raises at once make two epochs: within one, the second would set ids back to where the first has begun.
