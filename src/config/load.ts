@@ -157,7 +157,7 @@ function locateAmong(overrides: readonly Override[], finding: Finding): ConfigMi
     path: override.name,
     value: shownValue(override.given, finding.path),
     rule: finding.rule,
-    ...(finding.hint === undefined ? {} : { hint: finding.hint }),
+    hint: finding.hint,
   };
 }
 

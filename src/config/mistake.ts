@@ -13,7 +13,7 @@ export interface Finding {
   /** What the value must be, as the end of a sentence that begins with it. */
   readonly rule: string;
   /** What the writer probably meant: a known key or value. */
-  readonly hint?: string;
+  readonly hint?: string | undefined;
 }
 
 /** One thing that is wrong with a configuration, and where. */
@@ -31,7 +31,7 @@ export interface ConfigMistake {
   /** What the value must be. */
   readonly rule: string;
   /** The nearest known key or value. */
-  readonly hint?: string;
+  readonly hint?: string | undefined;
 }
 
 /** The configuration cannot be used. Holds every mistake of every source, and the warnings beside them. */
@@ -78,7 +78,7 @@ export function mistakeOf(finding: Finding, source: string): ConfigMistake {
     path: dottedPath(finding.path),
     value: shownValue(finding.value, finding.path),
     rule: finding.rule,
-    ...(finding.hint === undefined ? {} : { hint: finding.hint }),
+    hint: finding.hint,
   };
 }
 

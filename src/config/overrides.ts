@@ -102,7 +102,7 @@ export function overridesOfFlags(flags: Readonly<Record<string, unknown>>): Over
         path: key,
         value: shownValue(given, []),
         rule: "is not a setting",
-        ...(hint === undefined ? {} : { hint }),
+        hint,
       });
       continue;
     }

@@ -70,7 +70,7 @@ function setting<T>(kind: Kind<NonNullable<T>>, options: SettingOptions<T>): z.Z
         code: "custom",
         message: parsed.rule,
         input,
-        ...(parsed.known === undefined ? {} : { params: { known: parsed.known } }),
+        params: { known: parsed.known },
       });
       return z.NEVER;
     });
@@ -80,7 +80,7 @@ function setting<T>(kind: Kind<NonNullable<T>>, options: SettingOptions<T>): z.Z
     default: shown,
     bounds: kind.bounds ?? "",
     meaning: options.meaning,
-    json: { description: options.meaning, ...kind.json, ...(fallback === undefined ? {} : { default: fallback }) },
+    json: { description: options.meaning, ...kind.json, default: fallback },
     aliases: (options.aliases ?? []).map((alias) => (typeof alias === "string" ? { name: alias } : alias)),
     assembled: options.assembled,
     isPath: kind.isPath ?? false,

@@ -28,7 +28,7 @@ export interface YamlSource {
 }
 
 interface Places {
-  readonly key?: Position;
+  readonly key?: Position | undefined;
   readonly value: Position;
 }
 
@@ -91,7 +91,7 @@ class Converter {
     if (node === null || node === undefined || this.#stopped) return null;
     const offset = isNode(node) ? (node.range?.[0] ?? 0) : 0;
     const position = this.#options.at(offset);
-    this.#options.places.set(keyOf(path), { value: position, ...(key === undefined ? {} : { key }) });
+    this.#options.places.set(keyOf(path), { value: position, key });
     this.#values += 1;
     if (this.#values > valuesMax || depth > depthMax) {
       this.#stopped = true;

@@ -30,7 +30,7 @@ function findingsOfIssue(issue: z.core.$ZodIssue, schema: z.ZodType, raw: unknow
           atKey: true,
           value: key,
           rule: `is not a key that is known here (${known.join(", ")})`,
-          ...(hint === undefined ? {} : { hint }),
+          hint,
         };
       });
     }

@@ -26,7 +26,7 @@ function world(fileBytesMax?: number) {
     raised.push([name, data]);
   };
   const file = alertsFile(dataDir);
-  const deliverer = createAlertDeliverer({ emit, file, now: () => asInstant(0), ...(fileBytesMax === undefined ? {} : { fileBytesMax }) });
+  const deliverer = createAlertDeliverer({ emit, file, now: () => asInstant(0), fileBytesMax });
   return { raised, file, deliver: async (row: OutboxRow) => await deliverer.deliver(row, new AbortController().signal) };
 }
 

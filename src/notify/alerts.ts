@@ -12,9 +12,9 @@ import type { Deliverer } from "./deliverer.ts";
 export interface AlertsOptions {
   readonly emit: Emit;
   /** The file that every alert is appended to, one line of JSON each; absent: the event alone. */
-  readonly file?: string;
+  readonly file?: string | undefined;
   /** At this size the file becomes `<file>.1`, and the one of that name goes. Default 8 MiB. */
-  readonly fileBytesMax?: number;
+  readonly fileBytesMax?: number | undefined;
   readonly now: () => Instant;
 }
 

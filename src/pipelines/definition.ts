@@ -12,7 +12,7 @@ export type Json = string | number | boolean | null | readonly Json[] | { readon
 export interface PipelineDefinition {
   readonly name: string;
   /** Absent: items come by `wakeful submit` or the API only. */
-  readonly intake?: IntakeDefinition;
+  readonly intake?: IntakeDefinition | undefined;
   /** By stage name. Their order means nothing; the chain does. */
   readonly stages: Readonly<Record<string, StageDefinition>>;
   /** The stage that a new item enters. */
@@ -23,28 +23,28 @@ export interface StageDefinition {
   readonly name: string;
   readonly run: RunDefinition;
   /** Absent: the stage proves no progress; its process, `timeoutMs` and `maxRunningMs` judge it alone. */
-  readonly heartbeat?: HeartbeatDefinition;
+  readonly heartbeat?: HeartbeatDefinition | undefined;
   /** The age at which a run is stopped. Absent: only `maxRunningMs` bounds it. */
-  readonly timeoutMs?: DurationMs;
+  readonly timeoutMs?: DurationMs | undefined;
   /**
    * The age at which a run is given up whatever the evidence; greater than `timeoutMs`. Absent: not declared, and so not the run's own. With a
    * timeout it is then that and all that may honestly follow, else `reaper.maxRunningMs`, each as the settings are when the run is looked at.
    */
-  readonly maxRunningMs?: DurationMs;
+  readonly maxRunningMs?: DurationMs | undefined;
   /** Attempts of one visit, at least 1. */
   readonly attempts: number;
   /** Losses after which the job is held. Absent: a loss spends an attempt. */
-  readonly maxLosses?: number;
+  readonly maxLosses?: number | undefined;
   /** What becomes of the job when its attempts are spent. */
   readonly onExhausted: "fail" | "hold";
   readonly retry: RetryDefinition;
   readonly exitCodes: ExitCodePolicy;
   /** How many runs may go at once over all workers, under `concurrencyKey`. Absent: the workers' capacity is the only limit. */
-  readonly concurrency?: number;
+  readonly concurrency?: number | undefined;
   /** The slot that limited runs share; `<pipeline>.<stage>` unless declared. Stages with one key have one limit. */
   readonly concurrencyKey: string;
   /** Absent: exit 0 is green. */
-  readonly gate?: GateDefinition;
+  readonly gate?: GateDefinition | undefined;
   /** How long an unreadable gate is read again before it counts as red. 0: at once. */
   readonly gatePatienceMs: DurationMs;
   /** How long one reading of the gate may take; past it, it is unreadable. */
@@ -53,7 +53,7 @@ export interface StageDefinition {
    * How long after its exit was recorded a run may take to be settled before another takes its finalising over. Absent: not declared, and
    * `reaper.finalizeGraceMs` as it is then.
    */
-  readonly finalizeGraceMs?: DurationMs;
+  readonly finalizeGraceMs?: DurationMs | undefined;
   /** What happens to processes that outlive a run which ended by itself. */
   readonly strays: "stop" | "leave";
   readonly log: { readonly maxBytes: number };
@@ -62,7 +62,7 @@ export interface StageDefinition {
   /** Variables whose value is the content of a file, read when the command starts: secrets never stand in a definition. */
   readonly envFiles: Readonly<Record<string, string>>;
   /** Relative paths start at the folder of wakeful.yaml. Absent: that folder; `WAKEFUL_WORK_DIR` names the item's directory. */
-  readonly cwd?: string;
+  readonly cwd?: string | undefined;
   /** What a worker of another host that cannot renew its session is to do to the command. Without effect until there are such workers. */
   readonly fence: "freeze" | "kill" | "none";
   /** Lower is claimed first. */
@@ -100,8 +100,8 @@ export interface ExitCodePolicy {
 }
 
 export interface StageLabels {
-  readonly agent?: string;
-  readonly repo?: string;
+  readonly agent?: string | undefined;
+  readonly repo?: string | undefined;
 }
 
 export type GateDefinition =
@@ -116,9 +116,9 @@ export interface FileGateDefinition {
   readonly kind: "file";
   /** Inside the item's work directory. */
   readonly path: string;
-  readonly minBytes?: number;
+  readonly minBytes?: number | undefined;
   /** Compared with the file's first bytes, as UTF-8. */
-  readonly startsWith?: string;
+  readonly startsWith?: string | undefined;
   readonly anyAge: boolean;
 }
 
@@ -133,7 +133,7 @@ export interface IntakeDefinition {
   /** A file is taken when its size and times have not changed for this long. */
   readonly minStableMs: DurationMs;
   /** The file must begin with one of these byte strings, in lower-case hexadecimal. Absent: any content. */
-  readonly signature?: readonly string[];
+  readonly signature?: readonly string[] | undefined;
   /** A file is taken only when free disk space is at least this many times its size. */
   readonly diskFreeFactor: number;
   readonly errorDir: string;

@@ -39,10 +39,7 @@ function jsonLines({ level, destination }: LinesOptions): (event: EmittedEvent) 
     const { level: eventLevel, meaning } = eventCatalogue[name];
     // An event's own `message` says more than what the event means in general; pino's message key would hide it.
     const { message, level: itsLevel, ...fields } = { message: meaning, level: undefined, ...data };
-    logger[eventLevel](
-      { timestamp: new Date(at).toISOString(), event: name, ...fields, ...(itsLevel === undefined ? {} : { eventLevel: itsLevel }) },
-      message,
-    );
+    logger[eventLevel]({ timestamp: new Date(at).toISOString(), event: name, ...fields, eventLevel: itsLevel }, message);
   };
 }
 

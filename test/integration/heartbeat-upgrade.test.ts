@@ -10,7 +10,7 @@ type Item = Awaited<ReturnType<CommandWorld["addItem"]>>;
 
 /** The command began under a stage that asks for heartbeats; the daemon that adopts it has a stage that asks for none. */
 async function adoptedWithout(heartbeat: StageDefinition["heartbeat"], script: string): Promise<{ world: CommandWorld; item: Item }> {
-  const world = await commandWorld(script, { stage: { heartbeat: heartbeat as NonNullable<typeof heartbeat> } });
+  const world = await commandWorld(script, { stage: { heartbeat } });
   const item = await world.addItem();
   const first = await world.worker({ dead: true });
   first.start();

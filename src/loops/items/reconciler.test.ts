@@ -22,7 +22,7 @@ const red: GateDefinition = { kind: "command", argv: ["false"] };
 const unreadable: GateDefinition = { kind: "command", argv: ["/no/such/program"] };
 
 async function reconcilerWorld(gate?: GateDefinition, onExhausted: "fail" | "hold" = "fail"): Promise<World> {
-  const world = await loopWorld([chain("p", ["prep", "ocr"], { stage: { onExhausted, ...(gate === undefined ? {} : { gate }) } })]);
+  const world = await loopWorld([chain("p", ["prep", "ocr"], { stage: { onExhausted, gate } })]);
   const { store, registry, paths, baseDir } = world;
   const finaliser = Finaliser.of({
     registry,

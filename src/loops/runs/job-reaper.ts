@@ -131,8 +131,8 @@ export class JobReaper implements Loop<"job-reaper"> {
       settled: tick.settled,
       lost: tick.lost,
       failed: tick.failed,
-      ...(nextInMs === undefined ? {} : { nextInMs }),
-      ...(context.dryRun ? { would: tick.would } : {}),
+      nextInMs,
+      would: context.dryRun ? tick.would : undefined,
     };
   }
 

@@ -109,7 +109,7 @@ export class Stopper implements Loop<"stopper"> {
         .finally(() => this.#stopping.delete(job.jobId));
       this.#stopping.set(job.jobId, work);
     }
-    return { seen: blocked.length, settled: 0, lost: 0, failed: 0, ...(context.dryRun ? { would } : {}) };
+    return { seen: blocked.length, settled: 0, lost: 0, failed: 0, would: context.dryRun ? would : undefined };
   }
 
   /** Lists all, so that jobs which can only wait do not keep the others from their turn. */

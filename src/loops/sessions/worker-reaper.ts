@@ -133,7 +133,7 @@ export class WorkerReaper implements Loop<"worker-reaper"> {
     }
     if (context.dryRun) return { seen: alive, settled: 0, lost: 0, failed: 0, would };
     const given = await this.#giveBack(context);
-    return { seen: alive, settled: dead + given.settled, lost, failed: given.failed, ...(given.more ? { nextInMs: 0 } : {}) };
+    return { seen: alive, settled: dead + given.settled, lost, failed: given.failed, nextInMs: given.more ? 0 : undefined };
   }
 
   #observeScope({ alive, doubtful, conflicts, now }: Scope): void {

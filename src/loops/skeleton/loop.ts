@@ -33,9 +33,9 @@ export interface TickReport {
   readonly lost: number;
   readonly failed: number;
   /** Set when more work is left, or something is due before the interval ends. */
-  readonly nextInMs?: DurationMs;
+  readonly nextInMs?: DurationMs | undefined;
   /** In a dry run, what would have been done, for people. */
-  readonly would?: readonly string[];
+  readonly would?: readonly string[] | undefined;
 }
 
 export const nothingSeen: TickReport = { seen: 0, settled: 0, lost: 0, failed: 0 };

@@ -80,7 +80,7 @@ function unknownTargets({ first, stages }: RawChain, path: KeyPath, names: reado
   const finding = (target: string | undefined, at: KeyPath): Finding[] => {
     if (target === undefined || names.includes(target)) return [];
     const hint = nearestWord(target, names);
-    return [{ path: at, value: target, rule, ...(hint === undefined ? {} : { hint }) }];
+    return [{ path: at, value: target, rule, hint }];
   };
   return [...finding(first, [...path, "first"]), ...stages.flatMap(({ name, next }) => finding(next, [...path, "stages", name, "next"]))];
 }

@@ -87,8 +87,8 @@ export function gateOf(gate: ParsedGate): GateDefinition {
     return {
       kind: "file",
       path: gate.file,
-      ...(gate.minBytes === undefined ? {} : { minBytes: gate.minBytes }),
-      ...(gate.startsWith === undefined ? {} : { startsWith: gate.startsWith }),
+      minBytes: gate.minBytes,
+      startsWith: gate.startsWith,
       anyAge: gate.anyAge ?? false,
     };
   }

@@ -151,7 +151,7 @@ function stageOverrides(env: Environment, stages: readonly string[]): StageOverr
     };
     const attempts = read(attemptsVariable, overrideMax.attempts);
     const concurrency = read(concurrencyVariable, overrideMax.concurrency);
-    values.set(stage, { ...(attempts === undefined ? {} : { attempts }), ...(concurrency === undefined ? {} : { concurrency }) });
+    values.set(stage, { attempts, concurrency });
   }
   // Other programs have a variable called WEB_CONCURRENCY; only the first form is ours beyond doubt.
   const warnings = Object.keys(env)
@@ -163,7 +163,7 @@ function stageOverrides(env: Environment, stages: readonly string[]): StageOverr
         path: name,
         value: "",
         rule: "sets nothing: no stage has that name",
-        ...(hint === undefined ? {} : { hint }),
+        hint,
       };
     });
   return { values, mistakes, warnings };

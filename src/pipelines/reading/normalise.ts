@@ -40,7 +40,7 @@ interface NormaliseOptions {
 export function normalisePipeline(parsed: ParsedPipeline, { name, first, defaults }: NormaliseOptions): PipelineDefinition {
   return deepFreeze({
     name,
-    ...(parsed.intake === undefined ? {} : { intake: intakeOf(parsed.intake, defaults) }),
+    intake: parsed.intake && intakeOf(parsed.intake, defaults),
     stages: Object.fromEntries(
       Object.entries(parsed.stages).map(([stage, input]) => [stage, stageOf(input, { pipeline: name, name: stage, defaults })]),
     ),
@@ -59,34 +59,32 @@ function stageOf(input: ParsedStage, { pipeline, name, defaults }: StageOptions)
   return {
     name,
     run: runOf(input.run),
-    ...(input.heartbeat === undefined
-      ? {}
-      : { heartbeat: { timeoutMs: input.heartbeat.timeout ?? defaults.heartbeatTimeoutMs, from: input.heartbeat.from ?? "file" } }),
-    ...(input.timeout === undefined ? {} : { timeoutMs: input.timeout }),
+    heartbeat: input.heartbeat && {
+      timeoutMs: input.heartbeat.timeout ?? defaults.heartbeatTimeoutMs,
+      from: input.heartbeat.from ?? "file",
+    },
+    timeoutMs: input.timeout,
     // What is not declared stays open: a live setting that were written down here could never change.
-    ...(input.maxRunning === undefined ? {} : { maxRunningMs: input.maxRunning }),
+    maxRunningMs: input.maxRunning,
     attempts: input.attempts ?? defaultStageMaxAttempts,
-    ...(input.maxLosses === undefined ? {} : { maxLosses: input.maxLosses }),
+    maxLosses: input.maxLosses,
     onExhausted: input.onExhausted ?? "fail",
     retry: retryOf(input.retry ?? {}),
     exitCodes: { retryOn: input.exitCodes?.retryOn ?? [], failOn: input.exitCodes?.failOn ?? [], holdOn: input.exitCodes?.holdOn ?? [] },
-    ...(input.concurrency === undefined ? {} : { concurrency: input.concurrency }),
+    concurrency: input.concurrency,
     concurrencyKey: input.concurrencyKey ?? `${pipeline}.${name}`,
-    ...(input.gate === undefined ? {} : { gate: gateOf(input.gate) }),
+    gate: input.gate && gateOf(input.gate),
     gatePatienceMs: input.gate?.patience ?? gatePatienceMsDefault,
     gateTimeoutMs: input.gate?.timeout ?? gateTimeoutMsDefault,
-    ...(input.finalizeGrace === undefined ? {} : { finalizeGraceMs: input.finalizeGrace }),
+    finalizeGraceMs: input.finalizeGrace,
     strays: input.strays ?? "stop",
     log: { maxBytes: input.log?.maxBytes ?? logMaxBytesDefault },
     env,
     envFiles,
-    ...(input.cwd === undefined ? {} : { cwd: input.cwd }),
+    cwd: input.cwd,
     fence: input.fence ?? "freeze",
     priority: input.priority ?? 0,
-    labels: {
-      ...(input.labels?.agent === undefined ? {} : { agent: input.labels.agent }),
-      ...(input.labels?.repo === undefined ? {} : { repo: input.labels.repo }),
-    },
+    labels: { agent: input.labels?.agent, repo: input.labels?.repo },
     next: input.next ?? null,
     compatible: compatibleStageNames(name),
   };
@@ -125,7 +123,7 @@ function intakeOf(input: ParsedIntake, defaults: PipelineDefaults): IntakeDefini
     profile: JSON.parse(JSON.stringify(input.profile ?? {})) as Json,
     maxBytes: input.maxBytes ?? defaults.intakeMaxBytes,
     minStableMs: input.minStable ?? minStableMsDefault,
-    ...(signatures === undefined ? {} : { signature: signatures.map((bytes) => bytes.toLowerCase()) }),
+    signature: signatures?.map((bytes) => bytes.toLowerCase()),
     diskFreeFactor: input.diskFreeFactor ?? defaults.diskFreeFactor,
     errorDir: input.errorDir ?? posix.join(parent, "error"),
     archiveDir: input.archiveDir ?? posix.join(parent, "archive"),

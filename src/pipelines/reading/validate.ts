@@ -9,8 +9,8 @@ import { pipelineRelations, sharedLimitFindings } from "./stage-relations.ts";
 
 /** What variables say of a stage, above its declaration. */
 export interface StageOverride {
-  readonly attempts?: number;
-  readonly concurrency?: number;
+  readonly attempts?: number | undefined;
+  readonly concurrency?: number | undefined;
 }
 
 export interface ValidateOptions {
@@ -77,7 +77,12 @@ function withOverrides(parsed: ParsedPipeline, overrideOf: ValidateOptions["over
   if (overrideOf === undefined) return parsed;
   return {
     ...parsed,
-    stages: Object.fromEntries(Object.entries(parsed.stages).map(([stage, input]) => [stage, { ...input, ...overrideOf(stage) }])),
+    stages: Object.fromEntries(
+      Object.entries(parsed.stages).map(([stage, input]) => {
+        const { attempts = input.attempts, concurrency = input.concurrency } = overrideOf(stage);
+        return [stage, { ...input, attempts, concurrency }];
+      }),
+    ),
   };
 }
 
