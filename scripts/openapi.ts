@@ -41,7 +41,6 @@ export async function openApiText(): Promise<string> {
       readiness: () => ({ ready: true, reasons: [] }),
       metrics: { contentType: "text/plain", text: async () => "", observeRequest: () => undefined },
       daemon: { version, pid: 0, startedAt, startSeq: 0, dataDir: "", store: "" },
-      runsDir: "",
     },
     access: "in-process",
     correlationPrefix: "docs",

@@ -53,7 +53,6 @@ export async function openOffline({ config, configRequest, host }: OfflineReques
     readiness: () => ({ ready: false, reasons: ["no daemon is running"] }),
     metrics: { contentType: "text/plain", text: async () => "", observeRequest: () => undefined },
     daemon: { version: host.version, pid: 0, startedAt: now(), startSeq: 0, dataDir: config.dataDir, store: withoutPassword(config.store) },
-    runsDir: `${config.dataDir}/runs`,
   };
   const app = await buildApp({ services, access: "in-process", correlationPrefix: "offline" });
   const client = createClient({

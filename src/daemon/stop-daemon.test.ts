@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { EmittedEvent } from "../telemetry/events.ts";
-import { type StopMode, type StoppableParts, stopDaemon } from "./stop-daemon.ts";
+import { type StopMode, type StopOptions, type StoppableParts, stopDaemon } from "./stop-daemon.ts";
 
 const never = (): Promise<never> => new Promise(() => undefined);
 
@@ -20,19 +20,21 @@ function partsThat(hung: readonly string[], deadlineMs = hung.length === 0 ? 600
     server: { close: part("server.close") },
     metrics: { close: () => void asked.push("metrics.close") },
     store: { close: part("store.close") },
+  };
+  const options: StopOptions = {
     emit: (name, data) => events.push({ name, data }),
     mono: () => performance.now(),
     stopWithinMs: 10,
     deadlineMs,
   };
-  return { parts, asked, events };
+  return { parts, options, asked, events };
 }
 
 const everyStep = ["session.drain", "handlers.stop", "worker.leave", "loops.stop", "session.close", "server.close", "store.close"];
 
 test.each(everyStep)("%s that never ends is named, and every other part is stopped all the same", async (hung) => {
-  const { parts, asked, events } = partsThat([hung]);
-  const report = await stopDaemon("leave", parts);
+  const { parts, options, asked, events } = partsThat([hung]);
+  const report = await stopDaemon("leave", parts, options);
   expect(asked).toEqual(expect.arrayContaining(everyStep));
   expect([report.late.length, report.failed]).toEqual([expect.any(Number), []]);
   const told = events.filter(({ name }) => name === "daemon.stop_late").map(({ data }) => (data as { step: string }).step);
@@ -40,28 +42,26 @@ test.each(everyStep)("%s that never ends is named, and every other part is stopp
 });
 
 test("a part that fails is told, and the store is closed", async () => {
-  const { parts, asked } = partsThat([]);
-  const report = await stopDaemon("leave", {
-    ...parts,
-    session: { ...parts.session, drain: () => Promise.reject(new Error("the connection is gone")) },
-  });
+  const { parts, options, asked } = partsThat([]);
+  const session = { ...parts.session, drain: () => Promise.reject(new Error("the connection is gone")) };
+  const report = await stopDaemon("leave", { ...parts, session }, options);
   expect(report).toEqual({ late: [], failed: [expect.stringContaining("the connection is gone")] });
   expect(asked.at(-1)).toBe("store.close");
 });
 
 test("draining waits for work beyond the deadline, and its steps after that are bounded", async () => {
-  const { parts, events } = partsThat(["loops.stop"], 30);
+  const { parts, options, events } = partsThat(["loops.stop"], 30);
   let mono = 0;
   const drain = async (): Promise<void> => {
     mono += 3_600_000;
   };
-  const report = await stopDaemon("drain", { ...parts, mono: () => mono, worker: { ...parts.worker, drain } });
+  const report = await stopDaemon("drain", { ...parts, worker: { ...parts.worker, drain } }, { ...options, mono: () => mono });
   expect(report.late).toEqual(["stop the loops"]);
   expect(events.map(({ name }) => name)).toEqual(["daemon.stop_late", "daemon.stopped"]);
 });
 
 test.each<StopMode>(["leave", "drain", "interrupt"])("a stop in the way %s that goes well reports nothing", async (mode) => {
-  const { parts, events } = partsThat([]);
-  expect(await stopDaemon(mode, parts)).toEqual({ late: [], failed: [] });
+  const { parts, options, events } = partsThat([]);
+  expect(await stopDaemon(mode, parts, options)).toEqual({ late: [], failed: [] });
   expect(events).toEqual([{ name: "daemon.stopped", data: { reason: mode, late: [], failed: [] } }]);
 });

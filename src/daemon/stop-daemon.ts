@@ -26,12 +26,15 @@ export interface StoppableParts {
   readonly server: { close(): Promise<void> };
   readonly metrics: { close(): void };
   readonly store: { close(): Promise<void> };
+}
+
+export interface StopOptions {
   readonly emit: Emit;
   readonly mono: () => number;
   /** How long a stopped process may take to be gone: stop grace + kill grace + 10 s. */
   readonly stopWithinMs: DurationMs;
   /** For everything but the work that is waited for. Default 9 s, of the 10 in which a daemon that is told to stop is gone. */
-  readonly deadlineMs?: DurationMs;
+  readonly deadlineMs?: DurationMs | undefined;
 }
 
 const defaultDeadlineMs: DurationMs = seconds(9);
@@ -46,9 +49,9 @@ const loopsMs: DurationMs = seconds(6);
  * that does not answer must not hold the process. Nothing is lost by leaving early: the store has what was committed, and the next start
  * takes up the rest as after a crash. Never rejects.
  */
-export async function stopDaemon(mode: StopMode, parts: StoppableParts): Promise<StopReport> {
-  const { session, handlers, worker, loops, server, metrics, store, emit, mono, stopWithinMs } = parts;
-  const deadlineMs = parts.deadlineMs ?? defaultDeadlineMs;
+export async function stopDaemon(mode: StopMode, parts: StoppableParts, options: StopOptions): Promise<StopReport> {
+  const { session, handlers, worker, loops, server, metrics, store } = parts;
+  const { emit, mono, stopWithinMs, deadlineMs = defaultDeadlineMs } = options;
   const steps = new StopSteps({
     deadlineMs: mode === "interrupt" ? stopWithinMs + deadlineMs : deadlineMs,
     mono,

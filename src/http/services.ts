@@ -43,10 +43,8 @@ export interface DaemonServices {
     readonly startSeq: number;
     readonly dataDir: string;
     /** Which data directory that is, for whoever has no token. Absent: nobody is told. */
-    readonly instance?: string;
+    readonly instance?: string | undefined;
     /** Where the store is, without passwords. */
     readonly store: string;
   };
-  /** Holds `<run id>/stdout.log` and `stderr.log`. */
-  readonly runsDir: string;
 }

@@ -117,7 +117,6 @@ export async function apiDaemon(options: ApiDaemonOptions = {}): Promise<ApiDaem
     readiness: () => ({ ready: (options.reasons ?? []).length === 0, reasons: options.reasons ?? [] }),
     metrics: { contentType: "text/plain", text: async () => "wakeful_up 1\n", observeRequest: () => undefined },
     daemon: { version: "0.1.0", pid: 4711, startedAt: now, startSeq: 3, dataDir, store: ":memory:" },
-    runsDir: `${dataDir}/runs`,
   };
   const services = options.change?.(plain) ?? plain;
   const tokens = new Tokens({ admin: adminToken, runSecret: Buffer.alloc(32, 1) });

@@ -22,6 +22,7 @@ import { createProcessProbe, type HostIdentity, type ProcessIdentity, type Proce
 import { linuxProcessTable, type ProcessTable } from "../../src/processes/probe/process-table.ts";
 import { readCommand, runFiles } from "../../src/processes/run-folder/run-files.ts";
 import { findStrays } from "../../src/processes/stopping/strays.ts";
+import { systemClock } from "../../src/runtime/clock.ts";
 import { ExitDecider } from "../../src/settling/exit-decider.ts";
 import { Finaliser } from "../../src/settling/finaliser.ts";
 import type { ItemRow } from "../../src/store/port/items.ts";
@@ -212,20 +213,11 @@ export async function commandWorld(
       const deps: CommandRunDeps = {
         backend,
         reader,
-        paths,
-        host,
-        table,
-        tools,
-        emit,
+        host: { identity: host, probe, table, paths, clock: systemClock() },
+        launch: { tools, baseDir: world.baseDir, environment: { PATH: path } },
+        stop,
         shielded,
-        baseDir: world.baseDir,
-        environment: { PATH: path },
-        clock: mono,
-        wallNow: () => Date.now(),
-        stopGraceMs: () => stop.stopGraceMs,
-        killGraceMs: () => stop.killGraceMs,
-        url: () => undefined,
-        workerId: () => workerId,
+        emit,
       };
       const prefix = `${made}-`;
       let claims = 0;
@@ -242,7 +234,7 @@ export async function commandWorld(
       workers.push(worker);
       worker.useSession(workerId);
       adopter = worker;
-      const start = (): void => worker.start(workerId);
+      const start = (): void => worker.start({ workerId, url: undefined });
       return {
         worker,
         workerId,

@@ -6,7 +6,7 @@ test("logs are shown without terminal controls, unless raw, and never through a 
   const { request, services, worker, claim } = await apiDaemon();
   await services.store.jobs.enqueue({ queue: "mail", jobs: [{}] });
   const [run] = await claim(await worker(), ["mail"]);
-  const dir = `${services.runsDir}/${run?.runId}`;
+  const dir = `${services.daemon.dataDir}/runs/${run?.runId}`;
   mkdirSync(dir, { recursive: true });
   writeFileSync(`${dir}/stdout.log`, "one\n\u001b[31mtwo\u001b[0m é\n");
   writeFileSync(`${dir}/secret`, "secret");
@@ -24,7 +24,7 @@ test("a followed log goes on until its run has ended", async () => {
   await services.store.jobs.enqueue({ queue: "mail", jobs: [{}] });
   const [run] = await claim(await worker(), ["mail"]);
   if (run === undefined) throw new Error("nothing was claimed");
-  const dir = `${services.runsDir}/${run.runId}`;
+  const dir = `${services.daemon.dataDir}/runs/${run.runId}`;
   mkdirSync(dir, { recursive: true });
   const following = request("GET", `/v1/runs/${run.runId}/logs?follow=true`);
   writeFileSync(`${dir}/stdout.log`, "the end\n");

@@ -3,7 +3,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { FastifyInstance } from "fastify";
 import { WakefulError } from "../../domain/errors.ts";
 import { asRunId, type RunId } from "../../domain/ids.ts";
-import { runDirectory, runFiles } from "../../processes/run-folder/run-files.ts";
+import { dataPaths, runDirOf } from "../../files/data-paths.ts";
+import { runFiles } from "../../processes/run-folder/run-files.ts";
 import { api } from "../../protocol/api/index.ts";
 import { defaultPageLimit } from "../../protocol/wire.ts";
 import type { RunRow } from "../../store/port/runs.ts";
@@ -15,7 +16,8 @@ import { liveRunView, runView } from "../views.ts";
 /** How often a followed log is looked at: often enough to read along, seldom enough to cost nothing. */
 const followMs = 250;
 
-export function runRoutes(app: FastifyInstance, { store, runsDir, events }: DaemonServices): void {
+export function runRoutes(app: FastifyInstance, { store, daemon, events }: DaemonServices): void {
+  const paths = dataPaths(daemon.dataDir);
   const existing = async (id: RunId): Promise<RunRow> => {
     const run = await store.runs.get(id);
     if (run === undefined) throw new WakefulError("not_found", `There is no run ${id}.`, { details: { runId: id } });
@@ -33,7 +35,7 @@ export function runRoutes(app: FastifyInstance, { store, runsDir, events }: Daem
   mountStream(app, api.runLogs, async ({ params, query }, _request, reply) => {
     const runId = asRunId(params.id);
     await existing(runId);
-    const files = runFiles(runDirectory({ runsDir, runId }));
+    const files = runFiles(runDirOf(paths, runId));
     const { stream = "stdout", follow = false, raw = false, tailBytes } = query;
     const closed = new AbortController();
     reply.raw.once("close", () => closed.abort());

@@ -37,10 +37,6 @@ export const runFiles = (runDir: string): RunFiles => ({
   stderrLog: join(runDir, "stderr.log"),
 });
 
-/** `runs/<id>` below the data directory's `runs`. */
-export const runDirectory = ({ runsDir, runId }: { readonly runsDir: string; readonly runId: RunId }): string =>
-  join(runsDir, String(runId));
-
 /** Not there, a link, or in a folder that its command has shut: waiting for it would leave the run to nobody for ever. */
 const unwrittenCodes = ["ENOENT", "ELOOP", "EACCES", "EPERM"] as const;
 

@@ -1,10 +1,8 @@
-import type { WorkerId } from "../../domain/ids.ts";
-import type { DurationMs } from "../../domain/time.ts";
-import type { DataPaths } from "../../files/data-paths.ts";
+import type { StopGraces } from "../../domain/stop-within.ts";
 import type { ExitReader } from "../../gates/exit-reader.ts";
 import type { StageDefinition } from "../../pipelines/definition.ts";
-import type { HostIdentity, ProcessIdentity } from "../../processes/probe/identity.ts";
-import type { ProcessTable } from "../../processes/probe/process-table.ts";
+import type { Host } from "../../processes/probe/host.ts";
+import type { ProcessIdentity } from "../../processes/probe/identity.ts";
 import type { WrapperTools } from "../../processes/wrapper/wrapper-tools.ts";
 import type { RunLimits } from "../../store/port/runs.ts";
 import type { Emit } from "../../telemetry/events.ts";
@@ -14,22 +12,20 @@ import type { WorkerBackend } from "../worker-backend.ts";
 export interface CommandRunDeps {
   readonly backend: WorkerBackend;
   readonly reader: ExitReader;
-  readonly paths: DataPaths;
-  readonly baseDir: string;
-  readonly environment: Readonly<Record<string, string | undefined>>;
-  readonly host: HostIdentity;
-  readonly table: ProcessTable;
-  readonly tools: WrapperTools;
-  readonly clock: { mono(): number };
-  readonly wallNow: () => number;
-  readonly emit: Emit;
-  readonly stopGraceMs: () => DurationMs;
-  readonly killGraceMs: () => DurationMs;
-  readonly url: () => string | undefined;
-  /** The present session. */
-  readonly workerId: () => WorkerId;
+  readonly host: Host;
+  readonly launch: CommandLaunch;
+  readonly stop: StopGraces;
   /** Sessions of this host: never signalled, nor what is below them. */
   readonly shielded: () => readonly ProcessIdentity[];
+  readonly emit: Emit;
+}
+
+/** What commands are started with, beside what their stage says. */
+export interface CommandLaunch {
+  readonly tools: WrapperTools;
+  readonly baseDir: string;
+  /** What commands take their allowed variables from. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
 }
 
 /** The limits that a run of this stage starts with: those that the stage declares. */

@@ -1,5 +1,5 @@
 import { isWakefulError, messageOf } from "../../domain/errors.ts";
-import type { JobId, RunId } from "../../domain/ids.ts";
+import type { JobId, RunId, WorkerId } from "../../domain/ids.ts";
 import type { DurationMs, Instant } from "../../domain/time.ts";
 import { itemDirOf } from "../../files/data-paths.ts";
 import type { StageDefinition } from "../../pipelines/definition.ts";
@@ -45,6 +45,15 @@ class SerialLook {
   }
 }
 
+/** How a claimed run begins. */
+export interface BeginRun {
+  readonly stage: StageDefinition;
+  /** The session that claimed it. */
+  readonly workerId: WorkerId;
+  /** Where its processes find the API; absent where there is none. */
+  readonly url: string | undefined;
+}
+
 interface RunAtWork extends RunIdentity {
   readonly startedAt: Instant;
   readonly limits: RunLimits;
@@ -76,7 +85,7 @@ export class CommandRun {
   private constructor(deps: CommandRunDeps, run: RunAtWork) {
     this.#deps = deps;
     this.#run = new OwnedRun(deps, run);
-    this.workDir = run.item === undefined ? undefined : itemDirOf(deps.paths, run.item.dir);
+    this.workDir = run.item === undefined ? undefined : itemDirOf(deps.host.paths, run.item.dir);
     this.#startedAt = run.startedAt;
     this.#limits = run.limits;
     this.#processes = new RunProcesses(deps, run.runId);
@@ -95,10 +104,10 @@ export class CommandRun {
   }
 
   /** Starts what was claimed. Resolves once the command may run, or the run is over already. Never rejects. */
-  static async begin(deps: CommandRunDeps, claimed: ClaimedWork, stage: StageDefinition): Promise<CommandRun> {
-    const run = new CommandRun(deps, { ...claimed, stage, startedAt: deps.backend.now(), limits: declaredLimits(stage) });
+  static async begin(deps: CommandRunDeps, claimed: ClaimedWork, { stage, workerId, url }: BeginRun): Promise<CommandRun> {
+    const run = new CommandRun(deps, { ...claimed, stage, workerId, startedAt: deps.backend.now(), limits: declaredLimits(stage) });
     try {
-      await run.#start(claimed);
+      await run.#start(claimed, url);
     } catch (thrown) {
       await run.#failToStart(thrown);
     }
@@ -106,7 +115,7 @@ export class CommandRun {
   }
 
   /** Carries on a run whose supervisor died, and which was taken over. */
-  static adopt(deps: CommandRunDeps, live: LiveRun, adopted: AdoptedWork): CommandRun {
+  static adopt(deps: CommandRunDeps, live: LiveRun, adopted: AdoptedWork & { readonly workerId: WorkerId }): CommandRun {
     const startedAt = live.startedAt ?? live.reservedAt;
     const run = new CommandRun(deps, { ...live, ...adopted, runId: live.id, startedAt });
     run.#processes.wrapper = live.wrapper ?? undefined;
@@ -171,7 +180,7 @@ export class CommandRun {
    *
    * @param table - the process table, or one snapshot of it for all runs.
    */
-  rememberMembers(table: ProcessTable = this.#deps.table): void {
+  rememberMembers(table: ProcessTable = this.#deps.host.table): void {
     if (this.#mode === "running") this.#processes.remember(table);
   }
 
@@ -193,8 +202,8 @@ export class CommandRun {
     return undefined;
   }
 
-  async #start(claimed: ClaimedWork): Promise<void> {
-    const started = await startCommand(this.#deps, claimed, this.#run, { workDir: this.workDir, limits: this.#limits });
+  async #start(claimed: ClaimedWork, url: string | undefined): Promise<void> {
+    const started = await startCommand(this.#deps, claimed, this.#run, { workDir: this.workDir, limits: this.#limits, url });
     if (started === undefined) {
       this.#end();
       return;

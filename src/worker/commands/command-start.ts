@@ -4,10 +4,8 @@ import { isWakefulError, messageOf } from "../../domain/errors.ts";
 import type { Instant } from "../../domain/time.ts";
 import { readSecrets } from "../../files/secrets.ts";
 import type { StageDefinition } from "../../pipelines/definition.ts";
-import type { HostIdentity } from "../../processes/probe/identity.ts";
 import { commandEnvironment } from "../../processes/wrapper/environment.ts";
 import { type StartedWrapper, spawnWrapper } from "../../processes/wrapper/wrapper.ts";
-import type { WrapperTools } from "../../processes/wrapper/wrapper-tools.ts";
 import type { RunLimits } from "../../store/port/runs.ts";
 import { inputOf } from "../run-input.ts";
 import type { ClaimedWork, NotStartedCause, RunEnding } from "../worker-backend.ts";
@@ -23,11 +21,11 @@ export async function startCommand(
   deps: CommandRunDeps,
   claimed: ClaimedWork,
   run: OwnedRun,
-  { workDir, limits }: { readonly workDir: string | undefined; readonly limits: RunLimits },
+  { workDir, limits, url }: { readonly workDir: string | undefined; readonly limits: RunLimits; readonly url: string | undefined },
 ): Promise<{ readonly wrapper: StartedWrapper; readonly startedAt: Instant } | undefined> {
   const { backend } = deps;
   const { stage, runDir, fence, workerId } = run;
-  const wrapper = await prepareCommand(deps, claimed, { stage, runDir, workDir });
+  const wrapper = await prepareCommand(deps, claimed, { stage, runDir, workDir, url });
   // What preparing took is not the command's: its limits count from here.
   const startedAt = backend.now();
   const [answer] = await committedOrAbandoned(wrapper, () =>
@@ -49,27 +47,21 @@ function causeOf(thrown: unknown): NotStartedCause {
   return thrown.retryable ? "unavailable" : "failed";
 }
 
-interface PreparationDeps {
-  readonly host: HostIdentity;
-  readonly tools: WrapperTools;
-  readonly environment: Readonly<Record<string, string | undefined>>;
-  readonly baseDir: string;
-  readonly url: () => string | undefined;
-}
-
 /** Everything before `go`: the item's folder, environment, input and a wrapper that waits. Nothing of the command has run. Throws typed errors. */
 async function prepareCommand(
-  deps: PreparationDeps,
+  deps: Pick<CommandRunDeps, "host" | "launch">,
   claimed: ClaimedWork,
   run: {
     readonly stage: StageDefinition;
     readonly runDir: string;
     /** The item's; absent for a plain task. */
     readonly workDir: string | undefined;
+    readonly url: string | undefined;
   },
 ): Promise<StartedWrapper> {
-  const { host, tools, baseDir, environment } = deps;
-  const { stage, runDir, workDir } = run;
+  const { tools, baseDir, environment } = deps.launch;
+  const host = deps.host.identity;
+  const { stage, runDir, workDir, url } = run;
   const { runId, jobId, attempt, item, token } = claimed;
   if (stage.run.kind !== "command") throw new Error(`Stage ${stage.name} is not run by a command.`);
   if (workDir !== undefined) {
@@ -90,7 +82,7 @@ async function prepareCommand(
     stage: stage.name,
     traceparent: traceparentOf(claimed),
     itemKey: item?.key,
-    url: deps.url(),
+    url,
     token,
   });
   const cwd = resolve(baseDir, stage.cwd ?? ".");

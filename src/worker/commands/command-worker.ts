@@ -5,7 +5,6 @@ import type { RunId, WorkerId } from "../../domain/ids.ts";
 import { limitLog } from "../../files/log-limit.ts";
 import { HeartbeatWatch, type WatchedFile } from "../../observe/heartbeat-watch.ts";
 import { readProgress } from "../../observe/progress-file.ts";
-import type { StageDefinition } from "../../pipelines/definition.ts";
 import type { PipelineRegistry } from "../../pipelines/registry.ts";
 import { type ProcessTable, tableSnapshotOf } from "../../processes/probe/process-table.ts";
 import { runFiles } from "../../processes/run-folder/run-files.ts";
@@ -13,7 +12,7 @@ import { claimMax } from "../../store/jobs/claim-rules.ts";
 import type { LiveRun } from "../../store/port/runs.ts";
 import { Claimer } from "../buffers/claimer.ts";
 import type { ClaimedWork, RunBeat } from "../worker-backend.ts";
-import { CommandRun } from "./command-run.ts";
+import { type BeginRun, CommandRun } from "./command-run.ts";
 import { type CommandRunDeps, declaredLimits } from "./command-run-deps.ts";
 
 export interface CommandWorkerOptions {
@@ -40,6 +39,7 @@ export class CommandWorker {
   /** Claimed and being prepared. */
   readonly #preparing = new Set<RunId>();
   #workerId: WorkerId | undefined;
+  #url: string | undefined;
   #claims: Claimer;
   #stopPolling: (() => void) | undefined;
   #looking = false;
@@ -76,8 +76,10 @@ export class CommandWorker {
     return [...this.#held.keys(), ...this.#preparing];
   }
 
-  start(workerId: WorkerId): void {
+  /** Begins to claim. `url`: where the processes of runs find the API; absent where there is none. */
+  start({ workerId, url }: { readonly workerId: WorkerId; readonly url: string | undefined }): void {
     this.#workerId = workerId;
+    this.#url = url;
     this.#mode = "running";
     this.#stopListening = this.#options.deps.backend.onJobs(() => this.lookAgain());
     this.#stopPolling = this.#options.onPoll(() => {
@@ -114,7 +116,7 @@ export class CommandWorker {
     if (adopted === undefined) return false;
     // It was ours under a session that is over; what looked after it then has lost its fence.
     this.#held.get(live.id)?.run.leave();
-    this.#hold(CommandRun.adopt(deps, live, adopted), adopted.countsOutput);
+    this.#hold(CommandRun.adopt(deps, live, { ...adopted, workerId }), adopted.countsOutput);
     return true;
   }
 
@@ -156,7 +158,7 @@ export class CommandWorker {
   }
 
   async #waitWhile(condition: () => boolean): Promise<void> {
-    const { clock } = this.#options.deps;
+    const { clock } = this.#options.deps.host;
     const deadline = clock.mono() + 3000;
     while (condition() && clock.mono() < deadline) await new Promise((resolve) => setTimeout(resolve, 10));
   }
@@ -190,19 +192,20 @@ export class CommandWorker {
 
   #take(runs: readonly ClaimedWork[]): void {
     // Stopped while the claim was on its way: nobody names these as held, and the job-reaper hands them back unspent.
-    if (this.#isStopped) return;
+    const workerId = this.#workerId;
+    if (this.#isStopped || workerId === undefined) return;
     for (const claimed of runs) {
       const stage = this.#options.registry.stageOfQueue(claimed.queue)?.stage;
       // Not one that was asked for: the job-reaper ends it unspent, because nobody names it as held.
       if (stage === undefined) continue;
       this.#preparing.add(claimed.runId);
-      void this.#begin(claimed, stage);
+      void this.#begin(claimed, { stage, workerId, url: this.#url });
     }
     this.#claim();
   }
 
-  async #begin(claimed: ClaimedWork, stage: StageDefinition): Promise<void> {
-    const run = await CommandRun.begin(this.#options.deps, claimed, stage);
+  async #begin(claimed: ClaimedWork, begin: BeginRun): Promise<void> {
+    const run = await CommandRun.begin(this.#options.deps, claimed, begin);
     this.#preparing.delete(claimed.runId);
     this.#hold(run);
     if (this.#isStopped) run.leave();
@@ -226,7 +229,7 @@ export class CommandWorker {
     if (this.#looking) return;
     this.#looking = true;
     try {
-      const table = tableSnapshotOf(this.#options.deps.table);
+      const table = tableSnapshotOf(this.#options.deps.host.table);
       for (const held of this.#held.values()) {
         if (!held.run.running) continue;
         try {
@@ -250,7 +253,7 @@ export class CommandWorker {
     const { run } = held;
     run.check();
     const now = () => deps.backend.now();
-    const beatAt = await held.beats?.look({ now, wallNow: deps.wallNow, startedAt: run.startedAt });
+    const beatAt = await held.beats?.look({ now, wallNow: () => deps.host.clock.wall(), startedAt: run.startedAt });
     const progress = await this.#progressOf(held);
     if (progress !== undefined)
       deps.emit("run.progressed", { runId: run.runId, jobId: run.jobId, queue: run.queue, progress: JSON.parse(progress) });

@@ -15,25 +15,28 @@ export interface RunIdentity {
   readonly itemId: ItemId | null;
   readonly item?: WorkItem | undefined;
   readonly stage: StageDefinition;
+  /** The session under which it is ours; a later one of the same worker knows nothing of it. */
+  readonly workerId: WorkerId;
 }
 
 /** One run under this supervisor's fence, and what is said of it. */
 export class OwnedRun {
   readonly identity: RunIdentity;
   readonly runDir: string;
-  /** Under which it is ours; a later one of the same worker knows nothing of it. */
-  readonly workerId: WorkerId;
   readonly #backend: CommandRunDeps["backend"];
 
-  constructor({ backend, paths, workerId }: Pick<CommandRunDeps, "backend" | "paths" | "workerId">, identity: RunIdentity) {
+  constructor({ backend, host }: Pick<CommandRunDeps, "backend" | "host">, identity: RunIdentity) {
     this.#backend = backend;
     this.identity = identity;
-    this.runDir = runDirOf(paths, identity.runId);
-    this.workerId = workerId();
+    this.runDir = runDirOf(host.paths, identity.runId);
   }
 
   get runId(): RunId {
     return this.identity.runId;
+  }
+
+  get workerId(): WorkerId {
+    return this.identity.workerId;
   }
 
   get stage(): StageDefinition {

@@ -10,11 +10,11 @@ export class RunProcesses {
   wrapper: ProcessIdentity | undefined;
   /** The wrapper's own identity until the command was seen. */
   command: ProcessIdentity | undefined;
-  readonly #deps: Pick<CommandRunDeps, "host" | "table" | "shielded">;
+  readonly #deps: Pick<CommandRunDeps, "host" | "shielded">;
   readonly #runId: RunId;
   #seen: readonly ProcessIdentity[] = [];
 
-  constructor(deps: Pick<CommandRunDeps, "host" | "table" | "shielded">, runId: RunId) {
+  constructor(deps: Pick<CommandRunDeps, "host" | "shielded">, runId: RunId) {
     this.#deps = deps;
     this.#runId = runId;
   }
@@ -28,13 +28,21 @@ export class RunProcesses {
   get isGone(): boolean {
     const process = this.command ?? this.wrapper;
     if (process === undefined) return false;
-    const sight = this.#deps.table.look(process.pid);
+    const sight = this.#deps.host.table.look(process.pid);
     return sight.kind === "absent" || (sight.kind === "seen" && (sight.row.startTime !== process.startTime || isZombie(sight.row)));
   }
 
   tree(): RunTree {
-    const { host, table, shielded } = this.#deps;
-    return { runId: this.#runId, host, table, command: this.command, wrapper: this.wrapper, shielded: shielded(), seen: this.#seen };
+    const { host, shielded } = this.#deps;
+    return {
+      runId: this.#runId,
+      host: host.identity,
+      table: host.table,
+      command: this.command,
+      wrapper: this.wrapper,
+      shielded: shielded(),
+      seen: this.#seen,
+    };
   }
 
   /** Remembers what the run has started, so that it is found later even when it has left its session and its environment. */

@@ -1,0 +1,104 @@
+import { LiveSettings } from "../config/live-settings.ts";
+import type { LoopSettings } from "../config/loop-settings.ts";
+import { clockAheadMaxMs, type DurationMs, type Instant } from "../domain/time.ts";
+import { alertsThrough, type RaiseAlert, type Tell } from "../notify/raise-alert.ts";
+import { canonicalJson } from "../pipelines/definition.ts";
+import { type Configuration, configLimits } from "../pipelines/reading/load.ts";
+import { liveFindings } from "../pipelines/reading/stage-relations.ts";
+import { PipelineRegistry } from "../pipelines/registry.ts";
+import { type Chance, newClientId, random } from "../runtime/entropy.ts";
+import type { Undo } from "../runtime/start-or-undo.ts";
+import { createStoreClock } from "../runtime/store-clock.ts";
+import { createFirstChecks, type FirstChecks } from "../store/jobs/claim-rules.ts";
+import { openStore } from "../store/open-store.ts";
+import type { Store } from "../store/port/store.ts";
+import type { EventBus } from "../telemetry/event-bus.ts";
+import { countStart } from "../worker/start-sequence.ts";
+import { type EventLogOptions, openEventLog } from "./event-log.ts";
+import type { DaemonHost } from "./open-host.ts";
+
+export interface DaemonStoreDeps {
+  readonly configuration: Configuration;
+  readonly daemonHost: DaemonHost;
+  readonly writeLog: EventLogOptions["writeLog"];
+  readonly undo: Undo;
+}
+
+/** What a daemon keeps, goes by and tells: its store, its settings and pipelines, its events. */
+export interface DaemonStore {
+  readonly store: Store;
+  readonly registry: PipelineRegistry;
+  readonly live: LiveSettings;
+  /** As they are in force now. */
+  readonly settings: () => LoopSettings;
+  readonly checks: FirstChecks;
+  readonly events: EventBus;
+  readonly tell: Tell;
+  readonly chance: Chance;
+  /** The number of this start. */
+  readonly startSeq: number;
+  /** The newest instant at which the previous daemon is known to have lived. */
+  readonly lastAliveAt: Instant | undefined;
+}
+
+/** Opens the store, brings its schema up to date, and writes down that a daemon starts. Throws typed errors (`store_locked`, `store_newer`, ...). */
+export async function openDaemonStore({ configuration, daemonHost, writeLog, undo }: DaemonStoreDeps): Promise<DaemonStore> {
+  const { config, pipelines } = configuration;
+  const clock = createStoreClock({ host: daemonHost.host.clock });
+  const live = new LiveSettings(config, { check: ({ reaper }) => liveFindings(pipelines, configLimits({ ...config, reaper })) });
+  const checks = createFirstChecks(() => live.read().reaper);
+  const store = await openStore({ url: config.store, clock, checks });
+  undo.push(() => store.close());
+  // Before this start writes anything: how long nobody was listening.
+  const lastAliveAt = await store.upkeep.newestInstant();
+  const events = openEventLog({ store, log: config.log, writeLog, openDirectory: daemonHost.openDirectory });
+  const { emit } = events;
+  const tell: Tell = { emit, alert: alertsThrough({ outbox: store.outbox, emit }) };
+  const registry = new PipelineRegistry(pipelines);
+  await tellClockAhead(tell.alert, clock.aheadOfWallMs());
+  const startSeq = await declareStart({ store, daemonHost, registry, tell });
+  return {
+    store,
+    registry,
+    live,
+    settings: () => ({ ...config, ...live.read() }),
+    checks,
+    events,
+    tell,
+    chance: { random, newId: newClientId },
+    startSeq,
+    lastAliveAt,
+  };
+}
+
+/**
+ * Alerts, once per start, when the store's newest instant lies far ahead of the wall clock: the store's clock, and every age, stands still
+ * until the wall catches up.
+ */
+async function tellClockAhead(alert: RaiseAlert, aheadMs: DurationMs): Promise<void> {
+  if (aheadMs <= clockAheadMaxMs) return;
+  const title =
+    `The store's newest instant is ${Math.floor(aheadMs / 60_000)} min ahead of this host's clock, and ages stand still until it has caught up. ` +
+    "Set the clock right, or stop the daemon and run `wakeful doctor --reset-clock`";
+  await alert({ cause: "clock:ahead", title, details: { aheadMs } });
+}
+
+/** Writes down that a daemon starts: its number, its host, and the pipelines that it has. Answers the number of the start. */
+async function declareStart({
+  store,
+  daemonHost: { host },
+  registry,
+  tell: { emit },
+}: Pick<DaemonStore, "store" | "registry" | "tell"> & Pick<DaemonStoreDeps, "daemonHost">): Promise<number> {
+  const { hostId, bootId } = host.identity;
+  const { startSeq, epochRaised } = await countStart(host.paths.dataDir, store.upkeep);
+  if (epochRaised)
+    emit("store.epoch_raised", { epoch: await store.upkeep.storeEpoch(), reason: "the store is older than its data directory: restored" });
+  await store.upkeep.recordHost({ hostId, bootId });
+  for (const { definition, version } of registry.all()) {
+    await store.items.putPipeline({ pipeline: definition.name, hash: version, definition: canonicalJson(definition) });
+  }
+  await store.jobs.ensureQueues(registry.queues());
+  await store.items.declarePipelines({ hostId, pipelines: registry.all().map(({ definition }) => definition.name) });
+  return startSeq;
+}

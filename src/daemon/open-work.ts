@@ -1,0 +1,163 @@
+import { basename } from "node:path";
+import type { RunId } from "../domain/ids.ts";
+import { stopWithin } from "../domain/stop-within.ts";
+import { ExitReader } from "../gates/exit-reader.ts";
+import { openTokens, type Tokens } from "../http/tokens.ts";
+import { daemonWorkers, PausedWorkers } from "../operations/paused-workers.ts";
+import type { Configuration } from "../pipelines/reading/load.ts";
+import type { ProcessIdentity } from "../processes/probe/identity.ts";
+import { randomBytes } from "../runtime/entropy.ts";
+import type { Undo } from "../runtime/start-or-undo.ts";
+import { ExitDecider } from "../settling/exit-decider.ts";
+import { Finaliser } from "../settling/finaliser.ts";
+import { RunEnder } from "../settling/run-ender.ts";
+import { type WorkerConnection, WorkerService } from "../worker/backends/worker-service.ts";
+import { CommandWorker } from "../worker/commands/command-worker.ts";
+import type { HandlerHostProcess } from "../worker/handler-host/handler-host-process.ts";
+import { createHandlers } from "./handlers.ts";
+import type { DaemonHost } from "./open-host.ts";
+import type { DaemonStore } from "./open-store.ts";
+import type { Watch } from "./open-watch.ts";
+import { readAtEachBeat } from "./pause-reader.ts";
+
+export interface DaemonWorkDeps {
+  readonly configuration: Configuration;
+  /** What commands and handlers take their allowed variables from. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  /** The handler host's program and arguments. Absent: handlers are not run by this daemon. */
+  readonly handlerHost: readonly [string, ...string[]] | undefined;
+  readonly daemonHost: DaemonHost;
+  readonly base: DaemonStore;
+  readonly watch: Watch;
+  readonly undo: Undo;
+}
+
+/** Who takes jobs in a daemon, and how their runs end. Nothing is claimed yet. */
+export interface DaemonWork {
+  readonly tokens: Tokens;
+  readonly settling: Settling;
+  readonly service: WorkerService;
+  readonly commands: CommandWork;
+  /** Undefined: there are no handlers, or nobody to run them. */
+  readonly handlers: HandlerHostProcess | undefined;
+  readonly pausedWorkers: PausedWorkers;
+  /** Sessions of this host: never signalled, nor what is below them. */
+  readonly shielded: () => readonly ProcessIdentity[];
+  /** Reads no more which workers other daemons have paused. */
+  readonly stopReading: () => void;
+}
+
+interface Settling {
+  readonly ender: RunEnder;
+  readonly reader: ExitReader;
+  readonly decider: ExitDecider;
+  readonly finaliser: Finaliser;
+}
+
+interface CommandWork {
+  readonly name: string;
+  readonly backend: WorkerConnection;
+  readonly worker: CommandWorker;
+}
+
+export async function openWork(deps: DaemonWorkDeps): Promise<DaemonWork> {
+  const { configuration, daemonHost, base, watch, undo } = deps;
+  const { dataDir } = configuration.config;
+  const { store } = base;
+  const tokens = await openTokens({ dataDir, randomBytes });
+  const settling = openSettling(deps);
+  const pausedWorkers = await PausedWorkers.open(store.upkeep);
+  // Where this daemon alone writes to the store, its memory is never behind.
+  const stopReading = store.capabilities.manyWriters ? readAtEachBeat(watch.pulse, pausedWorkers) : () => undefined;
+  undo.push(stopReading);
+  const mayClaim = (name: string): boolean => !watch.disk.low && !pausedWorkers.has({ name, process: daemonHost.host.identity });
+  const service = openService(deps, { settling, tokens });
+  const names = daemonWorkers(basename(dataDir));
+  const handlers = openHandlers(deps, { service, ender: settling.ender, name: names.handlers, mayClaim: () => mayClaim(names.handlers) });
+  const shielded = (): readonly ProcessIdentity[] => {
+    const handlerHost = handlers?.identity();
+    return [daemonHost.self, ...(handlerHost === undefined ? [] : [handlerHost]), ...watch.shared.sessions.processes()];
+  };
+  const backend = service.connect({ mayClaim: () => mayClaim(names.commands) });
+  const worker = openCommands(deps, { backend, reader: settling.reader, shielded });
+  return { tokens, settling, service, commands: { name: names.commands, backend, worker }, handlers, pausedWorkers, shielded, stopReading };
+}
+
+/** How runs end, whoever notices. */
+function openSettling({ configuration: { config }, environment, daemonHost, base }: DaemonWorkDeps): Settling {
+  const { store, registry, chance, tell } = base;
+  const { identity, paths } = daemonHost.host;
+  const { random } = chance;
+  const now = () => store.now();
+  const reader = new ExitReader({ paths, hostId: identity.hostId, baseDir: config.baseDir, environment, gatesAtOnce: 4 });
+  const decider = new ExitDecider({ registry, versions: store.items, random, now });
+  return {
+    ender: new RunEnder({ store, registry, random, emit: tell.emit, stopWithinMs: () => stopWithin(config.stop) }),
+    reader,
+    decider,
+    finaliser: new Finaliser({ items: store.items, reader, decider, now }),
+  };
+}
+
+/** What every worker of the daemon asks. */
+function openService({ base, watch }: DaemonWorkDeps, { settling, tokens }: Pick<DaemonWork, "settling" | "tokens">): WorkerService {
+  const { store, registry, checks, live, tell } = base;
+  return new WorkerService({
+    store,
+    registry,
+    ender: settling.ender,
+    decider: settling.decider,
+    checks: { ...checks, finalizeGraceMs: () => live.read().reaper.finalizeGraceMs },
+    tokenOf: (runId: RunId) => tokens.ofRun(runId),
+    onRenewed: (renewal) => watch.renewals.heard(renewal),
+    emit: tell.emit,
+  });
+}
+
+interface HandlerParts {
+  readonly service: WorkerService;
+  readonly ender: RunEnder;
+  readonly name: string;
+  readonly mayClaim: () => boolean;
+}
+
+function openHandlers({ configuration, environment, handlerHost, daemonHost, base, watch }: DaemonWorkDeps, parts: HandlerParts) {
+  const { identity, table, clock } = daemonHost.host;
+  const { waker } = watch.shared;
+  return createHandlers({
+    ...parts,
+    ...base.tell,
+    configuration,
+    program: handlerHost,
+    store: base.store,
+    environment,
+    host: identity,
+    table,
+    onDeath: () => {
+      waker.wake("worker-reaper");
+      waker.wake("stopper");
+    },
+    mono: () => clock.mono(),
+  });
+}
+
+interface CommandParts {
+  readonly backend: WorkerConnection;
+  readonly reader: ExitReader;
+  readonly shielded: () => readonly ProcessIdentity[];
+}
+
+function openCommands(
+  { configuration: { config }, environment, daemonHost, base, watch }: DaemonWorkDeps,
+  parts: CommandParts,
+): CommandWorker {
+  const { host, tools } = daemonHost;
+  const { registry, tell, chance } = base;
+  return new CommandWorker({
+    deps: { ...parts, host, launch: { tools, baseDir: config.baseDir, environment }, stop: config.stop, emit: tell.emit },
+    registry,
+    concurrency: config.worker.concurrency,
+    onPoll: (listener) => watch.pulse.each(listener),
+    newClaimId: chance.newId,
+  });
+}
