@@ -89,7 +89,7 @@ export class RunEnder {
   ): Promise<Ended> {
     const { store, emit } = this.#deps;
     const whole = mayStillLive ? { ...settlement, stopBy: this.#stopBy() } : settlement;
-    const [answer] = await store.runs.settle([whole], unlessLocked === true ? { unlessLocked } : {});
+    const [answer] = await store.runs.settle([whole], { unlessLocked });
     onAnswered?.();
     return tellSettled(emit, { settlement: whole, queue: run.queue, answer, supervises });
   }
