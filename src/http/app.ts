@@ -32,7 +32,7 @@ export interface AppOptions {
   /** Begins every correlation id, so that ids of different starts differ. */
   readonly correlationPrefix: string;
   /** Events kept for streams that resume. Default 2000. */
-  readonly eventsKept?: number;
+  readonly eventsKept?: number | undefined;
 }
 
 const bodyLimitBytes = 1024 * 1024;

@@ -24,7 +24,7 @@ async function followed(path: string, steps: readonly (() => unknown)[], tailByt
       await steps[step]?.();
       step += 1;
     },
-    ...(tailBytes === undefined ? {} : { tailBytes }),
+    tailBytes,
   });
   for await (const piece of reading) text += piece;
   return text;

@@ -8,7 +8,7 @@ import { ControlStripper } from "../protocol/terminal-text.ts";
 export interface LogRequest {
   readonly path: string;
   /** Only the end of what there is now. */
-  readonly tailBytes?: number;
+  readonly tailBytes?: number | undefined;
   readonly raw: boolean;
   /** Whether more may come. Asked before each look at the file, so that what was written before a `false` is still read. */
   readonly goesOn: () => Promise<boolean>;

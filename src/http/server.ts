@@ -19,7 +19,7 @@ export interface ServerOptions {
   readonly allowedHosts: readonly string[];
   /** Begins every correlation id; a few random letters per start. */
   readonly correlationPrefix: string;
-  readonly eventsKept?: number;
+  readonly eventsKept?: number | undefined;
 }
 
 export interface RunningServer {
@@ -55,7 +55,7 @@ export async function startServer({
     services,
     access: { tokens, allowedHosts: [bracketed, ...allowedHosts] },
     correlationPrefix,
-    ...(eventsKept === undefined ? {} : { eventsKept }),
+    eventsKept,
   });
   const local = createServer({ requestTimeout: app.server.requestTimeout, requireHostHeader: false }, (request, response) =>
     app.routing(request, response),

@@ -29,23 +29,23 @@ export interface OperationsOptions {
 
 export interface Submission {
   readonly pipeline: string;
-  readonly key?: string;
-  readonly input?: JsonText;
-  readonly label?: string;
-  readonly repo?: string;
-  readonly branch?: string;
+  readonly key?: string | undefined;
+  readonly input?: JsonText | undefined;
+  readonly label?: string | undefined;
+  readonly repo?: string | undefined;
+  readonly branch?: string | undefined;
 }
 
 export interface TaskRequest {
   readonly task: string;
-  readonly payload?: JsonText;
-  readonly enqueueId?: string;
-  readonly delayMs?: DurationMs;
-  readonly priority?: number;
-  readonly maxAttempts?: number;
-  readonly maxLosses?: number;
-  readonly agent?: string;
-  readonly repo?: string;
+  readonly payload?: JsonText | undefined;
+  readonly enqueueId?: string | undefined;
+  readonly delayMs?: DurationMs | undefined;
+  readonly priority?: number | undefined;
+  readonly maxAttempts?: number | undefined;
+  readonly maxLosses?: number | undefined;
+  readonly agent?: string | undefined;
+  readonly repo?: string | undefined;
 }
 
 export type PauseTarget =
@@ -78,12 +78,7 @@ export class Operations {
     const key = checkedItemKey(submission.key ?? newKey());
     const first = this.#entry(submission.pipeline, pipeline.definition.first);
     const { input = "null", label, repo, branch, actor } = submission;
-    const optional = {
-      ...(label === undefined ? {} : { label }),
-      ...(repo === undefined ? {} : { repo }),
-      ...(branch === undefined ? {} : { branch }),
-    };
-    const add = (dir: string) => store.items.add({ pipeline: submission.pipeline, key, dir, input, first, actor, ...optional });
+    const add = (dir: string) => store.items.add({ pipeline: submission.pipeline, key, dir, input, first, actor, label, repo, branch });
     const added = await this.#inFreeDirectory(itemDirectories({ key, pipeline: submission.pipeline }), add);
     const { item, created } = added;
     if (created) emit("item.added", { itemId: item.id, pipeline: item.pipeline, key: item.key, label: item.label });
@@ -102,7 +97,7 @@ export class Operations {
   }
 
   /** An item again from a stage: its first unless told. */
-  async rerunItem({ id, from, actor }: { readonly id: ItemId; readonly from?: string } & Person): Promise<JobId> {
+  async rerunItem({ id, from, actor }: { readonly id: ItemId; readonly from?: string | undefined } & Person): Promise<JobId> {
     const item = await this.#item(id);
     const pipeline = this.#options.registry.get(item.pipeline);
     if (pipeline === undefined) throw this.#unknownPipeline(item.pipeline);
@@ -228,8 +223,7 @@ export class Operations {
         details: { task },
       });
     }
-    const job = { ...(payload === undefined ? {} : { payload }), ...(enqueueId === undefined ? {} : { enqueueId }) };
-    const jobIds = await store.jobs.enqueue({ ...group, queue: task, jobs: [job] });
+    const jobIds = await store.jobs.enqueue({ ...group, queue: task, jobs: [{ payload, enqueueId }] });
     const [jobId] = jobIds;
     if (jobId === undefined) throw new WakefulError("internal", "The store answered an enqueue without an id.");
     emit("job.enqueued", { jobIds, queue: task });

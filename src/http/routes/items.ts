@@ -17,9 +17,9 @@ export function itemRoutes(app: FastifyInstance, { store, operations }: DaemonSe
     }
     const items = await store.items.list({
       limit,
-      ...(pipeline === undefined ? {} : { pipeline }),
-      ...(state === undefined ? {} : { states: state }),
-      ...(before === undefined ? {} : { before: asItemId(before) }),
+      pipeline,
+      states: state,
+      before: before === undefined ? undefined : asItemId(before),
     });
     return { items: items.map(itemView) };
   });
@@ -38,21 +38,20 @@ export function itemRoutes(app: FastifyInstance, { store, operations }: DaemonSe
     const { item, created } = await operations.submit({
       pipeline: params.name,
       actor,
-      ...(key === undefined ? {} : { key }),
-      ...(input === undefined ? {} : { input: JSON.stringify(input) }),
-      ...(label === undefined ? {} : { label }),
-      ...(repo === undefined ? {} : { repo }),
-      ...(branch === undefined ? {} : { branch }),
+      key,
+      input: input === undefined ? undefined : JSON.stringify(input),
+      label,
+      repo,
+      branch,
     });
     return { item: itemView(item), created };
   });
 
   mount(app, api.retryItem, async ({ params }, { actor }) => ({ jobId: await operations.retryItem({ id: asItemId(params.id), actor }) }));
 
-  mount(app, api.rerunItem, async ({ params, body }, { actor }) => {
-    const from = body?.from;
-    return { jobId: await operations.rerunItem({ id: asItemId(params.id), actor, ...(from === undefined ? {} : { from }) }) };
-  });
+  mount(app, api.rerunItem, async ({ params, body }, { actor }) => ({
+    jobId: await operations.rerunItem({ id: asItemId(params.id), actor, from: body?.from }),
+  }));
 
   mount(app, api.cancelItem, async ({ params, body }, { actor }) => {
     await operations.cancelItem({ id: asItemId(params.id), reason: body?.reason ?? "cancelled by a person", actor });

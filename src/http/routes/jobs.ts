@@ -13,9 +13,9 @@ export function jobRoutes(app: FastifyInstance, { store, operations }: DaemonSer
     const { queue, state, before, limit = defaultPageLimit } = query;
     const jobs = await store.upkeep.listJobs({
       limit,
-      ...(queue === undefined ? {} : { queue }),
-      ...(state === undefined ? {} : { states: state }),
-      ...(before === undefined ? {} : { before: asJobId(before) }),
+      queue,
+      states: state,
+      before: before === undefined ? undefined : asJobId(before),
     });
     return { jobs: jobs.map(jobView) };
   });
@@ -30,19 +30,8 @@ export function jobRoutes(app: FastifyInstance, { store, operations }: DaemonSer
   });
 
   mount(app, api.enqueueJob, async ({ body }) => {
-    const { task, payload, enqueueId, delayMs, priority, maxAttempts, maxLosses, agent, repo } = body;
-    const jobId = await operations.enqueueTask({
-      task,
-      ...(payload === undefined ? {} : { payload: JSON.stringify(payload) }),
-      ...(enqueueId === undefined ? {} : { enqueueId }),
-      ...(delayMs === undefined ? {} : { delayMs }),
-      ...(priority === undefined ? {} : { priority }),
-      ...(maxAttempts === undefined ? {} : { maxAttempts }),
-      ...(maxLosses === undefined ? {} : { maxLosses }),
-      ...(agent === undefined ? {} : { agent }),
-      ...(repo === undefined ? {} : { repo }),
-    });
-    return { jobId };
+    const { payload, ...request } = body;
+    return { jobId: await operations.enqueueTask({ ...request, payload: payload === undefined ? undefined : JSON.stringify(payload) }) };
   });
 
   mount(app, api.retryJob, async ({ params }, { actor }) => ({ jobId: await operations.retryJob({ id: asJobId(params.id), actor }) }));

@@ -15,13 +15,13 @@ export function recordRoutes(app: FastifyInstance, services: DaemonServices): vo
     const { job, run, item, worker, lease, before, after, limit = defaultPageLimit } = query;
     const actions = await store.actions.list({
       limit,
-      ...(job === undefined ? {} : { jobId: asJobId(job) }),
-      ...(run === undefined ? {} : { runId: asRunId(run) }),
-      ...(item === undefined ? {} : { itemId: asItemId(item) }),
-      ...(worker === undefined ? {} : { workerId: asWorkerId(worker) }),
-      ...(lease === undefined ? {} : { lease }),
-      ...(before === undefined ? {} : { before }),
-      ...(after === undefined ? {} : { after }),
+      jobId: job === undefined ? undefined : asJobId(job),
+      runId: run === undefined ? undefined : asRunId(run),
+      itemId: item === undefined ? undefined : asItemId(item),
+      workerId: worker === undefined ? undefined : asWorkerId(worker),
+      lease,
+      before,
+      after,
     });
     return { actions: actions.map(actionView) };
   });

@@ -26,7 +26,7 @@ export function runRoutes(app: FastifyInstance, { store, daemon, events }: Daemo
 
   mount(app, api.listRuns, async ({ query }) => {
     const { after, limit = defaultPageLimit } = query;
-    const runs = await store.runs.listAllLive({ limit, ...(after === undefined ? {} : { after: asRunId(after) }) });
+    const runs = await store.runs.listAllLive({ limit, after: after === undefined ? undefined : asRunId(after) });
     return { runs: runs.map(liveRunView) };
   });
 
@@ -42,7 +42,7 @@ export function runRoutes(app: FastifyInstance, { store, daemon, events }: Daemo
     const text = readLog({
       path: stream === "stdout" ? files.stdoutLog : files.stderrLog,
       raw,
-      ...(tailBytes === undefined ? {} : { tailBytes }),
+      tailBytes,
       goesOn: async () => follow && !closed.signal.aborted && (await store.runs.get(runId))?.endedAt === null,
       // Whoever followed has gone away: the reader is told so by `goesOn`, and there is nobody to tell of the broken wait.
       pause: () => delay(followMs, undefined, { signal: closed.signal, ref: false }).catch(() => undefined),
@@ -53,7 +53,7 @@ export function runRoutes(app: FastifyInstance, { store, daemon, events }: Daemo
   const beat = async (runId: RunId, progress?: unknown): Promise<{ alive: true }> => {
     const run = await existing(runId);
     const lost = await store.runs.beat([
-      { runId, at: store.now(), ...(progress === undefined ? {} : { progress: JSON.stringify(progress) }) },
+      { runId, at: store.now(), progress: progress === undefined ? undefined : JSON.stringify(progress) },
     ]);
     if (lost.includes(runId))
       throw new WakefulError("conflict", `Run ${runId} has ended: stop.`, { details: { runId, outcome: run.outcome } });

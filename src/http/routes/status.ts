@@ -29,7 +29,7 @@ export function statusRoutes(app: FastifyInstance, { store, loops, readiness, me
 
   mount(app, api.healthz, async () => ({
     status: "ok" as const,
-    ...(daemon.instance === undefined ? {} : { instance: daemon.instance }),
+    instance: daemon.instance,
   }));
 
   mountStream(app, api.readyz, async (_call, _request, reply) => {
