@@ -115,7 +115,7 @@ export const commands: readonly CommandSpec[] = [
     args: "[what]",
     summary: "undo a pause",
     options: [{ flags: "--all", description: "everything" }],
-    load: () => import("./commands/resume.ts"),
+    load: async () => ({ run: (await import("./commands/pause.ts")).resume }),
   },
   {
     name: "reap",
@@ -123,7 +123,12 @@ export const commands: readonly CommandSpec[] = [
     options: [{ flags: "--dry-run", description: "tell what would be done, and do nothing" }],
     load: () => import("./commands/reap.ts"),
   },
-  { name: "leases", summary: "list the leases", options: [absolute], load: () => import("./commands/leases.ts") },
+  {
+    name: "leases",
+    summary: "list the leases",
+    options: [absolute],
+    load: async () => ({ run: (await import("./commands/ls.ts")).listLeases }),
+  },
   {
     name: "leases release",
     args: "<name>",

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { cli } from "../../test/support/cli-call.ts";
+import { cli, fakeServing } from "../../test/support/cli-call.ts";
 import { tempDir } from "../../test/support/temp-dir.ts";
 
 test.each([["up"], ["up", "--json"]])("%s %s: whoever is told that the daemon listens may stop it in the same instant", async (...argv) => {
@@ -28,4 +28,47 @@ test.each([["up"], ["up", "--json"]])("%s %s: whoever is told that the daemon li
     },
   });
   expect([code, modes]).toEqual([0, ["leave"]]);
+});
+
+test.each([
+  ["SIGTERM", [], "leave"],
+  ["SIGHUP", [], "leave"],
+  ["SIGTERM", ["--drain"], "drain"],
+  ["SIGINT", [], "interrupt"],
+] as const)("%s with %j stops the daemon in the way %s", async (signal, flags, mode) => {
+  const serving = fakeServing();
+  const running = cli(["up", ...flags], { cwd: tempDir("cli"), host: serving.host });
+  await serving.started;
+  serving.send(signal);
+  expect([(await running).code, serving.stopped]).toEqual([0, [mode]]);
+});
+
+test("a stop that left a step behind names it and exits with a code of its own", async () => {
+  const serving = fakeServing({ late: ["close the API"], failed: ["say goodbye: the connection is gone"] });
+  const running = cli(["up"], { cwd: tempDir("cli"), host: serving.host });
+  await serving.started;
+  serving.send("SIGTERM");
+  const { code, err } = await running;
+  expect(code).toBe(9);
+  expect(err).toMatch(/without waiting any longer for this step: close the API[\s\S]*say goodbye: the connection is gone/);
+});
+
+test.each([
+  ["a second INT kills what is being stopped, and leaves then", ["SIGINT", "SIGINT"], { killEnds: true }, ["interrupt", "kill"]],
+  ["a third INT leaves at once, whatever is left", ["SIGINT", "SIGINT", "SIGINT"], { killEnds: false }, ["interrupt", "kill"]],
+  ["an INT after TERM leaves at once, and what TERM left alive lives on", ["SIGTERM", "SIGINT"], { killEnds: false }, ["leave"]],
+] as const)("%s", async (_, signals, { killEnds }, asked) => {
+  const serving = fakeServing();
+  const seen: string[] = [];
+  const never = () => new Promise<never>(() => undefined);
+  const startDaemon = async () => ({
+    url: "http://x",
+    socketPath: null,
+    stop: (mode: string) => (seen.push(mode), never()),
+    kill: () => (seen.push("kill"), killEnds ? Promise.resolve() : never()),
+  });
+  const running = cli(["up"], { cwd: tempDir("cli"), host: { ...serving.host, startDaemon } });
+  await serving.started;
+  for (const signal of signals) serving.send(signal);
+  expect([(await running).code, seen]).toEqual([130, asked]);
 });

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { adminToken, apiDaemon } from "../../test/support/api-daemon.ts";
+import { adminToken } from "../../test/support/admin-token.ts";
+import { apiDaemon } from "../../test/support/api-daemon.ts";
 import { asRunId } from "../domain/ids.ts";
 import { api } from "../protocol/api/index.ts";
 

@@ -17,9 +17,8 @@ import { compatibleStageNames } from "../../src/pipelines/stage-names.ts";
 import { openStore } from "../../src/store/open-store.ts";
 import type { ClaimedRun } from "../../src/store/port/runs.ts";
 import { EventBus } from "../../src/telemetry/event-bus.ts";
+import { adminToken } from "./admin-token.ts";
 import { tempDir } from "./temp-dir.ts";
-
-export const adminToken = "admin-token-of-the-test-0123456789abcdefghij";
 
 /** A stage as a definition's normalisation would make it. */
 export function stageOf(name: string, options: Partial<StageDefinition> = {}): StageDefinition {

@@ -3,7 +3,8 @@ import type { CliHost, StoppableDaemon, StopSignal } from "../../src/cli/host.ts
 import { runCli } from "../../src/cli/program.ts";
 import { createClient } from "../../src/protocol/client.ts";
 import { FakeClock } from "../../src/runtime/fake-clock.ts";
-import { type ApiDaemon, adminToken } from "./api-daemon.ts";
+import { adminToken } from "./admin-token.ts";
+import type { ApiDaemon } from "./api-daemon.ts";
 
 export interface CliCallOptions {
   readonly cwd?: string;

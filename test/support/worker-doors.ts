@@ -8,7 +8,8 @@ import { StoreTime } from "../../src/worker/backends/store-time.ts";
 import type { RunCommandApi } from "../../src/worker/foreground/foreground-api.ts";
 import type { ForegroundSessions } from "../../src/worker/foreground/foreground-sessions.ts";
 import type { WorkerBackend } from "../../src/worker/worker-backend.ts";
-import { adminToken, apiDaemon } from "./api-daemon.ts";
+import { adminToken } from "./admin-token.ts";
+import { apiDaemon } from "./api-daemon.ts";
 
 /** The worker service as a worker meets it behind one of its doors. */
 export type WorkerDoor = (service: WorkerBackend) => WorkerBackend;

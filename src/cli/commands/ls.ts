@@ -27,6 +27,9 @@ export async function run({ connect, host, json }: CommandContext, { args: [what
   host.output.out(json ? `${JSON.stringify(answer)}\n` : text);
 }
 
+/** `wakeful leases`. */
+export const listLeases = (context: CommandContext, { options }: CommandCall): Promise<void> => run(context, { args: ["leases"], options });
+
 const queryOptions = ["state", "pipeline", "queue", "limit"];
 
 /** The options that choose rows, in words of the command line where the API would refuse them. */

@@ -3,13 +3,10 @@ import { type CommandCall, type CommandContext, flagOption } from "../command.ts
 import { pauseTarget } from "../references.ts";
 
 export const run = (context: CommandContext, call: CommandCall): Promise<void> => setPaused(context, call, true);
+/** `wakeful resume`. */
+export const resume = (context: CommandContext, call: CommandCall): Promise<void> => setPaused(context, call, false);
 
-/** Both directions. */
-export async function setPaused(
-  { connect, host, json }: CommandContext,
-  { args: [what], options }: CommandCall,
-  paused: boolean,
-): Promise<void> {
+async function setPaused({ connect, host, json }: CommandContext, { args: [what], options }: CommandCall, paused: boolean): Promise<void> {
   const { client } = await connect();
   const target = await pauseTarget(client, { what, all: flagOption(options, "all") });
   const { changed } = await client.call(paused ? api.pause : api.resume, { body: { target } });
