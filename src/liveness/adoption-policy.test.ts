@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { at, evidenceOf, processEvidence, runFacts } from "../../test/support/judged-run.ts";
 import { type AdoptionVerdict, explainAdoption, judgeAdoption, outcomeOfRequeue } from "./adoption-policy.ts";
 import type { RunEvidence, RunFacts } from "./evidence.ts";
-import type { RunMemory } from "./run-policy.ts";
+import { emptyRunMemory, type RunMemory } from "./run-policy.ts";
 import { defaultRunThresholds } from "./run-thresholds.ts";
 
 const settings = { thresholds: defaultRunThresholds, adoption: true };
@@ -56,6 +56,12 @@ test.each<[name: string, look: Look, verdict: object, text: string]>([
   [
     "a held life pipe is, where the pid says nothing",
     { seen: { ...nobodyCanTell, lifePipe: "held" } },
+    { kind: "adopt", reason: "life_pipe_held" },
+    "its life pipe is held, its supervisor is dead",
+  ],
+  [
+    "a held life pipe is, where no pid is on record",
+    { seen: { process: undefined } },
     { kind: "adopt", reason: "life_pipe_held" },
     "its life pipe is held, its supervisor is dead",
   ],
@@ -154,7 +160,7 @@ describe("with adoption off", () => {
     [
       "what lives is stopped and queued again",
       {},
-      { reason: "adoption_off", mayStillLive: true },
+      { reason: "adoption_off", mayStillLive: true, verdict: { kind: "orphaned_adopt", waitedMs: 0, limitMs: 30_000, recheckAt: at(90) } },
       { kind: "released", reason: "its supervisor died, and adoption is off" },
     ],
     [
@@ -184,6 +190,12 @@ describe("with adoption off", () => {
   test("an exit on record is gone on with all the same [1x]", () => {
     expect(judged({ seen: { exitRecord: { kind: "exit", status: 0 } }, settings: off })).toMatchObject({ kind: "adopt" });
   });
+});
+
+test("what is left to others costs no memory of looks, and starts none", () => {
+  const leave = (memory?: RunMemory) => judgeAdoption(runFacts(), evidenceOf(), memory, settings, at(60)).memory;
+  const memory = { deadStreak: 1, process: "4242/77" };
+  expect([leave(memory), leave()]).toEqual([memory, emptyRunMemory]);
 });
 
 test("a command that is dead with its supervisor is lost; one that never began spends nothing", () => {

@@ -53,6 +53,7 @@ export type AdoptionVerdict = Adopt | Requeue | LookAgain | Leave;
 /** A start has heard no session yet, so silence proves nothing. */
 const hearsNothing: VantageView = {
   mode: "frozen",
+  // Stryker disable next-line BooleanLiteral: in a frozen scope no silence counts, earned or not
   silence: () => ({ sinceHeardMs: 0, silentMs: 0, deafMs: 0, earned: false, earnedInMs: 0 }),
 };
 

@@ -36,6 +36,13 @@ describe("silence", () => {
     expect(heardAt0(twice, 40)).toMatchObject({ deafMs: 15_000, silentMs: 25_000, earned: true });
   });
 
+  test("deaf time within deaf time counts once, in whatever order it was noticed", () => {
+    const slow = addDeaf(newVantage(), { from: at(20), to: at(25), cause: "slow_query" });
+    const within = addDeaf(slow, { from: at(10), to: at(30), cause: "store_unreachable" });
+    expect(heardAt0(within, 40)).toMatchObject({ deafMs: 20_000, silentMs: 20_000, earned: true });
+    expect(heardAt0(beginDeaf(slow, "store_unreachable", at(10)), 40)).toMatchObject({ deafMs: 30_000, silentMs: 10_000, earned: false });
+  });
+
   test("after the last deaf interval everyone has the time of two renewals to be heard again", () => {
     const deaf = addDeaf(newVantage(), { from: at(35), to: at(40), cause: "process_down" });
     expect(heardAt0(deaf, 49.999)).toMatchObject({ silentMs: 44_999, earned: false, earnedInMs: 1 });
@@ -44,7 +51,10 @@ describe("silence", () => {
 
   test("a deaf interval before the last sign of life takes nothing away", () => {
     const deaf = addDeaf(newVantage(), { from: at(-60), to: at(0), cause: "process_down" });
-    expect(heardAt0(deaf, 30)).toMatchObject({ deafMs: 0, earned: true });
+    expect([5, 30].map((now) => heardAt0(deaf, now))).toMatchObject([
+      { deafMs: 0, earned: true },
+      { deafMs: 0, earnedInMs: 0 },
+    ]);
   });
 
   test("while deaf, nothing is silent; it counts again from the end", () => {
@@ -76,6 +86,7 @@ describe("silence", () => {
     const before = [
       [10, 50],
       [80, 3600],
+      [100, 200],
       [4000, 5000],
     ].reduce(
       (vantage, [from = 0, to = 0]) => addDeaf(vantage, { from: at(from), to: at(to), cause: "process_down" }),
@@ -88,6 +99,13 @@ describe("silence", () => {
       { from: at(95), to: at(100), cause: "process_down" },
     ]);
     expect(heardAt0(woken, 140)).toMatchObject({ earned: true });
+  });
+
+  test("a watcher without a past was never deaf, and judges by the settings of today", () => {
+    expect(wakeVantage({ previous: undefined, lastAliveAt: undefined, now: at(0) })).toEqual(newVantage());
+    const previous = addDeaf(newVantage({ reannounceMs: 1, cleanMs: 1 }), { from: at(0), to: at(1), cause: "stalled" });
+    const woken = wakeVantage({ previous, lastAliveAt: undefined, now: at(2), settings: { reannounceMs: 4000 } });
+    expect(woken).toEqual({ ...newVantage({ reannounceMs: 4000 }), intervals: previous.intervals });
   });
 
   test("a watcher that crashes every few seconds still judges: past ten times the limit its pieces of hearing count", () => {
@@ -103,6 +121,25 @@ describe("silence", () => {
     }
     expect(judgedAt).toBeGreaterThanOrEqual(290);
     expect(judgedAt).toBeLessThan(300);
+  });
+
+  test("the doubt ends at ten times the limit, once as much was heard in pieces as everyone needs to be heard again", () => {
+    const untilSecond = (to: number) => addDeaf(newVantage(), { from: at(5), to: at(to), cause: "process_down" });
+    expect(heardAt0(untilSecond(200), 299.999)).toMatchObject({ deafMs: 195_000, silentMs: 104_999 });
+    expect(heardAt0(untilSecond(200), 300)).toEqual({
+      sinceHeardMs: 300_000,
+      deafMs: 0,
+      silentMs: 300_000,
+      earned: true,
+      earnedInMs: 0,
+    });
+    expect(heardAt0(untilSecond(390), 399.999)).toMatchObject({ silentMs: 14_999, earned: false, earnedInMs: 1 });
+    expect(heardAt0(untilSecond(390), 400)).toMatchObject({ deafMs: 0, silentMs: 400_000, earned: true });
+  });
+
+  test("a silence that would count if its scope were not frozen is looked at again a second later", () => {
+    const silence = heardAt0(newVantage(), 30);
+    expect([29_999, 30_000, 30_001].map((limitMs) => silentNotBefore(silence, limitMs, at(30)))).toEqual([at(31), at(31), at(30.001)]);
   });
 
   test("the instant before which a silence cannot count is never too late, and always ahead", () => {
@@ -127,6 +164,42 @@ describe("silence", () => {
 });
 
 describe("memory and stability", () => {
+  test("an interval that is empty or runs backward is none, and what has not begun does not end", () => {
+    const vantage = newVantage();
+    expect([at(5), at(4)].map((to) => addDeaf(vantage, { from: at(5), to, cause: "stalled" }))).toEqual([vantage, vantage]);
+    expect(endDeaf(vantage, "stalled", at(5))).toBe(vantage);
+  });
+
+  test("who is deaf already stays deaf since then", () => {
+    const deaf = beginDeaf(newVantage(), "store_unreachable", at(5));
+    expect(beginDeaf(deaf, "store_unreachable", at(9)).open).toEqual({ store_unreachable: at(5) });
+  });
+
+  test("intervals are in the order of their start, whenever they were noticed, and kept for as long as is said", () => {
+    const settings = { rememberMs: 50_000 };
+    const starts = (last: number) =>
+      [30, 10, 20, last].reduce((v, from) => addDeaf(v, { from: at(from), to: at(from + 1), cause: "stalled" }), newVantage(settings))
+        .intervals;
+    expect(starts(60).map(({ from }) => from)).toEqual([10, 20, 30, 60].map(at));
+    expect(starts(60.001).map(({ from }) => from)).toEqual([20, 30, 60.001].map(at));
+  });
+
+  test("what is joined was suspended only if all of it was, for sleep never ends a doubt", () => {
+    const join = (...causes: readonly DeafCause[]) =>
+      causes.reduce((v, cause, i) => addDeaf(v, { from: at(10 * i), to: at(10 * i + 5), cause }), newVantage({ intervalsMax: 1 }))
+        .intervals;
+    const whole = { from: at(0), to: at(15) };
+    expect(join("suspended", "suspended")).toEqual([{ ...whole, cause: "suspended" }]);
+    expect(join("suspended", "stalled")).toEqual([{ ...whole, cause: "stalled" }]);
+    expect(join("slow_query", "suspended")).toEqual([{ ...whole, cause: "slow_query" }]);
+    const within = [
+      { from: at(0), to: at(90), cause: "stalled" },
+      { from: at(10), to: at(20), cause: "stalled" },
+      { from: at(95), to: at(96), cause: "stalled" },
+    ] as const;
+    expect(within.reduce(addDeaf, newVantage({ intervalsMax: 2 })).intervals).toEqual([within[0], within[2]]);
+  });
+
   test("more than five deaf intervals in ten minutes are unstable", () => {
     let vantage = newVantage();
     for (let minute = 0; minute < 5; minute += 1)
@@ -170,16 +243,18 @@ describe("modes", () => {
   test("a failing canary freezes the scope, an unknown one neither freezes nor thaws", () => {
     expect(observeScope(newVantage(), { ...seen, canary: "unknown", now: at(0) }).change).toBeUndefined();
     let { vantage } = observeScope(newVantage(), { ...seen, canary: "failing", now: at(0) });
-    ({ vantage } = observeScope(vantage, { ...seen, canary: "unknown", now: at(500) }));
-    expect(viewOf(vantage, "workers").mode).toBe("frozen");
+    for (const now of [500, 600]) ({ vantage } = observeScope(vantage, { ...seen, canary: "unknown", now: at(now) }));
+    expect(vantage.scopes).toEqual({ workers: { mode: "frozen", since: at(0) } });
     expect(isSilent(viewOf(vantage, "workers"), { channel: "files", lastHeardAt: at(0), limitMs: 1, now: at(500) }).silent).toBe(false);
-    ({ vantage } = observeScope(vantage, { ...seen, turnedSilent: 40, now: at(510) }));
-    expect(observeScope(vantage, { ...seen, turnedSilent: 40, now: at(570) }).change).toMatchObject({ from: "frozen", to: "limited" });
+    ({ vantage } = observeScope(vantage, { ...seen, turnedSilent: 40, now: at(610) }));
+    expect(observeScope(vantage, { ...seen, turnedSilent: 40, now: at(670) }).change).toMatchObject({ from: "frozen", to: "limited" });
     expect(viewOf(vantage, "instances:x:y").mode).toBe("normal");
   });
 
   test("only those count that turned silent within one timeout and are not proved dead", () => {
-    const subjects = [0, 25, 31, 69.9].map((heard) => ({ lastHeardAt: at(heard), provedDead: heard === 31 }));
-    expect(countTurnedSilent(subjects, { limitMs: 30_000, now: at(70) })).toBe(1);
+    const counted = (heard: number, provedDead = false) =>
+      countTurnedSilent([{ lastHeardAt: at(heard), provedDead }], { limitMs: 30_000, now: at(70) });
+    expect([0, 10, 10.001, 40, 40.001, 69].map((heard) => counted(heard))).toEqual([0, 0, 1, 1, 0, 0]);
+    expect([10.001, 40].map((heard) => counted(heard, true))).toEqual([0, 0]);
   });
 });

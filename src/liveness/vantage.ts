@@ -91,20 +91,26 @@ export function wakeVantage(options: {
   readonly settings?: Partial<VantageSettings>;
 }): Vantage {
   const { previous, lastAliveAt, now } = options;
-  const fresh = newVantage({ ...previous?.settings, ...options.settings });
   // After a clock that was ahead is set right, the store remembers future instants: nobody was deaf then.
-  const intervals = (previous?.intervals ?? [])
+  const intervals = previous?.intervals
     .filter((interval) => interval.from < now)
-    .map((interval) => (interval.to > now ? { ...interval, to: now } : interval));
-  const remembered = { ...fresh, intervals };
+    .map((interval) => ({ ...interval, to: Math.min(interval.to, now) as Instant }));
+  const remembered = { ...newVantage(options.settings), intervals: intervals ?? [] };
   return lastAliveAt === undefined ? remembered : addDeaf(remembered, { from: lastAliveAt, to: now, cause: "process_down" });
 }
 
 /** The vantage with one more closed deaf interval, pruned. An empty or backward interval changes nothing. */
 export function addDeaf(vantage: Vantage, interval: DeafInterval): Vantage {
   if (interval.to <= interval.from) return vantage;
-  const intervals = [...vantage.intervals, interval].sort((a, b) => a.from - b.from);
-  return prune({ ...vantage, intervals }, interval.to);
+  const { rememberMs, intervalsMax } = vantage.settings;
+  const kept = [...vantage.intervals, interval].sort((a, b) => a.from - b.from).filter(({ to }) => interval.to - to <= rememberMs);
+  const oldest = kept.slice(0, Math.max(1, kept.length - intervalsMax + 1));
+  return { ...vantage, intervals: [oldest.reduce(joined), ...kept.slice(oldest.length)] };
+}
+
+/** The join stays `suspended` only if both were: the ceiling leaves that cause out. */
+function joined(a: DeafInterval, b: DeafInterval): DeafInterval {
+  return { from: a.from, to: Math.max(a.to, b.to) as Instant, cause: a.cause === "suspended" ? b.cause : a.cause };
 }
 
 /** From `at` the watcher is deaf by `cause`, until {@link endDeaf}. A repeated begin keeps the first. */
@@ -116,19 +122,6 @@ export function beginDeaf(vantage: Vantage, cause: DeafCause, at: Instant): Vant
 export function endDeaf(vantage: Vantage, cause: DeafCause, at: Instant): Vantage {
   const { [cause]: from, ...open } = vantage.open;
   return from === undefined ? vantage : addDeaf({ ...vantage, open }, { from, to: at, cause });
-}
-
-function prune(vantage: Vantage, now: Instant): Vantage {
-  const { rememberMs, intervalsMax } = vantage.settings;
-  let intervals = vantage.intervals.filter((interval) => now - interval.to <= rememberMs);
-  while (intervals.length > intervalsMax) {
-    const [first, second, ...rest] = intervals;
-    if (first === undefined || second === undefined) break;
-    // Joined intervals stay `suspended` only if all were: the ceiling leaves that cause out.
-    const cause = first.cause === second.cause ? first.cause : first.cause === "suspended" ? second.cause : first.cause;
-    intervals = [{ from: first.from, to: Math.max(first.to, second.to) as Instant, cause }, ...rest];
-  }
-  return { ...vantage, intervals };
 }
 
 /** Whether the watcher was deaf so often lately that this is itself worth an alert (`vantage.unstable`). */
@@ -171,26 +164,19 @@ export function silenceOf(vantage: Vantage, query: SilenceQuery): Silence {
   const intervals = [...vantage.intervals, ...openUntil(vantage, now)].filter((interval) =>
     channelsDeafBy[interval.cause].includes(channel),
   );
-  const deaf = unionWithin(intervals, lastHeardAt, now);
-  const first = deaf[0];
-  const last = deaf.at(-1);
-  if (first === undefined || last === undefined) return { sinceHeardMs, deafMs: 0, silentMs: sinceHeardMs, earned: true, earnedInMs: 0 };
+  const deaf = deafWithin(intervals, lastHeardAt, now);
+  if (deaf === undefined) return { sinceHeardMs, deafMs: 0, silentMs: sinceHeardMs, earned: true, earnedInMs: 0 };
 
-  const deafMs = total(deaf);
-  const suspendedMs = total(
-    unionWithin(
-      intervals.filter((interval) => interval.cause === "suspended"),
-      lastHeardAt,
-      now,
-    ),
-  );
+  const deafMs = deaf.totalMs;
+  const suspended = intervals.filter((interval) => interval.cause === "suspended");
+  const suspendedMs = deafWithin(suspended, lastHeardAt, now)?.totalMs ?? 0;
   const awakeMs = sinceHeardMs - suspendedMs;
   // One long absence (a daemon stopped overnight) also passes the ceiling and proves nothing: hearing must add up to `reannounceMs` as well.
-  const heardMs = now - first.from - deafMs;
+  const heardMs = now - deaf.from - deafMs;
   if (awakeMs >= silenceCeilingFactor * limitMs && heardMs >= reannounceMs) {
     return { sinceHeardMs, deafMs: suspendedMs, silentMs: awakeMs, earned: true, earnedInMs: 0 };
   }
-  const earnedInMs = Math.max(0, reannounceMs - (now - last.to));
+  const earnedInMs = Math.max(0, reannounceMs - (now - deaf.to));
   return { sinceHeardMs, deafMs, silentMs: sinceHeardMs - deafMs, earned: earnedInMs === 0, earnedInMs };
 }
 
@@ -203,21 +189,22 @@ interface Span {
   readonly to: number;
 }
 
-function unionWithin(intervals: readonly Span[], from: number, to: number): Span[] {
+/** From the first deaf instant between `from` and `to` to the last, and the deaf time in between, counted once; `undefined`: never deaf. */
+function deafWithin(intervals: readonly Span[], from: number, to: number): (Span & { readonly totalMs: DurationMs }) | undefined {
   const clipped = intervals
     .map((interval) => ({ from: Math.max(interval.from, from), to: Math.min(interval.to, to) }))
     .filter((interval) => interval.to > interval.from)
     .sort((a, b) => a.from - b.from);
-  const union: Span[] = [];
+  const [first] = clipped;
+  if (first === undefined) return undefined;
+  let end = first.from;
+  let totalMs = 0;
   for (const span of clipped) {
-    const last = union.at(-1);
-    if (last !== undefined && span.from <= last.to) union[union.length - 1] = { from: last.from, to: Math.max(last.to, span.to) };
-    else union.push(span);
+    totalMs += Math.max(0, span.to - Math.max(span.from, end));
+    end = Math.max(end, span.to);
   }
-  return union;
+  return { from: first.from, to: end, totalMs };
 }
-
-const total = (spans: readonly Span[]): DurationMs => spans.reduce((sum, span) => sum + span.to - span.from, 0);
 
 /** What a judge needs of the vantage: the mode of its scope, and silences. */
 export interface VantageView {
