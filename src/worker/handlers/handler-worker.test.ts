@@ -278,6 +278,7 @@ test("draining ends what is active and hands back what had not started, unspent"
   const { worker } = await bench.worker({
     concurrency: 1,
     outstandingMax: 10,
+    monoNow: () => 0,
     handlers: { task: keeper.handler },
   });
   await started(keeper, 1);

@@ -29,7 +29,8 @@ export class OutstandingLimit {
     const elapsedMs = monoNow - this.#windowStartedAt;
     // A full batch that ended faster than a window says as much as a window.
     if (elapsedMs < windowMs && this.#ended < this.value) return;
-    this.#ahead = Math.min(this.#max, Math.ceil((this.#ended / Math.max(elapsedMs, 0.1)) * reserveAheadMs));
+    // Rounded down: one job held behind a handler of an hour would wait that hour, whoever else is free.
+    this.#ahead = Math.min(this.#max, Math.floor((this.#ended / Math.max(elapsedMs, 0.1)) * reserveAheadMs));
     this.#ended = 0;
     this.#windowStartedAt = monoNow;
   }
