@@ -13,7 +13,7 @@ export async function runningJobs(store: Store): Promise<readonly RunningJobWire
   const listed: RunningJobWire[] = [];
   const withRun = new Set<number>();
   for (let after: RunId | undefined; ; ) {
-    const page = await store.runs.listAllLive({ limit: pageSize, ...(after === undefined ? {} : { after }) });
+    const page = await store.runs.listAllLive({ limit: pageSize, after });
     for (const run of page) {
       withRun.add(run.jobId);
       listed.push(ofRun(run, now));
@@ -22,7 +22,7 @@ export async function runningJobs(store: Store): Promise<readonly RunningJobWire
     if (page.length < pageSize) break;
   }
   for (let before: JobRow["id"] | undefined; ; ) {
-    const page = await store.upkeep.listJobs({ states: ["running"], limit: pageSize, ...(before === undefined ? {} : { before }) });
+    const page = await store.upkeep.listJobs({ states: ["running"], limit: pageSize, before });
     listed.push(...page.filter(({ id }) => !withRun.has(id)).map(withoutRun));
     before = page.at(-1)?.id;
     if (page.length < pageSize) break;

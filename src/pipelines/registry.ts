@@ -61,7 +61,7 @@ export class PipelineRegistry {
       maxLosses: definition.maxLosses ?? null,
       priority: definition.priority,
       agent: definition.labels.agent ?? null,
-      ...(definition.labels.repo === undefined ? {} : { repo: definition.labels.repo }),
+      repo: definition.labels.repo,
       pipelineVersion: registered.version,
     };
   }
@@ -86,7 +86,7 @@ export class PipelineRegistry {
     return [...this.#stages].map(([name, { stage }]) => ({
       name,
       kind: stage.run.kind,
-      ...(stage.concurrency === undefined ? {} : { slot: { key: stage.concurrencyKey, capacity: stage.concurrency } }),
+      slot: stage.concurrency === undefined ? undefined : { key: stage.concurrencyKey, capacity: stage.concurrency },
     }));
   }
 }
