@@ -7,7 +7,7 @@ import type { Store } from "../store/port/store.ts";
 
 const pageSize = 500;
 
-/** Every running job: those with a run, then those without one, which only a defect could make and which must then be seen. */
+/** Every running job: those with a run, then those without one, which only a defect makes and which must then be seen. */
 export async function runningJobs(store: Store): Promise<readonly RunningJobWire[]> {
   const now = store.now();
   const listed: RunningJobWire[] = [];
@@ -30,7 +30,7 @@ export async function runningJobs(store: Store): Promise<readonly RunningJobWire
   return listed;
 }
 
-/** Ages in seconds: 0 since a start that is unknown, null since an exit that has not been. */
+/** Ages in seconds: 0 where the start is unknown, null before an exit. */
 function ofRun(run: LiveRun, now: Instant): RunningJobWire {
   return {
     id: run.jobId,
