@@ -1,11 +1,13 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
+import type { LoopName } from "../../src/config/loop-names.ts";
 import { adminTokenPath } from "../../src/http/tokens.ts";
 import { type Daemon, type DaemonOptions, type StopMode, startDaemon } from "../../src/main.ts";
 import { loadConfiguration } from "../../src/pipelines/reading/load.ts";
 import { api } from "../../src/protocol/api/index.ts";
 import { type Client, createClient } from "../../src/protocol/client.ts";
+import type { FakeClock } from "../../src/runtime/fake-clock.ts";
 import { tempDir } from "./temp-dir.ts";
 import { until } from "./until.ts";
 
@@ -53,6 +55,17 @@ export async function startTestDaemon(options: TestDaemonOptions): Promise<TestD
   const { dataDir } = configuration.config;
   const token = (await readFile(adminTokenPath(dataDir), "utf8")).trim();
   return { folder, dataDir, daemon, client: createClient({ url: daemon.url, token }), log, stop };
+}
+
+/** So much later on the daemon's clock, with ticks of a loop on the way: its own silence excuses nobody. */
+export async function passTime(
+  { client, clock }: { readonly client: Client; readonly clock: FakeClock },
+  { loop, ms, stepMs = 1000 }: { readonly loop: LoopName; readonly ms: number; readonly stepMs?: number },
+): Promise<void> {
+  for (let left = ms; left > 0; left -= stepMs) {
+    clock.advance(Math.min(left, stepMs));
+    await client.call(api.runLoop, { params: { name: loop }, body: {} });
+  }
 }
 
 /** One stage that runs `script` with sh. */

@@ -62,7 +62,7 @@ export class FakeProbe implements ProcessProbe {
 }
 
 /** A table without processes: whatever is to be stopped is gone already. */
-const emptyTable: ProcessTable = {
+export const emptyTable: ProcessTable = {
   look: () => ({ kind: "absent" }),
   lookMany: (pids) => pids.map(() => ({ kind: "absent" })),
   list: () => [],
