@@ -1,5 +1,6 @@
-import { type CallExpression, type Node, parseSync } from "oxc-parser";
+import type { CallExpression, Node } from "oxc-parser";
 import type { SourceFile } from "./source-tree.ts";
+import { type Ancestors, dottedName, lastNameOf, nameOf, programOf, textOf, walk } from "./syntax-tree.ts";
 
 /** A text that a test expects to see, and what says so. */
 export interface ExpectedText {
@@ -9,8 +10,6 @@ export interface ExpectedText {
   /** In the rows of `test.each`. */
   readonly inTable: boolean;
 }
-
-type Ancestors = readonly Node[];
 
 /** Every verb of the store's port as tests call it: `jobs.enqueue` for what a room of `Store` offers, `store.ping` for its own. */
 export function storeVerbs(port: readonly SourceFile[]): readonly string[] {
@@ -137,46 +136,3 @@ function memberOf(ancestors: Ancestors): string | undefined {
 function calleeName(node: Node): string | undefined {
   return node.type === "CallExpression" ? dottedName(node.callee) : undefined;
 }
-
-function dottedName(node: Node): string | undefined {
-  if (node.type === "Identifier") return node.name;
-  if (node.type !== "MemberExpression" || node.computed) return undefined;
-  const head = dottedName(node.object);
-  return head === undefined ? undefined : `${head}.${nameOf(node.property)}`;
-}
-
-function lastNameOf(node: Node): string | undefined {
-  if (node.type === "Identifier") return node.name;
-  if (node.type === "MemberExpression") return nameOf(node.property);
-  if (node.type === "ChainExpression") return lastNameOf(node.expression);
-  return node.type === "AwaitExpression" ? lastNameOf(node.argument) : undefined;
-}
-
-function nameOf(node: Node): string {
-  if (node.type === "Identifier" || node.type === "PrivateIdentifier") return node.name;
-  return textOf(node) ?? "";
-}
-
-function textOf(node: Node | undefined): string | undefined {
-  if (node?.type === "Literal") return typeof node.value === "string" ? node.value : undefined;
-  return node?.type === "TemplateLiteral" && node.quasis.length === 1 ? (node.quasis[0]?.value.cooked ?? undefined) : undefined;
-}
-
-function programOf({ path, text }: SourceFile): Node {
-  const { program, errors } = parseSync(path, text, { lang: "ts" });
-  if (errors[0] !== undefined) throw new SyntaxError(`${path}: ${errors[0].message}`);
-  return program;
-}
-
-/** Visits each node below `node` with those above it, from the outside in. */
-function walk(node: Node, visit: (node: Node, ancestors: Ancestors) => void, ancestors: Node[] = []): void {
-  visit(node, ancestors);
-  ancestors.push(node);
-  for (const value of Object.values(node)) {
-    for (const child of (Array.isArray(value) ? value : [value]) as unknown[]) if (isNode(child)) walk(child, visit, ancestors);
-  }
-  ancestors.pop();
-}
-
-const isNode = (value: unknown): value is Node =>
-  typeof value === "object" && value !== null && "type" in value && typeof value.type === "string";

@@ -21,13 +21,13 @@ export interface AdoptionDeps {
   readonly probe: ProcessProbe;
   readonly settings: {
     readonly thresholds: RunThresholds;
-    /** False: runs that still live are stopped and queued again instead of adopted. */
+    /** Whether what lives on is gone on with. False: it is stopped and queued again. */
     readonly adoption: boolean;
-    /** Beyond 100 requeued runs, the jobs of the others come back spread over this long. */
+    /** Where more than 100 runs are requeued, the jobs of those beyond come back spread over this long. */
     readonly recoverySpreadMs: DurationMs;
   };
   readonly ender: Pick<RunEnder, "end">;
-  /** Carries on with a run. False: it cannot be, or another was first. */
+  /** Carries on with a run; false when it cannot, or somebody else was first. */
   readonly adopt: (run: LiveRun, why: string) => Promise<boolean>;
   /** Stops processes of runs that the store does not hold, and answers how many. */
   readonly stopUnknown: () => Promise<number>;
@@ -38,18 +38,19 @@ export interface AdoptionDeps {
 
 export interface AdoptionReport {
   readonly adopted: number;
-  /** Jobs that wait again, without those that their budget ended. */
+  /** Jobs that wait again; what its budget ended is not among them. */
   readonly requeued: number;
   readonly stopped: number;
 }
 
 const pageSize = 500;
-/** Deaths that take longer to prove are left to the job-reaper, so that a start is not held up. */
+/** What takes longer to be proved dead is left to the job-reaper, so that a start is not held up. */
 const lookAgainWithinMs: DurationMs = seconds(5);
 
 /**
- * At a start, adopts or requeues the command runs of this host that `judgeAdoption` decides about, then stops processes of runs that a
- * restored store does not know. Repeatable: the next start does what a killed one left.
+ * Start-up: adopts or requeues the command runs of this host whose supervisor is proved dead, as `judgeAdoption` says; what that leaves is the
+ * job-reaper's. Last, processes of runs that the store does not hold (a restored store) are stopped. Repeatable: a start that was killed half-way
+ * leaves the rest to the next one.
  */
 export async function adoptOrRequeue(deps: AdoptionDeps): Promise<AdoptionReport> {
   const looks = new StartLooks(deps);
@@ -65,7 +66,7 @@ interface LostRun {
   readonly judgedAt: Instant;
 }
 
-/** The looks of one start at the runs of its host: adopts at once what can be adopted, and remembers what ended. */
+/** The looks of one start at the runs of its host: what can be gone on with is adopted at once, what ended is remembered. */
 class StartLooks {
   readonly lost: LostRun[] = [];
   adopted = 0;
@@ -91,7 +92,7 @@ class StartLooks {
     }
   }
 
-  /** Repeated as often as the thresholds ask, so that one wrong answer ends nothing. */
+  /** As often as the thresholds ask for, so that one wrong answer ends nothing. */
   async lookAgain(): Promise<void> {
     const { store, settings, probe, pause = timerPause } = this.#deps;
     const { thresholds } = settings;
@@ -123,12 +124,12 @@ class StartLooks {
   }
 }
 
-/** The run is left to the job-reaper, like any other. */
+/** The job-reaper judges it like any other run. */
 function tellFailed(run: LiveRun, thrown: unknown, emit: Emit): void {
   emit("loop.subject_failed", { loop: "adoption", subject: `job ${run.jobId}`, message: messageOf(thrown) });
 }
 
-/** One event requeues all: how its jobs are spread depends on their number. */
+/** One event: how its jobs are spread depends on how many there are. */
 async function requeueAll(lost: readonly LostRun[], deps: AdoptionDeps): Promise<number> {
   const { recoverySpreadMs } = deps.settings;
   let requeued = 0;
@@ -142,10 +143,10 @@ async function requeueAll(lost: readonly LostRun[], deps: AdoptionDeps): Promise
   return requeued;
 }
 
-/** True: its job waits again. False: its budget, or another, has ended it. */
+/** True: its job waits again. What its budget ended, or somebody else, is no requeue. */
 async function requeue({ observed, requeue, judgedAt }: LostRun, spreadMs: DurationMs, deps: AdoptionDeps): Promise<boolean> {
   const { run, evidence } = observed;
-  // The last look before the flip: an exit recorded meanwhile outweighs any verdict, and the job-reaper reads it.
+  // The last look before the flip: what was written down meanwhile says more than any verdict, and the job-reaper reads it.
   if ((await deps.observer.exitRecordOf(run)).kind === "exit") return false;
   const failure = {
     outcome: outcomeOfRequeue(requeue),

@@ -2,15 +2,15 @@ import { constants, lstatSync, readdirSync, readFileSync, readlinkSync, statSync
 import { basename } from "node:path";
 import { codeOf } from "../../domain/errors.ts";
 
-/** Names one file for ever, whatever its path: device and inode. */
+/** One file for ever, whatever its names: device and inode. */
 export interface FileIdentity {
   readonly device: bigint;
   readonly inode: bigint;
 }
 
 /**
- * How a process has a FIFO open. `both`: for reading and writing; `reading`: for that alone; `none`: not at all, for writing alone, which
- * holds nothing, or ended; `unseen`: its open files may not be read.
+ * How a process has a FIFO open. `both`: for reading and writing. `reading`: for that alone. `none`: not at all, or for writing alone, which
+ * holds nothing; or the process has ended. `unseen`: its open files may not be looked at.
  */
 export type Grip = "both" | "reading" | "none" | "unseen";
 
@@ -18,17 +18,17 @@ export type Grip = "both" | "reading" | "none" | "unseen";
 export interface OpenFiles {
   /** The FIFO at `path`; undefined when there is none. A link is not followed. */
   identifyFifo(path: string): FileIdentity | undefined;
-  /** @param name - the file's name when it was made: where inode numbers do not match, it tells which file to ask. */
+  /** @param name - the file's name when it was made: where the kernel's number of a file says nothing, it tells which to look at. */
   gripOf(pid: number, file: FileIdentity, name: string): Grip;
   /** As in `ProcessIdentity`; undefined when it may not be seen. */
   pidNamespaceOf(pid: number): string | undefined;
-  /** The command line of a process, for people: one line, shortened. Undefined for a kernel thread, or where it may not be seen. */
+  /** What the process was started as, for people: one line, shortened. Undefined for a thread of the kernel, or when it may not be seen. */
   commandLineOf(pid: number): string | undefined;
 }
 
 const commandLettersMax = 120;
 
-/** `(deleted)` is the kernel's suffix to the path of a file that has lost its name. */
+/** `deleted`: the kernel's remark behind the path of a file that has lost its name. */
 const isNamed = (link: string, name: string): boolean => basename(link.replace(/ \(deleted\)$/, "")) === name;
 
 const accessMask = constants.O_RDONLY | constants.O_WRONLY | constants.O_RDWR;
@@ -37,11 +37,11 @@ function gripOfDescriptor(at: { readonly pid: number; readonly fd: string }, fil
   const path = `/proc/${at.pid}/fd/${at.fd}`;
   try {
     const link = readlinkSync(path);
-    // A socket, an unnamed pipe or the like.
+    // Sockets, pipes without a name, and the like.
     if (!link.startsWith("/")) return "none";
     const info = readFileSync(`/proc/${at.pid}/fdinfo/${at.fd}`, "latin1");
     const inode = /^ino:\s*(\d+)$/m.exec(info)?.[1];
-    // Only what may be the file is stat'ed: a file on a lost disk would block.
+    // Only what can be the file is asked itself: a file on a disk that is gone would hold whoever asks.
     if (inode !== String(file.inode) && !isNamed(link, name)) return "none";
     const stat = statSync(path, { bigint: true });
     if (stat.dev !== file.device || stat.ino !== file.inode) return "none";
@@ -49,7 +49,7 @@ function gripOfDescriptor(at: { readonly pid: number; readonly fd: string }, fil
     const access = flags & accessMask;
     return access === constants.O_RDWR ? "both" : access === constants.O_RDONLY ? "reading" : "none";
   } catch {
-    // It was closed, or its process ended, between two reads.
+    // Closed, or its process ended, between two questions.
     return "none";
   }
 }
@@ -61,7 +61,7 @@ export const linuxOpenFiles = (): OpenFiles => ({
       const stat = lstatSync(path, { bigint: true });
       return stat.isFIFO() ? { device: stat.dev, inode: stat.ino } : undefined;
     } catch {
-      // It is missing, or its folder may not be searched: then nobody is found by it.
+      // Not there, or its folder is shut: nobody can be found by it.
       return undefined;
     }
   },
@@ -98,13 +98,13 @@ export const linuxOpenFiles = (): OpenFiles => ({
       if (text === "") return undefined;
       return text.length <= commandLettersMax ? text : `${text.slice(0, commandLettersMax - 1)}…`;
     } catch {
-      // Ended or hidden: people see no name.
+      // Ended, or hidden: a name for people that nobody knows.
       return undefined;
     }
   },
 });
 
-/** For platforms that do not tell what processes have open: nothing is found, and nobody is called unseen. */
+/** Where nothing tells what processes have open: nothing is found there, and nobody is called unseen. */
 const noOpenFiles: OpenFiles = {
   identifyFifo: () => undefined,
   gripOf: () => "none",

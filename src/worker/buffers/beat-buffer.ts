@@ -7,10 +7,10 @@ import type { Emit } from "../../telemetry/events.ts";
 export interface BeatLaneOptions {
   readonly beat: RunsStore["beat"];
   readonly now: () => Instant;
-  /** The store answered that a run is not alive any more. */
+  /** The store says that a run is not alive any more. */
   readonly onLost: (runId: RunId, why: string) => void;
   readonly emit: Emit;
-  /** How long beats are gathered before they are written together, in milliseconds. Default 1000. */
+  /** How long beats are gathered before they are written together. Default 1000. */
   readonly gatherMs?: DurationMs;
 }
 
@@ -20,10 +20,7 @@ interface Beat {
   readonly progress?: string | undefined;
 }
 
-/**
- * Handlers' signs of progress on their way to the store: the newest of each run, written together about once a second, and nothing when
- * idle.
- */
+/** Handlers' signs of progress on their way to the store: the newest of each run, written together about once a second, and nothing when idle. */
 export class BeatBuffer {
   readonly #options: BeatLaneOptions;
   #beats = new Map<RunId, Beat>();
