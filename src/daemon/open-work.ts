@@ -8,9 +8,8 @@ import type { Configuration } from "../pipelines/reading/load.ts";
 import type { ProcessIdentity } from "../processes/probe/identity.ts";
 import { randomBytes } from "../runtime/entropy.ts";
 import type { Undo } from "../runtime/start-or-undo.ts";
-import { ExitDecider } from "../settling/exit-decider.ts";
-import { Finaliser } from "../settling/finaliser.ts";
-import { RunEnder } from "../settling/run-ender.ts";
+import type { RunEnder } from "../settling/run-ender.ts";
+import { createSettling, type Settling } from "../settling/settling.ts";
 import { type WorkerConnection, WorkerService } from "../worker/backends/worker-service.ts";
 import { CommandWorker } from "../worker/commands/command-worker.ts";
 import type { HandlerHostProcess } from "../worker/handler-host/handler-host-process.ts";
@@ -47,13 +46,6 @@ export interface DaemonWork {
   readonly stopReading: () => void;
 }
 
-interface Settling {
-  readonly ender: RunEnder;
-  readonly reader: ExitReader;
-  readonly decider: ExitDecider;
-  readonly finaliser: Finaliser;
-}
-
 interface CommandWork {
   readonly name: string;
   readonly backend: WorkerConnection;
@@ -83,20 +75,17 @@ export async function openWork(deps: DaemonWorkDeps): Promise<DaemonWork> {
   return { tokens, settling, service, commands: { name: names.commands, backend, worker }, handlers, pausedWorkers, shielded, stopReading };
 }
 
-/** How runs end, whoever notices. */
 function openSettling({ configuration: { config }, environment, daemonHost, base }: DaemonWorkDeps): Settling {
   const { store, registry, chance, tell } = base;
   const { identity, paths } = daemonHost.host;
-  const { random } = chance;
-  const now = () => store.now();
-  const reader = new ExitReader({ paths, hostId: identity.hostId, baseDir: config.baseDir, environment, gatesAtOnce: 4 });
-  const decider = new ExitDecider({ registry, versions: store.items, random, now });
-  return {
-    ender: new RunEnder({ store, registry, random, emit: tell.emit, stopWithinMs: () => stopWithin(config.stop) }),
-    reader,
-    decider,
-    finaliser: new Finaliser({ items: store.items, reader, decider, now }),
-  };
+  return createSettling({
+    store,
+    registry,
+    reader: new ExitReader({ paths, hostId: identity.hostId, baseDir: config.baseDir, environment, gatesAtOnce: 4 }),
+    random: chance.random,
+    emit: tell.emit,
+    stopWithinMs: () => stopWithin(config.stop),
+  });
 }
 
 /** What every worker of the daemon asks. */

@@ -1,25 +1,12 @@
 import { asInstant, type DurationMs, type Instant } from "../domain/time.ts";
 import type { HostClock } from "./clock.ts";
 
-/** The wall clock moved against the time that passed. Never an age, only an event. */
-export interface ClockStep {
-  /** The store's instant at which the step was noticed. */
-  readonly at: Instant;
-  /** How far the wall moved beyond the elapsed time; negative: it was set back. */
-  readonly byMs: DurationMs;
-  /** Between the two looks, suspend included where the platform counts it. */
-  readonly elapsedMs: DurationMs;
-}
-
 export interface StoreClockOptions {
   readonly host: HostClock;
   /** The newest instant in the store; the clock never says less. */
   readonly newestStoredAt?: Instant | undefined;
-  readonly onStep?: ((step: ClockStep) => void) | undefined;
   /** Fraction of the elapsed time by which the clock may be corrected towards the wall. Default 0.05, at most 0.5. */
   readonly slewMax?: number | undefined;
-  /** Smaller moves of the wall are not steps. Default 500 ms. */
-  readonly stepToleranceMs?: DurationMs | undefined;
 }
 
 export interface DisciplinedClock {
@@ -35,8 +22,6 @@ export interface DisciplinedClock {
 
 /** Below this, boot and monotonic time differ by their resolutions and not by a suspend. */
 const suspendNoticedMs = 100;
-/** A wall that is disciplined by NTP drifts by at most this fraction; that is no step however rarely one looks. */
-const wallDriftMax = 0.001;
 /**
  * The boot clock costs a hundred times a read of the others. It is read only when the wall has moved by this much, as in a suspend, and now
  * and then, because the wall may be set back.
@@ -51,7 +36,6 @@ const bootLookMs = 1000;
 export function createStoreClock(options: StoreClockOptions): DisciplinedClock {
   const { host } = options;
   const slewMax = Math.min(0.5, Math.max(0, options.slewMax ?? 0.05));
-  const stepToleranceMs = options.stepToleranceMs ?? 500;
   let wall = host.wall();
   let mono = host.mono();
   let sleptBefore = sleepOffset(host, mono);
@@ -74,15 +58,11 @@ export function createStoreClock(options: StoreClockOptions): DisciplinedClock {
       sleptBefore = offset;
     }
     sleptBefore ??= offset;
-    const movedMs = wallNow - wall - elapsedMs;
     mono = monoNow;
     wall = wallNow;
     value += elapsedMs;
     const correctionMax = slewMax * elapsedMs;
     value += Math.min(correctionMax, Math.max(-correctionMax, wallNow - value));
-    if (Math.abs(movedMs) > Math.max(stepToleranceMs, wallDriftMax * elapsedMs)) {
-      options.onStep?.({ at: asInstant(Math.floor(value)), byMs: movedMs, elapsedMs });
-    }
   };
 
   return {

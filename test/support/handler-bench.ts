@@ -131,7 +131,7 @@ export async function handlerBench(pipelines: readonly PipelineDefinition[] = []
         emit,
         monoNow: options.monoNow ?? (() => performance.now()),
         newId: () => `claim-${++claimIds}`,
-        stopGraceMs: () => stopGraceMs,
+        stopGraceMs,
         onStuck: options.onStuck ?? (() => undefined),
         retryMs: 1,
       });

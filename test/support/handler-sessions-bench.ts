@@ -82,7 +82,7 @@ export async function startHandlerSessions(options: HandlerSessionsBenchOptions)
       emit,
       monoNow: () => passedMs,
       newId: () => `${prefix}-${++claims}`,
-      stopGraceMs: () => stopGraceMs,
+      stopGraceMs,
       retryMs: 5,
     },
     name,

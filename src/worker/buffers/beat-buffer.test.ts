@@ -17,10 +17,10 @@ function lane(answers: (readonly RunId[] | Error)[] = []) {
       if (answer instanceof Error) throw answer;
       return answer;
     },
-    onLost: (runId) => lost.push(runId),
     emit: () => undefined,
     gatherMs: 3_600_000,
   });
+  made.onLost((runId) => lost.push(runId));
   return { made, written, lost };
 }
 

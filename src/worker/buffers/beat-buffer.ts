@@ -7,8 +7,6 @@ import type { Emit } from "../../telemetry/events.ts";
 export interface BeatLaneOptions {
   readonly beat: RunsStore["beat"];
   readonly now: () => Instant;
-  /** The store says that a run is not alive any more. */
-  readonly onLost: (runId: RunId, why: string) => void;
   readonly emit: Emit;
   /** How long beats are gathered before they are written together. Default 1000. */
   readonly gatherMs?: DurationMs;
@@ -26,9 +24,15 @@ export class BeatBuffer {
   #beats = new Map<RunId, Beat>();
   #timer: NodeJS.Timeout | undefined;
   #writing: Promise<void> | undefined;
+  #tellLost: (runId: RunId, why: string) => void = () => undefined;
 
   constructor(options: BeatLaneOptions) {
     this.#options = options;
+  }
+
+  /** Tells who looks after the runs of those that the store says are not alive any more. */
+  onLost(listener: (runId: RunId, why: string) => void): void {
+    this.#tellLost = listener;
   }
 
   /** @param progress - as JSON. */
@@ -55,7 +59,7 @@ export class BeatBuffer {
     this.#beats = new Map();
     this.#writing = this.#options.beat([...beats.values()]).then(
       (lost) => {
-        for (const runId of lost) this.#options.onLost(runId, "it is not running any more");
+        for (const runId of lost) this.#tellLost(runId, "it is not running any more");
       },
       (thrown: unknown) => {
         this.#options.emit("store.degraded", { code: "beat_failed", message: messageOf(thrown) });

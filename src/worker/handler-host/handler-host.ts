@@ -177,10 +177,10 @@ class HandlerHost {
     this.#beats = new BeatBuffer({
       beat: (beats) => this.#beat(beats),
       now: () => time.now(),
-      onLost: (runId, why) => this.#lose(runId, why),
       emit,
       gatherMs: this.#beatMs,
     });
+    this.#beats.onLost((runId, why) => this.#lose(runId, why));
     this.#worker = new HandlerWorker({
       backend,
       queues,
@@ -202,7 +202,7 @@ class HandlerHost {
       emit,
       monoNow: edges.monoNow,
       newId: edges.newId,
-      stopGraceMs: () => setup.stopGraceMs,
+      stopGraceMs: setup.stopGraceMs,
       onStuck: (runId) => this.#retire(runId),
     });
   }

@@ -16,12 +16,12 @@ export interface HandlerSessionsOptions {
   readonly process: ProcessIdentity;
   readonly renewMs: DurationMs;
   /** How late the event loop of the process was lately. */
-  readonly loopLagMs?: () => DurationMs | undefined;
+  readonly loopLagMs?: (() => DurationMs | undefined) | undefined;
   /**
    * How long renewals may fail before handlers are asked to stop, because a judge elsewhere gives their jobs on soon after.
    * Absent: nobody else can, as with a store that this process alone owns.
    */
-  readonly selfFenceAfterMs?: DurationMs;
+  readonly selfFenceAfterMs?: DurationMs | undefined;
   readonly alert: RaiseAlert;
   readonly emit: Emit;
 }

@@ -39,7 +39,7 @@ export interface HandlerWorkerOptions {
   /** Unique in the store: names sessions and claims. */
   readonly newId: () => string;
   /** How long a handler has to end after it was asked to stop. */
-  readonly stopGraceMs: () => DurationMs;
+  readonly stopGraceMs: DurationMs;
   /** A handler has not: its slot is lost until it returns or the process ends. The worker takes no more and has handed back what had not started. */
   readonly onStuck: (runId: RunId) => void;
   /** A handler that was given up has returned after all: its slot is free. */

@@ -285,7 +285,7 @@ export class HandlerWorker {
   #askToStop(run: ActiveRun, reason: Error): void {
     run.abort(reason);
     clearTimeout(run.timer);
-    run.timer = setTimeout(() => this.#giveUp(run), this.#options.stopGraceMs()).unref();
+    run.timer = setTimeout(() => this.#giveUp(run), this.#options.stopGraceMs).unref();
   }
 
   /** Its handler does not stop. What is ours to write is written now, and the job waits until this process is proved gone. */
