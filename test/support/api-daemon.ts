@@ -11,39 +11,14 @@ import { type LoopSnapshot, nothingSeen } from "../../src/loops/skeleton/loop.ts
 import { createSettingsEditor } from "../../src/operations/change-settings.ts";
 import { Operations } from "../../src/operations/operations.ts";
 import { PausedWorkers } from "../../src/operations/paused-workers.ts";
-import type { PipelineDefinition, StageDefinition } from "../../src/pipelines/definition.ts";
+import type { PipelineDefinition } from "../../src/pipelines/definition.ts";
 import { PipelineRegistry } from "../../src/pipelines/registry.ts";
-import { compatibleStageNames } from "../../src/pipelines/stage-names.ts";
 import { openStore } from "../../src/store/open-store.ts";
 import type { ClaimedRun } from "../../src/store/port/runs.ts";
 import { EventBus } from "../../src/telemetry/event-bus.ts";
 import { adminToken } from "./admin-token.ts";
+import { stageOf } from "./stage-of.ts";
 import { tempDir } from "./temp-dir.ts";
-
-/** A stage as a definition's normalisation would make it. */
-export function stageOf(name: string, options: Partial<StageDefinition> = {}): StageDefinition {
-  return {
-    name,
-    run: { kind: "command", argv: ["true"] },
-    attempts: 3,
-    onExhausted: "fail",
-    retry: { minMs: 1000, maxMs: 60_000, factor: 2 },
-    exitCodes: { retryOn: [], failOn: [], holdOn: [] },
-    concurrencyKey: `comics.${name}`,
-    gatePatienceMs: 600_000,
-    gateTimeoutMs: 30_000,
-    strays: "stop",
-    log: { maxBytes: 1_000_000 },
-    env: {},
-    envFiles: {},
-    fence: "freeze",
-    priority: 0,
-    labels: {},
-    next: null,
-    compatible: compatibleStageNames(name),
-    ...options,
-  };
-}
 
 export const comics: PipelineDefinition = {
   name: "comics",

@@ -381,27 +381,3 @@ test("a worker that cannot start its runs in the store settles them all the same
     expect(run?.startedAt).not.toBeNull();
   }
 });
-
-test.each([
-  [
-    "a cycle",
-    () => {
-      const cycle: Record<string, unknown> = {};
-      cycle["self"] = cycle;
-      return cycle;
-    },
-    "not JSON",
-  ],
-  ["a bigint", () => 1n, "not JSON"],
-  ["a function", () => () => 1, "a function, which JSON cannot hold"],
-  ["more than a megabyte", () => "x".repeat(1_048_576), "at most 1048576"],
-  ["a megabyte in fewer characters", () => "\u20ac".repeat(360_000), "at most 1048576"],
-])("an output that is %s fails the job as bad output", async (_, output, message) => {
-  const bench = await handlerBench();
-  const [id = 0] = await bench.enqueue(1, { maxAttempts: 1 });
-  await bench.worker({ handlers: { task: async () => output() } });
-  await until(async () => (await stateOf(bench, id)) === "failed");
-  const job = await bench.store.jobs.get(asJobId(id));
-  expect(job?.error).toContain("bad_output");
-  expect(job?.error).toContain(message);
-});
