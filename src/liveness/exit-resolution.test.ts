@@ -60,7 +60,7 @@ describe("exit 0", () => {
   });
 
   test("a job without an item closes by its exit code", () => {
-    expect(exit({ position: "no_item", gate: { kind: "not_read" } })).toMatchObject({ kind: "done", advance: false });
+    expect(exit({ position: "no_item", gate: { kind: "not_read" } })).toEqual({ kind: "done", advance: false, reason: "exit0_no_item" });
     expect(exit({ position: "no_item", exitCode: 2 })).toMatchObject({ kind: "retry_contract", outcome: { kind: "failed" } });
   });
 

@@ -285,7 +285,9 @@ describe("delays", () => {
 
   test("beyond 100 jobs of one event the requeues are spread, the first hundred go at once", () => {
     const spread = (index: number, total: number) => spreadDelayMs({ index, total, recoverySpreadMs: 10_000 });
-    expect([spread(99, 100), spread(99, 300), spread(100, 300), spread(199, 300), spread(299, 300)]).toEqual([0, 0, 50, 5000, 10_000]);
+    expect([spread(0, 300), spread(99, 100), spread(99, 300), spread(100, 300), spread(199, 300), spread(299, 300)]).toEqual([
+      0, 0, 0, 50, 5000, 10_000,
+    ]);
   });
 });
 

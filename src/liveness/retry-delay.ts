@@ -35,6 +35,6 @@ const spreadBeyond = 100;
  * @param index - 0-based position among the jobs of the event.
  */
 export function spreadDelayMs(of: { readonly index: number; readonly total: number; readonly recoverySpreadMs: DurationMs }): DurationMs {
-  if (of.total <= spreadBeyond || of.index < spreadBeyond) return 0;
+  if (of.index < spreadBeyond) return 0;
   return Math.round((of.recoverySpreadMs * (of.index - spreadBeyond + 1)) / (of.total - spreadBeyond));
 }

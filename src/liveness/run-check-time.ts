@@ -15,13 +15,13 @@ export const ceilingAt = (run: RunFacts, thresholds: RunThresholds): Instant =>
 
 /** An exit code without its time has no age, and an exit without a code no outcome: both are left to tier 3. */
 export function wholeExit(run: RunFacts): { readonly exitCode: number; readonly exitedAt: Instant } | undefined {
-  const { state, exitCode, exitedAt } = run;
-  return state === "exited" && exitCode !== undefined && exitedAt !== undefined ? { exitCode, exitedAt } : undefined;
+  const { exitCode, exitedAt } = run;
+  return exitCode !== undefined && exitedAt !== undefined ? { exitCode, exitedAt } : undefined;
 }
 
 /** When the run last made progress. Progress from before its start is another run's. */
 export const progressOf = (run: RunFacts): Instant | undefined =>
-  run.lastProgressAt !== undefined && run.lastProgressAt >= startOf(run) ? run.lastProgressAt : undefined;
+  (run.lastProgressAt ?? Number.NEGATIVE_INFINITY) >= startOf(run) ? run.lastProgressAt : undefined;
 
 /** The longest time between two looks at a run that was proved alive. */
 const provedAliveRecheckMs = minutes(10);

@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { at, evidenceOf, HandDrivenJudge, pidAlone, processEvidence, runFacts, wideAwake } from "../../test/support/judged-run.ts";
 import { asRunId } from "../domain/ids.ts";
-import { finishedAgeMs, runningAgeMs } from "./evidence.ts";
+import type { RunEvidence, RunFacts } from "./evidence.ts";
 import { emptyRunMemory, forgetEnded, judgeRun } from "./run-policy.ts";
-import { deadTicksNeeded, defaultMaxRunningMs, defaultRunThresholds } from "./run-thresholds.ts";
+import { deadTicksNeeded, defaultRunThresholds } from "./run-thresholds.ts";
 import { addDeaf, newVantage, viewOf } from "./vantage.ts";
 
 const once = (...given: Parameters<HandDrivenJudge["tick"]>) => new HandDrivenJudge().tick(...given);
@@ -91,6 +91,24 @@ describe("tier 1: a dead process", () => {
     expect(judge.tick(runFacts(), pidAlone("dead"), at(2)).kind).toBe("dead");
   });
 
+  test("a dead command is left to its living wrapper, which records how it ended, for 10 s from the first dead look", () => {
+    const dead = (startTime: string) =>
+      evidenceOf({ process: processEvidence("dead", { startTime }), lifePipe: "unknown", supervisor: "unknown", wrapper: "alive" });
+    const judge = new HandDrivenJudge();
+    const looks = (startTime: string, ...seconds: readonly number[]) =>
+      seconds.map((second) => judge.tick(runFacts(), dead(startTime), at(second)).kind);
+    expect(looks("77", 1, 2, 10.999, 11)).toEqual(["suspect", "suspect", "suspect", "dead"]);
+    expect(looks("78", 12, 13, 21.999, 22), "another process has its own 10 s").toEqual(["suspect", "suspect", "suspect", "dead"]);
+    expect(judge.tick(runFacts(), { ...dead("78"), wrapper: "dead" }, at(23)).kind).toBe("dead");
+  });
+
+  test("a living answer leaves nothing of the dead ones before it", () => {
+    const judge = new HandDrivenJudge();
+    judge.tick(runFacts(), pidAlone("dead"), at(1));
+    judge.tick(runFacts(), pidAlone("alive"), at(2));
+    expect(judge.memory).toEqual({ deadStreak: 0, process: "4242/77" });
+  });
+
   test("a dead command is dead although its strays hold the life pipe, and the verdict says so", () => {
     const judge = new HandDrivenJudge({ thresholds: { deadTicks: 1 } });
     expect(judge.tick(runFacts(), evidenceOf({ process: processEvidence("dead") }), at(1))).toMatchObject({
@@ -135,6 +153,17 @@ describe("tier 2: a recorded exit", () => {
     expect(judge.tick(runFacts(exited), pidAlone("dead"), at(100)).kind).toBe("exited_known");
   });
 
+  test("an exit without a code is left to tier 3 as well, and nobody invents one", () => {
+    const run = runFacts({ state: "exited", exitedAt: at(1), limits: { maxRunningMs: 1_000_000 } });
+    expect(once(run, pidAlone("dead"), at(999)).kind).toBe("leave_alone");
+    expect(once(run, pidAlone("dead"), at(1000))).toMatchObject({ kind: "over_age", exitCode: undefined });
+  });
+
+  test("a ceiling that comes before the end of the grace brings the next look forward", () => {
+    const run = runFacts({ ...exited, limits: { maxRunningMs: 200_000 } });
+    expect(once(run, pidAlone("dead"), at(199))).toMatchObject({ kind: "defer", recheckAt: at(200) });
+  });
+
   test("an exit code without a finish time is left to tier 3 [B-21]", () => {
     const run = runFacts({ state: "exited", exitCode: 0, limits: { maxRunningMs: 1_000_000 } });
     expect(once(run, pidAlone("dead"), at(999)).kind).toBe("leave_alone");
@@ -164,47 +193,6 @@ describe("tier 2: a recorded exit", () => {
   test("while a living finaliser reads its gate again, nobody else does", () => {
     const run = runFacts({ ...exited, gatePendingAt: at(110), gateReadAgainAt: at(120) });
     expect(once(run, evidenceOf(), at(200))).toMatchObject({ kind: "defer", reason: "gate_pending" });
-  });
-});
-
-describe("tier 3: the ceiling", () => {
-  test("a run past its ceiling is given up in one tick, with a living pid and with none [B-28]", () => {
-    const run = runFacts({ limits: { maxRunningMs: 100_000 } });
-    expect(once(run, pidAlone("alive"), at(500))).toEqual({ kind: "over_age", reason: "age_ceiling", ageMs: 500_000, ceilingMs: 100_000 });
-    expect(once({ ...run, session: { heardAt: at(499), channel: "throughMe" } }, pidAlone("none"), at(500)).kind).toBe("over_age");
-  });
-
-  test("a living run under its ceiling is never given up: five ticks at 10 s, 1800 s of 3600 s [B-29]", () => {
-    const judge = new HandDrivenJudge();
-    for (let tick = 0; tick < 5; tick += 1) expect(judge.tick(runFacts(longCeiling), pidAlone("alive"), at(10)).kind).toBe("leave_alone");
-    expect(once(runFacts({ limits: { maxRunningMs: 3_600_000 } }), pidAlone("alive"), at(1800)).kind).toBe("leave_alone");
-  });
-
-  test("the ceiling acts while tier 1 or tier 2 defers [B-30]", () => {
-    const limits = { maxRunningMs: 100_000 };
-    expect(once(runFacts({ limits }), pidAlone("dead"), at(100)).kind).toBe("over_age");
-    expect(once(runFacts({ limits, state: "exited", exitCode: 3, exitedAt: at(99) }), pidAlone("dead"), at(100))).toMatchObject({
-      kind: "over_age",
-      exitCode: 3,
-    });
-  });
-
-  test("suspended time of the host does not count as running time", () => {
-    const run = runFacts({ limits: { maxRunningMs: 100_000, timeoutMs: 10_000 }, suspendedMs: 450_000 });
-    expect(once(run, pidAlone("alive"), at(500)).kind).toBe("leave_alone");
-  });
-
-  test("the default ceiling exceeds everything that a run may honestly take [B-31]", () => {
-    const times = { timeoutMs: 3_600_000, finaliseMs: 60_000, finalizeGraceMs: 300_000, gatePatienceMs: 600_000 };
-    expect(defaultMaxRunningMs(times)).toBe(3_600_000 + 60_000 + 300_000 + 600_000 + 60_000);
-    expect(defaultMaxRunningMs({ ...times, timeoutMs: undefined })).toBe(86_400_000);
-  });
-
-  test("ages: running is 0 when the start is unknown, finished is unknown when the end is [B-14]", () => {
-    expect(runningAgeMs({}, at(5))).toBe(0);
-    expect(runningAgeMs({ startedAt: at(2) }, at(5))).toBe(3000);
-    expect(finishedAgeMs({}, at(5))).toBeUndefined();
-    expect(finishedAgeMs({ exitedAt: at(4) }, at(5))).toBe(1000);
   });
 });
 
@@ -298,8 +286,29 @@ describe("tier 1s: never started", () => {
       bySessionDeath: true,
     });
     const judge = new HandDrivenJudge({ thresholds: { deadTicks: 1 } });
-    expect(judge.tick(run, pidAlone("dead"), at(1))).toMatchObject({ kind: "never_started", reason: "dead_pid" });
-    expect(once(run, pidAlone("otherBoot"), at(30))).toMatchObject({ kind: "never_started", reason: "other_boot" });
+    const bySessionDeath = true;
+    expect(judge.tick(run, pidAlone("dead"), at(1))).toMatchObject({
+      kind: "never_started",
+      reason: "dead_pid",
+      pid: 4242,
+      bySessionDeath,
+    });
+    expect(once(run, pidAlone("otherBoot"), at(30))).toMatchObject({ kind: "never_started", reason: "other_boot", bySessionDeath });
+    expect(once(run, pidAlone("dead"), at(1)), "one dead look proves nothing").toMatchObject({
+      kind: "suspect",
+      pid: 4242,
+      streak: 1,
+      of: 2,
+    });
+  });
+
+  test("a run that was named of late is given back once its session is silent, and a silent session is why it is unnamed", () => {
+    const silent = { kind: "never_started", bySessionDeath: true, limitMs: 30_000 };
+    const named = evidenceOf({ ...unprobed, report: { kind: "holds", at: at(20) } });
+    expect(once(runFacts(reserved), named, at(29.999)).kind).toBe("leave_alone");
+    expect(once(runFacts(reserved), named, at(30))).toMatchObject({ ...silent, reason: "session_silent" });
+    const unnamed = evidenceOf({ ...unprobed, report: { kind: "notNamed", since: at(0) } });
+    expect(once(runFacts(reserved), unnamed, at(30))).toMatchObject({ ...silent, reason: "not_named" });
   });
 
   test("even a run that is named for ever ends at its ceiling", () => {
@@ -307,6 +316,8 @@ describe("tier 1s: never started", () => {
     expect(once(run, evidenceOf({ report: { kind: "holds", at: at(60) } }), at(60))).toMatchObject({
       kind: "never_started",
       reason: "age_ceiling",
+      bySessionDeath: false,
+      limitMs: 60_000,
     });
   });
 });
@@ -318,6 +329,19 @@ describe("tier 1o: alive without a supervisor", () => {
     expect(judge.tick(runFacts(), orphan, at(100))).toMatchObject({ kind: "orphaned_adopt", waitedMs: 0, recheckAt: at(130) });
     expect(judge.tick(runFacts(), orphan, at(129.9)).kind).toBe("orphaned_adopt");
     expect(judge.tick(runFacts(), orphan, at(130))).toMatchObject({ kind: "stop_then_dead", waitedMs: 30_000 });
+  });
+
+  test("only a living command that has started is an orphan, told by its pid or by its life pipe", () => {
+    const orphanedSince = (run: Partial<RunFacts>, seen: Partial<RunEvidence>) => {
+      const judge = new HandDrivenJudge();
+      judge.tick(runFacts(run), evidenceOf({ supervisor: "dead", ...seen }), at(5));
+      return judge.memory?.orphanedSince;
+    };
+    const unknown = processEvidence("unknown", { unknownBecause: "otherNamespace" });
+    expect([orphanedSince({}, { lifePipe: "released" }), orphanedSince({}, { process: unknown })]).toEqual([at(5), at(5)]);
+    expect(orphanedSince({}, { process: processEvidence("dead") }), "its strays hold the pipe").toBeUndefined();
+    expect(orphanedSince({ state: "reserved", startedAt: undefined }, {})).toBeUndefined();
+    expect(orphanedSince({}, { supervisor: "unknown" })).toBeUndefined();
   });
 
   test("a command in the foreground is nobody's to adopt: it goes on without its supervisor, and its death is a death", () => {
@@ -379,52 +403,16 @@ describe("tier 1w: a silent worker elsewhere", () => {
     expect(judge.tick(runFacts(), elsewhere, at(90))).toMatchObject({ kind: "dead", silentMs: 30_000, deafMs: 60_000 });
   });
 
+  test("a silent session whose process lives keeps its runs", () => {
+    expect(once(runFacts(longCeiling), { ...elsewhere, supervisor: "alive" }, at(4000)).kind).toBe("leave_alone");
+  });
+
   test("in limited mode the limit doubles once, in frozen mode silence proves nothing", () => {
     const limited = new HandDrivenJudge({ vantage: { ...wideAwake, mode: "limited" } });
     expect(limited.tick(runFacts(), elsewhere, at(59)).kind).toBe("leave_alone");
     expect(limited.tick(runFacts(), elsewhere, at(60)).kind).toBe("dead");
     const frozen = new HandDrivenJudge({ vantage: { ...wideAwake, mode: "frozen" } });
     expect(frozen.tick(runFacts(), elsewhere, at(6000)).kind).toBe("leave_alone");
-  });
-});
-
-describe("tiers 0h and 0t: progress and timeout", () => {
-  const beating = { limits: { heartbeatTimeoutMs: 600_000, maxRunningMs: 86_400_000 } } as const;
-
-  test("progress 700 s old at a timeout of 600 s is hung, and exactly 600 s old is not [A-4]", () => {
-    const run = runFacts({ ...beating, lastProgressAt: at(100) });
-    expect(once(run, evidenceOf(), at(700)).kind).toBe("leave_alone");
-    expect(once(run, evidenceOf(), at(700.001))).toMatchObject({ kind: "hung", reason: "progress_stale", silentMs: 600_001 });
-    expect(once(run, evidenceOf(), at(800))).toMatchObject({ kind: "hung", silentMs: 700_000, limitMs: 600_000 });
-  });
-
-  test("without any progress a run is hung twice the timeout after its start [A-5]", () => {
-    expect(once(runFacts(beating), evidenceOf(), at(1199.999)).kind).toBe("leave_alone");
-    expect(once(runFacts(beating), evidenceOf(), at(1200))).toMatchObject({ kind: "hung", reason: "progress_absent", limitMs: 1_200_000 });
-  });
-
-  test("an attempt never inherits the progress of the one before [A-G1]", () => {
-    const run = runFacts({ ...beating, reservedAt: at(990), startedAt: at(1000), lastProgressAt: at(100) });
-    expect(once(run, evidenceOf(), at(1000)).kind).toBe("leave_alone");
-  });
-
-  test("progress that could not be heard is not missed", () => {
-    const vantage = addDeaf(newVantage(), { from: at(200), to: at(900), cause: "suspended" });
-    const judge = new HandDrivenJudge({ vantage: viewOf(vantage, "workers") });
-    const run = runFacts({ ...beating, lastProgressAt: at(100) });
-    expect(judge.tick(run, evidenceOf(), at(1399)).kind).toBe("leave_alone");
-    expect(judge.tick(run, evidenceOf(), at(1400.001)).kind).toBe("hung");
-  });
-
-  test("the reaper leaves a timeout to the supervisor for another 60 s", () => {
-    const run = runFacts({ limits: { timeoutMs: 600_000 } });
-    expect(once(run, evidenceOf(), at(660)).kind).toBe("leave_alone");
-    expect(once(run, evidenceOf(), at(660.001))).toEqual({ kind: "timed_out", reason: "timeout", ageMs: 660_001, limitMs: 600_000 });
-  });
-
-  test("a run that has exited in time is not timed out while it is finalised", () => {
-    const run = runFacts({ limits: { timeoutMs: 600_000 }, state: "exited", exitCode: 0, exitedAt: at(599) });
-    expect(once(run, evidenceOf(), at(700)).kind).toBe("defer");
   });
 });
 

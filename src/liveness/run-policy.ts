@@ -82,7 +82,7 @@ const recordWithinMs: DurationMs = seconds(10);
 
 /** The command is dead and its end is being recorded: a verdict now would call a known outcome unknown. */
 function isBeingRecorded({ seen, memory, now }: Case): boolean {
-  return seen.process?.role === "command" && seen.wrapper === "alive" && ageMs(memory.deadSince ?? now, now) < recordWithinMs;
+  return seen.wrapper === "alive" && ageMs(memory.deadSince ?? now, now) < recordWithinMs;
 }
 
 function isOrphaned(run: RunFacts, seen: RunEvidence): boolean {
@@ -110,8 +110,7 @@ function judgeFinaliser(subject: Case): RunVerdict | undefined {
   const finaliserDeadAt = provedDead || silent ? now : silentNotBefore(silence, limitMs, now);
   if (run.gatePendingAt !== undefined) return judgePendingGate(subject, { exitCode, gatePendingAt: run.gatePendingAt, finaliserDeadAt });
   if (finaliserDeadAt > now) {
-    const ceiling = ceilingAt(run, thresholds);
-    const recheckAt = ceiling > now ? earliest(finaliserDeadAt, ceiling) : finaliserDeadAt;
+    const recheckAt = earliest(finaliserDeadAt, ceilingAt(run, thresholds));
     return { kind: "defer", reason: "finalising", exitCode, ageMs: silence.silentMs, limitMs, recheckAt };
   }
   const reason = provedDead ? "finaliser_dead" : "finalize_grace_over";
@@ -197,6 +196,7 @@ function judgeProgress(subject: Case): RunVerdict | undefined {
   const { run, vantage, now } = subject;
   const timeoutMs = run.limits.heartbeatTimeoutMs;
   const startedAt = startOf(run);
+  // Stryker disable next-line ConditionalExpression: nothing exceeds a limit that is undefined
   if (timeoutMs === undefined) return undefined;
   const progressAt = progressOf(run);
   const limitMs = progressAt === undefined ? absentTimeoutFor(timeoutMs) : timeoutMs;
@@ -215,9 +215,9 @@ function judgeByAge(subject: Case): RunVerdict | undefined {
   // Once the gate was unreadable, its patience replaces the ceiling.
   if (run.gatePendingAt !== undefined && wholeExit(run) !== undefined) return undefined;
   const ageOfRunMs = runningAgeMs({ ...run, startedAt: startOf(run) }, now);
-  const { timeoutMs } = run.limits;
+  const { timeoutMs = Number.POSITIVE_INFINITY } = run.limits;
   // An exited run kept its timeout or was stopped at it. Its finaliser has a limit of its own.
-  if (run.state === "started" && timeoutMs !== undefined && ageOfRunMs > timeoutMs + thresholds.reaperTimeoutSlackMs) {
+  if (run.state === "started" && ageOfRunMs > timeoutMs + thresholds.reaperTimeoutSlackMs) {
     return { kind: "timed_out", reason: "timeout", ageMs: ageOfRunMs, limitMs: timeoutMs };
   }
   const ceilingMs = maxRunningOf(run, thresholds);

@@ -28,6 +28,19 @@ const verdicts: readonly (readonly [RunVerdict, string])[] = [
     { kind: "never_started", reason: "not_named", bySessionDeath: false, ageMs: 1, limitMs: 30_000 },
     "never started: its worker has not named it (limit 30 s)",
   ],
+  [{ kind: "never_started", reason: "not_named", bySessionDeath: false, ageMs: 1 }, "never started: its worker has not named it"],
+  [{ kind: "never_started", reason: "not_held", bySessionDeath: false, ageMs: 1 }, "never started: its worker does not hold it"],
+  [{ kind: "never_started", reason: "session_dead", bySessionDeath: true, ageMs: 1 }, "never started: its worker is dead"],
+  [
+    { kind: "never_started", reason: "session_silent", bySessionDeath: true, ageMs: 1, limitMs: 30_000 },
+    "never started: its worker is silent (limit 30 s)",
+  ],
+  [{ kind: "never_started", reason: "dead_pid", bySessionDeath: true, ageMs: 1, pid: 42 }, "never started: pid 42 is dead"],
+  [{ kind: "never_started", reason: "other_boot", bySessionDeath: true, ageMs: 1 }, "never started: its host was started again"],
+  [
+    { kind: "never_started", reason: "age_ceiling", bySessionDeath: false, ageMs: 61_000, limitMs: 60_000 },
+    "never started: reserved for 61 s (limit 60 s)",
+  ],
   [
     { kind: "never_started", reason: "wrapper_dead", bySessionDeath: true, ageMs: 1, pid: 42 },
     "never started: its wrapper (pid 42) died before a command started",
@@ -48,6 +61,10 @@ const verdicts: readonly (readonly [RunVerdict, string])[] = [
   ],
   [{ kind: "exited_known", reason: "finaliser_dead", ...known }, "exit code 0, its finaliser is dead"],
   [{ kind: "take_over", reason: "finalize_grace_over", ...known }, "exit code 0, not finalised for 600 s (grace 300 s)"],
+  [
+    { kind: "exited_known", reason: "gate_due", ...known },
+    "exit code 0, its gate has been unreadable for 600 s and is read again (patience 300 s)",
+  ],
   [
     { kind: "exited_known", reason: "gate_patience_over", ...known },
     "exit code 0, its gate has been unreadable for 600 s (patience 300 s is over)",
@@ -86,9 +103,19 @@ describe("verdicts", () => {
   });
 
   test("what may still live has to be proved stopped: everything that is not positively dead or exited", () => {
-    const living = verdicts.filter(([verdict]) => mayStillLive(verdict)).map(([verdict]) => `${verdict.kind} ${verdict.reason}`);
-    expect([...new Set(living)]).toEqual([
+    const named = (answer: boolean) =>
+      verdicts.filter(([verdict]) => mayStillLive(verdict) === answer).map(([verdict]) => `${verdict.kind} ${verdict.reason}`);
+    expect(new Set(named(true)).size + new Set(named(false)).size, "told both ways: a dead pid by its pipe, an age by its exit").toBe(
+      new Set(verdicts.map(([{ kind, reason }]) => `${kind} ${reason}`)).size + 2,
+    );
+    expect([...new Set(named(true))]).toEqual([
       "never_started not_named",
+      "never_started not_held",
+      "never_started session_dead",
+      "never_started session_silent",
+      "never_started dead_pid",
+      "never_started other_boot",
+      "never_started age_ceiling",
       "never_started wrapper_dead",
       "dead dead_pid",
       "dead session_silent",

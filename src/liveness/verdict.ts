@@ -144,6 +144,7 @@ export function checkAgainAt(verdict: RunVerdict): Instant | undefined {
     case "defer":
     case "orphaned_adopt":
       return verdict.recheckAt;
+    // Stryker disable next-line ConditionalExpression: past the last case the answer is undefined as well
     default:
       return undefined;
   }
@@ -152,14 +153,14 @@ export function checkAgainAt(verdict: RunVerdict): Instant | undefined {
 /** Whether something of the run may still live when the verdict ends it, and must be proved stopped before a release. */
 export function mayStillLive(verdict: RunVerdict): boolean {
   switch (verdict.kind) {
+    case "over_age":
+      return verdict.exitCode === undefined;
     case "stop_then_dead":
     case "hung":
     case "timed_out":
       return true;
-    case "over_age":
-      return verdict.exitCode === undefined;
     case "dead":
-      return verdict.reason === "session_silent" || (verdict.reason === "dead_pid" && verdict.lifePipe === "held");
+      return verdict.reason === "dead_pid" ? verdict.lifePipe === "held" : verdict.reason === "session_silent";
     case "never_started":
       return verdict.reason !== "nogo";
     default:
