@@ -22,7 +22,7 @@ if (isMainThread) {
   });
 } else if (parentPort !== null) {
   const { runPresenceThread } = await import("../worker/handler-host/presence-thread.ts");
-  // A thread cannot end its process in order, and is asked to only when order has failed.
+  // A thread cannot end its process cleanly, and is asked to only after the clean way failed.
   const kill = (): void => {
     process.kill(process.pid, "SIGKILL");
   };

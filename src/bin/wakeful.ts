@@ -12,9 +12,9 @@ import { leave } from "./leave.ts";
 const env = environment();
 const argv = process.argv.slice(2);
 
-// Whoever serves others, or runs on without this shell, is no part of the job that it was started in.
+// A daemon serves others, and `run` outlives this shell: neither may count as part of the job that started it.
 if ((argv[0] === "up" || argv[0] === "run") && env["WAKEFUL_RUN_MARKER"] !== undefined) await restartOutsideJob();
-// What the daemon and its commands write is their user's alone.
+// Files that the daemon and its commands write are private to their user.
 if (argv[0] === "up") process.umask(0o077);
 
 const host: CliHost = {
@@ -35,7 +35,7 @@ const host: CliHost = {
   onSignal,
 };
 
-// Whoever read along has gone (`wakeful ls | head`): there is nobody left to tell.
+// The reader of the output has gone (`wakeful ls | head`).
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code !== "EPIPE") throw error;
   process.exit(0);

@@ -17,7 +17,7 @@ const loopbackNames = ["127.0.0.1", "localhost", "[::1]"];
  * @throws {WakefulError} `forbidden`, `unauthorized` or `unsupported_media_type`.
  */
 export function checkAccess(request: FastifyRequest, { rules, access }: { readonly rules: AccessRules; readonly access: Access }): void {
-  // Probes address a machine by whatever address it has, and learn nothing but whether it works.
+  // Probes may use any address of the machine, and learn only whether it works.
   if (access === "public") return;
   checkHost(request.headers.host, rules);
   checkOrigin(request.headers.origin, request.headers.host);
@@ -28,7 +28,7 @@ export function checkAccess(request: FastifyRequest, { rules, access }: { readon
   }
 }
 
-/** A name that resolves to this machine by trickery is still not one of ours: this is what stops DNS rebinding. */
+/** Stops DNS rebinding: a foreign name that resolves to this machine is still refused. */
 function checkHost(host: string | undefined, { allowedHosts }: AccessRules): void {
   const name = host === undefined ? undefined : hostName(host);
   const allowed = [...loopbackNames, ...allowedHosts.map((each) => hostName(each) ?? each.toLowerCase())];

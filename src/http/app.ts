@@ -36,10 +36,10 @@ export interface AppOptions {
 }
 
 const bodyLimitBytes = 1024 * 1024;
-/** How long a request may take to arrive whole; a client that sends a byte a minute holds nothing open. */
+/** How long a request may take to arrive whole: a client that sends a byte a minute must not keep its connection. */
 const requestTimeoutMs = 30_000;
 
-/** Nothing here is a page, and nothing may be kept by anybody on the way. */
+/** No answer is a page, and no cache may keep one. */
 const safeHeaders = { "x-content-type-options": "nosniff", "cache-control": "no-store" };
 
 /** The API without a listener: routes, access, errors, OpenAPI. */
@@ -54,7 +54,7 @@ export async function buildApp({ services, access, correlationPrefix, eventsKept
     // A request without a host is refused like one with a foreign host, and in the same shape.
     http: { requireHostHeader: false },
     clientErrorHandler: (thrown, socket) => answerBrokenRequest(thrown, { socket, correlationId: nextId(), requestTimeoutMs }),
-    // An address that is no address fails before any route, hook or error handler.
+    // A malformed address fails before any route, hook or error handler.
     frameworkErrors: (thrown, request, reply) => {
       const { status, body } = envelopeOf(new WakefulError("bad_request", `The request is not valid: ${thrown.message}`), request.id);
       void reply.hijack();
@@ -70,7 +70,7 @@ export async function buildApp({ services, access, correlationPrefix, eventsKept
   acceptJsonOnly(app);
 
   app.addHook("onRequest", async (request, reply) => {
-    // On the raw answer, so that streams, which write it by themselves, have them too.
+    // On the raw answer, because streams write to it directly.
     for (const [name, value] of Object.entries({ ...safeHeaders, "x-correlation-id": request.id })) reply.raw.setHeader(name, value);
     if (access !== "in-process") checkAccess(request, { rules: access, access: request.routeOptions.config?.access ?? "admin" });
   });
@@ -110,7 +110,7 @@ export async function buildApp({ services, access, correlationPrefix, eventsKept
     },
     transform: jsonSchemaTransform,
   });
-  // Inside a plugin, so that the document, which collects routes as they are added, is there before them.
+  // Inside a plugin: the document collects routes as they are added, so it must be registered before them.
   await app.register(async (scope) => mountRoutes(scope, { services, eventsKept }));
   await app.ready();
   return app;
@@ -154,8 +154,8 @@ function acceptJsonOnly(app: FastifyInstance): void {
 }
 
 /**
- * Answers what Node would answer by itself, without our shape or with nothing: a proxy's CONNECT, and an expectation that is none of HTTP's.
- * @param nextId - of a correlation id.
+ * Answers what Node would answer in another shape, or not at all: a proxy's CONNECT, and an unknown `Expect` header.
+ * @param nextId - makes a correlation id.
  */
 function answerOddRequests(
   server: Server,
@@ -164,7 +164,7 @@ function answerOddRequests(
   const refuse = (socket: Socket, message: string): void =>
     answerBrokenRequest(new Error(message), { socket, correlationId: nextId(), requestTimeoutMs });
   server.on("connect", (_request, socket) => {
-    // Whoever has gone is not to be answered, and no defect of ours.
+    // A client that has gone needs no answer, and is no defect of ours.
     socket.on("error", () => socket.destroy());
     refuse(socket as Socket, "this is no proxy");
   });
@@ -183,7 +183,7 @@ function brokenRequestOf({ code, message }: ParserError, requestTimeoutMs: numbe
   return new WakefulError("bad_request", `This is no HTTP request: ${message}`);
 }
 
-/** Answers, in the shape of every other error, what could not be read as a request, and ends the connection: nothing more in it can be trusted. */
+/** Answers bytes that are no request in the shape of every other error, and ends the connection: nothing more on it can be trusted. */
 function answerBrokenRequest(
   thrown: ParserError,
   {
@@ -192,7 +192,7 @@ function answerBrokenRequest(
     requestTimeoutMs,
   }: { readonly socket: Socket; readonly correlationId: string; readonly requestTimeoutMs: number },
 ): void {
-  // Nobody is there any more to be answered.
+  // The client has gone.
   if (thrown.code === "ECONNRESET" || !socket.writable) {
     socket.destroy();
     return;
@@ -209,7 +209,7 @@ function answerBrokenRequest(
   socket.end(`${head.join("\r\n")}\r\n\r\n${text}`);
 }
 
-/** The errors that Fastify itself raises about a request, as ours. Undefined: a defect, of which the caller is told nothing. */
+/** The errors that Fastify itself raises about a request, as ours. Undefined: a defect, whose text the caller must not see. */
 function requestErrorOf(thrown: unknown, { bodyLimitBytes }: { readonly bodyLimitBytes: number }): WakefulError | undefined {
   if (isWakefulError(thrown)) return thrown;
   if (hasZodFastifySchemaValidationErrors(thrown)) {

@@ -2,13 +2,13 @@ import type { EventBus } from "../telemetry/event-bus.ts";
 import type { EmittedEvent } from "../telemetry/events.ts";
 
 export interface NumberedEvent {
-  /** `<start of the daemon>.<number within it>`: a client of an earlier start is told of a gap instead of being given wrong events. */
+  /** `<start of the daemon>.<number within it>`: a client of an earlier start gets a gap instead of wrong events. */
   readonly id: string;
   readonly number: number;
   readonly event: EmittedEvent;
 }
 
-/** What a client that resumes has missed: all of it, or what is still kept and that something is not. */
+/** What a resuming client has missed: the events that are still kept, and a gap where some are not. */
 export interface Missed {
   readonly gap: { readonly missed: number | null } | undefined;
   readonly events: readonly NumberedEvent[];
@@ -29,7 +29,7 @@ export class EventHistory {
     this.#stop = bus.subscribe((event) => this.#keep(event));
   }
 
-  /** The id that a client connecting now resumes from later, though it has seen no event yet. */
+  /** Where a client that connects now resumes later, even before its first event. */
   get newestId(): string {
     return `${this.#startSeq}.${this.#next - 1}`;
   }
@@ -46,7 +46,7 @@ export class EventHistory {
     return { gap: missed === 0 ? undefined : { missed }, events: this.#ring.filter(({ number }) => number > seen) };
   }
 
-  /** Returns the way to stop. */
+  /** Returns the function that stops it. */
   listen(listener: (event: NumberedEvent) => void): () => void {
     this.#listeners.add(listener);
     return () => {

@@ -7,10 +7,10 @@ import { ControlStripper } from "../protocol/terminal-text.ts";
 
 export interface LogRequest {
   readonly path: string;
-  /** Only the end of what there is now. */
+  /** How much of the current end to begin with. Absent: begins at the beginning. */
   readonly tailBytes?: number | undefined;
   readonly raw: boolean;
-  /** Whether more may come. Asked before each look at the file, so that what was written before a `false` is still read. */
+  /** Whether more may come. Asked before each read, so that what was written before a `false` is still read. */
   readonly goesOn: () => Promise<boolean>;
   /** Waits until it is worth looking again. */
   readonly pause: () => Promise<void>;
@@ -19,10 +19,8 @@ export interface LogRequest {
 const pieceBytes = 64 * 1024;
 
 /**
- * The text of a log, piece by piece; with terminal controls removed unless `raw`. Ends at the end of the file once nothing more can come.
- *
- * A log is cut by copy while it is read: what stays moves to its beginning, behind a line with the number of bytes that are gone. So the
- * place that is reached is counted in bytes of the whole output, and found again by that number; a line of ours says what happened.
+ * A log in pieces, without terminal controls unless `raw`; ends at the end of the file once nothing more can come. A cut (log-limit.ts)
+ * moves bytes inside the file, so positions count bytes of the whole output.
  */
 export async function* readLog({ path, tailBytes, raw, goesOn, pause }: LogRequest): AsyncGenerator<string> {
   let decoder = new StringDecoder("utf8");
@@ -38,7 +36,7 @@ export async function* readLog({ path, tailBytes, raw, goesOn, pause }: LogReque
           const look = await lookAt(file);
           place ??= { ...look, reached: look.begin + (tailBytes === undefined ? 0 : Math.max(0, look.size - tailBytes)) };
           if (look.ino !== place.ino || look.lost !== place.lost || look.size < place.reached - look.begin) {
-            // The cut may be under way: behind the new beginning lies the old end, until it is cut off.
+            // The cut may be under way: until it ends, the old end still stands behind the new beginning.
             await pause();
             const settled = await lookAt(file);
             const { note, reached } = goOn(place, settled);
@@ -49,7 +47,7 @@ export async function* readLog({ path, tailBytes, raw, goesOn, pause }: LogReque
           }
           const piece = await pieceAt(file, place.reached - look.begin);
           if (piece.length === 0) break;
-          // Cut while it was read: whatever this is, it is not what stood there.
+          // A cut during the read may have moved other bytes to this position: read again.
           const after = await lookAt(file);
           if (after.lost !== look.lost || after.size < place.reached - look.begin + piece.length) continue;
           place = { ...place, reached: place.reached + piece.length };
@@ -74,11 +72,11 @@ interface Look {
   readonly size: number;
   /** Bytes of the output that are gone. */
   readonly lost: number;
-  /** The byte of the whole output that stands at the file's beginning, were the line about the loss output too. */
+  /** Position of the file's first byte in the whole output, as if the line about the loss were output too. */
   readonly begin: number;
 }
 
-/** Where a reader has come to: in the file as it was seen, and in bytes of the whole output. */
+/** A reader's position: the file as last seen, and the bytes of the whole output read so far. */
 interface Place extends Look {
   readonly reached: number;
 }
@@ -91,7 +89,7 @@ async function lookAt(file: FileHandle): Promise<Look> {
   return { ino, size, lost: droppedBytes, begin: droppedBytes - lineBytes };
 }
 
-/** Where to go on in a log that is not as it was left. */
+/** Where to continue in a log that has changed since the last read. */
 function goOn(place: Place, now: Look): { readonly note: string; readonly reached: number } {
   if (now.ino !== place.ino || now.lost < place.lost || now.size < place.reached - now.begin)
     return { note: "the log was emptied or replaced; it goes on from its new beginning", reached: now.begin };
@@ -106,13 +104,13 @@ async function pieceAt(file: FileHandle, position: number): Promise<Buffer> {
   return buffer.subarray(0, bytesRead);
 }
 
-/** Not through a link and nothing but a regular file: the folder belongs to the command, which may put there what it likes. */
+/** A regular file, and not through a link: the folder belongs to the command, which may put anything there. */
 async function openRegular(path: string): Promise<FileHandle | undefined> {
   let file: FileHandle;
   try {
     file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   } catch (thrown) {
-    // Not written yet, or put there by the command as a link or socket: there is nothing of ours to show.
+    // Not written yet, or replaced by the command with a link or socket: nothing of ours to show.
     if (hasCode(thrown, "ENOENT", "ELOOP", "ENXIO", "ENOTDIR")) return undefined;
     throw thrown;
   }

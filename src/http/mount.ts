@@ -23,7 +23,7 @@ export interface RequestCaller {
 /** The answer of commands that have nothing more to say. */
 export const doneAnswer = { done: true } as const;
 
-/** Serves one endpoint: its parts are checked before `handle` gets them, its answer is held to the schema. */
+/** Serves one endpoint: its parts are checked before `handle` gets them, and its answer against the schema. */
 export function mount<E extends Endpoint>(
   app: FastifyInstance,
   endpoint: E,

@@ -38,8 +38,8 @@ const socketPathOf = (dataDir: string): string => join(dataDir, "wakeful.sock");
 const socketPathBytesMax = 103;
 
 /**
- * Serves the API on TCP and on the Unix socket (0600) of the data directory. Whoever calls holds the store's lock, so that a socket
- * file found here is a dead daemon's.
+ * Serves the API on TCP and on the Unix socket (0600) of the data directory. The caller holds the store's lock, so a socket file found here
+ * belongs to a dead daemon.
  * @throws {WakefulError} `unavailable` when the address is taken or may not be listened on.
  */
 export async function startServer({
@@ -60,7 +60,7 @@ export async function startServer({
   const local = createServer({ requestTimeout: app.server.requestTimeout, requireHostHeader: false }, (request, response) =>
     app.routing(request, response),
   );
-  // What could not be read as a request is answered alike on both.
+  // Bytes that are no request are answered alike on both.
   for (const event of ["clientError", "connect", "checkExpectation"])
     local.on(event, (...seen: unknown[]) => app.server.emit(event, ...seen));
   try {
@@ -87,7 +87,7 @@ export async function startServer({
   };
 }
 
-/** How long whoever has the address is given to say who he is. */
+/** How long the program that has the address may take to identify itself. */
 const whoMs: DurationMs = 2000;
 
 async function cannotListen(
@@ -105,13 +105,13 @@ async function cannotListen(
   );
 }
 
-/** For people: what answers at an address that is taken. */
+/** For people: which program listens at an address that is taken. */
 async function whoListens(url: string): Promise<string> {
   try {
     await createClient({ url, timeoutMs: whoMs }).call(api.healthz, {});
     return "a Wakeful daemon of another data directory listens there already";
   } catch {
-    // Whatever it is, it is no daemon of ours, or does not say so.
+    // It is no Wakeful daemon, or does not say so.
     return "another program listens there already";
   }
 }

@@ -8,7 +8,7 @@ import type { Store } from "../store/port/store.ts";
 import type { EventBus } from "../telemetry/event-bus.ts";
 import type { ForegroundSessions } from "../worker/foreground/foreground-sessions.ts";
 
-/** What the API needs of the daemon. The composition root fills it; the server knows none of those who do the work. */
+/** What the API needs of the daemon. The composition root fills it; the server knows no implementation. */
 export interface DaemonServices {
   readonly store: Store;
   readonly events: EventBus;
@@ -42,7 +42,7 @@ export interface DaemonServices {
     /** Tells this start from others: event numbers are only compared within one. */
     readonly startSeq: number;
     readonly dataDir: string;
-    /** Which data directory that is, for whoever has no token. Absent: nobody is told. */
+    /** Identifies the data directory to callers without a token. Absent: it is not answered. */
     readonly instance?: string | undefined;
     /** Where the store is, without passwords. */
     readonly store: string;

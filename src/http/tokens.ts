@@ -39,7 +39,7 @@ export class Tokens {
 /** Where the admin token of a data directory is; the command line reads it from there. */
 export const adminTokenPath = (dataDir: string): string => join(dataDir, "tokens", "admin");
 
-/** Reads the tokens of a data directory, making them at the first start. Files of others' reach are closed to them (0600). */
+/** Reads the tokens of a data directory, making them at the first start. Files that others could read become private (0600). */
 export async function openTokens({ dataDir, randomBytes }: TokensOptions): Promise<Tokens> {
   const directory = join(dataDir, "tokens");
   await mkdir(directory, { recursive: true, mode: 0o700 });
@@ -60,7 +60,7 @@ async function readOrMake({
   readonly path: string;
   readonly randomBytes: (count: number) => Buffer;
 }): Promise<string> {
-  // Written aside and linked into place: a crash leaves the whole token or none, and of two starts at once one wins.
+  // Written aside and linked into place: a crash leaves the whole token or none, and one of two starts at once wins.
   const draft = `${path}.${randomBytes(6).toString("hex")}`;
   if (!(await exists(path))) {
     const handle = await open(draft, "wx", 0o600);

@@ -16,7 +16,7 @@ export const actionView = (row: ActionRow) => ({ ...row, evidence: valueOf(row.e
 
 const pick = ({ queue, attempts, maxAttempts, itemId, agent, repo }: LiveRun) => ({ queue, attempts, maxAttempts, itemId, agent, repo });
 
-/** A definition without the values of its environment: they are no secrets by rule, but by habit some are. */
+/** A definition without the values of its environment: none should be a secret, but some often are. */
 export function definitionView(definition: PipelineDefinition): PipelineDefinition {
   const stages = Object.entries(definition.stages).map(([name, stage]): [string, StageDefinition] => [
     name,

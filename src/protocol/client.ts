@@ -27,7 +27,7 @@ export interface Client {
   ): Promise<AsyncIterable<Uint8Array>>;
 }
 
-/** Longer answers than any list can be: a peer that sends more is not a daemon. */
+/** More than any list can need: a peer that sends more is not a daemon. */
 const answerBytesMax = 64 * 2 ** 20;
 
 export function createClient(options: ClientOptions): Client {
@@ -118,7 +118,7 @@ function parsed(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    // Metrics and logs are no JSON; what the caller expected decides whether that is wrong.
+    // Metrics and logs are no JSON; the caller decides whether that is wrong.
     return undefined;
   }
 }

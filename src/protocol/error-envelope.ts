@@ -25,7 +25,7 @@ export function envelopeOf(thrown: unknown, correlationId: string): { readonly s
   };
 }
 
-/** The error that an answer's body tells of, as the server threw it; an answer in another shape becomes `internal` or `unavailable`. */
+/** The error in an answer's body, as the server threw it; an answer in another shape becomes `internal` or `unavailable`. */
 export function errorOfAnswer(status: number, body: unknown): WakefulError {
   const parsed = errorEnvelope.safeParse(body);
   if (!parsed.success) {

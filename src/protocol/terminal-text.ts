@@ -1,6 +1,6 @@
 /**
- * Removes what could command a terminal rather than be read on it: escape sequences, control characters other than tab and
- * line feed, and marks that turn the direction of text. Output of jobs and names of files are written by others.
+ * Removes what could command a terminal: escape sequences, control characters other than tab and line feed, and marks that change the
+ * direction of text. Output of jobs and file names come from others.
  */
 export class ControlStripper {
   #state: "text" | "escape" | "sequence" | "string" | "stringEscape" = "text";

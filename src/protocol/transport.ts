@@ -58,7 +58,7 @@ interface Address {
 interface Exchange {
   readonly request: TransportRequest;
   readonly where: string;
-  /** How long the peer may stay silent before its answer begins. 30 s unless told. */
+  /** How long the peer may stay silent before its answer begins. Default 30 000. */
   readonly timeoutMs?: number;
 }
 
@@ -95,7 +95,7 @@ async function* readAnswer(answer: IncomingMessage, where: string): AsyncGenerat
   try {
     for await (const chunk of answer) yield chunk as Uint8Array;
   } catch (cause) {
-    // The connection broke in the middle: what came so far has been given out, the rest will not come.
+    // The connection broke: what came so far has been passed on, the rest will not come.
     throw new WakefulError("daemon_unreachable", `The daemon at ${where} stopped answering: ${messageOf(cause)}`, {
       cause,
       details: { where },

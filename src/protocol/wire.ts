@@ -26,7 +26,7 @@ export const idParams = z.strictObject({ id: pathId });
 export const name = z.string().min(1).max(200);
 export const nameParams = z.strictObject({ name });
 
-/** A lease is made by being asked for, so its name is held to what can be shown, and typed again, without a doubt. */
+/** A lease exists once somebody asks for it, so its name may hold only what people can read and type again. */
 export const leaseNameRule = {
   pattern: /^(?!\s)[^\p{C}]{1,200}(?<!\s)$/u,
   text: "1 to 200 characters, none of them a control character, no blank at either end",

@@ -19,7 +19,7 @@ export function eventRoutes(app: FastifyInstance, history: EventHistory): void {
       "content-type": "text/event-stream; charset=utf-8",
       "x-accel-buffering": "no",
     });
-    // Nothing may happen for long: whoever resumes must still learn at once that it is connected.
+    // The first event may be long in coming, but a client must learn at once that it is connected.
     out.flushHeaders();
     const send = ({ id, event }: NumberedEvent): void => {
       if (!wanted(event.name)) return;
@@ -28,7 +28,7 @@ export function eventRoutes(app: FastifyInstance, history: EventHistory): void {
     };
     const lastEventId = request.headers["last-event-id"];
     const missed = typeof lastEventId === "string" ? history.since(lastEventId) : undefined;
-    // The id comes first, so that a client which breaks off before any event still resumes from here. Without `event:` it fires nothing.
+    // The id comes first, so that a client that disconnects before any event still resumes from here. Without `event:` it fires nothing.
     if (missed === undefined) out.write(`retry: 1000\nid: ${history.newestId}\n\n`);
     if (missed?.gap !== undefined) out.write(`event: gap\ndata: ${JSON.stringify(missed.gap)}\n\n`);
     for (const event of missed?.events ?? []) send(event);

@@ -7,7 +7,7 @@ import { defaultPageLimit } from "../../protocol/wire.ts";
 import { doneAnswer, mount } from "../mount.ts";
 import type { DaemonServices } from "../services.ts";
 
-/** How long a free lease may take to be granted to somebody who does not wait: a busy store's turn, not a place in line. */
+/** How long a free lease may take to be granted to a caller who does not wait: time for a busy store, not a place in line. */
 const grantWithinMs: DurationMs = seconds(10);
 
 export function leaseRoutes(app: FastifyInstance, { store, events }: DaemonServices): void {
@@ -29,7 +29,7 @@ export function leaseRoutes(app: FastifyInstance, { store, events }: DaemonServi
     });
     if (answer.kind === "held") events.emit("lease.granted", { lease: params.name, fencing: answer.fencing });
     if (waitMs > 0 || answer.kind !== "waiting") return answer;
-    // Whoever does not wait must not be granted it later, when nobody would know.
+    // A caller who does not wait must not be granted it later, when nobody would know.
     await store.leases.abandon(ticket);
     return { kind: "timed_out" as const };
   });

@@ -32,7 +32,7 @@ export function recordRoutes(app: FastifyInstance, services: DaemonServices): vo
     const told = { raw: raw === true };
     if (job !== undefined) return tellStory(await factsOfJob(asJobId(job), services), told);
     if (item !== undefined) return tellStory(await factsOfItem(asItemId(item), services), told);
-    // The schema lets nothing but exactly one of the three through.
+    // The schema lets exactly one of the three through.
     return tellStory(await factsOfRun(asRunId(run ?? 0), services), told);
   });
 }

@@ -13,7 +13,7 @@ import { mount, mountStream } from "../mount.ts";
 import type { DaemonServices } from "../services.ts";
 import { liveRunView, runView } from "../views.ts";
 
-/** How often a followed log is looked at: often enough to read along, seldom enough to cost nothing. */
+/** How often a followed log is read: often enough to read along, seldom enough to cost nothing. */
 const followMs = 250;
 
 export function runRoutes(app: FastifyInstance, { store, daemon, events }: DaemonServices): void {
@@ -44,7 +44,7 @@ export function runRoutes(app: FastifyInstance, { store, daemon, events }: Daemo
       raw,
       tailBytes,
       goesOn: async () => follow && !closed.signal.aborted && (await store.runs.get(runId))?.endedAt === null,
-      // Whoever followed has gone away: the reader is told so by `goesOn`, and there is nobody to tell of the broken wait.
+      // A broken wait means that the client has gone: `goesOn` then ends the reader.
       pause: () => delay(followMs, undefined, { signal: closed.signal, ref: false }).catch(() => undefined),
     });
     await reply.type("text/plain; charset=utf-8").send(Readable.from(text, { objectMode: false }));

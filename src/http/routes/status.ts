@@ -5,7 +5,7 @@ import type { ReaperWire } from "../../protocol/api/status.ts";
 import { mount, mountStream } from "../mount.ts";
 import type { DaemonServices } from "../services.ts";
 
-/** Jobs that wait for the end of their last attempt; the oldest come first, and those that wait for too long are among them. */
+/** Jobs that wait for the end of their last attempt; the oldest first, so that those that wait too long are among them. */
 const blockedMax = 1000;
 const unstoppableMax = 100;
 

@@ -25,7 +25,7 @@ const changeSettings = endpoint({
     "Changes what it names, whole or not at all (`config_invalid` lists every mistake), from the next tick until the daemon ends. " +
     "Durations are milliseconds, or texts with a unit.",
   access: "admin",
-  // Which keys there are, and what they take, is the configuration's to say: it tells of all mistakes at once, with the nearest known key.
+  // The configuration checks keys and values: it reports all mistakes at once, with the nearest known key.
   body: z.record(z.string(), anyJson).meta({ example: { reaper: { deadTicks: 3 }, loops: { intake: { enabled: false } } } }),
   answer: z.object({
     settings: settingsWire,

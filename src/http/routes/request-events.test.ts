@@ -3,7 +3,7 @@ import { apiDaemon } from "../../../test/support/api-daemon.ts";
 import { failure, startRun } from "../../../test/support/store-rows.ts";
 import type { EmittedEvent } from "../../telemetry/events.ts";
 
-/** The API, and what it has told since the last look. */
+/** The API, and the events that it emitted since the last call. */
 async function toldDaemon() {
   const daemon = await apiDaemon();
   const events: Pick<EmittedEvent, "name" | "data">[] = [];
