@@ -19,13 +19,13 @@ export interface ConnectRequest {
   readonly offline: boolean;
 }
 
-/** Finds the daemon: by its URL, else its socket, else its address; else, where reading is all that is wanted, opens the store itself. */
+/** Finds the daemon: by its URL, else its socket, else its address; else, if the command only reads, opens the store itself. */
 export async function connect({ host, configRequest, url, offline }: ConnectRequest): Promise<Connection> {
   const actor = actorOf(host.user);
   const token = host.env["WAKEFUL_TOKEN"]?.trim();
   const given = token === undefined || token === "" ? undefined : token;
   if (url !== undefined)
-    return online(createClient({ transport: urlTransport(url), actor, ...tokenOption(given ?? (await localToken(configRequest))) }));
+    return online(createClient({ transport: urlTransport(url), actor, token: given ?? (await localToken(configRequest)) }));
 
   const { config } = await loadConfig(configRequest);
   const found = await findDaemon({ config, tokenGiven: given !== undefined });
@@ -56,16 +56,15 @@ export async function connect({ host, configRequest, url, offline }: ConnectRequ
 
 const callAsOwner = "Call as the user who started the daemon, or name it with --url and WAKEFUL_TOKEN.";
 
-/** Where another daemon has the address, this one must be given another. */
+/** If another daemon has the address, this one needs another. */
 const howToStart = (strangers: readonly string[]): string =>
   strangers.length === 0
     ? "Start it with `wakeful up`, or name it with --url."
     : "This project's is not running: start it on another address with `wakeful up --listen 127.0.0.1:0` or http.listen, or name one with --url.";
 
 const online = (client: Client): Connection => ({ client, offline: false, close: async () => undefined });
-const tokenOption = (token: string | undefined): { readonly token?: string } => (token === undefined ? {} : { token });
 
-/** Why nothing below a folder can be seen; what cannot be seen is not missing. Undefined: it can, or there is none. */
+/** Why a folder's content cannot be seen, which does not mean that it is missing. Undefined: it can be seen, or there is no folder. */
 function whyShut(directory: string): string | undefined {
   try {
     accessSync(directory, constants.X_OK);
@@ -79,7 +78,7 @@ async function localToken(configRequest: ConfigRequest): Promise<string | undefi
   try {
     return readToken((await loadConfig(configRequest)).config);
   } catch (thrown) {
-    // A daemon elsewhere needs no configuration here; without a token it will say what it lacks.
+    // A daemon elsewhere needs no configuration here; if it wants a token, its answer says so.
     if (isWakefulError(thrown)) return undefined;
     throw thrown;
   }
@@ -104,19 +103,19 @@ const actorOf = (user: string): string => `cli:${user.replaceAll(/[^\w.@-]/g, "_
 /** What answers where the daemon of a data directory should be. */
 type Found =
   | { readonly kind: "ours"; readonly transport: Transport }
-  /** Nobody, or somebody else; `tried` says where and what was found, for people. */
+  /** Nobody, or another program; `tried` says for people where, and what answered. */
   | { readonly kind: "nobody"; readonly tried: readonly string[]; readonly strangers: readonly string[] };
 
 interface Search {
   readonly config: Config;
-  /** Whether the caller brought a token of his own: then a data directory that is not here proves nothing. */
+  /** With a token given, the daemon may serve a data directory that this host cannot see. */
   readonly tokenGiven: boolean;
 }
 
-/** How long a daemon may take to say that it is there; it answers this from memory. */
+/** How long a daemon may take to answer the probe, which it does from memory. */
 const probeMs = 5000;
 
-/** Finds the daemon of a data directory by its socket, else by its address. Whoever answers there for another directory is not it. */
+/** Finds the daemon of a data directory by its socket, else by its address. A daemon of another directory does not count. */
 async function findDaemon({ config, tokenGiven }: Search): Promise<Found> {
   const own = await instanceOf(config.dataDir);
   const tried: string[] = [];
@@ -135,7 +134,7 @@ async function findDaemon({ config, tokenGiven }: Search): Promise<Found> {
   return { kind: "nobody", tried, strangers };
 }
 
-/** A daemon of an older version does not say whose it is. */
+/** A daemon of an older version does not name its data directory. */
 function mayBeOurs(instance: string | undefined, { own, tokenGiven }: { readonly own: Instance; readonly tokenGiven: boolean }): boolean {
   if (instance === undefined || own.kind === "unknown") return true;
   return own.kind === "known" ? own.id === instance : tokenGiven;
@@ -148,16 +147,14 @@ interface Candidate {
 
 function candidatesOf(config: Config): readonly Candidate[] {
   const candidates: Candidate[] = [];
-  const waiting = (timeoutMs: number | undefined) => (timeoutMs === undefined ? {} : { timeoutMs });
   const socketPath = join(config.dataDir, "wakeful.sock");
-  if (existsSync(socketPath))
-    candidates.push({ where: socketPath, transport: (timeoutMs) => socketTransport(socketPath, waiting(timeoutMs)) });
+  if (existsSync(socketPath)) candidates.push({ where: socketPath, transport: (timeoutMs) => socketTransport(socketPath, { timeoutMs }) });
   const { host, port } = config.http.listen;
   if (port !== 0) {
-    // What listens everywhere is reached here.
+    // A daemon that listens on all addresses is reached on loopback.
     const name = ["0.0.0.0", "::"].includes(host) ? "127.0.0.1" : host.includes(":") ? `[${host}]` : host;
     const url = `http://${name}:${port}`;
-    candidates.push({ where: url, transport: (timeoutMs) => urlTransport(url, waiting(timeoutMs)) });
+    candidates.push({ where: url, transport: (timeoutMs) => urlTransport(url, { timeoutMs }) });
   }
   return candidates;
 }

@@ -11,9 +11,9 @@ import { createRunApi } from "./run-api.ts";
 export interface RunInForegroundOptions {
   readonly request: RunCommandRequest;
   readonly host: Pick<CliHost, "cwd" | "env" | "clock" | "output" | "onSignal">;
-  /** Our own. */
+  /** This process's own. */
   readonly pid: number;
-  /** Whether a terminal is in front of the command, which sends its interrupts to the command as well. */
+  /** Whether a terminal controls the command: its interrupts then reach the command as well. */
   readonly interactive: boolean;
 }
 
@@ -30,9 +30,7 @@ export async function runInForeground({ request, host, pid, interactive }: RunIn
   return await runCommand({
     argv,
     lease,
-    ...(daemon === undefined
-      ? {}
-      : { daemon: { api: createRunApi(daemon.client), ...(await identities(daemon.dataDir, { table, pid })) } }),
+    daemon: daemon === undefined ? undefined : { api: createRunApi(daemon.client), ...(await identities(daemon.dataDir, { table, pid })) },
     table,
     environment: host.env,
     cwd: host.cwd,
@@ -44,7 +42,7 @@ export async function runInForeground({ request, host, pid, interactive }: RunIn
   });
 }
 
-/** Who this host and this process are to the daemon, whose data directory both must see. */
+/** The identities of this host and this process; the daemon's data directory must be on this host. */
 async function identities(
   dataDir: string,
   { table, pid }: { readonly table: ProcessTable; readonly pid: number },

@@ -7,7 +7,7 @@ import { commands } from "./commands.ts";
 import type { Connection } from "./connection.ts";
 import type { CliHost } from "./host.ts";
 
-/** A call that cannot be understood, as in most programs. */
+/** For a call that cannot be understood, as in most programs. */
 const usageExitCode = 2;
 
 export interface CliRequest {
@@ -32,7 +32,7 @@ export async function runCli({ argv, host, connect }: CliRequest): Promise<numbe
     return exitCode;
   } catch (thrown) {
     if (!(thrown instanceof CommanderError)) return failed(thrown, { host, json });
-    // Commander has printed what it has to say; `--help` and `--version` come this way too, with 0.
+    // Commander has printed its message; `--help` and `--version` come here too, with 0.
     if (thrown.exitCode === 0) return 0;
     if (json) failed(new WakefulError("bad_request", complaints.join("\n")), { host, json });
     return usageExitCode;
@@ -113,7 +113,7 @@ async function callCommand({ spec, args, options, host: givenHost, connect }: Ca
     cwd: host.cwd,
     env: host.env,
     flags: { ...flagsOf(options) },
-    ...(textOption(options, "config") === undefined ? {} : { file: textOption(options, "config") ?? "" }),
+    file: textOption(options, "config"),
   };
   const context: CommandContext = {
     commands,
@@ -140,7 +140,7 @@ async function callCommand({ spec, args, options, host: givenHost, connect }: Ca
   }
 }
 
-/** Flags that stand above the configuration, by its dotted keys. */
+/** Flags that override the configuration, by its dotted keys. */
 function flagsOf(options: Options): Readonly<Record<string, unknown>> {
   const keys: Readonly<Record<string, string>> = {
     dataDir: "dataDir",

@@ -17,9 +17,9 @@ export interface ConfigRequest {
   readonly cwd: string;
   readonly env: Environment;
   /** By dotted key, such as `http.listen`. Texts are read as variables are. Absent and empty ones set nothing. */
-  readonly flags?: Readonly<Record<string, unknown>>;
+  readonly flags?: Readonly<Record<string, unknown>> | undefined;
   /** The file, instead of `WAKEFUL_CONFIG` and of looking for one. */
-  readonly file?: string;
+  readonly file?: string | undefined;
 }
 
 /** The pipelines of a configuration file, unread: their schema lies above this module. */

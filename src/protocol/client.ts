@@ -5,15 +5,15 @@ import { socketTransport, type Transport, urlTransport } from "./transport.ts";
 
 export interface ClientOptions {
   /** Where the daemon is: a URL, its Unix socket, or a transport of one's own. Exactly one. */
-  readonly url?: string;
-  readonly socketPath?: string;
-  readonly transport?: Transport;
+  readonly url?: string | undefined;
+  readonly socketPath?: string | undefined;
+  readonly transport?: Transport | undefined;
   /** The admin token, or a run's. Absent: only `/healthz` and `/readyz` answer. */
-  readonly token?: string;
+  readonly token?: string | undefined;
   /** Who calls, for the action log: letters, digits and `._:@-`, at most 64. */
-  readonly actor?: string;
+  readonly actor?: string | undefined;
   /** How long the daemon may stay silent before its answer begins. Default 30 000. */
-  readonly timeoutMs?: number;
+  readonly timeoutMs?: number | undefined;
 }
 
 /** A caller of the API. Errors are `WakefulError`s with the code that the daemon answered, or `daemon_unreachable`. */
@@ -44,8 +44,8 @@ export function createClient(options: ClientOptions): Client {
         ...(writes ? { "content-type": "application/json" } : {}),
         ...extra.headers,
       },
-      ...(writes ? { body: JSON.stringify(call.body ?? {}) } : {}),
-      ...(extra.signal === undefined ? {} : { signal: extra.signal }),
+      body: writes ? JSON.stringify(call.body ?? {}) : undefined,
+      signal: extra.signal,
     });
     // Readiness answers 503 with an answer of its own; every other error has the envelope.
     if (answer.status >= 400 && endpoint.path !== "/readyz") throw errorOfAnswer(answer.status, parsed(await textOf(answer.chunks)));
@@ -84,10 +84,9 @@ interface AnyCall {
 const plainCall = (call: unknown): AnyCall => call as AnyCall;
 
 function transportOf({ url, socketPath, transport, timeoutMs }: ClientOptions): Transport {
-  const waiting = timeoutMs === undefined ? {} : { timeoutMs };
   if (transport !== undefined) return transport;
-  if (socketPath !== undefined) return socketTransport(socketPath, waiting);
-  if (url !== undefined) return urlTransport(url, waiting);
+  if (socketPath !== undefined) return socketTransport(socketPath, { timeoutMs });
+  if (url !== undefined) return urlTransport(url, { timeoutMs });
   throw new WakefulError("bad_request", "A client needs a url, a socketPath or a transport.");
 }
 

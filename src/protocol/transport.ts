@@ -7,8 +7,8 @@ export interface TransportRequest {
   /** Path and query. */
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
-  readonly body?: string;
-  readonly signal?: AbortSignal;
+  readonly body?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface TransportAnswer {
@@ -20,7 +20,7 @@ export interface TransportAnswer {
 export type Transport = (request: TransportRequest) => Promise<TransportAnswer>;
 
 /** Over TCP: `http://` or `https://`. Redirects are not followed: a token goes to nobody but the address it was given for. */
-export function urlTransport(url: string, options: { readonly timeoutMs?: number } = {}): Transport {
+export function urlTransport(url: string, options: { readonly timeoutMs?: number | undefined } = {}): Transport {
   let base: URL;
   try {
     base = new URL(url);
@@ -42,7 +42,7 @@ export function urlTransport(url: string, options: { readonly timeoutMs?: number
 }
 
 /** Over the daemon's Unix socket. */
-export function socketTransport(socketPath: string, options: { readonly timeoutMs?: number } = {}): Transport {
+export function socketTransport(socketPath: string, options: { readonly timeoutMs?: number | undefined } = {}): Transport {
   return (request) =>
     exchange(httpRequest, { socketPath, path: request.path, headers: { host: "localhost" } }, { request, where: socketPath, ...options });
 }
@@ -59,7 +59,7 @@ interface Exchange {
   readonly request: TransportRequest;
   readonly where: string;
   /** How long the peer may stay silent before its answer begins. Default 30 000. */
-  readonly timeoutMs?: number;
+  readonly timeoutMs?: number | undefined;
 }
 
 function exchange(send: typeof httpRequest, options: Address, { request, where, timeoutMs = 30_000 }: Exchange): Promise<TransportAnswer> {
@@ -78,7 +78,7 @@ function exchange(send: typeof httpRequest, options: Address, { request, where, 
           ...request.headers,
           ...(request.body === undefined ? {} : { "content-length": String(Buffer.byteLength(request.body)) }),
         },
-        ...(request.signal === undefined ? {} : { signal: request.signal }),
+        signal: request.signal,
       },
       (answer) => {
         outgoing.setTimeout(0);

@@ -4,7 +4,7 @@ import type { Client } from "../../protocol/client.ts";
 import { type CommandCall, type CommandContext, flagOption, textOption } from "../command.ts";
 import { parseReference, resolveReference } from "../references.ts";
 
-/** What the command wrote to standard output goes there, and what it wrote to standard error goes there. */
+/** The command's standard output and standard error go to the same streams here. */
 export async function run({ connect, host, json }: CommandContext, { args: [what = ""], options }: CommandCall): Promise<void> {
   const reference = parseReference(what, "job");
   const tail = textOption(options, "tail");
@@ -14,7 +14,7 @@ export async function run({ connect, host, json }: CommandContext, { args: [what
   const query = {
     follow: flagOption(options, "follow"),
     raw: flagOption(options, "raw"),
-    ...(tail === undefined ? {} : { tailBytes: tail }),
+    tailBytes: tail,
   };
   const copy = async (stream: "stdout" | "stderr", write: (text: string) => void): Promise<void> => {
     const decoder = new TextDecoder();

@@ -5,12 +5,13 @@ import { type CommandCall, type CommandContext, textOption } from "../command.ts
 
 export async function run({ connect, host, json }: CommandContext, { args: [pipeline = ""], options }: CommandCall): Promise<void> {
   const inputText = textOption(options, "input");
-  const optional = Object.fromEntries(
-    ["key", "label", "repo", "branch"].flatMap((name) =>
-      textOption(options, name) === undefined ? [] : [[name, textOption(options, name)]],
-    ),
-  );
-  const body = { ...optional, ...(inputText === undefined ? {} : { input: parsedInput(inputText) }) };
+  const body = {
+    key: textOption(options, "key"),
+    label: textOption(options, "label"),
+    repo: textOption(options, "repo"),
+    branch: textOption(options, "branch"),
+    input: inputText === undefined ? undefined : parsedInput(inputText),
+  };
   const { client } = await connect();
   const { item, created } = await client.call(api.submitItem, { params: { name: pipeline }, body });
   if (json) host.output.out(`${JSON.stringify({ item, created })}\n`);

@@ -4,12 +4,12 @@ import { type CommandCall, type CommandContext, flagOption } from "../command.ts
 import { serveUntilStopped } from "../serve.ts";
 
 export async function run({ host, json, configRequest }: CommandContext, { options }: CommandCall): Promise<number> {
-  // All of standard output is for programs then: the log's lines too, unless a flag says otherwise.
+  // With --json programs read standard output, so the log's lines are JSON too, unless a flag says otherwise.
   const flags = json ? { "log.json": true, ...configRequest.flags } : configRequest.flags;
-  const configuration = await loadConfiguration({ ...configRequest, ...(flags === undefined ? {} : { flags }) });
+  const configuration = await loadConfiguration({ ...configRequest, flags });
   for (const warning of configuration.warnings) host.output.err(`warning: ${describeMistake(warning)}`);
   const daemon = await host.startDaemon(configuration);
-  // Before it is told, because whoever is told may stop it at once.
+  // Before the address is printed: whoever reads it may stop the daemon at once.
   const ended = serveUntilStopped({ daemon, host, drain: flagOption(options, "drain") });
   const { url, socketPath } = daemon;
   if (json) host.output.out(`${JSON.stringify({ url, socketPath })}\n`);

@@ -8,7 +8,7 @@ export async function run({ connect, host, json }: CommandContext, { args: [what
   const { client } = await connect({ offline: true });
   const { kind, id } = await resolveReference(client, reference);
   const raw = flagOption(options, "raw");
-  // Only when it is asked for: an older daemon does not know the word.
-  const story = await client.call(api.why, { query: { [kind]: id, ...(raw ? { raw } : {}) } });
+  // Sent only when asked for: an older daemon refuses it.
+  const story = await client.call(api.why, { query: { [kind]: id, raw: raw ? true : undefined } });
   host.output.out(json ? `${JSON.stringify(story)}\n` : `${raw ? story.text : withoutControls(story.text)}\n`);
 }
