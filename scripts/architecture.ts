@@ -101,7 +101,7 @@ function fileViolations(module: Module, target: string, fail: (message: string) 
   if (pureFolders.includes(module.layer) && !pureFolders.includes(targetLayer)) {
     found.push(fail(`${module.layer} imports only ${pureFolders.join(" and ")}: ${pureBecause}`));
   }
-  // A test sets its scene with whatever is below its layer.
+  // A test may use anything below its layer.
   if (!module.isTest)
     for (const message of [...limitMessages(module.layer, target), ...roomMessages(module.path, target)]) found.push(fail(message));
   for (const { parent, because } of siblingParents) {
@@ -145,7 +145,7 @@ function roomMessages(path: string, target: string): readonly string[] {
     // The files beside the rooms are one room, but for those with a line of their own.
     if (fromLine === toLine && from.kind === "*.ts" && rooms[fromLine]?.names.includes("*.ts") === true) return [];
     const line = rooms[fromLine];
-    // Who has no line is told so, once.
+    // A room without a line is reported elsewhere, once.
     if (line === undefined || toLine === -1) return [];
     const names = [from.name, to.name].map((name) => `${parent}/${name}`);
     if (toLine > fromLine && (line.only === undefined || line.only.includes(to.name) || line.only.includes(to.kind))) return [];

@@ -48,9 +48,8 @@ export function verbsCalledOnEachEngine(file: SourceFile): ReadonlySet<string> {
 }
 
 /**
- * The texts without which a file's tests would fail: those in an expectation that something is there, in what such an expectation looks at
- * (a constant, the rows of `each`), and in a condition that the test waits for. A mention in a title, in a `not`, in an expectation of
- * nothing, or beside `!==` is none.
+ * The texts without which a file's tests would fail: in an expectation that something is there, in its subject (a constant, rows of
+ * `each`), and in an awaited condition. Titles, `not`, expectations of nothing and `!==` do not count.
  */
 export function expectedTexts(file: SourceFile): readonly ExpectedText[] {
   const program = programOf(file);

@@ -7,7 +7,7 @@ import { wakefulJsonSchema } from "../src/pipelines/reading/json-schema.ts";
 import { errorEvents } from "../src/telemetry/events-doc.ts";
 import { readSources, repositoryRoot } from "./source-tree.ts";
 
-// The pages that are written by hand: what they must not leave out is taken from the code.
+// Pages written by hand: what they must not leave out is taken from the code.
 
 const read = (path: string): string => readFileSync(join(repositoryRoot, path), "utf8");
 
@@ -37,7 +37,7 @@ test("docs/pipelines.md describes every key of stages, gates and intakes", () =>
   const intake = keysAt(["intake"]);
   expect([stage.length, gate.length, intake.length].every((count) => count > 8)).toBe(true);
   expect([...stage, ...intake].filter((key) => !page.includes(`| \`${key}\` |`))).toEqual([]);
-  // What is refused as "not available yet" is not described as present.
+  // A gate that is refused as "not available yet" is not described as present.
   const available = gate.filter((key) => key !== "handler" && key !== "http");
   expect(available.filter((key) => !new RegExp(`\`(gate\\.)?${key}\\b`).test(page))).toEqual([]);
 });
@@ -70,7 +70,7 @@ test("docs/architecture.md counts the files of each addition, and each of them e
   }));
   expect(rows.map(({ what }) => what)).toEqual(expect.arrayContaining(["a loop", "an event", "a gate kind", "a column"]));
   const files = readSources({ folders: ["src"], endings: [".ts"] }).map(({ path }) => path.slice("src/".length));
-  // A name in angle brackets is any name: one such file is there to look at.
+  // A name in angle brackets stands for any name: at least one such file must exist.
   const exists = (path: string): boolean => {
     const parts = path.split(/<[a-z]+>/).map((part) => part.replaceAll(/[.\\]/g, "\\$&"));
     return files.some((file) => new RegExp(`^${parts.join("[a-z0-9-]+")}$`).test(file));

@@ -1,9 +1,8 @@
 import { type Node, type ObjectExpression, parseSync } from "oxc-parser";
 
 /**
- * The fields of each event, in the order of the source: the members of the type argument of each `event<...>(...)` in `eventCatalogue`, which
- * is an object literal, a local interface, or an intersection of these. Throws on any other form, because a field that is not listed is a
- * field that nobody documents.
+ * The fields of each event in source order: the members of the type argument of each `event<...>(...)` in `eventCatalogue`.
+ * @throws Error where a type is no object literal, local interface or intersection of these: its fields would go undocumented.
  */
 export function readEventFields(path: string, source: string): Record<string, readonly string[]> {
   const { program, errors } = parseSync(path, source, { lang: "ts" });

@@ -5,8 +5,8 @@ import { repositoryRoot } from "./source-tree.ts";
 export const executables: readonly string[] = ["src/bin/wakeful.ts", "src/bin/handler-host.ts"];
 
 /**
- * How the programs are bundled, for the release and for the tests that run them: where chunks are cut, and what an `import()` of a
- * CommonJS package answers, is only true of this very bundle.
+ * How the programs are bundled, for the release and for the tests that run them: chunk borders, and what `import()` of a CommonJS package
+ * answers, differ between bundles.
  */
 export const executableBuild: BuildOptions = {
   absWorkingDir: repositoryRoot,
@@ -20,8 +20,8 @@ export const executableBuild: BuildOptions = {
   platform: "node",
   target: "node20.19",
   /**
-   * Left out of the bundles: the SQLite driver finds its native binary beside its own files, pino starts threads from its own files,
-   * pg loads its optional parts by name, and the OpenTelemetry API must be the very copy that an application registers its SDK with.
+   * Left out of the bundles: the SQLite driver loads its binary from beside its files, pino starts threads from its files, pg loads
+   * optional parts by name, and an application registers its SDK with this copy of the OpenTelemetry API.
    */
   external: ["@photostructure/sqlite", "pg", "pg-native", "pino", "@opentelemetry/api"],
   // Bundled CommonJS packages call `require` for built-in modules; an ES module has none of its own.

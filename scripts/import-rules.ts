@@ -5,7 +5,7 @@
 
 /**
  * The folders and top files of `src/` from the composition down to the rules. An import points to its own line or further down. A line may
- * stand here before its folder exists: the place is decided, and what comes finds it.
+ * stand here before its folder exists.
  */
 export const layers: readonly { readonly name: string; readonly because: string }[] = [
   { name: "bin", because: "an executable only wires the process to the layers below, so nothing may depend on it" },
@@ -104,9 +104,8 @@ export const narrowDoors: readonly {
 ];
 
 /**
- * The rooms of a crowded layer, from top to bottom. A room imports itself and the rooms of the lines below it, or those that `only` names.
- * Rooms of one line never know each other. `*.ts` are the files beside the rooms; a file that is named stands for itself. A room without a
- * line is refused.
+ * The rooms of a crowded layer, from top to bottom. A room imports itself and lower rooms, or those in `only`; rooms of one line do not
+ * know each other. `*.ts`: files beside the rooms without a line.
  */
 export const roomOrder: readonly {
   readonly parent: string;

@@ -62,7 +62,7 @@ export function parseModule(path: string, source: string): ParsedModule {
       if (typeOnly || !node.source.value.startsWith("node:")) return;
       const builtin = node.source.value.slice("node:".length).replace("perf_hooks", "performance");
       for (const specifier of valueSpecifiers) {
-        // A name taken out of a module is used somewhere, and renaming would hide it there: so the import itself counts as the use.
+        // A rename would hide later uses of an imported name, so the import itself counts as the use.
         if (specifier.type === "ImportSpecifier") take(specifier, `${builtin}.${nameOf(specifier.imported)}`);
         else builtinNames.set(specifier.local.name, builtin);
       }

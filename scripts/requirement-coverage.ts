@@ -19,7 +19,7 @@ export interface RequirementCoverage {
   readonly proved: Readonly<Record<string, readonly string[]>>;
   /** Claimed ids that no test names. */
   readonly missing: readonly string[];
-  /** Ids in titles that do not exist: a slip of the pen that would otherwise prove nothing in silence. */
+  /** Ids in titles that do not exist: otherwise nobody would see a misspelt id. */
   readonly unknown: readonly { readonly id: string; readonly at: string }[];
   /** Ids that a test names although nobody claims them yet. */
   readonly unclaimed: readonly string[];
@@ -32,7 +32,7 @@ export function idsIn(title: string): string[] {
   return [...title.matchAll(bracket)].flatMap((match) => (match[1] ?? "").split(",").map((id) => id.trim()));
 }
 
-/** Sets the titles of all tests against the claimed requirements. A skipped test proves nothing. */
+/** Compares the titles of all tests with the claimed requirements. A skipped test proves nothing. */
 export function coverageOf(list: RequirementList, titles: readonly TestTitle[]): RequirementCoverage {
   const proved = new Map<string, string[]>(list.claimed.map((id) => [id, []]));
   const unknown: { id: string; at: string }[] = [];

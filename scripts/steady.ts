@@ -1,7 +1,6 @@
 /**
- * `npm run steady -- [--times 20] [--load] [FILE...]`: whether the tests hold on a busy machine. Runs each test file that starts
- * processes or waits (waiting-tests.ts) so many times and prints each failing test's first output. `--load` keeps every core busy
- * meanwhile; FILEs, or parts of their paths, choose. No part of `npm test`.
+ * `npm run steady -- [--times 20] [--load] [FILE...]`: repeats each test file that starts processes or waits (waiting-tests.ts); prints
+ * each failing test's first output. `--load` keeps every core busy; FILEs, or parts of paths, choose. Not part of `npm test`.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { availableParallelism } from "node:os";
@@ -45,7 +44,7 @@ function refuse(message: string): void {
   process.exitCode = 2;
 }
 
-/** With one process a core that does nothing but work. Each ends by itself when this one is gone, however that came about. */
+/** With one busy process per core. Each ends by itself once this process is gone, even after a kill. */
 async function underLoad(load: boolean, body: () => Promise<void>): Promise<void> {
   const busy = `
     const parent = process.ppid;
@@ -75,7 +74,7 @@ async function runRounds(files: readonly string[]): Promise<void> {
     console.log(`\n${files.length} test files, ${rounds} of ${times} rounds, ${failed} failures`);
     process.exitCode = failed === 0 && rounds === times ? 0 : 1;
   };
-  // Vitest ends the process then; what was seen by that time is told all the same.
+  // Vitest ends the process then; the results so far are printed first.
   process.once("SIGINT", tell);
   while (rounds < times) {
     const startedMs = performance.now();

@@ -28,7 +28,7 @@ export interface CheckOutcome {
   readonly outcome: "passed" | "failed" | { readonly skippedBecause: string };
 }
 
-/** Adds up tests and checks. The run of the tests is no check of its own unless it failed without a failed test to show for it. */
+/** Adds up tests and checks. The test run counts as a check only if it failed without a failed test. */
 export function totalsOf(report: VitestReport | undefined, checks: readonly CheckOutcome[]): Totals {
   let passed = 0;
   const skips: string[] = [];

@@ -1,6 +1,6 @@
 /**
- * `npm run verify [-- STEP...]` (and `npm test`): every check that a change must pass, the same here and in CI.
- * Static checks run two at a time, then the tests. The last line is `N passed, N failed, N skipped`.
+ * `npm run verify [-- STEP...]` (and `npm test`): every check that a change must pass, here and in CI. Static checks run two at a time,
+ * then the tests. The last line is `N passed, N failed, N skipped`.
  */
 import { spawn } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync } from "node:fs";
@@ -98,7 +98,7 @@ function readReport(): VitestReport | undefined {
   try {
     return JSON.parse(readFileSync(reportPath, "utf8")) as VitestReport;
   } catch {
-    // No report means that the runner itself broke off; the failed step then says so.
+    // Without a report the runner itself failed, which its failed step says.
     return undefined;
   }
 }

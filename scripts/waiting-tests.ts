@@ -18,8 +18,8 @@ const waitingModules = new Set(
 const timerCall = /(?<![\w.])set(?:Timeout|Interval)\(/;
 
 /**
- * The test files among `files` that start processes or wait: they load, themselves or through any file that they import, a module for
- * that, or set a timer. Rather one too many than one too few. Pure: the files are given, nothing is read.
+ * The test files that start processes or wait: they, or a file that they import, load a module for that or set a timer. Doubtful ones
+ * count. Pure: the files are given, nothing is read.
  */
 export function findWaitingTests(files: readonly SourceFile[]): readonly WaitingTest[] {
   const byPath = new Map(files.map((file) => [file.path, file]));
@@ -41,7 +41,7 @@ export function findWaitingTests(files: readonly SourceFile[]): readonly Waiting
         seen.add(target.path);
         queue.push(target);
       }
-      // Timers of the code under test are stepped by a clock of the test's; those of a test are real.
+      // Tests step the clock of the code under test; a test's own timers are real.
       const isOfTests = isTestFile(file.path) || file.path.startsWith("test/");
       if (isOfTests && timerCall.test(file.text)) return `${file.path} sets a timer`;
     }

@@ -35,7 +35,7 @@ export interface CommandCall {
 export type Options = Readonly<Record<string, unknown>>;
 
 export interface CommandContext {
-  /** Every command there is, for those that tell of the others. */
+  /** Every command, for those that list the others. */
   readonly commands: readonly CommandSpec[];
   readonly host: CliHost;
   /** `--json`: answers as the API gives them, for programs. */

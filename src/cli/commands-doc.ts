@@ -1,7 +1,7 @@
 import { errorCodes } from "../domain/error-codes.ts";
 import { commands } from "./commands.ts";
 
-/** What the exit codes say, the errors' codes apart: those come from the one table of error codes. */
+/** The exit codes that are no error's: those come from the table of error codes. */
 const exitMeanings: Readonly<Record<number, string>> = {
   0: "done",
   1: "failed",

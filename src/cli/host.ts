@@ -9,7 +9,7 @@ export interface CliOutput {
   out(text: string): void;
   /** One line of standard error. */
   err(line: string): void;
-  /** Whether standard output may be coloured: a terminal, and nobody said no. */
+  /** Whether standard output may be coloured: it is a terminal, and colour is not turned off. */
   readonly colour: boolean;
 }
 
@@ -21,16 +21,16 @@ export interface RunCommandRequest {
   readonly daemon: { readonly client: Client; readonly dataDir: string } | undefined;
 }
 
-/** A running daemon, as far as the command line minds it. */
+/** What the command line needs of a running daemon. */
 export interface StoppableDaemon {
   readonly url: string;
   readonly socketPath: string | null;
   /**
-   * `leave`: commands live on and are adopted by the next start. `drain`: waits for them. `interrupt`: stops them. Resolves to what could not
-   * be done in order: steps that did not end in their time, and steps that failed.
+   * `leave`: commands live on and are adopted by the next start. `drain`: waits for them. `interrupt`: stops them. Resolves to the steps
+   * that did not end in time, and those that failed.
    */
   stop(mode: "leave" | "drain" | "interrupt"): Promise<{ readonly late: readonly string[]; readonly failed: readonly string[] }>;
-  /** While it stops: what is being stopped is killed. Resolves when it has stopped, or when the kill grace is over; never rejects. */
+  /** Kills what a stop under way is stopping. Resolves when it has stopped, or when the kill grace is over; never rejects. */
   kill(): Promise<void>;
 }
 
@@ -47,7 +47,7 @@ export interface CliHost {
   readonly version: string;
   /** Resolves when it takes work. */
   readonly startDaemon: (configuration: Configuration) => Promise<StoppableDaemon>;
-  /** Returns the way to stop listening. */
+  /** Returns the function that stops listening. */
   readonly onSignal: (signal: StopSignal, listener: () => void) => () => void;
   /** `wakeful run -- CMD`; resolves to the command's exit code. */
   readonly runCommand: (request: RunCommandRequest) => Promise<number>;

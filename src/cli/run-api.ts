@@ -7,7 +7,7 @@ import type { Client } from "../protocol/client.ts";
 import type { RunCommandApi } from "../worker/foreground/foreground-api.ts";
 import type { RunSessionRef } from "../worker/foreground/foreground-sessions.ts";
 
-/** As many as a list answers at once. */
+/** The longest page that the API answers. */
 const leasesMax = 500;
 
 /** What `wakeful run` asks of the daemon, over the daemon's API. Rejects with the errors of the client. */
@@ -54,7 +54,7 @@ export function createRunApi(client: Client): RunCommandApi {
 const paramsOf = ({ runId }: RunSessionRef) => ({ runId });
 const fenceOf = ({ workerId, ownerEpoch }: RunSessionRef) => ({ workerId, ownerEpoch });
 
-/** A `conflict` is the answer that the lease is somebody else's; every other error is one. */
+/** A `conflict` means that the lease is somebody else's; every other error is thrown. */
 async function oursStill(answer: Promise<unknown>): Promise<boolean> {
   try {
     await answer;

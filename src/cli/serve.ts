@@ -1,6 +1,6 @@
 import type { CliHost, StoppableDaemon, StopSignal } from "./host.ts";
 
-/** Ended, though not everything could be: the steps of the stop that did not end in time are named. */
+/** Stopped, but some steps did not end in time; they are named on standard error. */
 const lateStopExitCode = 9;
 
 const impatientExitCode = 130;

@@ -3,7 +3,7 @@ import { withoutControls } from "../protocol/terminal-text.ts";
 export interface Column<Row> {
   readonly title: string;
   readonly of: (row: Row) => string | number | null;
-  /** Colours what is shown, not what is measured. */
+  /** Applied after the width is measured. */
   readonly paint?: (text: string) => string;
 }
 

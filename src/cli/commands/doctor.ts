@@ -12,7 +12,7 @@ import { checkLoops, checkStored } from "../doctor/daemon-checks.ts";
 import { type DoctorFinding, ok, problem, warning } from "../doctor/finding.ts";
 import { checkContainer, checkDataDirectory, checkDisk, checkNode, checkPrograms, looksLikeContainer } from "../doctor/host-checks.ts";
 
-/** The exit code that tells a script of problems, apart from those of a doctor that could not work. */
+/** The exit code for problems found, unlike those for a doctor that could not run. */
 const problemsExitCode = 3;
 
 export async function run(context: CommandContext, { options }: CommandCall): Promise<number> {
@@ -46,7 +46,7 @@ export async function run(context: CommandContext, { options }: CommandCall): Pr
   return problems === 0 ? 0 : problemsExitCode;
 }
 
-/** Through the daemon where there is one; else the store's file itself. Trouble on the way is a finding like any other. */
+/** Asks the daemon if one answers, else reads the store's file. A failure to reach either is a finding. */
 async function checkDaemonAndStore({ connect, host }: CommandContext, config: Pick<Config, "store">): Promise<readonly DoctorFinding[]> {
   let connection: Connection;
   try {

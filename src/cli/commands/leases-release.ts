@@ -2,7 +2,7 @@ import { WakefulError } from "../../domain/errors.ts";
 import { api } from "../../protocol/api/index.ts";
 import { type CommandCall, type CommandContext, textOption } from "../command.ts";
 
-/** Names the fencing number that was seen: a lease that was granted anew in between stays with its new holder. */
+/** Sends the fencing number that it saw, so that a lease granted anew in between stays with its new holder. */
 export async function run({ connect, host, json }: CommandContext, { args: [name = ""], options }: CommandCall): Promise<void> {
   const { client } = await connect();
   const { leases } = await client.call(api.listLeases, { query: { limit: 500 } });

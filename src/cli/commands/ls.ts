@@ -32,7 +32,7 @@ export const listLeases = (context: CommandContext, { options }: CommandCall): P
 
 const queryOptions = ["state", "pipeline", "queue", "limit"];
 
-/** The options that choose rows, in words of the command line where the API would refuse them. */
+/** The options that choose rows. What the API would refuse is refused here, in words of the command line. */
 function queryOf(
   what: string,
   { options, endpoint: { query: schema } }: { readonly options: Options; readonly endpoint: Endpoint },
@@ -59,7 +59,7 @@ interface ListingRequest {
   readonly client: Client;
   /** What was asked for, of what the list's endpoint takes. */
   readonly query: Readonly<Record<string, string>>;
-  /** How an instant is told; null for none. */
+  /** How an instant is printed; null for none. */
   readonly when: (at: number | null) => string | null;
   readonly colour: boolean;
 }

@@ -16,7 +16,7 @@ export async function run({ host, connect, json }: CommandContext, { args, optio
   return host.runCommand({ argv, lease, daemon: await findDaemon({ connect, host }) });
 }
 
-/** As far as the API takes them. */
+/** The API's own bounds. */
 const limits = { ttl: { min: seconds(1), max: hours(24 * 30) }, wait: { min: 0, max: hours(24 * 30) } };
 
 function leaseOf(options: Options): RunCommandRequest["lease"] {
@@ -41,7 +41,7 @@ function durationOption(options: Options, name: "ttl" | "wait", otherwise: Durat
   return parsed.value;
 }
 
-/** Only that nobody answers means that there is none; a daemon that refuses us is not to be gone around. */
+/** Only `daemon_unreachable` means that there is none: a daemon that refuses us must not be bypassed. */
 async function findDaemon({ connect, host }: Pick<CommandContext, "connect" | "host">): Promise<RunCommandRequest["daemon"]> {
   try {
     const { client } = await connect();

@@ -55,7 +55,7 @@ function valueOf(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    // A duration, or a word: the daemon says whether the setting takes it.
+    // A duration or a word: the daemon decides whether the setting takes it.
     return text;
   }
 }

@@ -5,7 +5,7 @@ import { alertsFile } from "../../notify/alerts.ts";
 import { relativeText } from "../../operations/why/spans.ts";
 import { type DoctorFinding, ok, warning } from "./finding.ts";
 
-/** How far back alerts are told. */
+/** How far back alerts are shown. */
 const recentMs = hours(24);
 /** Of the newest part of the file, which is far more than a day of alerts should be. */
 const bytesMax = 256 * 1024;
@@ -17,7 +17,7 @@ interface Told {
   readonly title: string;
 }
 
-/** The alerts of the last day, one line for each cause with its newest text: what the daemon has told, whoever was listening. */
+/** The alerts of the last day, one line per cause with its newest text, whether or not anybody received them. */
 export function checkAlerts(options: { readonly dataDir: string; readonly wall: number }): readonly DoctorFinding[] {
   const { dataDir, wall } = options;
   const end = readEnd(alertsFile(dataDir));
@@ -48,7 +48,7 @@ function toldIn(line: string): Told[] {
     const instant = Date.parse(String(at));
     return typeof cause === "string" && typeof title === "string" && Number.isFinite(instant) ? [{ at: instant, cause, title }] : [];
   } catch {
-    // The line that the bound cut in two, or one that a crash tore.
+    // A line cut by the bound, or torn by a crash.
     return [];
   }
 }
@@ -60,7 +60,7 @@ function readEnd(path: string): End {
   try {
     file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (thrown) {
-    // Where no alert was ever told, there is no file.
+    // Before the first alert there is no file.
     const missing = hasCode(thrown, "ENOENT");
     return missing ? { kind: "read", text: "" } : { kind: "unreadable", why: messageOf(thrown) };
   }

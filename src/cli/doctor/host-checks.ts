@@ -97,7 +97,7 @@ function ballastOf(path: string): DoctorFinding {
   try {
     return ok("ballast", `${formatSize(statSync(path).size)} kept for a full disk`);
   } catch (thrown) {
-    // A daemon that runs lays it down by itself, when there is room.
+    // A running daemon creates it by itself once there is room.
     if (isMissing(thrown))
       return warning("ballast", "the ballast is not laid down", "A running daemon lays it down once enough space is free.");
     return warning("ballast", `it cannot be looked at: ${messageOf(thrown)}`, "Call as the user who runs the daemon.");
@@ -133,7 +133,7 @@ export function looksLikeContainer(env: Readonly<Record<string, string | undefin
   try {
     return /docker|kubepods|containerd|lxc/.test(readFileSync("/proc/1/cgroup", "utf8"));
   } catch {
-    // No procfs, or none that may be read: nothing speaks for a container.
+    // No readable procfs: no sign of a container.
     return false;
   }
 }

@@ -7,8 +7,8 @@ import { openStore } from "../../store/open-store.ts";
 import type { CommandContext } from "../command.ts";
 
 /**
- * Brings what the store holds ahead of the right time back to it. The store's clock is neither told of its newest instant nor kept from
- * going back here: that is the cure.
+ * Sets instants of the store that lie ahead back to now. Unlike a daemon, it lets the store's clock go behind the newest instant: that is
+ * the cure.
  * @throws {WakefulError} `store_locked` while a daemon has the store, `not_found` when there is none.
  */
 export async function resetStoreClock({ host, json, configRequest, connect }: CommandContext): Promise<void> {
