@@ -112,28 +112,6 @@ describe("each threshold counts from the tick after its change, for runs that ar
   });
 });
 
-test("between changes no more is looked at than what is due or suspect, and a round goes on over several ticks", async () => {
-  const world = await running();
-  await world.store.jobs.enqueue({ queue: "mail", jobs: Array.from({ length: 1001 }, () => ({})) });
-  const workerId = await world.worker({ kind: "handler" });
-  await world.store.runs.claim({
-    claimId: "many",
-    workerId,
-    claimSeq: 1,
-    queues: [{ name: "mail", limits: { maxRunningMs: seconds(86_400) } }],
-    max: 1000,
-    startNow: 1000,
-  });
-  expect(await world.tick()).toMatchObject({ seen: 0 });
-  change(world, { finalizeGraceMs: seconds(1) });
-  expect(await world.tick({ dryRun: true }), "a dry run begins no round").toMatchObject({ seen: 0 });
-  expect(await world.tick()).toMatchObject({ seen: 500, nextInMs: 0 });
-  expect(await world.tick()).toMatchObject({ seen: 500, nextInMs: 0 });
-  expect(await world.tick()).toMatchObject({ seen: 0 });
-  change(world, { finalizeGraceMs: seconds(1) });
-  expect(await world.tick(), "the same values again are no change").toMatchObject({ seen: 0 });
-});
-
 describe("each switch is read at each tick [B-68]", () => {
   test("the job scan's, and beside it the lease sweep's with its scope [B-68]", async () => {
     const world = await running();

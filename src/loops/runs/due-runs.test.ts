@@ -51,3 +51,29 @@ test("a page of runs that cannot be ended waits for the next tick's time", async
   world.seen.runs.settle = settle;
   expect(await world.tick()).toMatchObject({ settled: pageSize, nextInMs: 0 });
 });
+
+test("between changes no more is looked at than what is due or suspect, and a round goes on over several ticks", async () => {
+  const world = await RepairWorld.open();
+  await world.tick();
+  const shorterGrace = () => {
+    world.settings.thresholds = { ...world.settings.thresholds, finalizeGraceMs: seconds(1) };
+  };
+  await world.store.jobs.enqueue({ queue: "mail", jobs: Array.from({ length: 1001 }, () => ({})) });
+  const workerId = await world.worker({ kind: "handler" });
+  await world.store.runs.claim({
+    claimId: "many",
+    workerId,
+    claimSeq: 1,
+    queues: [{ name: "mail", limits: { maxRunningMs: seconds(86_400) } }],
+    max: 1000,
+    startNow: 1000,
+  });
+  expect(await world.tick()).toMatchObject({ seen: 0 });
+  shorterGrace();
+  expect(await world.tick({ dryRun: true }), "a dry run begins no round").toMatchObject({ seen: 0 });
+  expect(await world.tick()).toMatchObject({ seen: 500, nextInMs: 0 });
+  expect(await world.tick()).toMatchObject({ seen: 500, nextInMs: 0 });
+  expect(await world.tick()).toMatchObject({ seen: 0 });
+  shorterGrace();
+  expect(await world.tick(), "the same values again are no change").toMatchObject({ seen: 0 });
+});

@@ -1,18 +1,7 @@
-import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { expect, test } from "vitest";
-import { makeFifo } from "../../../test/support/fifo.ts";
 import { RepairWorld } from "../../../test/support/repair-world.ts";
-import { tempDir } from "../../../test/support/temp-dir.ts";
-import { asRunId, asWorkerId } from "../../domain/ids.ts";
-import { asInstant } from "../../domain/time.ts";
-import { newVantage } from "../../liveness/vantage.ts";
-import { PresenceRegistry } from "../../observe/session-presence.ts";
 import { FakeClock } from "../../runtime/fake-clock.ts";
-import type { EventName } from "../../telemetry/events.ts";
 import { ClockWatch } from "./clock-watch.ts";
-import { DiskWatch } from "./disk-watch.ts";
-import { Watcher } from "./watcher.ts";
 
 const seconds = (n: number): number => n * 1000;
 const minutes = (n: number): number => 60 * seconds(n);
@@ -152,91 +141,4 @@ test("a dead process is dead whatever the clocks do", async () => {
   await world.tick();
   await world.tick();
   expect(await world.stateOf(run)).toBe("queued");
-});
-
-test("the watcher tells each change of its doubt once", () => {
-  const told: EventName[] = [];
-  const watcher = new Watcher(newVantage(), { emit: (name) => told.push(name), alert: async () => true });
-  const at = (s: number) => asInstant(1_000_000 + seconds(s));
-  for (let time = 0; time < 8; time++) watcher.wasDeaf({ from: at(10 * time), to: at(10 * time + 3), cause: "stalled" });
-  expect(told).toEqual(["vantage.unstable"]);
-  watcher.deafFrom("store_unreachable", at(100));
-  watcher.hearsAgain("store_unreachable", at(130));
-  expect(told).toEqual(["vantage.unstable"]);
-});
-
-test("a session's word about a run counts only when it can know of it", () => {
-  const book = new PresenceRegistry();
-  const at = (s: number) => asInstant(1_000_000 + seconds(s));
-  const workerId = asWorkerId(1);
-  const run = { runId: asRunId(7), workerId, claimSeq: 3, reservedAt: at(10) };
-  expect(book.reportOn(run)).toEqual({ kind: "notNamed", since: at(10) });
-  book.heard(workerId, { at: at(11), held: [], claimSeqReceived: 2 });
-  expect(book.reportOn(run), "the claim's answer may be on its way").toEqual({ kind: "notNamed", since: at(10) });
-  book.heard(workerId, { at: at(12), held: [run.runId], claimSeqReceived: 3 });
-  expect(book.reportOn(run)).toEqual({ kind: "holds", at: at(12) });
-  expect(book.hasLetGo(workerId, run.runId, at(11))).toBe(false);
-  book.heard(workerId, { at: at(13), held: [], claimSeqReceived: 3 });
-  expect(book.reportOn(run)).toEqual({ kind: "doesNotHold", at: at(13) });
-  expect(book.hasLetGo(workerId, run.runId, at(13)), "said before the end of the run").toBe(false);
-  expect(book.hasLetGo(workerId, run.runId, at(12))).toBe(true);
-  book.forget(workerId);
-  expect(book.reportOn({ ...run, workerId: null })).toEqual({ kind: "notNamed", since: at(10) });
-});
-
-test("the disk's ballast is laid while there is room, freed when there is none, and nothing is claimed below the limit", async () => {
-  const dataDir = join(tempDir("disk"), "data");
-  mkdirSync(dataDir);
-  let free = 1_000_000_000;
-  const told: EventName[] = [];
-  const disk = new DiskWatch({
-    dataDir,
-    minFreeBytes: 1000,
-    ballastBytes: 100_000,
-    emit: (name) => told.push(name),
-    freeBytes: async () => free,
-  });
-  await disk.look();
-  expect(statSync(join(dataDir, "ballast")).size).toBe(100_000);
-  expect(statSync(join(dataDir, "ballast")).blocks * 512).toBeGreaterThanOrEqual(100_000);
-  free = 999;
-  await disk.look();
-  await disk.look();
-  expect([disk.low, ...told]).toEqual([true, "disk.low"]);
-  expect(await disk.freeBallast()).toBe(true);
-  expect(await disk.freeBallast()).toBe(false);
-  free = 1_000_000_000;
-  await disk.look();
-  expect([disk.low, ...told]).toEqual([false, "disk.low", "disk.recovered"]);
-  expect(readdirSync(dataDir)).toEqual(["ballast"]);
-  const broken = new DiskWatch({
-    dataDir,
-    minFreeBytes: 1,
-    ballastBytes: 0,
-    emit: (name: EventName) => told.push(name),
-    freeBytes: async () => {
-      throw new Error("gone");
-    },
-  });
-  await broken.look();
-  expect(told.at(-1)).toBe("store.degraded");
-});
-
-test("a link or a FIFO in the ballast's place is not written through, and holds nobody", async () => {
-  const dataDir = tempDir("ballast");
-  const path = join(dataDir, "ballast");
-  const told: EventName[] = [];
-  const emit = (name: EventName): void => void told.push(name);
-  const disk = new DiskWatch({ dataDir, minFreeBytes: 1, ballastBytes: 1000, emit, freeBytes: async () => 1e9 });
-  writeFileSync(join(dataDir, "precious"), "kept");
-  symlinkSync(join(dataDir, "precious"), path);
-  await disk.look();
-  expect(readFileSync(join(dataDir, "precious"), "utf8")).toBe("kept");
-  rmSync(path);
-  makeFifo(path);
-  await disk.look();
-  expect(told).toEqual(["store.degraded", "store.degraded"]);
-  rmSync(path);
-  for (let look = 0; look < 60; look++) await disk.look();
-  expect(statSync(path).size).toBe(1000);
 });
