@@ -1,50 +1,142 @@
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
+import { at } from "../../test/support/judged-run.ts";
+import { liveRun } from "../../test/support/live-run.ts";
 import { chain } from "../../test/support/loop-world.ts";
-import { RepairWorld } from "../../test/support/repair-world.ts";
-import { addMs } from "../domain/time.ts";
+import { asItemId, asVisitId } from "../domain/ids.ts";
+import type { StageDefinition } from "../pipelines/definition.ts";
 import { PipelineRegistry } from "../pipelines/registry.ts";
-import { ExitDecider } from "./exit-decider.ts";
+import type { LiveRun } from "../store/port/runs.ts";
+import { type DecidingOptions, ExitDecider, type ReadExit } from "./exit-decider.ts";
 
 const gate = { kind: "file", path: "green", anyAge: true } as const;
 const none = { kind: "none" } as const;
+const unreadable = { kind: "unreadable", error: "no answer" } as const;
+const json = { kind: "json", text: '{"pages":3}' } as const;
 
-async function exited(exitCode: number) {
-  const definition = chain("p", ["prep", "ocr"], { stage: { gate, gatePatienceMs: 600_000 } });
-  const world = await RepairWorld.open([definition]);
-  await world.addItem();
-  const run = await world.start({ queue: "p/prep" });
-  await world.exit(run, exitCode);
-  const [live] = await world.store.runs.listLive([run.runId]);
-  if (live === undefined) throw new Error("the run has ended");
-  const decider = new ExitDecider({
-    registry: new PipelineRegistry([definition]),
-    versions: {},
-    random: () => 0.5,
-    now: () => addMs(world.now, 0),
-  });
-  return { world, live, decider };
+function deciderOf(stage: Partial<StageDefinition> = {}): ExitDecider {
+  const registry = new PipelineRegistry([chain("p", ["prep", "ocr"], { stage: { gate, gatePatienceMs: 600_000, ...stage } })]);
+  return new ExitDecider({ registry, versions: {}, random: () => 0.5, now: () => at(600) });
+}
+
+/** A run of p/prep that has exited well while its item is at that very visit, and whose gate is green. */
+async function decide(
+  run: Partial<LiveRun> = {},
+  read: Partial<ReadExit> = {},
+  options: Partial<DecidingOptions> & { readonly stage?: Partial<StageDefinition> } = {},
+) {
+  const item = { itemId: asItemId(7), visitId: asVisitId(8), itemVisitId: asVisitId(8), itemStage: "prep", pipeline: "p" };
+  const exited = liveRun({ state: "exited", exitCode: 0, exitedAt: at(600), queue: "p/prep", ...item, ...run });
+  const decider = deciderOf(options.stage);
+  return await decider.decide(exited, { output: none, gate: { kind: "green" }, ...read }, { actor: "test", ...options });
 }
 
 test("the gate is asked for where it decides, and only there", async () => {
-  const good = await exited(0);
-  const unread = { output: none, gate: { kind: "not_read" } } as const;
-  expect(await good.decider.decide(good.live, unread, { actor: "test" })).toMatchObject({ kind: "read_gate", stage: { name: "prep" } });
-  const bad = await exited(1);
-  expect(await bad.decider.decide(bad.live, unread, { actor: "test" })).toMatchObject({
+  const unread = { gate: { kind: "not_read" } } as const;
+  expect(await decide({}, unread)).toMatchObject({ kind: "read_gate", stage: { name: "prep" } });
+  expect(await decide({ exitCode: 1 }, unread)).toMatchObject({ settlement: { outcome: "failed", reason: "exit_code" } });
+  expect(await decide({}, unread, { stage: { gate: undefined } })).toMatchObject({ settlement: { reason: "exit0_no_gate" } });
+});
+
+test("a green gate moves the item on with the run's output, and the evidence of whoever decides has the exit code", async () => {
+  const decision = await decide({}, { output: json }, { evidence: { gate: "file" } });
+  expect(decision).toMatchObject({
     kind: "settle",
-    settlement: { outcome: "failed", reason: "exit_code" },
+    settlement: {
+      outcome: "succeeded",
+      reason: "exit0_gate_green",
+      output: json.text,
+      advance: { kind: "next", stage: "ocr" },
+      exitCode: 0,
+      evidence: JSON.stringify({ gate: "file", exitCode: 0 }),
+      actor: "test",
+    },
+  });
+  const plain = [await decide({}, {}, { evidence: "words" }), await decide()];
+  expect(plain).toMatchObject(plain.map(() => ({ settlement: { output: undefined, evidence: '{"exitCode":0}' } })));
+});
+
+test("an exit whose code nobody knows is lost, with what was seen [B-40]", async () => {
+  const settlement = { outcome: "lost", reason: "exit_unknown", evidence: '{"seen":1}', exitCode: undefined };
+  expect(await decide({ exitCode: null }, { output: json }, { evidence: { seen: 1 } })).toMatchObject({ kind: "settle", settlement });
+});
+
+test("the code of an end is its cause: an exit, or what became of it", async () => {
+  const bad = { output: { kind: "bad", why: "no JSON" } } as const;
+  const reasonOf = async (...given: Parameters<typeof decide>) => {
+    const decision = await decide(...given);
+    return decision.kind === "settle" ? [decision.settlement.outcome, decision.settlement.reason] : decision.kind;
+  };
+  expect(await reasonOf({ exitCode: 3 })).toEqual(["failed", "exit_code"]);
+  expect(await reasonOf({ exitCode: 137 })).toEqual(["lost", "exit_code"]);
+  expect(await reasonOf({ exitCode: 3 }, bad), "only a success has an output").toEqual(["failed", "exit_code"]);
+  expect(await reasonOf({}, bad)).toEqual(["bad_output", "bad_output"]);
+  expect(await reasonOf({}, { gate: { kind: "red", reason: "no tests" } })).toEqual(["gate_red", "gate_red"]);
+  const stoppedFor = { kind: "timed_out", reason: "running for 660 s" } as const;
+  expect(await reasonOf({ exitCode: 143 }, {}, { stoppedFor })).toEqual(["timed_out", "timed_out"]);
+  const exitCodes = { retryOn: [], failOn: [], holdOn: [3] };
+  expect(await decide({ exitCode: 3 }, {}, { stage: { exitCodes } })).toMatchObject({ settlement: { disposition: "hold" } });
+});
+
+describe("where the item stands", () => {
+  const moved = {
+    kind: "settle",
+    settlement: { outcome: "succeeded", reason: "exit0_already_advanced", advance: undefined, output: undefined },
+  };
+
+  test("past the stage, or in another visit of it, nothing moves and no output counts [B-41]", async () => {
+    expect(await decide({ itemStage: "ocr" }, { output: json })).toMatchObject(moved);
+    expect(await decide({ itemVisitId: asVisitId(9) }, { output: { kind: "bad", why: "no JSON" } })).toMatchObject(moved);
+    expect(await decide({ queue: "gone/prep", itemVisitId: asVisitId(9) }), "of a stage that nobody declares").toMatchObject(moved);
+  });
+
+  test("without an item the exit code alone decides", async () => {
+    const alone = { itemId: null, visitId: null, itemVisitId: null, itemStage: null, pipeline: null, queue: "dev" };
+    const settlement = { outcome: "succeeded", reason: "exit0_no_item", output: json.text, advance: undefined };
+    expect(await decide(alone, { output: json })).toMatchObject({ settlement });
+  });
+
+  test("a stage that cannot be looked up is looked up again", async () => {
+    expect(await decide({ itemStage: null })).toEqual({ kind: "wait", readAgainAt: at(601), why: "lookup_failed" });
+  });
+
+  test("what follows is declared nowhere: held for a person, who is told which stage to declare", async () => {
+    const settlementOf = async (...given: Parameters<typeof decide>) => {
+      const decision = await decide(...given);
+      if (decision.kind !== "settle" || decision.settlement.outcome === "succeeded") throw new Error("it is settled well");
+      return decision.settlement;
+    };
+    const undeclared = await settlementOf({ queue: "gone/prep", pipeline: "gone" });
+    expect(undeclared).toMatchObject({
+      outcome: "failed",
+      reason: "stage_vanished",
+      disposition: "hold",
+      exitCode: 0,
+      evidence: '{"exitCode":0}',
+    });
+    expect(undeclared.message).toContain("stage prep of pipeline gone is not declared any more");
+    const next = await settlementOf({}, {}, { stage: { next: "print" } });
+    expect(next.message).toContain("stage print of pipeline p, which follows prep, is not declared any more");
+    expect(next.message).toContain("wakeful unhold job:5");
   });
 });
 
-test("how long a reading took does not count as readings that failed", async () => {
-  const { world, live, decider } = await exited(0);
-  const pending = { ...live, gatePendingAt: addMs(world.now, -61_000) };
-  const unreadable = { output: none, gate: { kind: "unreadable", error: "no answer" } } as const;
-  const pauseOf = async (begunAgoMs: number): Promise<number> => {
-    const read = { ...unreadable, begunAt: addMs(world.now, -begunAgoMs) };
-    const decision = await decider.decide(pending, read, { actor: "test" });
-    if (decision.kind !== "wait") throw new Error(`it is to ${decision.kind}`);
-    return decision.readAgainAt - world.now;
-  };
-  expect([await pauseOf(60_000), await pauseOf(0)]).toEqual([2_000, 60_000]);
+describe("a gate that cannot be read", () => {
+  test("is read again with longer pauses, and is red once its patience is over", async () => {
+    expect(await decide({}, { gate: unreadable })).toEqual({ kind: "wait", readAgainAt: at(601), why: "no answer" });
+    expect(await decide({ gatePendingAt: at(0) }, { gate: unreadable })).toMatchObject({ settlement: { outcome: "gate_unreadable" } });
+  });
+
+  test("how long a reading took does not count as readings that failed, nor does one that began before the first had failed", async () => {
+    const pauseOf = async (begunAt: number) => {
+      const decision = await decide({ gatePendingAt: at(539) }, { gate: unreadable, begunAt: at(begunAt) });
+      return decision.kind === "wait" && (decision.readAgainAt - at(600)) / 1000;
+    };
+    expect([await pauseOf(500), await pauseOf(540), await pauseOf(600)]).toEqual([1, 2, 60]);
+  });
+});
+
+test("what a run leaves running stays where its stage says so", async () => {
+  const run = liveRun({ queue: "p/prep" });
+  expect([await deciderOf({ strays: "leave" }).leavesStrays(run), await deciderOf().leavesStrays(run)]).toEqual([true, false]);
+  expect(await deciderOf({ strays: "leave" }).leavesStrays(liveRun())).toBe(false);
 });

@@ -1,14 +1,13 @@
 import { describe, expect, test } from "vitest";
+import { liveRun } from "../../test/support/live-run.ts";
 import { chain } from "../../test/support/loop-world.ts";
 import { RepairWorld, type StartedRun } from "../../test/support/repair-world.ts";
-import { retried, success } from "../../test/support/store-rows.ts";
-import { asItemId, asJobId, asOwnerEpoch, asRunId } from "../domain/ids.ts";
-import type { ItemStep, LiveRun, SettleAnswer } from "../store/port/runs.ts";
-import type { RunFailure } from "./run-ender.ts";
+import { asJobId, asOwnerEpoch, asRunId } from "../domain/ids.ts";
+import { asInstant } from "../domain/time.ts";
+import { PipelineRegistry } from "../pipelines/registry.ts";
+import type { LiveRun, RunsStore } from "../store/port/runs.ts";
+import { RunEnder, type RunFailure } from "./run-ender.ts";
 import { settlementOfSuccess } from "./settlement.ts";
-import { tellBatch } from "./tell-ends.ts";
-
-const ended = (id: number) => ({ runId: asRunId(id), jobId: asJobId(id), ownerEpoch: asOwnerEpoch(1) });
 
 const lost: RunFailure = { outcome: { kind: "lost", reason: "its process is dead" }, reason: "dead_pid" };
 const by = { actor: "test" };
@@ -131,9 +130,11 @@ test("many runs end in one call of the store, and those that another has ended e
 test("a page emits as many single events as there is room for", async () => {
   const world = await RepairWorld.open();
   const workerId = await world.worker({ pid: 77, kind: "handler" });
-  for (let at = 0; at < 3; at++) await world.running({ queue: "mail", workerId });
+  for (let at = 0; at < 4; at++) await world.running({ queue: "mail", workerId });
   await world.store.workers.declareDead(workerId, { reason: "dead_pid", message: "dead", evidence: "{}", actor: "test" });
   const page = { workerIds: [workerId], limit: 9, reason: "session_dead", actor: "worker-reaper", recoverySpreadMs: 0, random: () => 0 };
+  expect(await world.loops.ender.endLostPage({ ...page, limit: 1 }, -1)).toMatchObject({ settled: 1 });
+  expect(world.world.events, "no room is room for none").toEqual([]);
   expect(await world.loops.ender.endLostPage(page, 2)).toMatchObject({ settled: 3 });
   expect(world.world.eventsOf("run.ended")).toMatchObject([
     { queue: "mail", outcome: "lost", reason: "session_dead", actor: "worker-reaper" },
@@ -157,6 +158,45 @@ test("each death of a session before the start costs more than the one before, w
     await world.store.jobs.promoteDue(9);
   }
   expect(spent).toEqual([0, 0, 0, 1, 2]);
+});
+
+describe("what the store is asked to write", () => {
+  const now = asInstant(1_000);
+
+  /** An ender whose store keeps what it is asked. */
+  function recorded() {
+    const calls: unknown[] = [];
+    const settle: RunsStore["settle"] = async (settlements, how) => {
+      calls.push([settlements, how]);
+      return settlements.map(() => ({ kind: "ok", outcome: "succeeded", jobState: "done" }));
+    };
+    const settleLostPage = async () => await Promise.reject(new Error("no page is asked for"));
+    const store = { runs: { settle, settleLostPage }, now: () => now };
+    const deps = { store, registry: new PipelineRegistry([]), random: () => 0, emit: () => undefined, stopWithinMs: () => 15 };
+    return { calls, ender: new RunEnder(deps) };
+  }
+
+  const settlement = { runId: asRunId(17), jobId: asJobId(5), ownerEpoch: asOwnerEpoch(1), outcome: "succeeded", reason: "done" } as const;
+
+  test("is what was decided; of what may still live, until when it is to be stopped, and only if nobody holds the row where that is asked", async () => {
+    const { calls, ender } = recorded();
+    await ender.write({ queue: "dev" }, settlement);
+    await ender.write({ queue: "dev" }, settlement, { mayStillLive: true, unlessLocked: true });
+    expect(calls).toEqual([
+      [[settlement], {}],
+      [[{ ...settlement, stopBy: now + 15 }], { unlessLocked: true }],
+    ]);
+  });
+
+  test("has the start of a run that the store may hold as reserved, and the evidence of a success", async () => {
+    const { calls, ender } = recorded();
+    await ender.end(liveRun(), { ...lost, startedAt: now, evidence: { pid: 4 } }, by);
+    await ender.endWell(liveRun(), { reason: "exit0_no_item", exitCode: 0, evidence: { exitCode: 0 } }, by);
+    expect(calls).toMatchObject([
+      [[{ runId: 17, outcome: "lost", startedAt: now, evidence: '{"pid":4}' }], {}],
+      [[{ runId: 17, outcome: "succeeded", reason: "exit0_no_item", exitCode: 0, evidence: '{"exitCode":0}', actor: "test" }], {}],
+    ]);
+  });
 });
 
 describe("an item that goes on with the end of its run has its event after the commit", () => {
@@ -205,33 +245,4 @@ describe("an item that goes on with the end of its run has its event after the c
     await Promise.all([finish(again), finish(again)]);
     expect(world.world.eventsOf("item.advanced")).toEqual([{ itemId: item.id, from: "prep", to: "ocr" }]);
   });
-
-  test("also by a worker's batch, whose plain successes are only counted", () => {
-    const events: { name: string; data: unknown }[] = [];
-    const item: ItemStep = { kind: "advanced", itemId: asItemId(7), from: "prep", to: "ocr" };
-    const answers: readonly SettleAnswer[] = [{ kind: "ok", outcome: "succeeded", jobState: "done", item }];
-    tellBatch((name, data) => events.push({ name, data }), { settlements: [success(ended(1))], queues: ["p/prep"] }, answers);
-    expect(events).toEqual([
-      { name: "item.advanced", data: { itemId: 7, from: "prep", to: "ocr" } },
-      { name: "runs.settled", data: { count: 1 } },
-    ]);
-  });
-});
-
-test("plain successes of a batch are one event, what needs explaining has its own, and a lost one is late", () => {
-  const events: { name: string; data: unknown }[] = [];
-  const settlements = [success(ended(0)), retried(ended(1), { message: "no" }), success(ended(2)), success(ended(3))];
-  const now = { ownerEpoch: asOwnerEpoch(2), state: "started", workerId: null } as const;
-  const answers: readonly SettleAnswer[] = [
-    { kind: "ok", outcome: "succeeded", jobState: "done" },
-    { kind: "ok", outcome: "failed", jobState: "scheduled" },
-    { kind: "lost", why: "another has it", now },
-    { kind: "already" },
-  ];
-  tellBatch((name, data) => events.push({ name, data }), { settlements, queues: ["a", "b", "c", "d"] }, answers);
-  expect(events).toMatchObject([
-    { name: "run.ended", data: { runId: 1, queue: "b", outcome: "failed", message: "no", jobState: "scheduled" } },
-    { name: "run.late_result", data: { runId: 2, queue: "c", tried: "succeeded", why: "another has it" } },
-    { name: "runs.settled", data: { count: 1 } },
-  ]);
 });

@@ -64,12 +64,10 @@ export class RunEnder {
     ends: readonly { readonly run: LiveRun; readonly failure: RunFailure }[],
     { actor, supervises }: Pick<EndManners, "supervises"> & { readonly actor: string },
   ): Promise<readonly Ended[]> {
-    const settlements: Settlement[] = [];
-    for (const { run, failure } of ends) settlements.push(this.#settlementOf(run, failure, actor));
-    const answers = await this.#deps.store.runs.settle(settlements);
-    return settlements.map((settlement, at) =>
-      tellSettled(this.#deps.emit, { settlement, queue: ends[at]?.run.queue ?? "", answer: answers[at], supervises }),
-    );
+    const { store, emit } = this.#deps;
+    const made = ends.map(({ run, failure }) => ({ queue: run.queue, settlement: this.#settlementOf(run, failure, actor) }));
+    const answers = await store.runs.settle(made.map(({ settlement }) => settlement));
+    return made.map((end, at) => tellSettled(emit, { ...end, answer: answers[at], supervises }));
   }
 
   /** Ends a run that succeeded, of which nothing follows but that its job is done. */

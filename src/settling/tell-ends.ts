@@ -78,10 +78,9 @@ export function tellBatch(
   answers: readonly SettleAnswer[],
 ): void {
   let plain = 0;
-  for (let at = 0; at < answers.length; at++) {
-    const answer = answers[at];
+  for (const [at, answer] of answers.entries()) {
     const settlement = settlements[at];
-    if (answer === undefined || settlement === undefined) continue;
+    if (settlement === undefined) continue;
     if (answer.kind === "ok" && settlement.outcome === "succeeded" && settlement.actor === undefined) {
       plain++;
       tellItemStep(emit, answer.item, settlement.reason);

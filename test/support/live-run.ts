@@ -1,0 +1,50 @@
+import { asJobId, asRunId, asWorkerId, firstOwnerEpoch } from "../../src/domain/ids.ts";
+import type { LiveRun } from "../../src/store/port/runs.ts";
+import { at } from "./judged-run.ts";
+
+/** A started command of a plain task; a test names what it is about. */
+export function liveRun(run: Partial<LiveRun> = {}): LiveRun {
+  return {
+    id: asRunId(17),
+    jobId: asJobId(5),
+    attempt: 1,
+    state: "started",
+    ownerEpoch: firstOwnerEpoch,
+    workerId: asWorkerId(2),
+    kind: "command",
+    claimSeq: 1,
+    reservedAt: at(0),
+    startedAt: at(0),
+    exitedAt: null,
+    endedAt: null,
+    checkAt: null,
+    process: null,
+    wrapper: null,
+    limits: {},
+    progressAt: null,
+    progress: null,
+    exitCode: null,
+    gatePendingAt: null,
+    slotKey: null,
+    outcome: null,
+    reason: null,
+    message: null,
+    evidence: null,
+    spent: null,
+    bySessionDeath: false,
+    suspendedMs: 0,
+    queue: "dev",
+    attempts: 1,
+    maxAttempts: 3,
+    itemId: null,
+    visitId: null,
+    itemStage: null,
+    itemVisitId: null,
+    pipeline: null,
+    pipelineVersion: null,
+    agent: null,
+    repo: null,
+    supervisor: null,
+    ...run,
+  };
+}
