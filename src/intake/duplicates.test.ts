@@ -6,7 +6,7 @@ import { claimOne, failure, startRun, success } from "../../test/support/store-r
 import type { IntakeDefinition } from "../pipelines/definition.ts";
 import type { ItemRow } from "../store/port/items.ts";
 import type { DuplicateRow } from "../store/port/records.ts";
-import { createIntakeLoop, type IntakeDeps, type IntakeLoop } from "./intake-loop.ts";
+import { type IntakeDeps, IntakeLoop } from "./intake-loop.ts";
 
 let ids = 0;
 
@@ -22,7 +22,7 @@ async function duplicateWorld(intake: Partial<IntakeDefinition> = {}): Promise<W
   mkdirSync(join(world.baseDir, "in"), { recursive: true });
   const { store, registry, paths, baseDir } = world;
   const restart = (overrides: Partial<IntakeDeps> = {}): IntakeLoop =>
-    createIntakeLoop({
+    new IntakeLoop({
       store,
       registry,
       paths,

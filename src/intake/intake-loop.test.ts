@@ -20,7 +20,7 @@ import { until } from "../../test/support/until.ts";
 import type { IntakeDefinition } from "../pipelines/definition.ts";
 import { intakeKey } from "../pipelines/intake-key.ts";
 import type { ItemRow } from "../store/port/items.ts";
-import { createIntakeLoop, type IntakeDeps, type IntakeLoop } from "./intake-loop.ts";
+import { type IntakeDeps, IntakeLoop } from "./intake-loop.ts";
 
 let ids = 0;
 
@@ -30,7 +30,7 @@ async function intakeWorld(
   const world = await loopWorld([chain("comics", ["prep", "ocr"], { intake })]);
   mkdirSync(join(world.baseDir, "in"), { recursive: true });
   const restart = (overrides: Partial<IntakeDeps> = {}): IntakeLoop =>
-    createIntakeLoop({
+    new IntakeLoop({
       store: world.store,
       registry: world.registry,
       paths: world.paths,
@@ -350,7 +350,7 @@ test("two pipelines that watch the same content have work directories of their o
     chain("two", ["a"], { intake: { ...intake, watch: "in2" } }),
   ]);
   const { store, registry, paths, baseDir } = world;
-  const loop = createIntakeLoop({
+  const loop = new IntakeLoop({
     store,
     registry,
     paths,

@@ -12,6 +12,7 @@ import { freePathIn, moveToFree } from "../files/move-file.ts";
 import { replaceFile } from "../files/regular-file.ts";
 import { reasonPath } from "../item-files/kept-source.ts";
 import type { Loop, TickContext, TickReport } from "../loops/skeleton/loop.ts";
+import type { LoopReports } from "../loops/skeleton/loop-reports.ts";
 import { type LoopParts, type LoopSpec, ownSwitch } from "../loops/skeleton/loop-spec.ts";
 import type { RaiseAlert, Tell } from "../notify/raise-alert.ts";
 import type { IntakeDefinition } from "../pipelines/definition.ts";
@@ -21,7 +22,7 @@ import type { Chance } from "../runtime/entropy.ts";
 import type { Store } from "../store/port/store.ts";
 import { DecisionFiles } from "./decision-files.ts";
 import { DuplicateDecisions } from "./duplicates.ts";
-import { checkFile } from "./file-checks.ts";
+import { checkFile, type IntakeAnswer } from "./file-checks.ts";
 import { type Staged, Staging } from "./staging.ts";
 import { type FoundFile, WatchedFolder } from "./watched-folder.ts";
 
@@ -40,14 +41,9 @@ export interface IntakeDeps {
   /** Wall time of people, epoch milliseconds. */
   readonly wall: () => number;
   /** Files taken in one tick; default 20. */
-  readonly filesMax?: number;
+  readonly filesMax?: number | undefined;
   /** Free bytes on the disk of a folder; by default the system is asked. */
-  readonly freeBytes?: (path: string) => Promise<number>;
-}
-
-export interface IntakeLoop extends Loop<"intake"> {
-  /** On any change in the folders: a hint only, the tick finds everything by itself. */
-  watchHints(onHint: () => void): () => void;
+  readonly freeBytes?: ((path: string) => Promise<number>) | undefined;
 }
 
 interface Folder {
@@ -67,44 +63,98 @@ const bytesMax = 2 ** 30;
  * Watched folders become items. A tick first completes what a crash cut short, then carries decisions about duplicates out, then looks
  * for new files. One file, or one folder, that fails never stops the others.
  */
-export function createIntakeLoop(deps: IntakeDeps): IntakeLoop {
-  const { store, registry, paths, baseDir, filesMax = 20, freeBytes = freeDiskBytes } = deps;
-  const staging = new Staging({ store, registry, paths, owner: deps.hostId.replace(/[^A-Za-z0-9]/g, "_"), newId: deps.newId });
-  const decisions = new DuplicateDecisions({ store, registry, paths, baseDir, staging });
-  const decisionFiles = new DecisionFiles({ store, paths, alert: deps.alert });
-  const folders: readonly Folder[] = registry.all().flatMap(({ definition: { name, intake } }) => {
-    if (intake === undefined) return [];
-    const { match, minStableMs } = intake;
-    return [{ pipeline: name, intake, watched: new WatchedFolder({ dir: resolve(baseDir, intake.watch), match, minStableMs }) }];
-  });
-  const counters: Record<Counter, number> = { taken: 0, duplicates: 0, input_rejected_size: 0, input_rejected_signature: 0, disk_error: 0 };
-  /** Files that wait for disk, so that each is counted and told of once. */
-  const shortOfDisk = new Set<string>();
-  const failuresTold = new Map<string, { readonly message: string; readonly at: Instant }>();
-
-  const tellFailure = (subject: string, thrown: unknown, { emit, now }: TickContext): void => {
-    const message = messageOf(thrown);
-    const before = failuresTold.get(subject);
-    if (before?.message === message && now - before.at < tellAgainMs) return;
-    if (failuresTold.size > 1000) failuresTold.clear();
-    failuresTold.set(subject, { message, at: now });
-    emit("loop.subject_failed", { loop: "intake", subject, message });
+export class IntakeLoop implements Loop<"intake"> {
+  readonly name = "intake";
+  readonly #deps: IntakeDeps;
+  readonly #filesMax: number;
+  readonly #freeBytes: (path: string) => Promise<number>;
+  readonly #staging: Staging;
+  readonly #decisions: DuplicateDecisions;
+  readonly #decisionFiles: DecisionFiles;
+  readonly #folders: readonly Folder[];
+  readonly #counters: Record<Counter, number> = {
+    taken: 0,
+    duplicates: 0,
+    input_rejected_size: 0,
+    input_rejected_signature: 0,
+    disk_error: 0,
   };
+  /** Files that wait for disk, so that each is counted and told of once. */
+  readonly #shortOfDisk = new Set<string>();
+  readonly #failuresTold = new Map<string, { readonly message: string; readonly at: Instant }>();
+
+  constructor(deps: IntakeDeps) {
+    const { store, registry, paths, baseDir, hostId, newId, filesMax = 20, freeBytes = freeDiskBytes } = deps;
+    this.#deps = deps;
+    this.#filesMax = filesMax;
+    this.#freeBytes = freeBytes;
+    this.#staging = new Staging({ store, registry, paths, owner: hostId.replace(/[^A-Za-z0-9]/g, "_"), newId });
+    this.#decisions = new DuplicateDecisions({ store, registry, paths, baseDir, staging: this.#staging });
+    this.#decisionFiles = new DecisionFiles({ store, paths, alert: deps.alert });
+    this.#folders = foldersOf(registry, baseDir);
+  }
+
+  details(): LoopReports["intake"] {
+    return { ...this.#counters, waiting_for_disk: this.#shortOfDisk.size };
+  }
+
+  /** On any change in the folders: a hint only, the tick finds everything by itself. */
+  watchHints(onHint: () => void): () => void {
+    return watchFolders(
+      this.#folders.map(({ watched }) => watched.dir),
+      onHint,
+    );
+  }
+
+  async tick(context: TickContext): Promise<TickReport> {
+    const tally: Tally = { seen: 0, settled: 0, failed: 0, handled: 0, bytes: 0, decided: false, nextInMs: undefined, would: [] };
+    if (!context.dryRun) await this.#goOn(tally, context);
+    await this.#carryOutDecisions(tally, context);
+    for (const folder of this.#folders) {
+      if (context.signal.aborted) break;
+      await this.#apart(tally, `folder ${folder.watched.dir}`, context, async () => await this.#look(folder, tally, context));
+    }
+    // What a policy decided just now need not wait for the next tick.
+    if (tally.decided) await this.#carryOutDecisions(tally, context);
+    const { seen, settled, failed, nextInMs, would } = tally;
+    return { seen, settled, lost: 0, failed, nextInMs, would: context.dryRun ? would : undefined };
+  }
+
+  /** Completes what was begun, and reads what people decided. */
+  async #goOn(tally: Tally, context: TickContext): Promise<void> {
+    for (const dir of await this.#staging.list()) {
+      if (context.signal.aborted) break;
+      await this.#apart(tally, dir, context, async () => await this.#complete(dir, tally, context));
+    }
+    await this.#apart(tally, "decision files", context, async () => {
+      await this.#decisionFiles.read(context.now);
+    });
+  }
+
+  #tellFailure(subject: string, thrown: unknown, { emit, now }: TickContext): void {
+    const message = messageOf(thrown);
+    const before = this.#failuresTold.get(subject);
+    if (before?.message === message && now - before.at < tellAgainMs) return;
+    if (this.#failuresTold.size > 1000) this.#failuresTold.clear();
+    this.#failuresTold.set(subject, { message, at: now });
+    emit("loop.subject_failed", { loop: "intake", subject, message });
+  }
 
   /** Runs one step of the tick for one subject; a failure is told and counted, and the tick goes on. */
-  const apart = async (tally: Tally, subject: string, context: TickContext, step: () => Promise<void>): Promise<void> => {
+  async #apart(tally: Tally, subject: string, context: TickContext, step: () => Promise<void>): Promise<void> {
     try {
       await step();
     } catch (thrown) {
       tally.failed += 1;
-      tellFailure(subject, thrown, context);
+      this.#tellFailure(subject, thrown, context);
     }
-  };
+  }
 
-  const complete = async (dir: string, tally: Tally, context: TickContext): Promise<void> =>
-    await staging.complete(dir, async (staged) => await finish(staged, tally, context));
+  async #complete(dir: string, tally: Tally, context: TickContext): Promise<void> {
+    await this.#staging.complete(dir, async (staged) => await this.#finish(staged, tally, context));
+  }
 
-  const finish = async (staged: Staged, tally: Tally, context: TickContext): Promise<void> => {
+  async #finish(staged: Staged, tally: Tally, context: TickContext): Promise<void> {
     switch (staged.kind) {
       case "nothing":
         return;
@@ -114,33 +164,34 @@ export function createIntakeLoop(deps: IntakeDeps): IntakeLoop {
       case "added": {
         const { item, created } = staged;
         tally.settled += 1;
-        counters.taken += 1;
+        this.#counters.taken += 1;
         if (created) context.emit("item.added", { itemId: item.id, pipeline: item.pipeline, key: item.key, label: item.label });
         return;
       }
       case "duplicate": {
         const { duplicate } = staged;
         tally.settled += 1;
-        counters.duplicates += 1;
-        decisionFiles.expect();
-        const policy = registry.get(duplicate.pipeline)?.definition.intake?.duplicates ?? "hold";
+        this.#counters.duplicates += 1;
+        this.#decisionFiles.expect();
+        const policy = this.#deps.registry.get(duplicate.pipeline)?.definition.intake?.duplicates ?? "hold";
         if (policy !== "hold") {
-          await store.duplicates.decide(duplicate.id, policy, "intake");
+          await this.#deps.store.duplicates.decide(duplicate.id, policy, "intake");
           tally.decided = true;
           return;
         }
-        await decisions.announce(duplicate, context.now);
+        await this.#decisions.announce(duplicate, context.now);
         context.emit("intake.duplicate_held", { pipeline: duplicate.pipeline, fileName: duplicate.fileName, duplicateId: duplicate.id });
       }
     }
-  };
+  }
 
-  const take = async (folder: Folder, file: FoundFile, tally: Tally, context: TickContext): Promise<void> => {
+  async #take(folder: Folder, file: FoundFile, tally: Tally, context: TickContext): Promise<void> {
     const { pipeline, intake } = folder;
     const answer = await checkFile(file, intake, async () => {
       // Somebody may have removed it while we ran; only who has a file to put there needs it.
-      await mkdir(paths.workDir, { recursive: true, mode: 0o700 });
-      return await freeBytes(paths.workDir);
+      const { workDir } = this.#deps.paths;
+      await mkdir(workDir, { recursive: true, mode: 0o700 });
+      return await this.#freeBytes(workDir);
     });
     const waitingKey = `${pipeline} ${file.fingerprint}`;
     if (context.dryRun) {
@@ -148,48 +199,56 @@ export function createIntakeLoop(deps: IntakeDeps): IntakeLoop {
       tally.would.push(`${pipeline}: ${what} ${file.label}${answer.kind === "take" ? "" : `: ${answer.reason}`}`);
       return;
     }
-    if (answer.kind !== "wait") shortOfDisk.delete(waitingKey);
+    if (answer.kind !== "wait") this.#shortOfDisk.delete(waitingKey);
     switch (answer.kind) {
       case "take":
-        await complete(
-          await staging.begin({ pipeline, label: file.label, path: file.path, fingerprint: file.fingerprint }),
+        await this.#complete(
+          await this.#staging.begin({ pipeline, label: file.label, path: file.path, fingerprint: file.fingerprint }),
           tally,
           context,
         );
         return;
-      case "reject": {
-        const { counter: code, reason } = answer;
-        const at = new Date(deps.wall()).toISOString();
-        await rejectFile({ file, errorDir: resolve(baseDir, intake.errorDir), pipeline, code, reason, at });
-        counters[code] += 1;
+      case "reject":
+        await this.#reject(folder, file, answer, context);
         tally.settled += 1;
-        context.emit("intake.rejected", { pipeline, fileName: file.label, reason });
         return;
-      }
       case "wait":
-        if (shortOfDisk.has(waitingKey)) return;
-        shortOfDisk.add(waitingKey);
-        counters.disk_error += 1;
+        if (this.#shortOfDisk.has(waitingKey)) return;
+        this.#shortOfDisk.add(waitingKey);
+        this.#counters.disk_error += 1;
         context.emit("intake.waited", { pipeline, fileName: file.label, reason: answer.reason });
-        await deps.alert({
+        await this.#deps.alert({
           cause: `intake.disk:${pipeline}`,
           title: `Too little disk to take ${file.label} into ${pipeline}: ${answer.reason}`,
           details: { ...answer, pipeline },
         });
     }
-  };
+  }
 
-  const carryOutDecisions = async (tally: Tally, context: TickContext): Promise<void> => {
-    for (const row of await store.duplicates.listDecided()) {
+  async #reject(
+    { pipeline, intake }: Folder,
+    file: FoundFile,
+    { counter: code, reason }: Extract<IntakeAnswer, { readonly kind: "reject" }>,
+    { emit }: TickContext,
+  ): Promise<void> {
+    const { baseDir, wall } = this.#deps;
+    const at = new Date(wall()).toISOString();
+    await rejectFile({ file, errorDir: resolve(baseDir, intake.errorDir), pipeline, code, reason, at });
+    this.#counters[code] += 1;
+    emit("intake.rejected", { pipeline, fileName: file.label, reason });
+  }
+
+  async #carryOutDecisions(tally: Tally, context: TickContext): Promise<void> {
+    for (const row of await this.#deps.store.duplicates.listDecided()) {
       if (context.signal.aborted) return;
-      await apart(tally, `duplicate ${row.id}`, context, async () => {
+      await this.#apart(tally, `duplicate ${row.id}`, context, async () => {
         if (context.dryRun) tally.would.push(`duplicate ${row.fileName}: ${row.decision}`);
-        else if ((await decisions.carryOut(row)) === "done") tally.settled += 1;
+        else if ((await this.#decisions.carryOut(row)) === "done") tally.settled += 1;
       });
     }
-  };
+  }
 
-  const look = async (folder: Folder, tally: Tally, context: TickContext): Promise<void> => {
+  async #look(folder: Folder, tally: Tally, context: TickContext): Promise<void> {
     const { pipeline, watched } = folder;
     const scan = await watched.scan(context.now);
     tally.seen += scan.ready.length + scan.growing;
@@ -197,49 +256,26 @@ export function createIntakeLoop(deps: IntakeDeps): IntakeLoop {
     for (const { label, why } of scan.odd) context.emit("intake.waited", { pipeline, fileName: label, reason: why });
     for (const file of scan.ready) {
       if (context.signal.aborted) return;
-      if (tally.handled >= filesMax || tally.bytes >= bytesMax) {
+      if (tally.handled >= this.#filesMax || tally.bytes >= bytesMax) {
         tally.nextInMs = 0;
         return;
       }
-      const waitedBefore = shortOfDisk.has(`${pipeline} ${file.fingerprint}`);
-      await apart(tally, `${pipeline}: ${file.label}`, context, async () => await take(folder, file, tally, context));
+      const waitedBefore = this.#shortOfDisk.has(`${pipeline} ${file.fingerprint}`);
+      await this.#apart(tally, `${pipeline}: ${file.label}`, context, async () => await this.#take(folder, file, tally, context));
       // A file that goes on waiting costs nothing, and must not use up the turn of those behind it.
       if (waitedBefore) continue;
       tally.handled += 1;
       tally.bytes += file.sizeBytes;
     }
-  };
+  }
+}
 
-  return {
-    name: "intake",
-    details: () => ({ ...counters, waiting_for_disk: shortOfDisk.size }),
-    watchHints: (onHint) =>
-      watchFolders(
-        folders.map(({ watched }) => watched.dir),
-        onHint,
-      ),
-    tick: async (context): Promise<TickReport> => {
-      const tally: Tally = { seen: 0, settled: 0, failed: 0, handled: 0, bytes: 0, decided: false, nextInMs: undefined, would: [] };
-      if (!context.dryRun) {
-        for (const dir of await staging.list()) {
-          if (context.signal.aborted) break;
-          await apart(tally, dir, context, async () => await complete(dir, tally, context));
-        }
-        await apart(tally, "decision files", context, async () => {
-          await decisionFiles.read(context.now);
-        });
-      }
-      await carryOutDecisions(tally, context);
-      for (const folder of folders) {
-        if (context.signal.aborted) break;
-        await apart(tally, `folder ${folder.watched.dir}`, context, async () => await look(folder, tally, context));
-      }
-      // What a policy decided just now need not wait for the next tick.
-      if (tally.decided) await carryOutDecisions(tally, context);
-      const { seen, settled, failed, nextInMs, would } = tally;
-      return { seen, settled, lost: 0, failed, ...(nextInMs === undefined ? {} : { nextInMs }), ...(context.dryRun ? { would } : {}) };
-    },
-  };
+function foldersOf(registry: PipelineRegistry, baseDir: string): readonly Folder[] {
+  return registry.all().flatMap(({ definition: { name, intake } }) => {
+    if (intake === undefined) return [];
+    const { match, minStableMs } = intake;
+    return [{ pipeline: name, intake, watched: new WatchedFolder({ dir: resolve(baseDir, intake.watch), match, minStableMs }) }];
+  });
 }
 
 interface Tally {
@@ -312,7 +348,7 @@ export const intakeSpec: LoopSpec<"intake", IntakeParts> = {
   enabled: ownSwitch("intake"),
   wokenBy: [],
   build: ({ store, registry, host, tell, chance, settings }) =>
-    createIntakeLoop({
+    new IntakeLoop({
       store,
       registry,
       paths: host.paths,

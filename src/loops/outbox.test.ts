@@ -8,11 +8,11 @@ import type { Deliverer } from "../notify/deliverer.ts";
 import { alertsThrough } from "../notify/raise-alert.ts";
 import type { OutboxRow } from "../store/port/records.ts";
 import type { Emit } from "../telemetry/events.ts";
-import { createOutboxLoop, deliveriesMax, type OutboxDeps, redeliveryDelayMs } from "./outbox.ts";
+import { deliveriesMax, OutboxLoop, type OutboxDeps, redeliveryDelayMs } from "./outbox.ts";
 import type { Loop } from "./skeleton/loop.ts";
 
 function loopOver(world: LoopWorld, deliver: Deliverer["deliver"], overrides: Partial<OutboxDeps> = {}): Loop {
-  return createOutboxLoop({
+  return new OutboxLoop({
     outbox: world.store.outbox,
     deliverers: [{ kind: "alert", deliver }],
     alert: async () => true,
@@ -184,7 +184,7 @@ test("one delivery that throws and one that never answers hold up neither the ot
 test("an entry that nothing delivers is a failure that is told in the end, and a dry run delivers nothing", async () => {
   const world = await loopWorld();
   await put(world, "a");
-  const loop = createOutboxLoop({
+  const loop = new OutboxLoop({
     outbox: world.store.outbox,
     deliverers: [],
     alert: async () => true,

@@ -9,6 +9,7 @@ import type { Chance } from "../runtime/entropy.ts";
 import type { OutboxRow, OutboxStore } from "../store/port/records.ts";
 import type { Store } from "../store/port/store.ts";
 import type { Loop, TickContext, TickReport } from "./skeleton/loop.ts";
+import type { LoopReports } from "./skeleton/loop-reports.ts";
 import { type LoopParts, type LoopSpec, ownSwitch } from "./skeleton/loop-spec.ts";
 
 export interface OutboxDeps {
@@ -18,11 +19,11 @@ export interface OutboxDeps {
   readonly alert: RaiseAlert;
   readonly random: () => number;
   /** Deliveries at once. Default 8. */
-  readonly concurrency?: number;
+  readonly concurrency?: number | undefined;
   /** Entries looked at in one tick. Default 200. */
-  readonly pageSize?: number;
+  readonly pageSize?: number | undefined;
   /** How long one delivery may take before the tick goes on without it and it counts as failed. Default 10 s. */
-  readonly deliveryTimeoutMs?: DurationMs;
+  readonly deliveryTimeoutMs?: DurationMs | undefined;
 }
 
 /** After this many failed deliveries an entry is given up, and that is told. */
@@ -40,74 +41,87 @@ export function redeliveryDelayMs(failures: number, random: () => number): Durat
  * Carries what was written with a flip out of the store: at least once, backed off, given up after ten attempts with an alert.
  * Deliveries are apart from each other: one that fails, throws or never answers holds up neither its fellows nor the next tick.
  */
-export function createOutboxLoop(deps: OutboxDeps): Loop<"outbox"> {
-  const { outbox, alert, random, concurrency = 8, pageSize = 200, deliveryTimeoutMs = 10_000 } = deps;
-  const deliverers = new Map(deps.deliverers.map((deliverer) => [deliverer.kind, deliverer]));
+export class OutboxLoop implements Loop<"outbox"> {
+  readonly name = "outbox";
+  readonly #deps: OutboxDeps;
+  readonly #concurrency: number;
+  readonly #pageSize: number;
+  readonly #deliveryTimeoutMs: DurationMs;
+  readonly #deliverers: ReadonlyMap<string, Deliverer>;
   /** Deliveries that have not answered, also those that a tick has given up waiting for: never two of one entry at once. */
-  const underway = new Set<number>();
-  let deadLetters = 0;
-  const dead = new DeadLetters();
+  readonly #underway = new Set<number>();
+  readonly #dead = new DeadLetters();
+  #deadLetters = 0;
 
-  const deliver = async (entry: OutboxRow, context: TickContext): Promise<"delivered" | "failed"> => {
+  constructor(deps: OutboxDeps) {
+    const { concurrency = 8, pageSize = 200, deliveryTimeoutMs = 10_000 } = deps;
+    this.#deps = deps;
+    this.#concurrency = concurrency;
+    this.#pageSize = pageSize;
+    this.#deliveryTimeoutMs = deliveryTimeoutMs;
+    this.#deliverers = new Map(deps.deliverers.map((deliverer) => [deliverer.kind, deliverer]));
+  }
+
+  details(): LoopReports["outbox"] {
+    return { dead_letters: this.#deadLetters, underway: this.#underway.size };
+  }
+
+  async tick(context: TickContext): Promise<TickReport> {
+    const due = await this.#deps.outbox.due(this.#pageSize);
+    const ready = due.filter((entry) => !this.#underway.has(entry.id));
+    if (context.dryRun) {
+      return { seen: due.length, settled: 0, lost: 0, failed: 0, would: ready.map((entry) => `deliver ${entry.kind} ${entry.key}`) };
+    }
+    let delivered = 0;
+    let failed = 0;
+    await inLanes(ready, { count: this.#concurrency, signal: context.signal }, async (entry) => {
+      try {
+        if ((await this.#deliver(entry, context)) === "delivered") delivered += 1;
+        else failed += 1;
+      } catch (thrown) {
+        // The store itself refused the entry's bookkeeping: the entry stays due, the others go on.
+        failed += 1;
+        context.emit("loop.subject_failed", { loop: "outbox", subject: `${entry.kind} ${entry.key}`, message: messageOf(thrown) });
+      }
+    });
+    await this.#dead.tell(this.#deps.alert);
+    // A full page means that there is more; one of failures alone would only be read again.
+    const more = due.length === this.#pageSize && delivered > 0;
+    return { seen: due.length, settled: delivered, lost: 0, failed, nextInMs: more ? 0 : undefined };
+  }
+
+  async #deliver(entry: OutboxRow, context: TickContext): Promise<"delivered" | "failed"> {
     try {
-      const deliverer = deliverers.get(entry.kind);
+      const deliverer = this.#deliverers.get(entry.kind);
       if (deliverer === undefined) throw new Error(`nothing delivers entries of kind ${entry.kind}`);
-      underway.add(entry.id);
-      const limit = AbortSignal.any([context.signal, AbortSignal.timeout(deliveryTimeoutMs)]);
-      const delivery = deliverer.deliver(entry, limit).finally(() => underway.delete(entry.id));
-      await untilAborted(delivery, limit, deliveryTimeoutMs);
-      await outbox.done({ id: entry.id, revision: entry.revision });
+      this.#underway.add(entry.id);
+      const limit = AbortSignal.any([context.signal, AbortSignal.timeout(this.#deliveryTimeoutMs)]);
+      const delivery = deliverer.deliver(entry, limit).finally(() => this.#underway.delete(entry.id));
+      await untilAborted(delivery, limit, this.#deliveryTimeoutMs);
+      await this.#deps.outbox.done({ id: entry.id, revision: entry.revision });
       return "delivered";
     } catch (thrown) {
       // Stopping is nobody's failure: the entry is due as before.
       if (context.signal.aborted) return "failed";
-      await fail(entry, messageOf(thrown), context);
+      await this.#fail(entry, messageOf(thrown), context);
       return "failed";
     }
-  };
+  }
 
-  const fail = async (entry: OutboxRow, error: string, { now, emit }: TickContext): Promise<void> => {
+  async #fail(entry: OutboxRow, error: string, { now, emit }: TickContext): Promise<void> {
     const failures = entry.attempts + 1;
     const givenUp = failures >= deliveriesMax;
-    const dueAt: Instant = addMs(now, redeliveryDelayMs(failures, random));
-    await outbox.failed({ id: entry.id, error, dueAt, dead: givenUp });
+    const dueAt: Instant = addMs(now, redeliveryDelayMs(failures, this.#deps.random));
+    await this.#deps.outbox.failed({ id: entry.id, error, dueAt, dead: givenUp });
     if (!givenUp) return;
-    deadLetters += 1;
+    this.#deadLetters += 1;
     emit("outbox.dead_lettered", { id: entry.id, kind: entry.kind, key: entry.key, error });
     if (entry.kind === "alert") {
       // An alert about an alert would take the same way and end like it: whoever follows the events is told what it said.
       const { cause, title, details } = alertOf(entry);
       emit("alert.raised", { cause, title, details: { ...details, notDelivered: error } });
-    } else dead.add(entry, error);
-  };
-
-  return {
-    name: "outbox",
-    details: () => ({ dead_letters: deadLetters, underway: underway.size }),
-    tick: async (context): Promise<TickReport> => {
-      const due = await outbox.due(pageSize);
-      const ready = due.filter((entry) => !underway.has(entry.id));
-      if (context.dryRun) {
-        return { seen: due.length, settled: 0, lost: 0, failed: 0, would: ready.map((entry) => `deliver ${entry.kind} ${entry.key}`) };
-      }
-      let delivered = 0;
-      let failed = 0;
-      await inLanes(ready, { count: concurrency, signal: context.signal }, async (entry) => {
-        try {
-          if ((await deliver(entry, context)) === "delivered") delivered += 1;
-          else failed += 1;
-        } catch (thrown) {
-          // The store itself refused the entry's bookkeeping: the entry stays due, the others go on.
-          failed += 1;
-          context.emit("loop.subject_failed", { loop: "outbox", subject: `${entry.kind} ${entry.key}`, message: messageOf(thrown) });
-        }
-      });
-      await dead.tell(alert);
-      // A full page means that there is more; one of failures alone would only be read again.
-      const more = due.length === pageSize && delivered > 0;
-      return { seen: due.length, settled: delivered, lost: 0, failed, ...(more ? { nextInMs: 0 } : {}) };
-    },
-  };
+    } else this.#dead.add(entry, error);
+  }
 }
 
 /** What one tick has given up, told by kind: a receiver that is down fails many at once, for one reason. */
@@ -167,5 +181,5 @@ export const outboxSpec: LoopSpec<"outbox", OutboxParts> = {
   enabled: ownSwitch("outbox"),
   wokenBy: ["outbox"],
   build: ({ store, deliverers, tell, chance }) =>
-    createOutboxLoop({ outbox: store.outbox, deliverers, alert: tell.alert, random: chance.random }),
+    new OutboxLoop({ outbox: store.outbox, deliverers, alert: tell.alert, random: chance.random }),
 };

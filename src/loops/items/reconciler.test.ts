@@ -9,7 +9,7 @@ import { Finaliser } from "../../settling/finaliser.ts";
 import type { ItemRow } from "../../store/port/items.ts";
 import type { LiveRun } from "../../store/port/runs.ts";
 import type { Loop } from "../skeleton/loop.ts";
-import { createReconcilerLoop, type ReconcilerDeps } from "./reconciler.ts";
+import { Reconciler, type ReconcilerDeps } from "./reconciler.ts";
 
 interface World extends LoopWorld {
   readonly loop: Loop;
@@ -36,7 +36,7 @@ async function reconcilerWorld(gate?: GateDefinition, onExhausted: "fail" | "hol
     gatesAtOnce: 2,
   });
   const restart = (overrides: Partial<ReconcilerDeps> = {}): Loop =>
-    createReconcilerLoop({ store, registry, finaliser, alert: world.alert, ...overrides });
+    new Reconciler({ store, registry, finaliser, alert: world.alert, ...overrides });
   return { ...world, restart, loop: restart() };
 }
 
@@ -335,7 +335,7 @@ test("a slot that was counted wrongly is counted again, and that is told", async
   const { store, registry } = world;
   world.sql("update slots set used = 2");
   const finaliser = { finalise: async () => await Promise.reject(new Error("not asked")) };
-  await world.tick(createReconcilerLoop({ store, registry, finaliser, alert: world.alert }));
+  await world.tick(new Reconciler({ store, registry, finaliser, alert: world.alert }));
   expect(await store.upkeep.slots()).toMatchObject([{ key: "p.prep", used: 0 }]);
   expect(world.eventsOf("defect.found")).toMatchObject([{ where: "slots" }]);
 });

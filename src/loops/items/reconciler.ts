@@ -12,6 +12,7 @@ import type { StrandedItem } from "../../store/port/items.ts";
 import type { Advance, LiveRun } from "../../store/port/runs.ts";
 import type { Store } from "../../store/port/store.ts";
 import type { Loop, TickContext, TickReport } from "../skeleton/loop.ts";
+import type { LoopReports } from "../skeleton/loop-reports.ts";
 import { type LoopParts, type LoopSpec, ownSwitch } from "../skeleton/loop-spec.ts";
 import { judgeStranded, type StrandedVerdict } from "./stranded-verdict.ts";
 import { UndeclaredStages } from "./undeclared-stages.ts";
@@ -23,9 +24,9 @@ export interface ReconcilerDeps {
   readonly finaliser: Pick<Finaliser, "finalise">;
   readonly alert: RaiseAlert;
   /** Items of one page. Default 100. */
-  readonly pageSize?: number;
+  readonly pageSize?: number | undefined;
   /** Items looked at in one tick; the next tick goes on behind them. Default 1000. */
-  readonly itemsMax?: number;
+  readonly itemsMax?: number | undefined;
 }
 
 type Handled = "settled" | "lost" | "waiting";
@@ -46,68 +47,144 @@ const gatesAtOnce = 4;
  * is guarded by the visit, so whoever was quicker wins. Acting at all means that something was lost before, hence the alert.
  * Jobs that wait for a stage which nothing declares any more are held.
  */
-export function createReconcilerLoop(deps: ReconcilerDeps): Loop<"reconciler"> {
-  const { store, registry, finaliser, pageSize = 100, itemsMax = 1000 } = deps;
-  const gates = new Map<ItemId, GateMemory>();
+export class Reconciler implements Loop<"reconciler"> {
+  readonly name = "reconciler";
+  readonly #deps: ReconcilerDeps;
+  readonly #pageSize: number;
+  readonly #itemsMax: number;
+  readonly #undeclared: UndeclaredStages;
+  readonly #gates = new Map<ItemId, GateMemory>();
   /** What a person was told already, by item; forgotten when the item is stranded no more. */
-  const told = new Map<ItemId, string>();
-  let after: ItemId | undefined;
-  const undeclared = new UndeclaredStages({
-    store,
-    registry,
-    stored: new StoredStages(registry, store.items),
-    alert: deps.alert,
-    pageSize,
-    jobsMax: itemsMax,
-  });
-  const counts = { redriven: 0, advanced: 0, ended: 0, held: 0, slots_corrected: 0 };
+  readonly #told = new Map<ItemId, string>();
+  readonly #counts = { redriven: 0, advanced: 0, ended: 0, held: 0, slots_corrected: 0 };
+  #after: ItemId | undefined;
 
-  const handle = async (stranded: StrandedItem, context: TickContext): Promise<Handled> => {
+  constructor(deps: ReconcilerDeps) {
+    const { store, registry, alert, pageSize = 100, itemsMax = 1000 } = deps;
+    this.#deps = deps;
+    this.#pageSize = pageSize;
+    this.#itemsMax = itemsMax;
+    this.#undeclared = new UndeclaredStages({
+      store,
+      registry,
+      stored: new StoredStages(registry, store.items),
+      alert,
+      pageSize,
+      jobsMax: itemsMax,
+    });
+  }
+
+  details(): LoopReports["reconciler"] {
+    return { ...this.#counts, stranded: this.#told.size, gates_waiting: this.#gates.size };
+  }
+
+  async tick(context: TickContext): Promise<TickReport> {
+    const { dryRun, now } = context;
+    await this.#undeclared.look(now);
+    const looked = await this.#lookAtStranded(context);
+    if (!dryRun) await this.#recount(context);
+    const waiting = await this.#undeclared.hold(context);
+    this.#counts.held += waiting.held;
+    if (!dryRun) await this.#undeclared.tellUnserved(now);
+    return {
+      seen: looked.seen + waiting.seen,
+      settled: looked.settled + waiting.held,
+      lost: looked.lost + waiting.lost,
+      failed: looked.failed + waiting.failed,
+      would: dryRun ? [...looked.would, ...waiting.would] : undefined,
+      // Where none could be held, as on a full disk, the same ones would only be read again.
+      nextInMs: looked.more || (waiting.more && waiting.held > 0) ? 0 : undefined,
+    };
+  }
+
+  /** Goes on where the last tick stopped. */
+  async #lookAtStranded(context: TickContext): Promise<Looked> {
+    const { dryRun, signal } = context;
+    const looked: Looked = { seen: 0, settled: 0, lost: 0, failed: 0, more: true, would: [] };
+    const stranded = new Set<ItemId>();
+    let cursor = dryRun ? undefined : this.#after;
+    const wholeRound = cursor === undefined;
+    while (looked.more && looked.seen < this.#itemsMax && !signal.aborted) {
+      const page = await this.#deps.store.items.listStranded({ limit: this.#pageSize, after: cursor });
+      for (const { item } of page) stranded.add(item.id);
+      await inLanes(page, { count: gatesAtOnce, signal }, async (each) => await this.#lookAt(each, looked, context));
+      looked.more = page.length === this.#pageSize;
+      cursor = looked.more ? page.at(-1)?.item.id : undefined;
+    }
+    if (!dryRun && !signal.aborted) this.#after = cursor;
+    if (wholeRound && !looked.more && !signal.aborted) this.#forgetAllBut(stranded);
+    return looked;
+  }
+
+  async #lookAt(stranded: StrandedItem, looked: Looked, context: TickContext): Promise<void> {
+    looked.seen += 1;
+    if (context.dryRun) {
+      looked.would.push(describe(stranded));
+      return;
+    }
+    try {
+      const handled = await this.#handle(stranded, context);
+      if (handled !== "waiting") looked[handled] += 1;
+    } catch (thrown) {
+      looked.failed += 1;
+      context.emit("loop.subject_failed", { loop: "reconciler", subject: `item ${stranded.item.id}`, message: messageOf(thrown) });
+    }
+  }
+
+  #forgetAllBut(stranded: ReadonlySet<ItemId>): void {
+    for (const known of [...this.#told.keys(), ...this.#gates.keys()]) {
+      if (stranded.has(known)) continue;
+      this.#told.delete(known);
+      this.#gates.delete(known);
+    }
+  }
+
+  async #handle(stranded: StrandedItem, context: TickContext): Promise<Handled> {
     const { item } = stranded;
-    if (registry.entry(item.pipeline, item.stage) === undefined) {
+    if (this.#deps.registry.entry(item.pipeline, item.stage) === undefined) {
       // Whatever its job says: without a definition there is no gate to read and no stage to run again.
       const job = judgeStranded(stranded);
-      if (job.kind === "end") return await end(stranded, job, context);
+      if (job.kind === "end") return await this.#end(stranded, job, context);
       // Another daemon of this store knows the stage, and its reconciler looks after the item.
-      if (undeclared.isElsewhere(item)) return "waiting";
-      return await tell(
+      if (this.#undeclared.isElsewhere(item)) return "waiting";
+      return await this.#tell(
         stranded,
         `stage ${item.stage} of pipeline ${item.pipeline} is not declared any more: declare it again, or cancel the item`,
         context,
       );
     }
-    return await act(stranded, judgeStranded(stranded), context);
-  };
+    return await this.#act(stranded, judgeStranded(stranded), context);
+  }
 
-  const act = async (stranded: StrandedItem, verdict: StrandedVerdict, context: TickContext): Promise<Handled> => {
+  async #act(stranded: StrandedItem, verdict: StrandedVerdict, context: TickContext): Promise<Handled> {
     switch (verdict.kind) {
       case "alert":
-        return await tell(stranded, verdict.reason, context);
+        return await this.#tell(stranded, verdict.reason, context);
       case "end":
-        return await end(stranded, verdict, context);
+        return await this.#end(stranded, verdict, context);
       case "redrive":
-        return await redrive(stranded, verdict.reason, context);
+        return await this.#redrive(stranded, verdict.reason, context);
       case "read_gate":
-        return await passIfGreen(stranded, verdict, context);
+        return await this.#passIfGreen(stranded, verdict, context);
     }
-  };
+  }
 
-  const redrive = async (stranded: StrandedItem, reason: string, context: TickContext): Promise<Handled> => {
+  async #redrive(stranded: StrandedItem, reason: string, context: TickContext): Promise<Handled> {
     const { item, visit } = stranded;
-    const entry = registry.entry(item.pipeline, item.stage);
+    const entry = this.#deps.registry.entry(item.pipeline, item.stage);
     if (entry === undefined) return "lost";
-    const onExhausted = registry.stageOfQueue(entry.queue)?.stage.onExhausted ?? "hold";
-    const became = await store.items.redrive(item.id, { visitId: visit.id, entry, onExhausted, actor, reason });
+    const onExhausted = this.#deps.registry.stageOfQueue(entry.queue)?.stage.onExhausted ?? "hold";
+    const became = await this.#deps.store.items.redrive(item.id, { visitId: visit.id, entry, onExhausted, actor, reason });
     switch (became) {
       case undefined:
         return "lost";
       case "queued":
-        counts.redriven += 1;
-        await acted(stranded, { action: "redriven", what: `given a job again: ${reason}` }, context);
+        this.#counts.redriven += 1;
+        await this.#acted(stranded, { action: "redriven", what: `given a job again: ${reason}` }, context);
         return "settled";
       case "held":
         // The store has told a person of the job, in the same transaction.
-        counts.held += 1;
+        this.#counts.held += 1;
         context.emit("item.recovered", {
           itemId: item.id,
           stage: item.stage,
@@ -116,168 +193,125 @@ export function createReconcilerLoop(deps: ReconcilerDeps): Loop<"reconciler"> {
         });
         return "settled";
       case "failed":
-        return await ended(stranded, { state: "failed", reason: `${reason}, and its ${visit.maxAttempts} attempts are spent` }, context);
+        return await this.#ended(
+          stranded,
+          { state: "failed", reason: `${reason}, and its ${visit.maxAttempts} attempts are spent` },
+          context,
+        );
     }
-  };
+  }
 
-  const end = async (
-    stranded: StrandedItem,
-    verdict: Extract<StrandedVerdict, { kind: "end" }>,
-    context: TickContext,
-  ): Promise<Handled> => {
+  async #end(stranded: StrandedItem, verdict: Extract<StrandedVerdict, { kind: "end" }>, context: TickContext): Promise<Handled> {
     const { item, visit } = stranded;
     const { state, reason } = verdict;
-    if (!(await store.items.end(item.id, { visitId: visit.id, state, actor, reason }))) return "lost";
-    return await ended(stranded, verdict, context);
-  };
+    if (!(await this.#deps.store.items.end(item.id, { visitId: visit.id, state, actor, reason }))) return "lost";
+    return await this.#ended(stranded, verdict, context);
+  }
 
-  const ended = async (
+  async #ended(
     stranded: StrandedItem,
     { state, reason }: { readonly state: "failed" | "cancelled"; readonly reason: string },
     context: TickContext,
-  ): Promise<Handled> => {
+  ): Promise<Handled> {
     const { item } = stranded;
-    counts.ended += 1;
+    this.#counts.ended += 1;
     tellItemStep(context.emit, { kind: state, itemId: item.id }, reason);
-    await acted(stranded, { action: "ended", what: `ended as ${state}: ${reason}` }, context);
+    await this.#acted(stranded, { action: "ended", what: `ended as ${state}: ${reason}` }, context);
     return "settled";
-  };
+  }
 
-  const passIfGreen = async (
+  async #passIfGreen(
     stranded: StrandedItem,
     { run, reason }: { readonly run: LiveRun; readonly reason: string },
     context: TickContext,
-  ): Promise<Handled> => {
+  ): Promise<Handled> {
     const { item, visit } = stranded;
-    const memory = gates.get(item.id);
+    const memory = this.#gates.get(item.id);
     const pending = memory?.visitId === visit.id ? memory : undefined;
     if (pending !== undefined && pending.readAgainAt > context.now) return "waiting";
-    const finalised = await finaliser.finalise({ ...run, gatePendingAt: pending?.pendingAt ?? null }, { actor, signal: context.signal });
+    const finalised = await this.#deps.finaliser.finalise(
+      { ...run, gatePendingAt: pending?.pendingAt ?? null },
+      { actor, signal: context.signal },
+    );
     // Stopped over it: the gate was not read, and nothing follows from that.
     if (context.signal.aborted) return "waiting";
     if (finalised.kind === "wait") {
-      gates.set(item.id, { visitId: visit.id, pendingAt: pending?.pendingAt ?? context.now, readAgainAt: finalised.readAgainAt });
+      this.#gates.set(item.id, { visitId: visit.id, pendingAt: pending?.pendingAt ?? context.now, readAgainAt: finalised.readAgainAt });
       return "waiting";
     }
-    gates.delete(item.id);
+    this.#gates.delete(item.id);
     const { settlement } = finalised;
     if (settlement.outcome === "succeeded") {
-      return settlement.advance === undefined ? "lost" : await advance(stranded, { advance: settlement.advance, reason }, context);
+      return settlement.advance === undefined ? "lost" : await this.#advance(stranded, { advance: settlement.advance, reason }, context);
     }
     return settlement.disposition === "hold"
-      ? await tell(stranded, settlement.message, context)
-      : await redrive(stranded, settlement.message, context);
-  };
+      ? await this.#tell(stranded, settlement.message, context)
+      : await this.#redrive(stranded, settlement.message, context);
+  }
 
-  const advance = async (
+  async #advance(
     stranded: StrandedItem,
     move: { readonly advance: Advance; readonly reason: string },
     context: TickContext,
-  ): Promise<Handled> => {
+  ): Promise<Handled> {
     const { item, visit } = stranded;
-    if (!(await store.items.advance(item.id, { visitId: visit.id, ...move, actor }))) return "lost";
-    counts.advanced += 1;
+    if (!(await this.#deps.store.items.advance(item.id, { visitId: visit.id, ...move, actor }))) return "lost";
+    this.#counts.advanced += 1;
     const to = move.advance.kind === "next" ? move.advance.stage : null;
     const ref = { itemId: item.id, from: item.stage };
     tellItemStep(context.emit, to === null ? { kind: "finished", ...ref } : { kind: "advanced", ...ref, to }, move.reason);
-    await acted(stranded, { action: "advanced", what: `moved on to ${to ?? "its end"}: ${move.reason}` }, context);
+    await this.#acted(stranded, { action: "advanced", what: `moved on to ${to ?? "its end"}: ${move.reason}` }, context);
     return "settled";
-  };
+  }
 
-  const acted = async (
+  async #acted(
     stranded: StrandedItem,
     { action, what }: { readonly action: "redriven" | "advanced" | "ended"; readonly what: string },
     context: TickContext,
-  ): Promise<void> => {
+  ): Promise<void> {
     const { item } = stranded;
     context.emit("item.recovered", { itemId: item.id, stage: item.stage, action, reason: what });
-    await alert(stranded, {
+    await this.#alert(stranded, {
       cause: `reconciler.acted:${item.id}:${stranded.visit.id}`,
       title: `Item ${item.key} was stranded in ${item.stage} and ${what}`,
     });
-  };
+  }
 
-  const tell = async (stranded: StrandedItem, reason: string, { dryRun }: TickContext): Promise<Handled> => {
+  async #tell(stranded: StrandedItem, reason: string, { dryRun }: TickContext): Promise<Handled> {
     const { item, visit } = stranded;
     const words = `${visit.id} ${reason}`;
-    if (dryRun || told.get(item.id) === words) return "waiting";
-    const isTold = await alert(stranded, {
+    if (dryRun || this.#told.get(item.id) === words) return "waiting";
+    const isTold = await this.#alert(stranded, {
       cause: `reconciler.stranded:${item.id}:${visit.id}`,
       title: `Item ${item.key} is stranded in ${item.stage}: ${reason}`,
     });
-    if (isTold) told.set(item.id, words);
+    if (isTold) this.#told.set(item.id, words);
     return "waiting";
-  };
+  }
 
-  const alert = async (
-    { item, visit }: StrandedItem,
-    { cause, title }: { readonly cause: string; readonly title: string },
-  ): Promise<boolean> => {
+  async #alert({ item, visit }: StrandedItem, { cause, title }: { readonly cause: string; readonly title: string }): Promise<boolean> {
     const details = { itemId: item.id, visitId: visit.id, pipeline: item.pipeline, stage: item.stage, key: item.key };
-    return await deps.alert({ cause, title, details });
-  };
+    return await this.#deps.alert({ cause, title, details });
+  }
 
-  const recount = async ({ emit }: TickContext): Promise<void> => {
-    const wrong = await store.upkeep.recountSlots();
-    counts.slots_corrected += wrong.length;
+  async #recount({ emit }: TickContext): Promise<void> {
+    const wrong = await this.#deps.store.upkeep.recountSlots();
+    this.#counts.slots_corrected += wrong.length;
     if (wrong.length > 0)
       emit("defect.found", { where: "slots", message: `the use of ${wrong.join(", ")} was counted wrongly and is corrected` });
-  };
+  }
+}
 
-  return {
-    name: "reconciler",
-    details: () => ({ ...counts, stranded: told.size, gates_waiting: gates.size }),
-    tick: async (context): Promise<TickReport> => {
-      const report = { seen: 0, settled: 0, lost: 0, failed: 0 };
-      const would: string[] = [];
-      const stillStranded = new Set<ItemId>();
-      await undeclared.look(context.now);
-      let cursor = context.dryRun ? undefined : after;
-      const wholeRound = cursor === undefined;
-      let more = true;
-      while (more && report.seen < itemsMax && !context.signal.aborted) {
-        const page = await store.items.listStranded({ limit: pageSize, ...(cursor === undefined ? {} : { after: cursor }) });
-        await inLanes(page, { count: gatesAtOnce, signal: context.signal }, async (stranded) => {
-          report.seen += 1;
-          stillStranded.add(stranded.item.id);
-          if (context.dryRun) {
-            would.push(describe(stranded));
-            return;
-          }
-          try {
-            const handled = await handle(stranded, context);
-            if (handled !== "waiting") report[handled] += 1;
-          } catch (thrown) {
-            report.failed += 1;
-            context.emit("loop.subject_failed", { loop: "reconciler", subject: `item ${stranded.item.id}`, message: messageOf(thrown) });
-          }
-        });
-        more = page.length === pageSize;
-        cursor = more ? page.at(-1)?.item.id : undefined;
-      }
-      if (!context.dryRun && !context.signal.aborted) after = cursor;
-      if (wholeRound && !more && !context.signal.aborted) {
-        for (const known of [...told.keys(), ...gates.keys()]) {
-          if (stillStranded.has(known)) continue;
-          told.delete(known);
-          gates.delete(known);
-        }
-      }
-      if (!context.dryRun) await recount(context);
-      const waiting = await undeclared.hold(context);
-      counts.held += waiting.held;
-      if (!context.dryRun) await undeclared.tellUnserved(context.now);
-      return {
-        seen: report.seen + waiting.seen,
-        settled: report.settled + waiting.held,
-        lost: report.lost + waiting.lost,
-        failed: report.failed + waiting.failed,
-        ...(context.dryRun ? { would: [...would, ...waiting.would] } : {}),
-        // Where none could be held, as on a full disk, the same ones would only be read again.
-        ...(more || (waiting.more && waiting.held > 0) ? { nextInMs: 0 } : {}),
-      };
-    },
-  };
+/** What one tick did with stranded items. */
+interface Looked {
+  seen: number;
+  settled: number;
+  lost: number;
+  failed: number;
+  /** The tick ended before the list did. */
+  more: boolean;
+  /** In a dry run: what would have been done. */
+  readonly would: string[];
 }
 
 function describe(stranded: StrandedItem): string {
@@ -304,6 +338,5 @@ export const reconcilerSpec: LoopSpec<"reconciler", ReconcilerParts> = {
   intervalMs: () => seconds(10),
   enabled: ownSwitch("reconciler"),
   wokenBy: [],
-  build: ({ store, registry, settling, tell }) =>
-    createReconcilerLoop({ store, registry, finaliser: settling.finaliser, alert: tell.alert }),
+  build: ({ store, registry, settling, tell }) => new Reconciler({ store, registry, finaliser: settling.finaliser, alert: tell.alert }),
 };

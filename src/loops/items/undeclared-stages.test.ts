@@ -7,7 +7,7 @@ import { PipelineRegistry } from "../../pipelines/registry.ts";
 import type { ItemRow } from "../../store/port/items.ts";
 import type { JobRow } from "../../store/port/jobs.ts";
 import type { Loop } from "../skeleton/loop.ts";
-import { createReconcilerLoop, type ReconcilerDeps } from "./reconciler.ts";
+import { Reconciler, type ReconcilerDeps } from "./reconciler.ts";
 
 /** The reconciler of a daemon that starts on this store with these pipelines. */
 async function restartedWith(
@@ -21,7 +21,7 @@ async function restartedWith(
   }
   await world.store.jobs.ensureQueues(registry.queues());
   const finaliser = { finalise: () => Promise.reject(new Error("nothing here is finalised")) };
-  return createReconcilerLoop({ store: world.store, registry, finaliser, alert: world.alert, ...overrides });
+  return new Reconciler({ store: world.store, registry, finaliser, alert: world.alert, ...overrides });
 }
 
 async function addItem(world: LoopWorld, key = "book", stage = "prep"): Promise<ItemRow> {

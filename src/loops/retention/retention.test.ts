@@ -9,7 +9,7 @@ import { makeLifePipe } from "../../processes/run-folder/life-pipe.ts";
 import type { ItemRow } from "../../store/port/items.ts";
 import type { ClaimedRun } from "../../store/port/runs.ts";
 import type { Loop } from "../skeleton/loop.ts";
-import { createRetentionLoop, type RetentionDeps, type RetentionPolicy } from "./retention.ts";
+import { Retention, type RetentionDeps, type RetentionPolicy } from "./retention.ts";
 
 const dayMs = hours(24);
 const policy: RetentionPolicy = { finishedRowsMs: 30 * dayMs, logsMs: 14 * dayMs, workDirsDays: 7, duplicatesMs: 30 * dayMs };
@@ -24,7 +24,7 @@ async function retentionWorld(overrides: Partial<RetentionPolicy> = {}): Promise
   const { store, paths, registry, baseDir, clock } = world;
   const sources = new SourceKeeper({ registry, workDir: paths.workDir, baseDir });
   const restart = (more: Partial<RetentionDeps> = {}): Loop =>
-    createRetentionLoop({
+    new Retention({
       store,
       paths,
       sources,

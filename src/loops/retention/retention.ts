@@ -2,7 +2,7 @@ import type { LoopSettings, LoopSwitch } from "../../config/loop-settings.ts";
 import { messageOf } from "../../domain/errors.ts";
 import type { RunId } from "../../domain/ids.ts";
 import { type DurationMs, hours, type Instant, minutes } from "../../domain/time.ts";
-import type { DataPaths } from "../../files/data-paths.ts";
+import { type DataPaths, runDirOf } from "../../files/data-paths.ts";
 import { lstatOrUndefined } from "../../files/move-file.ts";
 import { holdsUnkeptSource, SourceKeeper } from "../../item-files/kept-source.ts";
 import type { RaiseAlert, Tell } from "../../notify/raise-alert.ts";
@@ -13,6 +13,7 @@ import { runFiles, runIdOfDirectory } from "../../processes/run-folder/run-files
 import type { ItemRow } from "../../store/port/items.ts";
 import type { Store } from "../../store/port/store.ts";
 import type { Loop, TickContext, TickReport } from "../skeleton/loop.ts";
+import type { LoopReports } from "../skeleton/loop-reports.ts";
 import { type LoopParts, type LoopSpec, ownSwitch } from "../skeleton/loop-spec.ts";
 import { FolderWalk, type FoundFolder, removeFolder } from "./retention-folders.ts";
 
@@ -38,11 +39,11 @@ export interface RetentionDeps {
   /** Wall time, epoch milliseconds: what the file system stamps its folders with. */
   readonly wall: () => number;
   /** Rows removed by one statement. Default 500. */
-  readonly pageSize?: number;
+  readonly pageSize?: number | undefined;
   /** Statements of one tick. Default 20. */
-  readonly pagesMax?: number;
+  readonly pagesMax?: number | undefined;
   /** Folders looked at in one tick, of each kind. Default 500. */
-  readonly foldersMax?: number;
+  readonly foldersMax?: number | undefined;
 }
 
 const dayMs = hours(24);
@@ -58,60 +59,115 @@ const keptNotAtAllMs: DurationMs = minutes(1);
  * Never anything unfinished, held, blocked, adopted or undecided, never a name that begins with `_`, never through a link, and never a work
  * directory with a source file that its owner was not given back.
  */
-export function createRetentionLoop(deps: RetentionDeps): Loop<"retention"> {
-  const { store, paths, sources, wall, pageSize = 500, pagesMax = 20, foldersMax = 500 } = deps;
-  const workWalk = new FolderWalk(paths.workDir);
-  const runWalk = new FolderWalk(paths.runsDir);
-  const counts = { jobs: 0, items: 0, runs: 0, work_dirs: 0, run_dirs: 0, duplicates: 0 };
-  const told = new Set<string>();
+export class Retention implements Loop<"retention"> {
+  readonly name = "retention";
+  readonly #deps: RetentionDeps;
+  readonly #pageSize: number;
+  readonly #pagesMax: number;
+  readonly #foldersMax: number;
+  readonly #workWalk: FolderWalk;
+  readonly #runWalk: FolderWalk;
+  readonly #counts = { jobs: 0, items: 0, runs: 0, work_dirs: 0, run_dirs: 0, duplicates: 0 };
+  readonly #told = new Set<string>();
 
-  const pruneRows = async (tally: Tally, { now, signal }: TickContext): Promise<void> => {
-    const { finishedRowsMs, workDirsDays } = deps.policy();
+  constructor(deps: RetentionDeps) {
+    const { paths, pageSize = 500, pagesMax = 20, foldersMax = 500 } = deps;
+    this.#deps = deps;
+    this.#pageSize = pageSize;
+    this.#pagesMax = pagesMax;
+    this.#foldersMax = foldersMax;
+    this.#workWalk = new FolderWalk(paths.workDir);
+    this.#runWalk = new FolderWalk(paths.runsDir);
+  }
+
+  details(): LoopReports["retention"] {
+    return { ...this.#counts };
+  }
+
+  async tick(context: TickContext): Promise<TickReport> {
+    const { workDir, runsDir } = this.#deps.paths;
+    const tally = newTally();
+    await this.#walkFolders(
+      { walk: this.#workWalk, root: workDir, mayGo: (folder) => this.#judgeWorkDir(folder, context) },
+      tally,
+      context,
+    );
+    if (!context.dryRun) {
+      await this.#pruneRows(tally, context);
+      await this.#pruneDuplicates(tally, context);
+    }
+    await this.#walkFolders({ walk: this.#runWalk, root: runsDir, mayGo: (folder) => this.#judgeRunDir(folder, context) }, tally, context);
+    const { jobs, items, runs, workDirs, runDirs, duplicates } = tally;
+    this.#count(tally);
+    if (jobs + items + runs + duplicates > 0) context.emit("retention.pruned", { jobs, items, runs, duplicates });
+    return {
+      seen: tally.seen,
+      settled: jobs + items + runs + workDirs + runDirs + duplicates,
+      lost: 0,
+      failed: tally.failed,
+      nextInMs: tally.more ? soonMs : this.#deps.policy().workDirsDays === 0 ? keptNotAtAllMs : undefined,
+      would: context.dryRun ? tally.would : undefined,
+    };
+  }
+
+  #count({ jobs, items, runs, workDirs, runDirs, duplicates }: Tally): void {
+    const counts = this.#counts;
+    counts.jobs += jobs;
+    counts.items += items;
+    counts.runs += runs;
+    counts.work_dirs += workDirs;
+    counts.run_dirs += runDirs;
+    counts.duplicates += duplicates;
+  }
+
+  async #pruneRows(tally: Tally, { now, signal }: TickContext): Promise<void> {
+    const { store, paths, policy } = this.#deps;
+    const { finishedRowsMs, workDirsDays } = policy();
     // A row may not go before the directory that it says belongs to somebody.
     const finishedBefore = (now - Math.max(finishedRowsMs, workDirsDays * dayMs)) as Instant;
-    for (let page = 0; page < pagesMax && !signal.aborted; page++) {
-      const pruned = await store.upkeep.prune({ finishedBefore, limit: pageSize });
+    for (let page = 0; page < this.#pagesMax && !signal.aborted; page++) {
+      const pruned = await store.upkeep.prune({ finishedBefore, limit: this.#pageSize });
       tally.jobs += pruned.jobs;
       tally.items += pruned.items.length;
       tally.runs += pruned.runs.length;
-      // A crash from here on leaves folders without rows, which the walks below find as orphans.
-      for (const { dir } of pruned.items) if (await mayGo(paths.workDir, dir)) await remove(tally, { root: paths.workDir, name: dir });
+      // A crash from here on leaves folders without rows, which the walks find as orphans.
+      for (const { dir } of pruned.items) {
+        if (await mayGo(paths.workDir, dir)) await this.#remove(tally, { root: paths.workDir, name: dir });
+      }
       for (const runId of pruned.runs) {
-        if (await isReleased(runDirOf(runId as RunId))) await remove(tally, { root: paths.runsDir, name: String(runId) });
+        if (await isReleased(runDirOf(paths, runId as RunId))) await this.#remove(tally, { root: paths.runsDir, name: String(runId) });
       }
       if (!pruned.more) return;
     }
     tally.more = true;
-  };
+  }
 
   /** One statement: people decide about duplicates, so that they are few. */
-  const pruneDuplicates = async (tally: Tally, { now }: TickContext): Promise<void> => {
-    const removed = await store.duplicates.removeDone({ doneBefore: (now - deps.policy().duplicatesMs) as Instant, limit: pageSize });
+  async #pruneDuplicates(tally: Tally, { now }: TickContext): Promise<void> {
+    const doneBefore = (now - this.#deps.policy().duplicatesMs) as Instant;
+    const removed = await this.#deps.store.duplicates.removeDone({ doneBefore, limit: this.#pageSize });
     tally.duplicates += removed;
-    if (removed >= pageSize) tally.more = true;
-  };
+    if (removed >= this.#pageSize) tally.more = true;
+  }
 
-  const mayGo = async (root: string, dir: string): Promise<boolean> =>
-    !dir.startsWith("_") && !dir.includes("/") && !(await holdsUnkeptSource(`${root}/${dir}`));
-  const runDirOf = (runId: RunId): string => `${paths.runsDir}/${runId}`;
-
-  const remove = async (tally: Tally, folder: { readonly root: string; readonly name: string }): Promise<void> => {
+  async #remove(tally: Tally, folder: { readonly root: string; readonly name: string }): Promise<void> {
     if (!(await removeFolder(folder))) return;
-    if (folder.root === paths.workDir) tally.workDirs += 1;
+    if (folder.root === this.#deps.paths.workDir) tally.workDirs += 1;
     else tally.runDirs += 1;
-  };
+  }
 
-  const judgeWorkDir = async (folder: FoundFolder, { now, dryRun }: TickContext): Promise<boolean> => {
+  async #judgeWorkDir(folder: FoundFolder, { now, dryRun }: TickContext): Promise<boolean> {
+    const { store, sources } = this.#deps;
     if (folder.name.startsWith("_")) return false;
-    const keepMs = deps.policy().workDirsDays * dayMs;
-    const item = await itemOf(folder.name);
-    if (item === undefined) return await isOrphanedWork(folder, { keepMs, dryRun });
+    const keepMs = this.#deps.policy().workDirsDays * dayMs;
+    const item = await this.#itemOf(folder.name);
+    if (item === undefined) return await this.#isOrphanedWork(folder, { keepMs, dryRun });
     if (item.finishedAt === null || now - item.finishedAt < keepMs) return false;
     const jobs = await store.items.jobs(item.id);
     if (jobs.some((job) => job.finishedAt === null || job.blockedBy !== null)) return false;
     if (dryRun) return true;
     if (!(await sources.keep(item))) {
-      await tell(
+      await this.#tell(
         `retention.source:${item.id}`,
         `The work directory ${folder.path} is kept: the pipeline ${item.pipeline} has no folder any more for its source file`,
       );
@@ -119,38 +175,39 @@ export function createRetentionLoop(deps: RetentionDeps): Loop<"retention"> {
     }
     // Once more, because giving the source back took time and somebody may have run the item again.
     return (await store.items.get(item.id))?.finishedAt === item.finishedAt;
-  };
+  }
 
-  const isOrphanedWork = async (
+  async #isOrphanedWork(
     folder: FoundFolder,
     { keepMs, dryRun }: { readonly keepMs: DurationMs; readonly dryRun: boolean },
-  ): Promise<boolean> => {
-    if (wall() - folder.mtimeMs < Math.max(keepMs, orphanAgeMs)) return false;
+  ): Promise<boolean> {
+    if (this.#deps.wall() - folder.mtimeMs < Math.max(keepMs, orphanAgeMs)) return false;
     if (!(await holdsUnkeptSource(folder.path))) return true;
     if (!dryRun)
-      await tell(
+      await this.#tell(
         `retention.orphan:${folder.name}`,
         `The work directory ${folder.path} belongs to no item and holds an input file: look at it, and remove it by hand`,
       );
     return false;
-  };
+  }
 
   /** The item of a work directory, by the two names that it may have: its key, or its key and its pipeline. */
-  const itemOf = async (dir: string): Promise<ItemRow | undefined> => {
-    for (const { pipeline } of await store.items.listPipelines()) {
+  async #itemOf(dir: string): Promise<ItemRow | undefined> {
+    for (const { pipeline } of await this.#deps.store.items.listPipelines()) {
       const ending = `~${pipeline}`;
       const keys = dir.endsWith(ending) ? [dir.slice(0, -ending.length), dir] : [dir];
       for (const key of keys) {
-        const item = await store.items.byKey(pipeline, key);
+        const item = await this.#deps.store.items.byKey(pipeline, key);
         if (item?.dir === dir) return item;
       }
     }
     return undefined;
-  };
+  }
 
-  const judgeRunDir = async (folder: FoundFolder, { now }: TickContext): Promise<boolean> => {
+  async #judgeRunDir(folder: FoundFolder, { now }: TickContext): Promise<boolean> {
+    const { store, wall } = this.#deps;
     const runId = runIdOfDirectory(folder.name);
-    const { logsMs } = deps.policy();
+    const { logsMs } = this.#deps.policy();
     if (runId === undefined || wall() - folder.mtimeMs < Math.min(logsMs, orphanAgeMs)) return false;
     const run = await store.runs.get(runId);
     if (run === undefined) return wall() - folder.mtimeMs >= orphanAgeMs && (await isReleased(folder.path));
@@ -160,85 +217,48 @@ export function createRetentionLoop(deps: RetentionDeps): Loop<"retention"> {
     // The logs of an unfinished item's earlier stages explain how it came where it is.
     if (job?.itemId !== undefined && job.itemId !== null && (await store.items.get(job.itemId))?.finishedAt === null) return false;
     return await isReleased(folder.path);
-  };
+  }
 
-  /** Nothing of the run lives: its pipe is released, or it never had one. */
-  const isReleased = async (runDir: string): Promise<boolean> => {
-    const state = await probeLifePipe(runDir);
-    return state === "released" || (state === "unknown" && (await lstatOrUndefined(runFiles(runDir).lifePipe)) === undefined);
-  };
+  async #tell(cause: string, title: string): Promise<void> {
+    if (this.#told.has(cause)) return;
+    if (await this.#deps.alert({ cause, title, details: {} })) this.#told.add(cause);
+  }
 
-  const tell = async (cause: string, title: string): Promise<void> => {
-    if (told.has(cause)) return;
-    if (await deps.alert({ cause, title, details: {} })) told.add(cause);
-  };
-
-  const walkFolders = async (
+  async #walkFolders(
     kind: {
       readonly walk: FolderWalk;
       readonly root: string;
-      readonly judge: (folder: FoundFolder, context: TickContext) => Promise<boolean>;
+      readonly mayGo: (folder: FoundFolder) => Promise<boolean>;
     },
     tally: Tally,
     context: TickContext,
-  ): Promise<void> => {
-    const { folders, more } = await kind.walk.next(foldersMax);
+  ): Promise<void> {
+    const { folders, more } = await kind.walk.next(this.#foldersMax);
     if (more) tally.more = true;
     for (const folder of folders) {
       if (context.signal.aborted) return;
       tally.seen += 1;
       try {
-        if (!(await kind.judge(folder, context))) continue;
+        if (!(await kind.mayGo(folder))) continue;
         if (context.dryRun) tally.would.push(`remove ${folder.path}`);
-        else await remove(tally, { root: kind.root, name: folder.name });
+        else await this.#remove(tally, { root: kind.root, name: folder.name });
       } catch (thrown) {
         tally.failed += 1;
         context.emit("loop.subject_failed", { loop: "retention", subject: folder.path, message: messageOf(thrown) });
       }
     }
-  };
+  }
+}
 
-  return {
-    name: "retention",
-    details: () => ({ ...counts }),
-    tick: async (context): Promise<TickReport> => {
-      const tally: Tally = {
-        seen: 0,
-        failed: 0,
-        jobs: 0,
-        items: 0,
-        runs: 0,
-        workDirs: 0,
-        runDirs: 0,
-        duplicates: 0,
-        more: false,
-        would: [],
-      };
-      await walkFolders({ walk: workWalk, root: paths.workDir, judge: judgeWorkDir }, tally, context);
-      if (!context.dryRun) {
-        await pruneRows(tally, context);
-        await pruneDuplicates(tally, context);
-      }
-      await walkFolders({ walk: runWalk, root: paths.runsDir, judge: judgeRunDir }, tally, context);
-      const { jobs, items, runs, workDirs, runDirs, duplicates } = tally;
-      counts.jobs += jobs;
-      counts.items += items;
-      counts.runs += runs;
-      counts.work_dirs += workDirs;
-      counts.run_dirs += runDirs;
-      counts.duplicates += duplicates;
-      if (jobs + items + runs + duplicates > 0) context.emit("retention.pruned", { jobs, items, runs, duplicates });
-      const settled = jobs + items + runs + workDirs + runDirs + duplicates;
-      return {
-        seen: tally.seen,
-        settled,
-        lost: 0,
-        failed: tally.failed,
-        ...(tally.more ? { nextInMs: soonMs } : deps.policy().workDirsDays === 0 ? { nextInMs: keptNotAtAllMs } : {}),
-        ...(context.dryRun ? { would: tally.would } : {}),
-      };
-    },
-  };
+/** Whether a work directory without a row may be removed. */
+async function mayGo(root: string, dir: string): Promise<boolean> {
+  return !dir.startsWith("_") && !dir.includes("/") && !(await holdsUnkeptSource(`${root}/${dir}`));
+}
+
+/** Nothing of the run lives: its pipe is released, or it never had one. */
+async function isReleased(runDir: string): Promise<boolean> {
+  const state = await probeLifePipe(runDir);
+  return state === "released" || (state === "unknown" && (await lstatOrUndefined(runFiles(runDir).lifePipe)) === undefined);
 }
 
 interface Tally {
@@ -253,6 +273,19 @@ interface Tally {
   more: boolean;
   readonly would: string[];
 }
+
+const newTally = (): Tally => ({
+  seen: 0,
+  failed: 0,
+  jobs: 0,
+  items: 0,
+  runs: 0,
+  workDirs: 0,
+  runDirs: 0,
+  duplicates: 0,
+  more: false,
+  would: [],
+});
 
 /** What a process that runs the retention builds it of. */
 export interface RetentionParts extends LoopParts, Pick<RetentionDeps, "store"> {
@@ -270,7 +303,7 @@ export const retentionSpec: LoopSpec<"retention", RetentionParts> = {
   wokenBy: [],
   build: ({ store, registry, host, tell, settings }) => {
     const { paths, clock } = host;
-    return createRetentionLoop({
+    return new Retention({
       store,
       paths,
       sources: new SourceKeeper({ registry, workDir: paths.workDir, baseDir: settings().baseDir }),
