@@ -7,6 +7,7 @@ import { type CommandRun, commandRun, shellNames, toolsOf } from "../../../test/
 import { present } from "../../../test/support/present.ts";
 import { until } from "../../../test/support/until.ts";
 import { systemClock } from "../../runtime/clock.ts";
+import { timerPause } from "../../runtime/pause.ts";
 import type { ProcessIdentity } from "../probe/identity.ts";
 import { linuxOpenFiles, type OpenFiles } from "../probe/open-files.ts";
 import { identityOf } from "../probe/own-identity.ts";
@@ -98,6 +99,21 @@ const onDash = async (script: string): Promise<EndedRun> => present(await endedR
 const atOnce = { stopGraceMs: 0 };
 /** For what is not to be stopped: nobody waits for its end. */
 const inVain = { stopGraceMs: 0, killGraceMs: 200 };
+
+test("what is found by its pipe is sent TERM before KILL, however long the machine stalls in between", async () => {
+  const ended = await onDash(hideFromTerm("while :; do /bin/sleep 0.05; done"));
+  let stalledMs = 0;
+  const stalls = {
+    clock: { mono: () => clock.mono() + stalledMs },
+    pause: async (ms: number, signal?: AbortSignal) => {
+      stalledMs += 1_000;
+      await timerPause(ms, signal);
+    },
+  };
+  const result = await stop(ended, { ...stalls, stopGraceMs: 100, killGraceMs: 3_600_000 });
+  const signals = result.stopped ? result.proof.signals.filter(({ process }) => process.pid === ended.hidden.pid) : [];
+  expect(signals.map(({ signal }) => signal)).toEqual(["SIGTERM", "SIGKILL"]);
+});
 
 test("a stop that was broken off is taken up by the next, which finds the same process", async () => {
   const ended = await onDash(hideFromTerm("while :; do /bin/sleep 0.05; done"));

@@ -264,6 +264,30 @@ test("a process that may not be signalled is a survivor, after TERM, grace and K
   expect(now).toBeGreaterThanOrEqual(7000);
 });
 
+test("a look at the processes that takes longer than the grace still leads to TERM before KILL", async () => {
+  const row = { pid: 4242, parentPid: 1, groupId: 1, sessionId: 1, state: "S", startTime: "10" };
+  const host = { hostId: "h" as ProcessIdentity["hostId"], bootId: "b", pidNamespace: "n" };
+  const signals: string[] = [];
+  let now = 0;
+  const table: RunTree["table"] = {
+    list: () => {
+      now += 10_000;
+      return [row];
+    },
+    look: () => ({ kind: "seen", row }),
+    lookMany: () => [],
+    environmentValue: () => undefined,
+    ageMs: () => undefined,
+    signal: (_, signal) => {
+      signals.push(signal);
+      return "sent";
+    },
+  };
+  const clock = { mono: () => now };
+  await stopTree({ runId: 1 as RunTree["runId"], host, table, command: identityOf(host, row), clock, pause: async () => undefined });
+  expect(signals).toEqual(["SIGTERM", "SIGKILL"]);
+});
+
 test("an abandoned wait answers with what is left", async () => {
   const tools = await toolsOf("dash");
   if (tools === undefined) return;

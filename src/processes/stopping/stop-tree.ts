@@ -69,12 +69,19 @@ export async function stopTree(options: StopTreeOptions): Promise<StopResult> {
   const beganAt = clock.mono();
   const tookMs = (): DurationMs => Math.max(0, Math.round(clock.mono() - beganAt));
   let termAfterMs: DurationMs = 0;
+  let termSent = false;
+  let foundHidden = false;
   let pollMs = 2;
   let lifePipe: LifePipe | "not_asked" = "not_asked";
   let left: readonly ProcessRow[];
 
   for (;;) {
     left = signaller.members();
+    if (left.length > 0 && !termSent) {
+      // Graces count from TERM itself: a slow search or a stalled machine before it costs no process its TERM.
+      termAfterMs = tookMs();
+      termSent = true;
+    }
     const killing = hurry?.aborted === true || tookMs() - termAfterMs >= stopGraceMs;
     if (left.length === 0) {
       if (runDir !== undefined) lifePipe = await probeLifePipe(runDir);
@@ -83,8 +90,11 @@ export async function stopTree(options: StopTreeOptions): Promise<StopResult> {
       const wrapper = signaller.wrapper();
       // Frozen by whoever froze its command, it would hold the pipe, and with it the job, until a person came.
       if (wrapper !== undefined) signaller.wakeFrozen([wrapper]);
-      else if (signaller.addHolders(hidden?.look()?.holders.map(({ process }) => process) ?? []))
-        termAfterMs = termAfterMs === 0 ? tookMs() : termAfterMs;
+      else if (signaller.addHolders(hidden?.look()?.holders.map(({ process }) => process) ?? []) && !foundHidden) {
+        foundHidden = true;
+        termAfterMs = tookMs();
+        termSent = false;
+      }
     } else {
       signaller.signalAll(left, killing ? "SIGKILL" : "SIGTERM");
       if (!killing) signaller.wakeFrozen(left);
