@@ -225,16 +225,3 @@ for (const [action, decision] of [
     expect(existsSync(holdDir(world))).toBe(false);
   });
 }
-
-test("a decision file that cannot be read is waited for, then put aside with an alert, and decides nothing", async () => {
-  const world = await duplicateWorld();
-  const duplicate = await hold(world);
-  writeFileSync(join(holdDir(world), "decision.json"), '{"action": "DISC');
-  await world.tick(world.loop);
-  expect(existsSync(join(holdDir(world), "decision.json"))).toBe(true);
-  world.clock.advance(5_000);
-  await world.tick(world.loop);
-  expect(readdirSync(holdDir(world))).toContain("decision.json.invalid");
-  expect((await world.store.outbox.due(10)).map((entry) => entry.key)).toContain(`intake.decision_invalid:${world.item.key}`);
-  expect(existsSync(duplicate.path)).toBe(true);
-});
