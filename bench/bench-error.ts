@@ -10,7 +10,7 @@ export type BenchErrorCode =
   | "cell_failed"
   | "interrupted";
 
-/** An error of a known kind, told without a stack. */
+/** An error of a known kind, printed without a stack. */
 export class BenchError extends Error {
   override readonly name = "BenchError";
   readonly code: BenchErrorCode;

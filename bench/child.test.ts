@@ -48,7 +48,7 @@ test("a program that does not end in its time is ended and named", async () => {
   const cwd = tempDir("child");
   writeFileSync(join(cwd, "hang"), "#!/bin/sh\necho $$ > pid\nexec sleep 600\n", { mode: 0o755 });
   await expect(runChild(join(cwd, "hang"), [], { cwd, signal: never, timeoutMs: 1000 })).rejects.toThrow("hang did not end within 1 s");
-  // On a busy machine it may have been ended before it wrote a line.
+  // On a busy machine it may be killed before it writes a line.
   const pid = join(cwd, "pid");
   await until(() => !existsSync(pid) || !isAlive(Number(readFileSync(pid, "utf8"))));
 });

@@ -55,7 +55,7 @@ export async function runChild(program: string, args: readonly string[], options
   }
 }
 
-/** SIGINT for what the child left is what a server takes as "end at once, in order". */
+/** SIGINT for the processes that the child left: a server takes it as a fast but clean stop. */
 async function endGroup(child: ChildProcess): Promise<void> {
   if (child.pid === undefined) return;
   child.kill("SIGTERM");
@@ -70,7 +70,7 @@ function signalGroup(leader: number, signal: NodeJS.Signals | 0): boolean {
   try {
     return process.kill(-leader, signal);
   } catch {
-    // Nobody is left in it.
+    // The group is empty.
     return false;
   }
 }

@@ -1,6 +1,6 @@
 import type { RunCell } from "./cell.ts";
 
-/** One measured promise: the median of its samples beside what it was promised to be. */
+/** One measured promise: the median of its samples beside its target. */
 export interface Figure {
   readonly name: string;
   /** Null: it could not be measured; `note` says why. */
@@ -14,7 +14,7 @@ export interface Figure {
 }
 
 export interface BenchOptions {
-  /** Fewer rounds and smaller stores: shows that everything runs, not what it is worth. */
+  /** Fewer rounds and smaller stores: shows that everything runs, not how fast. */
   readonly quick: boolean;
   /** Progress, for people. */
   readonly say: (line: string) => void;
@@ -55,5 +55,5 @@ export function percentile(values: readonly number[], share: number): number {
   return sorted[Math.min(sorted.length - 1, Math.max(0, Math.ceil(sorted.length * share) - 1))] ?? Number.NaN;
 }
 
-/** Three digits that count; thousands as they are. */
+/** Three significant digits; whole numbers from 100 on. */
 export const round = (value: number): number => (Math.abs(value) >= 100 ? Math.round(value) : Number(value.toPrecision(3)));

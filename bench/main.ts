@@ -53,7 +53,7 @@ async function measure({ names, quick, json }: BenchRequest): Promise<number> {
       figures.push(...(await bench({ quick, say, runCell })));
     } catch (thrown) {
       interrupt.signal.throwIfAborted();
-      // What the others measured is worth keeping.
+      // The other figures are worth keeping.
       const why = thrown instanceof Error ? thrown.message : String(thrown);
       say(why);
       figures.push(unmeasured(name, "", "", why));

@@ -1,7 +1,6 @@
 /**
- * What claim -> settled costs in the store alone: `npx tsx bench/store-hot.ts [--jobs 100000] [--url postgres://...]`.
- * A worker that holds `outstanding` runs, of which it runs `concurrency` at a time with a handler that does nothing: all are folded
- * into their ends but for those claimed as started. Each case has a store of its own.
+ * The store's own cost from claim to settled: `npx tsx bench/store-hot.ts [--jobs 100000] [--url postgres://...]`. One worker holds
+ * `outstanding` runs and runs `concurrency` of them with a no-op handler. Each case has its own store.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -137,7 +136,7 @@ class BenchWorker {
     const { store, total, resolve, reject } = this.#options;
     const batch = this.#ended;
     this.#ended = [];
-    // Their room is free for the claim of the same turn, which comes after them in the same transaction.
+    // The claim of the same turn may use their room: it comes after them in the same transaction.
     this.#held -= batch.length;
     this.refill();
     store.runs.settle(batch).then((answers) => {
@@ -150,7 +149,7 @@ class BenchWorker {
 }
 
 async function doNothing(): Promise<void> {
-  // The handler of this measurement: what is left is the store's share.
+  // The handler does nothing: what is measured is the store's share.
 }
 
 function format(perSecond: number): string {

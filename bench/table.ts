@@ -1,4 +1,4 @@
-/** Lines whose cells stand below each other; the last column is as wide as it likes. */
+/** Lines with aligned cells; the last column has no fixed width. */
 export function table(rows: readonly (readonly string[])[]): string {
   const columns = Math.max(...rows.map((row) => row.length)) - 1;
   const widths = Array.from({ length: columns }, (_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));

@@ -30,7 +30,7 @@ export interface Report {
   readonly figures: readonly Comparison[];
 }
 
-/** Builds a revision and the working tree in a temporary folder and measures them in turns. The folder goes, however this ends. */
+/** Builds a revision and the working tree in a temporary folder and measures them in turns. The folder is removed in every case. */
 export async function compareRevisions(options: CompareOptions): Promise<Report> {
   const { names, rounds, signal, say } = options;
   const began = performance.now();
@@ -50,7 +50,7 @@ export async function compareRevisions(options: CompareOptions): Promise<Report>
   }
 }
 
-/** Everyone may walk through it: PostgreSQL runs on an account of its own where we are root. */
+/** All users may enter it: for root, PostgreSQL runs as another account. */
 function temporaryFolder(folders: string[], parent: string): string {
   const folder = realpathSync(mkdtempSync(join(parent, "wakeful-against-")));
   folders.push(folder);
@@ -58,7 +58,7 @@ function temporaryFolder(folders: string[], parent: string): string {
   return folder;
 }
 
-/** What cells write goes below `stores`, so that it goes with it. */
+/** Cells write below `stores`, which is removed with it. */
 function runnerOf(sides: Sides, stores: string, signal: AbortSignal): Turns["run"] {
   const env = { ...process.env, WAKEFUL_BENCH_DIR: stores, TMPDIR: stores };
   const runners = {
@@ -68,7 +68,7 @@ function runnerOf(sides: Sides, stores: string, signal: AbortSignal): Turns["run
   return (side, { cell, cellOf, question }) => runners[cellOf === "tree" ? "tree" : side](cell, { ...question, build: sides[side].folder });
 }
 
-/** Said of the machine as it was before anything of ours ran. */
+/** On the machine's load before anything of ours ran. */
 function notesOnLoad(): readonly string[] {
   const [load = 0] = loadavg();
   const processors = availableParallelism();
@@ -85,12 +85,12 @@ function notesOn(wanted: readonly Measurement[], { base, tree }: Sides): readonl
   });
 }
 
-/** A file without its imports, which moves rewrite. */
+/** A file without its imports, which a moved file changes. */
 function bodyOf(path: string): string | undefined {
   return existsSync(path) ? readFileSync(path, "utf8").replaceAll(/^import [^;]*;\n/gm, "") : undefined;
 }
 
-/** The report for people: a line a figure, and whose build stands in which column. */
+/** The report for people: one line per figure, and which build each column shows. */
 export function comparisonTable({ base, tree, rounds, minutes, notes, figures }: Report): string {
   const rows = [["figure", "base", "tree", "ratio", "(min..max, n)", "bound", "", ""], ...figures.map(row)];
   return `base: ${base}\ntree: ${tree}\n${rounds} rounds, ${minutes} minutes\n\n${table(rows)}${notes.map((note) => `\n${note}\n`).join("")}`;

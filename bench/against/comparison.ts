@@ -5,7 +5,7 @@ export interface Measure {
   readonly name: string;
   readonly unit: string;
   readonly better: "lower" | "higher";
-  /** As a share of the base: 0.07 allows 7 %. Null: shown, not judged. */
+  /** As a share of the base: 0.07 allows 7 %. Null: shown without a verdict. */
   readonly worseMax: number | null;
 }
 
@@ -25,9 +25,9 @@ export interface Comparison {
   readonly ratioMax: number | null;
   /** How many pairs have a ratio. */
   readonly n: number;
-  /** Such as `<= 1.07`; `none`: shown, not judged. */
+  /** Such as `<= 1.07`; `none`: shown without a verdict. */
   readonly bound: string;
-  /** Null: too few pairs to judge by, or never judged. */
+  /** Null: too few pairs for a verdict, or none is wanted. */
   readonly holds: boolean | null;
   readonly pairs: readonly Pair[];
   readonly note: string | undefined;
@@ -39,8 +39,8 @@ export function orderOf(round: number): readonly [SideName, SideName] {
 }
 
 /**
- * Compares within each pair, because a machine's speed changes by the minute; the verdict is the median of the ratios. A cell that fails on
- * the tree alone is worse than any number; less than half of the pairs are no verdict.
+ * Compares within each pair, because a machine's speed changes by the minute; the verdict is the median ratio. A cell that fails only on
+ * the tree is worse than any number; less than half of the pairs give no verdict.
  */
 export function compare(measure: Measure, pairs: readonly Pair[]): Comparison {
   const ratios = pairs.map(ratioOf).filter((ratio) => ratio !== null);
@@ -68,14 +68,14 @@ export function compare(measure: Measure, pairs: readonly Pair[]): Comparison {
   };
 }
 
-/** Null: one of the two is missing, or nothing can be divided by the base. */
+/** Null: one of the two is missing, or the base is zero. */
 export function ratioOf({ base, tree }: Pair): number | null {
   if (base === null || tree === null) return null;
   const ratio = tree / base;
   return Number.isFinite(ratio) && base > 0 ? ratio : null;
 }
 
-/** Whether a verdict was asked for and is not that the tree holds. */
+/** Whether a verdict was wanted and the tree does not hold. */
 export function isShort({ bound, holds }: Comparison): boolean {
   return holds === false || (bound !== "none" && holds === null);
 }
@@ -85,7 +85,7 @@ function medianOf(pairs: readonly Pair[], side: SideName): number | null {
   return values.length === 0 ? null : middleOf(values);
 }
 
-/** Between the two in the middle where their number is even: either of them would favour a side. */
+/** Of an even number, the mean of the two in the middle: either alone would favour a side. */
 function middleOf(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const half = Math.floor(sorted.length / 2);
@@ -93,7 +93,7 @@ function middleOf(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? upper : ((sorted[half - 1] ?? Number.NaN) + upper) / 2;
 }
 
-/** The ratio of the worst tree that holds. Rounded, because 1 - 0.07 has a tail in binary. */
+/** The ratio of the worst tree that holds. Rounded, because 1 - 0.07 is not exact in binary. */
 function limitOf({ better }: Measure, worseMax: number): number {
   return Number((better === "lower" ? 1 + worseMax : 1 - worseMax).toFixed(6));
 }

@@ -9,10 +9,10 @@ export interface Measurement {
   readonly what: string;
   readonly cell: string;
   readonly question: object;
-  /** Whose `bench/` has the cell: the tree's, for both builds alike; or each side's own, where the cell needs what no build exports. */
+  /** Whose `bench/` has the cell: the tree's for both builds, or each side's own if the cell needs what no build exports. */
   readonly cellOf: "tree" | "each side";
   readonly figures: readonly (Measure & { readonly key: string })[];
-  /** What must be so, else the run counts as failed. */
+  /** Values that the answer must have, else the run counts as failed. */
   readonly exactly?: Readonly<Record<string, number>> | undefined;
 }
 

@@ -59,7 +59,7 @@ test("packages are shared where the lock file is the same, and installed where i
 
 test("packages that cannot be installed are told as such", limit, async () => {
   const { path } = smallRepository();
-  // What was committed is no lock file that npm could install from.
+  // The committed lock file is one that npm cannot install from.
   writeFileSync(join(path, "package-lock.json"), "{}");
   await expect(make(path, "HEAD")).rejects.toMatchObject({ name: "BenchError", code: "install_failed" });
 });

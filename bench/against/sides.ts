@@ -19,8 +19,8 @@ export interface SidesOptions {
 }
 
 /**
- * Copies a revision and the working tree (with what is not committed, without what is ignored) and builds both. Copies, so that nobody
- * who edits, builds or tests meanwhile changes what is measured, and both are started from the same place.
+ * Builds copies of a revision and of the working tree (with uncommitted files, without ignored ones). Copies, so that nobody's edits change
+ * what is measured, and both start from the same place.
  *
  * @throws {BenchError} `no_repository`, `unknown_revision`, `install_failed`, `build_failed`
  */

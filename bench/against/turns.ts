@@ -14,7 +14,7 @@ export interface Turns {
 type Outcome = { readonly answer: Answer } | { readonly failed: string };
 type Outcomes = Readonly<Record<SideName, Outcome>>;
 
-/** Runs every cell on one side and at once on the other, round by round. A cell that fails is told, and the others go on. */
+/** Runs every cell on one side and at once on the other, round by round. A cell that fails is reported, and the others go on. */
 export async function takeTurns({ wanted, rounds, run, signal, say }: Turns): Promise<readonly Comparison[]> {
   const taken = new Map<string, { readonly measure: Measure; readonly pairs: Pair[] }>();
   const began = performance.now();

@@ -14,7 +14,7 @@ export function answer(measured: Readonly<Record<string, unknown>>): void {
 
 const endings: (() => void | Promise<void>)[] = [];
 
-/** What is done when the cell is asked to end before it has an answer; the last one first. */
+/** Registers what to do when the cell must end before it has an answer; the last one runs first. */
 export function whenStopped(ending: () => void | Promise<void>): void {
   endings.unshift(ending);
 }

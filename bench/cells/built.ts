@@ -9,7 +9,7 @@ const { build = fileURLToPath(new URL("../..", import.meta.url)) } = question() 
 /** The program that users start. */
 export const wakeful = builtFile("dist/bin/wakeful.js");
 
-/** What programs import. Its layout below `dist/` is nobody's business, so that any revision can be measured. */
+/** What programs import. Reached by its public name alone, so that any revision can be measured. */
 export const library = (await import(pathToFileURL(builtFile("dist/index.js")).href)) as typeof import("../../src/index.ts");
 
 function builtFile(name: string): string {

@@ -24,7 +24,7 @@ await inFolder(async (folder) => {
   }
 });
 
-/** Milliseconds on a processor of each thread. The process's own count goes in ticks of 10 ms: a tenth of what is measured. */
+/** Milliseconds on a processor of each thread. The process's own count has ticks of 10 ms, a tenth of what is measured. */
 function processorTimes(pid: number): ReadonlyMap<string, number> {
   const threads = readdirSync(`/proc/${pid}/task`);
   return new Map(

@@ -1,6 +1,6 @@
 /**
- * 1,000,000 running jobs held by 1,000 sessions of which 10 are dead: how long finding takes, a tick with nothing due, and settling all that
- * the dead held, with the loops as an embedded worker runs them.
+ * 1,000,000 running jobs of 1,000 sessions, 10 of them dead: how long it takes to find those, to tick with nothing due, and to settle their
+ * runs, with the loops of an embedded worker.
  */
 
 import { spawnSync } from "node:child_process";
@@ -27,7 +27,7 @@ import { startPostgresServer } from "../../test/support/postgres-server.ts";
 import { percentile } from "../figure.ts";
 import { answer, inFolder, question } from "./answer.ts";
 
-/** Longer than seeding takes: the living were heard when it began. */
+/** Longer than seeding takes, because the living renew before it begins. */
 const deadAfterMs = 3_600_000;
 const asked = question() as Crowd & { engine: "sqlite" | "postgres" };
 
@@ -161,11 +161,11 @@ async function seedPostgres(url: string, host: HostIdentity, now: number): Promi
   await client.end();
 }
 
-/** A store full of running jobs, written straight into its tables: taking a million jobs one by one is not what is measured. */
+/** A store full of running jobs, written straight into its tables: a million claims are not what is measured. */
 interface Crowd {
   readonly jobs: number;
   readonly sessions: number;
-  /** So many of the sessions are of processes of this host that have ended; the others are on foreign hosts and were heard just now. */
+  /** How many sessions belong to ended processes of this host; the others are on foreign hosts and renewed just now. */
   readonly dead: number;
 }
 

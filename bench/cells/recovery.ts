@@ -1,4 +1,4 @@
-/** What a user waits for after a SIGKILL: of a command, of the handler host, of the daemon with commands running. */
+/** How long a user waits after a SIGKILL of a command, of the handler host, or of the daemon with running commands. */
 import { setTimeout as pause } from "node:timers/promises";
 import { answer, inFolder, question, whenStopped } from "./answer.ts";
 import { library } from "./built.ts";
@@ -20,7 +20,7 @@ await inFolder(async (folder) => {
   }
 });
 
-/** What outlives a daemon that was killed and did not come again. */
+/** Kills what outlives a daemon that was killed and not started again. */
 function killStarted(folder: string): void {
   for (const key of startedKeys(folder)) for (const pid of startsOf(folder, key)) if (isAlive(pid)) process.kill(pid, "SIGKILL");
 }
@@ -30,13 +30,13 @@ async function submit(daemon: BenchDaemon, key: string): Promise<void> {
   await timeUntil(() => startsOf(daemon.folder, key).length === 1, `the first start of ${key}`);
 }
 
-/** From the kill to the moment at which the next run's own first line is there. Each item is killed once: a second loss in a row waits. */
+/** From the kill to the first line of the next run. Each item is killed once: a second loss in a row waits. */
 async function killRuns(folder: string, daemon: BenchDaemon): Promise<Readonly<Record<string, unknown>>> {
   const nextAfterMs: number[] = [];
   for (let at = 0; at < kills; at++) {
     const key = `kill-${at}`;
     await submit(daemon, key);
-    // Long enough for the start to be on record, and out of step with the loops.
+    // Long enough for the start to be stored, and out of step with the loops.
     await pause(1500 + 137 * at);
     process.kill(startsOf(folder, key).at(-1) ?? 0, "SIGKILL");
     nextAfterMs.push(await timeUntil(() => startsOf(folder, key).length === 2, `the next run of ${key}`));

@@ -69,7 +69,9 @@ export async function embedded({ quick, say, runCell }: BenchOptions): Promise<r
 
 const folder = join(repository, "bench/peers");
 
-/** Installs the peers when they are absent; better-sqlite3 is compiled, which takes about a minute. Answers why they cannot be had. */
+/**
+ * Installs the peers when they are absent; better-sqlite3 is compiled, which takes about a minute. Answers why they could not be installed.
+ */
 function preparePeers(say: (line: string) => void): string | undefined {
   if (existsSync(join(folder, "node_modules/better-sqlite3/build/Release/better_sqlite3.node"))) return undefined;
   say("installing the peers (better-sqlite3 is compiled: about a minute)");

@@ -12,7 +12,7 @@ export async function recovery({ quick, say, runCell }: BenchOptions): Promise<r
   const command = samplesOf(await runCell("cells/recovery.ts", { what: "command", kills }));
   say(`command: ${command.map(Math.round).join(", ")} ms`);
   const handler: number[] = [];
-  // A daemon each: one whose handler host dies again and again starts it again more and more slowly, on purpose.
+  // One daemon each: a daemon restarts a handler host that keeps dying more and more slowly, on purpose.
   for (let round = 0; round < kills; round++) handler.push(...samplesOf(await runCell("cells/recovery.ts", { what: "handler", kills: 1 })));
   say(`handler host: ${handler.map(Math.round).join(", ")} ms`);
   const daemon = await runCell("cells/recovery.ts", { what: "daemon", kills: 1 });

@@ -139,7 +139,7 @@ describeStores((open) => {
     for (const run of runs) {
       const row = await store.runs.get(run.runId);
       expect(row).toMatchObject({ state: run.started ? "started" : "reserved", startedAt: run.started ? now : null });
-      // A reserved run is looked at when it should have started; a started one when the first of its limits could pass.
+      // A reserved run is checked when it should have started; a started one when its first limit could pass.
       expect(row?.checkAt).toBe(run.started ? firstChecks.firstCheckAt(now, limits) : now + 30_000);
       expect((await store.jobs.get(run.jobId))?.attempts).toBe(run.started ? 1 : 0);
     }
@@ -161,7 +161,7 @@ describeStores((open) => {
     );
     const now = store.now();
     expect(checks.map((run) => (run?.checkAt ?? 0) - now)).toEqual([60_000, 4_000, 80_000, 90_000]);
-    // None of its own: the threshold stays the threshold's.
+    // The runs have no limits of their own: the thresholds alone decide.
     expect(checks.map((run) => run?.limits)).toEqual([{}, {}, {}, {}]);
   });
 
@@ -174,7 +174,7 @@ describeStores((open) => {
     const [a, b] = await Promise.all([store.runs.claim(request(workerId, 2)), store.runs.claim(request(workerId, 2))]);
     expect(a).toHaveLength(2);
     expect(b).toEqual(a);
-    // What has ended meanwhile is not handed out again.
+    // A run that has ended meanwhile is not handed out again.
     await store.runs.settle([success(present(first[0]))]);
     expect(await store.runs.claim(request(workerId, 1, { max: 3, startNow: 1 }))).toEqual(first.slice(1));
     expect(await store.upkeep.checkInvariants()).toEqual([]);
@@ -202,7 +202,7 @@ describeStores((open) => {
         Array.from({ length: 5 }, (_, seq) => (index % 2 === 0 ? store : other).runs.claim(request(worker, seq + 1, { max: 40 }))),
       ),
     );
-    // A claim may skip what another is taking just then; what is left is there for the next one.
+    // A claim may skip what another is taking; the next claim gets the rest.
     const rest = await store.runs.claim(request(workerId, 9, { max: 300 }));
     const jobs = [...taken.flat(), ...rest].map((run) => run.jobId);
     expect([...jobs].sort((a, b) => a - b)).toEqual([...ids]);

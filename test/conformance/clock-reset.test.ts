@@ -20,7 +20,7 @@ const year = hours(24 * 365);
 const columnsNamed = Object.entries(instantColumns).flatMap(([table, columns]) =>
   Object.keys(columns).map((column) => ({ table, column })),
 );
-/** What lies ahead of now by right. */
+/** Columns that may lie in the future. */
 const plans = ["jobs.run_at", "jobs.stop_by", "lease_waiters.timeout_at", "leases.expires_at"];
 
 /** The columns that hold an instant beyond `limit`. */

@@ -16,7 +16,7 @@ import {
 } from "../support/store-rows.ts";
 import { describeStores } from "../support/stores.ts";
 
-/** A repeatable row of numbers: a failure can be run again by its seed. */
+/** Repeatable numbers: a failure can be run again by its seed. */
 function numbersOf(seed: number): (below: number) => number {
   let state = seed;
   return (below) => {
@@ -27,7 +27,7 @@ function numbersOf(seed: number): (below: number) => number {
 
 const actor = "crowd";
 
-/** What people, workers and loops do to items, any of it at any moment. Losing is allowed; breaking a promise is not. */
+/** What people, workers and loops may do to items at any moment. A refusal is allowed; a broken promise is not. */
 const deeds: readonly ((store: Store, item: ItemRow) => Promise<unknown>)[] = [
   (store, item) => store.items.setPaused(item.id, { paused: true, actor }),
   (store, item) => store.items.setPaused(item.id, { paused: false, actor }),
@@ -60,12 +60,12 @@ const deeds: readonly ((store: Store, item: ItemRow) => Promise<unknown>)[] = [
   },
 ];
 
-/** A worker that claims what there is and ends it well, badly, or not at all. */
+/** A worker that claims what there is and lets it succeed, fail, or never end. */
 async function work(store: Store, random: (below: number) => number): Promise<void> {
   const workerId = await registerWorker(store);
   for (let turn = 0; turn < 8; turn += 1) {
     for (const run of await claim(store, { workerId, max: 2 })) {
-      // Cancelled before its start: the run is lost, as the settle below learns again.
+      // Cancelled before its start: the run is lost, which the settle below sees too.
       await startRun(store, run).catch(() => undefined);
       const stopBy: Instant | undefined = random(3) === 0 ? farFuture : undefined;
       const block = stopBy === undefined ? {} : { stopBy };

@@ -21,7 +21,7 @@ async function add(store: Store, ...payloads: readonly string[]): Promise<readon
 }
 
 const stateOf = async (store: Store, id: JobId | undefined) => (await store.jobs.get(present(id)))?.state;
-/** Time goes on while it is waited for: a renewal that was on its way when the store was cut off counts from its answer. */
+/** Time passes during the wait, because a renewal under way at the cut counts from its answer. */
 const untilFenced = async (bench: HandlerSessionsBench, isAsked: () => boolean): Promise<void> => {
   await until(
     () => {
@@ -68,7 +68,7 @@ describeStores((open) => {
     doings.finishAtOnce("third", "done by the slot that came back");
     doings.finish("first");
     await until(async () => (await stateOf(store, third)) === "done", { what: "the freed slot to be used" });
-    // What it returned at last is refused, with an answer that says why, and stays on record.
+    // Its late result is refused with a reason, and stays on record.
     const runId = present(doings.runOf("first"));
     await until(() => bench.eventsOf("run.late_result").length > 0, { what: "the late result" });
     expect(bench.eventsOf("run.late_result")).toMatchObject([
@@ -123,7 +123,7 @@ describeStores((open) => {
     link.cut = true;
     await untilFenced(bench, () => here.started[0]?.signal.aborted === true);
 
-    // A judge elsewhere gives the run on when the session has been silent for long enough, as a worker-reaper does.
+    // Another judge returns the run once the session has been silent long enough, as a worker-reaper does.
     const [live] = await direct.runs.listLive([runId]);
     const { jobId, ownerEpoch } = present(live);
     const lost = retried(
@@ -199,7 +199,7 @@ describeStores((open) => {
       doings.finishAtOnce("work", "done");
       await until(async () => (await stateOf(direct, id)) === "done", { what: "the new session to work" });
       await until(async () => (await direct.workers.listAlive()).length === 1, { what: "one session to be left" });
-      // Whoever else was about to register would have done so by the time at which the next renewals are in.
+      // Any other session about to register would have done so before the next renewals.
       const heardAt = async () => present((await direct.workers.listAlive())[0]).id;
       const survivor = await heardAt();
       for (const payload of ["second", "third"]) {

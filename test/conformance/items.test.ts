@@ -47,7 +47,7 @@ describeStores((open) => {
 
   test("two programs that add the same key at once make one item", async () => {
     const { store, openAgain } = await withQueues(open);
-    // The embedded engine has one owner; there the two are two callers of one store.
+    // The embedded engine has one owner, so both are callers of one store there.
     const other = store.capabilities.manyWriters ? await openAgain() : store;
     const add = { pipeline: "p", key: "book", dir: "book", input: "{}", first: stageEntry("prep"), actor: "test" };
     const answers = await Promise.all([store.items.add(add), other.items.add(add), store.items.add(add), other.items.add(add)]);

@@ -181,7 +181,7 @@ describeStores((open) => {
     const id = await onlyJobOf(store, (await addItem(store)).id);
     await deliverAll(store);
     const before = await store.jobs.get(id);
-    // The story is written last: an actor that no column takes fails it when the flip and the alert are written already.
+    // The action log is written last: an invalid actor fails it after the flip and the alert are written.
     await expect(store.jobs.hold(id, { actor: null as unknown as string, reason: "stage_undeclared", message })).rejects.toThrow("actor");
     expect(await store.jobs.get(id)).toEqual(before);
     expect(await store.outbox.due(10)).toEqual([]);

@@ -98,7 +98,7 @@ describeStores((open) => {
     await ask(store, "c", { timeoutAt: addMs(store.now(), seconds(500)) });
     expect(await store.leases.tidyWaiters()).toEqual({ dropped: 0, granted: 0 });
     clock.advance(seconds(10));
-    // A crash between the release and the grant of another version of the program.
+    // As after a crash between release and grant in another version of the program.
     await query("update leases set state = 'free', granted_at = null, ticket = null, holder_pid = null returning name");
     expect(await store.leases.tidyWaiters()).toEqual({ dropped: 1, granted: 1 });
     expect(await ask(store, "c")).toMatchObject({ kind: "held" });

@@ -130,7 +130,7 @@ describeStores((open) => {
       await store.runs.settle([retried(run, overrides)]);
       return await store.runs.get(run.runId);
     };
-    // Claims that got lost: unspent however often.
+    // Lost claims spend nothing, however many.
     for (let lostClaims = 0; lostClaims < 4; lostClaims += 1)
       expect(await end({ ...never, reason: "not_held" })).toMatchObject({ bySessionDeath: false });
     expect(await end({ ...never, reason: "not_named", bySessionDeath: true })).toMatchObject({ bySessionDeath: true });
@@ -161,7 +161,7 @@ describeStores((open) => {
     clock.advance(1_000);
     await claim(store, { workerId });
     await lose();
-    // The half of the first delay, for the jitter is 0.
+    // Half of the first delay, because the jitter is 0.
     expect(await store.jobs.get(present(quick))).toMatchObject({ state: "scheduled", attempts: 2, runAt: addMs(store.now(), 500) });
     const [unlucky] = await store.jobs.enqueue({ queue: "p/ocr", maxAttempts: 9, jobs: [{}] });
     for (const attempts of [0, 0, 0, 1, 2]) {
@@ -186,7 +186,7 @@ describeStores((open) => {
       store.runs.settle(runs.map((run) => ({ ...success(run), exitCode: 0 }))),
     ]);
     const won = late.filter((answer) => answer.kind === "ok").length;
-    // A page leaves what another is settling just then to it; nothing is left when all are through.
+    // A page skips what another is settling; nothing is left when all have finished.
     const rest = await store.runs.settleLostPage(page([workerId]));
     expect(first.settled + second.settled + rest.settled + won).toBe(40);
     expect(await store.runs.listAllLive({ limit: 100 })).toEqual([]);

@@ -24,14 +24,14 @@ const broken: Migration = {
   text: "create table half (a integer); insert into half (a) values (1); insert into nowhere values (1);",
 };
 
-/** An empty database, and a way to look at it as several programs at once. */
+/** An empty database that several programs can open at once. */
 type OpenDatabase = () => Promise<() => MigrationTarget>;
 
 async function onSqlite(): Promise<() => MigrationTarget> {
   const path = join(tempDir("migrations"), "wakeful.db");
   const connection = new SqliteConnection({ path });
   onTestFinished(() => connection.close());
-  // One owner: its callers are its only programs.
+  // The embedded engine has one owner, so its callers stand for programs.
   const target = sqliteTargetOf(new SqliteEngine({ connection, hints: new HintBoard(), now: () => clock.now() }));
   return () => target;
 }
@@ -131,7 +131,7 @@ describe("SQLite", () => {
       create table children (id integer primary key, parent_id integer not null references parents (id));
       insert into parents (id, kind) values (7, 'a'); insert into children (id, parent_id) values (1, 7);`,
   };
-  /** Makes the parents anew without their CHECK; `kept` says which of them. */
+  /** Rebuilds the parents without their CHECK, with the rows that `kept` selects. */
   const rebuild = (kept: string, rebuilds: boolean): Migration => ({
     number: 2,
     name: "rebuild",

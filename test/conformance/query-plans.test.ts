@@ -80,11 +80,11 @@ async function exercise(store: Store): Promise<void> {
   await store.upkeep.counts();
 }
 
-/** Tables that grow with history, and those that grow with what is going on: neither is ever read as a whole. */
+/** Tables that grow with history or with load: never read as a whole. */
 const large = new Set(["jobs", "runs", "visits", "items", "action_logs", "outbox"]);
-/** Tables that stay small whatever the load, under the names that statements give them. */
+/** Tables that stay small under any load, by the names that statements use. */
 const small = new Set(["workers", "w", "queues", "q", "slots", "leases"]);
-/** Indexes of the few: each holds only what is unfinished in some particular way, so that reading all of it is reading what is asked. */
+/** Partial indexes that each hold one kind of unfinished row, so reading the whole index is reading what was asked for. */
 const indexesOfTheFew = new Set([
   "jobs_claimable",
   "jobs_scheduled",
@@ -133,7 +133,7 @@ describe("SQLite", () => {
     const steps = (connection.db.prepare(`explain query plan ${sql}`).all() as { detail: string }[]).map((row) => row.detail);
     const made = new Set(steps.flatMap((step) => /^(?:CO-ROUTINE|MATERIALIZE) (\S+)/.exec(step)?.[1] ?? []));
     return steps.filter((step) => {
-      // A range of the key that is open at one end is the whole table too, when its first page is asked for.
+      // The first page of a key range that is open at one end is a walk of the whole table too.
       const scan = /^SCAN (\S+)(?: (.*))?$/.exec(step) ?? /^SEARCH (\S+) USING INTEGER PRIMARY KEY \(rowid[<>]\?\)$/.exec(step);
       if (scan === null || step.includes("VIRTUAL TABLE") || step.includes("CONSTANT ROW") || made.has(scan[1] ?? "")) return false;
       const index = /USING (?:COVERING )?INDEX (\S+)/.exec(step)?.[1];
@@ -211,7 +211,7 @@ describe("PostgreSQL", () => {
 
   const nodesOf = (node: PlanNode): readonly PlanNode[] => [node, ...(node.Plans ?? []).flatMap(nodesOf)];
 
-  /** A database that nobody analyzed: finished history, delayed jobs, and a running index full of dead entries. */
+  /** A database without ANALYZE: finished history, delayed jobs, and a running index full of dead entries. */
   async function loaded(): Promise<{ readonly url: string; readonly store: Store }> {
     const database = await createDatabase();
     onTestFinished(() => database.drop());

@@ -55,7 +55,7 @@ describeStores((open, engine) => {
   });
 });
 
-/** What the engine lets stand in a column of states: rows of a small table here, a CHECK constraint there. */
+/** The states that the engine accepts: rows of a small table in one, a CHECK constraint in the other. */
 async function allowedStates(
   { query }: TestStore,
   engine: "sqlite" | "postgres",

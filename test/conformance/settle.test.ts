@@ -28,7 +28,7 @@ async function withQueues(open: OpenTestStore) {
   return opened;
 }
 
-/** As a handler's success is settled: nothing but the fact. */
+/** A handler's success without any optional member. */
 function plain(run: ClaimedRun, overrides: Partial<Success> = {}): Success {
   const { runId, ownerEpoch, jobId } = run;
   return {
@@ -239,7 +239,7 @@ describeStores((open) => {
     await expect(store.runs.settle([plain(present(b))])).rejects.toMatchObject({ code: "bad_request" });
     await expect(store.runs.settle([success(present(b))])).rejects.toMatchObject({ code: "bad_request" });
     for (const run of runs) expect(await store.jobs.get(run.jobId)).toMatchObject({ state: "running" });
-    // What one settlement is refused for does not touch the others of its turn.
+    // A refused settlement does not affect the others of its turn.
     const [bad, good] = await Promise.allSettled([
       store.runs.settle([success(present(a), { exitCode: 1 })]),
       store.runs.settle([plain(present(c))]),

@@ -11,7 +11,7 @@ import { describeWorkerDoors } from "../support/worker-doors.ts";
 describeStores((open) => {
   describeWorkerDoors((door) => {
     describe("a word that nobody may say", () => {
-      /** Two runs of commands at work, one of an own session and one of a stranger's. */
+      /** Two running commands, one of the worker's own session and one of another's. */
       async function twoWorkers() {
         const world = await serviceWorld(open, door);
         await world.addItem("c");
@@ -28,7 +28,7 @@ describeStores((open) => {
         return { world, owner, stranger, run, rows };
       }
 
-      /** Every verb that writes to a run, in the name of a session. */
+      /** Calls every verb that writes to a run, in the name of a session. */
       async function sayAll({ backend }: DoorWorker, as: WorkerId, run: Fence, now: ExitReading["begunAt"]) {
         const fence = fenceOf(run);
         return {

@@ -10,7 +10,7 @@ import { tempDir } from "../support/temp-dir.ts";
 import { until } from "../support/until.ts";
 
 const bin = join(import.meta.dirname, "../../src/bin/wakeful.ts");
-/** What a job of this host would have in its environment. */
+/** The variables that a job of this host has. */
 const jobVariables = { WAKEFUL_RUN_MARKER: "7:some-host", WAKEFUL_RUN_ID: "7", WAKEFUL_STAGE: "work", WAKEFUL_TOKEN: "run-token" };
 
 /** The command line as a process of its own, started inside a job. */
@@ -51,7 +51,7 @@ test("a daemon that a job starts is no part of that job, and its files are its u
   expect(sessionOf({ pid })).not.toBe(sessionOf(child));
   expect(readFileSync(`/proc/${pid}/status`, "latin1")).toMatch(/^Umask:\t0077$/m);
   expect(((await stat(join(folder, "data/wakeful.db"))).mode & 0o777).toString(8)).toBe("600");
-  // The handler host and whatever else the daemon starts inherits nothing either.
+  // The daemon's children inherit nothing either.
   const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "latin1").split(" ").filter(Boolean).map(Number);
   for (const each of children) expect(environmentOf(each)).not.toContain("WAKEFUL_RUN_MARKER");
   child.kill("SIGTERM");
@@ -85,7 +85,7 @@ test("a daemon that a job left running is not stopped with what the job left beh
   await until(() => !existsSync(`/proc/${relay}`) || /^State:\s+Z/m.test(readFileSync(`/proc/${relay}/status`, "latin1")), {
     what: "what the job left behind to end",
   });
-  // It would have logged its stop before what passes the signal on could end.
+  // The daemon would have logged its stop before the process that passes on the signal could end.
   expect(existsSync(`/proc/${pid}`)).toBe(true);
   expect(readFileSync(join(folder, "up.log"), "utf8")).not.toMatch(/Stopping|stopped/i);
 });

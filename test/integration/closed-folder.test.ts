@@ -7,13 +7,13 @@ import { type CommandWorld, commandWorld, filesOf } from "../support/command-wor
 import { until } from "../support/until.ts";
 
 const heartbeat = { timeoutMs: 2000, from: "file" } as const;
-/** Its first attempt shuts the folder in which its heartbeat lies, and all records of its run, and works on for ever. */
+/** Its first attempt closes the folder of its heartbeat and all records of its run, and runs for ever. */
 const shutsItself =
   '[ "$WAKEFUL_ATTEMPT" = 2 ] && exit 0; echo alive > "$WAKEFUL_HEARTBEAT_FILE.new"; chmod 000 "${WAKEFUL_HEARTBEAT_FILE%/*}"; while :; do sleep 1; done';
 
 beforeEach((context) => {
   needOpenCheckout(context);
-  // Nothing is closed to root. This file has a process of its own, so it need not become root again.
+  // Root can enter every folder. This file has its own process, so it need not become root again.
   if (process.getuid?.() !== 0) return;
   process.setgroups?.([]);
   process.setgid?.(nobody);
@@ -25,7 +25,7 @@ const isShut = (folder: string): boolean => (statSync(folder).mode & 0o777) === 
 async function untilShut(world: CommandWorld, runId: Parameters<typeof filesOf>[1]): Promise<void> {
   const folder = runDirOf(world.world.paths, runId);
   await until(() => isShut(folder), { everyMs: 5, what: `${folder} to be shut` });
-  // What is left over must be removable, and a test that fails must not keep it either.
+  // The folder must be removable in the end, after a failed test too.
   onTestFinished(() => chmodSync(folder, 0o700));
 }
 
@@ -50,12 +50,12 @@ test("a heartbeat in a folder that is shut is silence: hung after twice the time
   world.advance(2);
   await loops(world);
   await loops(world);
-  // By its id: the next attempt may be at work already.
+  // By its id: the next attempt may be running already.
   const ended = await world.store.runs.get(run.id);
   expect(ended).toMatchObject({ state: "ended", outcome: "hung", spent: "attempt" });
   const { wrapper, process } = ended ?? { wrapper: null, process: null };
   expect(process !== null && lives(world, process.pid)).toBe(false);
-  // It ends by itself once its command has, and nobody waits for it where its life pipe cannot be asked.
+  // The wrapper ends after its command, and nobody waits for it if its life pipe cannot be read.
   await until(() => wrapper !== null && !lives(world, wrapper.pid), { everyMs: 5, what: "the wrapper to end" });
   await untilItem(world, item, "done");
   expect((await world.job(item.id)).attempts).toBe(2);

@@ -69,7 +69,7 @@ describe("a command that spoils the records of its own run", () => {
     const { wrapper } = await world.runOf(item);
     if (wrapper === null) throw new Error("no wrapper on record");
     world.table.signal(wrapper.pid, "SIGKILL");
-    // As long as it lives it may be writing down how the command ended.
+    // While it lives it may still write how the command ended.
     await until(() => world.probe.observe(wrapper).kind === "dead", { everyMs: 5 });
     writeFileSync(filesOf(world, run.id).exit, `${run.id} nogo ${world.host.bootId}\n`);
     await world.tickReaper();

@@ -49,7 +49,7 @@ describe("stopping the daemon", () => {
     const { worker, start } = await world.worker();
     start();
     const run = await untilRun(world, item, "started");
-    // A start that is on record may still be without its word to go, and a worker that drains withdraws it.
+    // A recorded start may still lack its go, and a draining worker withdraws it.
     await world.command(run.id);
     const drained = worker.drain();
     const second = await world.addItem("second");

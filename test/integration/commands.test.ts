@@ -56,7 +56,7 @@ describe("a command", () => {
     await world.tickReaper();
     await world.tickReaper();
     expect(await world.runOf(item)).toMatchObject({ state: "ended", outcome: "lost", exitCode: null });
-    // The worker notices that nothing is left to look after, and goes on with the next attempt.
+    // The worker sees that nothing of the run is left, and starts the next attempt.
     await world.stopBlocked();
     await untilRun(world, item, "started", 2);
   });
@@ -203,7 +203,7 @@ describe("a command", () => {
     symlinkSync("/etc/hostname", elsewhere);
     await world.command(run.id);
     const looks = world.world.events.length;
-    // Again and again: at first sight of a file its age counts.
+    // Repeated, because a new file counts by its age.
     const noticed = async (change: () => void): Promise<void> => {
       world.advance(10_000);
       await until(async () => {
@@ -419,7 +419,7 @@ describe("adoption", () => {
     const [live] = await world.store.runs.listLive([run.id]);
     if (live === undefined) throw new Error("not live");
     expect(await second.worker.adopt(live, "test")).toBe(true);
-    // It wakes: looks, ends what it can, at its own timeout and by an interrupt.
+    // The replaced worker wakes: its record of an exit is refused, and its stop does not reach the run.
     expect(
       await world.store.runs.recordExit({ runId: run.id, ownerEpoch: run.ownerEpoch, exitCode: 0, checkAt: world.world.clock.now() }),
     ).toMatchObject({ kind: "lost" });

@@ -14,7 +14,7 @@ import { until } from "../support/until.ts";
 
 const run = promisify(execFile);
 
-/** Until the store names the commands' own processes, and no longer their wrappers'. */
+/** Waits until the store names the commands' own processes instead of their wrappers'. */
 async function untilRunning({ client, dataDir }: Pick<TestDaemon, "client" | "dataDir">, count = 1) {
   return until(
     async () => {
@@ -94,7 +94,7 @@ test("a data folder that cannot be written refuses the start with what to do", a
   await mkdir(join(folder, "data"));
   await chmod(join(folder, "data"), 0o555);
   await chmod(folder, 0o755);
-  // Root may write everywhere, so its daemon runs as somebody else; anybody else is stopped by the mode.
+  // Root may write everywhere, so its daemon runs as another user; the mode stops every other user.
   const another = process.getuid?.() === 0 ? { uid: nobody, gid: nobody } : {};
   const child = spawn(process.execPath, ["--import", "tsx", join(import.meta.dirname, "../support/start-daemon-child.ts"), folder], {
     cwd: join(import.meta.dirname, "../.."),
@@ -224,7 +224,7 @@ test("a paused worker claims nothing, keeps what it has, and stays paused over a
   const second = await startTestDaemon({ yaml, folder });
   const worker = await workerOf(second);
   expect(worker).toMatchObject({ paused: true });
-  // The enqueue, the end of the other run and the new daemon each had it look for work.
+  // The enqueue, the end of the other run and the new daemon each made it look for work.
   expect((await second.client.call(api.getItem, { params: { id: waiting } })).runs).toEqual([]);
   await second.client.call(api.resume, { body: { target: { kind: "worker", id: worker.id } } });
   await untilRunning(second);

@@ -14,7 +14,7 @@ import { claim, declareQueues, processOn, registerWorker, startRun } from "../su
 import { tempDir } from "../support/temp-dir.ts";
 import { until } from "../support/until.ts";
 
-/** A task whose runs are over age as soon as they have begun, and end only when their worker stops. */
+/** A task whose runs are too old as soon as they begin, and end only when their worker stops. */
 const overdue: EmbeddedTask = {
   maxRunningMs: 1,
   maxAttempts: 1,
@@ -33,7 +33,7 @@ async function embeddedOn(store: string) {
   return { queue, lines };
 }
 
-/** More runs of commands than a page of what is due, of a worker of another host; each was due before any of ours can be. */
+/** More than a page of due command runs, of a worker on another host; each is due before any of ours. */
 async function fillDuePage(store: Store, { dueSinceMs }: { readonly dueSinceMs: DurationMs }): Promise<void> {
   await declareQueues(store);
   const workerId = await registerWorker(store, "elsewhere", processOn("host-elsewhere"));
@@ -55,7 +55,7 @@ test("an overdue run is ended, however many runs of others are due before it", a
   expect(present(await queue.get(id)).error).toContain("ceiling");
 });
 
-/** A job whose row another connection holds since before the reaper came to it. */
+/** A job whose row another connection locks before the reaper reaches it. */
 async function lockedWhileRunning(queue: Embedded<"overdue">, other: pg.Client): Promise<JobId> {
   for (;;) {
     const id = await queue.enqueue("overdue", null);

@@ -14,7 +14,7 @@ beforeAll(async () => {
 });
 afterAll(() => remove());
 
-// Port 0: no other daemon of this machine is found, and none finds ours.
+// With port 0 this test and other daemons of this machine do not find each other.
 const yaml = `dataDir: ./data
 http: { listen: 127.0.0.1:0 }
 pipelines:
@@ -67,7 +67,7 @@ const withDaemon: readonly Call[] = [
 /** Commands that may be called a second time, for their JSON. */
 const readers: ReadonlySet<string> = new Set(["ls", "show", "why", "logs", "config", "doctor", "completion"]);
 
-/** What a call printed. It must end with its code, and with nothing that only a defect prints. */
+/** What a call printed. It must end with its code, and print nothing that only a defect prints. */
 async function ended(folder: string, [code, ...argv]: Call): Promise<string> {
   const called = startWakeful(program, argv, { cwd: folder });
   const answer = await called.ended;
@@ -89,7 +89,7 @@ test("no command of a release ends as a defect, with a daemon or without one", a
     if (readers.has(call[1] ?? "")) expect.soft(JSON.parse(await ended(folder, [...call, "--json"])), text).toEqual(expect.anything());
     if (call[1] === "submit") await until(async () => (await ended(folder, [0, "show", "item:1"])).includes("done"));
   }
-  // What lies in the data directory is listed for its operator.
+  // Every file of the data directory is listed for its operator.
   const page = readFileSync(join(repositoryRoot, "docs/operating.md"), "utf8");
   expect(readdirSync(join(folder, "data")).filter((name) => !page.includes(`\`${name}\``) && !page.includes(`\`${name}/`))).toEqual([]);
   up.child.kill("SIGTERM");

@@ -11,7 +11,7 @@ import { cli } from "../support/cli-call.ts";
 import { tempDir } from "../support/temp-dir.ts";
 
 const program = fileURLToPath(new URL("../../src/bin/wakeful.ts", import.meta.url));
-/** By its place, because the program is called in another folder. */
+/** By its path, because the program is called in another folder. */
 const tsx = createRequire(import.meta.url).resolve("tsx");
 const other = process.getuid?.() === 0 ? { uid: nobody, gid: nobody } : {};
 
@@ -78,7 +78,7 @@ async function readOnlyProject(): Promise<{ readonly cwd: string; readonly dataD
 
 test("a store without its log, in a folder that may only be read, is read without a daemon", async () => {
   const { cwd, dataDir, shut } = await readOnlyProject();
-  // As a reader leaves it who was there when its daemon stopped.
+  // As a reader leaves it that was open when the daemon stopped.
   const db = new DatabaseSync(join(dataDir, "wakeful.db"));
   db.exec("pragma journal_mode = wal");
   db.close();

@@ -44,7 +44,7 @@ const runOf = async ({ store }: HostBench, item: ItemRow) => {
   return job === undefined ? undefined : (await store.runs.ofJob(job.id)).at(-1);
 };
 
-/** Waits until the store has heard of progress so many times. */
+/** Waits until the store has recorded progress so many times. */
 async function untilHeard(bench: HostBench, item: ItemRow, times: number): Promise<void> {
   const heard = new Set<number>();
   await until(

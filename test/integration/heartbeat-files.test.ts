@@ -7,7 +7,7 @@ import { until } from "../support/until.ts";
 
 type Item = Awaited<ReturnType<CommandWorld["addItem"]>>;
 
-/** Waits until its folder says that it may end. */
+/** Waits until a file in its folder lets it end. */
 const waits = 'while ! [ -e "$WAKEFUL_WORK_DIR/$WAKEFUL_STAGE.done" ]; do sleep 0.05; done';
 const stage = { heartbeat: { timeoutMs: 600_000, from: "file" } } as const;
 
@@ -51,7 +51,7 @@ test.each([
     const world = await commandWorld({ prep: waits, ocr: waits }, { stage });
     const [silent, busy] = [await world.addItem("silent"), await world.addItem("busy")];
     (await world.worker()).start();
-    // The files of both stages lie there; an earlier stage's stays behind.
+    // Both stages have files; an earlier stage's file stays.
     if (name === "ocr") for (const item of [silent, busy]) world.file(item, "prep.done", "");
     for (const item of [silent, busy]) await until(async () => (await runOfStage(world, item, name))?.state === "started");
     world.advance(300_000);
@@ -60,7 +60,7 @@ test.each([
     const heardAt = world.world.clock.now();
     world.advance(300_000);
     world.file(silent, `${other}.heartbeat`, "beat");
-    // Two beats of the other item, each at an instant of its own: in between all files have been looked at.
+    // Two beats of the other item at different instants: all files have been read in between.
     for (let look = 0; look < 2; look += 1) {
       world.advance(1);
       await beat(world, ...heartbeatOf(world, busy, name));

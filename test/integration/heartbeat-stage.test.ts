@@ -7,7 +7,7 @@ import { type CommandWorld, commandWorld, filesOf } from "../support/command-wor
 import { makeFifo } from "../support/fifo.ts";
 import { until } from "../support/until.ts";
 
-/** Hangs unless its item's folder says otherwise; the clock is moved by the test, so nobody waits for a timeout. */
+/** Hangs unless its item's folder holds `well`; the test moves the clock, so no real timeout passes. */
 const hangs = '[ -e "$WAKEFUL_WORK_DIR/well" ] || while :; do sleep 1; done';
 const heartbeat = { timeoutMs: 600_000, from: "file" } as const;
 
@@ -28,7 +28,7 @@ async function heartbeatOf(world: CommandWorld, item: Item): Promise<[path: stri
   return [filesOf(world, id).heartbeat, async () => await world.runOf(item)];
 }
 
-/** What the daemon's loops do in their time: judge, stop, promote. */
+/** Ticks the daemon's loops: judge, stop, promote. */
 async function loops(world: CommandWorld): Promise<void> {
   await world.tickReaper();
   await world.stopBlocked();
@@ -106,7 +106,7 @@ test("a worker busy in a subprocess that blocks still beats, by whatever it prin
   (await world.worker()).start();
   await untilStarted(world, item, 1);
   const pipe = openSync(lines, "r+");
-  // Again and again: at first sight of a log its age counts.
+  // Repeated, because a new log counts by its age.
   const print = async (line: string): Promise<void> => {
     await until(async () => {
       writeSync(pipe, `${line}\n`);
@@ -136,7 +136,7 @@ test("in-flight jobs survive a restart: the next daemon hears the beats that wer
   await beat(world, path, run);
   await first.worker.leave();
   world.advance(500_000);
-  // By nobody's clock yet: its age counts for the next daemon, which sees it for the first time.
+  // The next daemon sees this file for the first time, so the file's age counts.
   const { progressAt } = await world.runOf(item);
   utimesSync(path, new Date(), new Date());
   const second = await world.worker();

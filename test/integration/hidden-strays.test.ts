@@ -107,7 +107,7 @@ test("what a run was allowed to leave lives on when retention has removed the ru
   Object.assign(world.store.runs, { get: async (id: typeof run.id) => (id === run.id ? undefined : await get(id)) });
   const { worker: next } = await world.worker();
   expect([(await world.adoptOrRequeue(next)).stopped, lives(world, left.pid)]).toEqual([0, true]);
-  // As in a store that was restored from before the run.
+  // As in a store restored from before the run.
   Object.assign(world.store.runs, { isFollowed: async () => false });
   expect([(await world.adoptOrRequeue(next)).stopped, lives(world, left.pid)]).toEqual([1, false]);
 });

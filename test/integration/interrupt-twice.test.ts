@@ -17,7 +17,7 @@ const isAlive = (pid: number): boolean => {
     process.kill(pid, 0);
     return true;
   } catch {
-    // Gone: it is this user's own, so nothing else can be wrong.
+    // Gone: the process is this user's own, so the error has no other cause.
     return false;
   }
 };
@@ -49,6 +49,6 @@ pipelines:
   await until(() => up.err().includes("once more: kill them"));
   up.child.kill("SIGINT");
   expect(await up.ended).toBe(130);
-  // Dead by now; its wrapper may still have to ask for its exit status.
+  // It is dead; its wrapper may not have read the exit status yet.
   await until(() => !isAlive(pid), { what: "the command to be gone" });
 });

@@ -17,7 +17,7 @@ import { schemaLines } from "../support/schema-lines.ts";
 const version = sqliteMigrations.length - 1;
 const statements = present(sqliteMigrations.at(-1)).text.split(/;\n/).length - 1;
 
-/** What is there before must be there afterwards, and nothing else; then the next start migrates it. */
+/** The killed migration must leave the store unchanged; then the next start migrates it. */
 async function survives(engine: "sqlite" | "postgres", earlier: EarlierStore, kill: () => Promise<void>): Promise<void> {
   const schema = await schemaLines(engine, earlier.query);
   const rows = await earlier.rows();

@@ -31,7 +31,7 @@ beforeAll(async () => {
 });
 afterAll(() => remove());
 
-/** A folder whose last daemon left a handler host behind: some process of ours, by its identity. */
+/** A folder whose last daemon left a handler host: a process of this test, recorded by its identity. */
 async function folderWithLeftover(): Promise<{
   readonly folder: string;
   readonly dataDir: string;

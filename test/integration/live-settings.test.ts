@@ -24,7 +24,7 @@ test("a switch thrown while the daemon runs is seen by the next tick, and a bad 
   const bad = await settings("loops.outbox.enabled=true", "reaper.deadTicks=0");
   expect([bad.code, bad.err]).toEqual([2, expect.stringContaining("reaper.deadTicks: 0")]);
   expect(await outboxOf()).toMatchObject({ enabled: false });
-  // The longest stage timeout, 1 h, and its grace must fit: a relation to what does not change at run time.
+  // The longest stage timeout, 1 h, and its grace must fit, and those cannot change at run time.
   expect((await settings("reaper.maxRunningMs=1h")).code).toBe(2);
 
   expect((await settings("loops.outbox.enabled=true")).code).toBe(0);

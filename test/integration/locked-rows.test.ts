@@ -5,10 +5,10 @@ import { createDatabase } from "../support/postgres.ts";
 import { present } from "../support/present.ts";
 import { RepairWorld } from "../support/repair-world.ts";
 
-/** What is told of a row by a write that does not wait for it; one that waits in vain has other words. */
+/** The text of a write that does not wait for a locked row; one that waits in vain says something else. */
 const inTheWay = expect.stringContaining("is being written by somebody else");
 
-/** A world on a real server, and another connection that holds rows as a stuck client would. */
+/** A world on a real server, and another connection that locks rows as a stuck client would. */
 async function open() {
   const database = await createDatabase();
   onTestFinished(() => database.drop());
@@ -41,13 +41,13 @@ test("one row that somebody else holds keeps the reaper from nothing else: the o
   const statesOf = async () => await Promise.all([...runs, ofItem].map((run) => world.stateOf(run)));
   expect(await statesOf()).toEqual(["queued", "running", "queued", "queued"]);
   expect(world.world.eventsOf("loop.subject_failed")).toMatchObject([{ subject: `job ${runs[1].jobId}`, message: inTheWay }]);
-  // Still held: still nobody waits for it.
+  // Still locked: still no loop waits for it.
   expect(await world.tick()).toMatchObject({ settled: 0, failed: 1 });
   await release();
   expect(await world.tick()).toMatchObject({ settled: 1, failed: 0 });
   expect(await statesOf()).toEqual(Array(4).fill("queued"));
 
-  // The same of what follows from the flip: the item's own row.
+  // The same for the write after the flip: the item's own row.
   await world.store.runs.clearBlocks([{ jobId: ofItem.jobId, runId: ofItem.runId, proof: "test", actor: "test" }]);
   const again = await world.start({ queue: "p/prep" });
   const last = await world.store.items.get(item.id);
@@ -66,13 +66,13 @@ test("nor from moving the other runs' checks; and an exit that it cannot record 
   const [held, alsoHeld, free] = [await world.running(), await world.running(), await world.running()];
   await lock("runs", held.runId, alsoHeld.runId);
   const checkAt = world.now;
-  // A write that waited for the row would be told of it as an error.
+  // A write that waited for the row would reject.
   expect(await world.store.runs.moveChecks([held, free].map(({ runId, ownerEpoch }) => ({ runId, ownerEpoch, checkAt })))).toEqual([
     free.runId,
   ]);
   const exitOf = ({ runId, ownerEpoch }: typeof held) => ({ runId, ownerEpoch, exitCode: 0, checkAt });
   await world.tick();
-  // Whoever waits for such a row is still waiting when whoever does not has its answer.
+  // A write that waits for the row is still waiting when one that does not has its answer.
   let hasWaited = false;
   const waiting = world.store.runs.recordExit(exitOf(alsoHeld)).finally(() => {
     hasWaited = true;

@@ -87,7 +87,7 @@ function history(series: (count: number) => string, now: number): readonly strin
   ];
 }
 
-/** A daemon over the store until every loop has had something to do, and what a person looks at meanwhile. */
+/** Runs a daemon over the store until every loop has had work, and reads what people look at. */
 async function liveThrough(storeUrl: string, folder: string): Promise<void> {
   const inbox = join(folder, "in");
   mkdirSync(inbox);
@@ -135,7 +135,7 @@ const told = (reads: readonly WholeRead[]): readonly string[] => [
 ];
 
 function expectBreadth(sent: ReadonlyMap<string, SentStatement>): void {
-  // What was taken down is the daemon's life, and not a part of it that a mistake in the recording left.
+  // The recording holds the daemon's whole life, and not only a part of it.
   expect(sent.size).toBeGreaterThan(100);
   for (const table of [...growing, "leases", "workers", "slots", "lease_waiters"])
     expect([...sent.keys()].filter((text) => new RegExp(`\\b${table}\\b`).test(text)).length, table).toBeGreaterThan(0);

@@ -17,7 +17,7 @@ test("nobody can make a loop tick before the start-up requeue is over: asked whi
   const folder = tempDir("at-start");
   const dataDir = join(folder, "data");
   await mkdir(dataDir, { mode: 0o700 });
-  // What an earlier daemon left is stopped before anything is judged; this one takes as long as the test wants.
+  // A daemon stops what an earlier one left before it judges anything; this leftover lives as long as the test wants.
   const leftover = spawn("sh", ["-c", "trap '' TERM; echo; while :; do sleep 0.05; done"], { stdio: ["ignore", "pipe", "ignore"] });
   onTestFinished(() => {
     leftover.kill("SIGKILL");
@@ -37,7 +37,7 @@ test("nobody can make a loop tick before the start-up requeue is over: asked whi
     started = true;
   });
   const token = await until(async () => (await readFile(adminTokenPath(dataDir), "utf8").catch(() => "")).trim() || undefined);
-  // Its socket, whose place is known before it listens.
+  // Its socket, whose path is known before it listens.
   const client = createClient({ socketPath: join(dataDir, "wakeful.sock"), token });
   const run = async () => await client.call(api.runLoop, { params: { name: "job-reaper" }, body: {} });
   const refused = await until(async () => {
@@ -45,7 +45,7 @@ test("nobody can make a loop tick before the start-up requeue is over: asked whi
       () => new Error("it ticked"),
       (error: unknown) => error,
     );
-    // Until the API listens there is nobody to ask.
+    // The API does not listen yet.
     return Reflect.get(thrown as object, "code") === "daemon_unreachable" && !started ? undefined : thrown;
   });
   expect(refused).toMatchObject({ code: "unavailable", retryable: true });

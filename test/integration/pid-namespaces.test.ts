@@ -54,7 +54,7 @@ test("of a process in another pid namespace its pid says nothing here, and its l
   const probe = createProcessProbe({ host, table: systemProcessTable() });
   const pidNamespace = readFileSync(told, "utf8").trim();
   expect(pidNamespace).not.toBe(host.pidNamespace);
-  // In its own namespace it is process 1, which here is somebody else and alive.
+  // In its own namespace it is process 1, which is another living process here.
   expect(probe.observe({ ...host, pidNamespace, pid: 1, startTime: "1" })).toEqual({ kind: "unknown", why: "foreign_namespace" });
   expect(await probeLifePipe(runDir)).toBe("held");
   unshare.kill("SIGKILL");

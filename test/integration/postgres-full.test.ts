@@ -17,7 +17,7 @@ import { addItem, claim, claimOne, declareQueues, registerWorker, retried, start
 import { StoreTestClock } from "../support/stores.ts";
 import { until } from "../support/until.ts";
 
-/** Every write to a growing table fails with this SQLSTATE, as on a server in that trouble, until it is taken back. */
+/** Makes every write to a growing table fail with this SQLSTATE, until the returned function is called. */
 async function fail(database: TestDatabase, sqlState: string): Promise<() => Promise<void>> {
   const tables = ["jobs", "runs", "items", "visits", "workers", "outbox", "action_logs"];
   await queryOnce(
@@ -35,7 +35,7 @@ async function database(): Promise<TestDatabase> {
   return made;
 }
 
-/** A connection behind the store's back, which lasts until the test ends. */
+/** A connection past the store, which lasts until the test ends. */
 async function connectTo(url: string): Promise<(text: string) => Promise<readonly Record<string, unknown>[]>> {
   const connection = new pg.Client({ connectionString: url, options: "-c search_path=wakeful" });
   await connection.connect();
@@ -142,7 +142,7 @@ test("a daemon on a server whose disk is full takes no work and loses none; when
 
 test("a real server's full disk: what was acknowledged is there, what was refused is not, and room is all it takes to go on", async (context) => {
   const { place, giveTo, makeRoom } = smallDisk(context);
-  // A server of its own: while one of its disks is full no checkpoint of a server succeeds, and with that nobody drops a database of it.
+  // Its own server: while a disk is full no checkpoint succeeds, so no database of that server can be dropped.
   const server = await startPostgresServer();
   onTestFinished(() => server.stop());
   const [settings] = await (await connectTo(server.url))("show data_directory");
@@ -154,12 +154,12 @@ test("a real server's full disk: what was acknowledged is there, what was refuse
   const store = await openStore({ url: url.href, clock: new StoreTestClock() });
   onTestFinished(() => store.close());
   await declareQueues(store);
-  // A new connection may have to write a file before it answers, so all that are needed on the full disk are open before it is full.
+  // A new connection may have to write a file first, so all that the full disk needs are opened before.
   const rows = await connectTo(url.href);
 
   const acknowledged: JobId[] = [];
   const fill = async (batch: number): Promise<unknown> => {
-    // Not to be compressed, or the disk would never fill.
+    // Incompressible, or the disk would never fill.
     const jobs = Array.from({ length: 20 }, (_, n) => ({
       payload: JSON.stringify(randomBytes(1500).toString("base64")),
       enqueueId: `${batch}-${n}`,
@@ -199,12 +199,12 @@ interface Account {
 
 interface SmallDisk {
   readonly place: string;
-  /** As whom the server runs. */
+  /** Gives the folder to the account that the server runs as. */
   readonly giveTo: (account: Account) => void;
   readonly makeRoom: () => void;
 }
 
-/** A file system of 24 MB for a server, 4 MB of them taken until there is to be room again; gone when the test ends. */
+/** A file system of 24 MB for a server, with 4 MB reserved that can be freed; removed when the test ends. */
 function smallDisk(context: Parameters<typeof skipTest>[0]): SmallDisk {
   const folder = mkdtempSync(join(tmpdir(), "wakeful-small-disk-"));
   try {

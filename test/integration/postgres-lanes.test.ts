@@ -21,7 +21,7 @@ test("hot connections that the server ends are replaced; what was cut off is tol
 
   await store.jobs.enqueue({ queue: "t", jobs: [{ enqueueId: "a" }] });
   await cutAll();
-  // Idle connections were cut: whoever asks next has either a new one or an error that says to ask again.
+  // Idle connections were cut: the next call gets a new one, or a retryable error.
   const ids = await until(async () => await store.jobs.enqueue({ queue: "t", jobs: [{ enqueueId: "a" }, { enqueueId: "b" }] }));
   expect(ids).toHaveLength(2);
 

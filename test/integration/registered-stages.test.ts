@@ -27,7 +27,7 @@ async function shippedPipelines(): Promise<readonly PipelineDefinition[]> {
   }
 }
 
-/** A stage that nobody has heard of is as good as any other. */
+/** An unknown stage name works like any other. */
 const shipped = [...(await shippedPipelines()), chain("new", ["nom"])];
 const registered = shipped.flatMap((definition) =>
   stageChain(definition).map((stage) => ({ definition, pipeline: definition.name, stage })),

@@ -31,7 +31,7 @@ const waiting = (name: string, exitCode = 0): string[] => [
   `echo $$ > ${name}.new; mv ${name}.new ${name}.pid; while [ ! -e ${name}.go ]; do sleep 0.02; done; echo ${name} >> order; exit ${exitCode}`,
 ];
 
-/** The pid of a {@link waiting} command that is at work; it is killed when the test ends. */
+/** The pid of a running {@link waiting} command; it is killed when the test ends. */
 async function atWork(folder: string, name: string, of: WakefulProcess): Promise<number> {
   const path = join(folder, `${name}.pid`);
   const failed = of.ended.then((code) => {
@@ -167,7 +167,7 @@ test("holder killed with its command: the waiter has the lease long before its T
 
 test("only `wakeful run` killed: the lease stays with the command until the command ends [B-3, B-56]", async () => {
   const { folder, client } = await started();
-  // With a TTL that passes during the test: a holder that is seen to live keeps its lease all the same.
+  // The TTL passes during the test: a holder that is seen alive keeps its lease all the same.
   const holder = wakeful(folder, "run", "--lease", "deploy", "--ttl", "1s", "--", ...waiting("a"));
   const command = await atWork(folder, "a", holder);
   await until(async () => (await client.call(api.listRuns, {})).runs[0]?.process?.pid === command);
@@ -196,7 +196,7 @@ test("what a killed holder's command has started is stopped before the lease goe
   const child = Number(readFileSync(join(folder, "child"), "utf8"));
   onTestFinished(() => kill(child));
   await until(async () => (await client.call(api.listRuns, {})).runs[0]?.process?.pid === command);
-  // Nobody may be there to reap it: then it is dead, and listed as a zombie.
+  // A dead process that nobody reaps is still listed, as a zombie.
   const lives = `[ -e /proc/${child} ] && ! grep -q '^State:.Z' /proc/${child}/status`;
   const waiter = wakeful(folder, "run", "--lease", "deploy", "--wait", "1h", "--", "sh", "-c", `if ${lives}; then exit 9; fi`);
   await until(() => waiter.err().includes("waiting for the lease"));
@@ -217,7 +217,7 @@ test("a waiter killed in line is passed over", async () => {
   go(folder, "a");
   expect(await next.ended).toBe(0);
   expect(existsSync(join(folder, "never"))).toBe(false);
-  // Nobody is there to start it, so it is not queued again.
+  // No worker could start it, so it is not queued again.
   const { jobs } = await until(async () => {
     const list = await client.call(api.listJobs, {});
     return list.jobs.some((job) => job.state === "running" || job.state === "queued") ? undefined : list;

@@ -27,7 +27,7 @@ test.each(loopNames)("loops.%s.enabled off keeps the loop from its work", async 
     const { loops, tick } = await configuredLoops(`loops: { ${name}: { enabled: ${enabled} } }`);
     const work = vi.spyOn(loops[name], "tick");
     await tick(name);
-    // The job-reaper's leases have a switch of their own, so that it is called and told not to judge.
+    // The job-reaper's lease sweep has its own switch, so it is called with judging off.
     expect(work.mock.calls.filter(([context]) => context.enabled)).toHaveLength(enabled ? 1 : 0);
   }
 });
@@ -172,7 +172,7 @@ describe("sessions and leases", () => {
 describe("how long what is finished is kept", () => {
   const pipelines = "pipelines: { p: { stages: { work: { run: { command: ['true'] }, timeout: 1h } } } }";
 
-  /** An item that is done, with a work directory and a folder of its run, and how long after that each of what is left was still there. */
+  /** A finished item with a work directory and a run folder, and how long each of these stayed. */
   async function finished({ world }: ConfiguredLoops) {
     const item = await world.addItem("p", "book");
     const run = await claimOne(world.store, { queues: ["p/work"], workerId: await world.worker() });

@@ -12,7 +12,7 @@ import { present } from "../support/present.ts";
 import { tempDir } from "../support/temp-dir.ts";
 import { until } from "../support/until.ts";
 
-/** Puts an item into each pipeline and answers them when each has come to its end: done, failed, or held. */
+/** Puts an item into each pipeline and answers them once each is done, failed, or held. */
 async function endsOf(client: Client, pipelines: readonly string[]) {
   const ids = new Map<string, number>();
   for (const name of pipelines) {
@@ -37,7 +37,7 @@ async function endsOf(client: Client, pipelines: readonly string[]) {
 const told = (ends: Awaited<ReturnType<typeof endsOf>>) =>
   Object.fromEntries(Object.entries(ends).map(([name, { state, runs }]) => [name, `${state} after ${runs.length}`]));
 
-/** The run of an item that is at work, once its command is. */
+/** The run of an item, once its command runs. */
 async function atWork(client: Client, id: number) {
   return await until(
     async () => {
@@ -149,7 +149,7 @@ pipelines:
       const items = await Promise.all(ids.map((id) => client.call(api.getItem, { params: { id } })));
       return items.map(({ runs }) => runs[0]?.outcome ?? null);
     };
-    // A run that never gave a sign has twice as long.
+    // A run without any sign of life has twice as long.
     await passTime({ client, clock }, { loop: "job-reaper", ms: seconds(61) });
     expect(await outcomes()).toEqual(["hung", null]);
     await passTime({ client, clock }, { loop: "job-reaper", ms: seconds(60) });
@@ -177,7 +177,7 @@ pipelines:
     await world.addItem("p");
     const run = await world.start({ queue: "p/work" });
     world.die(run);
-    // Due at once: how long it is left alone is then the verdict's alone.
+    // Due at once, so that the verdict alone decides how long it is left alone.
     await world.store.runs.recordExit({ ...run, exitCode: 0, checkAt: world.now });
     await tick("job-reaper");
     await pass("job-reaper", seconds(39));

@@ -81,7 +81,7 @@ describe("where things are", () => {
           resolve(answer.statusCode);
         }).once("error", reject);
       });
-    // Who has no token is told so, once the name is one that is answered to.
+    // A caller with an allowed host name but no token gets 401.
     expect([await statusFor("wakeful.example"), await statusFor("other.example")]).toEqual([401, 403]);
   });
 });
@@ -123,7 +123,7 @@ describe("workers", () => {
       yaml: withStage("worker: { renewMs: 20, renewTimeoutMs: 30 }\nlog: { level: debug, json: true }"),
     });
     await until(() => renewals >= 20, { what: "twenty renewals" });
-    // Which comes once a second; twenty renewals by default are a minute and a half.
+    // The stopper ticks once a second; twenty default renewals are a minute and a half.
     expect(ticksOf(log, "stopper")).toBeLessThan(15);
     expect(log.join("")).toContain("no answer to a renewal within 30 ms");
   });
@@ -152,7 +152,7 @@ pipelines: { p: { stages: { work: { run: { handler: work } } } } }
       const { client } = await startTestDaemon({ yaml, folder, handlerHost: program });
       const target = { kind: "queue", name: "p/work" } as const;
       await client.call(api.pause, { body: { target } });
-      // A worker reserves as many ahead as it has just ended in a tenth of a second.
+      // A worker reserves as many ahead as it ended in the last tenth of a second.
       for (let made = 0; made < 30; made++) await submit(client, `quick-${made}`);
       const slow = [];
       for (let made = 0; made < 12; made++) slow.push(await submit(client, `slow-${made}`));
@@ -221,7 +221,7 @@ describe("how processes are stopped", () => {
     };
   }
 
-  /** How far the clock had to go; it goes on a little with each look. */
+  /** How far the clock had to go; each check moves it a little. */
   async function stepsUntil(clock: FakeClock, isSo: () => boolean | Promise<boolean>): Promise<number> {
     const from = clock.mono();
     await until(

@@ -7,7 +7,7 @@ import { intakeKey } from "../../src/pipelines/intake-key.ts";
 import { type ConfiguredLoops, configuredLoops } from "../support/configured-loops.ts";
 import { claimOne, startRun, success } from "../support/store-rows.ts";
 
-/** The disk of whatever is asked about. */
+/** The free bytes of every disk. */
 const freeBytes = 100 * 2 ** 20;
 vi.mock("../../src/files/free-disk.ts", () => ({ freeDiskBytes: async () => freeBytes }));
 
@@ -26,7 +26,7 @@ function folderOf({ world }: ConfiguredLoops, folder: string) {
   };
 }
 
-/** Two looks, far enough apart for a file that does not change, and the third that carries decisions out. */
+/** Two ticks, far enough apart to show that a file does not change, and a third that carries out decisions. */
 async function takeAll({ world, tick }: ConfiguredLoops): Promise<void> {
   for (let look = 0; look < 3; look++) {
     await tick("intake");

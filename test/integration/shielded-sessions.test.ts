@@ -20,7 +20,7 @@ function lives({ pid, startTime }: ProcessIdentity): boolean {
   return sight.kind === "seen" && sight.row.startTime === startTime && sight.row.state !== "Z";
 }
 
-/** What the command of the one run has started, registered as the process of a session of `wakeful run`. */
+/** A process that the run's command started, registered as the process of a `wakeful run` session. */
 async function registered({ folder, dataDir, client }: TestDaemon): Promise<ProcessIdentity> {
   const pid = await until(() => (existsSync(join(folder, "served")) ? Number(readFileSync(join(folder, "served"), "utf8")) : undefined));
   const sight = table.look(pid);
@@ -39,7 +39,7 @@ test("a registered session that a command has started is no stray of it, from th
   const id = await submit(before.client, "book");
   const session = await registered(before);
   await before.stop("leave");
-  // The command ends while nobody is there: its strays are the first thing that the next daemon looks for.
+  // The command ends while no daemon runs, so the next daemon looks for its strays first.
   writeFileSync(join(folder, "go"), "");
   const exit = join(before.dataDir, "runs", "1", "exit");
   await until(() => (existsSync(exit) ? true : undefined));

@@ -36,7 +36,7 @@ async function open(path: string): Promise<Store> {
   return store;
 }
 
-/** Opens the store in another process and waits for what it tells. */
+/** Opens the store in another process and waits for its line. */
 async function openElsewhere(
   path: string,
   options: { readonly readOnly?: boolean; readonly uid?: number } = {},

@@ -34,7 +34,7 @@ async function open() {
     unlockJob: async () => {
       await first.query("commit");
     },
-    /** What the store's own start writes, uncommitted. */
+    /** Writes what the store's own start writes, uncommitted. */
     beginStart: async ({ runId, jobId, visitId }: ClaimedRun) => {
       await other.query("begin");
       await other.query("select id from jobs where id = $1 for update", [jobId]);
@@ -45,7 +45,7 @@ async function open() {
     commitStart: async () => {
       await other.query("commit");
     },
-    /** Until so many statements wait for a row that another holds. */
+    /** Waits until so many statements wait for a locked row. */
     waiting: async (count: number) =>
       await until(async () => (await observer.query("select distinct pid from pg_locks where not granted")).rowCount === count, {
         what: `${count} statements to wait for a row`,
@@ -76,7 +76,7 @@ test("a failure that waits for its own run's start spends that attempt of its vi
   const { store, lockJob, unlockJob, beginStart, commitStart, waiting } = await open();
   const item = await addItem(store, "book", { maxAttempts: 1 });
   const run = await claimOne(store);
-  // A settle of an item's run looks at it twice: the start slips in between, and the second look waits for it.
+  // A settle of an item's run reads it twice: the start comes in between, and the second read waits for it.
   await lockJob(run);
   const settling = store.runs.settle([retried(run)]);
   await waiting(1);

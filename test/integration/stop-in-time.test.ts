@@ -18,7 +18,7 @@ afterAll(() => remove());
 test("a call to the file system that never returns does not keep a stopped daemon from ending", async () => {
   const folder = tempDir("stop");
   writeFileSync(join(folder, "wakeful.yaml"), "http: { listen: 127.0.0.1:0 }\n");
-  // As a server of files that is gone: nobody will ever open the other end, and the thread that opens this one never returns.
+  // As with a dead file server: nobody opens the other end, so the thread that opens this one never returns.
   makeFifo(join(folder, "hung"));
   writeFileSync(
     join(folder, "hang.mjs"),
@@ -33,7 +33,7 @@ test("a call to the file system that never returns does not keep a stopped daemo
   let said = "";
   child.stderr.on("data", (chunk: Buffer) => (said += chunk.toString()));
   await until(() => said.includes("listens on"), { what: "the daemon to be up" });
-  // Not its exit, which may come before the last of what it said.
+  // Not `exit`, which may come before the last output.
   const ended = once(child, "close");
   child.kill("SIGTERM");
   await until(() => child.exitCode !== null || child.signalCode !== null, { what: "the daemon to end" });

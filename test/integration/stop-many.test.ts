@@ -15,7 +15,7 @@ test("twenty commands that are stopped at once are no leak of listeners", async 
   await worker.stopAll();
   await world.stopBlocked();
   for (const item of items) expect((await world.job(item.id)).blockedBy).toBeNull();
-  // A warning is told in a turn of its own.
+  // A warning is emitted in a later turn.
   await new Promise((resolve) => setImmediate(resolve));
   expect(warnings).toEqual([]);
 });

@@ -14,14 +14,14 @@ import { tempDir } from "../support/temp-dir.ts";
 
 const script = join(import.meta.dirname, "../support/store-load.ts");
 
-/** What the killed processes were promised, before they died. */
+/** The writes that the store answered before the processes were killed. */
 interface Promised {
   readonly enqueued: Set<string>;
   readonly settled: Set<JobId>;
   readonly items: Set<ItemId>;
 }
 
-/** Kills a process under load once it has been promised `lines` things, wherever it is just then. */
+/** Kills a process under load after `lines` answered writes, wherever it is then. */
 async function crash(url: string, round: number, lines: number, promised: Promised): Promise<void> {
   const child = spawn(process.execPath, ["--import", "tsx", script, url, String(round)], { stdio: ["ignore", "pipe", "inherit"] });
   onTestFinished(() => void child.kill("SIGKILL"));
@@ -39,10 +39,10 @@ async function crash(url: string, round: number, lines: number, promised: Promis
   expect(signal).toBe("SIGKILL");
 }
 
-/** After each crash: everything promised is there, nothing happened twice, and every rule of the store holds. */
+/** After each crash every answered write is there, nothing happened twice, and every invariant holds. */
 async function expectNothingLost(store: Store, promised: Promised): Promise<void> {
   expect(await store.upkeep.checkInvariants()).toEqual([]);
-  // An id that is known answers its row and makes none: an id that was lost would make a new one, and so be found.
+  // A known enqueue id answers its row; a lost one would make a new row, which shows.
   const highest = (await store.upkeep.listJobs({ limit: 1 }))[0]?.id ?? 0;
   const ids = await store.jobs.enqueue({ queue: "t", jobs: [...promised.enqueued].map((enqueueId) => ({ enqueueId })) });
   expect(ids.filter((id) => id > highest)).toEqual([]);
@@ -79,7 +79,7 @@ async function survives(url: string, rounds: number): Promise<void> {
   const store = await open();
   onTestFinished(() => store.close());
   await drain(store);
-  // Nothing is in limbo: whatever was stored reached its end, and no item moved on without its stage.
+  // Everything stored reached its end, and no item advanced without its stage.
   expect(await store.upkeep.listJobs({ states: ["queued", "scheduled", "running", "held", "failed"], limit: 10 })).toEqual([]);
   const items = await store.items.list({ limit: 100_000 });
   expect(items.length).toBeGreaterThanOrEqual(promised.items.size);

@@ -40,6 +40,6 @@ test("another project's daemon at the same address is not taken for this one's",
   });
   expect(up.err).toContain("http.listen");
   for (const { err } of [run, cancel, up]) expect(err).not.toContain(other);
-  // Now the data directory is there, with an id of its own, and the other daemon still is not its.
+  // Now the data directory exists with its own id, and the other daemon is still a stranger's.
   expect(await call("ls", "jobs")).toMatchObject({ code: 0, err: expect.stringContaining("another project's daemon answers") });
 });

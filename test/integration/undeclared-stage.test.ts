@@ -63,7 +63,7 @@ test("a stage is taken out while its command lives: the command is adopted and r
   const started = await until(async () => {
     const run = await processOf(before, running);
     if (run?.state !== "started" || run.process === null) return undefined;
-    // The wrapper's identity stands there until the command has written its own.
+    // The file holds the wrapper's identity until the command has written its own.
     const wrapper = await readFile(join(before.dataDir, "runs", String(run.id), "started"), "latin1");
     return Number(wrapper.split(" ")[1]) === run.process.pid ? undefined : run;
   });
@@ -83,7 +83,7 @@ test("a stage is taken out while its command lives: the command is adopted and r
   }
   const ofTheRunning = await without.client.call(api.why, { query: { item: running } });
   expect(ofTheRunning.text).toContain("it runs to its end under the version that it began with");
-  // The gate of the version it began with is green, and what followed the stage there is still declared.
+  // The gate of its own version is green, and that version's next stage is still declared.
   await letGo(without, "running");
   const ended = await untilItem(without.client, running, "done");
   expect(ended.runs.map(({ attempt, outcome }) => ({ attempt, outcome }))).toEqual([

@@ -16,7 +16,7 @@ test("a worker of commands tells how late its event loop is, and people see it",
   await until(async () => (typeof (await lagOf()) === "number" ? true : undefined), { what: "a first lag" });
   await until(
     async () => {
-      // Longer than a beat, so that one of them is late whenever it was due; again before each look, because a renewal tells it once.
+      // Longer than a beat, so that one is always late; repeated, because each lag is reported by one renewal only.
       block(1300);
       return ((await lagOf()) ?? 0) >= 200;
     },

@@ -27,21 +27,21 @@ const happenings = [
   "killed over a settlement",
 ] as const;
 
-/** What happens next, and a number that says to whom and how. */
+/** What happens next, and a number that chooses to which run and how. */
 type Happening = readonly [what: (typeof happenings)[number], pick: number];
 
 const limits = { maxRunningMs: 3_600_000 };
 const queues = ["s/first", "s/second", "dev"];
 const finalStates = ["done", "failed", "held", "cancelled"];
 
-/** One store, its daemons and supervisors one after another, processes that live and die as told. */
+/** One store with its daemons and supervisors in turn; processes live and die as the test says. */
 class Simulation {
   readonly world: RepairWorld;
   readonly gates: { readonly path: string; green: boolean }[] = [];
   /** Won flips of each run, and advances of each visit. */
   readonly settled = new Map<RunId, number>();
   readonly advanced = new Map<number, number>();
-  /** What supervisors hold in their hands; it may be long outdated when they act on it. */
+  /** The runs as supervisors remember them, possibly long outdated. */
   readonly #held: { readonly run: StartedRun; readonly live: LiveRun }[] = [];
   #workers = 0;
   #supervisor: { readonly workerId: WorkerId; readonly pid: number } | undefined;
@@ -130,7 +130,7 @@ class Simulation {
     }
   }
 
-  /** The loops, and workers that now do well, have to bring every job to an end. */
+  /** The loops, and workers that now succeed, must bring every job to an end. */
   async comeToRest(): Promise<void> {
     const { world } = this;
     for (const { path } of this.gates) writeFileSync(path, "green");
@@ -199,7 +199,7 @@ class Simulation {
     if (live !== undefined) this.#held.push({ run: { runId, jobId, ownerEpoch, pid, wrapperPid }, live });
   }
 
-  /** A supervisor acts on what it once held, however much has happened since: it records an exit, and mostly settles. */
+  /** A supervisor acts on an outdated run: it records an exit, and mostly settles. */
   async #finaliseLate(pick: number): Promise<void> {
     const { world } = this;
     const live = this.#held[pick % Math.max(1, this.#held.length)]?.live;
@@ -215,7 +215,7 @@ class Simulation {
       exitCode === 0
         ? settlementOfSuccess(live, { advance, output: undefined, details }, context)
         : settlementOfFailure(live, { kind: "failed", reason: "exit code 1" }, details, context);
-    // Refused outright where another exit is on record: a failure cannot be called a success.
+    // Rejected if another exit is on record: a failure cannot become a success.
     await world.seen.runs.settle([settlement]).catch(() => undefined);
   }
 
@@ -227,7 +227,7 @@ class Simulation {
     else rmSync(gate.path);
   }
 
-  /** A flip is committed and the daemon dies before it hears of it: the next one knows only what the store says. */
+  /** A flip is committed and the daemon dies before the answer: the next daemon knows only the store. */
   async #killedOverSettlement(): Promise<void> {
     const { world } = this;
     const { settle } = world.seen.runs;
@@ -242,7 +242,7 @@ class Simulation {
   }
 }
 
-/** How often each happens beside the others, so that much is under way at any time. */
+/** How often each happens relative to the others, so that much is under way at any time. */
 const weights: Partial<Record<Happening[0], number>> = {
   claim: 8,
   "reaper ticks": 6,

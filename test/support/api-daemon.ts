@@ -53,7 +53,7 @@ export interface ApiDaemonOptions {
   readonly change?: (services: DaemonServices) => DaemonServices;
 }
 
-/** The API over a real store in memory, without loops and workers: a test plays those by hand. */
+/** The API over a real store in memory, without loops and workers: a test acts for those by hand. */
 export async function apiDaemon(options: ApiDaemonOptions = {}): Promise<ApiDaemon> {
   let now = asInstant(Date.UTC(2026, 0, 1));
   const dataDir = tempDir("api");

@@ -38,7 +38,7 @@ export async function toolsOf(shell: ShellName): Promise<WrapperTools | undefine
   }
   if (shell !== "busybox") return await findWrapperTools({ path: systemPath, shell: program });
   const directory = tempDir("busybox");
-  // Builds differ in the applets they bring; what one lacks is the system's.
+  // Builds differ in their applets; a missing one comes from the system.
   const applets = new Set(execFileSync(program, ["--list"], { encoding: "utf8" }).split("\n"));
   for (const name of ["sh", "setsid", "mkfifo", "sync", "mv", "nice"]) if (applets.has(name)) symlinkSync(program, join(directory, name));
   return await findWrapperTools({ path: `${directory}:${systemPath}`, shell: join(directory, "sh") });
@@ -64,8 +64,8 @@ export type CommandRunOptions = { readonly tools: WrapperTools; readonly argv: r
 >;
 
 /**
- * Runs a real command under a real wrapper in a directory of its own, and lets it go at once unless told otherwise. When the test ends,
- * everything of the run is killed. Call it inside a test.
+ * Runs a real command under a real wrapper in its own directory, released at once unless the options say otherwise. When the test ends,
+ * every process of the run is killed. Call it inside a test.
  */
 export async function commandRun(options: CommandRunOptions): Promise<CommandRun> {
   const dir = tempDir("run");

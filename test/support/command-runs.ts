@@ -30,7 +30,7 @@ export async function startOne(script: string, stage: Parameters<typeof commandW
   return { world, item, worker, workerId };
 }
 
-/** A zombie has ended; who reaps it is not ours to say. */
+/** A zombie has ended; which process reaps it does not matter here. */
 export function lives(world: CommandWorld, pid: number): boolean {
   const sight = world.table.look(pid);
   return sight.kind === "seen" && sight.row.state !== "Z";
@@ -40,12 +40,12 @@ export function lives(world: CommandWorld, pid: number): boolean {
 export type RunAsked = () => Promise<{ readonly progressAt: number | null } | undefined>;
 
 /**
- * Makes a run's heartbeat file, and waits until its worker has seen it. At first sight a file's age counts, by this machine's clock: call
- * it when the run is older by the test's clock than that may become.
+ * Makes a run's heartbeat file, and waits until its worker has seen it. A new file counts by its age on this machine's clock: call it when
+ * the run is older than that by the test's clock.
  */
 export async function makeHeartbeat(path: string, run: RunAsked): Promise<void> {
   const before = (await run())?.progressAt;
-  // Nothing is written, which would be a second change.
+  // Writing anything would be a second change.
   closeSync(openSync(path, "wx"));
   await until(async () => (await run())?.progressAt !== before, { everyMs: 5, what: `${path} to be seen` });
 }

@@ -43,11 +43,11 @@ const path = "/usr/local/bin:/usr/bin:/bin";
 
 export interface WorkerOptions {
   readonly concurrency?: number;
-  /** Plays a supervisor whose process is dead already: its session bears the identity of a process that never was. */
+  /** A supervisor whose process is dead already: its session has the identity of a process that never existed. */
   readonly dead?: boolean;
   /** What its daemon declares; absent: what the world was made with. */
   readonly registry?: PipelineRegistry;
-  /** What the worker meets in the place of some of the service's verbs. */
+  /** Replaces some of the service's verbs for this worker. */
   readonly backend?: (direct: WorkerBackend) => Partial<WorkerBackend>;
 }
 
@@ -78,13 +78,13 @@ export interface CommandWorldOptions {
   readonly stage?: Partial<StageDefinition>;
   readonly shell?: ShellName;
   readonly host?: HostId;
-  /** How long what was killed is waited for. Default: longer than it takes on any machine, so what cannot be stopped has to say less. */
+  /** How long a killed process may take to end. The default is longer than any machine needs: set it lower for what cannot be stopped. */
   readonly killGraceMs?: DurationMs;
 }
 
 /**
- * Real commands under real wrappers, with a real store; the clock of the store stands unless the test moves it. When the test ends,
- * everything that its runs have started is killed.
+ * Real commands under real wrappers, with a real store whose clock only the test moves. When the test ends, everything that its runs
+ * started is killed.
  */
 export async function commandWorld(
   script: string | { readonly [stage: string]: string },

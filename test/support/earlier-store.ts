@@ -24,7 +24,7 @@ type Row = Readonly<Record<string, unknown>>;
 export interface EarlierStore {
   readonly url: string;
   readonly clock: StoreTestClock;
-  /** Behind the store's back: the rows of one statement. */
+  /** The rows of one statement, past the store. */
   readonly query: (text: string) => Promise<readonly Row[]>;
   /** Everything that is stored, by table. */
   readonly rows: () => Promise<Readonly<Record<string, readonly Row[]>>>;
@@ -50,7 +50,7 @@ export const jobs = {
 export const runs = { reserved: 101, started: 102, exited: 104, stopping: 105 } as const;
 export const items = { reserved: 11, started: 12, exited: 13, stopping: 14, held: 15, paused: 16 } as const;
 export const workers = { live: 41, dead: 42 } as const;
-/** Of the processes that are on record, all of `host-a`: a wrapper, and whatever else has one. */
+/** The recorded processes, all of `host-a`: a wrapper and a command. */
 export const deadPids = [199, 200] as const;
 /** The last id that each table has given out. Retention has removed its row. */
 export const lastId = 900;

@@ -47,9 +47,9 @@ export interface BenchWorkerOptions {
   /** Stands still where a test needs runs reserved ahead, however slow the machine is. */
   readonly monoNow?: () => number;
   readonly onStuck?: (runId: RunId) => void;
-  /** What the worker meets in the place of some of the service's verbs. */
+  /** Replaces some of the service's verbs for this worker. */
   readonly backend?: (direct: WorkerBackend) => Partial<WorkerBackend>;
-  /** What the service meets in the place of some of the store's. */
+  /** Replaces some of the store's verbs for the service. */
   readonly runs?: (direct: RunsStore) => Partial<RunsStore>;
   /** Reads the gates of stages that have one. */
   readonly gate?: ExitReader["gate"];
@@ -151,7 +151,7 @@ export async function handlerBench(pipelines: readonly PipelineDefinition[] = []
 export class Gatekeeper {
   readonly started: { readonly runId: RunId; readonly signal: AbortSignal }[] = [];
   readonly #open = new Map<RunId, { resolve: (output: unknown) => void; reject: (thrown: unknown) => void }>();
-  /** Handlers that throw when they are asked to stop, as a polite one does. */
+  /** Whether handlers throw when they are asked to stop, as a polite one does. */
   polite = false;
 
   readonly handler: Handler<unknown> = (job, { signal }) =>

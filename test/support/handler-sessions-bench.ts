@@ -44,7 +44,7 @@ export interface HandlerSessionsBench {
   readonly sessions: HandlerSessions;
   readonly events: readonly SeenEvent[];
   eventsOf<Name extends EventName>(name: Name): readonly WakefulEvents[Name][];
-  /** Moves the clock by which the sessions knows how long it was not heard. */
+  /** Moves the clock that measures how long the session's renewals have failed. */
   passMs(ms: number): void;
 }
 

@@ -11,7 +11,7 @@ const epoch = 1_000_000_000;
 
 export const at = (seconds: number): Instant => asInstant(epoch + Math.round(seconds * 1000));
 
-/** A watcher that has always heard everything. */
+/** A watcher without any gap in its view. */
 export const wideAwake: VantageView = viewOf(newVantage(), "workers");
 
 /** A run that started at 0 s and whose session was heard at 0 s; a test names what it is about. */
@@ -48,13 +48,13 @@ export function evidenceOf(evidence: Partial<RunEvidence> = {}): RunEvidence {
   };
 }
 
-/** The evidence of a watcher that can ask nobody but a pid, as a single-host reaper does. */
+/** The evidence of a watcher that can probe only a pid, as a single-host reaper does. */
 export function pidAlone(life: ProcessLife | "none"): RunEvidence {
   const process = life === "none" ? undefined : processEvidence(life);
   return evidenceOf({ process, lifePipe: "unknown", supervisor: "unknown" });
 }
 
-/** Ticks driven by hand: remembers between them what the judge remembers. */
+/** Ticks driven by hand: keeps between them what the judge keeps. */
 export class HandDrivenJudge {
   memory: RunMemory | undefined;
   thresholds: RunThresholds;

@@ -15,7 +15,7 @@ import type { Emit, EventName, WakefulEvents } from "../../src/telemetry/events.
 import { StoreTestClock } from "./stores.ts";
 import { tempDir } from "./temp-dir.ts";
 
-/** What a loop of the daemon stands on, in a folder of the test's own: an embedded store with a clock that the test moves, and events that are kept. */
+/** What a loop of the daemon needs, in a folder of the test's own: an embedded store, a clock that the test moves, and a list of events. */
 export interface LoopWorld {
   /** Where wakeful.yaml would be. */
   readonly baseDir: string;
@@ -23,13 +23,13 @@ export interface LoopWorld {
   readonly store: Store;
   readonly clock: StoreTestClock;
   readonly registry: PipelineRegistry;
-  /** What a daemon tells a person with. */
+  /** As a daemon raises alerts. */
   readonly alert: RaiseAlert;
   readonly events: { readonly name: EventName; readonly data: WakefulEvents[EventName] }[];
   /** One tick at the clock's instant. */
   tick(loop: Loop, options?: { readonly dryRun?: boolean; readonly enabled?: boolean }): Promise<TickReport>;
   eventsOf<Name extends EventName>(name: Name): WakefulEvents[Name][];
-  /** What a hand, a restore or a defect may do to the database behind the store's back. */
+  /** Changes the database past the store, as a person, a restore or a defect may do. */
   sql(text: string): void;
 }
 

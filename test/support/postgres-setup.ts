@@ -10,7 +10,7 @@ import { makeTempDir } from "./temp-dir-maker.ts";
 declare module "vitest" {
   interface ProvidedContext {
     postgresSocket: string;
-    /** Begins the name of every database of this run, so that its end can drop what tests left on a server that is not ours. */
+    /** Prefix of every database of this run, so that its end can drop what tests left on a foreign server. */
     postgresNamePrefix: string;
   }
 }
@@ -20,7 +20,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const folder = makeTempDir("run");
   let started: Promise<PostgresServer> | undefined;
   const server = createServer((socket) => {
-    // A test process that was killed while it asked is no concern of the others.
+    // A test process killed while it asked must not fail the others.
     socket.on("error", () => socket.destroy());
     started ??= openServer();
     started.then(

@@ -21,13 +21,13 @@ export interface CreateDatabaseOptions {
 let serverUrl: Promise<string> | undefined;
 
 /**
- * Makes an empty database, in about 50 ms. The server is started by the first call of the whole test run (about a second) and shared
- * by all files; `WAKEFUL_TEST_POSTGRES_URL` (a role that may create databases) names another to use. What a test does not drop is
- * dropped when the run ends.
+ * Makes an empty database in about 50 ms; the first call of the test run starts the shared server. `WAKEFUL_TEST_POSTGRES_URL` (a role that
+ * may create databases) names another server. What is left is dropped when the run ends.
  *
  * @example
  * const database = await createDatabase();
  * onTestFinished(() => database.drop());
+ * 
  */
 export async function createDatabase(options: CreateDatabaseOptions = {}): Promise<TestDatabase> {
   serverUrl ??= askForServer();

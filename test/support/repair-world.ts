@@ -32,7 +32,7 @@ import type { Emit } from "../../src/telemetry/events.ts";
 import { enderOf } from "./ender.ts";
 import { chain, type LoopWorld, loopWorld } from "./loop-world.ts";
 
-/** What processes answer when they are asked, as a test says; nothing is ever spawned or looked at. */
+/** Answers probes as the test says; no real process is spawned or probed. */
 export class FakeProbe implements ProcessProbe {
   looks = 0;
   readonly #lives = new Map<number, ProbeAnswer>();
@@ -81,7 +81,7 @@ export interface Settings {
   recoverySpreadMs: DurationMs;
 }
 
-/** The repairing loops of one daemon. A test makes a second set to play a restart: nothing but the store and the disk is shared. */
+/** The repairing loops of one daemon. A second set acts as a restart: only the store and the disk are shared. */
 export interface Repairing {
   readonly reaper: JobReaper;
   readonly runner: LoopRunner;
@@ -105,7 +105,7 @@ export interface StartOptions {
   readonly workerId?: WorkerId;
   /** Of the command; absent: a fresh one. */
   readonly pid?: number;
-  /** False: the command has not recorded itself, its wrapper stands for it. */
+  /** False: the command has not recorded itself, so the wrapper's process counts. */
   readonly command?: boolean;
   readonly host?: string;
 }
@@ -135,7 +135,7 @@ export class RepairWorld {
     stopWithinMs: 17_000,
     recoverySpreadMs: 30_000,
   };
-  /** What the loops see of the store; a test puts failures here. */
+  /** The store's verbs that the loops call; a test puts failures here. */
   readonly seen: { runs: Store["runs"]; workers: Store["workers"]; leases: Store["leases"]; items: Store["items"] };
   readonly adopted: { runId: RunId; why: string }[] = [];
   adopt: JobReaperDeps["adopt"] = async () => false;
@@ -326,7 +326,7 @@ export class RepairWorld {
     return { runId, jobId, ownerEpoch, pid, wrapperPid };
   }
 
-  /** What a wrapper writes before anything of its command runs: where it is missing, the folder proves nothing. */
+  /** What a wrapper writes before its command runs: without it the folder proves nothing. */
   #leaveStarted(runId: RunId, wrapper: ProcessIdentity): void {
     const runDir = runDirOf(this.world.paths, runId);
     mkdirSync(runDir, { recursive: true });

@@ -29,7 +29,7 @@ export interface RunBench {
   readonly events: readonly SeenEvent[];
   readonly opened: OpenedRunSession[];
   readonly disk: { low: boolean };
-  /** Sends a signal to the command line, as far as it listens. */
+  /** Sends a signal to the command line, if it listens. */
   signal(signal: string): void;
   run(argv: readonly string[], overrides?: Partial<RunCommandOptions>): Promise<number>;
 }

@@ -2,10 +2,7 @@ import type { EarlierStore } from "./earlier-store.ts";
 
 type Query = EarlierStore["query"];
 
-/**
- * All that the schema says, one line for each part of it: columns, keys, checks, indexes and triggers. Two stores with the same lines hold
- * the same rows and refuse the same ones.
- */
+/** The schema, one line for each part: columns, keys, checks, indexes and triggers. Two stores with the same lines accept the same rows. */
 export async function schemaLines(engine: "sqlite" | "postgres", query: Query): Promise<readonly string[]> {
   const lines = engine === "sqlite" ? await sqliteLines(query) : await postgresLines(query);
   return [...lines].sort();

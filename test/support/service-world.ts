@@ -28,7 +28,7 @@ export interface DoorWorker {
   end(...reports: readonly EndReport[]): ReturnType<WorkerBackend["end"]>;
 }
 
-/** The worker service over a real store, as workers meet it behind a door. */
+/** The worker service over a real store, as workers reach it through a door. */
 export class ServiceWorld {
   readonly store: Store;
   readonly clock: StoreTestClock;
@@ -60,7 +60,7 @@ export class ServiceWorld {
     return serviceOf({ store: this.store, registry: this.registry, emit, tokenOf: (runId) => `token of ${runId}`, ...this.#deps });
   }
 
-  /** A daemon that begins anew: what its service remembered is gone. */
+  /** Restarts the daemon: its service forgets what it remembered. */
   restart(): void {
     this.#service = this.#serve();
   }

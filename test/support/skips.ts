@@ -8,8 +8,8 @@ declare module "vitest" {
 }
 
 /**
- * Notes that a part of the running test could not run (one shell of three is not installed) while the rest goes on.
- * The summary counts it as skipped and prints the test's name with the reason. Call it inside a test.
+ * Notes that a part of the running test could not run, such as one of three shells. The summary counts it as skipped and prints the test's
+ * name with the reason. Call it inside a test.
  */
 export function skipped(reason: string): void {
   const current = TestRunner.getCurrentTest();

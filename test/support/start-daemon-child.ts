@@ -1,7 +1,7 @@
 import { startDaemon } from "../../src/main.ts";
 import { loadConfiguration } from "../../src/pipelines/reading/load.ts";
 
-/** Starts a daemon on the folder named by the first argument, says how that went and ends. Run as another user by tests of permissions. */
+/** Starts a daemon on the folder named by the first argument, prints the outcome and ends. Run as another user by tests of permissions. */
 const folder = process.argv[2] ?? "";
 try {
   const configuration = await loadConfiguration({ cwd: folder, env: {}, flags: { "http.listen": "127.0.0.1:0" } });

@@ -27,7 +27,7 @@ const isNewestPage = (text: string): boolean => {
   return asked.test(text.replaceAll(/\s+/g, " "));
 };
 
-/** Takes down every statement that this process sends from here on, over whatever connection, so that none can be forgotten in a list. */
+/** Records every statement that this process sends from here on, over any connection, so that no list can miss one. */
 export function recordSqlite(): ReadonlyMap<string, SentStatement> {
   const sent = new Map<string, SentStatement>();
   const { prepared } = SqliteConnection.prototype;
@@ -141,11 +141,11 @@ export async function postgresWholeReads(url: string, sent: Iterable<SentStateme
 function wholeReadsOf(node: PlanNode, text: string, partial: ReadonlySet<string>, isLimited = false): readonly WholeRead[] {
   const { "Node Type": type, "Relation Name": table, "Index Name": index, "Index Cond": condition, Filter: filter } = node;
   const below = (node.Plans ?? []).flatMap((child) => wholeReadsOf(child, text, partial, type === "Limit"));
-  // The first of an index, as of a maximum, or a page in its order: every row that is passed is one that is answered.
+  // The first entry of an index, as for a maximum, or a page in its order: every row read is answered.
   const isEnded = isLimited && filter === undefined;
   const walksIndex = /Index/.test(type) && condition === undefined && !partial.has(index ?? "") && !isEnded;
   if (isNewestPage(text) || !(type === "Seq Scan" || walksIndex)) return below;
-  // Of a bitmap the index part names no table.
+  // The index part of a bitmap scan names no table.
   const of = table ?? `the table of ${index ?? "?"}`;
   return [{ table: of, step: `${type}${index === undefined ? "" : ` of ${index}`}`, text }, ...below];
 }

@@ -1,7 +1,6 @@
 /**
- * A process of its own that puts a store under load until it is killed: `node --import tsx store-load.ts <url> <round>`.
- * It first requeues what earlier rounds left running, then enqueues, claims, starts and settles plain jobs, and moves items through two
- * stages. Each thing it was promised is told as a line: `enqueued <id>`, `settled <job>`, `added <item>`.
+ * A process that puts a store under load until it is killed: `node --import tsx store-load.ts <url> <round>`. It requeues what earlier
+ * rounds left, then runs jobs and items, and prints each answered write: `enqueued <id>`, `settled <job>`, `added <item>`.
  */
 import type { WorkerId } from "../../src/domain/ids.ts";
 import { asInstant } from "../../src/domain/time.ts";
@@ -87,7 +86,7 @@ async function load(storeUrl: string, prefix: string): Promise<void> {
   const workerId = await registerWorker(store, `load-${prefix}`, processOn("host-a", process.pid));
   tell("ready");
   let turns = 0;
-  /** What comes in keeps pace with what is done, so that the last process has no more to finish than it can. */
+  /** It enqueues only as fast as it settles, so that the last process can finish what is left. */
   const turnForever = async (): Promise<never> => {
     for (;;) {
       turns += 1;

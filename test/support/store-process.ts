@@ -1,6 +1,6 @@
 /**
- * A process of its own that opens a store, tells how that went as one line of JSON, and holds it until its stdin ends.
- * `node --import tsx store-process.ts <url> [read-only]`
+ * A process that opens a store, prints the outcome as one line of JSON, and holds the store until its stdin ends. `node --import tsx
+ * store-process.ts <url> [read-only]`
  */
 import { isWakefulError, messageOf } from "../../src/domain/errors.ts";
 import { asInstant } from "../../src/domain/time.ts";

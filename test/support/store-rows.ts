@@ -107,10 +107,10 @@ export function success(run: EndedRun, overrides: Partial<Success> = {}): Succes
   return { runId, ownerEpoch, jobId, outcome: "succeeded", reason: "exit_0", exitCode: 0, ...overrides };
 }
 
-/** What a stage says that tries again at once. */
+/** The retry terms of a stage that retries at once. */
 export const atOnce: RetryTerms = { policy: { onExhausted: "fail", delay: { baseMs: 0, maxMs: 0 } }, jitter: 0 };
 
-/** What a stage says that tries again so much later. */
+/** The retry terms of a stage that retries after this delay. */
 export function later(ms: DurationMs): RetryTerms {
   return { policy: { onExhausted: "fail", delay: { baseMs: 2 * ms, maxMs: 2 * ms } }, jitter: 0 };
 }

@@ -8,7 +8,7 @@ import type { Store } from "../../src/store/port/store.ts";
 import { createDatabase } from "./postgres.ts";
 import { tempDir } from "./temp-dir.ts";
 
-/** The store's clock as a test moves it. */
+/** A store clock that only the test moves. */
 export class StoreTestClock {
   #now: Instant = asInstant(Date.UTC(2026, 0, 1));
 
@@ -28,7 +28,7 @@ export interface TestStore {
   readonly url: string;
   /** Another opening of the same database, as another daemon has it: on the embedded engine without the lock. */
   readonly openAgain: (options?: Partial<OpenStoreOptions>) => Promise<Store>;
-  /** Rows as the engine answers them, behind the store's back and on a connection of its own. */
+  /** Rows as the engine answers them, past the store and on their own connection. */
   readonly query: (text: string) => Promise<readonly Record<string, unknown>[]>;
 }
 
@@ -87,7 +87,7 @@ async function openOnPostgres(): Promise<TestStore> {
 async function openTestStore(url: string, query: TestStore["query"]): Promise<TestStore> {
   const clock = new StoreTestClock();
   const openAgain = async (options: Partial<OpenStoreOptions> = {}): Promise<Store> => {
-    // A crash of the machine is not what these tests are about; a sync per commit would only make them slow.
+    // These tests crash no machine; a sync per commit would only make them slow.
     const store = await openStore({ url, clock, synchronous: "normal", lock: false, ...options });
     onTestFinished(() => store.close());
     return store;

@@ -1,7 +1,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { inspect } from "node:util";
 
-/** Far beyond what any event takes on a machine that is busy with something else: it ends a test that waits for what never comes. */
+/** Far longer than any event takes on a busy machine: it ends a test that waits for what never comes. */
 const boundMs = 120_000;
 
 export interface UntilOptions {
@@ -14,9 +14,8 @@ export interface UntilOptions {
 }
 
 /**
- * Looks at a real process or service again and again until `condition` answers something truthy, and resolves to that answer.
- * A look that throws counts as "not yet". This is the one place of the tests that waits for time to pass; where an event or an
- * injected clock exists, use that instead.
+ * Polls a real process or service until `condition` answers something truthy, and resolves to that; a throw counts as "not yet". The one
+ * place of the tests that waits for time to pass: prefer an event or an injected clock.
  *
  * @throws Error at the deadline, with what was awaited, the last answer and, as `cause`, the last thing thrown.
  */
@@ -34,7 +33,7 @@ export async function until<T>(condition: () => T | Promise<T>, options: UntilOp
     } catch (error) {
       thrown = error;
     }
-    // The deadline is checked after the look, so that a condition met in the last moment is never missed.
+    // The deadline is checked after the condition, so that a condition met in the last moment is never missed.
     if (performance.now() >= deadline) {
       const last = thrown === undefined ? `last answer: ${inspect(answer)}` : `last error: ${inspect(thrown, { depth: 1 })}`;
       throw new Error(`waited ${timeoutMs} ms (${looks} looks) for ${what}; ${last}`, { cause: thrown });

@@ -13,7 +13,7 @@ export async function bundleWakeful(): Promise<{ readonly program: string; reado
   const { path, remove } = makeTempDir("wakeful-program");
   await build({ ...executableBuild, outdir: path, logLevel: "silent" });
   writeFileSync(join(path, "package.json"), '{ "type": "module" }');
-  // What the bundle leaves out is found where it is installed.
+  // Packages that the bundle leaves out load from the installed ones.
   symlinkSync(join(repositoryRoot, "node_modules"), join(path, "node_modules"));
   return { program: join(path, "wakeful.js"), remove };
 }

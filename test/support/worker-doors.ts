@@ -11,7 +11,7 @@ import type { WorkerBackend } from "../../src/worker/worker-backend.ts";
 import { adminToken } from "./admin-token.ts";
 import { apiDaemon } from "./api-daemon.ts";
 
-/** The worker service as a worker meets it behind one of its doors. */
+/** The worker service as a worker reaches it through one of its doors. */
 export type WorkerDoor = (service: WorkerBackend) => WorkerBackend;
 
 const throughPipe: WorkerDoor = (service) => {

@@ -7,7 +7,7 @@ import { WorkerService, type WorkerServiceDeps } from "../../src/worker/backends
 import type { WorkerBackend } from "../../src/worker/worker-backend.ts";
 import { enderOf } from "./ender.ts";
 
-/** The worker service of a test: without pipelines, telling nobody, but for what the test says. */
+/** The worker service of a test: without pipelines and listeners, unless the test says otherwise. */
 export function serviceOf({
   store,
   registry = new PipelineRegistry([]),
