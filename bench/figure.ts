@@ -10,7 +10,7 @@ export interface Figure {
   readonly target: string;
   readonly holds: boolean | null;
   readonly samples: readonly number[];
-  readonly note?: string;
+  readonly note?: string | undefined;
 }
 
 export interface BenchOptions {
@@ -28,7 +28,7 @@ export function figure(name: string, unit: string, bound: Bound, samples: readon
   const value = round(median(samples));
   const [target, holds] =
     "atLeast" in bound ? [`>= ${bound.atLeast}`, value >= bound.atLeast] : [`<= ${bound.atMost}`, value <= bound.atMost];
-  return { name, value, unit, target, holds, samples: samples.map(round), ...(note === undefined ? {} : { note }) };
+  return { name, value, unit, target, holds, samples: samples.map(round), note };
 }
 
 /** A figure without a promise, for comparison. */

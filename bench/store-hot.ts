@@ -127,7 +127,7 @@ class BenchWorker {
       ownerEpoch,
       outcome: "succeeded",
       reason: "handler_returned",
-      ...(started ? {} : { startedAt }),
+      startedAt: started ? undefined : startedAt,
     });
     this.#begin();
   }

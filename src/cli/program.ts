@@ -15,7 +15,7 @@ export interface CliRequest {
   readonly argv: readonly string[];
   readonly host: CliHost;
   /** Instead of looking for a daemon, for tests. */
-  readonly connect?: (options: { readonly offline: boolean }) => Promise<Connection>;
+  readonly connect?: ((options: { readonly offline: boolean }) => Promise<Connection>) | undefined;
 }
 
 /** Runs one command line; resolves to its exit code and never rejects. */

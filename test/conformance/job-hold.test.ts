@@ -207,7 +207,7 @@ describeStores((open) => {
     const listed: number[] = [];
     let after: (typeof items)[number]["id"] | undefined;
     for (;;) {
-      const page = await store.jobs.listWaiting({ stages, limit: 2, ...(after === undefined ? {} : { after }) });
+      const page = await store.jobs.listWaiting({ stages, limit: 2, after });
       listed.push(...page.map(({ itemId }) => itemId));
       after = page.at(-1)?.itemId;
       if (page.length < 2) break;

@@ -21,14 +21,14 @@ const page = (workerIds: readonly WorkerId[], limit = 500, event?: LossProgress)
   actor: "worker-reaper",
   recoverySpreadMs: 10_000,
   random: () => 0,
-  ...(event === undefined ? {} : { event }),
+  event,
 });
 
 describeStores((open) => {
   test("a dead session's runs go back by their jobs' own counters: retried, failed, held, or unspent", async () => {
     const { store } = await withQueues(open);
     const group = async (maxAttempts: number, maxLosses?: number) =>
-      await store.jobs.enqueue({ queue: "t", maxAttempts, ...(maxLosses === undefined ? {} : { maxLosses }), jobs: [{}] });
+      await store.jobs.enqueue({ queue: "t", maxAttempts, maxLosses, jobs: [{}] });
     const [retried] = await group(2);
     const [failed] = await group(1);
     const [lost] = await group(1, 2);

@@ -22,7 +22,7 @@ beforeAll(async () => {
 afterAll(() => remove());
 
 const wakeful = (folder: string, ...argv: string[]): WakefulProcess => startWakeful(program, argv, { cwd: folder });
-const started = (folder?: string): Promise<TestDaemon> => startTestDaemon({ yaml, ...(folder === undefined ? {} : { folder }) });
+const started = (folder?: string): Promise<TestDaemon> => startTestDaemon({ yaml, folder });
 
 /** A command that writes its pid to `NAME.pid`, waits for the file `NAME.go` and ends with `exitCode`. */
 const waiting = (name: string, exitCode = 0): string[] => [

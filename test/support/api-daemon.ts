@@ -98,7 +98,7 @@ export async function apiDaemon(options: ApiDaemonOptions = {}): Promise<ApiDaem
     services,
     access: { tokens, allowedHosts: ["wakeful.example"] },
     correlationPrefix: "test",
-    ...(options.eventsKept === undefined ? {} : { eventsKept: options.eventsKept }),
+    eventsKept: options.eventsKept,
   });
   onTestFinished(async () => {
     await app.close();

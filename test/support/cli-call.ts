@@ -42,7 +42,7 @@ export async function cli(argv: readonly string[], options: CliCallOptions = {})
     ...options.host,
   };
   const { daemon } = options;
-  const code = await runCli({ argv, host, ...(daemon === undefined ? {} : { connect: async () => connectionTo(daemon) }) });
+  const code = await runCli({ argv, host, connect: daemon === undefined ? undefined : async () => connectionTo(daemon) });
   return { code, out, err };
 }
 

@@ -23,7 +23,7 @@ export interface TestDaemon {
 
 export interface TestDaemonOptions {
   readonly yaml: string;
-  readonly folder?: string;
+  readonly folder?: string | undefined;
   readonly flags?: Readonly<Record<string, unknown>>;
   readonly env?: Readonly<Record<string, string>>;
   readonly clock?: DaemonOptions["clock"];
@@ -42,8 +42,8 @@ export async function startTestDaemon(options: TestDaemonOptions): Promise<TestD
     configuration,
     environment: env,
     writeLog: (line) => log.push(line),
-    ...(options.handlerHost === undefined ? {} : { handlerHost: [process.execPath, options.handlerHost] as const }),
-    ...(options.clock === undefined ? {} : { clock: options.clock }),
+    handlerHost: options.handlerHost === undefined ? undefined : [process.execPath, options.handlerHost],
+    clock: options.clock,
   });
   let stopped = false;
   const stop = async (mode: StopMode = "interrupt"): Promise<void> => {

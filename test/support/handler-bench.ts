@@ -76,11 +76,8 @@ export async function handlerBench(pipelines: readonly PipelineDefinition[] = []
     enqueue: async (count, { queue = "task", maxAttempts, payloads } = {}) =>
       await store.jobs.enqueue({
         queue,
-        ...(maxAttempts === undefined ? {} : { maxAttempts }),
-        jobs: Array.from({ length: count }, (_, index) => {
-          const payload = payloads?.[index];
-          return payload === undefined ? {} : { payload };
-        }),
+        maxAttempts,
+        jobs: Array.from({ length: count }, (_, index) => ({ payload: payloads?.[index] })),
       }),
     worker: async (options) => {
       const {

@@ -88,8 +88,8 @@ export async function startHandlerSessions(options: HandlerSessionsBenchOptions)
     name,
     process: processOn("host-a", pid),
     renewMs: 10,
-    ...(options.loopLagMs === undefined ? {} : { loopLagMs: options.loopLagMs }),
-    ...(options.selfFenceAfterMs === undefined ? {} : { selfFenceAfterMs: options.selfFenceAfterMs }),
+    loopLagMs: options.loopLagMs,
+    selfFenceAfterMs: options.selfFenceAfterMs,
     alert: alertsThrough({ outbox: store.outbox, emit, tellsHere: true }),
     emit,
   });

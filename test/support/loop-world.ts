@@ -100,7 +100,7 @@ export function chain(
   );
   return {
     name,
-    ...(options.intake === undefined ? {} : { intake: intakeDefinition(options.intake) }),
+    intake: options.intake === undefined ? undefined : intakeDefinition(options.intake),
     stages: Object.fromEntries(definitions.map((stage) => [stage.name, stage])),
     first: stages[0] ?? "",
   };

@@ -298,10 +298,10 @@ export class RepairWorld {
     const { queue = "dev", maxAttempts, maxLosses, agent, repo } = options;
     await this.store.jobs.enqueue({
       queue,
-      ...(maxAttempts === undefined ? {} : { maxAttempts }),
-      ...(maxLosses === undefined ? {} : { maxLosses }),
-      ...(agent === undefined ? {} : { agent }),
-      ...(repo === undefined ? {} : { repo }),
+      maxAttempts,
+      maxLosses,
+      agent,
+      repo,
       jobs: [{}],
     });
     return await this.start({ ...options, queue });

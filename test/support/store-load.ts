@@ -67,10 +67,10 @@ function settlementOf(store: Store, run: ClaimedRun, failing: boolean): Settleme
       output: `"${run.queue}"`,
     });
   }
-  if (failing && run.jobId % 7 === 0 && run.attempt === 1)
-    return retried(run, { outcome: "released", ...(run.started ? {} : { startedAt: store.now() }) });
+  const startedAt = run.started ? undefined : store.now();
+  if (failing && run.jobId % 7 === 0 && run.attempt === 1) return retried(run, { outcome: "released", startedAt });
   const { exitCode: _, ...plain } = success(run);
-  return { ...plain, ...(run.started ? {} : { startedAt: store.now() }) };
+  return { ...plain, startedAt };
 }
 
 const [url, round = "0"] = process.argv.slice(2);
