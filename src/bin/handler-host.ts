@@ -21,10 +21,10 @@ if (isMainThread) {
     onSignal: (signal, listener) => process.on(signal, listener),
   });
 } else if (parentPort !== null) {
-  const { runPresenceThread } = await import("../worker/handler-host/presence-thread.ts");
+  const { PresenceThread } = await import("../worker/handler-host/presence-thread.ts");
   // A thread cannot end its process cleanly, and is asked to only after the clean way failed.
   const kill = (): void => {
     process.kill(process.pid, "SIGKILL");
   };
-  runPresenceThread({ data: workerData as PresenceData, port: parentPort, monoNow, wallNow, kill });
+  new PresenceThread({ data: workerData as PresenceData, port: parentPort, monoNow, wallNow, kill }).start();
 }

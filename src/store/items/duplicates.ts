@@ -17,48 +17,12 @@ export function createDuplicates(engine: Engine): DuplicatesStore {
       .compile(),
   );
   return {
-    add: async (duplicate) => {
-      // The same file seen again, after a crash between the move and the row: the row that is there is kept.
-      const row = await kysely
-        .insertInto("duplicates")
-        .values({
-          pipeline: duplicate.pipeline,
-          key: duplicate.key,
-          existing_item_id: duplicate.existingItemId,
-          file_name: duplicate.fileName,
-          path: duplicate.path,
-          size_bytes: duplicate.sizeBytes,
-          detected_at: engine.now(),
-        })
-        .onConflict((conflict) => conflict.column("path").doUpdateSet({ path: (eb) => eb.ref("excluded.path") }))
-        .returning("id")
-        .executeTakeFirstOrThrow();
-      engine.hint("items");
-      return row.id;
-    },
+    add: async (duplicate) => await add(engine, duplicate),
     get: async (id) => {
       const row = await kysely.selectFrom("duplicates").selectAll().where("id", "=", id).executeTakeFirst();
       return row === undefined ? undefined : duplicateRow(row);
     },
-    decide: async (id, decision, actor) => {
-      const won = await engine.transaction(async (tx) => {
-        const now = engine.now();
-        const row = await tx
-          .updateTable("duplicates")
-          .set({ decision, decided_at: now })
-          .where("id", "=", id)
-          .where("decision", "is", null)
-          .returning(["existing_item_id", "file_name"])
-          .executeTakeFirst();
-        if (row === undefined) return false;
-        await appendActions(tx, now, [
-          { action: "duplicate.decided", actor, reason: decision, message: row.file_name, itemId: row.existing_item_id },
-        ]);
-        return true;
-      });
-      if (won) engine.hint("items");
-      return won;
-    },
+    decide: async (id, decision, actor) => await decide(engine, id, { decision, actor }),
     listDecided: async () => (await decided({})).map(duplicateRow),
     finish: async (id) => {
       const result = await kysely
@@ -88,6 +52,50 @@ export function createDuplicates(engine: Engine): DuplicatesStore {
       return Number(numDeletedRows);
     },
   };
+}
+
+async function add(engine: Engine, duplicate: Parameters<DuplicatesStore["add"]>[0]): ReturnType<DuplicatesStore["add"]> {
+  // The same file seen again, after a crash between the move and the row: the row that is there is kept.
+  const row = await engine.kysely
+    .insertInto("duplicates")
+    .values({
+      pipeline: duplicate.pipeline,
+      key: duplicate.key,
+      existing_item_id: duplicate.existingItemId,
+      file_name: duplicate.fileName,
+      path: duplicate.path,
+      size_bytes: duplicate.sizeBytes,
+      detected_at: engine.now(),
+    })
+    .onConflict((conflict) => conflict.column("path").doUpdateSet({ path: (eb) => eb.ref("excluded.path") }))
+    .returning("id")
+    .executeTakeFirstOrThrow();
+  engine.hint("items");
+  return row.id;
+}
+
+async function decide(
+  engine: Engine,
+  id: DuplicateRow["id"],
+  { decision, actor }: { readonly decision: Parameters<DuplicatesStore["decide"]>[1]; readonly actor: string },
+): Promise<boolean> {
+  const won = await engine.transaction(async (tx) => {
+    const now = engine.now();
+    const row = await tx
+      .updateTable("duplicates")
+      .set({ decision, decided_at: now })
+      .where("id", "=", id)
+      .where("decision", "is", null)
+      .returning(["existing_item_id", "file_name"])
+      .executeTakeFirst();
+    if (row === undefined) return false;
+    await appendActions(tx, now, [
+      { action: "duplicate.decided", actor, reason: decision, message: row.file_name, itemId: row.existing_item_id },
+    ]);
+    return true;
+  });
+  if (won) engine.hint("items");
+  return won;
 }
 
 function duplicateRow(row: RowOf<"duplicates">): DuplicateRow {

@@ -41,23 +41,7 @@ export function createLeases(engine: Engine): LeasesStore {
       if (won) engine.hint("leases");
       return won;
     },
-    abandon: async (ticket) => {
-      await engine.transaction(async (tx) => {
-        await tx.deleteFrom("lease_waiters").where("ticket", "=", ticket).execute();
-        // It may have been granted while the caller was giving up: then nobody would ever release it.
-        const granted = await tx
-          .selectFrom("leases")
-          .select("name")
-          .where("state", "=", "held")
-          .where("ticket", "=", ticket)
-          .executeTakeFirst();
-        if (granted === undefined) return;
-        const lease = await lockLease(engine, tx, granted.name);
-        if (lease?.state === "held" && lease.ticket === ticket)
-          await freeLease(tx, lease, { now: engine.now(), actor: "waiter", reason: "abandoned" });
-      });
-      engine.hint("leases");
-    },
+    abandon: async (ticket) => await abandon(engine, ticket),
     // No name is empty, so all come after the empty one.
     listHeld: async ({ scope, after = "", limit }) => {
       if (scope === undefined) return await withHolders(kysely, await heldAfter({ after, limit }));
@@ -86,21 +70,11 @@ export function createLeases(engine: Engine): LeasesStore {
         .executeTakeFirst();
       return result.numUpdatedRows > 0n;
     },
-    tidyWaiters: async () => {
-      const names = await waitedFor({});
-      const done = { dropped: 0, granted: 0 };
-      for (const { name } of names) {
-        await engine.transaction(async (tx) => {
-          const now = engine.now();
-          const lease = await lockLease(engine, tx, name);
-          if (lease === undefined) return;
-          done.dropped += await dropHopeless(tx, name, now);
-          if (lease.state === "free" && (await grantNext(tx, lease, now)) !== undefined) done.granted += 1;
-        });
-      }
-      if (done.granted > 0) engine.hint("leases");
-      return done;
-    },
+    tidyWaiters: async () =>
+      await tidyWaiters(
+        engine,
+        (await waitedFor({})).map(({ name }) => name),
+      ),
   };
 }
 
@@ -138,6 +112,40 @@ async function acquire(engine: Engine, tx: Kysely<Database>, request: AcquireReq
     .executeTakeFirst();
   // No place in line: it was granted to us and dropped as hopeless, because the run that asks has ended.
   return place === undefined || place.n === 0 ? { kind: "timed_out" } : { kind: "waiting", position: place.n };
+}
+
+async function abandon(engine: Engine, ticket: string): Promise<void> {
+  await engine.transaction(async (tx) => {
+    await tx.deleteFrom("lease_waiters").where("ticket", "=", ticket).execute();
+    // It may have been granted while the caller was giving up: then nobody would ever release it.
+    const granted = await tx
+      .selectFrom("leases")
+      .select("name")
+      .where("state", "=", "held")
+      .where("ticket", "=", ticket)
+      .executeTakeFirst();
+    if (granted === undefined) return;
+    const lease = await lockLease(engine, tx, granted.name);
+    if (lease?.state === "held" && lease.ticket === ticket)
+      await freeLease(tx, lease, { now: engine.now(), actor: "waiter", reason: "abandoned" });
+  });
+  engine.hint("leases");
+}
+
+/** Drops who can never be granted what they wait for, and grants what is free. */
+async function tidyWaiters(engine: Engine, names: readonly string[]): ReturnType<LeasesStore["tidyWaiters"]> {
+  const done = { dropped: 0, granted: 0 };
+  for (const name of names) {
+    await engine.transaction(async (tx) => {
+      const now = engine.now();
+      const lease = await lockLease(engine, tx, name);
+      if (lease === undefined) return;
+      done.dropped += await dropHopeless(tx, name, now);
+      if (lease.state === "free" && (await grantNext(tx, lease, now)) !== undefined) done.granted += 1;
+    });
+  }
+  if (done.granted > 0) engine.hint("leases");
+  return done;
 }
 
 async function waitersOf(db: Kysely<Database>, leases: readonly RowOf<"leases">[]): Promise<ReadonlyMap<string, number>> {

@@ -34,7 +34,7 @@ import {
 } from "./host-protocol.ts";
 
 export interface HandlerHostEdges {
-  /** The file whose other threads run {@link runPresenceThread}. */
+  /** The file whose other threads run a {@link PresenceThread}. */
   readonly threadUrl: URL;
   readonly monoNow: () => number;
   readonly wallNow: () => number;

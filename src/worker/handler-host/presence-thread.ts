@@ -9,7 +9,7 @@ import { PipeBackend } from "../backends/pipe.ts";
 import { PipeChannel } from "../backends/pipe-channel.ts";
 import { StoreTime } from "../backends/store-time.ts";
 import { HeartbeatFiles } from "../buffers/heartbeat-files.ts";
-import type { Renewal } from "../worker-backend.ts";
+import type { RenewalAnswer, RunBeat } from "../worker-backend.ts";
 import { type HeldAnswer, hostFds, type PresenceData, type ToMainThread, type ToPresenceThread } from "./host-protocol.ts";
 
 export interface PresenceThreadOptions {
@@ -28,119 +28,133 @@ const answerWithinMs: DurationMs = 100;
  * Renews the host's session from a thread of its own, over a pipe of its own: a main thread that is deep in a blocking call is busy, not
  * dead, and so the heartbeat files of its runs are heard here too. Also the one who ends the process when its main thread cannot: when the daemon is gone, or when handlers of lost runs do not stop.
  */
-export function runPresenceThread({ data, port, monoNow, wallNow, kill }: PresenceThreadOptions): void {
-  const { workerId, renewMs, renewTimeoutMs, obeyWithinMs } = data;
-  const time = new StoreTime({ now: data.now, mono: monoNow });
-  const tell = (message: ToMainThread): void => port.postMessage(message);
-  let last: HeldAnswer = { kind: "held", number: 0, held: [], claimSeqReceived: 0, disobeying: false };
-  let asked = { number: 0, atMono: monoNow(), answered: true };
-  let lagMs = 0;
-  let renewing = false;
-  const lost = new Set<RunId>();
+export class PresenceThread {
+  readonly #options: PresenceThreadOptions;
+  readonly #channel: PipeChannel;
+  readonly #backend: PipeBackend;
+  readonly #files: HeartbeatFiles;
+  readonly #lost = new Set<RunId>();
+  #last: HeldAnswer = { kind: "held", number: 0, held: [], claimSeqReceived: 0, disobeying: false };
+  #asked: { readonly number: number; readonly atMono: number; readonly answered: boolean };
+  #onAnswer: () => void = () => undefined;
+  #lagMs = 0;
+  #renewing = false;
   /** Since when the main thread has not answered to lost runs, or has handlers of such that do not stop. */
-  let disobeyingSince: number | undefined;
+  #disobeyingSince: number | undefined;
 
-  const channel: PipeChannel = new PipeChannel({
-    stream: new Socket({ fd: hostFds.presence }),
-    onStamp: (now) => time.sync(now),
-    onClose: () => {
-      // The main thread has heard it too, and goes in order if it can.
-      setTimeout(kill, obeyWithinMs);
-    },
-  });
+  constructor(options: PresenceThreadOptions) {
+    const { data, port, monoNow, wallNow, kill } = options;
+    this.#options = options;
+    this.#asked = { number: 0, atMono: monoNow(), answered: true };
+    const time = new StoreTime({ now: data.now, mono: monoNow });
+    this.#channel = new PipeChannel({
+      stream: new Socket({ fd: hostFds.presence }),
+      onStamp: (now) => time.sync(now),
+      onClose: () => {
+        // The main thread has heard it too, and goes in order if it can.
+        setTimeout(kill, data.obeyWithinMs);
+      },
+    });
+    this.#backend = new PipeBackend(this.#channel, time);
+    this.#files = new HeartbeatFiles({
+      now: () => time.now(),
+      wallNow,
+      lookMs: data.lookMs,
+      beat: (beats) => this.#beat(beats),
+      onLost: (runIds) => this.#tell({ kind: "lost", runs: runIds.map((runId) => ({ runId, why: "it is not running any more" })) }),
+    });
+    port.on("message", (message: ToPresenceThread) => {
+      if (message.kind === "watch") this.#files.hold(message.run);
+      else if (message.kind === "unwatch") this.#files.drop(message.runId);
+      else this.#hear(message);
+    });
+  }
 
-  const backend = new PipeBackend(channel, time);
+  /** Renews at once, and from then on until the process ends. */
+  start(): void {
+    setInterval(() => this.#tick(), this.#options.data.renewMs);
+    this.#tick();
+  }
 
-  const files = new HeartbeatFiles({
-    now: () => time.now(),
-    wallNow,
-    lookMs: data.lookMs,
-    beat: async (beats) => {
-      const lost = await within(backend.beat(workerId, beats), renewTimeoutMs);
-      if (lost === tooLate) throw new WakefulError("unavailable", `no answer to a heartbeat within ${renewTimeoutMs} ms`);
-      return lost;
-    },
-    onLost: (runIds) => tell({ kind: "lost", runs: runIds.map((runId) => ({ runId, why: "it is not running any more" })) }),
-  });
+  #tell(message: ToMainThread): void {
+    this.#options.port.postMessage(message, []);
+  }
 
-  port.on("message", (message: ToPresenceThread) => {
-    if (message.kind === "watch") files.hold(message.run);
-    else if (message.kind === "unwatch") files.drop(message.runId);
-    else hear(message);
-  });
-  const hear = (message: HeldAnswer): void => {
-    last = message;
-    if (message.number === asked.number && !asked.answered) {
-      asked = { ...asked, answered: true };
-      lagMs = monoNow() - asked.atMono;
-      onAnswer();
+  async #beat(beats: readonly RunBeat[]): Promise<readonly RunId[]> {
+    const { workerId, renewTimeoutMs } = this.#options.data;
+    const lost = await within(this.#backend.beat(workerId, beats), renewTimeoutMs);
+    if (lost === tooLate) throw new WakefulError("unavailable", `no answer to a heartbeat within ${renewTimeoutMs} ms`);
+    return lost;
+  }
+
+  #hear(message: HeldAnswer): void {
+    this.#last = message;
+    if (message.number === this.#asked.number && !this.#asked.answered) {
+      this.#asked = { ...this.#asked, answered: true };
+      this.#lagMs = this.#options.monoNow() - this.#asked.atMono;
+      this.#onAnswer();
     }
     if (message.disobeying) return;
-    disobeyingSince = undefined;
-    lost.clear();
-  };
-  let onAnswer: () => void = () => undefined;
+    this.#disobeyingSince = undefined;
+    this.#lost.clear();
+  }
 
   /** A question that is still open is not repeated: its age is the lag. */
-  const ask = async (): Promise<void> => {
-    if (asked.answered) {
-      asked = { number: asked.number + 1, atMono: monoNow(), answered: false };
-      tell({ kind: "ask", number: asked.number });
+  async #ask(): Promise<void> {
+    const { data, monoNow } = this.#options;
+    if (this.#asked.answered) {
+      this.#asked = { number: this.#asked.number + 1, atMono: monoNow(), answered: false };
+      this.#tell({ kind: "ask", number: this.#asked.number });
     }
     let timer: NodeJS.Timeout | undefined;
     await new Promise<void>((resolve) => {
-      onAnswer = resolve;
-      timer = setTimeout(resolve, Math.min(answerWithinMs, renewMs / 2));
+      this.#onAnswer = resolve;
+      timer = setTimeout(resolve, Math.min(answerWithinMs, data.renewMs / 2));
     });
     clearTimeout(timer);
-    if (!asked.answered) lagMs = monoNow() - asked.atMono;
-  };
+    if (!this.#asked.answered) this.#lagMs = monoNow() - this.#asked.atMono;
+  }
 
-  const renew = async (): Promise<void> => {
-    await ask();
-    const renewal: Renewal = {
-      workerId,
-      held: last.held,
-      claimSeqReceived: last.claimSeqReceived,
-      loopLagMs: Math.round(lagMs),
-    };
-    const answering = backend.renew(renewal);
+  async #renew(): Promise<void> {
+    const { workerId, renewTimeoutMs } = this.#options.data;
+    await this.#ask();
+    const { held, claimSeqReceived } = this.#last;
+    const answering = this.#backend.renew({ workerId, held, claimSeqReceived, loopLagMs: Math.round(this.#lagMs) });
     const answer = await within(answering, renewTimeoutMs);
     if (answer !== tooLate) {
-      take(answer);
+      this.#take(answer);
       return;
     }
-    channel.note("event", {
+    this.#channel.note("event", {
       name: "store.degraded",
       data: { code: "renew_timeout", message: `no answer to a renewal of the handler host within ${renewTimeoutMs} ms` },
     });
     // What it says of our runs is true whenever it comes; the next renewal does not wait for it.
-    answering.then(take).catch(() => undefined);
-  };
+    answering.then((late) => this.#take(late)).catch(() => undefined);
+  }
 
-  const take = (answer: Awaited<ReturnType<PipeBackend["renew"]>>): void => {
-    if (isSessionOver(answer.state)) tell({ kind: "fenced", state: answer.state });
+  #take(answer: RenewalAnswer): void {
+    const { data, monoNow, kill } = this.#options;
+    if (isSessionOver(answer.state)) this.#tell({ kind: "fenced", state: answer.state });
     if (answer.lost.length > 0) {
-      for (const { runId } of answer.lost) lost.add(runId);
-      tell({ kind: "lost", runs: answer.lost });
-      disobeyingSince ??= monoNow();
+      for (const { runId } of answer.lost) this.#lost.add(runId);
+      this.#tell({ kind: "lost", runs: answer.lost });
+      this.#disobeyingSince ??= monoNow();
     }
-    if (disobeyingSince === undefined || monoNow() - disobeyingSince < obeyWithinMs) return;
-    channel.note("retiring", { runIds: [...lost] });
+    if (this.#disobeyingSince === undefined || monoNow() - this.#disobeyingSince < data.obeyWithinMs) return;
+    this.#channel.note("retiring", { runIds: [...this.#lost] });
     setTimeout(kill, answerWithinMs);
-  };
+  }
 
-  const tick = (): void => {
-    if (renewing || channel.closed) return;
-    renewing = true;
-    renew()
+  #tick(): void {
+    if (this.#renewing || this.#channel.closed) return;
+    this.#renewing = true;
+    this.#renew()
       .catch(() => {
         // The daemon answered with an error, which it has told itself, or is gone, which ends us: either way there is another tick.
       })
       .finally(() => {
-        renewing = false;
+        this.#renewing = false;
       });
-  };
-  setInterval(tick, renewMs);
-  tick();
+  }
 }
