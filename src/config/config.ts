@@ -13,7 +13,7 @@ type DeepReadonly<T> = T extends readonly (infer Member)[]
     ? { readonly [Key in keyof T]: DeepReadonly<T[Key]> }
     : T;
 
-/** The whole configuration but its pipelines: every default filled in, every relation held, frozen. Paths are absolute. */
+/** The whole configuration but its pipelines: every default filled in, every relation checked, frozen. Paths are absolute. */
 export type Config = DeepReadonly<Omit<Settings, "store" | "http">> & {
   /** Absolute path of an SQLite file, or a postgres:// URL. */
   readonly store: string;
@@ -36,7 +36,7 @@ interface ConfigPlace {
 export function configOf(settings: Settings, { baseDir, file }: ConfigPlace): Config {
   const dataDir = resolve(baseDir, settings.dataDir);
   const listen = parseListen(settings.http.listen);
-  // The schema refused every text that is none.
+  // The schema has refused every text that is no address.
   if (listen === undefined) throw new TypeError(`not a listening address: ${settings.http.listen}`);
   return deepFreeze({
     ...settings,
@@ -52,7 +52,7 @@ export function configOf(settings: Settings, { baseDir, file }: ConfigPlace): Co
   });
 }
 
-/** `store` as it is used from anywhere: URLs stay, paths become absolute. */
+/** URLs stay as they are; paths become absolute. */
 function absoluteStore(store: string, baseDir: string): string {
   return isPostgresUrl(store) || isAbsolute(store) ? store : resolve(baseDir, store);
 }

@@ -1,4 +1,4 @@
-/** Letters beyond which a word is no misspelling of a key; it also bounds the work on hostile input. */
+/** Words longer than this are no misspelling of a key; the limit also bounds the work on hostile input. */
 const longestWord = 64;
 
 /** Edits (insert, delete, replace, swap of neighbours) between two words. */

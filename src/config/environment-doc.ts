@@ -1,6 +1,9 @@
 import { listedSettings } from "./reference.ts";
 
-/** `docs/wakeful.env.example`, made from the schema of the settings: every variable with its default; tests hold the file equal to this. */
+/**
+ * The text of `docs/wakeful.env.example`, made from the schema of the settings: every variable with its default. Tests hold the file equal
+ * to it.
+ */
 export function environmentExample(): string {
   const entries = listedSettings.map(({ variable, info }) => {
     const bounds = info.bounds === "" ? info.type : `${info.type}: ${info.bounds}`;
@@ -24,7 +27,7 @@ ${entries.join("\n\n")}
 
 const unitNames = { s: "seconds", days: "days", MiB: "mebibytes" } as const;
 
-/** The default as one writes it: of `300000 (5m)` the text with the unit, of a list its entries. */
+/** The default as one would write it: of `300000 (5m)` the text with the unit, of a list its entries. */
 function valueOf(shown: string, type: string): string {
   if (type === "list of texts") return shown.slice(1, -1);
   return /\(([^)]+)\)$/.exec(shown)?.[1] ?? shown;

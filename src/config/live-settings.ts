@@ -12,7 +12,7 @@ export interface LiveValues {
   readonly loops: Config["loops"];
 }
 
-/** A change: only what is named changes. Durations are milliseconds, or texts with a unit. */
+/** A change: only named settings change. Durations are milliseconds, or texts with a unit. */
 export type LivePatch = { readonly [Section in keyof LiveValues]?: PatchOf<LiveValues[Section]> };
 type PatchOf<T> = {
   readonly [Key in keyof T]?: T[Key] extends readonly unknown[] ? T[Key] : T[Key] extends object ? PatchOf<T[Key]> : T[Key];
@@ -26,15 +26,15 @@ export interface LiveChange {
 }
 
 export interface LiveSettingsOptions {
-  /** Relations to what does not change at run time, such as the longest stage timeout; each finding refuses the change. */
+  /** Relations to values that do not change at run time, such as the longest stage timeout; each finding refuses the change. */
   readonly check?: (values: LiveValues) => readonly Finding[];
 }
 
 const liveSchema = z.strictObject({ reaper: configShape.reaper, leases: configShape.leases, loops: configShape.loops });
-/** The timer of a loop is made once; a change that took no effect would be a lie. */
+/** The timer of a loop is made once, so a change would silently have no effect. */
 const fixedKeys = [["reaper", "intervalMs"]] as const;
 
-/** Holds what may change while the daemon runs. Each tick reads it anew, so that a change needs no restart. */
+/** Holds the settings that may change while the daemon runs. Each tick reads them again, so that a change needs no restart. */
 export class LiveSettings {
   #values: LiveValues;
   readonly #check: (values: LiveValues) => readonly Finding[];
@@ -45,13 +45,13 @@ export class LiveSettings {
     this.#check = options.check ?? (() => []);
   }
 
-  /** The values in force now: one frozen object, so a tick that reads once sees no change half-way. */
+  /** The values in force: one frozen object, so a tick that reads once sees no half-made change. */
   read(): LiveValues {
     return this.#values;
   }
 
   /**
-   * Takes a change over whole or not at all, and returns the values in force.
+   * Applies a change whole or not at all, and returns the values in force.
    * @throws {ConfigError} when a key is unknown, a value out of bounds, a relation broken, or a setting fixed at start.
    */
   update(patch: LivePatch): LiveValues {
@@ -59,7 +59,7 @@ export class LiveSettings {
     return this.#values;
   }
 
-  /** What {@link update} would put in force, without doing so. Throws alike. */
+  /** What {@link update} would put in force, without doing so. Throws the same errors. */
   preview(patch: LivePatch): LiveValues {
     const merged = merge(this.#values, patch);
     const parsed = liveSchema.safeParse(merged);
@@ -80,7 +80,7 @@ export class LiveSettings {
   }
 }
 
-/** Every setting under its dotted key, lists whole. */
+/** Every setting under its dotted key; lists are not split. */
 export function flatSettings(values: object): ReadonlyMap<string, unknown> {
   const flat = new Map<string, unknown>();
   const walk = (value: unknown, key: string): void => {
@@ -91,7 +91,7 @@ export function flatSettings(values: object): ReadonlyMap<string, unknown> {
   return flat;
 }
 
-/** What differs between two sets of values. */
+/** The differences between two sets of values. */
 export function changesBetween(before: LiveValues, after: LiveValues): readonly LiveChange[] {
   const old = flatSettings(before);
   return [...flatSettings(after)]
@@ -99,7 +99,7 @@ export function changesBetween(before: LiveValues, after: LiveValues): readonly 
     .filter(({ from, to }) => JSON.stringify(from) !== JSON.stringify(to));
 }
 
-/** `patch` laid over `base`, map by map; lists and values are replaced. */
+/** Merges `patch` over `base`, map by map; lists and values are replaced. */
 function merge(base: unknown, patch: unknown): unknown {
   if (!isMap(base) || !isMap(patch)) return patch;
   const merged = new Map(Object.entries(base));

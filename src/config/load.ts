@@ -13,16 +13,16 @@ import { configFileBytesMax, readYaml } from "./yaml-source.ts";
 import { findingsOfZod } from "./zod-findings.ts";
 
 export interface ConfigRequest {
-  /** Absolute. Where the file is looked for, and where relative paths of variables and flags start. */
+  /** Absolute. The folder in which the file is looked for, and where relative paths of variables and flags start. */
   readonly cwd: string;
   readonly env: Environment;
-  /** By dotted key, such as `http.listen`. Texts are read as variables are. Absent and empty ones set nothing. */
+  /** By dotted key, such as `http.listen`. Texts are read like variables. Absent and empty flags set nothing. */
   readonly flags?: Readonly<Record<string, unknown>> | undefined;
-  /** The file, instead of `WAKEFUL_CONFIG` and of looking for one. */
+  /** The file to read, instead of `WAKEFUL_CONFIG` or one in the working directory. */
   readonly file?: string | undefined;
 }
 
-/** The pipelines of a configuration file, unread: their schema lies above this module. */
+/** The pipelines of a configuration file, not validated: their schema lies above this module. */
 export interface PipelinesSource {
   /** What the file holds under `pipelines`. */
   readonly value: unknown;
@@ -30,7 +30,7 @@ export interface PipelinesSource {
   locate(finding: Finding): ConfigMistake;
 }
 
-/** A configuration with everything that is wrong with it. `config` is absent when something is. */
+/** A configuration and all its mistakes. `config` is absent when there are any. */
 export interface ConfigReading {
   readonly config: Config | undefined;
   readonly mistakes: readonly ConfigMistake[];
@@ -38,7 +38,7 @@ export interface ConfigReading {
   readonly pipelines: PipelinesSource;
 }
 
-/** Reads file < environment < flags and reports everything that is wrong. Never throws for a bad configuration; starts nothing. */
+/** Reads file < environment < flags and reports all mistakes. Never throws for a bad configuration; starts nothing. */
 export async function readConfig(request: ConfigRequest): Promise<ConfigReading> {
   const { file, mistakes: missing, path } = await openFile(request);
   const environment = overridesOfEnvironment(request.env);
@@ -121,7 +121,7 @@ function isMap(value: unknown): value is Readonly<Record<string, unknown>> {
   return value !== null && typeof value === "object" && !Array.isArray(value);
 }
 
-/** A copy of `settings` with the overrides in it. A section that is no map stays, and validation says so. */
+/** A copy of `settings` with the overrides applied. A section that is not a map stays, and validation reports it. */
 function withOverrides(settings: Readonly<Record<string, unknown>>, overrides: readonly Override[], cwd: string): Record<string, unknown> {
   const merged: Record<string, unknown> = { ...settings };
   for (const { path, value } of overrides) {
@@ -147,7 +147,7 @@ function setAt(target: Record<string, unknown>, path: readonly string[], value: 
   setAt(copy, rest, value);
 }
 
-/** The place of a finding whose value came from a variable or a flag; the last override of a key is the one in force. */
+/** The place of a finding whose value came from a variable or a flag: the last override of a key is in force. */
 function locateAmong(overrides: readonly Override[], finding: Finding): ConfigMistake | undefined {
   const key = dottedPath(finding.path);
   const override = overrides.findLast((candidate) => candidate.path.join(".") === key);
@@ -161,18 +161,18 @@ function locateAmong(overrides: readonly Override[], finding: Finding): ConfigMi
   };
 }
 
-/** Names that are looked for, in the working directory only: a daemon that searched the folders above would start with a stranger's file. */
+/** Names looked for in the working directory only: a search in parent folders could start a daemon with a stranger's file. */
 const configFileNames = ["wakeful.yaml", "wakeful.yml", "wakeful.config.ts", "wakeful.config.js", "wakeful.config.mjs"] as const;
 const moduleExtensions: ReadonlySet<string> = new Set([".ts", ".mts", ".js", ".mjs"]);
 
-/** A configuration as its file holds it: raw data, and where each value stands. */
+/** A configuration as its file holds it: raw data, and the place of each value. */
 interface ConfigFile {
   readonly value: unknown;
   readonly mistakes: readonly ConfigMistake[];
   locate(finding: Finding): ConfigMistake;
 }
 
-/** The configuration files in `folder`. More than one is for the caller to refuse. */
+/** The configuration files in `folder`. The caller refuses more than one. */
 async function findConfigFiles(folder: string): Promise<readonly string[]> {
   const found = await Promise.all(configFileNames.map(async (name) => ((await exists(join(folder, name))) ? [join(folder, name)] : [])));
   return found.flat();
@@ -183,12 +183,12 @@ async function exists(path: string): Promise<boolean> {
     await stat(path);
     return true;
   } catch (error) {
-    // Anything but "there is none" is told when the file is read.
+    // Any error but "not found" is reported when the file is read.
     return !hasCode(error, "ENOENT");
   }
 }
 
-/** Reads YAML, or imports a module's default export. What cannot be read is a mistake, not an exception. */
+/** Reads YAML, or imports a module's default export. Unreadable files are mistakes, not exceptions. */
 async function readConfigFile(path: string): Promise<ConfigFile> {
   return moduleExtensions.has(extname(path)) ? await importModule(path) : await readYamlFile(path);
 }

@@ -1,26 +1,26 @@
 import { WakefulError } from "../domain/errors.ts";
 import { withoutPassword } from "./postgres-url.ts";
 
-/** The way from the root of a configuration to a value in it. */
+/** The path from the root of a configuration to a value in it. */
 export type KeyPath = readonly (string | number)[];
 
-/** One thing that is wrong with a configuration, before it is known where in a file it stands. */
+/** One mistake in a configuration, before its place in a file is known. */
 export interface Finding {
   readonly path: KeyPath;
-  /** Point at the key itself rather than at its value: the key is what is wrong. */
+  /** Point at the key rather than at its value, because the key is wrong. */
   readonly atKey?: boolean;
   readonly value: unknown;
-  /** What the value must be, as the end of a sentence that begins with it. */
+  /** What the value must be, as the end of a sentence that begins with the value. */
   readonly rule: string;
-  /** What the writer probably meant: a known key or value. */
+  /** What was probably meant: a known key or value. */
   readonly hint?: string | undefined;
 }
 
-/** One thing that is wrong with a configuration, and where. */
+/** One mistake in a configuration, and its place. */
 export interface ConfigMistake {
   /** The file, `environment`, `flags` or `code`. */
   readonly source: string;
-  /** Dotted path of the key, or the variable's name. Empty: the whole. */
+  /** Dotted path of the key, or the variable's name. Empty: the whole configuration. */
   readonly path: string;
   /** From 1. Absent where the source has no lines. */
   readonly line?: number;
@@ -71,7 +71,7 @@ export function dottedPath(path: KeyPath): string {
 
 const shownLength = 80;
 
-/** A finding where there are no lines; the base of the located one. */
+/** A finding without a line; located mistakes start from it. */
 export function mistakeOf(finding: Finding, source: string): ConfigMistake {
   return {
     source,
@@ -82,7 +82,7 @@ export function mistakeOf(finding: Finding, source: string): ConfigMistake {
   };
 }
 
-/** The value as JSON on one line, at most 80 letters. Environment values and passwords inside URLs are masked. */
+/** The value as JSON on one line, at most 80 characters. Environment values and passwords inside URLs are masked. */
 export function shownValue(value: unknown, path: KeyPath): string {
   if (value === undefined) return "";
   if (path[0] === "pipelines" && path[4] === "env") return '"***"';
@@ -93,7 +93,7 @@ export function shownValue(value: unknown, path: KeyPath): string {
         typeof member === "function" ? "[function]" : typeof member === "bigint" ? `${member}n` : member,
       ) ?? typeof value;
   } catch (error) {
-    // Only a value that holds itself cannot be written; what it is matters, not how it is written.
+    // Only a cyclic value throws a TypeError; other errors come from the value itself.
     text = error instanceof TypeError ? "[circular]" : String(error);
   }
   const masked = withoutPassword(text).replaceAll(/(:\/\/[^:@/\s"]*):[^@/\s"]*@/g, "$1:***@");

@@ -7,7 +7,7 @@ import type { SettingInfo } from "./setting.ts";
 /** The process's environment, handed in. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** A value that stands above the file's, and who said so. */
+/** A value that overrides the file's, and its origin. */
 export interface Override {
   readonly path: readonly string[];
   readonly value: unknown;
@@ -24,7 +24,7 @@ export interface Overrides {
   readonly warnings: readonly ConfigMistake[];
 }
 
-/** Variables of ours that set nothing: the command line's, and those that every job is given. */
+/** Variables of ours that are no settings: those of the command line, and those that every job is given. */
 const otherVariables: ReadonlySet<string> = new Set([
   "WAKEFUL_CONFIG",
   "WAKEFUL_URL",
@@ -34,7 +34,7 @@ const otherVariables: ReadonlySet<string> = new Set([
   ),
 ]);
 
-/** The settings that variables name. An empty variable counts as unset. Our own name wins over those of other systems. */
+/** The settings that variables set. An empty variable counts as unset. Our own name wins over those of other systems. */
 export function overridesOfEnvironment(env: Environment): Overrides {
   const values: Override[] = [];
   const warnings: ConfigMistake[] = [];
@@ -85,7 +85,7 @@ function misspelledVariables(env: Environment): ConfigMistake[] {
   });
 }
 
-/** The settings that flags name by their dotted key. Texts are read as a variable's would be. */
+/** The settings that flags set by their dotted key. Texts are read like a variable's. */
 export function overridesOfFlags(flags: Readonly<Record<string, unknown>>): Overrides {
   const values: Override[] = [];
   const mistakes: ConfigMistake[] = [];

@@ -1,15 +1,15 @@
-/** The address of a PostgreSQL store, taken apart. */
+/** The parts of a PostgreSQL store's address. */
 export interface PostgresUrl {
-  /** For the driver: without what is ours alone. Holds the password. */
+  /** For the driver: without our own parameters. Holds the password. */
   readonly connectionString: string;
   readonly schema: string;
-  /** What messages call the store: without password and parameters. */
+  /** The store's name in messages: without password and parameters. */
   readonly name: string;
 }
 
 export type ParsedPostgresUrl =
   | { readonly ok: true; readonly value: PostgresUrl }
-  /** A sentence's end, which repeats nothing of the URL but its schema. */
+  /** The end of a sentence, which repeats nothing of the URL but its schema. */
   | { readonly ok: false; readonly rule: string };
 
 const schemaPattern = /^[a-z_][a-z0-9_]{0,40}$/;
@@ -47,14 +47,14 @@ function isDecodable(part: string): boolean {
     decodeURIComponent(part);
     return true;
   } catch {
-    // The only failure it knows: an escape that is none.
+    // It fails only on an invalid escape.
     return false;
   }
 }
 
 /**
- * Any text with the passwords of PostgreSQL URLs in it masked, those of URLs that cannot be read too: up to the last `@` of the word or
- * quoted text, for a password may hold all that should have been escaped.
+ * Masks the passwords of PostgreSQL URLs in any text, also of unreadable URLs: up to the last `@` of the word or quoted text, because an
+ * unescaped password may hold any character.
  */
 export const withoutPassword = (text: string): string =>
   text.replaceAll(/(postgres(?:ql)?:\/\/[^:@/?#"]*):(?:[^"\\]|\\.)*@/g, "$1:***@").replaceAll(/([?&](?:ssl)?password=)[^&"\s]*/g, "$1***");

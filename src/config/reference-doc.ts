@@ -1,6 +1,6 @@
 import { configReference } from "./reference.ts";
 
-/** `docs/configuration.md`, made from the schema of the settings; a test holds the file equal to this. */
+/** The text of `docs/configuration.md`, made from the schema of the settings; a test holds the file equal to it. */
 export function configurationDocument(): string {
   const sections = new Map<string, string[]>();
   for (const row of configReference()) {

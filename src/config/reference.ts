@@ -6,7 +6,7 @@ import { objectSchemaOf } from "./zod-findings.ts";
 export interface ListedSetting {
   readonly path: readonly string[];
   readonly key: string;
-  /** The variable that is ours, before those of other systems. */
+  /** Our own variable, before those of other systems. */
   readonly variable: string;
   readonly info: SettingInfo;
 }
@@ -36,7 +36,7 @@ function variableOf(path: readonly string[]): string {
 /** One row of docs/configuration.md. */
 export interface ConfigReferenceRow {
   readonly key: string;
-  /** Variables that set it, the first one that is set winning. */
+  /** Variables that set it; the first one that is set wins. */
   readonly env: readonly string[];
   readonly type: string;
   /** As text; empty: none. */

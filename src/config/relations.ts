@@ -3,15 +3,15 @@ import { seconds } from "../domain/time.ts";
 import type { Config } from "./config.ts";
 import type { Finding } from "./mistake.ts";
 
-/** Below this a heartbeat timeout is a test's, not a production's. */
+/** A shorter heartbeat timeout is meant for tests, not for production. */
 const heartbeatTimeoutMsMin = seconds(60);
-/** Progress reaches the store with the worker's renewals, so fewer than this within a timeout would read as silence. */
+/** Renewals carry progress to the store, so fewer than this within a timeout would look like silence. */
 export const renewalsPerHeartbeatTimeout = 3;
 const renewalsBeforeFencing = 3;
 
 type Related = Pick<Config, "worker" | "stop" | "heartbeat" | "dev">;
 
-/** What must hold between settings; each finding is one broken relation, with both sides' numbers. */
+/** Broken relations between settings, one finding each, with the numbers of both sides. */
 export function brokenRelations({ worker, stop, heartbeat, dev }: Related): Finding[] {
   const findings: Finding[] = [];
   const expect = (holds: boolean, key: string, value: number, rule: string): void => {

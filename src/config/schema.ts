@@ -8,7 +8,7 @@ import { decimal, durationSetting, flag, integer, list, oneOf, section, sizeByte
 const days = (n: number): number => hours(24 * n);
 const mebibytes = (n: number): number => n * 2 ** 20;
 const gibibytes = (n: number): number => n * 2 ** 30;
-/** Further than any sensible limit, and far from where milliseconds stop being exact. */
+/** Longer than any sensible limit, and far below where milliseconds stop being exact. */
 const longest = days(3650);
 
 /** A variable of the delivery orchestrator, with and without its prefix. */

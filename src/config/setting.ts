@@ -10,7 +10,7 @@ export interface SettingAlias {
 /** Variables of another system that each hold a part of the value. */
 export interface AssembledAlias {
   readonly names: readonly string[];
-  /** The value as the file would hold it, from those that are set; at least one is. */
+  /** The value as the file would hold it, from the variables that are set: at least one. */
   readonly join: (parts: Readonly<Record<string, string | undefined>>) => string;
 }
 
@@ -21,13 +21,13 @@ export interface SettingInfo {
   readonly default: string;
   readonly bounds: string;
   readonly meaning: string;
-  /** What editors are told. */
+  /** What the JSON schema says to editors. */
   readonly json: Readonly<Record<string, unknown>>;
   readonly aliases: readonly SettingAlias[];
   readonly assembled: AssembledAlias | undefined;
-  /** Relative values are resolved against where they were written: the file's folder, or the working directory. */
+  /** Relative values are resolved against the place they were written in: the file's folder, or the working directory. */
   readonly isPath: boolean;
-  /** What a text (a variable's, a flag's) says, as the value that the file would hold; not yet validated. */
+  /** The value that the file would hold for the text of a variable or flag; not yet validated. */
   readonly fromText: (text: string, unit?: SettingAlias["unit"]) => unknown;
 }
 
@@ -51,7 +51,7 @@ interface Kind<T> {
   readonly fromText?: SettingInfo["fromText"];
 }
 
-/** The settings by their schema. A registry beside the schemas keeps what only we understand out of the JSON schema. */
+/** The settings by their schema. A registry beside the schemas keeps our own data out of the JSON schema. */
 export const settingInfo = z.registry<SettingInfo>();
 
 function setting<T>(kind: Kind<NonNullable<T>>, options: SettingOptions<T>): z.ZodType<T> {
@@ -94,7 +94,7 @@ interface Bounds {
   readonly max: number;
 }
 
-/** A number in a text, times what its unit is worth; a text that is none stays, and validation says so. */
+/** A number in a text, times its unit's factor. Any other text stays, and validation reports it. */
 function numberFromText(factors: Partial<Record<NonNullable<SettingAlias["unit"]>, number>>): SettingInfo["fromText"] {
   return (text, unit) => {
     const number = text.trim() === "" ? Number.NaN : Number(text);
@@ -250,7 +250,7 @@ export function oneOf<const T extends string>(options: SettingOptions<T> & { rea
   );
 }
 
-/** Texts; in a variable or flag separated by commas, trimmed, blanks dropped. */
+/** Texts; in a variable or flag separated by commas, trimmed, without blanks. */
 export function list(options: SettingOptions<readonly string[]>): z.ZodType<readonly string[]> {
   return setting<readonly string[]>(
     {
@@ -272,8 +272,8 @@ export function list(options: SettingOptions<readonly string[]>): z.ZodType<read
 }
 
 /**
- * A group of settings. A group that is absent or empty has all its defaults.
- * A mistake in one key does not hide those in others: zod reports every key of a closed object.
+ * A group of settings. An absent or empty group has all its defaults. A mistake in one key hides none in others: zod reports every key of a
+ * closed object.
  */
 export function section<Shape extends z.core.$ZodShape>(shape: Shape, meaning: string) {
   const closed = z.strictObject(shape);

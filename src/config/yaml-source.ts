@@ -4,10 +4,10 @@ import { dottedPath, inFileOrder, mistakeOf, shownValue } from "./mistake.ts";
 
 /** A configuration file larger than this is refused unread. */
 export const configFileBytesMax = 1024 * 1024;
-/** Values that aliases may expand to in all; more is an attack or an accident. */
+/** Most values that aliases may expand to; more is an attack or an accident. */
 const valuesMax = 50_000;
 const depthMax = 64;
-/** Keys that would reach an object's machinery instead of its data. */
+/** Keys that would reach an object's prototype instead of its data. */
 const forbiddenKeys: ReadonlySet<string> = new Set(["__proto__", "constructor", "prototype"]);
 
 /** A place in a file, both from 1. */
@@ -16,14 +16,14 @@ export interface Position {
   readonly column: number;
 }
 
-/** A YAML text as plain data that remembers where each value stands. */
+/** A YAML text as plain data that knows the place of each value. */
 export interface YamlSource {
   readonly name: string;
-  /** Maps, lists and scalars only; `null` for an empty file. What was refused is left out. */
+  /** Maps, lists and scalars only; `null` for an empty file. Refused values are left out. */
   readonly value: unknown;
-  /** What is wrong with the text as YAML. */
+  /** Mistakes in the text as YAML. */
   readonly mistakes: readonly ConfigMistake[];
-  /** Gives a finding about `value` its place. A missing value is placed at the nearest map above it. */
+  /** Adds the place to a finding about `value`. A missing value gets the place of the nearest map above it. */
   locate(finding: Finding): ConfigMistake;
 }
 
@@ -32,7 +32,7 @@ interface Places {
   readonly value: Position;
 }
 
-/** Never throws: what cannot be read is a mistake. */
+/** Never throws: unreadable text is a mistake. */
 export function readYaml(text: string, name: string): YamlSource {
   const places = new Map<string, Places>();
   const mistakes: ConfigMistake[] = [];
@@ -54,7 +54,7 @@ export function readYaml(text: string, name: string): YamlSource {
   };
   const converter = new Converter({ name, at, places, mistakes });
   try {
-    // The library compares each key with all before it; converting finds duplicates in one pass instead.
+    // The library compares each key with all before it; the conversion finds duplicates in one pass instead.
     const document = parseDocument(text, { lineCounter: lines, uniqueKeys: false, prettyErrors: false, version: "1.2", schema: "core" });
     for (const problem of [...document.errors, ...document.warnings]) {
       mistakes.push({ source: name, path: "", ...at(problem.pos[0]), value: "", rule: `is not valid YAML: ${problem.message}` });
@@ -62,7 +62,7 @@ export function readYaml(text: string, name: string): YamlSource {
     return source(document.errors.length > 0 ? null : converter.convert(document.contents, [], 0));
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
-    // The parser recurses; a text nested tens of thousands deep exhausts the stack, which is the text's fault.
+    // The parser recurses, so a text nested tens of thousands deep exhausts the stack: a mistake of the text.
     mistakes.push({ source: name, path: "", value: "", rule: `is nested too deeply to be read; at most ${depthMax} levels are` });
     return source(null);
   }
@@ -75,7 +75,7 @@ interface ConverterOptions {
   readonly mistakes: ConfigMistake[];
 }
 
-/** Turns the syntax tree into plain data under a budget, and notes where everything stands. */
+/** Turns the syntax tree into plain data within a budget, and records the place of each value. */
 class Converter {
   readonly #options: ConverterOptions;
   readonly #anchors = new Map<string, Node>();
@@ -106,7 +106,7 @@ class Converter {
     return this.#valueOf(node, path, depth, position);
   }
 
-  /** The value of a node whose place is noted: an alias's own place, not that of what it stands for. */
+  /** The value of a node whose place is recorded: an alias's own place, not that of its anchor. */
   #valueOf(node: unknown, path: KeyPath, depth: number, position: Position): unknown {
     if (isAlias(node)) return this.#alias(node.source, path, depth, position);
     if (isNode(node) && node.anchor !== undefined) this.#anchors.set(node.anchor, node);
@@ -185,7 +185,7 @@ function nearestPlace(places: ReadonlyMap<string, Places>, finding: Finding): Po
   if (exact !== undefined) return finding.atKey === true ? (exact.key ?? exact.value) : exact.value;
   for (let length = finding.path.length - 1; length >= 0; length--) {
     const above = places.get(keyOf(finding.path.slice(0, length)));
-    // Something is missing in this map: its key says where the map is, better than its first entry does.
+    // The map's key is a better place for a missing value than the map's first entry.
     if (above !== undefined) return above.key ?? above.value;
   }
   return undefined;

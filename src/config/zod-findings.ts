@@ -12,7 +12,7 @@ const typeNames: Readonly<Record<string, string>> = {
   int: "a whole number",
 };
 
-/** What zod found, in our words: one finding per wrong value and one per unknown key, with the nearest known one. */
+/** Zod's issues in our words: one finding per wrong value and one per unknown key, with the nearest known key. */
 export function findingsOfZod(error: z.ZodError, schema: z.ZodType, raw: unknown): Finding[] {
   return error.issues.flatMap((issue) => findingsOfIssue(issue, schema, raw));
 }
@@ -68,7 +68,7 @@ export function valueAt(root: unknown, path: KeyPath): unknown {
   return value;
 }
 
-/** The object that a schema describes, under what wraps it (preprocessing, optional, default, lazy). */
+/** The object that a schema describes, inside its wrappers (preprocessing, optional, default, lazy). */
 export function objectSchemaOf(schema: unknown): z.ZodObject | undefined {
   if (schema instanceof z.ZodObject) return schema;
   if (schema instanceof z.ZodPipe) return objectSchemaOf(schema.out) ?? objectSchemaOf(schema.in);

@@ -9,16 +9,17 @@ const reasonBytesMax = 2000;
 const interrupted = "the reading was interrupted";
 
 /**
- * Runs a read-only check. Exit 0 is green, 1 to 99 red with its output as the reason; any other end (100 and above, a signal, a command that
- * cannot be started, the end of its time by `signal`, which kills all that it started) is unreadable, because it says nothing of the result.
- * The reason holds the first 2000 bytes; the whole output goes to the run's log, as far as `log.maxBytes` of its stage allows.
+ * Runs a read-only check. Its exit codes: docs/pipelines.md, Gates. The reason holds the first 2000 bytes of its output; the run's log gets
+ * all, up to the stage's limit.
+ *
+ * @param signal - at its abort everything that the check has started is killed, and the answer is unreadable.
  */
 export async function readCommandGate(argv: readonly string[], subject: GateSubject, signal: AbortSignal): Promise<GateAnswer> {
   const [file, ...args] = argv;
   if (file === undefined) return { kind: "unreadable", error: "the gate's command is empty" };
   const log = subject.log === undefined ? undefined : await GateLogWriter.open(subject.log, argv.join(" "));
   try {
-    // The log's disk may have taken all the time there was; an abort that has been is told to nobody any more.
+    // The log's disk may have used up all the time: an abort that has already happened fires no event.
     if (signal.aborted) return { kind: "unreadable", error: interrupted };
     return await runCommand({ argv, file, args, subject, signal, log });
   } finally {
@@ -36,15 +37,15 @@ function runCommand(options: {
 }): Promise<GateAnswer> {
   const { argv, file, args, subject, signal, log } = options;
   return new Promise((resolve) => {
-    // A group of its own, so that the end of its time ends whatever the check has started.
+    // In a process group of its own, so that everything the check started can be killed at its limit.
     const child = spawn(file, args, { cwd: subject.cwd, env: { ...subject.env }, stdio: ["ignore", "pipe", "pipe"], detached: true });
-    const said = new Said();
+    const output = new OutputStart();
     let settled = false;
     const listen = (stream: Readable): void => {
       stream.on("data", (chunk: Buffer) => {
-        said.add(chunk);
+        output.add(chunk);
         if (log === undefined) return;
-        // One that says more than the disk takes waits, rather than filling our memory.
+        // A command that writes faster than the disk is paused, so that its output does not fill our memory.
         stream.pause();
         void log.write(chunk).then(() => stream.resume());
       });
@@ -62,7 +63,7 @@ function runCommand(options: {
     listen(child.stderr);
     child.on("error", (thrown) => finish({ kind: "unreadable", error: `${file}: ${messageOf(thrown)}` }));
     child.on("close", (code, killedBy) => {
-      const text = said.text();
+      const text = output.text();
       if (code === 0) finish(green);
       else if (code !== null && code < 100) finish({ kind: "red", reason: text === "" ? `${argv.join(" ")} said no` : text });
       else
@@ -75,8 +76,8 @@ function runCommand(options: {
   });
 }
 
-/** The beginning of what a command says, on both streams, and how much there was in all. */
-class Said {
+/** The first bytes of a command's output, of both streams, and how many there were in all. */
+class OutputStart {
   readonly #chunks: Buffer[] = [];
   #keptBytes = 0;
   #bytes = 0;
@@ -99,7 +100,7 @@ function killGroup(pid: number | undefined): void {
   try {
     process.kill(-pid, "SIGKILL");
   } catch (thrown) {
-    // Nothing of the group is left, which is the usual case.
+    // Usual case: nothing of the group is left.
     if (!hasCode(thrown, "ESRCH")) throw thrown;
   }
 }

@@ -18,7 +18,7 @@ export interface ExitReaderDeps {
   /** Folder of wakeful.yaml, where relative paths of stages start. */
   readonly baseDir: string;
   readonly environment: Readonly<Record<string, string | undefined>>;
-  /** How many gates may be read at once, of those that look at files two at most; the others wait their turn. */
+  /** Gates read at once. Of those that look at files two at most; the others wait their turn. */
   readonly gatesAtOnce: number;
 }
 
@@ -28,11 +28,11 @@ export interface GatedRun {
   readonly jobId: JobId;
   readonly attempt: number;
   readonly itemId: ItemId | null;
-  /** Undefined: it could not be read. Asked within the gate's time limit. */
+  /** Undefined: it could not be read. Called within the gate's time limit. */
   readonly item: () => Promise<{ readonly key: string; readonly dir: string } | undefined>;
 }
 
-/** Reads what a run that has exited left on this host: its output and its stage's gate. Writes nothing, so it may be done again. */
+/** Reads what an exited run left on this host: its output and its stage's gate. Writes nothing, so it can be repeated. */
 export class ExitReader {
   readonly #deps: ExitReaderDeps;
   readonly #turns: GateTurns;
@@ -46,7 +46,7 @@ export class ExitReader {
     return await readRunOutput(runDirOf(this.#deps.paths, runId));
   }
 
-  /** The whole of it under one limit, `gate.timeout`: the item, the disk and every command of the gate. */
+  /** One limit, `gate.timeout`, bounds the whole reading: the item, the disk and every command. */
   async gate(run: GatedRun, stage: StageDefinition, signal: AbortSignal): Promise<GateAnswer | { readonly kind: "none" }> {
     const { gate, gateTimeoutMs: timeoutMs } = stage;
     if (gate === undefined) return { kind: "none" };
@@ -70,7 +70,7 @@ export class ExitReader {
     const { paths, baseDir, hostId, environment } = this.#deps;
     const runDir = runDirOf(paths, runId);
     const workDir = itemDirOf(paths, item.dir);
-    // Missing or unreadable: then no file can be told from an earlier run's, and the gate that asks for it says so.
+    // Without this file's time no file can be told from an earlier run's, and a gate that needs it says so.
     const started = await stat(runFiles(runDir).started).catch(() => undefined);
     const env = commandEnvironment({
       workerEnv: environment,

@@ -5,13 +5,15 @@ import { hasCode, messageOf } from "../domain/errors.ts";
 import type { FileGateDefinition } from "../pipelines/definition.ts";
 import { type GateAnswer, type GateSubject, green } from "./gate-answer.ts";
 
-/** Green when the file is regular, inside the work directory, of this run, large enough and begins as told. Reads only its first bytes. */
+/**
+ * Green when the file is regular, inside the work directory, of this run, large enough and begins as declared. Reads only its first bytes.
+ */
 export async function readFileGate(gate: FileGateDefinition, subject: GateSubject): Promise<GateAnswer> {
   const path = resolve(subject.workDir, gate.path);
   if (!path.startsWith(subject.workDir + sep)) return { kind: "red", reason: `${gate.path} is outside the work directory` };
   try {
     const stat = await lstat(path);
-    // A link could point at anything, and would be green for a file that this stage never made.
+    // A link could point anywhere, and would be green for a file that this stage did not make.
     if (!stat.isFile()) return { kind: "red", reason: `${gate.path} is not a regular file` };
     if (!(await realpath(path)).startsWith((await realpath(subject.workDir)) + sep)) {
       return { kind: "red", reason: `${gate.path} leads out of the work directory` };
@@ -33,7 +35,7 @@ export async function readFileGate(gate: FileGateDefinition, subject: GateSubjec
 }
 
 async function beginsWith(path: string, expected: Buffer): Promise<boolean> {
-  // Without O_NONBLOCK a FIFO swapped in since the lstat would hold the reading for ever.
+  // Without O_NONBLOCK, a FIFO put here since the lstat would block the read for ever.
   const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
     const { bytesRead, buffer } = await file.read(Buffer.alloc(expected.length), 0, expected.length, 0);

@@ -1,6 +1,6 @@
 import type { GateLog } from "./gate-log.ts";
 
-/** What a gate says of a stage's result. An error is never green or red: only a definite answer moves anything. */
+/** A gate's answer about a stage's result. An error is never green or red: only a definite answer moves anything. */
 export type GateAnswer =
   | { readonly kind: "green" }
   | { readonly kind: "red"; readonly reason: string }
@@ -8,7 +8,7 @@ export type GateAnswer =
 
 export const green: GateAnswer = { kind: "green" };
 
-/** Where a gate looks, and on whose behalf. */
+/** What a gate is read for: an item's work after one run. */
 export interface GateSubject {
   /** Absolute path of the item's work directory. */
   readonly workDir: string;
@@ -17,10 +17,10 @@ export interface GateSubject {
   /** Environment of command gates. */
   readonly env: Readonly<Record<string, string>>;
   /**
-   * File time, in milliseconds, before which a result is an earlier run's. From a file of the same disk, so that one clock stamped both.
-   * Undefined: not known, so a file whose age matters cannot be judged.
+   * A file older than this, in milliseconds, is an earlier run's. The time comes from a file of the same disk, so that one clock stamped
+   * both. Undefined: unknown, so a file whose age matters cannot be judged.
    */
   readonly notBeforeMs: number | undefined;
-  /** Takes the whole output of command gates; absent: only the beginning is kept, as the reason. */
+  /** Takes the whole output of command gates. Absent: only the reason is kept. */
   readonly log?: GateLog;
 }

@@ -2,14 +2,14 @@ import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { limitLog } from "../files/log-limit.ts";
 
-/** Where the whole output of gate commands goes: appended to a log of the run that the gate judges. */
+/** Where the whole output of gate commands goes: the log of the run that the gate judges. */
 export interface GateLog {
   readonly path: string;
-  /** The stage's `log.maxBytes`. One reading writes half of it at most, so that it is not what the cut to the newest half loses. */
+  /** The stage's `log.maxBytes`. One reading writes at most half of it, so that a cut to the newest half keeps all of it. */
   readonly maxBytes: number;
 }
 
-/** The output of one reading on its way to the log. A log that cannot be written changes no answer: it is the first thing to do without. */
+/** Writes the output of one reading to the log. A log that cannot be written changes no answer. */
 export class GateLogWriter {
   readonly #log: GateLog;
   #file: FileHandle | undefined;
@@ -29,7 +29,7 @@ export class GateLogWriter {
     return writer;
   }
 
-  /** Resolves when it is written, for a command that writes faster than the disk; at once for what is past the limit. */
+  /** Resolves once written, which slows down a command that is faster than the disk; at once for what is past the limit. */
   async write(chunk: Buffer): Promise<void> {
     const taken = chunk.subarray(0, Math.max(0, this.#room));
     this.#room -= taken.length;
@@ -53,14 +53,14 @@ export class GateLogWriter {
       await file.close();
       if (size > maxBytes) await limitLog({ path, maxBytes });
     } catch {
-      // The same full or failing disk: the answer of the gate stands.
+      // The disk is full or fails: the gate's answer stands.
     }
   }
 
   #append(bytes: Buffer): void {
     this.#writing = this.#writing.then(async () => {
       await this.#file?.appendFile(bytes).catch(async () => {
-        // A full disk: what is written stays, the rest is done without.
+        // The disk is full: what is written stays, the rest is dropped.
         const file = this.#file;
         this.#file = undefined;
         await file?.close().catch(() => undefined);
@@ -69,7 +69,7 @@ export class GateLogWriter {
   }
 }
 
-/** Not through a link, and nothing but a regular file: the folder belongs to the command, which may have put there what it likes. */
+/** Follows no link and opens only a regular file: the folder belongs to the command, which may have put anything there. */
 async function openLog(path: string): Promise<FileHandle | undefined> {
   let file: FileHandle;
   try {

@@ -4,67 +4,65 @@ import { looksAtFiles } from "./gate.ts";
 import type { GateAnswer } from "./gate-answer.ts";
 
 /**
- * Most readings at once of gates that look at files. A disk that does not answer holds one of the four threads that all file access of this
- * process shares, and nothing takes the thread back: two are left for exit records, heartbeats and state files, whatever gates wait for.
+ * Readings at once of gates that look at files. A disk that does not answer blocks one of the four threads for all file access of this
+ * process: two stay free for exit records, heartbeats and state files.
  */
 const fileGatesAtOnce = 2;
-/** How long after its end a reading may take to return: killing commands and closing their log takes a moment, on a loaded host too. */
+/** How long after its limit a reading may take to return: killing commands and closing their log takes time on a loaded host. */
 const returnWithinMs: DurationMs = 1_000;
 
 export interface GateReadingOptions {
-  /** What is read, such as an item: while one reading of it has not returned, it is not read again. */
+  /** What is read, such as an item. It is not read again while an earlier reading of it has not returned. */
   readonly subject: string;
-  /** How long it may take in all, from its turn on; past it: unreadable. */
+  /** The limit of the reading, counted from its turn. Past it the answer is unreadable. */
   readonly timeoutMs: DurationMs;
-  /** Whoever asks has stopped waiting. */
+  /** Aborted when the caller has stopped waiting. */
   readonly signal: AbortSignal;
 }
 
 /**
- * Reads gates in turn, each within one time limit, whatever it is made of. Past the limit its commands are killed and its answer is
- * "unreadable". A reading that does not return even then, because a disk does not answer, is abandoned: it keeps its place until it returns,
- * and nobody waits for it. Where all places are taken by abandoned readings, and for the subject of one, the answer is "unreadable" at once.
- * So at most two readings of file gates and `commandsAtOnce` of others are under way, and neither kind can hold up the other.
+ * Reads gates in turn, each within one time limit. A reading that does not return past it keeps its slot (docs/pipelines.md, Gates). When
+ * such readings hold all slots, or one has the same subject, the answer is unreadable at once.
  */
 export class GateTurns {
-  readonly #files: Places;
-  readonly #commands: Places;
+  readonly #files: Slots;
+  readonly #commands: Slots;
   readonly #abandoned = new Set<string>();
 
-  /** @param commandsAtOnce - of gates that are made of commands alone. */
+  /** @param commandsAtOnce - slots for gates that are made of commands alone. */
   constructor({ commandsAtOnce }: { readonly commandsAtOnce: number }) {
-    this.#files = new Places(Math.min(fileGatesAtOnce, commandsAtOnce));
-    this.#commands = new Places(commandsAtOnce);
+    this.#files = new Slots(Math.min(fileGatesAtOnce, commandsAtOnce));
+    this.#commands = new Slots(commandsAtOnce);
   }
 
-  /** @param read - given a signal that is aborted at the limit, or when the asker's is. */
+  /** @param read - gets a signal that is aborted at the limit, or when the caller's is. */
   async read(
     gate: GateDefinition,
     { subject, timeoutMs, signal }: GateReadingOptions,
     read: (signal: AbortSignal) => Promise<GateAnswer>,
   ): Promise<GateAnswer> {
-    const places = looksAtFiles(gate) ? this.#files : this.#commands;
+    const slots = looksAtFiles(gate) ? this.#files : this.#commands;
     if (this.#abandoned.has(subject)) return unreadable("an earlier reading of it has not returned: does its disk answer?");
-    const turn = await places.take(signal);
-    if (turn === "none") return unreadable(`${places.size} earlier readings have not returned: does their disk answer?`);
+    const turn = await slots.take(signal);
+    if (turn === "none") return unreadable(`${slots.size} earlier readings have not returned: does their disk answer?`);
     if (turn === "interrupted") return unreadable(interrupted);
     const limit = new AbortController();
     let returned = false;
     const reading = read(limit.signal).finally(() => {
       returned = true;
-      places.giveBack();
+      slots.giveBack();
     });
     const answer = await answerWithin(reading, { timeoutMs, signal });
     if (returned) return answer;
-    // The answer is known before the commands are killed, which say less of why.
+    // The answer is taken before the commands are killed: theirs would say less of why.
     limit.abort();
     setTimeout(() => {
       if (returned) return;
       this.#abandoned.add(subject);
-      places.abandon();
+      slots.abandon();
       const back = (): void => {
         this.#abandoned.delete(subject);
-        places.returned();
+        slots.returned();
       };
       void reading.then(back, back);
     }, returnWithinMs).unref();
@@ -72,7 +70,7 @@ export class GateTurns {
   }
 }
 
-/** The answer of the reading, or why nobody waits for it any more. Rejects where the reading does. */
+/** Resolves to the reading's answer, or to why it is not waited for any more. Rejects where the reading does. */
 async function answerWithin(
   reading: Promise<GateAnswer>,
   { timeoutMs, signal }: Pick<GateReadingOptions, "timeoutMs" | "signal">,
@@ -97,8 +95,8 @@ async function answerWithin(
 
 type Turn = "taken" | "none" | "interrupted";
 
-/** So many places, in the order of asking. Who waits is sent away when only abandoned readings hold them. */
-class Places {
+/** A fixed number of slots, given in the order of asking. Once readings that do not return hold all of them, waiters get none. */
+class Slots {
   readonly size: number;
   #taken = 0;
   #abandoned = 0;
@@ -108,7 +106,7 @@ class Places {
     this.size = size;
   }
 
-  /** `none`: there is no place, and nobody can say when there will be. */
+  /** `none`: there is no slot, and nobody knows when there will be one. */
   async take(signal: AbortSignal): Promise<Turn> {
     if (signal.aborted) return "interrupted";
     if (this.#abandoned >= this.size) return "none";
@@ -136,7 +134,7 @@ class Places {
 
   abandon(): void {
     this.#abandoned++;
-    if (this.#abandoned >= this.size) for (const sendAway of this.#waiting) sendAway("none");
+    if (this.#abandoned >= this.size) for (const answer of this.#waiting) answer("none");
   }
 
   returned(): void {

@@ -4,10 +4,9 @@ import { readFileGate } from "./file-gate.ts";
 import { type GateAnswer, type GateSubject, green } from "./gate-answer.ts";
 
 /**
- * Reads a gate: evaluates, and changes nothing. A stage without a gate is green (B-46).
- * `all` is red at the first red and unreadable only when nothing is red; `any` is the mirror of it; `not` leaves unreadable as it is.
+ * Reads a gate and changes nothing. A stage without a gate is green (B-46). `all`, `any` and `not`: docs/pipelines.md, Gates.
  *
- * @param signal - at its abort commands are killed and nothing more is begun; the answer is then unreadable. See `GateTurns` for the limit.
+ * @param signal - at its abort commands are killed, nothing more is started, and the answer is unreadable. `GateTurns` sets the limit.
  */
 export async function readGate(gate: GateDefinition | undefined, subject: GateSubject, signal: AbortSignal): Promise<GateAnswer> {
   if (gate === undefined) return green;
@@ -51,7 +50,7 @@ async function readAny(gates: readonly GateDefinition[], subject: GateSubject, s
   return unreadable ?? { kind: "red", reason: reasons.join("; ") };
 }
 
-/** Whether a disk that does not answer could hold its reading. */
+/** Whether a disk that does not answer could block its reading. */
 export function looksAtFiles(gate: GateDefinition): boolean {
   switch (gate.kind) {
     case "file":

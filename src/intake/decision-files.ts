@@ -10,7 +10,7 @@ import type { Store } from "../store/port/store.ts";
 
 type Decision = NonNullable<DuplicateRow["decision"]>;
 
-/** What the compatible `hold/duplicates/<key>/decision.json` says, in our words. */
+/** What `hold/duplicates/<key>/decision.json` may say in the compatible form, in our words. */
 const actions: ReadonlyMap<unknown, Decision> = new Map<unknown, Decision>([
   ["USE_EXISTING_RESULT", "use_existing"],
   ["DISCARD", "discard"],
@@ -18,12 +18,12 @@ const actions: ReadonlyMap<unknown, Decision> = new Map<unknown, Decision>([
 ]);
 
 const decisionBytesMax = 65_536;
-/** Keys looked at in one tick. */
+/** Most keys read in one tick. */
 const keysMax = 500;
 const undecidedMax = 10_000;
-/** The folder of held duplicates is made when the first file is held. While there is none, it is looked for this often. */
+/** How often the folder of held duplicates is looked for while it is missing: the first held file creates it. */
 const absentLookMs: DurationMs = 10_000;
-/** A program that does not write in one go gets this long to finish. */
+/** How long a half-written file may stay unreadable before it counts as broken. */
 const tornPatienceMs: DurationMs = 5_000;
 
 export interface DecisionFilesOptions {
@@ -32,7 +32,7 @@ export interface DecisionFilesOptions {
   readonly paths: DataPaths;
 }
 
-/** Decisions that other programs leave as files beside the held duplicates. */
+/** Reads decisions that other programs leave as files beside held duplicates. */
 export class DecisionFiles {
   readonly #options: DecisionFilesOptions;
   readonly #tornSince = new Map<string, Instant>();
@@ -43,7 +43,7 @@ export class DecisionFiles {
     this.#options = options;
   }
 
-  /** Records every readable decision in the store and removes its file; answers how many duplicates were decided. */
+  /** Records every readable decision in the store and removes its file; returns how many duplicates were decided. */
   async read(now: Instant): Promise<number> {
     if (this.#lookAt !== undefined && now < this.#lookAt) return 0;
     this.#lookAt = undefined;
@@ -52,7 +52,7 @@ export class DecisionFiles {
     return decided;
   }
 
-  /** A file was held: its decision may follow. */
+  /** A file was held, so a decision may follow. */
   expect(): void {
     this.#lookAt = undefined;
   }
@@ -120,7 +120,7 @@ function decisionIn(text: string): Decision | undefined {
     const value: unknown = JSON.parse(text);
     return typeof value === "object" && value !== null && "action" in value ? actions.get(value.action) : undefined;
   } catch {
-    // Half written, or no JSON; the caller waits a little before it says so.
+    // Half written, or not JSON: the caller waits a little before it reports that.
     return undefined;
   }
 }

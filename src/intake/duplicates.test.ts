@@ -169,7 +169,7 @@ for (const [crash, name] of [
     };
     await world.tick(world.restart({ store }));
     expect(world.eventsOf("loop.subject_failed")).toMatchObject([{ message: "crash" }]);
-    // The item may even have ended again before the next daemon looks.
+    // The item may have ended again before the next daemon looks.
     if (name === "finish") await endItem(world, "done");
     await world.tick(world.restart());
     expect(await visitsOf(world)).toEqual(["prep (replaced)", "prep"]);

@@ -26,10 +26,10 @@ export interface DuplicatesOptions {
 
 type HeldFile = Extract<Staged, { kind: "duplicate" }>["duplicate"];
 
-/** `done`: carried out. `waiting`: its item is still at work, and a rerun has to wait for its end. */
+/** `done`: carried out. `waiting`: the item is still at work, and a rerun waits for its end. */
 type CarriedOut = "done" | "waiting";
 
-/** Files that are items already: kept, told of in the compatible form, and dealt with once somebody decided. */
+/** Files that are items already: kept, announced in the compatible form, and handled once somebody decided. */
 export class DuplicateDecisions {
   readonly #options: DuplicatesOptions;
 
@@ -37,7 +37,7 @@ export class DuplicateDecisions {
     this.#options = options;
   }
 
-  /** Tells programs that know the compatible form of a held file: `status.json` beside it, and a report. */
+  /** Announces a held file to programs that know the compatible form: `status.json` beside it, and a report. */
   async announce(held: HeldFile, now: Instant): Promise<void> {
     const { registry, store } = this.#options;
     const existing = await store.items.get(held.existingItemId);
@@ -57,7 +57,7 @@ export class DuplicateDecisions {
     await replaceFile({ path: this.#reportPath(held.key), text: `${JSON.stringify(report, null, 2)}\n` });
   }
 
-  /** Carries a decision out. Every step looks whether it was done before, so a crash at any line is made good by doing it again. */
+  /** Carries a decision out. Every step first checks whether it was done, so repeating it repairs a crash at any line. */
   async carryOut(row: DuplicateRow): Promise<CarriedOut> {
     if (!row.path.startsWith(join(this.#options.paths.dataDir, "hold", "duplicates") + sep)) {
       throw new Error(`duplicate ${row.id} lies outside the hold folder: ${row.path}`);
@@ -96,15 +96,15 @@ export class DuplicateDecisions {
   }
 
   /**
-   * Runs the item again from its first stage, with the new file as its input. The file goes first; a visit of
-   * the first stage that was opened after the decision says that the rerun has happened.
+   * Runs the item again from its first stage with the new file as input. The file moves first; a visit of the first stage opened after the
+   * decision proves that the rerun has happened.
    */
   async #reprocess(row: DuplicateRow): Promise<CarriedOut> {
     const { store, registry } = this.#options;
     const held = (await lstatOrUndefined(row.path)) !== undefined;
     const item = await store.items.get(row.existingItemId);
     if (item === undefined) {
-      // Retention removed what it was a duplicate of, so it is simply new.
+      // Retention removed the original, so the file is simply new.
       if (held)
         await this.#options.staging.begin({
           pipeline: row.pipeline,
@@ -119,7 +119,7 @@ export class DuplicateDecisions {
     if (first === undefined || entry === undefined)
       throw new Error(`the pipeline ${row.pipeline} is not declared any more, so its item ${item.id} cannot run again`);
     if (await this.#ranAgain(item, { first, since: row.decidedAt ?? row.detectedAt })) {
-      // Still held: another duplicate of the same content, decided together with this one, has brought the file and the rerun.
+      // The file is still held because another duplicate of the same content, decided together with this one, brought file and rerun.
       if (held) await this.#archive(row);
       return "done";
     }
@@ -139,14 +139,14 @@ export class DuplicateDecisions {
     const itemDir = itemDirOf(this.#options.paths, item.dir);
     const inputDir = join(itemDir, inputFolder);
     const known = intakeInputOf(item)?.file;
-    // An item that was submitted by hand reads its input from elsewhere; then the file is only kept beside its work.
+    // An item submitted by hand reads its input from elsewhere, so the file is only kept beside its work.
     const to = known !== undefined && dirname(known) === inputDir ? known : join(inputDir, safeFileName(row.fileName));
-    // The new file has to be given back to its owner when the item ends, like the one before.
+    // The new file must return to its owner when the item ends, like the one before.
     await forgetKeptSource(itemDir);
     await moveOnce({ from: row.path, to });
   }
 
-  /** Removes what was only there for this decision: once nothing is held under the key, its folder and its report. */
+  /** Removes the folder and report of a decision once nothing is held under its key. */
   async #tidy(row: DuplicateRow): Promise<void> {
     const dir = dirname(row.path);
     let left: readonly string[];

@@ -3,13 +3,13 @@ import { open } from "node:fs/promises";
 import type { IntakeDefinition } from "../pipelines/definition.ts";
 import type { FoundFile } from "./watched-folder.ts";
 
-/** Whether a file may come in. Low disk is the machine's trouble and not the file's, so it waits and is never refused for it. */
+/** Whether a file may come in. A file is never refused for low disk, which is no fault of its own: it waits. */
 export type IntakeAnswer =
   | { readonly kind: "take" }
   | { readonly kind: "reject"; readonly counter: "input_rejected_size" | "input_rejected_signature"; readonly reason: string }
   | { readonly kind: "wait"; readonly reason: string; readonly freeBytes: number; readonly needBytes: number };
 
-/** Size, first bytes and free disk, in this order: the cheapest and most certain refusal first. */
+/** Checks size, first bytes and free disk, in this order: the cheapest and most certain refusal first. */
 export async function checkFile(file: FoundFile, intake: IntakeDefinition, freeBytesOf: () => Promise<number>): Promise<IntakeAnswer> {
   if (file.sizeBytes > intake.maxBytes) {
     return {
@@ -35,7 +35,7 @@ export async function checkFile(file: FoundFile, intake: IntakeDefinition, freeB
 }
 
 async function firstBytes(path: Buffer, count: number): Promise<string> {
-  // Something else may have been put in the file's place since it was listed; a FIFO must not hold the loop, a link not lead it away.
+  // Another file may have taken this path since the listing: a FIFO must not block the loop, a link not lead it away.
   const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
     const { bytesRead, buffer } = await file.read(Buffer.alloc(count), 0, count, 0);

@@ -237,7 +237,7 @@ test("one file that cannot be read does not stop the others, and is not told of 
   expect(stagingOf(world)).toEqual([]);
 });
 
-/** The intake's store, which fails from some point on: what a crash of the daemon leaves behind is what was done before it. */
+/** A store of the intake that fails from some point on, leaving what a crash of the daemon would leave. */
 function dyingStore(world: World, crash: "reading" | "adding" | "added"): IntakeDeps["store"] {
   const real = world.store.items;
   const items: typeof real = {

@@ -20,7 +20,7 @@ export interface StagingOptions {
   readonly store: Pick<Store, "items" | "duplicates">;
   readonly registry: PipelineRegistry;
   readonly paths: DataPaths;
-  /** Whose entries these are: a daemon goes on with its own host's alone. Safe as part of a file name. */
+  /** Owner of these entries: a daemon continues only those of its own host. Safe as part of a file name. */
   readonly owner: string;
   /** A new id that was never given before. */
   readonly newId: () => string;
@@ -30,13 +30,13 @@ export interface StagingOptions {
 interface Origin {
   readonly pipeline: string;
   readonly label: string;
-  /** Its path there, as base64 of its bytes. */
+  /** Path in the watched folder, as base64 of its bytes. */
   readonly path: string;
-  /** Recognises the original where a move to another disk was cut short before it was removed. */
+  /** Recognises the original when a move to another disk was cut short before removing it. */
   readonly fingerprint: string;
 }
 
-/** What the file will be, written before anything follows from it: a crash never turns a file into a duplicate of itself. */
+/** What the file will become, written before it takes effect, so that a crash never makes a file a duplicate of itself. */
 type Plan =
   | {
       readonly kind: "item";
@@ -61,9 +61,9 @@ export type Staged =
       readonly kind: "duplicate";
       readonly duplicate: Pick<DuplicateRow, "id" | "pipeline" | "key" | "fileName" | "path" | "sizeBytes" | "existingItemId">;
     }
-  /** Nothing had been moved yet when a crash came; the file is where it was. */
+  /** A crash came before anything was moved: the file is where it was. */
   | { readonly kind: "nothing" }
-  /** Somebody is still writing to it: again later. */
+  /** Another program is still writing to it: try again later. */
   | { readonly kind: "changing"; readonly pipeline: string; readonly label: string };
 
 const recordBytesMax = 65_536;
@@ -73,15 +73,14 @@ const duplicatesMax = 10_000;
 const holdDirOf = (paths: DataPaths, key: string): string => join(paths.dataDir, "hold", "duplicates", key);
 
 /**
- * The way of a file from a watched folder to an item, over `work/_staging/<owner>-<id>/`: `origin.json`, then the file itself as
- * `source`, then `plan.json`, then the effects of the plan, then nothing. Each step is found done or not done by looking, so
- * {@link Staging.complete} goes on after a crash at any line.
+ * Moves a file from a watched folder to an item through `work/_staging/<owner>-<id>/`: `origin.json`, the file as `source`, `plan.json`,
+ * the plan's effects, removal. Each step finds out whether it was done, so {@link Staging.complete} continues after any crash.
  */
 export class Staging {
   readonly #options: StagingOptions;
-  /** Work directories that the store said belong to others, by staging folder. */
+  /** Work directories that the store refused as taken, by staging folder. */
   readonly #dirsTaken = new Map<string, Set<string>>();
-  /** Whether a folder may be there: one left by a crash, or one that this process has begun. */
+  /** Whether a staging folder may exist, from a crash or from this process. */
   #mayHaveBegun = true;
 
   constructor(options: StagingOptions) {
@@ -108,7 +107,7 @@ export class Staging {
     }
   }
 
-  /** Moves a file into a new staging folder and answers the folder. */
+  /** Moves a file into a new staging folder and returns the folder. */
   async begin(file: {
     readonly pipeline: string;
     readonly label: string;
@@ -127,7 +126,7 @@ export class Staging {
     return dir;
   }
 
-  /** Carries a staged file on to its end. `finish` is called before the folder is forgotten, and again after a crash in between. */
+  /** Completes a staged file. `finish` runs before the folder is removed, and again after a crash in between. */
   async complete(dir: string, finish: (staged: Staged) => Promise<void>): Promise<void> {
     const staged = await this.#carryOn(dir);
     await finish(staged);
@@ -170,7 +169,7 @@ export class Staging {
             kind: "duplicate",
             key,
             existingItemId: existing.id,
-            // Never a path that a duplicate had before: the store knows duplicates by their paths.
+            // A new path each time: the store identifies duplicates by their paths.
             path: join(holdDirOf(this.#options.paths, key), `${this.#options.newId()}-${name}`),
             sizeBytes,
           };
@@ -178,7 +177,7 @@ export class Staging {
     return plan;
   }
 
-  /** A work directory that no item has, as far as can be known before the store is asked to take it. */
+  /** A work directory that no item has, as far as is known before the store is asked. */
   async #freeDir(staging: string, item: { readonly key: string; readonly pipeline: string }): Promise<string> {
     const taken = new Set(this.#dirsTaken.get(staging));
     for (const { definition } of this.#options.registry.all()) {
@@ -197,7 +196,7 @@ export class Staging {
     if (first === undefined) throw new Error(`the pipeline ${origin.pipeline} is not declared any more`);
     const { key, name, sha256, sizeBytes } = plan;
     const file = join(paths.workDir, plan.dir, inputFolder, name);
-    // The file before its item: a job must find its input. Already there when a crash came after this move.
+    // The file moves before its item is added, because a job must find its input. After a crash it may be there already.
     if (!(await this.#isGone(dir, file))) await moveOnce({ from: join(dir, "source"), to: file });
     else if ((await store.items.byKey(origin.pipeline, key)) === undefined) throw vanished(origin, dir);
     const input: TakenFileInput = { file, name: origin.label, sizeBytes, sha256 };
@@ -214,7 +213,7 @@ export class Staging {
       return { kind: "added", ...added };
     } catch (thrown) {
       if (!isWakefulError(thrown) || thrown.code !== "conflict") throw thrown;
-      // The directory is another item's after all: back into staging, and another one next time.
+      // Another item has the directory after all: the file goes back into staging, and the next try takes another directory.
       await rename(file, join(dir, "source"));
       await rm(join(dir, "plan.json"), { force: true });
       this.#dirsTaken.set(dir, new Set([...(this.#dirsTaken.get(dir) ?? []), plan.dir]));
@@ -225,7 +224,7 @@ export class Staging {
   async #hold(dir: string, origin: Origin, plan: Extract<Plan, { kind: "duplicate" }>): Promise<Staged> {
     const { key, existingItemId, path, sizeBytes } = plan;
     const { duplicates } = this.#options.store;
-    // Carried out already where a crash kept this folder alone: the row is all that is left to answer with.
+    // When a crash left only this folder, the move is done already and only the row is missing.
     if (!(await this.#isGone(dir, path))) await moveOnce({ from: join(dir, "source"), to: path });
     else if (!(await duplicates.list(duplicatesMax)).some((row) => row.path === path)) throw vanished(origin, dir);
     const duplicate = { pipeline: origin.pipeline, key, existingItemId, fileName: origin.label, path, sizeBytes };
@@ -247,17 +246,17 @@ export class Staging {
 const vanished = (origin: Origin, dir: string): Error =>
   new Error(`${JSON.stringify(origin.label)} was removed by somebody while it was taken in; remove ${dir} as well`);
 
-/** Moves a file whose move may have happened already; throws when it is at neither place. */
+/** Moves a file unless that has happened already; throws when it is at neither place. */
 export async function moveOnce({ from, to }: { readonly from: PathLike; readonly to: string }): Promise<void> {
   await mkdir(dirname(to), { recursive: true, mode: 0o700 });
   if ((await lstatOrUndefined(from)) !== undefined) {
     await moveFile({ from, to });
-    // On disk before the store says so: the store survives a power cut, and so must what it speaks of.
+    // Flushed before the store refers to it, because the store survives a power cut.
     await syncToDisk(dirname(to));
   } else if ((await lstatOrUndefined(to)) === undefined) throw new Error(`${String(from)} has vanished and is not at ${to} either`);
 }
 
-/** A move to another disk is a copy and a removal; a crash between the two leaves the original, which would come in as a duplicate. */
+/** A move to another disk is a copy and a removal; a crash between them leaves an original that would come in as a duplicate. */
 async function removeLeftOriginal(origin: Origin): Promise<void> {
   const path = Buffer.from(origin.path, "base64");
   try {

@@ -5,23 +5,23 @@ import { labelOf } from "../files/file-name.ts";
 import { makeDirectory } from "../files/make-directory.ts";
 import { type Glob, parseGlob } from "../pipelines/glob.ts";
 
-/** A file in a watched folder. Its name may be any bytes, so paths are bytes too and only the label is for people and for matching. */
+/** A file in a watched folder. Its name may be any bytes, so paths are bytes; only the label is for people and for matching. */
 export interface FoundFile {
   readonly path: Buffer;
   readonly label: string;
   readonly sizeBytes: number;
-  /** Device, inode, size and time of change: another value is another file, or one that is still being written. */
+  /** Device, inode, size and time of change. Another value means another file, or one that is still being written. */
   readonly fingerprint: string;
 }
 
 export interface FolderScan {
-  /** No longer growing, oldest first. */
+  /** Files that no longer grow, oldest first. */
   readonly ready: readonly FoundFile[];
-  /** Matched a glob and is no regular file; each is listed once. */
+  /** Names that match a glob and are no regular file; each is listed once. */
   readonly odd: readonly { readonly label: string; readonly why: string }[];
   /** Files seen that are not ready. */
   readonly growing: number;
-  /** When the first of them may be. */
+  /** When the first of them may be ready. */
   readonly nextReadyInMs: DurationMs | undefined;
 }
 
@@ -31,15 +31,14 @@ interface Memory {
   readonly oddTold: boolean;
 }
 
-/** Files examined in one look; a folder with more is examined in turns. */
+/** Most files examined in one look; a larger folder is examined in turns. */
 const examinedMax = 2000;
-/** What producers call a file that they are still writing. */
+/** The ending that producers give a file while they write it. */
 const unfinishedEnding = /\.part$/i;
 
 /**
- * One watched folder: what lies there, and since when it has not changed. A file is ready when its size and times stay the same for
- * `minStableMs`, or at once when the last look saw it under a name that ends in `.part`. The memory is of this process alone: a new
- * one waits once more.
+ * One watched folder: its files, and since when each has not changed. A file is ready after `minStableMs` without change, or at once when
+ * it loses the ending `.part`. A new process starts these waits again.
  */
 export class WatchedFolder {
   readonly dir: string;
@@ -118,7 +117,7 @@ export class WatchedFolder {
       return await readdir(this.dir, { encoding: "buffer" });
     } catch (thrown) {
       if (!hasCode(thrown, "ENOENT")) throw thrown;
-      // Made for whoever is to drop files there; it may have been removed while we ran.
+      // Created for the programs that drop files there; it may have been removed meanwhile.
       await makeDirectory(this.dir);
       return [];
     }

@@ -17,7 +17,7 @@ export interface SourceKeeperOptions {
   readonly baseDir: string;
 }
 
-/** Where the source of a finished item was put; beside the item's work, so that doing it again after a crash changes nothing. */
+/** Where a finished item's source was put, stored beside its work so that a repetition after a crash changes nothing. */
 interface KeptSource {
   readonly where: "archive" | "error";
   readonly path: string;
@@ -26,12 +26,12 @@ interface KeptSource {
 const markerName = ".source.json";
 const markerBytesMax = 65_536;
 
-/** Folder of the item's source inside its work directory. */
+/** The folder of the item's source inside its work directory. */
 export const inputFolder = "input";
 
 /**
- * Gives the source file of a finished item back to its owner: to the pipeline's `archiveDir` when the item is done, else to `errorDir`
- * with the reason. The work directory keeps its own name for the file until retention removes it, so that the item can be run again.
+ * Returns a finished item's source file to its owner: to `archiveDir` when done, else to `errorDir` with the reason. The work directory
+ * keeps a name of its own for the file until retention, so that the item can run again.
  */
 export class SourceKeeper {
   readonly #options: SourceKeeperOptions;
@@ -41,15 +41,15 @@ export class SourceKeeper {
   }
 
   /**
-   * Keeps the source of a finished item; repeatable. Answers whether nothing of the owner's would be lost with the work directory:
-   * false when the pipeline's folders are not known any more.
+   * Keeps the source of a finished item; repeatable. Returns whether the work directory may go without loss to the owner: false when the
+   * pipeline's folders are not known.
    */
   async keep(item: ItemRow): Promise<boolean> {
     const input = intakeInputOf(item);
     const itemDir = join(this.#options.workDir, item.dir);
     if (input === undefined || !input.file.startsWith(join(itemDir, inputFolder) + sep)) return true;
     const source = await lstatOrUndefined(input.file);
-    // A step that removed or replaced its input has taken it from us; there is nothing that could be given back.
+    // A step removed or replaced its input, so nothing is left to return.
     if (source?.isFile() !== true) return true;
     const where = item.state === "done" ? "archive" : "error";
     const before = await readMarker(itemDir);
@@ -67,7 +67,7 @@ export class SourceKeeper {
     return true;
   }
 
-  /** An item that failed and was done later has its source in the archive alone. */
+  /** The source of an item that failed and later succeeded stays in the archive alone. */
   async #takeBack(kept: KeptSource, { source, errorDir }: { readonly source: string; readonly errorDir: string }): Promise<void> {
     if (dirname(kept.path) !== errorDir || !(await isSameFile(kept.path, source))) return;
     await rm(kept.path, { force: true });
@@ -75,12 +75,12 @@ export class SourceKeeper {
   }
 }
 
-/** Forgets that the item's source was kept, because a new file is about to take its place. */
+/** Forgets that the item's source was kept, because a new file will replace it. */
 export async function forgetKeptSource(itemDir: string): Promise<void> {
   await rm(join(itemDir, markerName), { force: true });
 }
 
-/** Whether a work directory without an item holds a source that nobody has been given back. */
+/** Whether a work directory without an item holds a source that was not returned to its owner. */
 export async function holdsUnkeptSource(itemDir: string): Promise<boolean> {
   if ((await readMarker(itemDir)) !== undefined) return false;
   try {
@@ -91,7 +91,7 @@ export async function holdsUnkeptSource(itemDir: string): Promise<boolean> {
   }
 }
 
-/** Where the reason of a file in an error folder stands. */
+/** The path of the reason for a file in an error folder. */
 export const reasonPath = (path: string): string => `${path}.reason.json`;
 
 function reasonText({ fileName, item }: { readonly fileName: string; readonly item: ItemRow }): string {
@@ -109,7 +109,7 @@ async function readMarker(itemDir: string): Promise<KeptSource | undefined> {
     const { where, path } = marker;
     return (where === "archive" || where === "error") && typeof path === "string" ? { where, path } : undefined;
   } catch {
-    // Written by something else than us: keeping the file once more than needed harms nothing.
+    // Another program wrote it: keeping the file once more than needed does no harm.
     return undefined;
   }
 }

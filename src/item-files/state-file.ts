@@ -23,13 +23,13 @@ export interface StateFileOptions {
 }
 
 const stateFileName = "state.json";
-/** A stored state longer than this was not written by any program of ours, and is not read. */
+/** No program of ours writes a longer state, so a longer file is not read. */
 const stateBytesMax = 1_048_576;
 const asidesMax = 20;
 
 /**
- * Keeps `work/<dir>/state.json` in the compatible form: a projection of what the store says now, whatever the entry said when it was
- * written. Once the item has ended its source file is given back to its owner as well.
+ * Keeps `work/<dir>/state.json` in the compatible form, from the store's present state rather than the entry's. Once the item has ended,
+ * also returns its source file to its owner.
  */
 export function createStateFileDeliverer(options: StateFileOptions): Deliverer {
   const { store, registry, workDir, sources } = options;
@@ -37,12 +37,12 @@ export function createStateFileDeliverer(options: StateFileOptions): Deliverer {
     kind: "state-file",
     deliver: async (entry) => {
       const item = await store.items.get(asItemId(itemIdOf(entry)));
-      // Removed by retention since: there is nothing left to tell of.
+      // Retention removed the item, so nothing is left to write.
       if (item === undefined) return;
       const itemDir = join(workDir, item.dir);
       const there = await lstatOrUndefined(itemDir);
       if (there === undefined) {
-        // The work directory of a finished item is only missing because its time was over.
+        // Retention removed the work directory of a finished item.
         if (item.finishedAt !== null) return;
         await mkdir(itemDir, { recursive: true, mode: 0o700 });
       } else if (!there.isDirectory()) throw new Error(`${itemDir} is not a folder: state.json of item ${item.id} cannot be written there`);
@@ -68,8 +68,8 @@ function itemIdOf(entry: OutboxRow): number {
 }
 
 /**
- * Writes the projection over the stored state, keeping every field that is not ours, and only when something of it changed. What is
- * there and cannot be a stored state (a folder, no JSON, far too long) is put aside, not destroyed; a link is replaced, never followed.
+ * Updates our fields of the stored state and keeps all others; writes only changes. Anything else in its place (a folder, no JSON, far too
+ * long) is put aside; a link is replaced, never followed.
  */
 async function writeStateFile(options: {
   readonly itemDir: string;
@@ -104,7 +104,7 @@ function parsedObject(text: string): Readonly<Record<string, unknown>> | undefin
     const value: unknown = JSON.parse(text);
     return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : undefined;
   } catch {
-    // Torn by another program, or no JSON at all; the caller puts it aside.
+    // Torn by another program, or not JSON: the caller puts it aside.
     return undefined;
   }
 }

@@ -6,7 +6,7 @@ import type { ItemRow, VisitRow } from "../store/port/items.ts";
 import type { JobRow } from "../store/port/jobs.ts";
 import type { RunRow } from "../store/port/runs.ts";
 
-/** All that the compatible form of an item's state is made from. */
+/** Everything that the compatible state of an item is made from. */
 export interface StateFacts {
   readonly item: ItemRow;
   /** All its visits, in order. */
@@ -19,13 +19,13 @@ export interface StateFacts {
   readonly profile: Json | undefined;
 }
 
-/** The fields of `state.json` that are ours; every other field that a program keeps there stays. */
+/** The fields of `state.json` that are ours; other programs' fields stay. */
 export type ProjectedState = Readonly<Record<string, Json>>;
 
-/** The first state of an item that no stage has worked on. */
+/** The state of an item that no stage has worked on. */
 const discovered = "DISCOVERED";
 
-/** What `state.json` says of an item. Pure, and without the time: equal facts give an equal text, so nothing is written for them. */
+/** What `state.json` says of an item. Pure, and without the time, so that equal facts give an equal text and no write. */
 export function projectState(facts: StateFacts): ProjectedState {
   const { item } = facts;
   const position = positionOf(facts);
@@ -140,7 +140,7 @@ function inputFields({ item, profile }: StateFacts): Record<string, Json> {
   const input = intakeInputOf(item);
   return {
     ...(key === undefined ? {} : { fileHash: key.fileHash, profileHash: key.profileHash }),
-    // The pipeline's profile may have changed since: another one's would contradict the hash beside it.
+    // The pipeline's profile may have changed since; another profile would contradict the hash beside it.
     ...(profile !== undefined && key?.isOf(profile) === true ? { profile } : {}),
     ...(input === undefined ? {} : { input: { name: input.name, path: input.file } }),
   };
@@ -162,7 +162,7 @@ export function intakeInputOf(item: Pick<ItemRow, "input">): TakenFileInput | un
   try {
     input = JSON.parse(item.input);
   } catch {
-    // Whoever submitted the item wrote something else there; then it has no file of ours.
+    // The submitter of the item wrote something else there, so it has no file of ours.
     return undefined;
   }
   if (typeof input !== "object" || input === null) return undefined;

@@ -11,9 +11,9 @@ import type { Deliverer } from "./deliverer.ts";
 
 export interface AlertsOptions {
   readonly emit: Emit;
-  /** The file that every alert is appended to, one line of JSON each; absent: the event alone. */
+  /** The file that every alert is appended to, one line of JSON each. Absent: alerts are only events. */
   readonly file?: string | undefined;
-  /** At this size the file becomes `<file>.1`, and the one of that name goes. Default 8 MiB. */
+  /** At this size the file is renamed to `<file>.1`, replacing the one of that name. Default 8 MiB. */
   readonly fileBytesMax?: number | undefined;
   readonly now: () => Instant;
 }
@@ -24,14 +24,14 @@ const titleLettersMax = 300;
 /** The file of the alerts below a data directory. */
 export const alertsFile = (dataDir: string): string => join(dataDir, "alerts.jsonl");
 
-/** Alerts go to the event stream and to a file that survives the daemon. At least once: a reader tells repetitions by `cause`. */
+/** Sends alerts to the event stream and to a file that survives the daemon. At least once: readers recognise repetitions by `cause`. */
 export function createAlertDeliverer(options: AlertsOptions): Deliverer {
   const { emit, file, now, fileBytesMax = fileBytesMaxDefault } = options;
   return {
     kind: "alert",
     deliver: async (entry) => {
       const { cause, title, details } = alertOf(entry);
-      // The file first: when it fails the entry comes again, and an event is best told by whoever could also write it down.
+      // The file comes first: when it fails the entry is delivered again, and no event has been sent twice.
       if (file !== undefined) {
         await append({
           file,
@@ -56,7 +56,7 @@ function detailsOf(entry: Pick<OutboxRow, "payload">): Readonly<Record<string, u
     if (typeof payload === "object" && payload !== null && !Array.isArray(payload)) return payload as Record<string, unknown>;
     return { payload };
   } catch {
-    // An alert whose details are spoiled is still an alert.
+    // An alert with unreadable details is still an alert.
     return { payload: entry.payload };
   }
 }
@@ -88,7 +88,7 @@ async function append({
   await mkdir(dirname(file), { recursive: true, mode: 0o700 });
   const there = await lstatOrUndefined(file);
   if (there?.isFile() === true && Number(there.size) + line.length > fileBytesMax) await moveAside(file);
-  // A command may have put a FIFO or a link there: neither may hold the outbox or lead it elsewhere.
+  // A command may have put a FIFO or a link there: neither may block the outbox or redirect it.
   const handle = await openRegular(file, constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT);
   try {
     await handle.appendFile(line);

@@ -1,8 +1,8 @@
 import type { OutboxRow } from "../store/port/records.ts";
 
 /**
- * Carries one outbox entry out of the store. At least once: the same entry may come again after a crash, so a delivery has to be
- * repeatable. Throwing means "not delivered, try again later".
+ * Delivers one outbox entry. At least once: an entry may repeat after a crash, so deliveries must be repeatable. Throwing means "not
+ * delivered, try again later".
  */
 export interface Deliverer {
   readonly kind: OutboxRow["kind"];

@@ -3,12 +3,12 @@ import type { OutboxStore } from "../store/port/records.ts";
 import type { Emit, WakefulEvents } from "../telemetry/events.ts";
 
 /**
- * Tells a person. `cause` is the key: while an alert of that cause waits to be delivered, the next one takes its place. Never rejects:
- * answers whether the store has taken it, for who would tell it again.
+ * Alerts a person. While an alert of the same `cause` waits for delivery, a new one replaces it. Never rejects: returns whether the store
+ * has taken it, so that the caller can repeat it.
  */
 export type RaiseAlert = (alert: WakefulEvents["alert.raised"]) => Promise<boolean>;
 
-/** How whoever does something tells of it: programs by events, people by alerts. */
+/** Reports what code does: to programs by events, to people by alerts. */
 export interface Tell {
   readonly emit: Emit;
   readonly alert: RaiseAlert;
@@ -17,13 +17,13 @@ export interface Tell {
 export interface AlertSink {
   readonly outbox: Pick<OutboxStore, "put">;
   readonly emit: Emit;
-  /** Also told at once in this process, where no loop of its own delivers what the outbox holds. Default false. */
+  /** Emits the event at once too, for a process without a loop that delivers the outbox. Default false. */
   readonly tellsHere?: boolean;
 }
 
 /**
- * For alerts that follow from no change in the store, so that they outlive the process and reach the same places as the others.
- * Where the store refuses, the event alone is left: whoever must know of a broken store cannot be told through it.
+ * For alerts that follow from no change in the store, so that they outlive the process too. When the store refuses one, only the event is
+ * left: a broken store cannot carry its own alert.
  */
 export function alertsThrough({ outbox, emit, tellsHere = false }: AlertSink): RaiseAlert {
   return async (alert) => {

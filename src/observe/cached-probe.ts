@@ -4,8 +4,8 @@ const keyOf = ({ hostId, bootId, pidNamespace, pid, startTime }: ProcessIdentity
   `${hostId} ${bootId} ${pidNamespace} ${pid} ${startTime}`;
 
 /**
- * The probe as one tick sees it: each process is asked once, so that a thousand runs of one host cost one look, and all verdicts of a tick
- * rest on the same answers.
+ * The probe of one tick: it asks each process once, so that a thousand runs of one host cost one look, and all verdicts of a tick rest on
+ * the same answers.
  */
 export class CachedProbe implements ProcessProbe {
   readonly #probe: ProcessProbe;

@@ -1,18 +1,18 @@
 import { lstat } from "node:fs/promises";
 import { addMs, type DurationMs, type Instant } from "../domain/time.ts";
 
-/** One file whose changes are signs of progress, and since when it may count. */
+/** A file whose changes are signs of progress. */
 export interface WatchedFile {
   readonly path: string;
   /** `mtime`: a touch counts (heartbeat files). `size`: growth counts (logs). */
   readonly by: "mtime" | "size";
 }
 
-/** The clocks by which a sight is told, and since when a file may be of the run. */
+/** The clocks of a look, and the run's start: an older file is not the run's. */
 export interface LookedAt {
-  /** The store's. Asked once a file has been seen, so that no beat is told from before it. */
+  /** The store's clock. Read once a file has been seen, so that no beat is dated before it. */
   readonly now: () => Instant;
-  /** The host's, by which file times are. */
+  /** The host's clock, which stamps files. */
   readonly wallNow: () => number;
   readonly startedAt: Instant;
 }
@@ -23,8 +23,8 @@ interface Sight {
 }
 
 /**
- * Notices progress of one run in files, as *changes* between two looks, so that a file time from the future or a stepped clock proves nothing.
- * Only at first sight is the age of the file believed, clamped to the age of the run: a supervisor that adopts a run hears of beats it missed.
+ * Notices a run's progress as *changes* of files between two looks: a future file time or a stepped clock proves nothing. Only at first
+ * sight its age counts, clamped to the run's, so that adopters learn of missed beats.
  */
 export class HeartbeatWatch {
   readonly #files: readonly WatchedFile[];
@@ -35,8 +35,8 @@ export class HeartbeatWatch {
   }
 
   /**
-   * The store instant of the newest sign of life since the last look, or undefined.
-   * A file that is missing, not regular (a folder, a link, a FIFO) or unreadable says nothing.
+   * The store instant of the newest sign of life since the last look, or undefined. A file that is missing, unreadable or not regular (a
+   * folder, a link, a FIFO) is ignored.
    */
   async look(at: LookedAt): Promise<Instant | undefined> {
     let newest: Instant | undefined;
@@ -57,7 +57,7 @@ async function see(path: string): Promise<Sight | undefined> {
     const stat = await lstat(path);
     return stat.isFile() ? { mtimeMs: stat.mtimeMs, size: stat.size } : undefined;
   } catch {
-    // Missing or unreadable: silence, which has a limit of its own.
+    // A missing or unreadable file is silence, which has its own limit.
     return undefined;
   }
 }

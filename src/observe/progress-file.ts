@@ -4,7 +4,7 @@ import { open } from "node:fs/promises";
 /** Most bytes of a progress report that are kept. */
 const maxBytes = 65_536;
 
-/** Reads what a command wrote into `WAKEFUL_PROGRESS_FILE`, as one line of JSON; undefined when there is nothing whole to show. */
+/** Reads what a command wrote into `WAKEFUL_PROGRESS_FILE`, as one line of JSON; undefined: there is nothing whole. */
 export async function readProgress(path: string): Promise<string | undefined> {
   try {
     const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
@@ -16,7 +16,7 @@ export async function readProgress(path: string): Promise<string | undefined> {
       await file.close();
     }
   } catch {
-    // Missing, half written or not JSON: progress is for people, and the next look may find it whole.
+    // Missing, half written or not JSON: progress is only for people, and the next look may find it whole.
     return undefined;
   }
 }

@@ -26,7 +26,7 @@ export interface EvidenceDeps {
   readonly registry: PipelineRegistry;
 }
 
-/** One run with all that was observed of it in this tick. */
+/** One run with all that this tick observed of it. */
 export interface ObservedRun {
   readonly run: LiveRun;
   readonly facts: RunFacts;
@@ -41,11 +41,11 @@ export class RunObserver {
     this.#deps = deps;
   }
 
-  /** @param probe - what this tick asks, so that every run of it rests on the same answers. */
+  /** @param probe - this tick's probe, so that every run rests on the same answers. */
   async observe(run: LiveRun, conflicts: ReadonlySet<HostId>, probe: ProcessProbe = this.#deps.probe): Promise<ObservedRun> {
     const { host, presence } = this.#deps;
     const onDisk = this.#isOnDisk(run) && run.state !== "exited";
-    // The process before the record: a command that ends in between has left its record by the time that is read.
+    // The process is probed before the record is read: a command that ends in between has left its record by then.
     const process = await this.#process(run, onDisk, probe);
     const evidence: RunEvidence = {
       process,
@@ -59,7 +59,7 @@ export class RunObserver {
     return { run, facts: this.#factsOf(run), evidence };
   }
 
-  /** Its supervisor's process, dead where its session is over. Silence is no proof, and that no session is on record is none either. */
+  /** The supervisor's process, dead where its session is over. Neither silence nor a missing session is proof. */
   supervisorOf({ supervisor }: LiveRun, probe: ProcessProbe = this.#deps.probe): RunEvidence["supervisor"] {
     if (supervisor === null) return "unknown";
     return isSessionOver(supervisor.state) ? "dead" : probe.observe(supervisor.process).kind;
@@ -72,7 +72,7 @@ export class RunObserver {
     return await readExitRecord({ runDir: runDirOf(this.#deps.paths, run.id), runId: run.id, commandSeen });
   }
 
-  /** Whether something of a command run of this host still holds its life pipe; unknown for any other. */
+  /** Whether a command run of this host still holds its life pipe; unknown for any other. */
   async lifePipeOf(run: LiveRun): Promise<LifePipe> {
     return this.#isOnDisk(run) ? await probeLifePipe(runDirOf(this.#deps.paths, run.id)) : "unknown";
   }
@@ -89,11 +89,11 @@ export class RunObserver {
     }
     if (run.process === null) return undefined;
     const isWrapper = commandOnRecord(run) === undefined;
-    // The command's own record comes before any probe: a dead wrapper says nothing of a command that it has started.
+    // The command's own record comes before any probe: a dead wrapper says nothing of a command that it started.
     const files = { runDir: runDirOf(paths, run.id), runId: run.id };
     const command = isWrapper && onDisk ? await readCommand(files) : undefined;
     const identity = command ?? run.process;
-    // No record of a command proves that none began only where the records are: a command may have removed its own folder.
+    // A missing command record proves that none began only if the wrapper's is there: a command may remove its own folder.
     const isWrapperAlone = isWrapper && command === undefined && !(onDisk && (await readStarted(files)) === undefined);
     return processEvidence(identity, isWrapperAlone ? "wrapper" : "command", probe.observe(identity));
   }

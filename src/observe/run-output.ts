@@ -12,12 +12,14 @@ export type RunOutput =
   | { readonly kind: "json"; readonly text: string }
   | { readonly kind: "bad"; readonly why: string };
 
-/** Reads what a command left in `WAKEFUL_OUTPUT_FILE`. An empty or missing file is no output; anything but JSON of a bounded size is bad. */
+/**
+ * Reads what a command left in `WAKEFUL_OUTPUT_FILE`. An empty or missing file is no output; anything but JSON of a bounded size is bad.
+ */
 export async function readRunOutput(runDir: string): Promise<RunOutput> {
   const path = runFiles(runDir).output;
   let file: Awaited<ReturnType<typeof open>>;
   try {
-    // A command may have put a FIFO, a device or a link there; none of them may hold the finaliser or lead it elsewhere.
+    // A command may put a FIFO, a device or a link here, which would block the finaliser or lead it elsewhere.
     file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   } catch (thrown) {
     if (hasCode(thrown, "ENOENT")) return { kind: "none" };
@@ -30,7 +32,7 @@ export async function readRunOutput(runDir: string): Promise<RunOutput> {
     if (stat.size > maxOutputBytes) return { kind: "bad", why: `its output has ${stat.size} bytes, at most ${maxOutputBytes} are kept` };
     const text = new TextDecoder("utf-8", { fatal: true }).decode(await file.readFile());
     if (isNestedTooDeep(text)) return { kind: "bad", why: `its output is too deep: ${nestingRule}` };
-    // Parsed and written again: what is stored is one line of JSON without surprises such as duplicate keys.
+    // Parsed and written again, so that the stored text is one line of JSON without surprises such as duplicate keys.
     return { kind: "json", text: JSON.stringify(JSON.parse(text)) };
   } catch (thrown) {
     return { kind: "bad", why: `its output is not JSON: ${messageOf(thrown)}` };

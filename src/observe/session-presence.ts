@@ -9,7 +9,7 @@ interface Presence {
 }
 
 /**
- * What each session last said that it holds, as heard by this daemon. In memory only: after a restart nobody is named until the next
+ * What each session last said that it holds, as heard by this daemon. In memory only: after a restart no run is named until the next
  * renewal, and the limits that count from then are longer than one.
  */
 export class PresenceRegistry {
@@ -19,7 +19,7 @@ export class PresenceRegistry {
     this.#presence.set(workerId, { at: presence.at, held: new Set(presence.held), claimSeqReceived: presence.claimSeqReceived });
   }
 
-  /** The sessions that were heard here, and are not forgotten. */
+  /** The sessions that were heard here and are not forgotten. */
   sessions(): readonly WorkerId[] {
     return [...this.#presence.keys()];
   }
@@ -38,7 +38,7 @@ export class PresenceRegistry {
     const presence = run.workerId === null ? undefined : this.#presence.get(run.workerId);
     if (presence === undefined) return { kind: "notNamed", since: run.reservedAt };
     if (presence.held.has(run.runId)) return { kind: "holds", at: presence.at };
-    // A claim that the worker has not received yet says nothing; one that it has received and does not hold is lost.
+    // A claim whose answer the worker has not received says nothing. A received claim that it does not hold is lost.
     if (run.claimSeq <= presence.claimSeqReceived && presence.at > run.reservedAt) return { kind: "doesNotHold", at: presence.at };
     return { kind: "notNamed", since: run.reservedAt };
   }

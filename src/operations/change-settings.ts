@@ -12,9 +12,9 @@ export interface SettingsEditorDeps {
 export interface SettingsEditor {
   read(): LiveValues;
   /**
-   * Takes a change over whole or not at all, and answers what it changed: nothing when all of it is in force already. In force until the daemon
-   * ends; the configuration has the next one's values.
-   * @throws {ConfigError} `config_invalid`, with every mistake; and what the store throws, for a change without a record is not made.
+   * Applies a change whole or not at all and returns what it changed: nothing when all of it is in force already. In force until the daemon
+   * ends; the next start uses the configuration.
+   * @throws {ConfigError} `config_invalid`, with every mistake; and the store's errors: no change is made without a record.
    */
   change(
     patch: LivePatch,
@@ -23,7 +23,7 @@ export interface SettingsEditor {
 }
 
 export function createSettingsEditor({ live, actions, emit }: SettingsEditorDeps): SettingsEditor {
-  // One change after the other: the record is written between looking and changing.
+  // Changes run one after the other, because the record is written between reading and changing.
   let turn: Promise<unknown> = Promise.resolve();
   const apply: SettingsEditor["change"] = async (patch, { actor, correlationId }) => {
     const changes = changesBetween(live.read(), live.preview(patch));
@@ -38,7 +38,7 @@ export function createSettingsEditor({ live, actions, emit }: SettingsEditorDeps
     read: () => live.read(),
     change: async (patch, by) => {
       const mine = turn.then(async () => await apply(patch, by));
-      // The next one waits for this one, and not for its success.
+      // The next change waits for this one, whether or not it succeeds.
       turn = mine.catch(() => undefined);
       return await mine;
     },

@@ -60,7 +60,7 @@ interface Person {
   readonly actor: string;
 }
 
-/** What people may ask of items and jobs: the rules between a request and the store's guarded verbs. */
+/** What people may do with items and jobs: the rules between a request and the store's guarded verbs. */
 export class Operations {
   readonly #options: OperationsOptions;
   readonly #stored: StoredStages;
@@ -70,7 +70,7 @@ export class Operations {
     this.#stored = new StoredStages(options.registry, options.store.items);
   }
 
-  /** Adds an item to its pipeline's first stage. The same key again answers the item that exists. */
+  /** Adds an item to its pipeline's first stage. The same key again returns the existing item. */
   async submit(submission: Submission & Person): Promise<{ readonly item: ItemRow; readonly created: boolean }> {
     const { registry, store, emit, newKey } = this.#options;
     const pipeline = registry.get(submission.pipeline);
@@ -85,7 +85,7 @@ export class Operations {
     return added;
   }
 
-  /** A failed item again where it failed, with a fresh budget. */
+  /** Retries a failed item where it failed, with a fresh budget. */
   async retryItem({ id, actor }: { readonly id: ItemId } & Person): Promise<JobId> {
     const item = await this.#item(id);
     const jobId = await this.#options.store.items.retry(id, { entry: this.#entry(item.pipeline, item.stage), actor });
@@ -96,7 +96,7 @@ export class Operations {
     return jobId;
   }
 
-  /** An item again from a stage: its first unless told. */
+  /** Runs an item again from a stage, by default its first. */
   async rerunItem({ id, from, actor }: { readonly id: ItemId; readonly from?: string | undefined } & Person): Promise<JobId> {
     const item = await this.#item(id);
     const pipeline = this.#options.registry.get(item.pipeline);
@@ -115,7 +115,7 @@ export class Operations {
     return jobId;
   }
 
-  /** A finished plain job again as a new one; a job of an item retries its item. */
+  /** Repeats a finished plain job as a new one; a job of an item retries its item. */
   async retryJob({ id, actor }: { readonly id: JobId } & Person): Promise<JobId> {
     const job = await this.#job(id);
     if (job.itemId !== null) return this.retryItem({ id: job.itemId, actor });
@@ -164,7 +164,7 @@ export class Operations {
     tellCancelled(this.#options.emit, cancelled, { actor, reason });
   }
 
-  /** Pauses or resumes; answers how many queues, workers or items changed. */
+  /** Pauses or resumes; returns how many queues, workers or items changed. */
   async setPaused({ target, paused, actor }: { readonly target: PauseTarget; readonly paused: boolean } & Person): Promise<number> {
     const { store, registry } = this.#options;
     if (target.kind === "item") {
@@ -192,7 +192,7 @@ export class Operations {
     return this.#options.pausedWorkers.has(worker);
   }
 
-  /** Undefined: it is not paused. Null: since nobody knows when. */
+  /** Undefined: not paused. Null: paused since an unknown time. */
   workerPausedSince(worker: NamedWorker): Instant | null | undefined {
     return this.#options.pausedWorkers.since(worker);
   }

@@ -2,7 +2,7 @@ import type { HostId } from "../domain/ids.ts";
 import { asInstant, type Instant } from "../domain/time.ts";
 import type { UpkeepStore } from "../store/port/upkeep.ts";
 
-/** What stays the same of a worker from start to start: its sessions get new ids. */
+/** What identifies a worker across starts: its sessions get new ids. */
 export interface NamedWorker {
   readonly name: string;
   readonly process: { readonly hostId: HostId };
@@ -11,19 +11,18 @@ export interface NamedWorker {
 /** The names of a daemon's workers; `folder` is the last part of its data directory's path. */
 export const daemonWorkers = (folder: string) => ({ commands: `commands@${folder}`, handlers: `handlers@${folder}` });
 
-/** Whether a worker is a daemon's, which reads here whether it is paused. Those of applications and of `wakeful run` ask nobody. */
+/** Whether a worker is a daemon's and obeys a pause. Workers of applications and of `wakeful run` never read it. */
 export const isDaemonWorker = ({ name }: Pick<NamedWorker, "name">): boolean => /^(commands|handlers)@/.test(name);
 
 const settingName = "paused_workers";
 
 /**
- * Workers that claim nothing until they are resumed; what they hold they keep. Kept in the store by host and name, so that a pause outlives
- * the daemon and reaches the one whose worker it is. Where daemons share a store each reads it again and again ({@link refresh}); two
- * people who pause at the same instant through two daemons may have to say it once more.
+ * Workers that claim nothing until they are resumed; they keep what they hold. Stored by host and name, so that a pause outlives the daemon
+ * and reaches it from any other of the store.
  */
 export class PausedWorkers {
   readonly #upkeep: Pick<UpkeepStore, "setting" | "putSetting">;
-  /** Since when; null where an older version wrote none. */
+  /** Paused since when; null where an older version stored no time. */
   #paused: ReadonlyMap<string, Instant | null>;
 
   private constructor(upkeep: Pick<UpkeepStore, "setting" | "putSetting">, paused: ReadonlyMap<string, Instant | null>) {
@@ -39,7 +38,7 @@ export class PausedWorkers {
     return this.#paused.has(keyOf(worker));
   }
 
-  /** Undefined: it is not paused. Null: since nobody knows when. */
+  /** Undefined: not paused. Null: paused since an unknown time. */
   since(worker: NamedWorker): Instant | null | undefined {
     return this.#paused.get(keyOf(worker));
   }
@@ -49,7 +48,9 @@ export class PausedWorkers {
     this.#paused = await read(this.#upkeep);
   }
 
-  /** Answers whether anything changed; written before it counts. */
+  /**
+   * Stores a pause, then applies it; returns whether anything changed. Of two daemons that store one at the same instant, one may be lost.
+   */
   async set(worker: NamedWorker, { paused, at }: { readonly paused: boolean; readonly at: Instant }): Promise<boolean> {
     const key = keyOf(worker);
     const stored = new Map(await read(this.#upkeep));
@@ -71,7 +72,7 @@ async function read(upkeep: Pick<UpkeepStore, "setting">): Promise<ReadonlyMap<s
 }
 
 function entryOf(stored: unknown): readonly (readonly [string, Instant | null])[] {
-  // So the first version wrote them.
+  // The first version wrote names alone.
   if (typeof stored === "string") return [[stored, null]];
   if (typeof stored !== "object" || stored === null || !("worker" in stored) || typeof stored.worker !== "string") return [];
   return [[stored.worker, "since" in stored && typeof stored.since === "number" ? asInstant(stored.since) : null]];

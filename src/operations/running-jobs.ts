@@ -7,13 +7,13 @@ import type { Store } from "../store/port/store.ts";
 
 const pageSize = 500;
 
-/** Every running job: those with a run, then those without one, which only a defect could make and which must then be seen. */
+/** Every running job: those with a run, then those without one, which only a defect makes and which must then be seen. */
 export async function runningJobs(store: Store): Promise<readonly RunningJobWire[]> {
   const now = store.now();
   const listed: RunningJobWire[] = [];
   const withRun = new Set<number>();
   for (let after: RunId | undefined; ; ) {
-    const page = await store.runs.listAllLive({ limit: pageSize, ...(after === undefined ? {} : { after }) });
+    const page = await store.runs.listAllLive({ limit: pageSize, after });
     for (const run of page) {
       withRun.add(run.jobId);
       listed.push(ofRun(run, now));
@@ -22,7 +22,7 @@ export async function runningJobs(store: Store): Promise<readonly RunningJobWire
     if (page.length < pageSize) break;
   }
   for (let before: JobRow["id"] | undefined; ; ) {
-    const page = await store.upkeep.listJobs({ states: ["running"], limit: pageSize, ...(before === undefined ? {} : { before }) });
+    const page = await store.upkeep.listJobs({ states: ["running"], limit: pageSize, before });
     listed.push(...page.filter(({ id }) => !withRun.has(id)).map(withoutRun));
     before = page.at(-1)?.id;
     if (page.length < pageSize) break;
@@ -30,7 +30,7 @@ export async function runningJobs(store: Store): Promise<readonly RunningJobWire
   return listed;
 }
 
-/** Ages in seconds: 0 since a start that is unknown, null since an exit that has not been. */
+/** Ages in seconds: 0 where the start is unknown, null before an exit. */
 function ofRun(run: LiveRun, now: Instant): RunningJobWire {
   return {
     id: run.jobId,

@@ -11,9 +11,9 @@ export type Json = string | number | boolean | null | readonly Json[] | { readon
  */
 export interface PipelineDefinition {
   readonly name: string;
-  /** Absent: items come by `wakeful submit` or the API only. */
+  /** Absent: items come only by `wakeful submit` or the API. */
   readonly intake?: IntakeDefinition | undefined;
-  /** By stage name. Their order means nothing; the chain does. */
+  /** By stage name. Their order means nothing; the `next` chain does. */
   readonly stages: Readonly<Record<string, StageDefinition>>;
   /** The stage that a new item enters. */
   readonly first: string;
@@ -22,48 +22,48 @@ export interface PipelineDefinition {
 export interface StageDefinition {
   readonly name: string;
   readonly run: RunDefinition;
-  /** Absent: the stage proves no progress; its process, `timeoutMs` and `maxRunningMs` judge it alone. */
+  /** Absent: the stage proves no progress, and only its process, `timeoutMs` and `maxRunningMs` judge it. */
   readonly heartbeat?: HeartbeatDefinition | undefined;
   /** The age at which a run is stopped. Absent: only `maxRunningMs` bounds it. */
   readonly timeoutMs?: DurationMs | undefined;
   /**
-   * The age at which a run is given up whatever the evidence; greater than `timeoutMs`. Absent: not declared, and so not the run's own. With a
-   * timeout it is then that and all that may honestly follow, else `reaper.maxRunningMs`, each as the settings are when the run is looked at.
+   * The age at which a run is given up whatever the evidence; greater than `timeoutMs`. Absent: derived from the live settings at each
+   * judgement (docs/pipelines.md).
    */
   readonly maxRunningMs?: DurationMs | undefined;
   /** Attempts of one visit, at least 1. */
   readonly attempts: number;
   /** Losses after which the job is held. Absent: a loss spends an attempt. */
   readonly maxLosses?: number | undefined;
-  /** What becomes of the job when its attempts are spent. */
+  /** What happens to the job when its attempts are spent. */
   readonly onExhausted: "fail" | "hold";
   readonly retry: RetryDefinition;
   readonly exitCodes: ExitCodePolicy;
-  /** How many runs may go at once over all workers, under `concurrencyKey`. Absent: the workers' capacity is the only limit. */
+  /** Most concurrent runs over all workers, under `concurrencyKey`. Absent: only the workers' capacity limits them. */
   readonly concurrency?: number | undefined;
-  /** The slot that limited runs share; `<pipeline>.<stage>` unless declared. Stages with one key have one limit. */
+  /** The slot that limited runs share; `<pipeline>.<stage>` unless declared. Stages with one key share one limit. */
   readonly concurrencyKey: string;
   /** Absent: exit 0 is green. */
   readonly gate?: GateDefinition | undefined;
   /** How long an unreadable gate is read again before it counts as red. 0: at once. */
   readonly gatePatienceMs: DurationMs;
-  /** How long one reading of the gate may take; past it, it is unreadable. */
+  /** How long one reading of the gate may take before it counts as unreadable. */
   readonly gateTimeoutMs: DurationMs;
   /**
-   * How long after its exit was recorded a run may take to be settled before another takes its finalising over. Absent: not declared, and
-   * `reaper.finalizeGraceMs` as it is then.
+   * How long after its recorded exit a run may take to be settled before another process finalises it. Absent: the live
+   * `reaper.finalizeGraceMs`.
    */
   readonly finalizeGraceMs?: DurationMs | undefined;
   /** What happens to processes that outlive a run which ended by itself. */
   readonly strays: "stop" | "leave";
   readonly log: { readonly maxBytes: number };
-  /** Added to the allow-listed environment of the command. */
+  /** Added to the command's allow-listed environment. */
   readonly env: Readonly<Record<string, string>>;
-  /** Variables whose value is the content of a file, read when the command starts: secrets never stand in a definition. */
+  /** Variables whose value is a file's content, read when the command starts, so that no definition holds a secret. */
   readonly envFiles: Readonly<Record<string, string>>;
   /** Relative paths start at the folder of wakeful.yaml. Absent: that folder; `WAKEFUL_WORK_DIR` names the item's directory. */
   readonly cwd?: string | undefined;
-  /** What a worker of another host that cannot renew its session is to do to the command. Without effect until there are such workers. */
+  /** What a worker of another host does to the command when it cannot renew its session. Has no effect until there are such workers. */
   readonly fence: "freeze" | "kill" | "none";
   /** Lower is claimed first. */
   readonly priority: number;
@@ -79,7 +79,7 @@ export type RunDefinition =
   | { readonly kind: "handler"; readonly name: string };
 
 export interface HeartbeatDefinition {
-  /** A run whose last sign of progress is older is hung; one without any is hung after twice this since its start. */
+  /** A run whose last progress is older is hung; a run without any is hung after twice this time since its start. */
   readonly timeoutMs: DurationMs;
   /** `file`: the heartbeat files, the API and `ctx.heartbeat()`. `output`: also every growth of its stdout or stderr. */
   readonly from: "file" | "output";
@@ -88,11 +88,11 @@ export interface HeartbeatDefinition {
 export interface RetryDefinition {
   readonly minMs: DurationMs;
   readonly maxMs: DurationMs;
-  /** Each further delay is this many times the one before, up to `maxMs`; at least 1. */
+  /** Each delay is this many times the one before, up to `maxMs`; at least 1. */
   readonly factor: number;
 }
 
-/** What an exit code means; a code stands in at most one list. Codes in none follow the retry contract. */
+/** What an exit code means. A code stands in at most one list; codes in no list follow the retry contract. */
 export interface ExitCodePolicy {
   readonly retryOn: readonly number[];
   readonly failOn: readonly number[];
@@ -111,7 +111,7 @@ export type GateDefinition =
   | { readonly kind: "any"; readonly gates: readonly GateDefinition[] }
   | { readonly kind: "not"; readonly gate: GateDefinition };
 
-/** Green when the file is regular, not older than the run's start (unless `anyAge`), large enough and begins as told. */
+/** Green when the file is regular, not older than the run's start (unless `anyAge`), large enough and has the declared beginning. */
 export interface FileGateDefinition {
   readonly kind: "file";
   /** Inside the item's work directory. */
@@ -127,7 +127,7 @@ export interface IntakeDefinition {
   readonly watch: string;
   /** Globs over file names (no folders): `*`, `?`, `[a-z]`, `{cbz,cbr}`. */
   readonly match: readonly string[];
-  /** Part of the item key beside the content's hash: another profile makes another item of the same file. */
+  /** Part of the item key beside the content's hash: the same file under another profile is another item. */
   readonly profile: Json;
   readonly maxBytes: number;
   /** A file is taken when its size and times have not changed for this long. */
@@ -141,7 +141,7 @@ export interface IntakeDefinition {
   readonly duplicates: "hold" | "discard" | "use_existing" | "reprocess";
 }
 
-/** JSON with sorted keys and without absent values: equal definitions have equal texts, whatever order they were written in. */
+/** JSON with sorted keys and without absent values, so that equal definitions have equal texts. */
 export function canonicalJson(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(canonicalJson).join(",")}]`;
   if (value !== null && typeof value === "object") {
@@ -162,7 +162,7 @@ export function versionOf(definition: PipelineDefinition): string {
 /** The stages in the order in which an item visits them. */
 export function stageChain(definition: PipelineDefinition): readonly StageDefinition[] {
   const chain: StageDefinition[] = [];
-  // Bounded by the number of stages, so that a definition which did not come through validation cannot loop.
+  // Bounded by the number of stages, so that an unvalidated definition cannot loop.
   for (let name: string | null = definition.first; name !== null && chain.length < Object.keys(definition.stages).length; ) {
     const stage: StageDefinition | undefined = Object.hasOwn(definition.stages, name) ? definition.stages[name] : undefined;
     if (stage === undefined) break;

@@ -1,4 +1,4 @@
-/** One step of a compiled glob: a literal letter, any letter, any run of letters, or a class. */
+/** One step of a compiled glob: a literal character, any character, any sequence, or a class. */
 type Token =
   | { readonly kind: "letter"; readonly letter: string }
   | { readonly kind: "any" }
@@ -15,7 +15,7 @@ export type ParsedGlob = { readonly ok: true; readonly glob: Glob } | { readonly
 const lettersMax = 256;
 const alternativesMax = 64;
 
-/** Reads `*`, `?`, `[a-z]`, `[!a-z]`, `{cbz,cbr}` and `\` before a letter that shall mean itself. */
+/** Reads `*`, `?`, `[a-z]`, `[!a-z]`, `{cbz,cbr}` and `\` before a literal character. */
 export function parseGlob(text: string): ParsedGlob {
   if (text === "" || text.length > lettersMax) return { ok: false, rule: `must be a glob of 1 to ${lettersMax} letters, such as *.cbz` };
   if (text.includes("/") || text.includes("\0")) return { ok: false, rule: "must be a glob over file names: folders are not searched" };
@@ -32,7 +32,7 @@ export function parseGlob(text: string): ParsedGlob {
   return { ok: true, glob: { matches } };
 }
 
-/** `a{b,c}` as `ab` and `ac`; or the rule that the braces break. One level, so that the number of alternatives is plain to see. */
+/** `a{b,c}` as `ab` and `ac`, or the rule that the braces break. One level, so that the number of alternatives is easy to see. */
 function expandBraces(text: string): readonly string[] | string {
   let done = [""];
   for (let index = 0; index < text.length; index++) {

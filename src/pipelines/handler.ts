@@ -18,15 +18,18 @@ export interface HandlerJob {
   /** The item's work directory; null for a plain task without one. */
   readonly workDir: string | null;
   /**
-   * A file whose touch proves progress like `heartbeat()` of the context, for the programs that a handler starts; so does
-   * `<stage>.heartbeat` in the work directory. Null where the stage asks for no heartbeats.
+   * A file whose touch proves progress like `heartbeat()`, for programs that a handler starts; so does `<stage>.heartbeat` in the work
+   * directory. Null where the stage asks for no heartbeats.
    */
   readonly heartbeatFile: string | null;
 }
 
-/** A handler's line to its worker. */
+/** A handler's connection to its worker. */
 export interface HandlerContext {
-  /** Aborted when the run is cancelled, timed out, hung, lost to another, or its worker stops. Stop soon: past the stop grace the host is killed. */
+  /**
+   * Aborted when the run is cancelled, timed out, hung, lost to another, or its worker stops. Stop soon: after the stop grace the host is
+   * killed.
+   */
   readonly signal: AbortSignal;
   /** Proves progress; cheap to call often. */
   heartbeat(): void;

@@ -7,7 +7,7 @@ const hashOf = (profile: Json): string => createHash("sha256").update(canonicalJ
 export const intakeKey = ({ sha256, profile }: { readonly sha256: string; readonly profile: Json }): string =>
   `${sha256}__${hashOf(profile)}`;
 
-/** The two hashes of such a key, and whether a profile is the one that the item was made with; undefined for any other key. */
+/** The two hashes of such a key, and whether the item was made with a given profile; undefined for any other key. */
 export function partsOfIntakeKey(
   key: string,
 ): { readonly fileHash: string; readonly profileHash: string; readonly isOf: (profile: Json) => boolean } | undefined {

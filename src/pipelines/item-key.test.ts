@@ -12,7 +12,7 @@ test("whatever key is accepted, its directories lie directly below work/", () =>
         try {
           accepted = checkedItemKey(key);
         } catch {
-          // Refused: nothing is made of it.
+          // Refused, so nothing is made of it.
           return;
         }
         for (const dir of itemDirectories({ key: accepted, pipeline: "comics" })) {

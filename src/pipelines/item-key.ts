@@ -1,13 +1,13 @@
 import { WakefulError } from "../domain/errors.ts";
 
 const itemKeyBytesMax = 200;
-/** What file systems allow one name to be. */
+/** The longest name that file systems allow, in bytes. */
 const fileNameBytesMax = 255;
 
 /**
- * Returns `key` when it may name an item: one file name of 1 to 200 bytes of UTF-8 that does not begin with `-` (a command could take it
- * for an option) or `.` (hidden, or a way out), without separators and control characters.
- * @throws {WakefulError} `bad_request` with the rule that it broke.
+ * Returns `key` when it may name an item: a file name of 1 to 200 bytes of UTF-8 that begins neither with `-` (an option) nor `.` (hidden),
+ * without separators and control characters.
+ * @throws {WakefulError} `bad_request` with the broken rule.
  */
 export function checkedItemKey(key: string): string {
   const rule = brokenKeyRule(key);
@@ -19,7 +19,7 @@ export function checkedItemKey(key: string): string {
 function brokenKeyRule(key: string): string | undefined {
   if (key === "") return "is empty";
   if (Buffer.byteLength(key) > itemKeyBytesMax) return `is longer than ${itemKeyBytesMax} bytes`;
-  // A lone surrogate becomes a replacement character on disk: two keys would share one directory.
+  // A lone surrogate becomes a replacement character on disk, so two keys would share one directory.
   if (Buffer.from(key, "utf8").toString("utf8") !== key) return "is not well-formed text";
   if (/^[-.]/.test(key)) return 'begins with "-" or "."';
   if (/[/\\]/.test(key)) return 'holds "/" or "\\": it must be one file name';
@@ -28,7 +28,7 @@ function brokenKeyRule(key: string): string | undefined {
   return undefined;
 }
 
-/** The directories an item may get, in the order in which they are tried: its key, or its key and pipeline when another has that one. */
+/** The directories an item may get, in the order of the attempts: its key, or its key and pipeline when another has that one. */
 export function itemDirectories({ key, pipeline }: { readonly key: string; readonly pipeline: string }): readonly string[] {
   return [key, `${key}~${pipeline}`].filter((dir) => Buffer.byteLength(dir) <= fileNameBytesMax);
 }

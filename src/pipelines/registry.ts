@@ -11,13 +11,16 @@ export interface RegisteredPipeline {
 /** The queue of a stage: stages of different pipelines never share one. */
 const queueOfStage = (pipeline: string, stage: string): string => `${pipeline}/${stage}`;
 
-/** What the queue's name says of its stage, declared or not. Undefined for a task; a task's name may look the same, and then no item waits in it. */
+/**
+ * The stage that a queue's name stands for, declared or not. Undefined for a task, unless its name looks the same; no item waits in such a
+ * queue.
+ */
 export function stageNamedBy(queue: string): { readonly pipeline: string; readonly stage: string } | undefined {
   const at = queue.indexOf("/");
   return at === -1 ? undefined : { pipeline: queue.slice(0, at), stage: queue.slice(at + 1) };
 }
 
-/** The pipelines this process was started with: what a stage is, what follows it, and which queues there are. */
+/** The pipelines this process was started with: their stages, the order of these, and the queues. */
 export class PipelineRegistry {
   readonly #pipelines = new Map<string, RegisteredPipeline>();
   readonly #stages = new Map<string, { readonly pipeline: string; readonly stage: StageDefinition }>();
@@ -48,7 +51,7 @@ export class PipelineRegistry {
     return this.#stages.get(queue);
   }
 
-  /** What an item needs to enter `stage` under the newest version; undefined when the pipeline or stage has vanished. */
+  /** What an item needs to enter `stage` under the newest version; undefined when the pipeline or stage is not declared. */
   entry(pipeline: string, stage: string): StageEntry | undefined {
     const registered = this.#pipelines.get(pipeline);
     const definition = this.stage(pipeline, stage);
@@ -61,19 +64,19 @@ export class PipelineRegistry {
       maxLosses: definition.maxLosses ?? null,
       priority: definition.priority,
       agent: definition.labels.agent ?? null,
-      ...(definition.labels.repo === undefined ? {} : { repo: definition.labels.repo }),
+      repo: definition.labels.repo,
       pipelineVersion: registered.version,
     };
   }
 
-  /** How an item that passed `stage` moves on; undefined when the stage, or the one after it, has vanished. */
+  /** How an item that passed `stage` moves on; undefined when the stage, or the one after it, is not declared. */
   advanceFrom(pipeline: string, stage: string): Advance | undefined {
     const definition = this.stage(pipeline, stage);
     if (definition === undefined) return undefined;
     return definition.next === null ? { kind: "finish" } : this.entry(pipeline, definition.next);
   }
 
-  /** The stages from `stage` to the end: what a rerun from it makes not count any more. */
+  /** The stages from `stage` to the end, whose earlier visits a rerun from it no longer counts. */
   stagesFrom(pipeline: string, stage: string): readonly string[] {
     const registered = this.#pipelines.get(pipeline);
     if (registered === undefined) return [];
@@ -86,7 +89,7 @@ export class PipelineRegistry {
     return [...this.#stages].map(([name, { stage }]) => ({
       name,
       kind: stage.run.kind,
-      ...(stage.concurrency === undefined ? {} : { slot: { key: stage.concurrencyKey, capacity: stage.concurrency } }),
+      slot: stage.concurrency === undefined ? undefined : { key: stage.concurrencyKey, capacity: stage.concurrency },
     }));
   }
 }

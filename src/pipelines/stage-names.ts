@@ -1,6 +1,6 @@
 /**
- * The names that a stage has towards programs that know stages by convention: `NOM_RUNNING`, `nom.heartbeat`, `NOM_TIMEOUT`.
- * They follow from the stage's name alone, so that no stage can be declared and forgotten by a check.
+ * The names of a stage in programs that know stages by convention: `NOM_RUNNING`, `nom.heartbeat`, `NOM_TIMEOUT`. They derive from the
+ * stage's name, so that no stage can be forgotten by a check.
  */
 export interface CompatibleStageNames {
   /** The stage while a run of it is in flight: `PREP_RUNNING`. */
@@ -21,7 +21,9 @@ export interface CompatibleStageNames {
   readonly concurrencyVariable: string;
 }
 
-/** The names of the stage called `stage`. Two stages whose names differ only in case or in `-` and `_` share them, which validation refuses. */
+/**
+ * The names of the stage called `stage`. Stages whose names differ only in case, or in `-` and `_`, share them, which validation refuses.
+ */
 export function compatibleStageNames(stage: string): CompatibleStageNames {
   const upper = stage.toUpperCase().replaceAll("-", "_");
   return {

@@ -1,6 +1,6 @@
 import { WakefulError } from "../domain/errors.ts";
 
-/** `runs/<id>` exists already: this run id was issued before, so the store is older than the disk and its epoch must rise. */
+/** `runs/<id>` exists already, so this run id was issued before. The store is older than the disk, and its epoch must rise. */
 export class RunDirectoryExistsError extends WakefulError {
   override readonly name = "RunDirectoryExistsError";
   readonly runDir: string;
@@ -14,7 +14,7 @@ export class RunDirectoryExistsError extends WakefulError {
   }
 }
 
-/** The file with this host's id is there and holds none. It is never replaced: who this host is decides which runs are its own. */
+/** The host id file holds no id. It is never replaced: the host id decides which runs are this host's own. */
 export class DamagedHostIdError extends WakefulError {
   override readonly name = "DamagedHostIdError";
   readonly path: string;
@@ -29,7 +29,7 @@ export class DamagedHostIdError extends WakefulError {
   }
 }
 
-/** The wrapper of a command could not be brought to the point where it waits for `go`. Nothing of the run was executed. */
+/** The wrapper of a command did not get as far as waiting for `go`. Nothing of the run was executed. */
 export class WrapperStartError extends WakefulError {
   override readonly name = "WrapperStartError";
 
@@ -38,7 +38,7 @@ export class WrapperStartError extends WakefulError {
   }
 }
 
-/** A command, its environment or its limits cannot be handed to a process at all. Thrown before anything is touched. */
+/** A command, its environment or its limits cannot be given to a process at all. Thrown before anything is changed. */
 export class InvalidCommandError extends WakefulError {
   override readonly name = "InvalidCommandError";
 

@@ -3,7 +3,10 @@ import type { Emit, EmittedEvent } from "./events.ts";
 
 type Subscriber = (event: EmittedEvent) => void;
 
-/** Carries events to their subscribers, in order, in the emitter's turn. A subscriber that throws never hurts the emitter or its fellows. */
+/**
+ * Carries events to their subscribers, in order, before `emit` returns. A subscriber that throws affects neither the emitter nor the
+ * others.
+ */
 export class EventBus {
   readonly #subscribers = new Set<Subscriber>();
   readonly #now: () => Instant;
@@ -26,7 +29,7 @@ export class EventBus {
     }
   };
 
-  /** Returns the way to stop. */
+  /** Returns a function that unsubscribes. */
   subscribe(subscriber: Subscriber): () => void {
     this.#subscribers.add(subscriber);
     return () => {
@@ -36,8 +39,8 @@ export class EventBus {
 }
 
 /**
- * Data of an event with every duration in it (a field whose name ends in `Ms`) as a whole number. Clocks that measure give fractions, which
- * nobody reads, and whoever reads durations as integers could not read at all. Data without fractions is given back as it is.
+ * The data of an event with every duration (a field that ends in `Ms`) as a whole number: clocks give fractions, and readers of integers
+ * fail on them. Data without fractions is returned as it is.
  */
 function wholeMilliseconds<Data extends object>(data: Data): Data {
   let rounded: Record<string, unknown> | undefined;
@@ -51,7 +54,7 @@ function wholeMilliseconds<Data extends object>(data: Data): Data {
 
 function wholeValue(key: string, value: unknown): unknown {
   if (typeof value === "number") return key.endsWith("Ms") && !Number.isInteger(value) ? Math.round(value) : value;
-  // Details of alerts and settings of loops; deeper is nothing, and what is no plain data is the emitter's own.
+  // Reaches details of alerts and settings of loops, which are not nested deeper; objects that are not plain data belong to the emitter.
   return isPlain(value) ? wholeMilliseconds(value) : value;
 }
 

@@ -1,8 +1,8 @@
 import { type EventName, eventCatalogue, formerEventNames } from "./events.ts";
 
 /**
- * `docs/events.md`, made from the catalogue; a test holds the file equal to this.
- * @param fieldsOf - each event's documented fields; types leave no trace at run time, so whoever calls reads them from the source.
+ * The text of `docs/events.md`, made from the catalogue; a test holds the file equal to it.
+ * @param fieldsOf - each event's documented fields, read from the source because types leave no trace at run time.
  */
 export function eventsDocument(fieldsOf: Readonly<Record<string, readonly string[]>>): string {
   const rows = Object.entries(eventCatalogue).map(([name, { level, meaning }]) => {

@@ -7,11 +7,11 @@ export type EventLevel = "error" | "warn" | "info" | "debug";
 interface CataloguedEvent<Data> {
   readonly level: EventLevel;
   readonly meaning: string;
-  /** Holds the type of what is told, and is never set. */
+  /** Carries the type of the event's data; never set. */
   readonly data?: Data;
 }
 
-/** Level by need: `error` someone must act, `warn` we coped, `info` the world changed, `debug` the rest. */
+/** Levels by need: `error` somebody must act, `warn` Wakeful coped, `info` the world changed, `debug` the rest. */
 const event = <Data extends object>(level: EventLevel, meaning: string): CataloguedEvent<Data> => ({ level, meaning });
 
 interface RunRef {
@@ -21,8 +21,8 @@ interface RunRef {
 }
 
 /**
- * The catalogue of what happens: code emits these and nothing else; logs, metrics and the live stream subscribe.
- * Names are `noun.past`. Ids always, payloads and secrets never. Every documented field is present, also on failure.
+ * The catalogue of events: code emits these and nothing else; logs, metrics and the live stream subscribe. Names are `noun.past`. Ids
+ * always, payloads and secrets never. Every documented field is present, also on failure.
  */
 export const eventCatalogue = {
   "daemon.started": event<{ readonly startSeq: number; readonly pid: number; readonly version: string; readonly listen: string | null }>(

@@ -6,7 +6,7 @@ export interface LogOptions {
   readonly level?: EventLevel;
   /** One JSON object per line (`true`), or text for people. Default `false`. */
   readonly json?: boolean;
-  /** Where lines go. Default: standard output, written at once, so that nothing is lost when the process dies. */
+  /** Receives each line. Default: standard output, written at once, so that nothing is lost when the process dies. */
   readonly write?: (line: string) => void;
   /** Colours the level's name in texts. Default `false`. */
   readonly colour?: boolean;
@@ -23,7 +23,9 @@ interface LinesOptions {
   readonly destination: DestinationStream;
 }
 
-/** Keys `timestamp`, `level`, `service` and `message` are those of the document pipeline's log; the event's own fields stand beside them. */
+/**
+ * The keys `timestamp`, `level`, `service` and `message` are those of the document pipeline's log; the event's fields stand beside them.
+ */
 function jsonLines({ level, destination }: LinesOptions): (event: EmittedEvent) => void {
   const logger: Logger = pino(
     {
@@ -37,7 +39,7 @@ function jsonLines({ level, destination }: LinesOptions): (event: EmittedEvent) 
   );
   return ({ name, at, data }) => {
     const { level: eventLevel, meaning } = eventCatalogue[name];
-    // An event's own `message` says more than what the event means in general; pino's message key would hide it.
+    // An event's own `message` says more than the event's general meaning; pino's message key would hide it.
     const { message, level: itsLevel, ...fields } = { message: meaning, level: undefined, ...data };
     logger[eventLevel]({ timestamp: new Date(at).toISOString(), event: name, ...fields, eventLevel: itsLevel }, message);
   };
@@ -59,14 +61,14 @@ function textLines({ level, destination, colour }: LinesOptions & { readonly col
   };
 }
 
-/** One line per event, whatever a field holds: line breaks and controls are written as JSON writes them. */
+/** Keeps an event on one line: line breaks and control characters are written as JSON writes them. */
 function fieldText(value: unknown): string {
   if (typeof value === "number" || typeof value === "boolean" || value === null) return String(value);
   if (typeof value === "string") return /^[\w.:/@+-]+$/.test(value) ? value : escaped(JSON.stringify(value));
   return escaped(JSON.stringify(value) ?? "undefined");
 }
 
-/** JSON leaves the controls of the C1 block, and marks that turn the direction of text, as they are. */
+/** JSON leaves C1 controls, and marks that turn the direction of text, as they are. */
 const escaped = (text: string): string =>
   text.replace(
     /[\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g,

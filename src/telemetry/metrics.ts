@@ -2,7 +2,7 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom
 import type { EventBus } from "./event-bus.ts";
 import type { EmittedEvent } from "./events.ts";
 
-/** What is looked up when metrics are asked for, rather than counted. Absent ones are left out. */
+/** What is read when metrics are asked for, rather than counted. Absent sources are left out. */
 export interface MetricSources {
   readonly queues: () => Promise<
     readonly {
@@ -47,7 +47,7 @@ export interface Metrics {
   close(): void;
 }
 
-/** Counts events as they come and looks the rest up when asked. Labels are bounded: queues, loops, outcomes and routes, never ids. */
+/** Counts events as they come and reads the rest when asked. Labels are bounded: queues, loops, outcomes and routes, never ids. */
 export function createMetrics({ events, sources, version, processMetrics = true }: MetricsOptions): Metrics {
   const registry = new Registry();
   if (processMetrics) ofTheProcess(registry);
@@ -77,9 +77,9 @@ export function createMetrics({ events, sources, version, processMetrics = true 
   };
 }
 
-/** The library samples the event loop. At its default of 10 ms that would be most of what an idle daemon does, so it hardly ever does. */
+/** The library samples the event loop. Its default of 10 ms would be most of an idle daemon's work, so it samples once an hour. */
 const loopSampleMs = 3_600_000;
-/** What the library makes of those samples: they say nothing. */
+/** Metrics that the library makes of those samples: meaningless. */
 const sampledLag = ["min", "max", "mean", "stddev", "p50", "p90", "p99"].map((of) => `nodejs_eventloop_lag_${of}_seconds`);
 
 function ofTheProcess(registry: Registry): void {
@@ -133,7 +133,7 @@ function eventCounters(registry: Registry): (event: EmittedEvent) => void {
         enqueued.inc(data.jobIds.length);
         break;
       case "alert.raised":
-        // A cause ends in the ids it is about; a label must not.
+        // A cause ends in the ids it is about, which a label must not contain.
         alerts.inc({ cause: data.cause.split(":")[0] ?? "" });
         break;
       default:
@@ -142,7 +142,7 @@ function eventCounters(registry: Registry): (event: EmittedEvent) => void {
   };
 }
 
-/** Events that mean that something was healed. A kind keeps its name for the sake of dashboards when its event is renamed. */
+/** Events that mean that something was healed. A kind keeps its name for dashboards when its event is renamed. */
 const recoveryKinds: Partial<Record<EmittedEvent["name"], string>> = {
   "run.reaped": "run_reaped",
   "run.adopted": "run_adopted",
@@ -163,7 +163,7 @@ function lookedUp(registry: Registry, sources: MetricSources): void {
       labelNames,
       registers: [registry],
       async collect() {
-        // What is gone must not stay at its last value.
+        // A value that is gone must not stay at its last reading.
         this.reset();
         await collect(this);
       },

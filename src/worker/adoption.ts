@@ -21,13 +21,13 @@ export interface AdoptionDeps {
   readonly probe: ProcessProbe;
   readonly settings: {
     readonly thresholds: RunThresholds;
-    /** Whether what lives on is gone on with. False: it is stopped and queued again. */
+    /** False: runs that still live are stopped and queued again instead of adopted. */
     readonly adoption: boolean;
-    /** Where more than 100 runs are requeued, the jobs of those beyond come back spread over this long. */
+    /** Beyond 100 requeued runs, the jobs of the others come back spread over this long. */
     readonly recoverySpreadMs: DurationMs;
   };
   readonly ender: Pick<RunEnder, "end">;
-  /** Carries on with a run; false when it cannot, or somebody else was first. */
+  /** Carries on with a run. False: it cannot be, or another was first. */
   readonly adopt: (run: LiveRun, why: string) => Promise<boolean>;
   /** Stops processes of runs that the store does not hold, and answers how many. */
   readonly stopUnknown: () => Promise<number>;
@@ -38,19 +38,18 @@ export interface AdoptionDeps {
 
 export interface AdoptionReport {
   readonly adopted: number;
-  /** Jobs that wait again; what its budget ended is not among them. */
+  /** Jobs that wait again, without those that their budget ended. */
   readonly requeued: number;
   readonly stopped: number;
 }
 
 const pageSize = 500;
-/** What takes longer to be proved dead is left to the job-reaper, so that a start is not held up. */
+/** Deaths that take longer to prove are left to the job-reaper, so that a start is not held up. */
 const lookAgainWithinMs: DurationMs = seconds(5);
 
 /**
- * Start-up: adopts or requeues the command runs of this host whose supervisor is proved dead, as `judgeAdoption` says; what that leaves is the
- * job-reaper's. Last, processes of runs that the store does not hold (a restored store) are stopped. Repeatable: a start that was killed half-way
- * leaves the rest to the next one.
+ * At a start, adopts or requeues the command runs of this host that `judgeAdoption` decides about, then stops processes of runs that a
+ * restored store does not know. Repeatable: the next start does what a killed one left.
  */
 export async function adoptOrRequeue(deps: AdoptionDeps): Promise<AdoptionReport> {
   const looks = new StartLooks(deps);
@@ -66,7 +65,7 @@ interface LostRun {
   readonly judgedAt: Instant;
 }
 
-/** The looks of one start at the runs of its host: what can be gone on with is adopted at once, what ended is remembered. */
+/** The looks of one start at the runs of its host: adopts at once what can be adopted, and remembers what ended. */
 class StartLooks {
   readonly lost: LostRun[] = [];
   adopted = 0;
@@ -92,7 +91,7 @@ class StartLooks {
     }
   }
 
-  /** As often as the thresholds ask for, so that one wrong answer ends nothing. */
+  /** Repeated as often as the thresholds ask, so that one wrong answer ends nothing. */
   async lookAgain(): Promise<void> {
     const { store, settings, probe, pause = timerPause } = this.#deps;
     const { thresholds } = settings;
@@ -124,12 +123,12 @@ class StartLooks {
   }
 }
 
-/** The job-reaper judges it like any other run. */
+/** The run is left to the job-reaper, like any other. */
 function tellFailed(run: LiveRun, thrown: unknown, emit: Emit): void {
   emit("loop.subject_failed", { loop: "adoption", subject: `job ${run.jobId}`, message: messageOf(thrown) });
 }
 
-/** One event: how its jobs are spread depends on how many there are. */
+/** One event requeues all: how its jobs are spread depends on their number. */
 async function requeueAll(lost: readonly LostRun[], deps: AdoptionDeps): Promise<number> {
   const { recoverySpreadMs } = deps.settings;
   let requeued = 0;
@@ -143,10 +142,10 @@ async function requeueAll(lost: readonly LostRun[], deps: AdoptionDeps): Promise
   return requeued;
 }
 
-/** True: its job waits again. What its budget ended, or somebody else, is no requeue. */
+/** True: its job waits again. False: its budget, or another, has ended it. */
 async function requeue({ observed, requeue, judgedAt }: LostRun, spreadMs: DurationMs, deps: AdoptionDeps): Promise<boolean> {
   const { run, evidence } = observed;
-  // The last look before the flip: what was written down meanwhile says more than any verdict, and the job-reaper reads it.
+  // The last look before the flip: an exit recorded meanwhile outweighs any verdict, and the job-reaper reads it.
   if ((await deps.observer.exitRecordOf(run)).kind === "exit") return false;
   const failure = {
     outcome: outcomeOfRequeue(requeue),

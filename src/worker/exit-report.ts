@@ -9,15 +9,15 @@ import type { ExitReading, WorkerBackend, WorkItem } from "./worker-backend.ts";
 export interface ExitedWork extends Pick<ClaimedRun, "runId" | "ownerEpoch" | "jobId" | "attempt" | "itemId"> {
   readonly item?: WorkItem | undefined;
   readonly stage: StageDefinition | undefined;
-  /** Null: nobody knows it. */
+  /** Null: unknown. */
   readonly exitCode: number | null;
   readonly straysLeft: boolean;
   readonly evidence: ExitReading["evidence"];
 }
 
 /**
- * Reads once what a run left, and reports it. Resolves to when it is to be read again; undefined: it is over for this worker, or `signal` was
- * aborted, and then whoever takes it over reads it.
+ * Reads what a run left, once, and reports it. Resolves to when it is to be read again. Undefined: it is over for this worker, or `signal`
+ * was aborted and the next supervisor reads it.
  */
 export async function reportExit(
   { backend, reader }: { readonly backend: Pick<WorkerBackend, "reading" | "now">; readonly reader: Pick<ExitReader, "output" | "gate"> },

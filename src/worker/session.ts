@@ -22,13 +22,13 @@ export interface SessionOptions {
   readonly renewTimeoutMs?: DurationMs;
   readonly held: () => readonly RunId[];
   readonly claimSeqReceived: () => number;
-  /** How late the event loop of the process was lately; undefined: not measured since it was last asked. */
+  /** How late the event loop of the process was lately; undefined: not measured since the last call. */
   readonly loopLagMs?: (() => DurationMs | undefined) | undefined;
   /** A held run is not ours any more. */
   readonly onLost: (runId: RunId, why: string) => void;
-  /** The session was declared dead while its process lives: everything it held is lost, and a new session takes its place. */
+  /** The session was declared dead while its process lives: everything it held is lost, and a new session replaces it. */
   readonly onNewSession: (workerId: WorkerId) => void;
-  /** Whether another session may take the place of one that is over. Absent: always. */
+  /** Whether another session may replace one that is over. Absent: always. */
   readonly mayOpenAgain?: (() => boolean) | undefined;
   readonly onRenewed?: () => void;
   readonly emit: Emit;
@@ -36,7 +36,7 @@ export interface SessionOptions {
 
 const defaultRenewTimeoutMs: DurationMs = seconds(5);
 
-/** The presence of one worker in this process: registered, renewed, and told what it has lost. */
+/** The presence of one worker in this process: registers, renews, and reports what was lost. */
 export class Session {
   readonly #options: SessionOptions;
   #workerId: WorkerId;
@@ -44,7 +44,7 @@ export class Session {
   #renewing = false;
   #reopening = false;
   #closed = false;
-  /** Of a session that could not be opened yet: it may have been, without an answer. */
+  /** Of a session whose opening was not answered: it may have been opened. */
   #helloId: string | undefined;
 
   private constructor(options: SessionOptions, workerId: WorkerId) {
@@ -63,7 +63,7 @@ export class Session {
     return this.#workerId;
   }
 
-  /** One renewal now. Never rejects: a store that does not answer is not a reason to stop work that only it can take away. */
+  /** Renews now. Never rejects: only the store can take work away, and its silence does not. */
   async renew(): Promise<void> {
     if (this.#renewing || this.#closed) return;
     this.#renewing = true;
@@ -74,13 +74,13 @@ export class Session {
       const answer = await within(answering, renewTimeoutMs);
       if (answer === tooLate) {
         emit("store.degraded", { code: "renew_timeout", message: `no answer to a renewal within ${renewTimeoutMs} ms` });
-        // What it says of our runs is true whenever it comes; that it was heard in time it cannot say any more, nor why it failed.
+        // What a late answer says of our runs is still true, but it does not count as heard in time.
         answering.then((late) => this.#take(workerId, late)).catch(() => undefined);
         return;
       }
       if ((await this.#take(workerId, answer)) === "live") onRenewed?.();
     } catch (thrown) {
-      // Pruned: it ended long ago, as far as the store is concerned. When registering fails too, the next renewal comes here again.
+      // Pruned: to the store it ended long ago. If registering fails too, the next renewal comes here again.
       if (isWakefulError(thrown) && thrown.code === "not_found") await this.#openAgain("unknown to the store").catch(() => undefined);
       emit("store.degraded", { code: isWakefulError(thrown) ? thrown.code : "renew_failed", message: messageOf(thrown) });
     } finally {
@@ -88,7 +88,7 @@ export class Session {
     }
   }
 
-  /** `over`: the session has ended, as far as the store is concerned. An answer to an earlier session's renewal says nothing of this one. */
+  /** `over`: the store has ended the session. An answer to an earlier session's renewal says nothing of this one. */
   async #take(workerId: WorkerId, answer: RenewalAnswer): Promise<"live" | "over"> {
     if (workerId !== this.#workerId) return "over";
     for (const { runId, why } of answer.lost) this.#options.onLost(runId, why);
@@ -101,13 +101,13 @@ export class Session {
     await this.#options.backend.drain(this.#workerId);
   }
 
-  /** Says goodbye. What is still held stays for adoption. */
+  /** Ends the session. What is still held stays for adoption. */
   async close(): Promise<void> {
     this.abandon();
     await this.#options.backend.leave(this.#workerId);
   }
 
-  /** Renews no more and says nothing: what is held may still be at work, and ends with this process. */
+  /** Stops renewing without a word: what is held may still be at work, and ends with this process. */
   abandon(): void {
     this.#closed = true;
     clearInterval(this.#timer);
@@ -119,7 +119,7 @@ export class Session {
     const { emit, held, onLost, onNewSession, mayOpenAgain } = this.#options;
     emit("worker.fenced", { workerId: this.#workerId, reason: `its session is ${state}` });
     for (const runId of held()) onLost(runId, `its session is ${state}`);
-    // Told so by an answer that came after our own goodbye.
+    // The answer came after our own goodbye.
     if (this.#closed) return;
     if (mayOpenAgain?.() === false) {
       this.abandon();

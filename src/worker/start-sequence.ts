@@ -4,8 +4,8 @@ import { readRegular, replaceFile } from "../files/regular-file.ts";
 import type { UpkeepStore } from "../store/port/upkeep.ts";
 
 /**
- * Counts this start in the store and then in `dataDir/start`. A store that is behind the file, or has starts but no file beside it, was
- * restored: its epoch rises, so that no run id is ever issued twice.
+ * Counts this start in the store and then in `dataDir/start`. A store that is behind the file, or has starts without a file, was restored:
+ * its epoch rises, so that no run id is issued twice.
  */
 export async function countStart(
   dataDir: string,

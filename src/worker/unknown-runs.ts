@@ -25,8 +25,8 @@ export interface UnknownRunsDeps {
 }
 
 /**
- * Stops what `runs/` shows to live but the store has never heard of: newer than a restored store. Not what a run that ended by itself has left
- * to live on (`strays: leave`) and that has outlived the run's row. Answers how many were stopped.
+ * Stops runs that live by `runs/` but are unknown to the store: newer than a restored store. Spares processes that an ended run may leave
+ * (`strays: leave`) and that outlived its row. Answers how many were stopped.
  */
 export async function stopUnknownRuns(deps: UnknownRunsDeps): Promise<number> {
   const names = await readdir(deps.paths.runsDir);
@@ -37,11 +37,11 @@ export async function stopUnknownRuns(deps: UnknownRunsDeps): Promise<number> {
     if ((await probeLifePipe(runDirOf(deps.paths, runId))) !== "held" || (await deps.store.runs.get(runId)) !== undefined) continue;
     if (!(await wasForgotten(runId, deps))) unknown.push(runId);
   }
-  // Together, because each may take its whole grace, and nothing is claimed before.
+  // All at once: each may take its whole grace, and nothing is claimed before.
   return (await Promise.all(unknown.map((runId) => stopOne(runId, deps)))).filter(Boolean).length;
 }
 
-/** Ended, settled, and its row removed by retention since: no backup is older than it. */
+/** Ended, settled, and its row removed by retention: no backup is older than it. */
 async function wasForgotten(runId: RunId, { paths, store }: UnknownRunsDeps): Promise<boolean> {
   const record = await readExitRecord({ runDir: runDirOf(paths, runId), runId });
   return record.kind === "exit" && (await store.runs.isFollowed(runId));

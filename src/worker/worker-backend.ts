@@ -9,27 +9,27 @@ import type { ClaimedRun, ClaimRequest, Fence, FencedAnswer, StartRun, StoredPro
 import type { WorkerRow } from "../store/port/workers.ts";
 
 /**
- * What a worker may ask, wherever the store is: the worker service itself, or a door to it. Plain JSON in and out, and each verb may be
- * repeated after an answer that was lost. A worker reports what it saw; what follows is decided behind this interface.
+ * What a worker may ask: the worker service itself, or a door to it. Plain JSON in and out, and each verb may be repeated after a lost
+ * answer. A worker reports what it saw; this interface's other side decides.
  */
 export interface WorkerBackend {
   /** Opens a session. The same `helloId` again answers the session that it opened. */
   hello(hello: Hello): Promise<WorkerId>;
-  /** Takes jobs. The same claim again answers what it took, as far as that lives. A session that is over gets none. */
+  /** Takes jobs. The same claim again answers what it took and still lives. A session that is over gets none. */
   claim(request: ClaimRequest): Promise<readonly ClaimedWork[]>;
   /** reserved -> started. A command is let go only after `ok` or `already`. */
   start(workerId: WorkerId, starts: readonly RunStart[]): Promise<readonly FencedAnswer[]>;
-  /** The command's own process takes the place of its wrapper's; said again, it asks whether the run is still the session's. */
+  /** Replaces the wrapper's process by the command's own. Repeated, it asks whether the run is still the session's. */
   command(workerId: WorkerId, command: Fence & { readonly process: StoredProcess }): Promise<FencedAnswer>;
   /** Signs of progress. Answers the runs that are not the session's, or not alive, any more. */
   beat(workerId: WorkerId, beats: readonly RunBeat[]): Promise<readonly RunId[]>;
-  /** Presence, and what the worker holds. Answers the session's state and which of the runs are lost. */
+  /** Presence, and what the worker holds. Answers the session's state and which runs are lost. */
   renew(renewal: Renewal): Promise<RenewalAnswer>;
   /** How runs ended. Answers in the order given. */
   end(workerId: WorkerId, reports: readonly EndReport[]): Promise<readonly EndAnswer[]>;
   /** What was read of a run whose exit is on record. */
   reading(workerId: WorkerId, reading: ExitReading): Promise<EndAnswer>;
-  /** Takes over a run of the session's host whose supervisor is proved dead. Undefined: somebody else was first. */
+  /** Takes over a run of the session's host whose supervisor is proved dead. Undefined: another was first. */
   adopt(workerId: WorkerId, adoption: Adoption): Promise<AdoptedWork | undefined>;
   /** No further claim will come. */
   drain(workerId: WorkerId): Promise<void>;
@@ -53,9 +53,9 @@ export interface Hello {
 
 /** A claimed run with all that its worker needs of the store. */
 export interface ClaimedWork extends ClaimedRun {
-  /** Of a stage's run; absent for a plain task. */
+  /** Set for a stage's run, not for a plain task. */
   readonly item?: WorkItem | undefined;
-  /** What the processes of a command may call the API with; absent for handlers. */
+  /** The API token for the processes of a command; absent for handlers. */
   readonly token?: string | undefined;
 }
 
@@ -72,7 +72,7 @@ export interface WorkItem {
   readonly previous: JsonText | null;
 }
 
-/** When a run is first looked at is not the worker's to say: thresholds change while it runs. */
+/** Thresholds change while a run lives, so the service decides when it is first looked at. */
 export type RunStart = Omit<StartRun, "checkAt">;
 
 export interface RunBeat {
@@ -98,31 +98,31 @@ export interface RenewalAnswer {
 export type RunEnding =
   | { readonly kind: "returned"; readonly output?: JsonText | undefined }
   | { readonly kind: "threw"; readonly message: string; readonly permanent: boolean }
-  /** It returned what cannot be kept. */
+  /** It returned something that cannot be kept. */
   | { readonly kind: "bad_output"; readonly why: string }
   | { readonly kind: "exited"; readonly exitCode: number }
   | { readonly kind: "timed_out"; readonly afterMs: DurationMs }
-  /** Handed back before it ended of itself; `byPerson`: somebody interrupted the worker. */
+  /** Handed back before it ended by itself. `byPerson`: somebody interrupted the worker. */
   | { readonly kind: "released"; readonly why: string; readonly byPerson?: boolean | undefined }
   | { readonly kind: "not_started"; readonly cause: NotStartedCause; readonly why: string };
 
 /**
- * Why nothing of a run was executed. `failed`: it would fail again; `unavailable`: for want of something that may come back;
- * `run_dir_exists`: the store is older than its run folders; `no_go`: its wrapper was never told to go; `abandoned`: nobody wants it any more.
+ * Why nothing of a run was executed. `failed`: it would fail again; `unavailable`: something is missing that may come back;
+ * `run_dir_exists`: the store is older than its run folders; `no_go`: its wrapper got no `go`; `abandoned`: nobody wants it.
  */
 export type NotStartedCause = "failed" | "unavailable" | "run_dir_exists" | "no_go" | "abandoned";
 
 export interface EndReport extends Fence {
   readonly ending: RunEnding;
-  /** Of a run that was claimed as reserved: the store may not have its start yet, which is folded into its end. */
+  /** Of a run claimed as reserved: the store may not have its start yet, which is folded into its end. */
   readonly start?: Omit<RunStart, keyof Fence> | undefined;
   /** Something of it may still be at work: its job waits until that is proved gone. */
   readonly mayStillRun?: boolean | undefined;
 }
 
 /**
- * `read`: the exit is on record, and nothing follows before what the run left was read, from `at` on; report it with `reading`.
- * `early`: it may still run for so long, because its host has slept.
+ * `read`: the exit is on record and waits for what the run left: read it from `at` on and report it with `reading`. `early`: it may run for
+ * `leftMs` more, because its host slept.
  */
 export type EndAnswer =
   | FencedAnswer
@@ -134,7 +134,7 @@ export interface ExitReading extends Fence {
   readonly gate: GateReading;
   /** When the reading began. */
   readonly begunAt: Instant;
-  /** Something that the run left behind could not be stopped: its job waits until that is proved gone. */
+  /** Something that the run left could not be stopped: its job waits until that is proved gone. */
   readonly straysLeft: boolean;
   /** For people. */
   readonly evidence: Readonly<Record<string, string | number | boolean | null>>;
@@ -148,8 +148,8 @@ export interface AdoptedWork {
   readonly jobId: JobId;
   readonly ownerEpoch: OwnerEpoch;
   readonly item?: WorkItem | undefined;
-  /** As declared or, where it is not any more, as the version says under which the run began. */
+  /** As declared or, where it no longer is, as in the version under which the run began. */
   readonly stage: StageDefinition;
-  /** What the command writes to its output counts as progress. */
+  /** What the command prints counts as progress. */
   readonly countsOutput: boolean;
 }

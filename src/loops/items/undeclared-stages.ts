@@ -99,7 +99,7 @@ export class UndeclaredStages {
         report.more = true;
         return;
       }
-      const page = await store.jobs.listWaiting({ stages, limit: pageSize, ...(after === undefined ? {} : { after }) });
+      const page = await store.jobs.listWaiting({ stages, limit: pageSize, after });
       for (const waiting of page) {
         report.seen += 1;
         if (context.dryRun) report.would.push(`job ${waiting.jobId}: hold it, because ${this.#vanishedText(waiting)}`);

@@ -55,8 +55,8 @@ export class LeaseSweep {
       for (;;) {
         const held: readonly HeldLease[] = await this.#deps.store.leases.listHeld({
           limit: pageSize,
-          ...(scope.length === 0 ? {} : { scope }),
-          ...(after === undefined ? {} : { after }),
+          scope: scope.length === 0 ? undefined : scope,
+          after,
         });
         for (const lease of held) {
           try {

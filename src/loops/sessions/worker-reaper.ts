@@ -184,7 +184,7 @@ export class WorkerReaper implements Loop<"worker-reaper"> {
           actor: this.name,
           recoverySpreadMs,
           random,
-          ...(this.#event === undefined ? {} : { event: this.#event }),
+          event: this.#event,
         },
         room,
       );

@@ -6,7 +6,7 @@ import type { ActionRow } from "../../store/port/records.ts";
 import type { RunRow } from "../../store/port/runs.ts";
 import type { WorkerRow } from "../../store/port/workers.ts";
 
-/** All that a story is told from; gathering it reads, telling it is pure. */
+/** Everything that a story is told from: gathering reads, telling is pure. */
 export interface StoryFacts {
   readonly now: Instant;
   readonly subject:
@@ -27,15 +27,15 @@ export interface JobFacts {
   readonly job: JobRow;
   /** Oldest first. */
   readonly runs: readonly RunRow[];
-  /** Absent for a job that has ended: it waits for nothing. */
+  /** Absent for a job that has ended, which waits for nothing. */
   readonly waiting: WaitingFacts | undefined;
-  /** The stage of its item that this daemon's configuration does not have; absent for a task, and for a stage that is declared. */
+  /** The stage of its item that this daemon does not declare; absent for a task, and for a declared stage. */
   readonly undeclared?: { readonly pipeline: string; readonly stage: string } | undefined;
   /** How long an unreadable gate of its stage is read again. */
   readonly gatePatienceMs: DurationMs | undefined;
-  /** The age at which runs without a limit of their own are given up now; absent where the teller does not know the settings. */
+  /** The age at which runs without a limit of their own are given up; absent where the settings are not known. */
   readonly maxRunningMs?: DurationMs | undefined;
-  /** What the stopper of this daemon found left of the run that the job waits for, at its last try. */
+  /** What this daemon's stopper found left, at its last attempt, of the run that the job waits for. */
   readonly remains?: string | undefined;
 }
 
@@ -43,14 +43,14 @@ export interface WaitingFacts {
   readonly queuePaused: boolean;
   /** Live workers that claim from its queue. */
   readonly servedBy: readonly WorkerRow[];
-  /** Those of them that a person paused. `since`: null where it is not on record. */
+  /** The paused ones among them. `since`: null where it is not on record. */
   readonly pausedWorkers?: readonly { readonly id: WorkerId; readonly name: string; readonly since: Instant | null }[];
   readonly slot:
     | { readonly key: string; readonly capacity: number; readonly used: number; readonly holders: readonly SlotHolder[] }
     | undefined;
   /** Jobs of its queue that are claimed before it. */
   readonly ahead: number;
-  /** Whether `ahead` is all of them, or as many as were counted. */
+  /** Whether `ahead` is exact rather than the number at which counting stopped. */
   readonly aheadIsExact: boolean;
 }
 

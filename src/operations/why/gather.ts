@@ -11,7 +11,7 @@ import type { SettingsEditor } from "../change-settings.ts";
 import type { Operations } from "../operations.ts";
 import type { JobFacts, SlotHolder, StoryFacts, WaitingFacts } from "./facts.ts";
 
-/** What the answer to `wakeful why` is gathered from. */
+/** The sources of the answer to `wakeful why`. */
 export interface Sources {
   readonly store: Store;
   readonly registry: PipelineRegistry;
@@ -19,11 +19,11 @@ export interface Sources {
   readonly loops: { snapshots(): readonly LoopSnapshot[] };
   /** What loops read at each tick. */
   readonly settings: SettingsEditor;
-  /** Whether new work is taken, and what is in the way. */
+  /** Whether new work is taken, and what prevents it. */
   readonly readiness: () => { readonly ready: boolean; readonly reasons: readonly string[] };
 }
 
-/** As much as is looked at to name who is ahead, or who holds the slots; beyond it the story says "at least". */
+/** Most rows read to name who is ahead or holds the slots; beyond it the story says "at least". */
 const lookMax = 1000;
 const actionsMax = 500;
 
@@ -140,7 +140,7 @@ async function waitingOf(
 async function holdersOf(key: string, store: Store): Promise<readonly SlotHolder[]> {
   const [live, stopping] = await Promise.all([store.runs.listAllLive({ limit: lookMax }), store.runs.listBlocked({ limit: lookMax })]);
   const holds = (run: RunRow | LiveRun): boolean => run.slotKey === key;
-  // One run may block two jobs: its own, and that of the stage which follows.
+  // One run may block two jobs: its own, and that of the next stage.
   const ended = new Map(stopping.filter(({ run }) => holds(run)).map(({ run }) => [run.id, run] as const));
   return [
     ...live.filter(holds).map(({ jobId, attempt }) => ({ jobId, attempt, stopping: false })),
@@ -154,7 +154,7 @@ async function workersOf(runs: readonly RunRow[], store: Store): Promise<Readonl
   return new Map(rows.flatMap((row) => (row === undefined ? [] : [[row.id, row] as const])));
 }
 
-/** Oldest first, of the newest there are. */
+/** The newest actions, oldest first. */
 async function newestActions(store: Store, of: { readonly jobId?: JobId; readonly itemId?: ItemId }): Promise<readonly ActionRow[]> {
   return (await store.actions.list({ ...of, limit: actionsMax })).toSorted((a, b) => a.id - b.id);
 }

@@ -64,12 +64,12 @@ function ended(run: RunRow, { actions }: Pick<StoryFacts, "actions">): StoryLine
   return [past(run.endedAt, sentences.filter((each) => each !== "").join(" "))];
 }
 
-/** The action row of a run's end tells who won the flip. */
+/** The action row of a run's end says who won the flip. */
 function endOf(run: RunRow, actions: readonly ActionRow[]): ActionRow | undefined {
   return actions.findLast((action) => action.runId === run.id && tellsEnd(action));
 }
 
-/** Rows that repeat what a run's own end says already. */
+/** Rows that repeat what a run's own end says. */
 export const tellsEnd = ({ action }: ActionRow): boolean => action === "run.ended" || action === "run.reaped";
 
 export const outcomeText = {
@@ -117,6 +117,6 @@ function progressText(run: RunRow): string {
 
 const shortHost = (hostId: string): string => (hostId.length > 12 ? hostId.slice(0, 12) : hostId);
 const times = (count: number): string => (count === 1 ? "once" : `${count} times`);
-/** Only a word is made to begin like one: `ctx.log is not a function` names a thing that is spelt so. */
+/** Capitalises only a plain word: `ctx.log is not a function` begins with a name that is spelt so. */
 const sentence = (text: string): string =>
   `${/^[a-z]+[ ,:]/.test(text) ? text.charAt(0).toUpperCase() : text.charAt(0)}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;

@@ -7,7 +7,7 @@ import type { JobFacts, StoryFacts, WaitingFacts } from "./facts.ts";
 import { outcomeText } from "./run-lines.ts";
 import { spanText, whenText } from "./spans.ts";
 
-/** How a job stands: what it does or waits for, and what comes next without anybody's doing. */
+/** A job's present: what it does or waits for, and what comes next by itself. */
 export function standingOf(facts: JobFacts, story: StoryFacts): readonly StoryLine[] {
   const { job } = facts;
   switch (job.state) {
@@ -73,7 +73,7 @@ function queued(facts: JobFacts, story: StoryFacts): StoryLine[] {
   return [...reasons, ...behind, ...free, next(`When it is claimed, attempt ${job.runCount + 1} begins; ${leftText(job)}.`)];
 }
 
-/** A run that was taken from its holder and is not proved stopped: nobody else gets its job, slot or leases before. */
+/** A run that was taken from its holder and is not proved stopped: its job, slot and leases go to nobody before. */
 function blocked({ job, runs, remains }: JobFacts, { now: at }: StoryFacts): StoryLine[] {
   if (job.blockedBy === null || job.stopBy === null) return [];
   const run = runs.find(({ id }) => id === job.blockedBy);
@@ -110,7 +110,7 @@ function shortages({ job, waiting, undeclared }: JobFacts, { now: at }: StoryFac
   }
   const { servedBy, pausedWorkers = [] } = waiting;
   if (servedBy.length === 0) lines.push(now(`No live worker serves the queue ${job.queue}.`));
-  // One that is not paused takes the job all the same.
+  // A worker that is not paused takes the job all the same.
   else if (pausedWorkers.length === servedBy.length)
     for (const { id, name, since } of pausedWorkers) {
       const when = since === null ? "" : ` since ${whenText(since, at)}`;
@@ -151,7 +151,7 @@ function running(facts: JobFacts, story: StoryFacts): StoryLine[] {
 const outlivesItsStage = ({ pipeline, stage }: NonNullable<JobFacts["undeclared"]>): string =>
   `Stage ${stage} of pipeline ${pipeline} is not declared here any more: it runs to its end under the version that it began with.`;
 
-/** A command of `wakeful run`: no worker has it, no limit ends it, and nobody but its caller starts it again. */
+/** A command of `wakeful run`: no worker has it, no limit ends it, and only its caller starts it again. */
 function foreground({ state, startedAt }: RunRow, { now: at }: StoryFacts): StoryLine[] {
   if (state === "reserved" || startedAt === null)
     return [
@@ -175,7 +175,7 @@ function exited(run: RunRow, { gatePatienceMs }: JobFacts, { now: at }: StoryFac
   ];
 }
 
-/** When silence or age would end it: the numbers that the judge compares. */
+/** When silence or age would end it, in the numbers that the judge compares. */
 function limitLines({ attempt, limits, progressAt, startedAt }: RunRow, facts: JobFacts, { now: at }: StoryFacts): StoryLine[] {
   if (startedAt === null) return [];
   const lines: StoryLine[] = [];

@@ -8,12 +8,12 @@ import { whenText } from "./spans.ts";
 import { standingOf } from "./standing.ts";
 
 /**
- * Tells what happened to a thing, on what evidence, what it waits for and what comes next. Pure: the same facts, the same story. What
- * others wrote could command a terminal: such characters are left out unless it is told `raw`.
+ * Tells what happened to a thing, on what evidence, what it waits for and what comes next. Pure. Control characters in foreign text are
+ * dropped unless `raw`, because they could command a terminal.
  */
 export function tellStory(facts: StoryFacts, { raw = false }: { readonly raw?: boolean } = {}): StoryWire {
   const clean = raw ? (text: string) => text : withoutControls;
-  // At one instant: the item enters its stage, then its job is enqueued, then whatever else is on record.
+  // At one instant: the item enters its stage, then its job is enqueued, then everything else.
   const past = [
     ...itemLines(facts),
     ...facts.jobs.flatMap((job) => jobLines(job, facts)),

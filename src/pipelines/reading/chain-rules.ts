@@ -5,7 +5,7 @@ import { namePattern, nameRule } from "./schema.ts";
 
 const nameExpression = new RegExp(namePattern);
 
-/** Whether a pipeline or stage may be called `name`. Names of an object's own machinery would answer lookups in any record. */
+/** Whether a pipeline or stage may be called `name`. Names of built-in object members would match lookups in any record. */
 function isAllowedName(name: string): boolean {
   return nameExpression.test(name) && !(name in Object.prototype);
 }
@@ -14,14 +14,14 @@ export function nameFinding(name: string, path: KeyPath): readonly Finding[] {
   return isAllowedName(name) ? [] : [{ path, atKey: true, value: name, rule: nameRule }];
 }
 
-/** What a raw pipeline says of its chain, whatever else is wrong with it. */
+/** What a raw pipeline says about its chain, whatever else is wrong with it. */
 export interface RawChain {
   readonly first: string | undefined;
-  /** Every stage in the order of declaration, with what its `next` says. */
+  /** Every stage in the order of declaration, with its `next`. */
   readonly stages: readonly { readonly name: string; readonly next: string | undefined }[];
 }
 
-/** Reads the chain out of raw data; values of a wrong kind count as absent, because the schema reports them. */
+/** Reads the chain from raw data. Values of a wrong kind count as absent, because the schema reports them. */
 export function readChain(raw: unknown): RawChain {
   const pipeline = isMap(raw) ? raw : {};
   const stages = isMap(pipeline["stages"]) ? pipeline["stages"] : {};
@@ -37,14 +37,14 @@ function isMap(value: unknown): value is Readonly<Record<string, unknown>> {
   return value !== null && typeof value === "object" && !Array.isArray(value);
 }
 
-/** The stage that items enter: the declared one, else the first in order of declaration that no `next` names. */
+/** The stage that items enter: the declared one, else the first declared one that no `next` names. */
 export function firstStageOf({ first, stages }: RawChain): string | undefined {
   if (first !== undefined) return stages.some(({ name }) => name === first) ? first : undefined;
   const followers = new Set(stages.map(({ next }) => next));
   return stages.find(({ name }) => !followers.has(name))?.name;
 }
 
-/** What is wrong with the names of the stages and the way through them. */
+/** Mistakes in the names of the stages and the path through them. */
 export function chainFindings(chain: RawChain, path: KeyPath): readonly Finding[] {
   const at = (...steps: string[]): KeyPath => [...path, "stages", ...steps];
   const names = chain.stages.map(({ name }) => name);
@@ -85,13 +85,13 @@ function unknownTargets({ first, stages }: RawChain, path: KeyPath, names: reado
   return [...finding(first, [...path, "first"]), ...stages.flatMap(({ name, next }) => finding(next, [...path, "stages", name, "next"]))];
 }
 
-/** Targets that are none, cycles, stages that nobody reaches, and a pipeline without a beginning. */
+/** Unknown targets, cycles, unreachable stages, and a pipeline without a beginning. */
 function wayFindings(chain: RawChain, path: KeyPath, unknown: readonly Finding[]): Finding[] {
   const nextOf = new Map(chain.stages.map(({ name, next }) => [name, next]));
   const cycles = cyclesOf(nextOf);
   const inCircle = cycles.map((cycle): Finding => {
     const last = cycle.at(-1) ?? "";
-    // `next` is followed always, so no budget of attempts would ever end the lap: only a chain with an end terminates.
+    // `next` is always followed, so no budget of attempts would end a cycle: only a chain with an end terminates.
     return {
       path: [...path, "stages", last, "next"],
       value: nextOf.get(last),
@@ -115,7 +115,7 @@ function wayFindings(chain: RawChain, path: KeyPath, unknown: readonly Finding[]
     reached.add(name);
   const inCycle = new Set(cycles.flat());
   for (const name of nextOf.keys()) {
-    // A misspelt `next` leaves its target unreached: one mistake, told once.
+    // A misspelt `next` makes its target unreachable: one mistake, reported once.
     if (unknown.length > 0 || reached.has(name) || inCycle.has(name)) continue;
     findings.push({
       path: [...path, "stages", name],

@@ -70,7 +70,7 @@ function staysInside(path: string): boolean {
 const second = 1000;
 const day = 86_400_000;
 
-/** The gate of a stage: what belongs to the reading as a whole stands beside it, not in its parts. */
+/** The gate of a stage: settings of the whole reading stand beside it, not in its parts. */
 export const rootGate = z.lazy(() =>
   z
     .strictObject({

@@ -3,7 +3,7 @@ import type { Json } from "../definition.ts";
 import type { StageHandler } from "../handler.ts";
 import type { GateInput } from "./gate.ts";
 
-/** A pipeline as it is written, in YAML or TypeScript: what is left out takes its default. */
+/** A pipeline as written in YAML or TypeScript; omitted keys take their defaults. */
 export interface PipelineInput<Stage extends string = string> {
   readonly intake?: IntakeInput;
   /** The stage that a new item enters; by default the one that no `next` names. */
@@ -13,7 +13,7 @@ export interface PipelineInput<Stage extends string = string> {
 
 export interface StageInput<Next extends string = string> {
   readonly run: RunInput;
-  /** Declared, even empty: the stage proves progress and is judged hung without. */
+  /** Declared, even empty: the stage proves progress, and is hung without. */
   readonly heartbeat?: { readonly timeout?: DurationText; readonly from?: "file" | "output" };
   /** The age at which a run is stopped. Default: none but `maxRunning`. */
   readonly timeout?: DurationText;
@@ -41,7 +41,7 @@ export interface StageInput<Next extends string = string> {
   /** `{ file }` reads the value from a file when the command starts. */
   readonly env?: Readonly<Record<string, string | { readonly file: string }>>;
   readonly cwd?: string;
-  /** What a worker of another host that is cut off is to do to the command; without effect until there are such workers. Default `freeze`. */
+  /** What a worker of another host does to the command when it is cut off; no effect until there are such workers. Default `freeze`. */
   readonly fence?: "freeze" | "kill" | "none";
   /** -1000 to 1000, lower first, as with the priority of processes; default 0. */
   readonly priority?: number;

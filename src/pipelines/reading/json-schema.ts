@@ -12,7 +12,7 @@ export function wakefulJsonSchema(): Record<string, unknown> {
     reused: "inline",
     override: ({ zodSchema, jsonSchema, path }) => {
       if (zodSchema instanceof z.ZodType) Object.assign(jsonSchema, settingInfo.get(zodSchema)?.json, inputJson.get(zodSchema));
-      // Sections fill themselves in, which zod cannot see through the preprocessing.
+      // Every section has a default, which zod cannot see through the preprocessing.
       if (path.length === 0) delete jsonSchema.required;
     },
   });

@@ -13,7 +13,7 @@ import { doubtfulStages, limitFindings } from "./stage-relations.ts";
 import { isDefinedPipeline } from "./typescript.ts";
 import { type StageOverride, validatePipelines } from "./validate.ts";
 
-/** Everything a daemon is started with. */
+/** Everything that a daemon is started with. */
 export interface Configuration {
   readonly config: Config;
   readonly pipelines: readonly PipelineDefinition[];
@@ -71,7 +71,7 @@ export async function loadConfiguration(request: ConfigRequest): Promise<Configu
   return configuration;
 }
 
-/** The settings of `config` that stages are measured against; also the base of the check of live changes. */
+/** The settings that stages are checked against, also when live settings change. */
 export function configLimits(config: Pick<Config, "worker" | "reaper">): Parameters<typeof limitFindings>[1] {
   return {
     renewMs: config.worker.renewMs,
@@ -128,7 +128,7 @@ interface StageOverrides {
 
 const overrideMax = { attempts: 1000, concurrency: 100_000 };
 
-/** `MAX_ATTEMPTS_PREP` and `PREP_CONCURRENCY`: they set the stage of that name in every pipeline that has one. */
+/** `MAX_ATTEMPTS_PREP` and `PREP_CONCURRENCY` set the stage of that name in every pipeline that has one. */
 function stageOverrides(env: Environment, stages: readonly string[]): StageOverrides {
   const values = new Map<string, StageOverride>();
   const mistakes: ConfigMistake[] = [];

@@ -3,8 +3,8 @@ import type { StageDefinition } from "../definition.ts";
 import { builtInDefaults, normalisePipeline } from "./normalise.ts";
 
 /**
- * A stage of which nothing is known but its name, and the limits that a run of it began with: every default, kept for a person when its budget
- * is spent, and any sign of life taken for one. It is good for looking after a run that is at work, never for starting one.
+ * A stage known only by its name and the limits that a run of it began with: all defaults, `onExhausted: hold`, any sign of life as
+ * progress. It serves to supervise a run at work, never to start one.
  */
 export function neutralStage(
   { pipeline, stage }: { readonly pipeline: string; readonly stage: string },

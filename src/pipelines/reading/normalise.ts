@@ -8,10 +8,10 @@ import { compatibleStageNames } from "../stage-names.ts";
 import { gateOf } from "./gate.ts";
 import type { ParsedIntake, ParsedPipeline, ParsedStage } from "./schema.ts";
 
-/** What a definition takes from the configuration where it says nothing itself. */
+/** What a definition takes from the configuration for keys that it leaves out. */
 export interface PipelineDefaults {
   readonly heartbeatTimeoutMs: DurationMs;
-  /** Only measured against: it may change while runs go on, so that no definition holds it. */
+  /** Only compared with: it may change while runs go on, so no definition stores it. */
   readonly finalizeGraceMs: DurationMs;
   readonly intakeMaxBytes: number;
   readonly diskFreeFactor: number;
@@ -64,7 +64,7 @@ function stageOf(input: ParsedStage, { pipeline, name, defaults }: StageOptions)
       from: input.heartbeat.from ?? "file",
     },
     timeoutMs: input.timeout,
-    // What is not declared stays open: a live setting that were written down here could never change.
+    // An undeclared limit stays open: written down here, it would never follow the live setting.
     maxRunningMs: input.maxRunning,
     attempts: input.attempts ?? defaultStageMaxAttempts,
     maxLosses: input.maxLosses,
@@ -90,7 +90,7 @@ function stageOf(input: ParsedStage, { pipeline, name, defaults }: StageOptions)
   };
 }
 
-/** One end may be declared without the other: the default of the other then gives way. */
+/** Only one end may be declared; the default of the other end then gives way. */
 function retryOf({ min, max, factor }: NonNullable<ParsedStage["retry"]>): StageDefinition["retry"] {
   return {
     minMs: min ?? Math.min(retryDefault.minMs, max ?? retryDefault.minMs),
@@ -119,7 +119,7 @@ function intakeOf(input: ParsedIntake, defaults: PipelineDefaults): IntakeDefini
   return {
     watch: input.watch,
     match: input.match ?? ["*"],
-    // The copy drops absent members, which have no place in a key.
+    // The copy drops absent members, which must not count in a key.
     profile: JSON.parse(JSON.stringify(input.profile ?? {})) as Json,
     maxBytes: input.maxBytes ?? defaults.intakeMaxBytes,
     minStableMs: input.minStable ?? minStableMsDefault,

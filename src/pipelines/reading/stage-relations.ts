@@ -5,9 +5,8 @@ import type { DurationMs } from "../../domain/time.ts";
 import { type PipelineDefinition, type StageDefinition, stageChain } from "../definition.ts";
 
 /**
- * What must hold within one pipeline once its values are known one by one.
- *
- * @param finalizeGraceMs - Of stages that declare none.
+ * Relations within one pipeline whose single values are valid.
+ * @param finalizeGraceMs - For stages that declare none.
  */
 export function pipelineRelations(definition: PipelineDefinition, path: KeyPath, finalizeGraceMs: DurationMs): readonly Finding[] {
   const { intake } = definition;
@@ -30,11 +29,11 @@ export function pipelineRelations(definition: PipelineDefinition, path: KeyPath,
 
 const trimmedPath = (path: string): string => path.replace(/^\.\//, "").replace(/\/+$/, "");
 
-/** The longest that a run of the stage may honestly take, as far as the stage says. */
+/** The longest time that the stage's own settings allow a run. */
 const honestMs = ({ timeoutMs = 0, finalizeGraceMs, gatePatienceMs }: StageDefinition, defaultGraceMs: DurationMs): DurationMs =>
   timeoutMs + (finalizeGraceMs ?? defaultGraceMs) + gatePatienceMs;
 
-/** Whether one reading may take longer than a finaliser is given (B-19). A grace of 0 asks for just that: nobody is waited for. */
+/** Whether one reading may outlast a finaliser's grace (B-19). A grace of 0 asks for just that: no waiting. */
 const gateOutlives = ({ gate, gateTimeoutMs }: StageDefinition, graceMs: DurationMs): boolean =>
   gate !== undefined && graceMs > 0 && gateTimeoutMs >= graceMs;
 
@@ -81,7 +80,7 @@ function stageRelations(stage: StageDefinition, path: KeyPath, defaultGraceMs: D
   return findings;
 }
 
-/** What must hold between pipelines: stages that share a key share one limit. */
+/** Relations between pipelines: stages that share a key share one limit. */
 export function sharedLimitFindings(definitions: readonly PipelineDefinition[]): readonly Finding[] {
   const owners = new Map<string, { readonly limit: number | undefined; readonly where: string }>();
   return definitions.flatMap((definition) =>
@@ -96,14 +95,14 @@ export function sharedLimitFindings(definitions: readonly PipelineDefinition[]):
   );
 }
 
-/** The settings of the configuration that stages are measured against. */
+/** The settings of the configuration that stages are checked against. */
 export interface StageLimits {
   readonly renewMs: DurationMs;
   readonly reaperMaxRunningMs: DurationMs;
   readonly reaperFinalizeGraceMs: DurationMs;
 }
 
-/** What must hold between stages and the configuration. Also asked when live settings change. */
+/** Relations between stages and the configuration. Also checked when live settings change. */
 export function limitFindings(definitions: readonly PipelineDefinition[], limits: StageLimits): readonly Finding[] {
   return [...definitions.flatMap((definition) => heartbeatFindings(definition, limits)), ...ceilingFindings(definitions, limits)];
 }
@@ -123,7 +122,7 @@ function heartbeatFindings(definition: PipelineDefinition, { renewMs }: StageLim
   );
 }
 
-/** What live settings must keep to stages: asked when they change, because at the start each stage was measured by itself. */
+/** Relations of live settings to stages, checked on a change; at the start each stage is checked by itself. */
 export function liveFindings(definitions: readonly PipelineDefinition[], limits: Omit<StageLimits, "renewMs">): readonly Finding[] {
   const graceFindings = definitions.flatMap((definition) =>
     stageChain(definition).flatMap((stage): Finding[] => {
@@ -155,12 +154,12 @@ export function liveFindings(definitions: readonly PipelineDefinition[], limits:
   return [...ceilingFindings(definitions, limits), ...graceFindings, ...gateFindings];
 }
 
-/** The reaper's ceiling against what it is, or would be, the ceiling of; asked again when a live setting changes. */
+/** The reaper's ceiling against the limits below it; checked again when a live setting changes. */
 function ceilingFindings(definitions: readonly PipelineDefinition[], limits: Omit<StageLimits, "renewMs">): readonly Finding[] {
   return [...longestTimeoutFindings(definitions, limits), ...unlimitedStageFindings(definitions, limits)];
 }
 
-/** Stages that declare neither `timeout` nor `maxRunning` are given up at the reaper's ceiling alone. */
+/** Stages that declare neither `timeout` nor `maxRunning` end only at the reaper's ceiling. */
 function unlimitedStageFindings(definitions: readonly PipelineDefinition[], limits: Omit<StageLimits, "renewMs">): readonly Finding[] {
   const { reaperMaxRunningMs, reaperFinalizeGraceMs } = limits;
   return definitions.flatMap((definition) =>
@@ -180,7 +179,7 @@ function unlimitedStageFindings(definitions: readonly PipelineDefinition[], limi
 function longestTimeoutFindings(definitions: readonly PipelineDefinition[], limits: Omit<StageLimits, "renewMs">): readonly Finding[] {
   const timeouts = definitions.flatMap((definition) =>
     stageChain(definition).flatMap(({ name, timeoutMs, maxRunningMs }) =>
-      // A ceiling that its author has written down needs no other.
+      // A declared ceiling needs no warning.
       timeoutMs === undefined || maxRunningMs !== undefined ? [] : [{ where: `${definition.name}.${name}`, timeoutMs }],
     ),
   );

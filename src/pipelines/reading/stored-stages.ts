@@ -4,7 +4,7 @@ import type { PipelineDefinition, StageDefinition } from "../definition.ts";
 import { PipelineRegistry } from "../registry.ts";
 import { neutralStage } from "./neutral-stage.ts";
 
-/** Where stored versions are read; a process that serves its own stages alone has no such place. */
+/** Where stored versions are read. A process that serves only its own stages has none. */
 export type VersionSource = Partial<Pick<ItemsStore, "getPipeline" | "declaredPipelines">>;
 
 interface StoredVersion {
@@ -12,12 +12,12 @@ interface StoredVersion {
   readonly stages: PipelineRegistry;
 }
 
-/** Versions are few and small; past this many the memory begins anew. */
+/** Versions are few and small; past this many the cache is cleared. */
 const rememberedMax = 100;
 
 /**
- * Stages as this process declares them and, where it does not, as the store keeps them: the version under which a run began outlives its
- * configuration, and other daemons of a shared store may declare what this one does not.
+ * Stages as this process declares them, else as the store keeps them: a run's version outlives its configuration, and other daemons of a
+ * shared store may declare other stages.
  */
 export class StoredStages {
   readonly #registry: PipelineRegistry;
@@ -29,12 +29,12 @@ export class StoredStages {
     this.#versions = versions;
   }
 
-  /** The stage of a run's queue, by the version under which its item entered it where nothing declares it any more. Undefined: nothing tells. */
+  /** The stage of a run's queue: as declared, else by the version under which its item entered it. Undefined: unknown. */
   async stageOf(run: Pick<LiveRun, "queue" | "pipeline" | "pipelineVersion">): Promise<StageDefinition | undefined> {
     return this.#registry.stageOfQueue(run.queue)?.stage ?? (await this.storedStageOf(run));
   }
 
-  /** The stage of a run's queue by the version under which its item entered it, whatever is declared now. Undefined: nothing tells. */
+  /** The stage of a run's queue by the version under which its item entered it, whatever is declared now. Undefined: unknown. */
   async storedStageOf({
     queue,
     pipeline,
@@ -44,16 +44,15 @@ export class StoredStages {
     return (await this.#version(pipeline, pipelineVersion))?.stages.stageOfQueue(queue)?.stage;
   }
 
-  /** How an item that passed `stage` moves on; undefined when the stage after it is declared nowhere any more. */
+  /** How an item that passed `stage` moves on; undefined when no daemon declares the next stage. */
   async advanceFrom(pipeline: string, stage: StageDefinition): Promise<Advance | undefined> {
     if (stage.next === null) return { kind: "finish" };
     return this.#registry.entry(pipeline, stage.next) ?? (await this.#entryElsewhere(pipeline, stage.next));
   }
 
   /**
-   * Those of these stages that another daemon on this store declares: one of them declares the pipeline, and its newest version has the stage. A
-   * daemon that is down counts, because it comes back with the configuration that it had; where one declares an older version than another,
-   * the newest decides.
+   * Those of these stages that another daemon declares: it declares the pipeline, whose newest stored version has the stage. A stopped
+   * daemon counts, because it returns with its configuration.
    */
   async declaredElsewhere<S extends { readonly pipeline: string; readonly stage: string }>(stages: readonly S[]): Promise<ReadonlySet<S>> {
     const declared = new Set(stages.length === 0 ? [] : await this.#versions.declaredPipelines?.());
@@ -86,7 +85,7 @@ export class StoredStages {
   }
 }
 
-/** Another release may have written it: what it does not say is neutral, and what cannot be read says nothing. */
+/** Another release may have written it: missing parts are neutral, and an unreadable version counts as none. */
 function readVersion(
   pipeline: string,
   { hash, definition }: { readonly hash: string; readonly definition: string },
@@ -98,7 +97,7 @@ function readVersion(
     );
     return { hash, stages: new PipelineRegistry([{ ...stored, name: pipeline, stages }]) };
   } catch {
-    // Whoever asked goes on as if no version were on record; nothing is ever ended for that.
+    // Callers continue as if no version were stored; nothing is ever ended for that.
     return undefined;
   }
 }

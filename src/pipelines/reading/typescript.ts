@@ -8,11 +8,11 @@ import { validatePipeline } from "./validate.ts";
 /** A pipeline written in TypeScript: its definition, and the functions that its stages name. */
 export interface DefinedPipeline {
   readonly name: string;
-  /** With the built-in defaults; a daemon fills in those of its own configuration, as it does for YAML. */
+  /** With the built-in defaults. A daemon fills in those of its own configuration, as for YAML. */
   readonly definition: PipelineDefinition;
   /** By the name that the definition gives them. */
   readonly handlers: ReadonlyMap<string, StageHandler>;
-  /** What YAML would hold: plain data, handlers by name. */
+  /** The data that YAML would hold, with handlers by name. */
   readonly input: unknown;
 }
 
@@ -22,8 +22,8 @@ export function command(argv: readonly string[]): CommandRunInput {
 }
 
 /**
- * Runs a function inside a worker, or the handler that workers know by a name.
- * A function is named after its pipeline and stage (`comics.ocr`) unless `name` is given.
+ * Runs a function inside a worker, or the handler that workers know by a name. A function is named after its pipeline and stage
+ * (`comics.ocr`) unless `name` is given.
  */
 export function handler(run: StageHandler | string, options: { readonly name?: string } = {}): HandlerRun {
   return { handler: run, ...options };

@@ -7,7 +7,7 @@ import { normalisePipeline, type PipelineDefaults } from "./normalise.ts";
 import { type ParsedPipeline, type ParsedStage, pipelineSchema } from "./schema.ts";
 import { pipelineRelations, sharedLimitFindings } from "./stage-relations.ts";
 
-/** What variables say of a stage, above its declaration. */
+/** What variables set for a stage, over its declaration. */
 export interface StageOverride {
   readonly attempts?: number | undefined;
   readonly concurrency?: number | undefined;
@@ -19,15 +19,15 @@ export interface ValidateOptions {
 }
 
 export interface ValidatedPipelines {
-  /** Those without a mistake of their own. */
+  /** The pipelines without mistakes of their own. */
   readonly definitions: readonly PipelineDefinition[];
-  /** Everything that is wrong with any of them; paths begin with `pipelines`. */
+  /** Every mistake in any pipeline; paths begin with `pipelines`. */
   readonly findings: readonly Finding[];
-  /** What is allowed but does nothing. */
+  /** Keys that are allowed but do nothing. */
   readonly warnings: readonly Finding[];
 }
 
-/** Judges what stands under `pipelines`, from YAML and TypeScript alike: one validator, one meaning. Never throws. */
+/** Checks what stands under `pipelines`, from YAML and TypeScript alike: one validator, one meaning. Never throws. */
 export function validatePipelines(raw: unknown, options: ValidateOptions): ValidatedPipelines {
   const path: KeyPath = ["pipelines"];
   if (raw === undefined || raw === null) return { definitions: [], findings: [], warnings: [] };
@@ -48,10 +48,10 @@ interface ValidatedPipeline {
   readonly warnings: readonly Finding[];
 }
 
-/** Judges one pipeline. `definition` is there when nothing is wrong with it. */
+/** Checks one pipeline. `definition` is present when nothing is wrong with it. */
 export function validatePipeline(name: string, raw: unknown, { defaults, overrideOf }: ValidateOptions): ValidatedPipeline {
   const path: KeyPath = ["pipelines", name];
-  // Data that holds itself, or no data at all, would not end in the steps below.
+  // Cyclic data, or values that are no data, would never end in the steps below.
   const unplain = plainDataFindings(raw, path);
   if (unplain.length > 0) return { definition: undefined, findings: [...nameFinding(name, path), ...unplain], warnings: [] };
 
@@ -88,13 +88,13 @@ function withOverrides(parsed: ParsedPipeline, overrideOf: ValidateOptions["over
 
 /** Keys that a stage declares and that do nothing there. */
 interface IdleKeys {
-  /** Whoever wrote them relies on something that would not happen. */
+  /** Their author relies on something that would not happen. */
   readonly mistakes: readonly Finding[];
-  /** Nothing is lost by them but their reader's time. */
+  /** They cost nothing but their reader's time. */
   readonly warnings: readonly Finding[];
 }
 
-/** What only a command has, declared on stages that run a handler. One finding for each key. */
+/** Keys that only a command obeys, on stages that run a handler. One finding for each key. */
 function idleKeys(pipeline: ParsedPipeline, path: KeyPath): IdleKeys {
   const mistakes: Finding[] = [];
   const warnings: Finding[] = [];
@@ -146,7 +146,7 @@ function hasCommand(gate: ParsedGate | undefined): boolean {
 const depthMax = 64;
 const valuesMax = 50_000;
 
-/** What keeps `value` from being data that JSON can hold: functions, classes, cycles, forbidden keys, depth and size without bounds. */
+/** Whatever in `value` JSON cannot hold: functions, classes, cycles, forbidden keys, unbounded depth and size. */
 function plainDataFindings(value: unknown, path: KeyPath): readonly Finding[] {
   const findings: Finding[] = [];
   const open = new Set<object>();

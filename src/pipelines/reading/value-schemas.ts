@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { durationPattern, formatDuration, formatSize, parseDuration, parseSize, sizePattern } from "../../domain/durations.ts";
 
-/** The JSON schema of what zod cannot describe by itself, because a transform reads it. */
+/** The JSON schema of values that zod cannot describe, because a transform reads them. */
 export const inputJson = z.registry<Readonly<Record<string, unknown>>>();
 
 interface Range {
@@ -85,10 +85,10 @@ export const notYet = (what: string) =>
     .optional()
     .meta({ description: `${what} Not available yet.` });
 
-/** Refuses an object that has none or several of `keys`. Unknown keys are reported by themselves, before this is asked. */
+/** Refuses an object with none or several of `keys`. Unknown keys are reported separately, before this check. */
 export function exactlyOne(value: Readonly<Record<string, unknown>>, keys: readonly string[], context: z.core.ParsePayload): void {
   const present = keys.filter((key) => value[key] !== undefined);
-  // A key that is unknown was probably meant to be one of these, and is reported already.
+  // An unknown key was probably meant as one of these, and is reported already.
   if (present.length === 1 || (present.length === 0 && context.issues.length > 0)) return;
   const found = present.length === 0 ? "none is there" : `${present.join(" and ")} are there`;
   context.issues.push({ code: "custom", message: `must have exactly one of ${keys.join(", ")}; ${found}`, input: value });

@@ -60,7 +60,7 @@ pipelines:
       },
     },
   ]);
-  // What may change while runs go on is no part of a definition, nor of its hash.
+  // A limit that may change while runs go on is no part of a definition, nor of its hash.
   for (const stage of Object.values(definitions[0]?.stages ?? {})) {
     expect(stage.maxRunningMs).toBeUndefined();
     expect(stage.finalizeGraceMs).toBeUndefined();

@@ -5,12 +5,12 @@ import { builtInDefaults } from "./normalise.ts";
 import { type ValidateOptions, validatePipelines } from "./validate.ts";
 
 export interface PipelinesReading {
-  /** Those without a mistake of their own. */
+  /** The pipelines without mistakes of their own. */
   readonly definitions: readonly PipelineDefinition[];
   readonly mistakes: readonly ConfigMistake[];
 }
 
-/** The pipelines of a YAML text, and everything that is wrong with them, with line and column. Its other sections are not looked at. Never throws. */
+/** The pipelines of a YAML text, and all its mistakes, with line and column. Other sections are not read. Never throws. */
 export function readPipelinesYaml(
   text: string,
   name = "wakeful.yaml",

@@ -13,7 +13,7 @@ const run = promisify(execFile);
 
 const isMissing = (error: unknown): boolean => hasCode(error, "ENOENT");
 
-/** The random half of the host id: made once, then kept. Two processes that start at once agree on the one that was linked first. */
+/** The random half of the host id, made once. Of two processes that start at once, both use the one that was linked first. */
 async function keptRandomId(stateDir: string, randomId: () => string): Promise<string> {
   const path = join(stateDir, "host-id");
   const valid = async (): Promise<string | undefined> => {
@@ -21,7 +21,7 @@ async function keptRandomId(stateDir: string, randomId: () => string): Promise<s
       const text = (await readRegular(path))?.trim();
       return text !== undefined && /^[0-9A-Za-z-]{8,64}$/.test(text) ? text : undefined;
     } catch (error) {
-      // As damaged as a file without an id; a FIFO would hold whoever waits for it.
+      // Not a regular file: as damaged as one without an id. Reading a FIFO would block.
       if (error instanceof IrregularFileError) return undefined;
       throw error;
     }
@@ -44,7 +44,7 @@ async function keptRandomId(stateDir: string, randomId: () => string): Promise<s
   return kept;
 }
 
-/** The machine's own id, which a copied state directory does not bring along; empty where the machine has none. */
+/** The machine's own id, which a copied state directory does not carry. Empty where the machine has none. */
 async function machineId(): Promise<string> {
   if (process.platform === "darwin") {
     const { stdout } = await run("/usr/sbin/ioreg", ["-rd1", "-c", "IOPlatformExpertDevice"]);
@@ -62,12 +62,11 @@ async function machineId(): Promise<string> {
 }
 
 /**
- * Reads who this host is: a random id kept as `<stateDir>/host-id` joined to a hash of the machine id (which itself is a secret),
- * the id of this boot, and the pid namespace of this process.
+ * Reads who this host is, the same until its next boot: the id in `<stateDir>/host-id` joined to a hash of the machine id (a secret), the
+ * boot's id, and this process's pid namespace.
  *
- * `stateDir` must exist. `randomId` is called once in the life of a state directory (8 to 64 letters, digits, dashes).
- * Repeated calls answer the same until the machine boots again. Rejects with the system's error when the state directory cannot be read or
- * written.
+ * @param options - `stateDir` must exist and be readable and writable. `randomId` (8 to 64 letters, digits, dashes) is called once in the
+ * life of a state directory.
  * @throws {DamagedHostIdError} `host_id_damaged`: the file is there and holds no id. It is never replaced.
  */
 export async function readHostIdentity(options: { readonly stateDir: string; readonly randomId: () => string }): Promise<HostIdentity> {

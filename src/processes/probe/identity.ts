@@ -2,7 +2,7 @@ import type { HostId } from "../../domain/ids.ts";
 import { isZombie } from "./process-stat.ts";
 import type { ProcessSight, ProcessTable } from "./process-table.ts";
 
-/** Where a pid means something: one boot of one host, seen from one pid namespace. */
+/** Where a pid is valid: one boot of one host, seen from one pid namespace. */
 export interface HostIdentity {
   readonly hostId: HostId;
   readonly bootId: string;
@@ -10,7 +10,7 @@ export interface HostIdentity {
   readonly pidNamespace: string;
 }
 
-/** One process for ever: a pid alone is given to somebody else sooner or later. */
+/** Names one process for ever: a pid alone is reused sooner or later. */
 export interface ProcessIdentity extends HostIdentity {
   readonly pid: number;
   /** `/proc/PID/stat` field 22, as printed; macOS: `ps -o lstart=` with `_` for blanks. */
@@ -21,8 +21,8 @@ export type DeadBecause = "no_such_process" | "zombie" | "other_start_time";
 export type UnknownBecause = "foreign_host" | "foreign_namespace" | "invalid_identity" | "unreadable";
 
 /**
- * What a look at a process answers. Only `dead` is positive evidence; `otherBoot` is for tier 0 alone;
- * `unknown` moves nothing. A process that we may not signal is alive.
+ * The answer of a probe. Only `dead` is positive evidence; `otherBoot` is for tier 0 alone; `unknown` moves nothing. A process that we may
+ * not signal is alive.
  */
 export type ProbeAnswer =
   | { readonly kind: "alive" }
@@ -30,7 +30,7 @@ export type ProbeAnswer =
   | { readonly kind: "otherBoot" }
   | { readonly kind: "unknown"; readonly why: UnknownBecause; readonly error?: string };
 
-/** Asks whether processes live. Writes nothing, never throws for what a process or its absence may do. */
+/** Asks whether processes live. Writes nothing, and never throws for what a process or its absence may do. */
 export interface ProcessProbe {
   observe(identity: ProcessIdentity): ProbeAnswer;
   /** The same for many, in their order; equal pids are looked at once. */
@@ -41,7 +41,7 @@ export interface ProcessProbe {
 export const sameProcess = (a: ProcessIdentity, b: ProcessIdentity): boolean =>
   a.pid === b.pid && a.startTime === b.startTime && a.bootId === b.bootId && a.hostId === b.hostId && a.pidNamespace === b.pidNamespace;
 
-/** What can be said without looking: `undefined` means that its pid may be looked up here. */
+/** What can be said without a probe. `undefined`: its pid may be looked up here. */
 function lifeFromAfar(identity: ProcessIdentity, host: HostIdentity): ProbeAnswer | undefined {
   if (identity.hostId !== host.hostId) return { kind: "unknown", why: "foreign_host" };
   if (identity.bootId !== host.bootId) return { kind: "otherBoot" };
@@ -65,7 +65,10 @@ function lifeFromSight(identity: ProcessIdentity, sight: ProcessSight): ProbeAns
   }
 }
 
-/** The command's own process as the store has it. Undefined: it has none, or the wrapper's still, because no command was seen to begin. */
+/**
+ * The stored process, if it is the command's own. Undefined: there is none, or it is still the wrapper's, because no command was seen to
+ * start.
+ */
 export const commandOnRecord = (run: {
   readonly process: ProcessIdentity | null;
   readonly wrapper: ProcessIdentity | null;

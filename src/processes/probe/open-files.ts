@@ -2,15 +2,15 @@ import { constants, lstatSync, readdirSync, readFileSync, readlinkSync, statSync
 import { basename } from "node:path";
 import { codeOf } from "../../domain/errors.ts";
 
-/** One file for ever, whatever its names: device and inode. */
+/** Names one file for ever, whatever its path: device and inode. */
 export interface FileIdentity {
   readonly device: bigint;
   readonly inode: bigint;
 }
 
 /**
- * How a process has a FIFO open. `both`: for reading and writing. `reading`: for that alone. `none`: not at all, or for writing alone, which
- * holds nothing; or the process has ended. `unseen`: its open files may not be looked at.
+ * How a process has a FIFO open. `both`: for reading and writing; `reading`: for that alone; `none`: not at all, for writing alone, which
+ * holds nothing, or ended; `unseen`: its open files may not be read.
  */
 export type Grip = "both" | "reading" | "none" | "unseen";
 
@@ -18,17 +18,17 @@ export type Grip = "both" | "reading" | "none" | "unseen";
 export interface OpenFiles {
   /** The FIFO at `path`; undefined when there is none. A link is not followed. */
   identifyFifo(path: string): FileIdentity | undefined;
-  /** @param name - the file's name when it was made: where the kernel's number of a file says nothing, it tells which to look at. */
+  /** @param name - the file's name when it was made: where inode numbers do not match, it tells which file to ask. */
   gripOf(pid: number, file: FileIdentity, name: string): Grip;
   /** As in `ProcessIdentity`; undefined when it may not be seen. */
   pidNamespaceOf(pid: number): string | undefined;
-  /** What the process was started as, for people: one line, shortened. Undefined for a thread of the kernel, or when it may not be seen. */
+  /** The command line of a process, for people: one line, shortened. Undefined for a kernel thread, or where it may not be seen. */
   commandLineOf(pid: number): string | undefined;
 }
 
 const commandLettersMax = 120;
 
-/** `deleted`: the kernel's remark behind the path of a file that has lost its name. */
+/** `(deleted)` is the kernel's suffix to the path of a file that has lost its name. */
 const isNamed = (link: string, name: string): boolean => basename(link.replace(/ \(deleted\)$/, "")) === name;
 
 const accessMask = constants.O_RDONLY | constants.O_WRONLY | constants.O_RDWR;
@@ -37,11 +37,11 @@ function gripOfDescriptor(at: { readonly pid: number; readonly fd: string }, fil
   const path = `/proc/${at.pid}/fd/${at.fd}`;
   try {
     const link = readlinkSync(path);
-    // Sockets, pipes without a name, and the like.
+    // A socket, an unnamed pipe or the like.
     if (!link.startsWith("/")) return "none";
     const info = readFileSync(`/proc/${at.pid}/fdinfo/${at.fd}`, "latin1");
     const inode = /^ino:\s*(\d+)$/m.exec(info)?.[1];
-    // Only what can be the file is asked itself: a file on a disk that is gone would hold whoever asks.
+    // Only what may be the file is stat'ed: a file on a lost disk would block.
     if (inode !== String(file.inode) && !isNamed(link, name)) return "none";
     const stat = statSync(path, { bigint: true });
     if (stat.dev !== file.device || stat.ino !== file.inode) return "none";
@@ -49,7 +49,7 @@ function gripOfDescriptor(at: { readonly pid: number; readonly fd: string }, fil
     const access = flags & accessMask;
     return access === constants.O_RDWR ? "both" : access === constants.O_RDONLY ? "reading" : "none";
   } catch {
-    // Closed, or its process ended, between two questions.
+    // It was closed, or its process ended, between two reads.
     return "none";
   }
 }
@@ -61,7 +61,7 @@ export const linuxOpenFiles = (): OpenFiles => ({
       const stat = lstatSync(path, { bigint: true });
       return stat.isFIFO() ? { device: stat.dev, inode: stat.ino } : undefined;
     } catch {
-      // Not there, or its folder is shut: nobody can be found by it.
+      // It is missing, or its folder may not be searched: then nobody is found by it.
       return undefined;
     }
   },
@@ -98,13 +98,13 @@ export const linuxOpenFiles = (): OpenFiles => ({
       if (text === "") return undefined;
       return text.length <= commandLettersMax ? text : `${text.slice(0, commandLettersMax - 1)}…`;
     } catch {
-      // Ended, or hidden: a name for people that nobody knows.
+      // Ended or hidden: people see no name.
       return undefined;
     }
   },
 });
 
-/** Where nothing tells what processes have open: nothing is found there, and nobody is called unseen. */
+/** For platforms that do not tell what processes have open: nothing is found, and nobody is called unseen. */
 const noOpenFiles: OpenFiles = {
   identifyFifo: () => undefined,
   gripOf: () => "none",

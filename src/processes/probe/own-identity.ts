@@ -12,7 +12,11 @@ export const identityOf = (host: HostIdentity, row: ProcessRow): ProcessIdentity
   startTime: row.startTime,
 });
 
-/** Who this process is, or another that is our own to ask about (`pid`). @throws {WakefulError} `internal`: the table does not show it. */
+/**
+ * The identity of this process, or of another of our own (`pid`).
+ *
+ * @throws {WakefulError} `internal`: the process table does not show it.
+ */
 export function ownIdentity(host: HostIdentity, table: Pick<ProcessTable, "look">, pid: number = process.pid): ProcessIdentity {
   const sight = table.look(pid);
   if (sight.kind !== "seen") throw new WakefulError("internal", "This process cannot see itself in the process table; is /proc mounted?");

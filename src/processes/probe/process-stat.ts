@@ -1,4 +1,4 @@
-/** What the kernel says about one process at one moment. Pids are those of the reader's own namespace. */
+/** What the kernel says about one process at one moment. Pids are of the reader's namespace. */
 export interface ProcessRow {
   readonly pid: number;
   readonly parentPid: number;
@@ -38,7 +38,7 @@ export function parsePsLine(line: string): ProcessRow | undefined {
   return { pid, parentPid, groupId, sessionId: 0, state: state.slice(0, 1), startTime: fields.slice(4).join("_") };
 }
 
-/** A zombie has ended: only its exit status is left, for a parent that has not asked yet. */
+/** A zombie has ended: only its exit status waits for its parent. */
 export const isZombie = (row: ProcessRow): boolean => row.state === "Z" || row.state === "X" || row.state === "x";
 
 /** Stopped by SIGSTOP (`T`) or by a tracer (`t`). */

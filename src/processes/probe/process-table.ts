@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { codeOf, messageOf } from "../../domain/errors.ts";
 import { type ProcessRow, parseProcStat, parsePsLine } from "./process-stat.ts";
 
-/** One look at one pid. `denied`: it exists but belongs to somebody else and shows nothing. `unreadable`: nothing can be concluded. */
+/** One look at a pid. `denied`: it exists, but is somebody else's and shows nothing. `unreadable`: no conclusion. */
 export type ProcessSight =
   | { readonly kind: "seen"; readonly row: ProcessRow }
   | { readonly kind: "absent" }
@@ -12,7 +12,7 @@ export type ProcessSight =
 
 export type SignalOutcome = "sent" | "absent" | "denied";
 
-/** The kernel's process table, as a port: the only way in which this folder looks at processes or signals them. */
+/** The kernel's process table, as a port: the only way in which this folder sees or signals processes. */
 export interface ProcessTable {
   look(pid: number): ProcessSight;
   /** The same for many pids, in their order; one call where the platform needs a program for it. */
@@ -27,7 +27,7 @@ export interface ProcessTable {
   signal(pid: number, signal: NodeJS.Signals): SignalOutcome;
 }
 
-/** The system calls below {@link linuxProcessTable}; replaced in tests to play pid reuse, hidden processes and refusals. */
+/** The system calls of {@link linuxProcessTable}. Tests replace them to play pid reuse, hidden processes and refusals. */
 export interface KernelCalls {
   readText(path: string): string;
   readDirectory(path: string): string[];
@@ -43,7 +43,7 @@ const realCalls: KernelCalls = {
 };
 
 function sendSignal(calls: KernelCalls, pid: number, signal: NodeJS.Signals | 0): SignalOutcome {
-  // 0, 1 and -1 mean "my own group", init and "everyone": never a process of a run.
+  // 0, 1 and -1 mean our own group, init and every process: never one of a run.
   if (!Number.isInteger(pid) || pid === 0 || Math.abs(pid) === 1) throw new RangeError(`pid must name one process or group, got ${pid}`);
   try {
     calls.kill(pid, signal);
@@ -71,12 +71,12 @@ export function linuxProcessTable(calls: KernelCalls = realCalls): ProcessTable 
 
   const look = (pid: number): ProcessSight => {
     let failure = "";
-    // Twice, because a process may be born or end between the two questions; a third disagreement is nobody's fault but unknown.
+    // Twice, because a process may start or end between the two reads. A third disagreement is unknown.
     for (let round = 0; round < 2; round += 1) {
       const row = readRow(pid);
       if ("pid" in row) return { kind: "seen", row };
       failure = row.error;
-      // A missing entry alone is no proof: under hidepid the entries of other users are missing too. Signal 0 decides.
+      // A missing entry is no proof: hidepid hides the processes of other users. Signal 0 decides.
       const outcome = pid === 1 ? "sent" : sendSignal(calls, pid, 0);
       if (outcome === "absent") return { kind: "absent" };
       if (outcome === "denied") return { kind: "denied" };
@@ -101,7 +101,7 @@ export function linuxProcessTable(calls: KernelCalls = realCalls): ProcessTable 
       try {
         text = calls.readText(`/proc/${pid}/environ`);
       } catch {
-        // Gone meanwhile, or another user's: in both cases it shows no marker and nothing may be concluded from that.
+        // It ended, or is another user's: it shows no marker, which proves nothing.
         return undefined;
       }
       const prefix = `${name}=`;
@@ -154,7 +154,7 @@ function darwinProcessTable(calls: Pick<KernelCalls, "kill"> = realCalls): Proce
 /** The table of the platform this process runs on. */
 export const systemProcessTable = (): ProcessTable => (process.platform === "darwin" ? darwinProcessTable() : linuxProcessTable());
 
-/** The table with one listing for all who ask: many runs are looked over at the cost of one walk through the processes. Short-lived. */
+/** The table with one listing for all callers: many runs are examined at the cost of one walk through the processes. Short-lived. */
 export function tableSnapshotOf(table: ProcessTable): ProcessTable {
   let rows: ReturnType<ProcessTable["list"]> | undefined;
   const values = new Map<string, string | undefined>();

@@ -4,35 +4,34 @@ import { readStart, runFiles } from "./run-files.ts";
 interface RecordOf {
   readonly runDir: string;
   readonly runId: RunId;
-  /** The command was seen to begin, whatever its folder shows by now: then nothing that says otherwise is believed. Default: false. */
+  /** The command was seen to start, whatever its folder shows now: a record that says otherwise is not believed. Default: false. */
   readonly commandSeen?: boolean;
 }
 
 /**
- * The end of a run, as its wrapper left it. One line, `<run id> <status> <boot id>`, written over a file that was filled with blanks
- * at the start (so that a full disk cannot swallow it), synced, and renamed to `exit`.
- *
- * `status` is the shell's: 0 to 255, where 128 + n means signal n, or a command that itself exited so.
- * `nogo`: the wrapper's starter vanished or withdrew before the command began; nothing was executed.
- * `torn`: something is there, but no whole record, or one that cannot be true: believed in nothing. `foreign`: whole, but another run's.
- * `writtenAtHostMs`: its mtime by the host's wall clock, a hint that decides nothing.
+ * A run's end as its wrapper recorded it: one line, `<run id> <status> <boot id>`, over a file filled with blanks at the start (so that a
+ * full disk cannot prevent it), synced, then renamed to `exit`.
  */
 export type ExitRecord =
   | { readonly kind: "none" }
+  /** No whole record, or one that cannot be true: not believed. */
   | { readonly kind: "torn" }
+  /** Whole, but another run's. */
   | { readonly kind: "foreign"; readonly runId: RunId }
+  /** `status` is the shell's, 0 to 255: 128 + n is signal n, or the command's own code. `writtenAtHostMs` is a hint that decides nothing. */
   | { readonly kind: "exit"; readonly status: number; readonly bootId: string; readonly writtenAtHostMs: number }
+  /** The wrapper's starter vanished or withdrew before the command began: nothing was executed. */
   | { readonly kind: "nogo"; readonly bootId: string; readonly writtenAtHostMs: number };
 
-/** Longer than any record (a run id has up to 16 digits, a boot id 36 characters), far below a disk block, so a write is one block's. */
+/** Longer than any record (run id up to 16 digits, boot id 36 characters), and far below a disk block, so that a write is one block's. */
 export const exitRecordBytes = 128;
 
-/** What the file holds before the end: blanks without a line end, which no reader takes for a record. */
+/** The file's content before the end: blanks without a line end, which no reader takes for a record. */
 export const blankExitRecord = " ".repeat(exitRecordBytes);
 
 const recordPattern = /^([1-9]\d{0,15}) (nogo|\d{1,3}) ([0-9A-Za-z-]{8,64})\n/;
 
-/** Judges the text of a record file. `draft`: it has not been renamed yet, so blanks are normal. Pure. */
+/** Parses a record file. `draft`: not renamed yet, so blanks are normal. Pure. */
 function parseExitRecord(options: {
   readonly text: string;
   readonly runId: RunId;
@@ -49,12 +48,12 @@ function parseExitRecord(options: {
 }
 
 /**
- * Reads how a run ended. A whole record that was not renamed yet (or never will be, its wrapper having died right then) is believed
- * as well: its text proves it whole, and the rename only protects against losing power. Throws when the disk cannot be read.
+ * Reads how a run ended. A whole record that was never renamed is believed too: its text proves it whole, and the rename only protects
+ * against a loss of power. Throws when the disk cannot be read.
  */
 export async function readExitRecord({ runDir, runId, commandSeen = false }: RecordOf): Promise<ExitRecord> {
   const { exit, exitDraft } = runFiles(runDir);
-  // Once more from the top when both names were missed: the rename may have happened between the two looks.
+  // A second round when both names were missed: the rename may have happened between the two reads.
   for (let round = 0; round < 2; round += 1) {
     for (const path of [exit, exitDraft]) {
       const start = await readStart(path, exitRecordBytes);

@@ -7,17 +7,14 @@ import type { LifePipe } from "../../liveness/evidence.ts";
 import { runFiles } from "./run-files.ts";
 
 /**
- * Looks without blocking at a run's life pipe `runs/<id>/alive`: a FIFO that wrapper and command hold open, so that a death can be seen
- * without pids (across pid namespaces, with no pid reuse).
- *
- * `held`: something of the run lives. `released`: nobody has it open (a command may have closed it, so this needs a dead or
- * unprobeable process beside it). `unknown`: there is no pipe, it is no FIFO, or it cannot be opened.
+ * Probes a run's life pipe without blocking (decision 0004). `held`: something of the run lives. `released`: nobody has it open, which
+ * needs a dead or unprobeable process beside it. `unknown`: no FIFO, or it cannot be opened.
  */
 export async function probeLifePipe(runDir: string): Promise<LifePipe> {
   try {
     const handle = await open(runFiles(runDir).lifePipe, constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW);
     try {
-      // A regular file can be opened for writing whoever lives, so only a FIFO counts.
+      // Only a FIFO counts: a regular file can always be opened for writing.
       return (await handle.stat()).isFIFO() ? "held" : "unknown";
     } finally {
       await handle.close();
@@ -28,10 +25,8 @@ export async function probeLifePipe(runDir: string): Promise<LifePipe> {
 }
 
 /**
- * Makes the FIFO, for runs that have no wrapper. Throws when `mkfifo` fails, also when the pipe exists.
- *
- * A wrapper's shell makes its own before it says that it is ready: Node cannot, and a spawn of ours costs several times the shell's fork.
- * It opens the FIFO for reading *and* writing, which never blocks.
+ * Makes the FIFO of a run that has no wrapper. A wrapper's shell makes its own, because Node cannot, and spawning `mkfifo` costs several
+ * times the shell's fork. Throws when `mkfifo` fails, also when the pipe exists.
  */
 export async function makeLifePipe(runDir: string): Promise<void> {
   await promisify(execFile)("mkfifo", ["-m", "600", runFiles(runDir).lifePipe]);

@@ -5,7 +5,7 @@ import { hasCode } from "../../domain/errors.ts";
 import { asHostId, asRunId, type RunId } from "../../domain/ids.ts";
 import type { ProcessIdentity } from "../probe/identity.ts";
 
-/** Where the files of one run are. All are below `runs/<id>` and belong to this run for ever: ids are never issued twice. */
+/** The files of one run. All are below `runs/<id>` and belong to it for ever: ids are never issued twice. */
 export interface RunFiles {
   /** Written by the wrapper before it waits for `go`. */
   readonly started: string;
@@ -37,17 +37,17 @@ export const runFiles = (runDir: string): RunFiles => ({
   stderrLog: join(runDir, "stderr.log"),
 });
 
-/** Not there, a link, or in a folder that its command has shut: waiting for it would leave the run to nobody for ever. */
+/** Missing, a link, or in a folder that the command closed. As errors they would leave the run unjudged for ever. */
 const unwrittenCodes = ["ENOENT", "ELOOP", "EACCES", "EPERM"] as const;
 
 /**
- * The first `maxBytes` of a file, or `undefined` when there is none that may be read. Records are short; what is longer, or no file, was not
- * written by us. Throws when the disk fails, which proves nothing.
+ * The first `maxBytes` of a file; `undefined`: none that may be read. What is longer than a record, or no file, was not written by us.
+ * Throws when the disk fails, which proves nothing.
  */
 export async function readStart(path: string, maxBytes: number): Promise<{ text: string; mtimeMs: number } | undefined> {
   let handle: Awaited<ReturnType<typeof open>>;
   try {
-    // The command may put a FIFO or a link here: the first would hold this thread for ever, the second lead it elsewhere.
+    // The command may put a FIFO here, which would block this thread, or a link, which would lead it elsewhere.
     handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   } catch (error) {
     if (hasCode(error, ...unwrittenCodes)) return undefined;
@@ -64,11 +64,11 @@ export async function readStart(path: string, maxBytes: number): Promise<{ text:
   }
 }
 
-/** One line, as wrapper and command write it about themselves; {@link parseIdentityRecord} reads it. */
+/** The line that wrapper and command write about themselves; {@link parseIdentityRecord} reads it. */
 export const identityRecord = (runId: RunId, { pid, startTime, bootId, pidNamespace, hostId }: ProcessIdentity): string =>
   `${runId} ${pid} ${startTime} ${bootId} ${pidNamespace} ${hostId}\n`;
 
-/** The line that wrapper and command write about themselves: `<run id> <pid> <start time> <boot id> <pid namespace> <host id>`. */
+/** Parses `<run id> <pid> <start time> <boot id> <pid namespace> <host id>`. Undefined: not whole, or another run's. */
 export function parseIdentityRecord(text: string, runId: RunId): ProcessIdentity | undefined {
   const end = text.indexOf("\n");
   if (end < 0) return undefined;
@@ -78,7 +78,7 @@ export function parseIdentityRecord(text: string, runId: RunId): ProcessIdentity
   return { hostId: asHostId(hostId), bootId, pidNamespace, pid: Number(pid), startTime };
 }
 
-/** The run a directory name stands for, for scans of `runs/`. */
+/** The run that a directory name stands for, for scans of `runs/`. */
 export const runIdOfDirectory = (name: string): RunId | undefined => (/^[1-9]\d{0,15}$/.test(name) ? asRunId(Number(name)) : undefined);
 
 interface OfRun {
@@ -91,13 +91,13 @@ async function readIdentity(path: string, runId: RunId): Promise<ProcessIdentity
   return start === undefined ? undefined : parseIdentityRecord(start.text, runId);
 }
 
-/** The wrapper's identity; `undefined` when there is no whole record of this run. Throws when the disk cannot be read. */
+/** The wrapper's identity; `undefined`: there is no whole record of this run. Throws when the disk cannot be read. */
 export const readStarted = ({ runDir, runId }: OfRun): Promise<ProcessIdentity | undefined> =>
   readIdentity(runFiles(runDir).started, runId);
 
 /**
- * The command's own identity, which replaces the wrapper's once it is there. `undefined`: the command was not started (yet).
- * Every judge reads it before it probes.
+ * The command's own identity, which replaces the wrapper's. `undefined`: the command was not started (yet). Every judge reads it before it
+ * probes.
  */
 export const readCommand = ({ runDir, runId }: OfRun): Promise<ProcessIdentity | undefined> =>
   readIdentity(runFiles(runDir).command, runId);

@@ -1,6 +1,6 @@
 import { asHostId, asRunId, type HostId, type RunId } from "../../domain/ids.ts";
 
-/** What every process of a run bears in its environment, so that it can be found after it left its session and its parents. */
+/** In the environment of every process of a run, so that it is found after it left its session and its parents. */
 export const markerVariable = "WAKEFUL_RUN_MARKER";
 
 export interface RunMarker {
@@ -35,10 +35,10 @@ export const runVariables = [
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** The run in which this process was started, if any: a daemon or worker that finds one re-executes itself clean before anything else. */
+/** The run in which this process was started, if any. A daemon or worker that finds one first restarts itself without it. */
 export const ownMarker = (env: Environment): RunMarker | undefined => parseMarker(env[markerVariable]);
 
-/** `env` without the marker and the other variables of a run, for that re-execution (changing `process.env` is not enough: /proc shows the original). */
+/** `env` without the variables of a run, for that restart. Changing `process.env` is not enough: /proc shows the original. */
 export function cleanEnvironment(env: Environment): Record<string, string> {
   const names = new Set<string>(runVariables);
   return Object.fromEntries(

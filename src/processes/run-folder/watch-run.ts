@@ -1,7 +1,7 @@
 import { type FSWatcher, watch } from "node:fs";
 import { messageOf } from "../../domain/errors.ts";
 
-/** `command`: the command may have recorded itself. `exit`: the exit record may be there. Look yourself; a hint proves nothing. */
+/** `command`: the command may have recorded itself. `exit`: the exit record may be there. A hint proves nothing; read the file. */
 export type RunHint = "command" | "exit";
 
 export interface RunWatch {
@@ -13,8 +13,8 @@ export interface RunWatch {
 const hintOf: Readonly<Record<string, RunHint>> = { command: "command", exit: "exit", "exit.new": "exit" };
 
 /**
- * Watches `runs/<id>` for its `command` and exit records. Hints may come late, twice or never, so the tick stays the one that counts.
- * Never throws, keeps no process alive.
+ * Watches `runs/<id>` for its `command` and exit records. Hints may come late, twice or never, so the tick decides. Never throws, and keeps
+ * no process alive.
  */
 export function watchRun({ runDir, onHint }: { readonly runDir: string; readonly onHint: (hint: RunHint) => void }): RunWatch {
   let broken: string | undefined;
@@ -29,7 +29,7 @@ export function watchRun({ runDir, onHint }: { readonly runDir: string; readonly
       watcher?.close();
     });
   } catch (error) {
-    // Too many watches on this host, most likely: the tick sees everything that a hint would have announced.
+    // Most likely too many watches on this host. The tick sees everything that a hint would have announced.
     broken = messageOf(error);
   }
   return {

@@ -3,13 +3,13 @@ import type { OpenFiles } from "../probe/open-files.ts";
 import { lookAtPipe, type PipeSight } from "./pipe-holders.ts";
 import type { RunTree } from "./strays.ts";
 
-/** The search takes at most a twentieth of the time: a walk through all open files is felt on a host with many. */
+/** The search takes at most a twentieth of the time: a walk through all open files is a load on a host with many. */
 const shareOfTime = 20;
 const leastPauseMs: DurationMs = 1000;
 
 /**
- * Searches for what holds a run's life pipe while nothing of the run is to be seen. Not at the first sight of that: a wrapper that has just
- * ended gives its pipe back in the same moment.
+ * Searches for what holds a run's life pipe while nothing else of the run is seen. Not at first sight: a wrapper that has just ended gives
+ * its pipe back in the same moment.
  */
 export class HiddenSearch {
   readonly #tree: RunTree;
@@ -22,7 +22,7 @@ export class HiddenSearch {
     this.#at = at;
   }
 
-  /** To be called in each look that finds the pipe held and nothing else. Answers what a search has found, when there was one. */
+  /** Call it in each look that finds only the pipe held. Answers what a search has found, if there was one. */
   look(): PipeSight | undefined {
     const { mono } = this.#at;
     if (!this.#expected) {

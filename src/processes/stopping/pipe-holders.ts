@@ -6,7 +6,7 @@ import { isZombie, type ProcessRow } from "../probe/process-stat.ts";
 import { runFiles } from "../run-folder/run-files.ts";
 import { hereOnly, type RunTree } from "./strays.ts";
 
-/** A process, and what it was started as where that may be seen. */
+/** A process, and its command line where that may be seen. */
 export interface NamedProcess {
   readonly process: ProcessIdentity;
   readonly command: string | undefined;
@@ -14,18 +14,17 @@ export interface NamedProcess {
 
 /** Who holds a run's life pipe, as far as it can be seen. */
 export interface PipeSight {
-  /** Younger than the run and with the pipe open as its wrapper handed it down: of the run, unless another run or a shield claims it. */
+  /** Younger than the run, with the pipe open as its wrapper handed it down: of the run, unless another run or a shield claims it. */
   readonly holders: readonly NamedProcess[];
-  /** Hold it too, but opened it by themselves, are older than the run, or live in another pid namespace: never touched. */
+  /** Hold it too, but opened it themselves, are older than the run, or live in another pid namespace: never signalled. */
   readonly strangers: readonly NamedProcess[];
-  /** Younger than the run, and their open files may not be seen from here; threads of the kernel are left out. */
+  /** Younger than the run, with open files that may not be seen from here. Kernel threads are left out. */
   readonly unseen: readonly NamedProcess[];
 }
 
 /**
- * Looks for the holders of a run's life pipe in the open files of all processes. For a run of which nothing else is to be seen: a process that
- * left its session, its parents and its environment behind still has the pipe that it inherited. It costs a walk through every open file of
- * the host, so nobody looks here before all cheaper signs are used up. Finds nothing where the platform does not tell (macOS).
+ * Finds the holders of a run's life pipe in all open files of the host, for what left its session, parents and environment. Use it last: it
+ * walks every open file. Finds nothing on macOS, which does not tell.
  */
 export function lookAtPipe(tree: RunTree, { runDir, files }: { readonly runDir: string; readonly files: OpenFiles }): PipeSight {
   const { host, table } = tree;
@@ -51,7 +50,7 @@ export function lookAtPipe(tree: RunTree, { runDir, files }: { readonly runDir: 
   return { holders, strangers, unseen };
 }
 
-/** Whether a process began before the run did, so that it cannot have inherited anything of it. Without any record of the run: yes. */
+/** Whether a process started before the run, and so inherited nothing of it. Without any record of the run: yes. */
 function isOlder(row: ProcessRow, { host, wrapper, command }: RunTree): boolean {
   const first = hereOnly(host, wrapper) ?? hereOnly(host, command);
   return first === undefined || Number(row.startTime) < Number(first.startTime);

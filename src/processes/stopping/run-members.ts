@@ -3,25 +3,25 @@ import type { ProcessIdentity } from "../probe/identity.ts";
 import type { ProcessRow } from "../probe/process-stat.ts";
 import type { RunMarker } from "../run-folder/run-marker.ts";
 
-/** What is known about one run and its neighbours when its processes are looked for. */
+/** One run and its neighbours, as known when its processes are searched. */
 export interface RunMembersQuery {
   readonly runId: RunId;
   readonly hostId: HostId;
   readonly rows: readonly ProcessRow[];
-  /** The marker a process bears; `undefined` for none and for unreadable. */
+  /** The marker that a process bears; `undefined`: none, or unreadable. */
   readonly markerOf: (row: ProcessRow) => RunMarker | undefined;
   readonly ageMsOf: (row: ProcessRow) => number | undefined;
   readonly selfPid: number;
-  /** `undefined`: the command never recorded itself. */
+  /** `undefined`: the command did not record itself. */
   readonly command: ProcessIdentity | undefined;
   readonly wrapper: ProcessIdentity | undefined;
-  /** Wrappers of other runs, and the processes of registered sessions: never members, nor is anything below them. */
+  /** Wrappers of other runs and processes of registered sessions: neither they nor anything below them are members. */
   readonly shielded: readonly ProcessIdentity[];
-  /** Processes seen to be members before, in case their parents have gone meanwhile. */
+  /** Processes that were members before; their parents may have ended since. */
   readonly seen: readonly ProcessIdentity[];
-  /** Processes younger than the run that hold its life pipe as the wrapper handed it down, whatever else they have left behind. */
+  /** Processes younger than the run that hold its life pipe as the wrapper handed it down. */
   readonly holders: readonly ProcessIdentity[];
-  /** How long ago the command ended at the latest, if it ended; `undefined`: not known. */
+  /** How long ago the command ended, at the latest, if it ended; `undefined`: unknown. */
   readonly endedAgoMs: number | undefined;
 }
 
@@ -35,11 +35,8 @@ const isRow = (row: ProcessRow, identity: ProcessIdentity | undefined): boolean 
   identity !== undefined && row.pid === identity.pid && row.startTime === identity.startTime;
 
 /**
- * Which processes belong to a run: its command, what is below it, members of its session, what bears its marker, and what was seen
- * to belong before; and, where these were looked for, holders of its life pipe. Pure; the caller has checked that the identities are of this host, boot and namespace.
- *
- * The nearest ancestor that says anything decides: below the daemon and the wrapper stands the command, which is ours; below the
- * command may stand a nested worker, which is not. Init shields nobody below itself, because orphans of every run are its children.
+ * The processes of a run: its command, all below it, its session's, bearers of its marker, earlier members, and given holders of its life
+ * pipe. Pure; the identities must be of this host, boot and namespace.
  */
 export function runMembers(query: RunMembersQuery): readonly ProcessRow[] {
   const byPid = new Map(query.rows.map((row) => [row.pid, row]));
@@ -49,14 +46,17 @@ export function runMembers(query: RunMembersQuery): readonly ProcessRow[] {
   const standingOf = (row: ProcessRow): Standing => {
     const known = standings.get(row.pid);
     if (known !== undefined) return known;
-    // A snapshot is not taken in one instant, so a pid reused within it could make a circle; a circle proves nothing.
+    // A snapshot is not taken in one instant: a pid reused within it could form a circle, which proves nothing.
     standings.set(row.pid, "none");
     const standing = judge(row);
     standings.set(row.pid, standing);
     return standing;
   };
 
+  // The nearest ancestor that says anything decides: below the wrapper stands the command, which is ours, and below the command perhaps a
+  // nested worker, which is not.
   const judge = (row: ProcessRow): Standing => {
+    // Init shields nothing below itself: orphans of every run are its children.
     if (row.pid === 1) return "none";
     if (row.pid === query.selfPid || isRow(row, query.wrapper) || query.shielded.some((identity) => isRow(row, identity))) return "shield";
     if (isRow(row, query.command)) return "member";
@@ -64,14 +64,14 @@ export function runMembers(query: RunMembersQuery): readonly ProcessRow[] {
     const ownMarker = marker !== undefined && marker.runId === query.runId && marker.hostId === query.hostId;
     if (marker !== undefined && !ownMarker) return "other_run";
     const parent = byPid.get(row.parentPid);
-    // The wrapper's own helpers (sync, mv) bear the marker too, and must finish the exit record. Before there is a command, its
-    // child is the shell that is about to become it.
+    // The wrapper's helpers (sync, mv) bear the marker too and must finish the exit record. Before there is a command, the wrapper's child
+    // is the shell that becomes it.
     if (parent !== undefined && isRow(parent, query.wrapper)) return query.command === undefined ? "member" : "shield";
     const above = parent === undefined ? "none" : standingOf(parent);
     if (above === "shield") return "shield";
     if (ownMarker || query.seen.some((identity) => isRow(row, identity))) return "member";
     if (above === "other_run") return "other_run";
-    // Last, because a holder may also be another run's, which inherited the pipe from the run around it.
+    // Last, because a holder may be of another run, which inherited the pipe from the run around it.
     const holds = query.holders.some((identity) => isRow(row, identity));
     return holds || above === "member" || ownSession(row) ? "member" : "none";
   };
@@ -80,19 +80,18 @@ export function runMembers(query: RunMembersQuery): readonly ProcessRow[] {
 }
 
 /**
- * Whether a process is in the command's session. A session is named by its leader's pid, which is not given away while the session has
- * members. So it is the command's while the command is the one that has the pid; and when nobody has it, for processes older than the
- * command's end. Anything younger may be of a later session whose leader had the same pid and left, as daemons do.
+ * Whether a process is in the command's session, which is named by the command's pid. The pid is not reused while the session has members.
  */
 function sessionTest(query: RunMembersQuery, byPid: ReadonlyMap<number, ProcessRow>): (row: ProcessRow) => boolean {
   const { command, wrapper, endedAgoMs } = query;
   if (command === undefined) return () => false;
   const leader = byPid.get(command.pid);
   if (leader !== undefined) {
-    // Without setsid (macOS) the session is the wrapper's or nobody's: then it says nothing about the command.
+    // Without setsid (macOS) the session is the wrapper's or nobody's, and says nothing about the command.
     const leads = isRow(leader, command) && leader.sessionId === command.pid && command.pid !== wrapper?.pid;
     return (row) => leads && row.sessionId === command.pid;
   }
   if (endedAgoMs === undefined) return () => false;
+  // Nobody has the pid. What is younger than the command's end may be of a later session whose leader had it and left, as daemons do.
   return (row) => row.sessionId === command.pid && (query.ageMsOf(row) ?? 0) > endedAgoMs;
 }

@@ -18,19 +18,19 @@ export interface StopTreeOptions extends RunTree {
   readonly pause?: Pause;
   /** From TERM to KILL. Default 5000; 0 kills at once. */
   readonly stopGraceMs?: DurationMs;
-  /** Once it is aborted the grace is over: somebody is in a hurry. */
+  /** Its abort ends the grace: KILL follows at once. */
   readonly hurry?: AbortSignal;
   /** From KILL to giving up. Default 2000. */
   readonly killGraceMs?: DurationMs;
-  /** With it the life pipe is asked too, at the end: while it is held the run is not stopped, whatever the pids say. */
+  /** When set, the life pipe is probed at the end. While it is held the run is not stopped, whatever the pids say. */
   readonly runDir?: string;
-  /** Where the pipe's holders are looked for when nothing else of the run is to be seen. Default: this system's. */
+  /** Where the pipe's holders are searched when nothing else of the run is seen. Default: this system's. */
   readonly files?: OpenFiles;
-  /** Stops the waiting, not what was signalled already; the answer then is `stopped: false` unless all were gone. */
+  /** Its abort stops the waiting, not what was signalled. The answer is then `stopped: false` unless all were gone. */
   readonly signal?: AbortSignal;
 }
 
-/** Why a run may be released: no process of it was left to be seen, and its life pipe is not held. */
+/** Why a run may be released: none of its processes is seen, and its life pipe is not held. */
 export interface StopProof {
   /** Everything that was seen to belong to the run, all of it gone. */
   readonly gone: readonly ProcessIdentity[];
@@ -44,7 +44,7 @@ export type StopResult =
   | { readonly stopped: true; readonly proof: StopProof }
   | {
       readonly stopped: false;
-      /** May be empty: then the life pipe is held by something that may not be seen, or is not of the run. */
+      /** Also what may not be signalled. Empty: the pipe is held by something that may not be seen or is not of the run. */
       readonly survivors: readonly ProcessIdentity[];
       readonly signals: readonly SentSignal[];
       readonly lifePipe: LifePipe | "not_asked";
@@ -56,11 +56,8 @@ export type StopResult =
 const pollMsMax = 50;
 
 /**
- * Stops everything of one run on this host: TERM (a frozen process: TERM, then CONT), after `stopGraceMs` KILL, until no member is left.
- * What holds the life pipe when nothing else is to be seen is searched for in the open files of all processes, and stopped likewise.
- * Never signals the wrapper, which records the exit (but lets a frozen one go on once all others are gone), nor what is shielded. May be
- * called again, also for a run that has already ended (then it stops its strays). Never throws for what processes do; a process that may
- * not be signalled is a survivor.
+ * Stops everything of one run on this host (docs/architecture.md, Flip, stop, release). Frozen processes get TERM, then CONT. Never signals
+ * the wrapper or what is shielded. Repeatable, also for an ended run's strays; never throws for what processes do.
  */
 export async function stopTree(options: StopTreeOptions): Promise<StopResult> {
   const { clock, pause = timerPause, stopGraceMs = 5000, killGraceMs = 2000, runDir, files = systemOpenFiles(), signal, hurry } = options;
@@ -85,10 +82,10 @@ export async function stopTree(options: StopTreeOptions): Promise<StopResult> {
     const killing = hurry?.aborted === true || tookMs() - termAfterMs >= stopGraceMs;
     if (left.length === 0) {
       if (runDir !== undefined) lifePipe = await probeLifePipe(runDir);
-      // Held with nobody to be seen: most often the wrapper, which is writing the exit record at this moment.
+      // Held with no process seen: usually the wrapper, which is writing the exit record.
       if (lifePipe !== "held") break;
       const wrapper = signaller.wrapper();
-      // Frozen by whoever froze its command, it would hold the pipe, and with it the job, until a person came.
+      // A wrapper that was frozen with its command would hold the pipe, and so the job, until a person came.
       if (wrapper !== undefined) signaller.wakeFrozen([wrapper]);
       else if (signaller.addHolders(hidden?.look()?.holders.map(({ process }) => process) ?? []) && !foundHidden) {
         foundHidden = true;
@@ -108,7 +105,7 @@ export async function stopTree(options: StopTreeOptions): Promise<StopResult> {
   if (left.length === 0 && lifePipe !== "held") return { stopped: true, proof: { gone, signals, lifePipe, tookMs: tookMs() } };
   const wrapper = left.length === 0 ? signaller.wrapper() : undefined;
   const survivors = (wrapper === undefined ? left : [wrapper]).map((row) => identityOf(options.host, row));
-  // Told as it is at the end, because what an earlier search has found may have been stopped since.
+  // Looked up at the end, because what an earlier search found may have been stopped since.
   const pipe = survivors.length === 0 && lifePipe === "held" && signal?.aborted !== true ? hidden?.lookNow() : undefined;
   const remains: Remains = {
     survivors: survivors.map((process) => ({ process, command: files.commandLineOf(process.pid) })),
@@ -126,7 +123,7 @@ interface SentSignal {
 
 const keyOf = (row: { readonly pid: number; readonly startTime: string }): string => `${row.pid}/${row.startTime}`;
 
-/** Signals the members of one run, each at most once per signal, its identity checked right before. */
+/** Signals the members of one run, each at most once per signal, after checking its identity. */
 class TreeSignaller {
   readonly sent: SentSignal[] = [];
   readonly #seen = new Map<string, ProcessIdentity>();
@@ -143,21 +140,21 @@ class TreeSignaller {
     return [...this.#seen.values()];
   }
 
-  /** The members now. Those seen earlier stay members when their parents go. */
+  /** The present members. Those seen earlier stay members when their parents end. */
   members(): readonly ProcessRow[] {
     const rows = livingMembers({ ...this.#tree, seen: this.seen, holders: this.#holders });
     for (const row of rows) this.#seen.set(keyOf(row), identityOf(this.#tree.host, row));
     return rows;
   }
 
-  /** From now on these count as members too, unless another run or a shield claims them. True: there is one that does count. */
+  /** From now on these count as members, unless another run or a shield claims them. True: at least one counts. */
   addHolders(holders: readonly ProcessIdentity[]): boolean {
     if (holders.length === 0) return false;
     this.#holders = holders;
     return this.members().length > 0;
   }
 
-  /** The command's group in one call where it is the command's alone, so that a fork in this instant is hit too; the rest one by one. */
+  /** Signals the command's own group in one call, so that a fork in this instant is hit too; the rest one by one. */
   signalAll(rows: readonly ProcessRow[], signal: NodeJS.Signals): void {
     const fresh = rows.filter((row) => !this.#done.has(`${signal} ${keyOf(row)}`));
     const group = this.#commandGroup(fresh);
@@ -173,7 +170,7 @@ class TreeSignaller {
     }
   }
 
-  /** Wakes what is frozen, so that it can act on the TERM it was sent. Repeated: a process may stop itself at any time. */
+  /** Wakes frozen processes, so that they can act on TERM. Repeated, because a process may stop itself at any time. */
   wakeFrozen(rows: readonly ProcessRow[]): void {
     for (const row of rows) {
       if (!isFrozen(row) || !this.#isStill(row)) continue;
@@ -190,7 +187,7 @@ class TreeSignaller {
     return sight.kind === "seen" && sight.row.startTime === wrapper.startTime && !isZombie(sight.row) ? sight.row : undefined;
   }
 
-  /** The members of the command's own process group, its leader first; empty when somebody else is in that group. */
+  /** The members of the command's own process group, leader first; empty when others are in that group. */
   #commandGroup(rows: readonly ProcessRow[]): readonly ProcessRow[] {
     const { command, table } = this.#tree;
     const leader = rows.find((row) => row.pid === command?.pid && row.startTime === command.startTime);

@@ -7,12 +7,12 @@ import type { ProcessTable } from "../probe/process-table.ts";
 import { markerVariable, parseMarker } from "../run-folder/run-marker.ts";
 import { runMembers } from "./run-members.ts";
 
-/** One run, and whom to leave alone while looking for its processes. */
+/** One run, and what to leave alone while its processes are searched. */
 export interface RunTree {
   readonly runId: RunId;
   readonly host: HostIdentity;
   readonly table: ProcessTable;
-  /** The command's own identity, if it was ever recorded. Of another boot or namespace it is ignored. */
+  /** The command's recorded identity. One of another boot or namespace is ignored. */
   readonly command?: ProcessIdentity | undefined;
   /** The run's wrapper: never signalled, because it records the exit. */
   readonly wrapper?: ProcessIdentity | undefined;
@@ -20,16 +20,16 @@ export interface RunTree {
   readonly shielded?: readonly ProcessIdentity[];
   /** Processes known to have belonged to the run. */
   readonly seen?: readonly ProcessIdentity[];
-  /** Processes that hold the run's life pipe as it was handed down; see `lookAtPipe`. */
+  /** Processes that hold the run's life pipe as the wrapper handed it down; see `lookAtPipe`. */
   readonly holders?: readonly ProcessIdentity[];
   /**
-   * How long ago the command ended, at the latest. Absent: unknown; then a process without the marker that stayed behind in the ended
-   * command's session is not counted, because pids of session leaders are reused.
+   * How long ago the command ended, at the latest. Absent: unknown; then unmarked processes of its session do not count, because the pids
+   * of session leaders are reused.
    */
   readonly endedAgoMs?: DurationMs | undefined;
 }
 
-/** The identity, if it is of this host, boot and namespace: only then its pid says anything here. */
+/** The identity if it is of this host, boot and namespace: only then its pid is valid here. */
 export const hereOnly = (host: HostIdentity, identity: ProcessIdentity | undefined): ProcessIdentity | undefined =>
   identity !== undefined &&
   identity.hostId === host.hostId &&
@@ -39,7 +39,7 @@ export const hereOnly = (host: HostIdentity, identity: ProcessIdentity | undefin
     ? identity
     : undefined;
 
-/** The run's processes that live now (zombies have ended), as the process table shows them. Reads one environment per process. */
+/** The run's living processes, as the process table shows them; zombies have ended. Reads one environment per process. */
 export function livingMembers(tree: RunTree): readonly ProcessRow[] {
   const { host, table } = tree;
   const here = (identities: readonly ProcessIdentity[] | undefined): readonly ProcessIdentity[] =>
@@ -61,7 +61,7 @@ export function livingMembers(tree: RunTree): readonly ProcessRow[] {
 }
 
 /**
- * What a run left behind: descendants seen alive, members of its session, and processes that bear its marker. After the end of a run
- * all of them are strays; during it, they are its tree. On macOS only descendants are found.
+ * What a run left behind: its descendants, its session's members and bearers of its marker. After its end all are strays, before it its
+ * tree. On macOS only descendants are found.
  */
 export const findStrays = (tree: RunTree): readonly ProcessIdentity[] => livingMembers(tree).map((row) => identityOf(tree.host, row));

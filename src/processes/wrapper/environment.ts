@@ -3,7 +3,7 @@ import { InvalidCommandError } from "../errors.ts";
 import { runFiles } from "../run-folder/run-files.ts";
 import { formatMarker, markerVariable, runVariables } from "../run-folder/run-marker.ts";
 
-/** What a command takes over from its worker. Everything else of the worker's environment, its secrets included, stays there. */
+/** What a command takes over from its worker. Everything else stays there, secrets included. */
 const allowedVariables = ["PATH", "HOME", "LANG", "TZ", "TMPDIR"] as const;
 
 const defaultPath = "/usr/local/bin:/usr/bin:/bin";
@@ -23,15 +23,17 @@ export interface CommandEnvironmentOptions {
   /** Absent for a plain task. */
   readonly itemKey?: string | undefined;
   readonly stage?: string;
-  /** Where the API is, and a token that is good for this run only; absent without a daemon. */
+  /** The API's address, and a token for this run only; absent without a daemon. */
   readonly url?: string | undefined;
   readonly token?: string | undefined;
   readonly traceparent?: string;
 }
 
 /**
- * The whole environment of a command. Throws `InvalidCommandError` (`bad_request`) for a stage variable that a shell would drop
- * (not letters, digits and underscores), that names the run, or that holds a NUL character.
+ * The whole environment of a command.
+ *
+ * @throws {InvalidCommandError} `bad_request`: a stage variable that a shell would drop (not letters, digits and underscores), that names
+ * the run, or that holds a NUL character.
  */
 export function commandEnvironment(options: CommandEnvironmentOptions): Record<string, string> {
   const reserved = new Set<string>(runVariables);

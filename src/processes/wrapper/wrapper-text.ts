@@ -1,27 +1,6 @@
 /**
- * The wrapper: a POSIX shell text passed by `sh -c`, so that no upgrade can replace it under a running command.
- * Positional parameters carry every value; nothing is ever interpolated into the text. Runs on dash, bash and busybox ash.
- *
- * Parameters: 1 run directory, 2 run id, 3 boot id, 4 pid namespace, 5 host id, 6 nice (program), 7 niceness, 8 memory in KiB,
- * 9 CPU seconds, 10 open files; then of the wrapper alone 11 shell, 12 the command's text, 13 setsid, 14 mkfifo, 15 sync, 16 mv;
- * then the command. Empty means "not asked for". Programs are absolute paths, because PATH is the command's.
- *
- * Descriptors: 1 and 2 are the O_APPEND logs, 3 the control socket of the starter, 4 the life pipe. Once it holds the life pipe and has
- * written `started`, the wrapper sends the same line on 3, which saves its starter a look at the disk; then it reads `go` from there.
- *
- * Choices:
- * - Shell variables bear the prefix `_wkf_`: assigning to a name that the command's environment holds would change it for the command.
- * - The command is waited for in the *foreground*, as a child in a session of its own. A background child (`&`) would start with
- *   SIGINT and SIGQUIT ignored, and a shell cannot undo that. In the foreground the shell waits across signals by itself:
- *   with a trap that does next to nothing, a signal's action is postponed to the end of the command. Never `trap ''`, which the
- *   command would inherit. Before `go` a signal interrupts `read`, in dash with the status of an end of file: hence the flag.
- * - setsid(1) forks only when it leads a process group; a shell's child does not, so the command keeps the pid that it recorded.
- * - `1<>` opens the preallocated record without truncating it. sync(1) with a file is fsync; where it takes none it syncs everything.
- * - After `go` the wrapper's own stderr goes nowhere: a shell prints "Killed", bash with this whole text, into what would be the
- *   command's log. The command's shell takes the log from descriptor 5 (dash applies the redirections of a command to itself, too).
- * - A `command` file without a record after the child's end means that nothing was executed (the disk was full): `nogo`, unspent. The wrapper
- *   reads it through descriptor 6, which it opened before the child began: a command may remove the file from its own run's folder, and an end
- *   that is on record as `nogo` would be a lie then. The braces take the redirection, because a shell survives one that fails there.
+ * The wrapper: a POSIX shell text for `sh -c`, for dash, bash and busybox ash. Decision 0004 has its parameters, its descriptors and the
+ * reason of each unusual line: read it before changing one.
  */
 const identityText = `
 _wkf_dir=$1 _wkf_run=$2 _wkf_boot=$3 _wkf_namespace=$4 _wkf_host=$5
@@ -39,7 +18,7 @@ _wkf_identity() {
 }
 `;
 
-/** What becomes the command: parameters 1 to 10 as above, then the command. */
+/** What becomes the command. It gets parameters 1 to 10 of the wrapper, then the command. */
 export const commandText = `
 exec 2>&5 5>&- 6>&-
 ${identityText}

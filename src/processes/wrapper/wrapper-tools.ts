@@ -2,7 +2,7 @@ import { access, constants } from "node:fs/promises";
 import { delimiter, isAbsolute, join } from "node:path";
 import { WrapperStartError } from "../errors.ts";
 
-/** The programs a wrapper uses, as absolute paths: PATH in a wrapper's environment is its command's. */
+/** The programs of a wrapper, as absolute paths: PATH in a wrapper's environment is the command's. */
 export interface WrapperTools {
   readonly shell: string;
   /** `undefined` where there is none (macOS): the command then shares its wrapper's session. */
@@ -15,22 +15,24 @@ export interface WrapperTools {
 
 async function findProgram(name: string, path: string): Promise<string | undefined> {
   for (const directory of path.split(delimiter)) {
-    // A relative entry would mean another program in every work directory.
+    // A relative entry would name another program in each work directory.
     if (!isAbsolute(directory)) continue;
     const candidate = join(directory, name);
     try {
       await access(candidate, constants.X_OK);
       return candidate;
     } catch {
-      // Not here: the next directory of the path is asked.
+      // Not in this directory: the next one is tried.
     }
   }
   return undefined;
 }
 
 /**
- * Finds the wrapper's programs once, at the start of a worker. `path` is the worker's own PATH; `shell` defaults to `/bin/sh`.
- * Throws `WrapperStartError` (`wrapper_failed`) naming the programs that are missing; only setsid may be.
+ * Finds the wrapper's programs, once, at a worker's start.
+ *
+ * @param options - `path` is the worker's own PATH; `shell` defaults to `/bin/sh`.
+ * @throws {WrapperStartError} `wrapper_failed`, naming the programs that are missing. Only setsid may be.
  */
 export async function findWrapperTools(options: { readonly path: string; readonly shell?: string }): Promise<WrapperTools> {
   const names = ["setsid", "mkfifo", "sync", "mv", "nice"] as const;

@@ -30,18 +30,18 @@ export interface SpawnWrapperOptions {
   readonly readyTimeoutMs?: DurationMs;
 }
 
-/** How the wrapper process itself ended. A hint that the exit record is there; what happened stands in the record alone. */
+/** How the wrapper process ended: a hint that the exit record is there. Only the record says what happened. */
 export interface WrapperEnd {
   readonly exitCode: number | null;
   readonly signal: NodeJS.Signals | null;
 }
 
-/** A wrapper that recorded itself, holds the life pipe and waits. Nothing of the command has run. */
+/** A wrapper that has recorded itself, holds the life pipe and waits. Nothing of the command has run. */
 export interface StartedWrapper {
   readonly identity: ProcessIdentity;
-  /** Lets the command start. To be called once the identity is committed. Without effect after `go` or `abandon`. */
+  /** Lets the command start; call it once the identity is committed. No effect after `go` or `abandon`. */
   go(): void;
-  /** Withdraws: the wrapper records `nogo` and ends. So does a wrapper whose starter dies. Without effect after `go`. */
+  /** Withdraws: the wrapper records `nogo` and ends, as it does when its starter dies. No effect after `go`. */
   abandon(): void;
   /** Resolves when the wrapper has ended; never rejects. Keeps no process alive. */
   readonly exited: Promise<WrapperEnd>;
@@ -56,7 +56,7 @@ async function makeRunDirectory(runDir: string): Promise<void> {
   }
 }
 
-/** Input, blank exit record and logs. The logs are O_APPEND, so that the supervisor may shorten them under their writers. */
+/** Makes input, blank exit record and logs. Logs are O_APPEND, so that the supervisor may shorten them while they are written. */
 async function prepareFiles(runDir: string, input: string): Promise<readonly [FileHandle, FileHandle]> {
   const files = runFiles(runDir);
   const written = Promise.all([
@@ -76,7 +76,7 @@ async function prepareFiles(runDir: string, input: string): Promise<readonly [Fi
   }
 }
 
-/** Resolves to the line with which the wrapper says that it is ready; rejects when it ends, or says nothing in time. */
+/** Resolves to the line by which the wrapper reports that it is ready. Rejects when it ends, or writes nothing in time. */
 function readyLine(control: Socket, exited: Promise<WrapperEnd>, timeoutMs: DurationMs): Promise<string> {
   const line = new Promise<string>((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error(`it was not ready within ${timeoutMs} ms`)), timeoutMs);
@@ -96,7 +96,7 @@ function readyLine(control: Socket, exited: Promise<WrapperEnd>, timeoutMs: Dura
   return Promise.race([line, early]);
 }
 
-/** Whatever the shell said before the command could say anything. */
+/** The shell's own messages from before the command started. */
 async function whatTheShellSaid(runDir: string): Promise<string> {
   try {
     return ((await readStart(runFiles(runDir).stderrLog, 500))?.text ?? "").trim();
@@ -108,18 +108,18 @@ async function whatTheShellSaid(runDir: string): Promise<string> {
 function endOf(child: ChildProcess): Promise<WrapperEnd> {
   return new Promise((resolve) => {
     child.once("exit", (exitCode, signal) => resolve({ exitCode, signal }));
-    // A program that cannot be executed has no exit, only this.
+    // A program that cannot be executed emits no `exit`, only this.
     child.once("error", () => resolve({ exitCode: null, signal: null }));
   });
 }
 
 /**
- * Starts the wrapper of one command, in a session of its own and detached, so that it and its command outlive this process.
+ * Starts the wrapper of one command, detached and in a session of its own, so that both outlive this process. Makes `runDir`. Resolves once
+ * the wrapper waits for `go`. After an error nothing of the command has run or will.
  *
- * Makes `runDir` exclusively. Resolves when the wrapper has written `started`, holds the life pipe and waits for `go`.
- * Throws `RunDirectoryExistsError` (`run_dir_exists`) when the directory exists: raise the store epoch; `InvalidCommandError`
- * (`bad_request`) for a command no process can be given; `WrapperStartError` (`wrapper_failed`) for anything else.
- * After any of them nothing of the command has run or will.
+ * @throws {RunDirectoryExistsError} `run_dir_exists`: raise the store epoch.
+ * @throws {InvalidCommandError} `bad_request`: no process can be given this command.
+ * @throws {WrapperStartError} `wrapper_failed`: anything else.
  */
 export async function spawnWrapper(options: SpawnWrapperOptions): Promise<StartedWrapper> {
   const { runDir, runId, host, tools, argv, env, cwd, readyTimeoutMs = 10_000 } = options;
@@ -141,7 +141,7 @@ export async function spawnWrapper(options: SpawnWrapperOptions): Promise<Starte
       detached: true,
       stdio: ["ignore", logs[0].fd, logs[1].fd, "pipe"],
     });
-    // Listened to before anything is awaited: the events of a failed start come in the very next tick.
+    // Attached before anything is awaited: a failed start emits in the very next tick.
     failure = new Promise((resolve) => child.once("error", resolve));
     exited = endOf(child);
   } catch (error) {
@@ -150,7 +150,7 @@ export async function spawnWrapper(options: SpawnWrapperOptions): Promise<Starte
     logsClosed = Promise.all(logs.map((log) => log.close()));
   }
   const control = child.stdio[3] as Socket;
-  // The wrapper may be killed at any time; that is seen in its end and its records, not in a broken socket.
+  // A killed wrapper shows in its end and its records, not in a broken socket.
   control.on("error", () => control.destroy());
   child.unref();
 
@@ -159,7 +159,7 @@ export async function spawnWrapper(options: SpawnWrapperOptions): Promise<Starte
     const [ready] = await Promise.all([readyLine(control, exited, readyTimeoutMs), logsClosed]);
     const identity = parseIdentityRecord(ready, runId);
     if (identity === undefined) throw new Error("it did not say who it is");
-    // From here on the wrapper stands alone: neither it nor its socket keeps this process from ending.
+    // From here neither the wrapper nor its socket keeps this process alive.
     control.unref();
     let settled = false;
     const finish = (message: string): void => {
@@ -169,7 +169,7 @@ export async function spawnWrapper(options: SpawnWrapperOptions): Promise<Starte
     };
     return { identity, go: () => finish("go\n"), abandon: () => finish(""), exited };
   } catch (error) {
-    // Closing the socket is what tells a wrapper that may still come up that nobody will say `go`.
+    // The closed socket tells a wrapper that may still come up that no `go` will follow.
     control.destroy();
     throw await startError(options, error);
   }
@@ -177,7 +177,7 @@ export async function spawnWrapper(options: SpawnWrapperOptions): Promise<Starte
 
 async function startError({ runDir, cwd }: SpawnWrapperOptions, error: unknown): Promise<WrapperStartError> {
   const details = { runDir, cwd };
-  // The kernel answers "no such file" for a missing work directory and for a missing shell alike.
+  // The kernel reports "no such file" for a missing work directory and for a missing shell alike.
   const cwdIsThere = await stat(cwd).then(
     (found) => found.isDirectory(),
     () => false,
@@ -190,7 +190,7 @@ async function startError({ runDir, cwd }: SpawnWrapperOptions, error: unknown):
   });
 }
 
-/** What the kernel holds a command to. Each is optional; absent means what the worker itself has. Inherited by what it starts. */
+/** What the kernel limits a command to, inherited by what it starts. Each is optional; absent: the worker's own limit. */
 interface CommandLimits {
   /** Address space of each process, in bytes; at least 1 MiB. */
   readonly memoryBytes?: number;
@@ -212,7 +212,11 @@ function bounded(name: string, value: number | undefined, min: number, max: numb
 
 const text = (value: number | undefined): string => (value === undefined ? "" : String(value));
 
-/** Parameters 6 to 10 of the wrapper: nice, niceness, memory in KiB, CPU seconds, open files. Throws `InvalidCommandError`. */
+/**
+ * Parameters 6 to 10 of the wrapper: nice, niceness, memory in KiB, CPU seconds, open files.
+ *
+ * @throws {InvalidCommandError}
+ */
 function limitParameters(limits: CommandLimits, tools: Pick<WrapperTools, "nice">): readonly string[] {
   const memoryBytes = bounded("memoryBytes", limits.memoryBytes, 1024 * 1024, Number.MAX_SAFE_INTEGER);
   return [
@@ -226,11 +230,15 @@ function limitParameters(limits: CommandLimits, tools: Pick<WrapperTools, "nice"
 
 const hasNul = (value: string): boolean => value.includes("\0");
 
-/** Refuses what cannot be handed to a process. Throws `InvalidCommandError`; never puts a value into its message. */
+/**
+ * Refuses what cannot be given to a process. No value gets into a message.
+ *
+ * @throws {InvalidCommandError}
+ */
 function checkCommand(argv: readonly string[], env: Readonly<Record<string, string>>): void {
   const program = argv[0];
   if (program === undefined || program === "") throw new InvalidCommandError("A command needs a program.");
-  // bash would take it for an option of `exec`, and dash knows no `--` to end them.
+  // bash takes it for an option of `exec`, and dash has no `--` to end them.
   if (program.startsWith("-")) throw new InvalidCommandError("A command's program must not begin with a dash; write ./-name.", { program });
   const nulAt = argv.findIndex(hasNul);
   if (nulAt >= 0) throw new InvalidCommandError(`Argument ${nulAt} of the command holds a NUL character.`, { argument: nulAt });

@@ -6,7 +6,7 @@ import type { Store } from "../../store/port/store.ts";
 import type { WorkerRow } from "../../store/port/workers.ts";
 import { HeldWork } from "./held-work.ts";
 
-/** A session as the service knows it, between two questions to the store. */
+/** A session as the service remembers it between two questions to the store. */
 export interface WorkerSession {
   readonly workerId: WorkerId;
   readonly kind: WorkerRow["kind"];
@@ -14,7 +14,7 @@ export interface WorkerSession {
   readonly work: HeldWork;
 }
 
-/** A session that may write nothing any more, and why. */
+/** A session that may write nothing more, and why. */
 export interface SessionOver {
   readonly workerId: WorkerId;
   readonly over: string;
@@ -22,13 +22,13 @@ export interface SessionOver {
 
 /** Who calls, and what it may. */
 export interface Caller {
-  /** False while nothing new may be claimed, such as on a full disk. Default: always. */
+  /** False while nothing new may be claimed, such as on a full disk. Default: always true. */
   readonly mayClaim?: () => boolean;
-  /** Sessions that were opened elsewhere, or before this process began, and are the caller's all the same. Default: none. */
+  /** Sessions opened elsewhere, or before this process began, that are the caller's all the same. Default: none. */
   readonly admits?: (session: WorkerRow) => boolean;
 }
 
-/** Whoever may start a run of `wakeful run` may speak for each of them: their command lines go on under the next daemon. */
+/** Speaks for all runs of `wakeful run`: their command lines go on under the next daemon. */
 export const foregroundCaller: Caller = { admits: ({ kind }) => kind === "run" };
 
 /** The sessions for which one caller may speak. */
@@ -37,7 +37,7 @@ export class CallerSessions {
   readonly #store: Pick<Store, "runs" | "workers" | "onHint">;
   readonly #own = new Set<WorkerId>();
   readonly #sessions = new Map<WorkerId, WorkerSession>();
-  /** Some session has begun or ended since the store was asked about these: they may be over. */
+  /** Sessions began or ended since the store was asked about these, so they may be over. */
   readonly #doubtful = new Set<WorkerId>();
   readonly #stopListening: () => void;
 
@@ -65,12 +65,12 @@ export class CallerSessions {
     this.#doubtful.delete(workerId);
   }
 
-  /** Whether it is over is left to the store, which looks in the same transaction. */
+  /** Whether it is over is left to the store, which checks in the same transaction. */
   remembered(workerId: WorkerId): WorkerSession | undefined {
     return this.#sessions.get(workerId);
   }
 
-  /** Answered without a question to the store, so that what follows shares the transaction of this turn. Undefined: ask {@link find}. */
+  /** Answered without asking the store, so that what follows shares the transaction of this turn. Undefined: ask {@link find}. */
   known(workerId: WorkerId): WorkerSession | undefined {
     return this.#doubtful.has(workerId) ? undefined : this.#sessions.get(workerId);
   }
@@ -91,7 +91,7 @@ export class CallerSessions {
     return this.#sessions.get(workerId) ?? this.#remember(workerId, row);
   }
 
-  /** Those that do not speak of a live run of this session, under its fence. Undefined: none, as far as is remembered. */
+  /** Those that are not about a live run of this session under its fence. Undefined: none, as far as is remembered. */
   async strangersIn<Word extends Fence>(session: WorkerSession, words: readonly Word[]): Promise<ReadonlySet<Word> | undefined> {
     const unknown = words.filter((word) => session.work.of(word) === undefined);
     if (unknown.length === 0) return undefined;

@@ -5,24 +5,24 @@ import type { Renewal } from "../worker-backend.ts";
 /** What the service remembers of a run that it gave to a session. */
 export type RememberedRun = Pick<ClaimedRun, "runId" | "jobId" | "queue" | "itemId" | "attempt" | "ownerEpoch">;
 
-/** Longer payloads are not kept for the sake of what else is known of their run. */
+/** Longer payloads are not kept in memory with what else is known of their run. */
 const payloadCharsMax = 1000;
 
 /**
- * The runs that a session was given here, so that each of its words costs no question to the store. It says who a run was given to, never
- * that it still is theirs: that is the fence's to say. What is not remembered is looked up.
+ * The runs given to a session here, so that its reports cost no question to the store; others are looked up. Remembers who got a run, never
+ * who has it: only the fence says that.
  */
 export class HeldWork {
   readonly #runs = new Map<RunId, RememberedRun>();
-  /** A worker claims again when the answer before has come: this one alone may be on its way. */
+  /** A worker claims again once the answer before has come, so only this claim's may be on its way. */
   #lastClaim: { readonly seq: number; readonly claimed: readonly ClaimedRun[] } = { seq: 0, claimed: [] };
 
-  /** Answers whether any of them is of an item. */
+  /** Answers whether any of them belongs to an item. */
   take(claimed: readonly ClaimedRun[], seq: number): boolean {
     this.#lastClaim = { seq, claimed };
     let ofItems = false;
     for (const run of claimed) {
-      // Not copied where that is not needed: this is done for each job.
+      // Copied only where needed: this is done for each job.
       this.#runs.set(run.runId, isShort(run) ? run : { ...run, payload: null });
       ofItems ||= run.itemId !== null;
     }
@@ -47,8 +47,8 @@ export class HeldWork {
   }
 
   /**
-   * What the session holds: what it says, and what it was given by a claim whose answer it has not confirmed, because it may have that already.
-   * Forgets what it was given and does not name.
+   * What the session holds: the runs that it names, and those of a claim whose answer it has not confirmed but may have. Forgets the given
+   * runs that it does not name.
    */
   heldBy({ held, claimSeqReceived }: Renewal): readonly RunId[] {
     const named = new Set(held);

@@ -2,7 +2,7 @@ import type { Duplex } from "node:stream";
 import { errorCodes } from "../../domain/error-codes.ts";
 import { isWakefulError, messageOf, WakefulError } from "../../domain/errors.ts";
 
-/** Answers one call; its arguments were sent by the other end and are plain data. */
+/** Answers one call. Its arguments come from the other end and are plain data. */
 export type ChannelVerb = (...args: never[]) => Promise<unknown>;
 
 export interface PipeChannelOptions {
@@ -10,14 +10,14 @@ export interface PipeChannelOptions {
   /** What the other end may call; nothing else is answered. */
   readonly verbs?: Readonly<Record<string, ChannelVerb>>;
   readonly onNote?: (name: string, data: unknown) => void;
-  /** Once, when the other end is gone. */
+  /** Called once, when the other end is gone. */
   readonly onClose?: () => void;
   /** An instant that goes out with each answer. */
   readonly stamp?: () => number;
   readonly onStamp?: (instant: number) => void;
 }
 
-/** One line of JSON each: a call, its answer, or a note that wants none. */
+/** One line of JSON: a call, its answer, or a note without an answer. */
 type Frame =
   | { readonly call: number; readonly verb: string; readonly args: readonly unknown[] }
   | { readonly answer: number; readonly value?: unknown; readonly at?: number | undefined }
@@ -30,7 +30,7 @@ interface WireError {
   readonly details: Readonly<Record<string, unknown>>;
 }
 
-/** Longer lines are no message of ours: whoever writes them has lost the thread. */
+/** A longer line is not ours: its writer is broken. */
 const lineCharsMax = 256 * 2 ** 20;
 
 interface Pending {
@@ -38,12 +38,12 @@ interface Pending {
   readonly reject: (thrown: Error) => void;
 }
 
-/** Calls and notes between the daemon and its handler host, over a pipe that both hold open: when one of them dies the other learns it at once. */
+/** Calls and notes between the daemon and its handler host, over a pipe that both hold open: when one dies the other learns it at once. */
 export class PipeChannel {
   readonly #options: PipeChannelOptions;
   readonly #pending = new Map<number, Pending>();
   #lastCall = 0;
-  /** Of a line that has not ended yet. */
+  /** Pieces of a line that has not ended yet. */
   #pieces: string[] = [];
   #pieceChars = 0;
   #closed = false;
@@ -53,7 +53,7 @@ export class PipeChannel {
     const { stream } = options;
     stream.setEncoding("utf8");
     stream.on("data", (text: string) => this.#read(text));
-    // Broken pipe and reset say the same as the end: nobody is there.
+    // A broken pipe and a reset mean the same as the end: nobody is there.
     stream.on("error", () => this.close());
     stream.on("end", () => this.close());
     stream.on("close", () => this.close());
@@ -113,7 +113,7 @@ export class PipeChannel {
     try {
       frame = JSON.parse(line) as Frame;
     } catch {
-      // Somebody else writes into our pipe. No message of it can be trusted any more.
+      // Something else writes into our pipe, so no message of it can be trusted any more.
       this.close();
       return;
     }

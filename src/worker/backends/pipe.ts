@@ -2,7 +2,7 @@ import type { WorkerBackend } from "../worker-backend.ts";
 import type { ChannelVerb, PipeChannel } from "./pipe-channel.ts";
 import type { StoreTime } from "./store-time.ts";
 
-/** The verbs that travel; the others are answered where they are asked. */
+/** The verbs that cross the pipe; the others are answered on this side. */
 type Verb = Exclude<keyof WorkerBackend, "now" | "onJobs">;
 
 const verbs: readonly Verb[] = ["hello", "claim", "start", "command", "beat", "renew", "end", "reading", "adopt", "drain", "leave"];
@@ -48,7 +48,7 @@ export class PipeBackend implements WorkerBackend {
     return () => this.#listeners.delete(listener);
   }
 
-  /** The other end has said that there may be jobs. */
+  /** The other end reported that there may be jobs. */
   jobsHinted(): void {
     for (const listener of this.#listeners) listener();
   }

@@ -4,11 +4,11 @@ import type { RunFailure } from "../../settling/run-ender.ts";
 import type { LiveRun } from "../../store/port/runs.ts";
 import type { NotStartedCause, RunEnding } from "../worker-backend.ts";
 
-/** Endings that no exit and no output speaks for: the retry contract says what follows. */
+/** Endings without an exit code or an output: the retry contract says what follows. */
 export type FailedEnding = Exclude<RunEnding, { readonly kind: "returned" } | { readonly kind: "exited" }>;
 export type DescribedFailure = Pick<RunFailure, "outcome" | "reason">;
 
-/** What the retry contract is asked about a run that ended so. Pure. */
+/** How a run that ended so failed, as the retry contract is asked. Pure. */
 export function failureOf(ending: FailedEnding, run: Pick<LiveRun, "kind" | "limits">): DescribedFailure {
   switch (ending.kind) {
     case "threw":
@@ -26,7 +26,7 @@ export function failureOf(ending: FailedEnding, run: Pick<LiveRun, "kind" | "lim
   }
 }
 
-/** What is not a run's own fault costs nothing; that its claimer was the cause counts when it happens many times in a row. */
+/** What is not a run's own fault costs nothing. The claimer as cause counts only when it happens many times in a row. */
 const notStarted: Readonly<Record<NotStartedCause, (why: string) => DescribedFailure>> = {
   failed: (reason) => ({ outcome: { kind: "failed", reason }, reason: "start_failed" }),
   unavailable: (reason) => ({ outcome: neverStarted(reason, true), reason: "start_failed" }),

@@ -23,7 +23,7 @@ export interface RunReportsDeps {
   readonly ender: RunEnder;
   readonly decider: ExitDecider;
   readonly checks: Pick<FirstChecks, "firstCheckAt"> & { readonly finalizeGraceMs: () => DurationMs };
-  /** Successes that are told of as a number alone. */
+  /** Successes, of which only the number is told. */
   readonly onSettled?: ((settled: readonly { readonly jobId: JobId }[]) => void) | undefined;
   readonly emit: Emit;
 }
@@ -31,16 +31,16 @@ export interface RunReportsDeps {
 type Returned = Extract<RunEnding, { readonly kind: "returned" }>;
 type ReturnReport = Omit<EndReport, "ending"> & { readonly ending: Returned };
 type FailReport = Omit<EndReport, "ending"> & { readonly ending: FailedEnding };
-/** A run that did not succeed, and is to be ended. */
+/** A run that did not succeed and is to be ended. */
 interface ToEnd {
   readonly run: LiveRun;
   readonly failure: RunFailure;
 }
 
-/** A gate that could not be read is read again by its worker; whoever would take the run over looks so much later. */
+/** An unreadable gate is read again by its worker. A taker-over looks this much later. */
 const readAgainSlackMs = seconds(60);
 
-/** What follows from what workers say of their runs' ends. A run that is not the session's is left as it is, and the answer says so. */
+/** What follows from workers' reports of how runs ended. A run that is not the session's stays as it is, and the answer says so. */
 export class RunReports {
   readonly #deps: RunReportsDeps;
 
@@ -49,8 +49,8 @@ export class RunReports {
   }
 
   /**
-   * Successes of remembered runs are settled in this turn of the event loop, in one call and without a question to the store before, so that
-   * they share the transaction of what else is asked in this turn.
+   * Successes of remembered runs are settled in this turn of the event loop, in one call and without a question to the store before, so
+   * that they share the transaction of what else is asked in this turn.
    */
   end(session: WorkerSession, reports: readonly EndReport[]): Promise<readonly EndAnswer[]> {
     const settlements: Settlement[] = [];
@@ -91,7 +91,7 @@ export class RunReports {
     const unread = reading.gate.kind === "none" || reading.gate.kind === "not_read";
     let decision = await decider.decide(run, { output, gate: unread ? { kind: "not_read" } : reading.gate, begunAt }, how);
     if (decision.kind === "read_gate") {
-      // Daemon and worker were started with different definitions of the stage.
+      // The daemon and the worker were started with different definitions of the stage.
       const gate = { kind: "unreadable", error: "its worker does not know the gate of its stage" } as const;
       decision = await decider.decide(run, { output, gate, begunAt }, how);
     }
@@ -105,7 +105,7 @@ export class RunReports {
     return { kind: "read", at: readAgainAt };
   }
 
-  /** The answers to a session that may write nothing any more, or that speaks of others' runs. */
+  /** The answers to a session that may write nothing more, or that reports on others' runs. */
   async refuse(
     session: Pick<WorkerSession, "workerId"> & { readonly over?: string | undefined },
     words: readonly (Fence & { readonly ending?: RunEnding | undefined })[],
@@ -114,7 +114,7 @@ export class RunReports {
   }
 
   /**
-   * The answer about a run that does not live as this session's; nothing of it is changed. What it returned after it had ended otherwise is
+   * The answer about a run that does not live as this session's. Nothing of it changes; an output returned after it had ended otherwise is
    * kept as a late result.
    */
   async #notOurs(
@@ -146,7 +146,7 @@ export class RunReports {
     return answers.map(withoutDetails);
   }
 
-  /** Undefined: more than its output says what follows, or its stage is not declared here. */
+  /** Undefined: its output alone does not say what follows, or its stage is not declared here. */
   #successOf(report: ReturnReport, { jobId, queue, itemId }: Pick<RememberedRun, "jobId" | "queue" | "itemId">): Success | undefined {
     const success = plainSuccess(report, jobId);
     if (itemId === null) return success;
@@ -197,10 +197,10 @@ export class RunReports {
   async #failed(run: LiveRun, report: FailReport): Promise<EndAnswer | ToEnd> {
     const { store, stages } = this.#deps;
     let { ending } = report;
-    // Its end is on record already, and has the last word.
+    // Its exit is on record already and decides.
     if (run.state === "exited" && run.kind === "command") return { kind: "read", at: store.now() };
     if (ending.kind === "timed_out" && run.kind === "command") {
-      // Its host may have slept, which does not count and which its worker does not know.
+      // Its host may have slept: that time does not count, and its worker does not know it.
       const awakeMs = store.now() - (run.startedAt ?? run.reservedAt) - run.suspendedMs;
       const leftMs = (run.limits.timeoutMs ?? 0) - awakeMs;
       if (leftMs > 0) return { kind: "early", leftMs };
@@ -209,13 +209,13 @@ export class RunReports {
     if (ending.kind === "released" && run.queue === runTaskName) return await this.#giveBack(run, ending.why);
     if (ending.kind === "not_started") {
       if (ending.cause === "run_dir_exists") await store.upkeep.raiseEpoch(`the folder of run ${run.id} exists already`);
-      // Its start was written after all: what became of its wrapper is on record, and read by the job-reaper.
+      // Its start was written after all. The records of its wrapper tell how it ended, and the job-reaper reads them.
       if (run.state !== "reserved" && ending.cause !== "no_go" && ending.cause !== "abandoned") return lostOf(run, `it is ${run.state}`);
     }
     return { run, failure: { ...this.#about(run, report, failureOf(ending, run)), stage: await stages.stageOf(run) } };
   }
 
-  /** Recorded before anything else is done with it; what follows waits for the reading. */
+  /** Recorded before anything else is done; what follows waits for the reading. */
   async #exited(run: LiveRun, exitCode: number): Promise<EndAnswer> {
     const { store, stages, checks } = this.#deps;
     const graceMs = (await stages.stageOf(run))?.finalizeGraceMs ?? checks.finalizeGraceMs();
@@ -224,7 +224,7 @@ export class RunReports {
     return answer.kind === "ok" || answer.kind === "already" ? { kind: "read", at: store.now() } : answer;
   }
 
-  /** A person saw how it ended, and is told by nobody what follows: 0 is done, anything else failed. */
+  /** A person saw how it ended, so nobody is alerted: 0 is done, anything else failed. */
   async #endForeground(run: LiveRun, exitCode: number): Promise<EndAnswer> {
     const { store, ender, checks } = this.#deps;
     const answer = await store.runs.recordExit({ ...fenceOf(run), exitCode, checkAt: addMs(store.now(), checks.finalizeGraceMs()) });
@@ -237,7 +237,7 @@ export class RunReports {
     return answerOf(await ender.end(run, { ...exit, outcome, reason: "exit_code" }, by));
   }
 
-  /** Claimed by another opening of `wakeful run` than its own, which waits for it: the retry contract would end it. */
+  /** Claimed by another `wakeful run` than the one that waits for it: the retry contract would end it. */
   async #giveBack(run: LiveRun, message: string): Promise<EndAnswer> {
     const back = { outcome: "released", reason: "released", message, retry: { jitter: 0 } } as const;
     return answerOf(await this.#deps.ender.write(run, { ...fenceOf(run), jobId: run.jobId, ...back, actor: actorOf(run) }));
@@ -295,14 +295,14 @@ const isOf = ({ workerId }: WorkerSession, run: LiveRun, { ownerEpoch }: Fence):
 
 const fenceOf = ({ id, ownerEpoch }: LiveRun): Fence => ({ runId: id, ownerEpoch });
 
-/** Under which name the action log has it. */
+/** Its name in the action log. */
 const actorOf = ({ queue }: LiveRun): string => (queue === runTaskName ? "run" : "worker");
 
 const ok: FencedAnswer = Object.freeze({ kind: "ok" });
 
 const answerOf = (ended: Ended): FencedAnswer => (ended.kind === "ended" ? ok : ended);
 
-/** What became of the job is no worker's matter, and does not cross a door. */
+/** What became of the job is not a worker's matter, and crosses no door. */
 const withoutDetails = (answer: SettleAnswer): FencedAnswer => (answer.kind === "ok" ? ok : answer);
 
 const lostOf = ({ ownerEpoch, state, workerId }: RunRow, why: string): FencedAnswer => ({

@@ -1,6 +1,6 @@
 import { asInstant, type Instant } from "../../domain/time.ts";
 
-/** The store's clock, as a process without the store knows it: the newest answer's instant, carried on by the monotonic clock. Never goes back. */
+/** The store's clock in a process without the store: the newest answer's instant, carried on by the monotonic clock. Never goes back. */
 export class StoreTime {
   readonly #mono: () => number;
   #base: number;

@@ -34,19 +34,19 @@ export interface WorkerServiceDeps {
   readonly registry: PipelineRegistry;
   readonly ender: RunEnder;
   readonly decider: ExitDecider;
-  /** By the thresholds in force now, which workers do not know. */
+  /** By the thresholds in force, which workers do not know. */
   readonly checks: Pick<FirstChecks, "firstCheckAt"> & { readonly finalizeGraceMs: () => DurationMs };
-  /** What the processes of a command's run may call the API with. */
+  /** The API token for the processes of a command's run. */
   readonly tokenOf: (runId: RunId) => string | undefined;
   readonly onRenewed: (renewal: Renewal) => void;
-  /** Jobs of runs that ended well, which no event names. */
+  /** Jobs of runs that ended well, for which no event is emitted. */
   readonly onSettled?: RunReportsDeps["onSettled"];
   readonly emit: Emit;
 }
 
 /**
- * What every worker asks, wherever it runs: each door (the handler host's pipe, HTTP, a call in this process) connects its callers here.
- * A caller speaks for its own sessions, and a session for its own runs.
+ * What every worker asks, wherever it runs. Each door (the handler host's pipe, HTTP, a call in this process) connects its callers here. A
+ * caller speaks for its own sessions, and a session for its own runs.
  */
 export class WorkerService {
   readonly #deps: ConnectionDeps;
@@ -66,7 +66,7 @@ interface ConnectionDeps extends WorkerServiceDeps {
   readonly reports: RunReports;
 }
 
-/** The verbs, as one caller may use them. */
+/** The verbs of the service for one caller. */
 export class WorkerConnection implements WorkerBackend {
   readonly #mayClaim: () => boolean;
   readonly #deps: ConnectionDeps;
@@ -79,7 +79,7 @@ export class WorkerConnection implements WorkerBackend {
     this.#sessions = new CallerSessions(caller, deps.store);
   }
 
-  /** The caller is gone: what is remembered of it is forgotten. Its sessions go on in the store, until somebody ends them. */
+  /** Forgets what is remembered of a caller that is gone. Its sessions go on in the store until something ends them. */
   close(): void {
     this.#sessions.close();
     this.#hellos.clear();
@@ -88,7 +88,7 @@ export class WorkerConnection implements WorkerBackend {
   async hello(hello: Hello): Promise<WorkerId> {
     const opening = this.#hellos.get(hello.helloId) ?? this.#open(hello);
     this.#hellos.set(hello.helloId, opening);
-    // What failed may be tried again.
+    // A failed opening may be tried again.
     opening.catch(() => this.#hellos.delete(hello.helloId));
     return await opening;
   }
@@ -167,13 +167,13 @@ export class WorkerConnection implements WorkerBackend {
     const [run] = await store.runs.listLive([runId]);
     if ("over" in session || session.kind !== "command" || run?.kind !== "command" || run.ownerEpoch !== ownerEpoch) return undefined;
     if (run.process?.hostId !== session.hostId) return undefined;
-    // A run outlives the declaration of its stage: it goes on under the version that it began with, or, where nobody can read that any more,
-    // under its own limits alone. A configuration that changed is no reason to end what is at work.
+    // A run outlives the declaration of its stage: it goes on under the version it began with or, where that cannot be read, under its own
+    // limits. A changed configuration ends no work.
     const stage = (await stages.stageOf(run)) ?? neutralStageOf(run);
     if (stage === undefined) return undefined;
-    // What counted as progress when the run began goes on counting, whatever its stage says by now.
+    // What counted as progress when the run began still counts, whatever its stage says now.
     const countsOutput = [stage, await stages.storedStageOf(run)].some((each) => each?.heartbeat?.from === "output");
-    // All that may fail is done before the take-over is written: no run is taken over and then looked after by nobody.
+    // All that may fail comes before the take-over is written, so that no run is taken over and then left alone.
     const item = run.itemId === null ? undefined : await this.#itemOf(run.itemId);
     const checkAt = this.#checkOf(run, stage);
     const taken = await store.runs.takeOver({ runId, ownerEpoch, workerId, actor: "worker", reason, checkAt });
@@ -217,7 +217,7 @@ export class WorkerConnection implements WorkerBackend {
     return this.#sessions.known(workerId) ?? (await this.#sessions.find(workerId));
   }
 
-  /** Writes what is said of the session's own runs, and refuses the rest. Answers in the order given. */
+  /** Writes what is reported of the session's own runs, and refuses the rest. Answers in the order given. */
   async #ofOwnRuns<Word extends Fence>(
     workerId: WorkerId,
     words: readonly Word[],
@@ -272,7 +272,7 @@ export class WorkerConnection implements WorkerBackend {
 
 const fenceOf = ({ runId, ownerEpoch }: Fence): Fence => ({ runId, ownerEpoch });
 
-/** For a run of an item whose stage is neither declared nor on record in any version that can be read. */
+/** For a run of an item whose stage is neither declared nor stored in any version that can be read. */
 function neutralStageOf({ pipeline, queue, limits }: LiveRun): StageDefinition | undefined {
   return pipeline === null ? undefined : neutralStage({ pipeline, stage: queue.slice(pipeline.length + 1) }, limits);
 }

@@ -8,7 +8,7 @@ export interface BeatLaneOptions {
   readonly beat: RunsStore["beat"];
   readonly now: () => Instant;
   readonly emit: Emit;
-  /** How long beats are gathered before they are written together. Default 1000. */
+  /** How long beats are gathered before they are written together, in milliseconds. Default 1000. */
   readonly gatherMs?: DurationMs;
 }
 
@@ -18,7 +18,10 @@ interface Beat {
   readonly progress?: string | undefined;
 }
 
-/** Handlers' signs of progress on their way to the store: the newest of each run, written together about once a second, and nothing when idle. */
+/**
+ * Handlers' signs of progress on their way to the store: the newest of each run, written together about once a second, and nothing when
+ * idle.
+ */
 export class BeatBuffer {
   readonly #options: BeatLaneOptions;
   #beats = new Map<RunId, Beat>();

@@ -11,7 +11,7 @@ export interface ClaimerOptions {
   readonly newClaimId: () => string;
   readonly emit: Emit;
   readonly onClaimed: (runs: readonly ClaimedWork[]) => void;
-  /** A claim failed; it is asked again after the next {@link Claimer.lookAgain}. */
+  /** A claim failed. It is repeated after the next {@link Claimer.lookAgain}. */
   readonly onFailed: () => void;
 }
 
@@ -21,11 +21,11 @@ export class Claimer {
   #claiming = false;
   #seq = 0;
   #seqReceived = 0;
-  /** A claim whose answer never came. It is asked again under the same id, because it may have taken runs that nobody knows of. */
+  /** A claim whose answer never came. It is repeated under the same id, because it may have taken runs that nobody knows of. */
   #unanswered: ClaimRequest | undefined;
-  /** The last claim found less than it asked for: wait for a hint or the poll. */
+  /** The last claim found less than it asked for: the next waits for a hint or the poll. */
   #dry = false;
-  /** Something was hinted at while a claim was on its way, which may have missed it. */
+  /** A hint came while a claim was on its way, which may have missed the new jobs. */
   #hinted = false;
 
   constructor(options: ClaimerOptions) {
@@ -50,7 +50,9 @@ export class Claimer {
     this.#hinted = true;
   }
 
-  /** Asks for at most `max` runs, 1 to the most that a store takes; the first `startNow` of them as started. Call it only when {@link ready}. */
+  /**
+   * Asks for at most `max` runs, from 1 to the store's maximum; the first `startNow` of them as started. Call it only when {@link ready}.
+   */
   claim(workerId: WorkerId, room: { readonly max: number; readonly startNow: number }): void {
     const request = this.#unanswered ?? this.#next(workerId, room);
     this.#claiming = true;
@@ -66,7 +68,7 @@ export class Claimer {
       (thrown: unknown) => {
         this.#claiming = false;
         this.#unanswered = request;
-        // The poll asks again; asking at once would only press on a store in trouble.
+        // The poll asks again: asking at once would only add load to a store in trouble.
         this.#dry = true;
         const code = isWakefulError(thrown) ? thrown.code : "claim_failed";
         this.#options.emit("store.degraded", { code, message: messageOf(thrown) });

@@ -7,9 +7,9 @@ import type { EndAnswer, EndReport } from "../worker-backend.ts";
 export interface EndBufferOptions {
   readonly end: (batch: readonly EndReport[]) => Promise<readonly EndAnswer[]>;
   readonly emit: Emit;
-  /** So many have ended, or were given up: there is room for more. */
+  /** This many runs have ended or were given up: there is room for more. */
   readonly onEnded: (count: number) => void;
-  /** The answer to a report that was pushed as awaited. False: its run is not over, and does not count as ended. */
+  /** The answer to a report pushed as awaited. False: its run is not over, and does not count as ended. */
   readonly onAnswer: (report: EndReport, answer: EndAnswer) => boolean;
   /** First delay before a failed batch is tried again; doubled up to 10 s. Default 100. */
   readonly retryMs?: DurationMs | undefined;
@@ -19,18 +19,18 @@ const gone: EndAnswer = { kind: "gone" };
 
 interface Batch {
   readonly reports: readonly EndReport[];
-  /** Those of them whose answer somebody waits for. Undefined: none, as nearly always. */
+  /** Reports whose answer is awaited. Undefined: none, as nearly always. */
   readonly awaited: ReadonlySet<EndReport> | undefined;
   tries: number;
 }
 
 const retryMsMax: DurationMs = 10_000;
-/** What says the same however often it is asked. */
+/** Errors that repeat however often the report is sent. */
 const refusals: ReadonlySet<string> = new Set(["bad_request", "forbidden", "not_found"]);
 
 /**
- * Ends of runs on their way to the store. Each is kept until it is answered: reporting is idempotent, so whatever failed unclearly is sent
- * again. A batch that keeps failing is sent one by one, so that one member cannot hold the others.
+ * Reports of runs' ends on their way to the store. Each is kept until answered and repeated when unclear: reporting is idempotent. A batch
+ * that keeps failing is sent one by one, so that one member cannot block the others.
  */
 export class EndBuffer {
   readonly #options: EndBufferOptions;
@@ -43,7 +43,7 @@ export class EndBuffer {
     this.#options = options;
   }
 
-  /** Sent before, refused by a store in trouble, and to be sent again. */
+  /** Sent before, refused by a store in trouble, and still to be sent again. */
   get failing(): number {
     return this.#failing;
   }
@@ -59,7 +59,7 @@ export class EndBuffer {
     this.#awaited.add(report);
   }
 
-  /** Sends everything that waits, in this turn. */
+  /** Sends everything that waits, in this turn of the event loop. */
   flush(): void {
     if (this.#waiting.length === 0) return;
     const batch: Batch = { reports: this.#waiting, awaited: this.#awaited, tries: 0 };
@@ -98,7 +98,7 @@ export class EndBuffer {
     const size = batch.reports.length;
     const refused = isWakefulError(thrown) && refusals.has(thrown.code);
     if (refused && size === 1) {
-      // No repetition can help; the job-reaper ends the run by its limits.
+      // Repeating cannot help: the job-reaper ends the run by its limits.
       emit("defect.found", { where: "end-buffer", message: `run ${batch.reports[0]?.runId ?? "?"}: ${messageOf(thrown)}` });
       this.#answered(batch, [gone]);
       return;

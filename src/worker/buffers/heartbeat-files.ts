@@ -6,7 +6,7 @@ import { HeartbeatWatch } from "../../observe/heartbeat-watch.ts";
 /** A run at work that may show progress in files. */
 export interface FileBeatingRun {
   readonly runId: RunId;
-  /** By the store's clock; a file that is older is an earlier run's. */
+  /** By the store's clock. An older file is an earlier run's. */
   readonly startedAt: Instant;
   readonly paths: readonly string[];
 }
@@ -14,7 +14,7 @@ export interface FileBeatingRun {
 export interface HeartbeatFilesOptions {
   /** The store's clock. */
   readonly now: () => Instant;
-  /** This host's wall clock, by which file times are. */
+  /** This host's wall clock, which stamps files. */
   readonly wallNow: () => number;
   /** Time between two looks. */
   readonly lookMs: DurationMs;
@@ -24,13 +24,13 @@ export interface HeartbeatFilesOptions {
 }
 
 /**
- * Looks at the heartbeat files of the runs at work and forwards what moved: one look for all of them, and none, nor a timer, while no run
- * is held. The changes of a file count, and at first sight its age, as for commands.
+ * Forwards changes of the heartbeat files of the runs at work, as {@link HeartbeatWatch} finds them. One look serves all, and without a run
+ * there is no timer.
  */
 export class HeartbeatFiles {
   readonly #options: HeartbeatFilesOptions;
   readonly #held = new Map<RunId, { readonly startedAt: Instant; readonly watch: HeartbeatWatch }>();
-  /** Beats that the store has not taken: a file tells of each touch once. */
+  /** Beats that the store has not taken: a file shows each touch once. */
   readonly #untold = new Map<RunId, Instant>();
   #timer: NodeJS.Timeout | undefined;
   #looking = false;
@@ -57,7 +57,7 @@ export class HeartbeatFiles {
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
       this.#looking = true;
-      // A look that fails is one of many; what it saw and could not tell is told by the next one.
+      // A failed look does not matter: the next one sends what this one saw.
       const over = (): void => {
         this.#looking = false;
         this.#plan();
@@ -76,7 +76,7 @@ export class HeartbeatFiles {
     if (beats.length === 0) return;
     const gone = new Set(await beat(beats));
     for (const { runId, at } of beats) if (this.#untold.get(runId) === at) this.#untold.delete(runId);
-    // What has ended meanwhile was dropped, and is nobody's loss.
+    // A run that ended meanwhile was dropped: it is not lost.
     const lost = [...gone].filter((runId) => this.#held.has(runId));
     for (const runId of lost) this.drop(runId);
     if (lost.length > 0) onLost(lost);
@@ -84,15 +84,15 @@ export class HeartbeatFiles {
 }
 
 /**
- * Begins a run's heartbeat file at the path that programs know by convention: the previous run's is removed, so that it is never taken for
- * this one's, and the first line is written, "<time> start". What is neither a file nor can be one counts for nothing.
+ * Begins a run's heartbeat file at the path that programs know by convention, with the line "<time> start". The previous run's is removed,
+ * so that it is never taken for this one's. What cannot be a file is ignored.
  */
 export async function beginHeartbeatFile(path: string, wallNow: number): Promise<void> {
   try {
     await unlink(path).catch(() => undefined);
-    // Never through a link, nor into a FIFO that somebody left there.
+    // Never through a link, nor into a FIFO that something left there.
     await writeFile(path, `${new Date(wallNow).toISOString()} start\n`, { flag: "wx", mode: 0o600 });
   } catch {
-    // A folder in its place, or a full disk: the run's first beat is in the store already, and this file stays silent.
+    // A folder in its place, or a full disk. The store has the run's first beat already; this file shows none.
   }
 }

@@ -11,12 +11,12 @@ import type { CommandRunDeps } from "./command-run-deps.ts";
 import type { OwnedRun } from "./owned-run.ts";
 import type { RunProcesses } from "./run-processes.ts";
 
-/** How soon a step that the store refused is tried again. */
+/** How soon a step that the store refused is repeated. */
 const againMs = 1000;
 
 /**
- * The way of a command's run from its recorded exit to its settlement: strays are stopped, the gate is read, as often as it takes, and what
- * follows is settled. Left half-way (`signal`), it is taken up by the next supervisor.
+ * Takes a command's run from its recorded exit to its settlement: stops strays, has the gate read as often as it takes, and settles. When
+ * `signal` ends it half-way, the next supervisor goes on.
  */
 export class CommandEnd {
   readonly #deps: CommandRunDeps;
@@ -27,7 +27,7 @@ export class CommandEnd {
     readonly signal: AbortSignal;
     readonly onOver: () => void;
   };
-  /** Something of the run outlived what we could do about it. */
+  /** Something of the run outlived the stop. */
   #leftStrays = false;
   #again: NodeJS.Timeout | undefined;
 
@@ -42,13 +42,13 @@ export class CommandEnd {
     of.signal.addEventListener("abort", () => clearTimeout(this.#again), { once: true });
   }
 
-  /** An exit that was just recorded, as `status`. Never rejects. */
+  /** For an exit that was just recorded, as `status`. Never rejects. */
   async begin({ status, writtenAtHostMs }: { readonly status: number; readonly writtenAtHostMs: number }): Promise<void> {
     await this.#stopStrays(writtenAtHostMs);
     await this.#finalise(status);
   }
 
-  /** An exit that the previous supervisor recorded, as `status`: its strays may live still. Never rejects. */
+  /** For an exit that the previous supervisor recorded, as `status`: its strays may still live. Never rejects. */
   async carryOn(status: number | null): Promise<void> {
     const { runDir, runId } = this.#run;
     const record = await readExitRecord({ runDir, runId }).catch(() => undefined);
@@ -74,12 +74,12 @@ export class CommandEnd {
       const evidence = { exitRecord: status, command: processes.command?.pid ?? null };
       const exited = { ...run.identity, exitCode: status, straysLeft: this.#leftStrays, evidence };
       const again = await reportExit(this.#deps, run.workerId, exited, signal);
-      // Left over it: the gate was not read, and nothing follows from that.
+      // Aborted while it was read: the gate was not read, and nothing follows from that.
       if (isAborted(signal)) return;
       if (again === undefined) onOver();
       else this.#finaliseIn(again - backend.now(), status);
     } catch (thrown) {
-      // Recorded as exited, so nothing is lost: tried again soon, and by the job-reaper past its grace.
+      // The exit is on record, so nothing is lost: repeated soon, and taken over by the job-reaper past the grace.
       emit("loop.subject_failed", { loop: "worker", subject: `run ${run.runId}`, message: messageOf(thrown) });
       this.#finaliseIn(againMs, status);
     }
@@ -91,12 +91,12 @@ export class CommandEnd {
   }
 }
 
-/** Read anew: while something was awaited it may have been aborted, which the types do not know. */
+/** Read again after an await: it may have been aborted meanwhile, which the types do not know. */
 const isAborted = (signal: AbortSignal): boolean => signal.aborted;
 
 /**
- * Stops what a run that ended by itself has left behind. `left`: something survived, or could not be looked at, so it is the stopper's and
- * the job has to wait for its proof. Never rejects.
+ * Stops what a run that ended by itself has left behind. `left`: something survived, or could not be examined, so the job waits for the
+ * stopper's proof. Never rejects.
  */
 async function stopStrays(
   { emit, host: { clock }, stop }: Pick<CommandRunDeps, "emit" | "host" | "stop">,
@@ -114,13 +114,13 @@ async function stopStrays(
   try {
     command = await readCommand({ runDir, runId: ref.runId });
     const tree = command === undefined ? run.tree : { ...run.tree, command };
-    // Both times are of this host's wall clock; the age only tells old processes from new ones.
+    // Both times are of this host's wall clock. The age only tells old processes from new ones.
     const strays = findStrays({ ...tree, endedAgoMs: Math.max(0, clock.wall() - run.writtenAtHostMs) });
     if (strays.length === 0 && (await probeLifePipe(runDir)) !== "held") return { left: false, command };
     if (strays.length > 0) emit("run.strays_stopped", { ...ref, pids: strays.map((stray) => stray.pid) });
-    // With the pipe, which the wrapper holds for the moment that it takes to end, and a stray that no scan finds for longer.
+    // With the pipe: the wrapper holds it until it has ended, and a stray that no scan finds holds it for longer.
     const result = await stopTree({ ...tree, seen: strays, runDir, clock, ...stop, signal });
-    // Those that only the life pipe gave away.
+    // Those that only the life pipe revealed.
     const hidden = (result.stopped ? result.proof.gone : result.survivors).filter(
       (each) => !strays.some((stray) => sameProcess(each, stray)),
     );

@@ -15,7 +15,7 @@ export interface CommandRunDeps {
   readonly host: Host;
   readonly launch: CommandLaunch;
   readonly stop: StopGraces;
-  /** Sessions of this host: never signalled, nor what is below them. */
+  /** The sessions' processes of this host: never signalled, nor anything below them. */
   readonly shielded: () => readonly ProcessIdentity[];
   readonly emit: Emit;
 }
@@ -28,7 +28,7 @@ export interface CommandLaunch {
   readonly environment: Readonly<Record<string, string | undefined>>;
 }
 
-/** The limits that a run of this stage starts with: those that the stage declares. */
+/** The limits that a run of this stage starts with: those that it declares. */
 export const declaredLimits = (stage: Pick<StageDefinition, "timeoutMs" | "heartbeat" | "maxRunningMs">): RunLimits => ({
   maxRunningMs: stage.maxRunningMs,
   timeoutMs: stage.timeoutMs,

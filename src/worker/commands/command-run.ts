@@ -16,7 +16,7 @@ import { OwnedRun, type RunIdentity } from "./owned-run.ts";
 import { RunProcesses } from "./run-processes.ts";
 import { RunTimeout } from "./run-timeout.ts";
 
-/** A look that may be asked for at any time: looks never overlap, and one that is asked for during another follows it. */
+/** Runs a look on request. Looks never overlap: one that is requested during another follows it. */
 class SerialLook {
   readonly #look: () => Promise<void>;
   readonly #onFailure: (thrown: unknown) => void;
@@ -60,21 +60,20 @@ interface RunAtWork extends RunIdentity {
 }
 
 /**
- * One run of a command under this supervisor, from its claim (or its adoption) to its settlement.
- *
- * `preparing` nothing has run; `running` its command is at work; `finalising` its exit is on record; `over` settled, or not ours any more.
- * Every step may be interrupted by the death of this process: what the store and `runs/<id>` hold is enough for the next supervisor.
+ * One run of a command under this supervisor, from claim or adoption to settlement. This process may die at any step: what the store and
+ * `runs/<id>` hold is enough for the next supervisor.
  */
 export class CommandRun {
   readonly workDir: string | undefined;
   readonly over: Promise<void>;
   readonly #deps: CommandRunDeps;
   readonly #run: OwnedRun;
-  /** Those it started with, whatever its stage says by now. */
+  /** The limits it started with, whatever its stage says now. */
   readonly #limits: RunLimits;
   readonly #processes: RunProcesses;
   readonly #commandEnd: CommandEnd;
   #startedAt: Instant;
+  /** `preparing`: nothing has run. `running`: its command is at work. `finalising`: its exit is on record. `over`: settled, or not ours. */
   #mode: "preparing" | "running" | "finalising" | "over" = "preparing";
   #finish: () => void = () => undefined;
   #watch: RunWatch | undefined;
@@ -103,7 +102,7 @@ export class CommandRun {
     });
   }
 
-  /** Starts what was claimed. Resolves once the command may run, or the run is over already. Never rejects. */
+  /** Starts what was claimed. Resolves once the command may run, or the run is over. Never rejects. */
   static async begin(deps: CommandRunDeps, claimed: ClaimedWork, { stage, workerId, url }: BeginRun): Promise<CommandRun> {
     const run = new CommandRun(deps, { ...claimed, stage, workerId, startedAt: deps.backend.now(), limits: declaredLimits(stage) });
     try {
@@ -114,7 +113,7 @@ export class CommandRun {
     return run;
   }
 
-  /** Carries on a run whose supervisor died, and which was taken over. */
+  /** Carries on with a run that was taken over from a dead supervisor. */
   static adopt(deps: CommandRunDeps, live: LiveRun, adopted: AdoptedWork & { readonly workerId: WorkerId }): CommandRun {
     const startedAt = live.startedAt ?? live.reservedAt;
     const run = new CommandRun(deps, { ...live, ...adopted, runId: live.id, startedAt });
@@ -151,12 +150,12 @@ export class CommandRun {
     return this.#run.runDir;
   }
 
-  /** As the store has it; until the start is written, the time of the claim. */
+  /** As the store has it. Until the start is written: the time of the claim. */
   get startedAt(): Instant {
     return this.#startedAt;
   }
 
-  /** The limit that it is judged by, which is the one it started with. Undefined: no sign of progress is asked for. */
+  /** The heartbeat limit it started with, by which it is judged. Undefined: no sign of progress is asked for. */
   get heartbeatTimeoutMs(): DurationMs | undefined {
     return this.#limits.heartbeatTimeoutMs;
   }
@@ -165,18 +164,18 @@ export class CommandRun {
     return this.#mode === "running";
   }
 
-  /** Looks at the run's records now. Called on hints and each second; looks never overlap. */
+  /** Reads the run's records now. Called on hints and each second; looks never overlap. */
   check(): void {
     if (this.#mode === "running") this.#looks.request();
   }
 
-  /** Stops looking after the run without touching it: it is lost to us, or left for adoption. */
+  /** Stops looking after the run without touching it: it is lost to us or left for adoption. */
   leave(): void {
     this.#end();
   }
 
   /**
-   * Remembers what the run has started, so that it is found later even when it has left its session and its environment.
+   * Remembers what the run has started, so that it is found even after it left its session and its environment.
    *
    * @param table - the process table, or one snapshot of it for all runs.
    */
@@ -185,8 +184,8 @@ export class CommandRun {
   }
 
   /**
-   * Ends the run before its command has ended by itself: flipped first, stopped after. A command that turns out to have ended keeps its own
-   * outcome, and a run that is not ours any more is left alone. Resolves to how long it may still run, when it may.
+   * Ends the run before its command ends by itself: flipped first, stopped after. A command that has already ended keeps its own outcome.
+   * Resolves to how long the run may go on instead, if it may.
    */
   async endAs(ending: RunEnding): Promise<DurationMs | undefined> {
     if ((await readExitRecord({ runDir: this.runDir, runId: this.runId })).kind === "exit") {
@@ -196,7 +195,7 @@ export class CommandRun {
     if (this.#mode !== "running") return undefined;
     const answer = await this.#run.report(ending, { mayStillRun: true });
     if (answer.kind === "early") return answer.leftMs;
-    // Somebody has put its exit on record, which is read now.
+    // Another has put its exit on record, which is read now.
     if (answer.kind === "read") this.check();
     else this.#end();
     return undefined;
@@ -221,7 +220,7 @@ export class CommandRun {
     try {
       await this.#run.report(failedStart(thrown));
     } catch (error) {
-      // Reserved and never started: the job-reaper ends it unspent.
+      // Reserved and never started: the job-reaper ends it, and it spends nothing.
       this.#tellFailed(error);
     } finally {
       this.#end();
@@ -254,22 +253,22 @@ export class CommandRun {
       return;
     }
     const recorded = this.#processes.commandSeen ? this.#processes.command : await readCommand({ runDir, runId });
-    // Dead without a record: the job-reaper says what that means. When it has, the answer is that the run is not ours any more.
+    // Dead without a record: the job-reaper judges that. Once it has, the run is not ours any more.
     if (this.#processes.commandSeen && !this.#processes.isGone) return;
     const process = recorded ?? (this.#processes.isGone ? this.#processes.wrapper : undefined);
     if (process === undefined || this.#mode !== "running") return;
     const answer = await this.#deps.backend.command(this.#run.workerId, { ...this.#run.fence, process });
     if (answer.kind === "ok" || answer.kind === "already") this.#processes.command = process;
-    // With its exit on record it is ours still, and the next look reads how it ended.
+    // With its exit on record it is still ours, and the next look reads how it ended.
     else if (answer.kind !== "lost" || answer.now.state !== "exited") this.#end();
   }
 
   async #exited(status: number, writtenAtHostMs: number): Promise<void> {
     if (this.#mode !== "running") return;
-    // A store that refuses it (a full disk, a lost connection) leaves the run as it is; the next look tries again.
+    // A store that refuses (a full disk, a lost connection) leaves the run as it is; the next look repeats it.
     const answer = await this.#run.report({ kind: "exited", exitCode: status });
     if (answer.kind !== "read") {
-      // Ended or taken by another meanwhile: the stopper, or the other supervisor, goes on.
+      // Ended or taken over meanwhile: the stopper or the other supervisor goes on.
       this.#end();
       return;
     }
@@ -279,7 +278,7 @@ export class CommandRun {
     await this.#commandEnd.begin({ status, writtenAtHostMs });
   }
 
-  /** The next second looks again; a disk that cannot be read proves nothing. */
+  /** A disk that cannot be read proves nothing: the look is repeated after a second. */
   #tellFailedLook(thrown: unknown): void {
     if (isWakefulError(thrown) && thrown.retryable) this.#deps.emit("store.degraded", { code: thrown.code, message: thrown.message });
     else this.#tellFailed(thrown);

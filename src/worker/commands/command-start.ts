@@ -14,8 +14,8 @@ import type { OwnedRun } from "./owned-run.ts";
 import { traceparentOf } from "./trace-context.ts";
 
 /**
- * Brings the wrapper of a claimed run to the point where it waits for `go`, and commits the start. Undefined: the store has refused it, the
- * run is not ours any more, and the wrapper withdraws.
+ * Brings the wrapper of a claimed run to where it waits for `go`, and commits the start. Undefined: the store refused, the run is not ours
+ * any more, and the wrapper withdraws.
  */
 export async function startCommand(
   deps: CommandRunDeps,
@@ -26,7 +26,7 @@ export async function startCommand(
   const { backend } = deps;
   const { stage, runDir, fence, workerId } = run;
   const wrapper = await prepareCommand(deps, claimed, { stage, runDir, workDir, url });
-  // What preparing took is not the command's: its limits count from here.
+  // Limits count from here: preparation is not the command's time.
   const startedAt = backend.now();
   const [answer] = await committedOrAbandoned(wrapper, () =>
     backend.start(workerId, [{ ...fence, startedAt, wrapper: wrapper.identity, limits }]),
@@ -36,7 +36,7 @@ export async function startCommand(
   return undefined;
 }
 
-/** How a run ended that could not be started: nothing of its command has run. */
+/** The ending of a run that could not be started: nothing of its command has run. */
 export function failedStart(thrown: unknown): RunEnding {
   return { kind: "not_started", cause: causeOf(thrown), why: `could not be started: ${messageOf(thrown)}` };
 }
@@ -47,14 +47,17 @@ function causeOf(thrown: unknown): NotStartedCause {
   return thrown.retryable ? "unavailable" : "failed";
 }
 
-/** Everything before `go`: the item's folder, environment, input and a wrapper that waits. Nothing of the command has run. Throws typed errors. */
+/**
+ * Does everything before `go`: the item's folder, environment, input, and a wrapper that waits. Nothing of the command has run. Throws
+ * typed errors.
+ */
 async function prepareCommand(
   deps: Pick<CommandRunDeps, "host" | "launch">,
   claimed: ClaimedWork,
   run: {
     readonly stage: StageDefinition;
     readonly runDir: string;
-    /** The item's; absent for a plain task. */
+    /** The item's work directory; undefined for a plain task. */
     readonly workDir: string | undefined;
     readonly url: string | undefined;
   },
@@ -66,8 +69,8 @@ async function prepareCommand(
   if (stage.run.kind !== "command") throw new Error(`Stage ${stage.name} is not run by a command.`);
   if (workDir !== undefined) {
     await mkdir(workDir, { recursive: true, mode: 0o700 });
-    // The previous run's file would be a fresh heartbeat of this one (its previous run is proved stopped: else we had no claim).
-    // What is no file cannot be removed so, and counts for nothing.
+    // The previous run's file would be a fresh heartbeat of this one. That run is proved stopped, else there were no claim. What cannot be
+    // unlinked is no file and is ignored.
     await unlink(join(workDir, stage.compatible.heartbeatFile)).catch(() => undefined);
   }
   const env = commandEnvironment({
@@ -89,7 +92,7 @@ async function prepareCommand(
   return await spawnWrapper({ runDir, runId, host, tools, argv: stage.run.argv, env, cwd, input: inputOf(claimed) });
 }
 
-/** A wrapper whose start could not be committed must not be let go; its record says `nogo` then. */
+/** A wrapper whose start was not committed must not go; its record then says `nogo`. */
 async function committedOrAbandoned<T>(wrapper: StartedWrapper, commit: () => Promise<T>): Promise<T> {
   try {
     return await commit();

@@ -20,7 +20,7 @@ export interface CommandWorkerOptions {
   readonly registry: PipelineRegistry;
   /** Commands at once. At least 1. */
   readonly concurrency: number;
-  /** Calls back when jobs are to be asked for without a hint, and files are looked at: once a second. Returns the way to stop. */
+  /** Calls back once a second, to claim without a hint and to look at files. Returns a function that stops it. */
   readonly onPoll: (listener: () => void) => () => void;
   readonly newClaimId: () => string;
 }
@@ -31,7 +31,7 @@ interface Held {
   progressMtimeMs: number;
 }
 
-/** The daemon's own worker of commands: claims up to its concurrency, looks after each run, and leaves them alive when it goes. */
+/** The daemon's own worker of commands: claims up to its concurrency, looks after each run, and leaves them alive when it stops. */
 export class CommandWorker {
   readonly #options: CommandWorkerOptions;
   readonly #queues: readonly { readonly name: string; readonly limits: ReturnType<typeof declaredLimits> }[];
@@ -44,7 +44,7 @@ export class CommandWorker {
   #stopPolling: (() => void) | undefined;
   #looking = false;
   #stopListening: (() => void) | undefined;
-  /** Beats that the store has not taken: a file tells of each touch once. */
+  /** Beats that the store has not taken: a file shows each touch once. */
   readonly #beats = new Map<RunId, RunBeat>();
   #mode: "idle" | "running" | "draining" | "stopped" = "idle";
 
@@ -89,32 +89,32 @@ export class CommandWorker {
     this.lookAgain();
   }
 
-  /** Under which session runs are adopted before claiming begins. */
+  /** The session under which runs are adopted before claiming begins. */
   useSession(workerId: WorkerId): void {
     this.#workerId = workerId;
   }
 
-  /** A new session after the old one was declared dead; runs of the old one are lost. */
+  /** Takes a new session after the old one was declared dead. Runs of the old one are lost. */
   changeSession(workerId: WorkerId): void {
     this.#workerId = workerId;
-    // What the old session claims, or had claimed without an answer, is lost with it; claims are numbered by session.
+    // What the old session claims, or had claimed without an answer, is lost with it: claims are numbered by session.
     this.#claims = this.#newClaimer();
     this.lookAgain();
   }
 
-  /** The store says that a run is not ours any more. Its processes are the stopper's, or its new supervisor's. */
+  /** The run is not ours any more. Its processes are left to the stopper, or to its new supervisor. */
   lose(runId: RunId): void {
     this.#held.get(runId)?.run.leave();
   }
 
-  /** Goes on with a run whose supervisor is proved dead. Resolves to false when somebody else was first. */
+  /** Goes on with a run whose supervisor is proved dead. Resolves to false when another was first. */
   async adopt(live: LiveRun, why: string): Promise<boolean> {
     const { deps } = this.#options;
     const workerId = this.#workerId;
     if (workerId === undefined || this.#mode === "stopped") return false;
     const adopted = await deps.backend.adopt(workerId, { runId: live.id, ownerEpoch: live.ownerEpoch, reason: why });
     if (adopted === undefined) return false;
-    // It was ours under a session that is over; what looked after it then has lost its fence.
+    // It was ours under an ended session: what looked after it then has lost its fence.
     this.#held.get(live.id)?.run.leave();
     this.#hold(CommandRun.adopt(deps, live, { ...adopted, workerId }), adopted.countsOutput);
     return true;
@@ -130,13 +130,13 @@ export class CommandWorker {
     this.#stopPolling?.();
   }
 
-  /** Stops claiming and looking; the commands live on and are adopted by the next daemon. */
+  /** Stops claiming and looking. The commands live on, and the next daemon adopts them. */
   async leave(): Promise<void> {
     await this.#stopClaiming();
     for (const { run } of this.#held.values()) run.leave();
   }
 
-  /** Ends every held command for a person's interrupt: flipped first, then stopped by the stopper. What has exited keeps its outcome. */
+  /** Ends every held command for a person's interrupt: flipped first, then stopped by the stopper. Exited ones keep their outcome. */
   async stopAll(): Promise<void> {
     await this.#stopClaiming();
     await Promise.allSettled(
@@ -144,7 +144,7 @@ export class CommandWorker {
         .filter(({ run }) => run.running)
         .map(({ run }) => run.endAs({ kind: "released", why: "stopped by a person (SIGINT)", byPerson: true })),
     );
-    // Exits on record are settled in a moment, or by whoever takes them over.
+    // Recorded exits are settled in a moment, or by who takes them over.
     await this.#waitWhile(() => this.#held.size > 0);
     for (const { run } of this.#held.values()) run.leave();
   }
@@ -153,7 +153,7 @@ export class CommandWorker {
     this.#mode = "stopped";
     this.#stopListening?.();
     this.#stopPolling?.();
-    // What is being prepared either commits its start or is withdrawn; both take milliseconds.
+    // A run being prepared either commits its start or withdraws, within milliseconds.
     await this.#waitWhile(() => this.#preparing.size > 0 || this.#claims.busy);
   }
 
@@ -191,12 +191,12 @@ export class CommandWorker {
   }
 
   #take(runs: readonly ClaimedWork[]): void {
-    // Stopped while the claim was on its way: nobody names these as held, and the job-reaper hands them back unspent.
+    // Stopped while the claim was on its way: no renewal names these runs, so the job-reaper hands them back unspent.
     const workerId = this.#workerId;
     if (this.#isStopped || workerId === undefined) return;
     for (const claimed of runs) {
       const stage = this.#options.registry.stageOfQueue(claimed.queue)?.stage;
-      // Not one that was asked for: the job-reaper ends it unspent, because nobody names it as held.
+      // Not a stage that was asked for: no renewal names the run, so the job-reaper ends it unspent.
       if (stage === undefined) continue;
       this.#preparing.add(claimed.runId);
       void this.#begin(claimed, { stage, workerId, url: this.#url });
@@ -224,7 +224,7 @@ export class CommandWorker {
     });
   }
 
-  /** Once a second: records, heartbeat and progress files, log sizes of the runs that are at work. */
+  /** Once a second: records, heartbeat and progress files, and log sizes of the runs at work. */
   async #look(): Promise<void> {
     if (this.#looking) return;
     this.#looking = true;
@@ -235,7 +235,7 @@ export class CommandWorker {
         try {
           await this.#lookAt(held, table);
         } catch (thrown) {
-          // One run's files must not silence the others'.
+          // A failure of one run's files must not stop the others'.
           const subject = `files of run ${held.run.runId}`;
           this.#options.deps.emit("loop.subject_failed", { loop: "worker", subject, message: messageOf(thrown) });
         }
@@ -301,7 +301,10 @@ export class CommandWorker {
   }
 }
 
-/** The files in which a run shows progress; undefined where nobody asks for it. The limit that a run started with decides, because it is judged by that. */
+/**
+ * The files in which a run shows progress; undefined: none is asked for. The limit that the run started with decides, because it is judged
+ * by that.
+ */
 function watchOf(run: CommandRun, countsOutput: boolean): HeartbeatWatch | undefined {
   if (run.heartbeatTimeoutMs === undefined) return undefined;
   const files = runFiles(run.runDir);

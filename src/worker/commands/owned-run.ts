@@ -5,7 +5,7 @@ import type { Fence } from "../../store/port/runs.ts";
 import type { EndAnswer, RunEnding, WorkItem } from "../worker-backend.ts";
 import type { CommandRunDeps } from "./command-run-deps.ts";
 
-/** Who a run is, and under which fence it is ours. */
+/** Identity of a run, and the fence under which it is ours. */
 export interface RunIdentity {
   readonly runId: RunId;
   readonly jobId: JobId;
@@ -19,7 +19,7 @@ export interface RunIdentity {
   readonly workerId: WorkerId;
 }
 
-/** One run under this supervisor's fence, and what is said of it. */
+/** One run under this supervisor's fence, and the reports about it. */
 export class OwnedRun {
   readonly identity: RunIdentity;
   readonly runDir: string;
@@ -48,13 +48,13 @@ export class OwnedRun {
     return { runId, ownerEpoch };
   }
 
-  /** How events name it. */
+  /** What events name it by. */
   get ref(): { readonly runId: RunId; readonly jobId: JobId; readonly queue: string } {
     const { runId, jobId, queue } = this.identity;
     return { runId, jobId, queue };
   }
 
-  /** Says how it ended. */
+  /** Reports how it ended. */
   async report(ending: RunEnding, how: { readonly mayStillRun?: boolean } = {}): Promise<EndAnswer> {
     const [answer] = await this.#backend.end(this.workerId, [{ ...this.fence, ending, ...how }]);
     return answer ?? { kind: "gone" };

@@ -5,10 +5,10 @@ import type { ProcessTable } from "../../processes/probe/process-table.ts";
 import { findStrays, type RunTree } from "../../processes/stopping/strays.ts";
 import type { CommandRunDeps } from "./command-run-deps.ts";
 
-/** What is known of one run's processes: its wrapper, its command, and what they were seen to have started. */
+/** What is known of one run's processes: its wrapper, its command, and what they were seen to start. */
 export class RunProcesses {
   wrapper: ProcessIdentity | undefined;
-  /** The wrapper's own identity until the command was seen. */
+  /** The wrapper's own identity until the command is seen. */
   command: ProcessIdentity | undefined;
   readonly #deps: Pick<CommandRunDeps, "host" | "shielded">;
   readonly #runId: RunId;
@@ -19,12 +19,12 @@ export class RunProcesses {
     this.#runId = runId;
   }
 
-  /** Whether the command itself was seen to begin. */
+  /** Whether the command itself was seen to start. */
   get commandSeen(): boolean {
     return commandOnRecord({ process: this.command ?? null, wrapper: this.wrapper ?? null }) !== undefined;
   }
 
-  /** Whether the process that the run lives by is known, and dead. */
+  /** Whether the process that the run depends on is known and dead. */
   get isGone(): boolean {
     const process = this.command ?? this.wrapper;
     if (process === undefined) return false;
@@ -45,7 +45,7 @@ export class RunProcesses {
     };
   }
 
-  /** Remembers what the run has started, so that it is found later even when it has left its session and its environment. */
+  /** Remembers what the run has started, so that it is found even after it left its session and its environment. */
   remember(table: ProcessTable): void {
     if (this.command !== undefined) this.#seen = findStrays({ ...this.tree(), table });
   }

@@ -1,19 +1,19 @@
 import type { DurationMs, Instant } from "../../domain/time.ts";
 
-/** How soon a look that failed is tried again. */
+/** How soon a failed look is repeated. */
 const againMs: DurationMs = 1000;
 
 export interface RunTimeoutOptions {
   readonly timeoutMs: DurationMs;
   readonly startedAt: Instant;
   readonly now: () => Instant;
-  /** Resolves to how long it may still run: its host has slept, which does not count. Undefined: it is over. */
+  /** Resolves to how long the run may go on, because its host slept. Undefined: it is over. */
   readonly onTimeout: (afterMs: DurationMs) => Promise<DurationMs | undefined>;
-  /** The store did not answer. It is tried again; the job-reaper's own, later look catches what this timer leaves. */
+  /** The store did not answer. The look is repeated; the job-reaper catches later what this timer misses. */
   readonly onFailure: (thrown: unknown) => void;
 }
 
-/** Tells when a run has been at work for longer than its stage's timeout; time in which its host slept does not count. */
+/** Reports when a run has been awake for longer than its stage's timeout. */
 export class RunTimeout {
   readonly #options: RunTimeoutOptions;
   #timer: NodeJS.Timeout | undefined;
@@ -30,7 +30,7 @@ export class RunTimeout {
   }
 
   #in(ms: DurationMs): void {
-    // Node's timers end at 2^31 ms; a longer timeout is the reaper's alone.
+    // Node's timers end at 2^31 ms. Longer timeouts are left to the reaper.
     if (this.#cancelled || ms >= 2 ** 31 - 1) return;
     this.#timer = setTimeout(
       () => {
@@ -47,7 +47,7 @@ export class RunTimeout {
   async #look(): Promise<void> {
     const { timeoutMs, startedAt, now, onTimeout } = this.#options;
     const afterMs = now() - startedAt;
-    // Node's timer and the store's clock need not agree to the millisecond.
+    // Node's timer and the store's clock may differ by a millisecond.
     const leftMs = afterMs < timeoutMs ? timeoutMs - afterMs : await onTimeout(afterMs);
     if (leftMs !== undefined) this.#in(leftMs);
   }

@@ -2,9 +2,8 @@ import { createHash } from "node:crypto";
 import type { ItemId, JobId, RunId } from "../../domain/ids.ts";
 
 /**
- * The W3C trace context that a command is given: one trace per item (or plain job), one span per run, so that whatever a pipeline's
- * commands report falls together. Derived from the ids, hence the same for whoever asks.
- * Source: https://www.w3.org/TR/trace-context/
+ * The W3C trace context of a command (https://www.w3.org/TR/trace-context/): one trace per item or plain job, one span per run. Derived
+ * from the ids, so every caller gets the same.
  */
 export function traceparentOf(run: { readonly itemId: ItemId | null; readonly jobId: JobId; readonly runId: RunId }): string {
   const subject = run.itemId === null ? `job ${run.jobId}` : `item ${run.itemId}`;

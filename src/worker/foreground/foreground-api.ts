@@ -6,13 +6,13 @@ import type { OpenedRunSession, OpenRunSession, RunSessionRef } from "./foregrou
 /** What `wakeful run` asks of the daemon. Each may reject with `daemon_unreachable`; all but `open` and `acquireLease` may be repeated. */
 export interface RunCommandApi {
   open(request: OpenRunSession): Promise<OpenedRunSession>;
-  /** False: the run was ended meanwhile, and its command must not be started. */
+  /** False: the run was ended meanwhile, and its command must not start. */
   start(run: RunSessionRef & { readonly process: ProcessIdentity }): Promise<boolean>;
   recordCommand(run: RunSessionRef & { readonly process: ProcessIdentity }): Promise<boolean>;
   renew(run: RunSessionRef): Promise<{ readonly lost: string | null }>;
   end(run: RunSessionRef & { readonly exitCode: number }): Promise<boolean>;
   abandon(run: RunSessionRef & { readonly reason: string }): Promise<void>;
-  /** Repeated with the same ticket until it is held or timed out. `waitMs` 0: now or not at all. */
+  /** Repeat it with the same ticket until the lease is held or timed out. `waitMs` 0: now or not at all. */
   acquireLease(request: {
     readonly name: string;
     readonly ticket: string;
@@ -26,9 +26,9 @@ export interface RunCommandApi {
     | { readonly kind: "timed_out" }
   >;
   abandonLease(request: { readonly name: string; readonly ticket: string }): Promise<void>;
-  /** False: the lease is somebody else's now. */
+  /** False: another holds the lease now. */
   renewLease(lease: { readonly name: string; readonly fencing: number }): Promise<boolean>;
   releaseLease(lease: { readonly name: string; readonly fencing: number }): Promise<boolean>;
-  /** Who holds it, for people, and for how long already; undefined: nobody. */
+  /** Its holder, for people, and since how long; undefined: nobody. */
   leaseHolder(name: string): Promise<{ readonly holder: string; readonly heldMs: DurationMs } | undefined>;
 }

@@ -11,18 +11,18 @@ export interface ForegroundOptions {
   readonly cwd: string;
   /** One line for people, beside the command's own output. */
   readonly say: (line: string) => void;
-  /** Returns the way to stop listening. */
+  /** Returns a function that stops listening. */
   readonly onSignal: (signal: ForwardedSignal, listener: () => void) => () => void;
-  /** Whether a terminal sends its interrupts to the command as well; then they are not sent a second time. */
+  /** Whether a terminal sends its interrupts to the command as well. Then they are not sent a second time. */
   readonly interactive: boolean;
   /** What the command is given as descriptors 0 to 2. Default: our own. */
   readonly stdio?: "inherit" | "ignore";
 }
 
-/** What a shell answers for a program that does not exist, or that it may not run. */
+/** The code of a shell for a program that does not exist or may not be run. */
 const exitNotFound = 127;
 const exitNotRunnable = 126;
-/** The command itself: our terminal is its terminal, and signals that are meant for it reach it. */
+/** The command itself, in our terminal. Signals meant for it are forwarded. */
 export class ForegroundCommand {
   readonly #options: ForegroundOptions;
   readonly #env: Readonly<Record<string, string>>;
@@ -34,13 +34,13 @@ export class ForegroundCommand {
     this.#env = env;
   }
 
-  /** Resolves to the exit code once the command has ended and `onStarted` is through. */
+  /** Resolves to the exit code once the command has ended and `onStarted` has finished. */
   async run(onStarted: (pid: number) => Promise<void>): Promise<number> {
     const { argv, cwd, stdio = "inherit", onSignal, interactive, say } = this.#options;
     const [program = "", ...args] = argv;
     const stopListening = (["SIGINT", "SIGTERM", "SIGHUP"] as const).map((signal) =>
       onSignal(signal, () => {
-        // A terminal has told everybody in front of it already; twice means "now!" to many programs.
+        // A terminal signals all its processes already, and a second SIGINT means "now!" to many programs.
         if (!(interactive && signal === "SIGINT")) this.#child?.kill(signal);
       }),
     );
@@ -49,7 +49,7 @@ export class ForegroundCommand {
       return await new Promise<number>((resolve) => {
         const child = spawn(program, args, { cwd, env: this.#env, stdio });
         this.#child = child;
-        // In this turn: its parent has not asked for its exit status yet, so even a command that has ended is still to be seen.
+        // In this turn: the exit status has not been read yet, so that even a command that has ended is still seen.
         if (child.pid !== undefined) recorded = onStarted(child.pid);
         child.once("error", (thrown) => {
           if (child.pid !== undefined) return;

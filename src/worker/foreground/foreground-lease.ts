@@ -19,22 +19,22 @@ export interface RunLeaseOptions {
   readonly newTicket: () => string;
   readonly monoNow: () => number;
   readonly pause?: Pause | undefined;
-  /** Aborted: nobody wants the lease any more. */
+  /** Aborted: the lease is not wanted any more. */
   readonly signal: AbortSignal;
   readonly say: (line: string) => void;
   readonly sayOnce: (line: string) => void;
-  /** Whoever holds the lease now relies on our being gone. */
+  /** The lease's new holder relies on this command being gone. */
   readonly onLost: (why: string) => void;
 }
 
 const maxHoldMs: DurationMs = hours(24 * 365);
 const leasePollMs: DurationMs = seconds(1);
-/** A daemon that is stopped, or starts. */
+/** The daemon is stopped or starting. */
 const awayCodes: ReadonlySet<string> = new Set(["daemon_unreachable", "unavailable"]);
-/** How often a waiting person is told that we still wait. */
+/** How often, in polls, a waiting person is told that we still wait. */
 const progressEveryPolls = 30;
 
-/** The lease that a foreground run wants: waited for in line, renewed while it is held, and given back. */
+/** The lease of a foreground run: waited for in line, renewed while held, and given back. */
 export class ForegroundLease {
   readonly #options: RunLeaseOptions;
   #renewing: NodeJS.Timeout | undefined;
@@ -53,7 +53,7 @@ export class ForegroundLease {
     clearInterval(this.#renewing);
   }
 
-  /** Takes its turn. Returns without the lease when `signal` was aborted meanwhile. */
+  /** Waits in line. Returns without the lease when `signal` was aborted meanwhile. */
   async acquire(): Promise<void> {
     const { api, runId, lease, newTicket, monoNow, pause = timerPause, say, signal } = this.#options;
     const { name, ttlMs, waitMs } = lease;
@@ -80,7 +80,7 @@ export class ForegroundLease {
     }
   }
 
-  /** A daemon that is away for a moment knows our ticket, and with it our place in line, when it is back. */
+  /** A daemon that was away for a moment still knows our ticket, and so our place in line. */
   async #ask(request: Parameters<RunCommandApi["acquireLease"]>[0]) {
     try {
       return await this.#options.api.acquireLease(request);
@@ -113,7 +113,7 @@ export class ForegroundLease {
           (ours) => {
             if (!ours) this.#options.onLost(`the lease "${name}" is somebody else's now`);
           },
-          // The daemon, once it is back, sees that we live, and takes the lease from no living holder.
+          // Once it is back, the daemon sees that this process lives, and takes no lease from a living holder.
           (thrown: unknown) => this.#options.sayOnce(`the lease "${name}" could not be renewed: ${messageOf(thrown)}`),
         );
       },
@@ -125,7 +125,7 @@ export class ForegroundLease {
     this.stopRenewing();
     const { lease } = this.#options;
     if (this.#fencing === undefined) return;
-    // With the end of the run it is free anyway, only later.
+    // The end of the run frees it anyway, only later.
     await this.#options.api.releaseLease({ name: lease.name, fencing: this.#fencing }).catch(() => undefined);
   }
 }

@@ -16,7 +16,7 @@ import type { OpenedRunSession, RunSessionRef } from "./foreground-sessions.ts";
 
 export interface RunCommandOptions extends ForegroundOptions {
   readonly lease?: WantedLease | undefined;
-  /** Absent: no daemon answers. The command then runs all the same, unless it wants a lease. */
+  /** Absent: no daemon answers. The command still runs, unless it wants a lease. */
   readonly daemon?: { readonly api: RunCommandApi; readonly host: HostIdentity; readonly self: ProcessIdentity } | undefined;
   readonly table: ProcessTable;
   readonly environment: Readonly<Record<string, string | undefined>>;
@@ -28,8 +28,8 @@ export interface RunCommandOptions extends ForegroundOptions {
 }
 
 /**
- * `wakeful run -- CMD`: runs a command in the foreground as a run that the daemon knows of, and passes its exit code through (128 + n for
- * signal n). With a lease: takes its turn for it, keeps it while the command runs, and gives it back.
+ * `wakeful run -- CMD`: runs a command in the foreground as a run of the daemon, holding a lease if asked to, and passes its exit code
+ * through (128 + n for signal n).
  *
  * @throws {WakefulError} `daemon_unreachable`: a lease without a daemon. `conflict`: the lease was not granted in time.
  */
@@ -61,7 +61,7 @@ class SupervisedRun {
   #renewing: NodeJS.Timeout | undefined;
   readonly #lease: ForegroundLease | undefined;
   #command: ForegroundCommand | undefined;
-  /** The command's process, until the daemon has heard of it. */
+  /** The command's process, until the daemon has recorded it. */
   #unrecorded: ProcessIdentity | undefined;
   #told = new Set<string>();
 
@@ -127,7 +127,7 @@ class SupervisedRun {
       ...(this.#lease?.fencing === undefined ? {} : { WAKEFUL_LEASE_FENCING: String(this.#lease.fencing) }),
     });
     const exitCode = await this.#command.run((pid) => this.#recordCommand(pid));
-    // On disk first: whoever comes after us finds it, also when the daemon is away and we are killed next.
+    // Written to disk first, so that it is found even when the daemon is away and this process is killed next.
     await this.#spoolExit(exitCode);
     await this.#lease?.release();
     try {
@@ -140,20 +140,20 @@ class SupervisedRun {
     return exitCode;
   }
 
-  /** The command's own process is what the run lives by: it may outlive us. */
+  /** The run depends on the command's own process, which may outlive this one. */
   async #recordCommand(pid: number): Promise<void> {
     const sight = this.#options.table.look(pid);
     if (sight.kind !== "seen") return;
     const process = identityOf(this.#host, sight.row);
     try {
-      // Beside the command, which may do with its folder what it likes: a file that is replaced holds nobody, whatever lies there.
+      // Written beside and renamed: the command may put anything in its folder, and a replaced file cannot block.
       const { command } = runFiles(this.#run.runDir);
       await replaceFile({ path: command, draft: `${command}.new`, text: identityRecord(this.#run.runId, process) });
       this.#unrecorded = process;
       await this.#api.recordCommand({ ...this.#ref(), process });
       this.#unrecorded = undefined;
     } catch (thrown) {
-      // The file alone tells a later judge as well; the command does not wait for either. Said again with the next renewal.
+      // The file alone tells a later judge too, and the command waits for neither. Repeated with the next renewal.
       this.#say(`the command's process could not be recorded: ${messageOf(thrown)}`);
     }
   }
@@ -184,7 +184,7 @@ class SupervisedRun {
     );
   }
 
-  /** What the daemon missed while it was away: a lease is kept for a command that the store knows to live. */
+  /** Repeats what the daemon missed while it was away: it keeps a lease only for a command that it knows to live. */
   #recordAgain(): void {
     const process = this.#unrecorded;
     if (process === undefined) return;
@@ -196,7 +196,7 @@ class SupervisedRun {
     );
   }
 
-  /** Whoever holds the lease now relies on our being gone. */
+  /** The lease's new holder relies on this command being gone. */
   #leaseLost(why: string): void {
     this.#stopTimers();
     this.#say(`${why}; stopping the command`);
@@ -238,7 +238,7 @@ class SupervisedRun {
   }
 }
 
-/** All that we were given, but the variables of a run that we are ourselves a part of: ours is another one. */
+/** Our whole environment without the variables of an enclosing run: the command's run is another. */
 function inheritedEnvironment(env: Readonly<Record<string, string | undefined>>): Record<string, string> {
   if (ownMarker(env) !== undefined) return cleanEnvironment(env);
   return Object.fromEntries(Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined));

@@ -13,7 +13,7 @@ import type { Store } from "../../store/port/store.ts";
 import type { Emit } from "../../telemetry/events.ts";
 import type { EndAnswer, RunEnding, WorkerBackend } from "../worker-backend.ts";
 
-/** A run of `wakeful run`, as its command line names it: what it may write to. */
+/** A run of `wakeful run`, as its command line names it, and the fence for writes. */
 export interface RunSessionRef {
   readonly workerId: WorkerId;
   readonly runId: RunId;
@@ -21,7 +21,7 @@ export interface RunSessionRef {
 }
 
 export interface OpenRunSession {
-  /** For people: what runs. */
+  /** What runs, for people. */
   readonly argv: readonly string[];
   readonly cwd: string;
   /** The command line's own process, on the daemon's host. */
@@ -38,28 +38,28 @@ export interface OpenedRunSession extends RunSessionRef {
 
 export interface RunSessionsOptions {
   readonly store: Pick<Store, "jobs" | "workers" | "upkeep" | "now">;
-  /** Connected so that every session of `wakeful run` is its own, also one that an earlier daemon opened. */
+  /** Connected so that every session of `wakeful run` is its own, even one that an earlier daemon opened. */
   readonly worker: WorkerBackend;
   readonly host: HostIdentity;
   readonly paths: DataPaths;
   readonly newId: () => string;
   readonly renewMs: DurationMs;
-  /** Free disk is below its limit. */
+  /** True while free disk is below its limit. */
   readonly diskLow: () => boolean;
-  /** A session is new; its opener is not answered before this resolves. */
+  /** Called for a new session. Its opener is answered once this has resolved. */
   readonly onRegistered: () => Promise<void>;
   readonly emit: Emit;
 }
 
-/** It ends when a person or its command ends it; this only bounds what is forgotten. */
+/** A person or the command ends the run. This only bounds a forgotten one. */
 const runLimits: RunLimits = { maxRunningMs: hours(24 * 365) };
 const actor = "run";
-/** Claims of one opening: each takes away what another, dead opening left in the queue. */
+/** Claims of one opening: each takes what a dead opening left in the queue. */
 const claimsMax = 20;
 
 /**
- * The daemon's side of `wakeful run`: a session and a run of the built-in task `run`, claimed at birth by that session, ended by it, and
- * never queued or retried. What its command line does not live to write is judged by exit record, process and age alone.
+ * The daemon's side of `wakeful run`: a session and a run of the built-in task `run`, claimed at birth by that session, never queued or
+ * retried. An end not reported is judged by exit record, process and age.
  */
 export class ForegroundSessions {
   readonly #options: RunSessionsOptions;
@@ -72,9 +72,10 @@ export class ForegroundSessions {
   }
 
   /**
+   * Opens a session with its run. A run is claimed here as any other is.
+   *
    * @throws {WakefulError} `bad_request`: not a process of this host. `conflict`: everything is paused. `disk_full`: free disk is below
-   * `disk.minFreeBytes`, and a run is claimed here as any other is. `unavailable`: another daemon kept
-   * taking the job away.
+   * `disk.minFreeBytes`. `unavailable`: another daemon kept taking the job away.
    */
   async open(request: OpenRunSession): Promise<OpenedRunSession> {
     const { host } = this.#options;
@@ -93,19 +94,19 @@ export class ForegroundSessions {
     return await opened;
   }
 
-  /** reserved -> started, before the command may go. False: the run was ended meanwhile, and the command must not be started. */
+  /** reserved -> started, before the command may go. False: the run was ended meanwhile, and its command must not start. */
   async start({ workerId, process, ...run }: RunSessionRef & { readonly process: ProcessIdentity }): Promise<boolean> {
     const start = { ...fenceOf(run), startedAt: this.#worker.now(), wrapper: process, limits: runLimits };
     const [answer] = await ofRunsOnly(this.#worker.start(workerId, [start]));
     return isOurs(answer);
   }
 
-  /** The command's own process takes the place of its command line's: it is what the run lives by. */
+  /** Replaces the command line's process by the command's own, on which the run depends. */
   async recordCommand({ workerId, process, ...run }: RunSessionRef & { readonly process: ProcessIdentity }): Promise<boolean> {
     return isOurs(await ofRunsOnly(this.#worker.command(workerId, { ...fenceOf(run), process })));
   }
 
-  /** Presence. Answers why the run is lost, when it is. */
+  /** Renews its session. Answers why the run is lost, if it is. */
   async renew({ workerId, runId }: RunSessionRef): Promise<{ readonly lost: string | null }> {
     const answer = await ofRunsOnly(this.#worker.renew({ workerId, held: [runId], claimSeqReceived: claimsMax }));
     const lost = answer.lost.find((run) => run.runId === runId);
@@ -113,12 +114,12 @@ export class ForegroundSessions {
     return { lost: isSessionOver(answer.state) ? `its session is ${answer.state}` : null };
   }
 
-  /** The command has ended: 0 is done, anything else failed. Repeatable. Answers false when the run had ended otherwise. */
+  /** The command has ended: 0 is done, anything else failed. Repeatable. False: the run had ended otherwise. */
   async end({ workerId, exitCode, ...run }: RunSessionRef & { readonly exitCode: number }): Promise<boolean> {
     return await this.#endAndLeave(workerId, run, { kind: "exited", exitCode });
   }
 
-  /** Its command was never started: nobody is to start it later. */
+  /** The command was never started, and must not be started later. */
   async abandon({ workerId, reason, ...run }: RunSessionRef & { readonly reason: string }): Promise<void> {
     await this.#endAndLeave(workerId, run, { kind: "not_started", cause: "abandoned", why: reason });
   }
@@ -151,7 +152,7 @@ export class ForegroundSessions {
     }
   }
 
-  /** Takes this session's job and no other: what else lies in the queue belongs to an opening that is going on elsewhere, or that died. */
+  /** Takes this session's job and no other: the rest of the queue belongs to openings that go on elsewhere or have died. */
   async #claim(workerId: WorkerId, jobId: JobId): Promise<ClaimedRun> {
     const { store, newId, emit } = this.#options;
     let mine: ClaimedRun | undefined;
@@ -203,7 +204,7 @@ export class ForegroundSessions {
 
 const fenceOf = ({ runId, ownerEpoch }: Fence): Fence => ({ runId, ownerEpoch });
 
-/** A worker's session is its own: renewed or ended under a wrong number, it would lose what it runs. */
+/** Only for sessions of `wakeful run`: a worker renewed or ended under a wrong number would lose what it runs. */
 async function ofRunsOnly<Answer>(asked: Promise<Answer>): Promise<Answer> {
   try {
     return await asked;
@@ -218,6 +219,6 @@ const isOurs = (answer: EndAnswer | undefined): boolean => answer?.kind === "ok"
 
 function workerOf(payload: string | null): WorkerId {
   const read = payload === null ? null : (JSON.parse(payload) as unknown);
-  // What was enqueued by hand has no opener, and no session has this number.
+  // A job that was enqueued by hand has no opener, and no session has this number.
   return (typeof read === "object" && read !== null && "workerId" in read ? Number(read.workerId) : 0) as WorkerId;
 }

@@ -34,12 +34,15 @@ export interface HandlerHostOptions {
   readonly recoverySpreadMs: DurationMs;
   /** False while nothing new may be claimed, such as on a full disk. */
   readonly mayClaim: () => boolean;
-  /** It died unasked: its session and runs can be judged at once. A hint. */
+  /** It died unasked: its session and runs may be judged at once. A hint. */
   readonly onDeath: () => void;
   readonly alert: RaiseAlert;
   readonly emit: Emit;
   readonly mono: () => number;
-  /** Delay before it is started again: doubled from `firstMs` (500) up to `maxMs` (30 000), and begun anew once it lived for a minute; the first five deaths of a host that had taken work are followed at once. */
+  /**
+   * The delay before a restart: doubled from `firstMs` (500) up to `maxMs` (30 000), and reset once the host has lived for a minute. Of a
+   * host that had taken work, the first five deaths are followed at once.
+   */
   readonly restart?: { readonly firstMs: DurationMs; readonly maxMs: DurationMs };
 }
 
@@ -50,19 +53,19 @@ interface Child {
   readonly calls: PipeChannel;
   readonly presence: PipeChannel;
   readonly startedAtMono: number;
-  /** As which it speaks to the store. */
+  /** Its caller at the worker service. */
   readonly worker: WorkerConnection;
   workerId: WorkerId | undefined;
-  /** Of its own accord, because of handlers that do not stop. */
+  /** The host ends itself, because handlers of these runs do not stop. */
   retiring: readonly RunId[] | undefined;
 }
 
-/** Lives so long without trouble: what went wrong before is over. */
+/** A life this long without trouble resets the count of failures. */
 const settledAfterMs = minutes(1);
-/** Events that the host may tell; what it says about itself is not taken on trust beyond that. */
+/** The only events that are believed from the host. */
 const hostEvents: ReadonlySet<string> = new Set<EventName>(["worker.fenced", "store.degraded", "defect.found"]);
 
-/** The daemon's side of its handler host: starts it, serves it, starts it again when it dies, and ends it. The daemon itself runs no user code. */
+/** The daemon's side of its handler host: starts, serves, restarts and ends it. The daemon itself runs no user code. */
 export class HandlerHostProcess {
   readonly #options: HandlerHostOptions;
   #child: Child | undefined;
@@ -72,7 +75,7 @@ export class HandlerHostProcess {
   #mode: "new" | "running" | "stopped" = "new";
   #lastAlert = "";
   #starting: Promise<void> | undefined;
-  /** The end of the newest child, and of everything that follows from it. */
+  /** The end of the newest child, with everything that follows from it. */
   #last: Promise<void> | undefined;
   readonly #stopListening: () => void;
 
@@ -83,7 +86,7 @@ export class HandlerHostProcess {
     });
   }
 
-  /** Resolves when the process has been started; it takes work once its module has loaded. */
+  /** Resolves when the process has been started. It takes work once its module has loaded. */
   async start(): Promise<void> {
     if (this.#mode !== "new") return;
     this.#mode = "running";
@@ -95,7 +98,7 @@ export class HandlerHostProcess {
     return this.#tasks;
   }
 
-  /** For those who signal processes: never this one, nor what is below it. */
+  /** Of the running host: signallers must leave it and everything below it alone. */
   identity(): ProcessIdentity | undefined {
     return this.#child?.identity;
   }
@@ -104,7 +107,9 @@ export class HandlerHostProcess {
     return this.#child?.workerId;
   }
 
-  /** `abort`: handlers are asked to stop and given the stop grace, then the process is killed; nothing is spent. `drain`: waits for them. */
+  /**
+   * `abort`: handlers are asked to stop and given the stop grace, then the process is killed; nothing is spent. `drain`: waits for them.
+   */
   async stop(mode: "abort" | "drain"): Promise<void> {
     this.#mode = "stopped";
     clearTimeout(this.#restart);
@@ -121,7 +126,7 @@ export class HandlerHostProcess {
     clearTimeout(kill);
   }
 
-  /** Lets go of the process as a daemon that dies does: its pipes close, nobody waits for it, and no other is started. */
+  /** Lets go of the process like a daemon that dies: pipes close, nobody waits for it, and no other is started. */
   disconnect(): void {
     this.#mode = "stopped";
     clearTimeout(this.#restart);
@@ -137,7 +142,7 @@ export class HandlerHostProcess {
 
   async #begin(): Promise<void> {
     this.#starting = this.#spawn().catch((thrown: unknown) => {
-      // Out of processes, or the record cannot be written: tried again like any other early end.
+      // Out of processes, or the record cannot be written: repeated like after any other early end.
       this.#options.emit("loop.subject_failed", { loop: "handler-host", subject: "start", message: messageOf(thrown) });
       this.#beginLater();
     });
@@ -169,13 +174,13 @@ export class HandlerHostProcess {
     };
     this.#child = started;
     this.#last = new Promise<void>((resolve) => {
-      // "close" comes after what the host had still written has been read.
+      // "close" comes after everything that the host wrote has been read.
       process.once("close", (code, signal) => {
         this.#ended(started, { code, signal }).then(resolve, resolve);
       });
     });
     try {
-      // Known on disk before it may claim anything.
+      // Recorded on disk before it may claim anything.
       await writeHostRecord(setup.dataDir, started.identity);
     } catch (thrown) {
       this.#options.emit("loop.subject_failed", { loop: "handler-host", subject: "record", message: messageOf(thrown) });
@@ -191,7 +196,7 @@ export class HandlerHostProcess {
     const process = spawn(program, args, {
       cwd: setup.baseDir,
       env: cleanEnvironment(environment),
-      // Its standard output goes to our standard error: ours may be read by programs.
+      // Its stdout goes to our stderr, because programs may read our stdout.
       stdio: ["ignore", 2, 2, "pipe", "pipe"],
     });
     await new Promise<void>((resolve, reject) => {
@@ -203,7 +208,7 @@ export class HandlerHostProcess {
     return { process, identity: identityOf(host, sight.row) };
   }
 
-  /** What the host says of itself. Who it is its daemon has seen, and does not ask. */
+  /** Verbs by which the host describes itself. Its identity is the one its daemon saw. */
   #ownVerbs(child: () => Child): Record<string, ChannelVerb> {
     const { setup, name } = this.#options;
     return {
@@ -254,7 +259,7 @@ export class HandlerHostProcess {
       this.#beginLater(restartInMs);
     }
     if (!planned) {
-      // Its runs are judged like anybody's, only sooner. A module that does not load had none.
+      // Its runs are judged like any others, only sooner. A module that does not load had none.
       if (how.code !== unloadableExitCode) onDeath();
       return;
     }
@@ -262,7 +267,7 @@ export class HandlerHostProcess {
     if (stopped) await removeHostRecord(setup.dataDir).catch(() => undefined);
   }
 
-  /** Proved gone, by its own parent: what it still held can be handed on. */
+  /** Its own parent has seen it end, so what it held can be handed on. */
   async #settle({ workerId, identity, retiring }: Child, kind: HostEnd): Promise<void> {
     if (workerId === undefined) return;
     const { emit, onDeath } = this.#options;
@@ -279,11 +284,14 @@ export class HandlerHostProcess {
     } catch (thrown) {
       emit("loop.subject_failed", { loop: "handler-host", subject: `worker ${workerId}`, message: messageOf(thrown) });
     }
-    // The stopper has proof now for jobs that waited for the end of this process; what could not be settled is judged.
+    // Jobs that waited for the end of this process now have proof; what could not be settled is judged.
     onDeath();
   }
 
-  /** A host that had taken work was most likely killed: the first few times it is back at once. One that never got there is backed off. */
+  /**
+   * A host that had taken work was most likely killed, so it is restarted at once the first few times. One that never got there is backed
+   * off.
+   */
   #restartDelayMs(served: boolean): DurationMs {
     const { firstMs, maxMs } = this.#options.restart ?? { firstMs: 500, maxMs: seconds(30) };
     const failures = served ? this.#failures - quickRestarts : this.#failures;
@@ -299,7 +307,7 @@ export class HandlerHostProcess {
     }, delayMs ?? this.#restartDelayMs(false)).unref();
   }
 
-  /** Once for each text: the host is started again and again, and a person needs to be told only of what is new. */
+  /** Once per text: the host is restarted again and again, and a person needs to hear only of what is new. */
   #alert(cause: string, title: string): void {
     if (this.#lastAlert === title) return;
     this.#lastAlert = title;
@@ -307,8 +315,8 @@ export class HandlerHostProcess {
   }
 }
 
-/** So many deaths in the middle of work, each within a minute of the start, are forgiven before the delay grows. */
+/** Deaths in the middle of work, each within a minute of the start, before the delay grows. */
 const quickRestarts = 5;
 const quickRestartMs: DurationMs = 50;
-/** Above its own grace, in which it exits by itself. */
+/** Longer than its own grace, in which it exits by itself. */
 const killDelayMs: DurationMs = 500;

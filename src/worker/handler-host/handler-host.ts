@@ -48,7 +48,7 @@ const loadWithinMs: DurationMs = seconds(60);
 const pollMs: DurationMs = seconds(1);
 const beatMs: DurationMs = seconds(1);
 
-/** The handler host: the child process of a daemon that runs the user's functions. Lives with its daemon: when the pipe closes it ends. */
+/** The handler host: the child process of a daemon that runs the user's functions. It ends when its daemon's pipe closes. */
 export function runHandlerHost(edges: HandlerHostEdges): void {
   let host: HandlerHost | undefined;
   const stop = (mode: "abort" | "drain"): void => {
@@ -77,12 +77,12 @@ export function runHandlerHost(edges: HandlerHostEdges): void {
     },
   });
   edges.onSignal("SIGTERM", () => stop("abort"));
-  // A terminal sends these to everyone in it; when to stop is the daemon's to say.
+  // A terminal sends these to everyone in it, but only the daemon decides when to stop.
   edges.onSignal("SIGINT", () => undefined);
   edges.onSignal("SIGHUP", () => undefined);
 }
 
-/** Says why nothing can be run, and leaves; the daemon tells people and tries again later. */
+/** Reports why nothing can run, and exits. The daemon alerts people and tries again later. */
 function giveUp(edges: HandlerHostEdges, channel: PipeChannel, thrown: unknown): void {
   const leave = (): void => edges.exit(unloadableExitCode);
   channel.call("unloadable", { message: messageOf(thrown) }).then(leave, leave);
@@ -129,7 +129,7 @@ class HandlerHost {
     const presence = new Worker(edges.threadUrl, { workerData: data, execArgv: [] });
     presence.on("message", (message: ToMainThread) => host.#hear(message, (answer) => presence.postMessage(answer, [])));
     presence.on("error", (thrown) => {
-      // Without presence every run would be taken for lost sooner or later: better at once.
+      // Without presence every run would count as lost sooner or later: better at once.
       globalThis.process.stderr.write(`the presence thread failed: ${messageOf(thrown)}\n`);
       edges.exit(1);
     });
@@ -147,7 +147,7 @@ class HandlerHost {
     this.#edges = edges;
     this.#channel = channel;
     this.#setup = setup;
-    // Each gate that is waited for listens to this one signal; Node takes more than ten listeners of one for a leak.
+    // Each gate that is waited for listens to this signal. Node takes more than ten listeners for a leak.
     setMaxListeners(2 * setup.outstandingMax, this.#stopping.signal);
     const paths = dataPaths(setup.dataDir);
     const registry = new PipelineRegistry(setup.pipelines);
@@ -168,10 +168,10 @@ class HandlerHost {
     });
     const emit: Emit = (name, data) => channel.note("event", { name, data });
     const shortestMs = Math.min(...queues.map(({ limits }) => limits.heartbeatTimeoutMs ?? Number.POSITIVE_INFINITY));
-    // A sign of progress that waits longer than a third of the timeout would look like silence.
+    // A sign of progress held back for more than a third of the timeout would look like silence.
     this.#beatMs = Math.max(1, Math.min(beatMs, Math.floor(shortestMs / 3)));
     this.#logs = new RunLogs({ paths });
-    // A task of a module that was made by another version of this package may say nothing.
+    // A task from another version of this package may lack it.
     const logMaxBytesOf = (queue: string): number =>
       registry.stageOfQueue(queue)?.stage.log.maxBytes ?? loaded.tasks.get(queue)?.logMaxBytes ?? logMaxBytesDefault;
     this.#beats = new BeatBuffer({
@@ -216,7 +216,7 @@ class HandlerHost {
     return await this.#backend.beat(this.#workerId, beats);
   }
 
-  /** Ends the process: in order as far as there is time, and in any case. */
+  /** Ends the process: in order as far as time allows, and in any case. */
   stop(mode: "abort" | "drain"): void {
     if (this.#mode === "aborting" || (this.#mode === "draining" && mode === "drain")) return;
     this.#mode = mode === "abort" ? "aborting" : "draining";
@@ -228,7 +228,7 @@ class HandlerHost {
     this.#leaveAfter(ended);
   }
 
-  /** A handler does not stop, so this process must: when its others have ended, or soon. */
+  /** Its handler does not stop, so this process must end: once its others have ended, or soon. */
   #retire(runId: RunId): void {
     this.#disobeying.add(runId);
     this.#channel.note("retiring", { runIds: [...this.#disobeying] });
@@ -267,7 +267,7 @@ class HandlerHost {
         for (const { runId, why } of message.runs) this.#lose(runId, why);
         return;
       case "fenced":
-        // Everything it holds belongs to others now; a session is not revived, so another process begins anew.
+        // All that it held is others' now. A session is not revived, so another process begins anew.
         this.#channel.note("event", {
           name: "worker.fenced",
           data: { workerId: this.#workerId, reason: `its session is ${message.state}` },
@@ -304,7 +304,7 @@ function queuesOf(options: {
   return [...stages, ...[...loaded.tasks.values()].map(({ name, handler, limits }) => ({ name, handler, limits }))];
 }
 
-/** And `queues`, everything that is claimed: tasks, and the stages whose handler the module has. */
+/** Also `queues`, everything to claim: tasks, and the stages whose handler the module has. */
 function offerOf({ pipelines }: HostSetup, { tasks, stageHandlers }: LoadedHandlers): HostOffer & { readonly queues: readonly string[] } {
   const registry = new PipelineRegistry(pipelines);
   const staged = registry.queues().flatMap(({ name }) => {

@@ -4,13 +4,13 @@ import type { PipelineDefinition } from "../../pipelines/definition.ts";
 import type { ProcessIdentity } from "../../processes/probe/identity.ts";
 import type { FileBeatingRun } from "../buffers/heartbeat-files.ts";
 
-/** File descriptors that the handler host is started with, beside the usual three. */
+/** File descriptors of the handler host, beside the usual three. */
 export const hostFds = { calls: 3, presence: 4 } as const;
 
-/** How the host says that starting it again as it is cannot help: its module does not load. */
+/** The host's exit code when a restart as it is cannot help: its module does not load. */
 export const unloadableExitCode = 78;
 
-/** What the daemon tells its handler host first. */
+/** The daemon's first message to its handler host. */
 export interface HostSetup {
   /** Absolute path of the module with the handlers. */
   readonly modulePath: string;
@@ -49,7 +49,7 @@ export interface HostOrders {
   readonly stop: { readonly mode: "abort" | "drain" };
 }
 
-/** Notes from the host. `retiring`: it ends itself because of handlers that do not stop; what else it runs is lost with it. */
+/** Notes from the host. `retiring`: it ends itself because of handlers that do not stop; its other runs are lost with it. */
 export interface HostNotes {
   readonly event: { readonly name: string; readonly data: unknown };
   readonly unloadable: { readonly message: string };
@@ -62,7 +62,7 @@ export interface PresenceData {
   readonly renewMs: DurationMs;
   /** How long one renewal may take before it counts as failed. */
   readonly renewTimeoutMs: DurationMs;
-  /** Time for the main thread to obey, to a lost run or to the end of the pipe, before the whole process is killed. */
+  /** Time for the main thread to react to a lost run or a closed pipe before the whole process is killed. */
   readonly obeyWithinMs: DurationMs;
   /** Time between two looks at the heartbeat files of the runs that have any. */
   readonly lookMs: DurationMs;

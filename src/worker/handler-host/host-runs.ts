@@ -8,8 +8,8 @@ import type { Store } from "../../store/port/store.ts";
 import type { Emit } from "../../telemetry/events.ts";
 
 /**
- * Why a handler host that is proved gone went. `stopped`: its daemon ended it in order, nothing is spent. `collateral`: it was killed
- * because of something else than its runs: a loss each, and no attempt.
+ * Why a handler host that is proved gone ended. `stopped`: by its daemon, in order; nothing is spent. `collateral`: killed for something
+ * other than its runs; each is a loss and no attempt.
  */
 export type HostEnd = "stopped" | "collateral";
 
@@ -24,8 +24,8 @@ const pageSize = 500;
 const actor = "handler-host";
 
 /**
- * Ends what the sessions of a process that is proved gone still hold, then the sessions. Runs whose exit is on record are left to the
- * job-reaper, which reads their gate. Answers how many runs were ended. Repeatable: a crash in the middle leaves the rest for the next call.
+ * Ends the runs that a process proved gone still holds, then its sessions. Exited runs are left to the job-reaper, which reads their gates.
+ * Answers how many runs ended. Repeatable after a crash half-way.
  */
 export async function settleRunsOfHost(
   workerIds: readonly WorkerId[],
@@ -66,6 +66,6 @@ async function unfinished(workerIds: readonly WorkerId[], { runs }: Pick<Store, 
 }
 
 function outcomeOf(run: LiveRun, { kind, reason }: { readonly kind: HostEnd; readonly reason: string }): Outcome {
-  // What had not started costs nobody anything, whoever is to blame.
+  // A run that had not started costs nothing, whatever the cause.
   return run.state === "reserved" || kind === "stopped" ? { kind: "released", reason } : { kind: "collateral", reason };
 }

@@ -10,7 +10,7 @@ import type { Store } from "../../store/port/store.ts";
 import type { WorkerRow } from "../../store/port/workers.ts";
 import { type HostRunsOptions, settleRunsOfHost } from "./host-runs.ts";
 
-/** Where a daemon notes which process runs its handlers, so that its successor can stop one that was left over. */
+/** Where a daemon records the process that runs its handlers, so that its successor can stop a leftover one. */
 export const hostRecordPath = (dataDir: string): string => join(dataDir, "handler-host");
 
 export async function writeHostRecord(dataDir: string, identity: ProcessIdentity): Promise<void> {
@@ -35,15 +35,15 @@ export interface LeftoverHostOptions extends HostRunsOptions {
   readonly killGraceMs: DurationMs;
 }
 
-/** `survived`: not even KILL ended it; its runs are left to the judges, and no other host may be started beside it. */
+/** `survived`: not even KILL ended it. Its runs are left to the judges, and no other host may start beside it. */
 export type LeftoverHost =
   | { readonly kind: "none" }
   | { readonly kind: "gone"; readonly process: ProcessIdentity; readonly wasAlive: boolean; readonly runsEnded: number }
   | { readonly kind: "survived"; readonly process: ProcessIdentity };
 
 /**
- * Stops the handler host of a daemon that died, by its identity, and ends what it held: it went because of its daemon, so its started runs
- * are losses without an attempt and its reserved ones cost nothing. Call it before the loops start, else they judge the runs first.
+ * Stops the handler host of a daemon that died, and ends what it held: a loss without an attempt for each started run, nothing for reserved
+ * ones. Call it before the loops start, which would judge the runs first.
  */
 export async function stopLeftoverHost(options: LeftoverHostOptions): Promise<LeftoverHost> {
   const identity = await readHostRecord(options);
@@ -53,7 +53,7 @@ export async function stopLeftoverHost(options: LeftoverHostOptions): Promise<Le
   const isDead = (): boolean => probe.observe(identity).kind === "dead";
   const sessions = await sessionsOf(identity, store);
   const isOfAnotherBoot = probe.observe(identity).kind === "otherBoot";
-  // Heard of late, it may be at work on a cloned machine: its runs are left to the judges.
+  // Heard lately, it may be at work on a cloned machine: its runs are left to the judges.
   if (isOfAnotherBoot && !(await diedWithItsBoot(sessions, options))) return { kind: "none" };
   const wasAlive = !isOfAnotherBoot && !isDead();
   if (wasAlive && !(await stopProcess(identity, isDead, options))) return { kind: "survived", process: identity };
@@ -78,7 +78,7 @@ async function readHostRecord({ dataDir, host }: LeftoverHostOptions): Promise<P
   try {
     read = JSON.parse(text);
   } catch {
-    // It is renamed into place whole, so this is not our text; a host without a record dies with its daemon's pipe.
+    // The record is renamed into place whole, so this text is not ours. A host without a record dies with its daemon's pipe.
     return undefined;
   }
   if (!isIdentity(read) || read.hostId !== host.hostId) return undefined;
@@ -104,7 +104,7 @@ async function diedWithItsBoot(sessions: readonly WorkerRow[], { store, host, de
 async function stopProcess(identity: ProcessIdentity, isGone: () => boolean, options: LeftoverHostOptions): Promise<boolean> {
   const { table, mono, pause = timerPause, stopGraceMs, killGraceMs } = options;
   for (const [signal, graceMs] of [["SIGTERM", stopGraceMs] as const, ["SIGKILL", killGraceMs] as const]) {
-    // Looked at right before each signal: the pid may be somebody else's by now.
+    // Probed right before each signal: the pid may be reused by now.
     if (isGone()) return true;
     table.signal(identity.pid, signal);
     const until = mono() + graceMs;

@@ -21,12 +21,12 @@ export interface PresenceThreadOptions {
   readonly kill: () => void;
 }
 
-/** How long the main thread has to say what it holds before it is renewed with what it said last. */
+/** How long the main thread may take to name what it holds. After that it is renewed with its last answer. */
 const answerWithinMs: DurationMs = 100;
 
 /**
- * Renews the host's session from a thread of its own, over a pipe of its own: a main thread that is deep in a blocking call is busy, not
- * dead, and so the heartbeat files of its runs are heard here too. Also the one who ends the process when its main thread cannot: when the daemon is gone, or when handlers of lost runs do not stop.
+ * Renews the host's session and watches its heartbeat files from its own thread and pipe, because a blocked main thread is busy, not dead.
+ * Ends the process when the daemon is gone or handlers of lost runs do not stop.
  */
 export class PresenceThread {
   readonly #options: PresenceThreadOptions;
@@ -39,7 +39,7 @@ export class PresenceThread {
   #onAnswer: () => void = () => undefined;
   #lagMs = 0;
   #renewing = false;
-  /** Since when the main thread has not answered to lost runs, or has handlers of such that do not stop. */
+  /** Since when the main thread has not reacted to lost runs, or has handlers of such runs that do not stop. */
   #disobeyingSince: number | undefined;
 
   constructor(options: PresenceThreadOptions) {
@@ -51,7 +51,7 @@ export class PresenceThread {
       stream: new Socket({ fd: hostFds.presence }),
       onStamp: (now) => time.sync(now),
       onClose: () => {
-        // The main thread has heard it too, and goes in order if it can.
+        // The main thread has seen it too, and exits in order if it can.
         setTimeout(kill, data.obeyWithinMs);
       },
     });
@@ -99,7 +99,7 @@ export class PresenceThread {
     this.#lost.clear();
   }
 
-  /** A question that is still open is not repeated: its age is the lag. */
+  /** A question still open is not repeated: its age is the lag. */
   async #ask(): Promise<void> {
     const { data, monoNow } = this.#options;
     if (this.#asked.answered) {
@@ -129,7 +129,7 @@ export class PresenceThread {
       name: "store.degraded",
       data: { code: "renew_timeout", message: `no answer to a renewal of the handler host within ${renewTimeoutMs} ms` },
     });
-    // What it says of our runs is true whenever it comes; the next renewal does not wait for it.
+    // What the answer says of our runs is true whenever it comes; the next renewal does not wait for it.
     answering.then((late) => this.#take(late)).catch(() => undefined);
   }
 
@@ -151,7 +151,8 @@ export class PresenceThread {
     this.#renewing = true;
     this.#renew()
       .catch(() => {
-        // The daemon answered with an error, which it has told itself, or is gone, which ends us: either way there is another tick.
+        // The daemon answered with an error that it has reported itself, or is gone, which ends this process. Either way there is another
+        // tick.
       })
       .finally(() => {
         this.#renewing = false;

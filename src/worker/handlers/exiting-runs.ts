@@ -9,16 +9,19 @@ export interface ExitingRunsOptions {
   /** Absent: no stage of this worker has a gate. */
   readonly exits: GatedExits | undefined;
   readonly session: () => WorkerId;
-  /** Its output is kept: its return may be reported. */
+  /** Its output is kept, so its return may be reported. */
   readonly onKept: (report: EndReport) => void;
   /** A run that was read is over for this worker. */
   readonly onOver: () => void;
   readonly emit: Emit;
-  /** First delay before what failed is tried again; doubled up to 10 s. Default 100. */
+  /** First delay before a failed step is repeated; doubled up to 10 s. Default 100. */
   readonly retryMs?: DurationMs | undefined;
 }
 
-/** Runs of stages with a gate, from their return to their end. What fails is tried again: while this session lives nobody else would end them. */
+/**
+ * Runs of stages with a gate, from their return to their end. Failed steps are repeated: while this session lives nobody else would end
+ * them.
+ */
 export class ExitingRuns {
   readonly #options: ExitingRunsOptions;
   readonly #runs = new Map<RunId, ClaimedWork>();
@@ -43,14 +46,14 @@ export class ExitingRuns {
     this.#runs.delete(runId);
   }
 
-  /** Keeps the output before the exit is on record, so that whoever takes over finds it. */
+  /** Keeps the output before the exit is on record, so that who takes over finds it. */
   returned(report: EndReport, claimed: ClaimedWork, output: string | undefined): void {
     this.#runs.set(claimed.runId, claimed);
     if (output === undefined) this.#options.onKept(report);
     else this.#keep(report, output, 0);
   }
 
-  /** Its exit is on record; what follows waits for what it left to be read. */
+  /** Its exit is on record; the next step waits for the reading of what it left. */
   read(runId: RunId, tries = 0): void {
     const { exits, session, onOver } = this.#options;
     const claimed = this.#runs.get(runId);

@@ -15,7 +15,7 @@ export interface GatedExitsDeps {
   readonly registry: PipelineRegistry;
   readonly paths: DataPaths;
   readonly pause: Pause;
-  /** Aborted at shutdown: what is still waited for is left to whoever takes over, who finds its exit on record. */
+  /** Aborted at shutdown: runs still waited for are left to who takes over, who finds their exit on record. */
   readonly signal: AbortSignal;
 }
 
@@ -45,5 +45,5 @@ export function gatedExits({ registry, paths, pause, signal, ...deps }: GatedExi
   };
 }
 
-/** Read anew: while something was awaited it may have been aborted, which the types do not know. */
+/** Read again after an await: it may have been aborted meanwhile, which the types do not know. */
 const isAborted = (signal: AbortSignal): boolean => signal.aborted;

@@ -12,9 +12,11 @@ export interface TaskJob<Payload = unknown> {
   readonly itemId: ItemId | null;
 }
 
-/** What a handler may tell while it works, and how it learns that it must stop. */
+/** What a handler may report while it works, and how it learns that it must stop. */
 export interface TaskContext {
-  /** Aborted when the run is lost, cancelled, timed out or hung, or when its worker stops. Made at first use: it costs a few microseconds. */
+  /**
+   * Aborted when the run is lost, cancelled, timed out or hung, or when its worker stops. Made at first use: it costs a few microseconds.
+   */
   readonly signal: AbortSignal;
   /** Proof of progress; needed at least once per `heartbeat.timeout` where the stage asks for it. Cheap: written with the worker's next beat. */
   readonly heartbeat: () => void;
@@ -30,7 +32,7 @@ export type Handler<Payload = never, Output = unknown> = (job: TaskJob<Payload>,
 /** Thrown by a handler that cannot succeed however often it is tried: the job fails at once. */
 export class PermanentError extends Error {
   override readonly name: string = "PermanentError";
-  /** Read by shape, so that two copies of the package agree. */
+  /** Recognised by shape, so that two copies of the package agree. */
   readonly wakefulPermanent = true;
 }
 
@@ -41,13 +43,13 @@ export function isPermanent(thrown: unknown): boolean {
 /** Most characters of a failure's message that are kept. */
 const failureTextMax = 8_192;
 
-/** What a handler threw, as text. User code may throw anything, also what cannot be turned into a text. */
+/** What a handler threw, as text. User code may throw anything, even what has no text. */
 export function failureText(thrown: unknown): string {
   let text: string;
   try {
     text = String(thrown instanceof Error ? (thrown.message as unknown) : thrown);
   } catch {
-    // An object without a prototype, or a getter that throws: there is nothing to read.
+    // An object without a prototype, or a getter that throws.
     text = "something that has no text was thrown";
   }
   return text.length > failureTextMax ? `${text.slice(0, failureTextMax)}... (${text.length} characters)` : text;
@@ -67,24 +69,24 @@ export interface HandlerReports {
 export interface LoggingRun {
   readonly runId: RunId;
   readonly queue: string;
-  /** Bytes that were taken of its lines, for whoever keeps count. */
+  /** Bytes taken of its lines, counted by the log. */
   loggedBytes: number;
 }
 
 /** Most characters of a progress value as JSON; a longer one is replaced by a note of its size. */
 const progressTextMax = 16_384;
 
-/** The context and the bookkeeping of one run, in one object: an allocation more per job is measurable. */
+/** The context and the bookkeeping of one run in one object: one more allocation per job is measurable. */
 export class ActiveRun implements TaskContext, TaskJob<unknown>, LoggingRun {
   readonly claimed: ClaimedWork;
   readonly startedAt: number;
-  /** Of a run that was claimed as reserved. */
+  /** Set for a run that was claimed as reserved. */
   start: RunStart | undefined;
   /** Set when the run is no longer ours to settle: its end is dropped. */
   lost = false;
-  /** Set when it was asked to stop: what counts as its end when the handler throws in answer. */
+  /** Set when it was asked to stop: what its end counts as when the handler throws in answer. */
   stopAs: HandlerEnd | undefined;
-  /** Until its timeout, then until the end of the grace in which it must have stopped. */
+  /** Runs until the timeout, then until the end of the stop grace. */
   timer: NodeJS.Timeout | undefined;
   loggedBytes = 0;
   readonly #reports: HandlerReports;
@@ -134,7 +136,7 @@ export class ActiveRun implements TaskContext, TaskJob<unknown>, LoggingRun {
     this.#controller?.abort(reason);
   }
 
-  // Getters too, so that a handler may take them out of the context and nothing is bound for those that never ask.
+  // Getters too: a handler may destructure them, and nothing is bound for those that never use them.
   get heartbeat(): () => void {
     return () => this.#reports.beat(this.claimed.runId, undefined);
   }

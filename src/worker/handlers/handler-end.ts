@@ -4,12 +4,12 @@ import { failureText, type HandlerEnd, isPermanent } from "./handler-context.ts"
 
 const nothing: HandlerEnd = Object.freeze({ kind: "returned", output: undefined });
 
-/** The end of a handler that returned: its output as JSON text, `undefined` for none. What cannot be kept is a failure. */
+/** The end of a handler that returned, with its output as JSON text (`undefined`: none). An output that cannot be kept is a failure. */
 export function endOfOutput(output: unknown): HandlerEnd {
   if (output === undefined || output === null) return nothing;
   let text: string | undefined;
   try {
-    // The compiler takes the answer for a text; for a function or a symbol there is none.
+    // The compiler takes the answer for a text, but a function or a symbol has none.
     text = JSON.stringify(output) as string | undefined;
   } catch (thrown) {
     return { kind: "bad_output", why: `its output is not JSON: ${failureText(thrown)}` };
@@ -31,7 +31,7 @@ export const endOfThrown = (thrown: unknown): HandlerEnd => ({
   permanent: isPermanent(thrown),
 });
 
-/** A handler that was asked to stop and threw did as it was told, unless it says that it can never succeed. Past its timeout nothing counts. */
+/** A handler that was asked to stop and threw has obeyed, unless it says that it can never succeed. Past its timeout nothing counts. */
 export function endAfterRequest(asked: HandlerEnd, end: HandlerEnd): HandlerEnd {
   if (asked.kind === "timed_out") return asked;
   return end.kind === "threw" && !end.permanent ? asked : end;

@@ -18,8 +18,8 @@ export interface HandlerSessionsOptions {
   /** How late the event loop of the process was lately. */
   readonly loopLagMs?: (() => DurationMs | undefined) | undefined;
   /**
-   * How long renewals may fail before handlers are asked to stop, because a judge elsewhere gives their jobs on soon after.
-   * Absent: nobody else can, as with a store that this process alone owns.
+   * How long renewals may fail before handlers are asked to stop, because a judge elsewhere soon gives their jobs to others. Absent: nobody
+   * else can, as with a store that this process alone owns.
    */
   readonly selfFenceAfterMs?: DurationMs | undefined;
   readonly alert: RaiseAlert;
@@ -34,8 +34,8 @@ interface OpenedSession {
 }
 
 /**
- * The handler workers of one process, one after the other: a successor takes over the claiming when the one before has handlers that do not
- * stop, when its session was judged dead, or when it was cut off from the store.
+ * The handler workers of one process, in sequence. A successor takes over claiming when a handler does not stop, when the session was
+ * judged dead, or when the store was out of reach.
  */
 export class HandlerSessions {
   readonly #options: HandlerSessionsOptions;
@@ -59,7 +59,7 @@ export class HandlerSessions {
     this.#watch = setInterval(() => this.#fenceIfCutOff(selfFenceAfterMs), renewMs).unref();
   }
 
-  /** There may be jobs: looks in this turn, so that a claim shares the transaction of the enqueue that it was called with. */
+  /** There may be jobs: claims in this turn, so that it shares the transaction of the caller's enqueue. */
   lookAgain(): void {
     this.#current?.worker.lookAgain();
   }
@@ -69,8 +69,8 @@ export class HandlerSessions {
   }
 
   /**
-   * `drain`: waits for what is active. Else handlers are asked to stop, and given `graceMs`.
-   * Resolves to the runs whose handlers are still busy; their sessions stay open until the process is gone.
+   * `drain`: waits for what is active. Else handlers are asked to stop, and given `graceMs`. Resolves to the runs whose handlers are still
+   * busy; their sessions stay open until the process is gone.
    */
   async stop(options: { readonly drain: boolean; readonly graceMs: DurationMs }): Promise<readonly RunId[]> {
     this.#stopping = true;
@@ -93,7 +93,7 @@ export class HandlerSessions {
     const { worker, emit, alert, backend, name, process, renewMs, loopLagMs } = this.#options;
     const concurrency = worker.concurrency - this.#stuck.size;
     if (concurrency < 1) {
-      // Until one of them returns no other is opened.
+      // No other is opened until one of them returns.
       if (this.#toldAllStuck) return;
       this.#toldAllStuck = true;
       const title = `All ${worker.concurrency} handlers of ${name} ignore that they were asked to stop: restart the process`;
@@ -122,7 +122,7 @@ export class HandlerSessions {
       claimSeqReceived: () => opened.worker.claimSeqReceived,
       loopLagMs,
       onLost: (runId, why) => opened.worker.lose(runId, why),
-      // Another takes the place of one that is replaced or fenced: two sessions at once would claim for one process.
+      // A replaced or fenced session has a successor: two sessions at once would claim for one process.
       mayOpenAgain: () => opened === this.#current && this.#fencing === undefined,
       onNewSession: (workerId) => {
         opened.renewedAtMono = worker.monoNow();
@@ -142,13 +142,13 @@ export class HandlerSessions {
     if (!this.#stopping) opened.worker.start(session.workerId);
   }
 
-  /** The one with the stuck handler has retired; its session goes on, because the run is held until its handler ends. */
+  /** The worker with the stuck handler has retired. Its session goes on, because it holds the run until the handler ends. */
   #replaceStuck(runId: RunId): void {
     this.#stuck.add(runId);
     if (!this.#stopping) this.#replace();
   }
 
-  /** It has returned after all: the current session has one slot more, or another is opened. */
+  /** The stuck handler has returned: the current session has one more slot, or another is opened. */
   #slotReturned(runId: RunId): void {
     if (!this.#stuck.delete(runId) || this.#stopping) return;
     if (!this.#toldAllStuck) {
@@ -159,17 +159,17 @@ export class HandlerSessions {
     this.#replace();
   }
 
-  /** Handlers are asked to stop before a judge elsewhere may give their jobs to another; what they return still counts if it is in time. */
+  /** Asks handlers to stop before a judge elsewhere may give their jobs to another. What they return in time still counts. */
   #fenceIfCutOff(limitMs: DurationMs): void {
     const current = this.#current;
     if (current?.session === undefined || this.#fencing !== undefined || this.#options.worker.monoNow() - current.renewedAtMono < limitMs)
       return;
     this.#options.emit("worker.fenced", { workerId: current.session.workerId, reason: `no renewal reached the store for ${limitMs} ms` });
-    // Not the current session's alone: one that was replaced may still have handlers at work, and its session is as silent.
+    // All sessions: a replaced one may still have handlers at work, and is as silent as the current one.
     this.#fencing = Promise.all([...this.#opened].map(({ worker }) => worker.abort(limitMs))).then((busy) => {
       this.#fencing = undefined;
       for (const runId of busy.flat()) this.#stuck.add(runId);
-      // It has stopped for good. Until another can be registered there is nobody to be fenced again.
+      // It has stopped for good. Until another is registered there is nothing to fence.
       if (this.#current === current) this.#current = undefined;
       if (this.#stopping) return;
       this.#dismissIdle();
@@ -177,7 +177,7 @@ export class HandlerSessions {
     });
   }
 
-  /** Ends the sessions of stopped workers that hold nothing. The store may not hear it: then they fall silent. */
+  /** Ends the sessions of stopped workers that hold nothing. If the store cannot be reached, they fall silent. */
   #dismissIdle(): void {
     for (const opened of this.#opened) {
       if (opened === this.#current || opened.worker.held().length > 0) continue;

@@ -7,18 +7,18 @@ import type { ActiveRun, Handler, HandlerReports, TaskContext, TaskJob } from ".
 
 export interface HandlerQueue {
   readonly name: string;
-  /** A plain task's function, or what runs a stage's. */
+  /** A plain task's function, or the one that runs a stage's. */
   readonly handler: Handler | ((run: ActiveRun & TaskJob<never>, context: TaskContext) => unknown);
   readonly limits: RunLimits;
-  /** A gate decides what follows: an output is kept where the gate's reader finds it. */
+  /** A gate decides what follows, so the output is kept where the gate's reader finds it. */
   readonly gated?: boolean | undefined;
 }
 
-/** What becomes of runs whose stage has a gate. */
+/** How runs of stages with a gate end. */
 export interface GatedExits {
-  /** Keeps an output for us, or for whoever takes the run over. */
+  /** Keeps an output for us, or for who takes the run over. */
   readonly save: (runId: RunId, output: string) => Promise<void>;
-  /** Reads what the run left, and reports it until something follows. Resolves when the run is over for this worker. */
+  /** Reads what the run left and reports it, until something follows. Resolves when the run is over for this worker. */
   readonly report: (workerId: WorkerId, claimed: ClaimedWork) => Promise<void>;
 }
 
@@ -40,9 +40,12 @@ export interface HandlerWorkerOptions {
   readonly newId: () => string;
   /** How long a handler has to end after it was asked to stop. */
   readonly stopGraceMs: DurationMs;
-  /** A handler has not: its slot is lost until it returns or the process ends. The worker takes no more and has handed back what had not started. */
+  /**
+   * A handler did not: its slot is lost until it returns or the process ends. The worker takes no more work and has handed back what had
+   * not started.
+   */
   readonly onStuck: (runId: RunId) => void;
-  /** A handler that was given up has returned after all: its slot is free. */
+  /** A handler that was given up has returned: its slot is free. */
   readonly onUnstuck?: (runId: RunId) => void;
   /** Slots lost to stuck handlers now, over all workers of the process. Default: this worker's own. */
   readonly slotsLost?: () => number;

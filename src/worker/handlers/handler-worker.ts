@@ -13,16 +13,12 @@ import type { HandlerQueue, HandlerWorkerOptions } from "./handler-worker-option
 import { offerLateResult } from "./late-result.ts";
 import { OutstandingLimit } from "./outstanding-limit.ts";
 
-/** Node's timers end here; longer timeouts are the judge's alone. */
+/** Node's timers end here. Longer timeouts are left to the judge. */
 const timerMsMax = 2 ** 31 - 1;
 
 /**
- * Takes handler jobs and runs them.
- *
- * One turn reports what has ended and claims what fits, in one group commit. A run is `waiting` (reserved, nothing spent),
- * then active, then ended, until its end is durable; the three together are bounded by `outstandingMax`.
- *
- * Modes: `running` claims; `draining` ends what is active and hands the waiting back; `stopped` holds nothing.
+ * Takes handler jobs and runs them. Modes: `running` claims; `draining` ends what is active and hands the waiting back; `stopped` holds
+ * nothing. Runs wait (reserved), are active, then ended until their end is durable; `outstandingMax` bounds all three.
  */
 export class HandlerWorker {
   readonly #options: HandlerWorkerOptions;
@@ -31,13 +27,13 @@ export class HandlerWorker {
   readonly #ends: EndBuffer;
   readonly #claims: Claimer;
   readonly #active = new Map<RunId, ActiveRun>();
-  /** Asked to stop and did not: each keeps its slot until it returns or the process ends. */
+  /** Asked to stop without effect: each keeps its slot until it returns or the process ends. */
   readonly #stuck = new Map<RunId, ActiveRun>();
   readonly #exiting: ExitingRuns;
   #waiting: ClaimedWork[] = [];
   #waitingHead = 0;
   #starts: RunStart[] = [];
-  /** Claimed and not yet handed to a settle. */
+  /** Claimed and not yet handed over to be settled. */
   #outstanding = 0;
   #turnPlanned = false;
   #flushPlanned = false;
@@ -102,12 +98,12 @@ export class HandlerWorker {
     return this.#claims.seqReceived;
   }
 
-  /** Claimed, and their end is not durable yet. */
+  /** Claimed, with an end that is not durable yet. */
   get outstanding(): number {
     return this.#outstanding + this.#ends.failing;
   }
 
-  /** The runs that this worker holds, for its renewal: waiting, active, and ended until the store has taken their end. */
+  /** The runs that this worker names as held: waiting, active, and ended until the store has taken their end. */
   held(): readonly RunId[] {
     const held = [...this.#active.keys(), ...this.#stuck.keys(), ...this.#exiting.ids(), ...this.#ends.unanswered()];
     for (let at = this.#waitingHead; at < this.#waiting.length; at++) {
@@ -117,7 +113,7 @@ export class HandlerWorker {
     return held;
   }
 
-  /** The store says that a run is not ours any more: its handler is asked to stop and its end will be dropped. */
+  /** The run is not ours any more: its handler is asked to stop and its end will be dropped. */
   lose(runId: RunId, why: string): void {
     const run = this.#active.get(runId);
     if (run !== undefined) {
@@ -144,7 +140,9 @@ export class HandlerWorker {
     this.#releaseWaiting(reason);
   }
 
-  /** Retires. Resolves when the active runs have ended and all ends are written; those that ignore a request to stop are not waited for. */
+  /**
+   * Retires. Resolves when the active runs have ended and all ends are written. Handlers that ignore a request to stop are not waited for.
+   */
   async drain(): Promise<void> {
     this.retire("the worker is draining");
     await new Promise<void>((resolve) => {
@@ -155,9 +153,8 @@ export class HandlerWorker {
   }
 
   /**
-   * Like {@link drain}, but asks active handlers to abort; what they throw in answer spends nothing.
-   * Resolves to the runs whose handlers are still busy after `graceMs`. Their end is not reported: their jobs may be handed on only when this
-   * process is gone, which whoever sees that must write.
+   * Like {@link drain}, but asks active handlers to abort; their throwing spends nothing. Resolves to the runs still busy after `graceMs`.
+   * Their ends are not reported: the caller hands on their jobs once this process is gone.
    */
   async abort(graceMs: DurationMs): Promise<readonly RunId[]> {
     const drained = this.drain();
@@ -203,8 +200,8 @@ export class HandlerWorker {
   readonly #turn = (): void => {
     this.#turnPlanned = false;
     this.#beginWaiting();
-    // While handlers still end within this microtask chain, one settle and one claim for all of them is enough: they come with the next
-    // macrotask. A claim made before would split the work for good into two halves that take turns, each with a commit of its own.
+    // Handlers may still end in this microtask chain: one settle and claim for all follow in the next macrotask. An earlier claim would
+    // split the work into two halves for good, with a commit each.
     if (this.#active.size > 0) {
       if (!this.#flushPlanned) {
         this.#flushPlanned = true;
@@ -215,7 +212,7 @@ export class HandlerWorker {
     this.#flush();
   };
 
-  /** Hands the ended runs to the store together with the next claim, so that both share one commit. */
+  /** Reports the ended runs together with the next claim, so that both share one commit. */
   readonly #flush = (): void => {
     this.#flushPlanned = false;
     if (this.#starts.length > 0) this.#writeStarts();
@@ -288,7 +285,7 @@ export class HandlerWorker {
     run.timer = setTimeout(() => this.#giveUp(run), this.#options.stopGraceMs).unref();
   }
 
-  /** Its handler does not stop. What is ours to write is written now, and the job waits until this process is proved gone. */
+  /** Its handler does not stop. What we know is written now, and the job waits until this process is proved gone. */
   #giveUp(run: ActiveRun): void {
     if (!this.#active.has(run.runId)) return;
     const { stopAs, lost } = run;
@@ -318,7 +315,7 @@ export class HandlerWorker {
 
   #end(run: ActiveRun, end: HandlerEnd): void {
     if (!this.#active.delete(run.runId)) {
-      // Given up before: its slot is free again.
+      // It was given up before: its slot is free again.
       this.#stuck.delete(run.runId);
       this.#offerLate(run, end);
       this.#options.onUnstuck?.(run.runId);
@@ -336,7 +333,7 @@ export class HandlerWorker {
 
   #conclude(run: ActiveRun, end: HandlerEnd, mayStillRun: boolean): void {
     const { start, claimed } = run;
-    // Not sent yet: it is folded into its end.
+    // A start not sent yet is folded into its end.
     const unsent = start === undefined ? -1 : this.#starts.indexOf(start);
     if (unsent !== -1) this.#starts.splice(unsent, 1);
     const report = reportOf(run, end, mayStillRun);
@@ -348,7 +345,7 @@ export class HandlerWorker {
     return this.#options.exits !== undefined && this.#queues.get(queue)?.gated === true;
   }
 
-  /** As far as this worker knows, the store has ended the run or given it to another. It is the fence that knows. */
+  /** As far as this worker knows the run is ended or another's. Only the fence decides. */
   #offerLate(run: ActiveRun, end: HandlerEnd): void {
     const { backend, exits, emit } = this.#options;
     const { claimed } = run;
@@ -361,7 +358,7 @@ export class HandlerWorker {
     offerLateResult(reportOf(run, end, false), offer, emit);
   }
 
-  /** Whether it is over for this worker. */
+  /** Whether the run is over for this worker. */
   #answered({ runId }: EndReport, { kind }: EndAnswer): boolean {
     if (kind === "read" && this.#exiting.has(runId)) {
       this.#exiting.read(runId);
@@ -373,8 +370,8 @@ export class HandlerWorker {
   }
 
   /**
-   * What returned is written in the turn in which it is reported, before the claim of that turn: there is room for another at once. All else
-   * takes a look at the run first, and keeps its place until it is answered.
+   * A return is written in the turn of its report, before that turn's claim, so its place is free at once. Any other end needs a look at
+   * the run, and keeps its place until answered.
    */
   #push(report: EndReport, awaited: boolean): void {
     if (!awaited) this.#outstanding--;
@@ -393,7 +390,7 @@ export class HandlerWorker {
         }
       },
       (thrown: unknown) => {
-        // Not waited for: the end of each brings its start along.
+        // Not waited for: the end of each run repeats its start.
         this.#options.emit("store.degraded", { code: "start_failed", message: messageOf(thrown) });
       },
     );

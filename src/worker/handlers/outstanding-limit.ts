@@ -1,10 +1,10 @@
-/** Over how long a worker may reserve ahead: longer delays urgent jobs that arrive behind, shorter costs a commit more often. */
+/** How far ahead a worker may reserve: longer delays urgent jobs that arrive behind, shorter costs more commits. */
 const reserveAheadMs = 100;
 const windowMs = 50;
 
 /**
- * How many jobs a worker should hold at once: its concurrency, and as many more as it ends within {@link reserveAheadMs}.
- * Slow handlers therefore reserve nothing ahead, and what a crash may repeat stays small.
+ * How many jobs a worker should hold: its concurrency, and as many more as it ends within {@link reserveAheadMs}. Slow handlers so reserve
+ * nothing ahead, and a crash repeats little.
  */
 export class OutstandingLimit {
   readonly #concurrency: number;
@@ -27,7 +27,7 @@ export class OutstandingLimit {
   ended(count: number, monoNow: number): void {
     this.#ended += count;
     const elapsedMs = monoNow - this.#windowStartedAt;
-    // A full batch that ended faster than a window says as much as a window.
+    // A full batch that ended faster than a window is as good a measure.
     if (elapsedMs < windowMs && this.#ended < this.value) return;
     // Rounded down: one job held behind a handler of an hour would wait that hour, whoever else is free.
     this.#ahead = Math.min(this.#max, Math.floor((this.#ended / Math.max(elapsedMs, 0.1)) * reserveAheadMs));

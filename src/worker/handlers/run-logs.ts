@@ -11,11 +11,11 @@ export interface RunLogsOptions {
   readonly paths: DataPaths;
   /** How long lines are gathered before they are written. Default 200. */
   readonly gatherMs?: DurationMs;
-  /** Characters gathered over all runs; more, from a disk that does not keep up, are dropped with a note. Default 4 Mi. */
+  /** Most characters gathered over all runs. More, from a disk that is too slow, are dropped with a note. Default 4 Mi. */
   readonly gatheredMax?: number;
 }
 
-/** A run's log, with the size at which it is cut to its newest half, as its stage or task says (`log.maxBytes`). */
+/** A run's log, with the size at which its stage or task has it cut to its newest half (`log.maxBytes`). */
 export interface LimitedRunLog {
   readonly runId: RunId;
   readonly maxBytes: number;
@@ -26,7 +26,7 @@ interface Gathered extends LimitedRunLog {
   droppedLines: number;
 }
 
-/** What handlers say, appended to `runs/<id>/stdout.log`. Logging never throws and never waits: work must not fail for its log. */
+/** Handlers' lines, appended to `runs/<id>/stdout.log`. Logging never throws and never waits: work must not fail for its log. */
 export class RunLogs {
   readonly #options: RunLogsOptions;
   readonly #gatheredMax: number;
@@ -59,7 +59,7 @@ export class RunLogs {
     }, this.#options.gatherMs ?? 200).unref();
   }
 
-  /** Resolves when everything said so far is written, or could not be. */
+  /** Resolves when everything logged so far is written, or could not be. */
   async flush(): Promise<void> {
     this.#writing = this.#writing.then(() => this.#write());
     await this.#writing;
@@ -73,7 +73,7 @@ export class RunLogs {
     this.#gathered = 0;
     for (const log of logs.values()) {
       await this.#append(log).catch(() => {
-        // A full disk or a folder that was removed: the log is the first thing to do without, and the store says so itself.
+        // A full disk or a removed folder: the log is dropped, and the store reports a full disk itself.
       });
     }
   }

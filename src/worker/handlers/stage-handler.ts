@@ -17,18 +17,18 @@ export interface StageHandlerOptions {
   readonly heartbeats: StageHeartbeats;
 }
 
-/** Who hears the runs of stages that ask for heartbeats. */
+/** Where heartbeats of stages that ask for them go. */
 export interface StageHeartbeats {
-  /** Writes a run's first heartbeat; resolves when the store has it. */
+  /** Writes a run's first heartbeat. Resolves when the store has it. */
   first(runId: RunId): Promise<void>;
-  /** A change of one of these files is a heartbeat of the run, from now on until it ends. */
+  /** Takes changes of these files as heartbeats of the run, until it ends. */
   watch(runId: RunId, paths: readonly string[]): void;
   end(runId: RunId): void;
   /** This host's wall clock. */
   wallNow(): number;
 }
 
-/** A stage's function as a worker runs it: with its item, its input and its directory, and with the first heartbeat before anything else. */
+/** A stage's function as a worker runs it: with its item, its input and its directory, after a first heartbeat. */
 export function handlerOfStage({ handler, pipeline, stage, paths, heartbeats }: StageHandlerOptions) {
   const beats = stage.heartbeat !== undefined;
   return async (job: ActiveRun, context: TaskContext): Promise<unknown> => {
@@ -66,19 +66,19 @@ export function handlerOfStage({ handler, pipeline, stage, paths, heartbeats }: 
   };
 }
 
-/** The failure itself holds the message alone; without the stack in the run's log nobody would find the line that threw. */
+/** The failure holds only the message: the line that threw is found by the stack in the run's log. */
 async function withStackInLog<Output>(work: () => Promise<Output>, context: TaskContext): Promise<Output> {
   try {
     return await work();
   } catch (thrown) {
-    // One that was asked to stop, or says why it never can succeed, throws on purpose.
+    // A handler that was asked to stop, or that can never succeed, throws on purpose.
     const onPurpose = context.signal.aborted || isPermanent(thrown);
     if (!onPurpose && thrown instanceof Error && typeof thrown.stack === "string") context.log(`error ${thrown.stack}`);
     throw thrown;
   }
 }
 
-/** A gate takes a file for a result of this run only when it is not older than this one; it holds no process, so nobody looks for one. */
+/** A gate takes only a file that is not older than this one for a result of this run. It records no process. */
 async function markStart(runDir: string): Promise<void> {
   await writeFile(runFiles(runDir).started, "handler\n", { mode: 0o600 });
 }
@@ -89,7 +89,7 @@ function contextOfStage(context: TaskContext): StageContext {
     (message, fields) =>
       context.log(fields === undefined ? `${level} ${message}` : `${level} ${message} ${fieldsText(fields)}`);
   return {
-    // Made only when it is looked at.
+    // Made when it is first read.
     get signal() {
       return context.signal;
     },
@@ -103,7 +103,7 @@ function fieldsText(fields: object): string {
   try {
     return JSON.stringify(fields);
   } catch {
-    // A cycle or a bigint, which the compiler cannot keep out of JavaScript: a log line must not fail the work.
+    // A cycle or a bigint, which JavaScript callers may pass: a log line must not fail the work.
     return "(fields that are not JSON)";
   }
 }

@@ -7,7 +7,7 @@ import type { Handler } from "./handler-context.ts";
 
 /** A plain task: work outside any pipeline, enqueued by name. */
 export interface DefinedTask {
-  /** Read by shape, so that two copies of the package agree. */
+  /** Recognised by shape, so that two copies of the package agree. */
   readonly wakefulTask: true;
   readonly name: string;
   readonly handler: Handler;
@@ -22,8 +22,8 @@ export interface TaskOptions {
   /** Longest time between two signs of progress, in milliseconds. At least 1. Default: progress is not asked for. */
   readonly heartbeatTimeoutMs?: DurationMs;
   /**
-   * Age at which a run is given up whatever the evidence, in milliseconds; greater than `timeoutMs`. Default: none of its own, and then the
-   * timeout and all that may honestly follow, or `reaper.maxRunningMs` (24 h) without one.
+   * Age at which a run is given up whatever the evidence, in milliseconds; greater than `timeoutMs`. Default: none, so the timeout with
+   * what may honestly follow it, or `reaper.maxRunningMs` (24 h) without one.
    */
   readonly maxRunningMs?: DurationMs;
   /** Size at which the log of a run is cut to its newest half, in bytes. At least 4096. Default 64 MiB. */
