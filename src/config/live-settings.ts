@@ -27,7 +27,7 @@ export interface LiveChange {
 
 export interface LiveSettingsOptions {
   /** Relations to values that do not change at run time, such as the longest stage timeout; each finding refuses the change. */
-  readonly check?: (values: LiveValues) => readonly Finding[];
+  readonly check?: ((values: LiveValues) => readonly Finding[]) | undefined;
 }
 
 const liveSchema = z.strictObject({ reaper: configShape.reaper, leases: configShape.leases, loops: configShape.loops });

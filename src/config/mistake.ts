@@ -8,7 +8,7 @@ export type KeyPath = readonly (string | number)[];
 export interface Finding {
   readonly path: KeyPath;
   /** Point at the key rather than at its value, because the key is wrong. */
-  readonly atKey?: boolean;
+  readonly atKey?: boolean | undefined;
   readonly value: unknown;
   /** What the value must be, as the end of a sentence that begins with the value. */
   readonly rule: string;
@@ -23,9 +23,9 @@ export interface ConfigMistake {
   /** Dotted path of the key, or the variable's name. Empty: the whole configuration. */
   readonly path: string;
   /** From 1. Absent where the source has no lines. */
-  readonly line?: number;
+  readonly line?: number | undefined;
   /** From 1. */
-  readonly column?: number;
+  readonly column?: number | undefined;
   /** The value as written, shortened; secrets are masked. */
   readonly value: string;
   /** What the value must be. */

@@ -4,7 +4,7 @@ import { durationPattern, formatDuration, formatSize, type Parsed, parseDuration
 /** An environment variable that another system named, and the unit of a bare number in it where that differs from the key's. */
 export interface SettingAlias {
   readonly name: string;
-  readonly unit?: "s" | "days" | "MiB";
+  readonly unit?: "s" | "days" | "MiB" | undefined;
 }
 
 /** Variables of another system that each hold a part of the value. */
@@ -34,21 +34,21 @@ export interface SettingInfo {
 interface SettingOptions<T> {
   readonly default: T;
   readonly meaning: string;
-  readonly aliases?: readonly (string | SettingAlias)[];
-  readonly assembled?: AssembledAlias;
+  readonly aliases?: readonly (string | SettingAlias)[] | undefined;
+  readonly assembled?: AssembledAlias | undefined;
 }
 
 interface Kind<T> {
   readonly type: string;
-  readonly unit?: string;
-  readonly bounds?: string;
-  readonly isPath?: boolean;
+  readonly unit?: string | undefined;
+  readonly bounds?: string | undefined;
+  readonly isPath?: boolean | undefined;
   readonly json: Readonly<Record<string, unknown>>;
   readonly parse: (
     input: unknown,
   ) => { readonly ok: true; readonly value: T } | { readonly ok: false; readonly rule: string; readonly known?: readonly string[] };
   readonly show: (value: T) => string;
-  readonly fromText?: SettingInfo["fromText"];
+  readonly fromText?: SettingInfo["fromText"] | undefined;
 }
 
 /** The settings by their schema. A registry beside the schemas keeps our own data out of the JSON schema. */

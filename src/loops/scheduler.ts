@@ -10,9 +10,9 @@ export interface SchedulerDeps {
   /** The store's clock. */
   readonly now: Store["now"];
   /** Most jobs moved by one statement. Default 1000. */
-  readonly pageSize?: number;
+  readonly pageSize?: number | undefined;
   /** Most statements in one tick; the next tick follows at once with the rest. Default 20. */
-  readonly pagesMax?: number;
+  readonly pagesMax?: number | undefined;
 }
 
 /** The longest wait between ticks, whatever is believed to be due next. */

@@ -18,7 +18,7 @@ export interface AlertSink {
   readonly outbox: Pick<OutboxStore, "put">;
   readonly emit: Emit;
   /** Emits the event at once too, for a process without a loop that delivers the outbox. Default false. */
-  readonly tellsHere?: boolean;
+  readonly tellsHere?: boolean | undefined;
 }
 
 /**

@@ -3,13 +3,13 @@ import { type EmittedEvent, type EventLevel, eventCatalogue } from "./events.ts"
 
 export interface LogOptions {
   /** The least important level that is written. Default `info`. */
-  readonly level?: EventLevel;
+  readonly level?: EventLevel | undefined;
   /** One JSON object per line (`true`), or text for people. Default `false`. */
-  readonly json?: boolean;
+  readonly json?: boolean | undefined;
   /** Receives each line. Default: standard output, written at once, so that nothing is lost when the process dies. */
-  readonly write?: (line: string) => void;
+  readonly write?: ((line: string) => void) | undefined;
   /** Colours the level's name in texts. Default `false`. */
-  readonly colour?: boolean;
+  readonly colour?: boolean | undefined;
 }
 
 /** The daemon's log: a subscriber of events like any other. Returns what the bus calls for each event. */

@@ -13,8 +13,8 @@ export interface MetricSources {
     }[]
   >;
   readonly slots?: () => Promise<readonly { readonly key: string; readonly capacity: number; readonly used: number }[]>;
-  readonly outboxDepth?: () => Promise<number>;
-  readonly storeBytes?: () => Promise<number>;
+  readonly outboxDepth?: (() => Promise<number>) | undefined;
+  readonly storeBytes?: (() => Promise<number>) | undefined;
   readonly loops: () => readonly LoopNumbers[];
 }
 
@@ -36,7 +36,7 @@ export interface MetricsOptions {
   readonly sources: MetricSources;
   readonly version: string;
   /** The process's own memory, event loop and garbage collection. Default true. */
-  readonly processMetrics?: boolean;
+  readonly processMetrics?: boolean | undefined;
 }
 
 export interface Metrics {

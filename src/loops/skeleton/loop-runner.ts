@@ -14,9 +14,9 @@ export interface LoopRunnerDeps {
   readonly emit: Emit;
   readonly alert: RaiseAlert;
   /** Runs before each tick: a judge of silence must first know when nothing could be heard. */
-  readonly beforeTick?: () => Promise<void>;
+  readonly beforeTick?: (() => Promise<void>) | undefined;
   /** Wakes this process's loops together, where their interval is a multiple of its period. Absent: each has its own timer. */
-  readonly pulse?: Pulse;
+  readonly pulse?: Pulse | undefined;
 }
 
 /** How often a loop ticks, and whether. */

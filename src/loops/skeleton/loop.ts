@@ -7,7 +7,7 @@ import type { LoopReports } from "./loop-reports.ts";
 export interface Loop<Name extends LoopName = LoopName> {
   readonly name: Name;
   /** The switch covers only a part of the tick: the loop ticks with the switch off too, and reads it itself. Default false. */
-  readonly ticksWhenDisabled?: boolean;
+  readonly ticksWhenDisabled?: boolean | undefined;
   tick(context: TickContext): Promise<TickReport>;
   /** What the loop adds to the snapshot, such as the reaper's `reaped_total`. */
   details(): LoopReports[Name];

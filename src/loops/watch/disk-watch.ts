@@ -12,7 +12,7 @@ export interface DiskWatchOptions {
   readonly ballastBytes: number;
   readonly emit: Emit;
   /** Free bytes of the data directory's file system; injected in tests. */
-  readonly freeBytes?: (path: string) => Promise<number>;
+  readonly freeBytes?: ((path: string) => Promise<number>) | undefined;
 }
 
 const ballastName = "ballast";

@@ -15,7 +15,7 @@ export interface StageOverride {
 
 export interface ValidateOptions {
   readonly defaults: PipelineDefaults;
-  readonly overrideOf?: (stage: string) => StageOverride;
+  readonly overrideOf?: ((stage: string) => StageOverride) | undefined;
 }
 
 export interface ValidatedPipelines {
