@@ -149,7 +149,7 @@ test.each(["MAX_JOBS_IN_FLIGHT", "SERVICE_CONCURRENCY", "ORCH_MAX_CONCURRENCY"])
   expect((await load({ [name]: "3" })).worker.concurrency).toBe(3);
 });
 
-test("a port that is none is told with the variable that says so", async () => {
+test("an invalid port is reported with the variable that sets it", async () => {
   const { mistakes } = await readConfig({ cwd, env: { ORCHESTRATOR_HTTP_PORT: "http" } });
   expect(mistakes.map(describeMistake)).toEqual([
     expect.stringMatching(/^environment ORCHESTRATOR_HTTP_PORT: "127\.0\.0\.1:http" must be/),
@@ -167,7 +167,7 @@ test("our own name wins over another system's, and a contradiction is a warning"
   ]);
 });
 
-test("a misspelt variable of ours is a warning; those that jobs are given are not", async () => {
+test("a misspelt variable of ours is a warning; variables that jobs are given are not", async () => {
   const { warnings } = await loadConfig({ cwd, env: { WAKEFUL_WORKER_CONCURENCY: "3", WAKEFUL_JOB_ID: "1", WAKEFUL_TOKEN: "t" } });
   expect(warnings).toEqual([
     { source: "environment", path: "WAKEFUL_WORKER_CONCURENCY", value: "", rule: "sets nothing", hint: "WAKEFUL_WORKER_CONCURRENCY" },

@@ -25,7 +25,7 @@ test("three renewals fit into the time before fencing", () => {
   expect(pathsOf({ worker: { renewMs: 5001 } })).toEqual(["worker.selfFenceAfterMs"]);
 });
 
-test("a worker that is cut off has had the time to let go before it is judged dead", () => {
+test("a worker that is cut off has time to stop its runs before it is judged dead", () => {
   expect(pathsOf({ worker: { deadAfterMs: 27_001 } })).toEqual([]);
   expect(pathsOf({ worker: { deadAfterMs: 27_000 } })).toEqual(["worker.deadAfterMs"]);
   expect(pathsOf({ stop: { stopGraceMs: 8000 } })).toEqual(["worker.deadAfterMs"]);

@@ -89,7 +89,7 @@ test("a file that is an item already is held with its status and a report until 
   expect(existsSync(duplicate.path)).toBe(true);
 });
 
-test("discard removes the file and everything that told of it", async () => {
+test("discard removes the file with its status and report", async () => {
   const world = await duplicateWorld();
   const duplicate = await hold(world);
   await world.store.duplicates.decide(duplicate.id, "discard", "tester");

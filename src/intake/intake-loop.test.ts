@@ -307,7 +307,7 @@ test("a crash after the plan, before the move into the work directory, loses no 
   await expectOneItem(world);
 });
 
-test("a crash that keeps the staging folder alone, while the item's input is gone already, ends in peace", async () => {
+test("a crash that leaves only the staging folder, after the item's input is gone, is cleaned up without a failure", async () => {
   const world = await intakeWorld();
   dropped(world, "a.cbz");
   await takeAll(world, world.restart({ store: dyingStore(world, "added") }));

@@ -79,7 +79,7 @@ test("an input outside the item's own folder, or replaced by a link, is never gi
   expect(existsSync(join(world.baseDir, "archive"))).toBe(false);
 });
 
-test("without a pipeline to name the folders nothing may be thrown away", async () => {
+test("without a pipeline that names the folders nothing is removed", async () => {
   const world = await sourceWorld();
   expect(await world.keeper.keep(world.item("done", { pipeline: "gone" }))).toBe(false);
 });

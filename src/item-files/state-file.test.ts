@@ -241,7 +241,7 @@ test("a link in the place of the work directory is an error that is tried again,
   expect(existsSync(join(world.baseDir, "state.json"))).toBe(false);
 });
 
-test("the profile is told as long as it is the one that the item was made with, so that it never contradicts its hash", async () => {
+test("the profile is shown only while it is the one that the item was made with, so that it never contradicts its hash", async () => {
   const { item } = await stateWorld();
   const made = { lang: "eng" };
   const key = intakeKey({ sha256: "a".repeat(64), profile: made });

@@ -66,7 +66,7 @@ async function exhaust(world: LoopWorld, loop: Loop): Promise<void> {
   }
 }
 
-test("what is given up is an alert, one for all of a kind in one tick, with what to do", async () => {
+test("entries given up in one tick raise one alert per kind, with what to do", async () => {
   const world = await loopWorld();
   for (const key of ["1", "2"]) await world.store.outbox.put({ kind: "state-file", key, payload: "{}" });
   const { emit } = { emit: vi.fn<Emit>() };
@@ -99,7 +99,7 @@ test("an alert that cannot be delivered is told as an event, and raises no other
   expect(await world.store.outbox.due(10)).toEqual([]);
 });
 
-test("a FIFO in the place of the file of alerts holds nobody: tried ten times, then given up with an event; moved away, the next is told", async () => {
+test("a FIFO as the file of alerts blocks nothing: ten tries, then an event; once it is gone, the next alert is delivered", async () => {
   const world = await loopWorld();
   const file = alertsFile(tempDir("alerts"));
   makeFifo(file);
@@ -181,7 +181,7 @@ test("one delivery that throws and one that never answers hold up neither the ot
   expect(Object.fromEntries(calls)).toEqual({ throws: 2, hangs: 1, works: 1, later: 1 });
 });
 
-test("an entry that nothing delivers is a failure that is told in the end, and a dry run delivers nothing", async () => {
+test("an entry without a deliverer fails and is given up in the end; a dry run delivers nothing", async () => {
   const world = await loopWorld();
   await put(world, "a");
   const loop = new OutboxLoop({

@@ -30,7 +30,7 @@ function world(fileBytesMax?: number) {
   return { raised, file, deliver: async (row: OutboxRow) => await deliverer.deliver(row, new AbortController().signal) };
 }
 
-test("an alert is told to the event stream and written down", async () => {
+test("an alert goes to the event stream and to the file", async () => {
   const { raised, file, deliver } = world();
   const payload = { event: "job.failed", jobId: 7, queue: "p/prep", message: "exit code 1" };
   await deliver(entry(payload));

@@ -5,7 +5,7 @@ import { alertsThrough } from "./raise-alert.ts";
 const alert = { cause: "stuck:handlers", title: "All 4 handlers are stuck", details: { runIds: [7] } };
 const stored = { kind: "alert", key: "stuck:handlers", payload: JSON.stringify({ runIds: [7], title: alert.title }) };
 
-test("an alert goes to the outbox, whose delivery tells of it", async () => {
+test("an alert goes to the outbox, whose delivery emits it", async () => {
   const put = vi.fn(async () => undefined);
   const emit = vi.fn<Emit>();
   expect(await alertsThrough({ outbox: { put }, emit })(alert)).toBe(true);
@@ -13,7 +13,7 @@ test("an alert goes to the outbox, whose delivery tells of it", async () => {
   expect(emit).not.toHaveBeenCalled();
 });
 
-test("where nothing in the process delivers it, it is told at once as well", async () => {
+test("without a delivering loop in the process an alert is emitted at once as well", async () => {
   const put = vi.fn(async () => undefined);
   const emit = vi.fn<Emit>();
   await alertsThrough({ outbox: { put }, emit, tellsHere: true })(alert);
@@ -21,7 +21,7 @@ test("where nothing in the process delivers it, it is told at once as well", asy
   expect(emit).toHaveBeenCalledExactlyOnceWith("alert.raised", alert);
 });
 
-test("a store that refuses it leaves the event, which says so, and whoever would tell it again learns of it", async () => {
+test("when the store refuses an alert, an event says so, and the caller learns of it", async () => {
   const emit = vi.fn<Emit>();
   const put = vi.fn(async () => await Promise.reject(new Error("the disk is full")));
   expect(await alertsThrough({ outbox: { put }, emit })(alert)).toBe(false);

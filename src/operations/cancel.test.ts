@@ -54,7 +54,7 @@ test("the item of a cancelled job ends with it, and is told of like one that is 
   }
 });
 
-test("where nothing is at work no run is told of, and where all has ended nothing", async () => {
+test("without a run at work no run is reported, and where all has ended nothing is", async () => {
   const { opened, operations, told } = await world();
   const item = await opened.addItem();
   await operations.cancelItem({ id: item.id, ...person });

@@ -15,7 +15,7 @@ function settings(first?: string) {
   };
 }
 
-test("a pause through one daemon reaches the one whose worker it is at its next look, and so does the end of it", async () => {
+test("a pause through one daemon reaches the worker's own daemon at its next refresh, and so does its end", async () => {
   const upkeep = settings();
   const [asked, owner] = [await PausedWorkers.open(upkeep), await PausedWorkers.open(upkeep)];
   expect(await asked.set(worker, { paused: true, at })).toBe(true);

@@ -14,7 +14,7 @@ const stages = fc.dictionary(
 );
 const pipeline = fc.record({ stages, first: stageName }, { requiredKeys: ["stages"] });
 
-test("of an accepted pipeline every stage is visited once, and the way ends", () => {
+test("every stage of an accepted pipeline is visited once, and the chain ends", () => {
   fc.assert(
     fc.property(pipeline, (raw) => {
       const { definitions, findings } = validatePipelines({ p: raw }, { defaults: builtInDefaults });
@@ -44,7 +44,7 @@ test("every chain of stages is accepted in any order of declaration", () => {
   );
 });
 
-test("whatever stands under pipelines, validation answers and never throws", () => {
+test("whatever stands under pipelines, validation returns and never throws", () => {
   fc.assert(
     fc.property(fc.anything({ withBigInt: true, withDate: true, withMap: true, withNullPrototype: true }), (raw) => {
       expect(Array.isArray(validatePipelines(raw, { defaults: builtInDefaults }).findings)).toBe(true);

@@ -133,7 +133,7 @@ test("with no attempt left a stage that keeps its jobs for a person keeps a stra
   }
 });
 
-test("a visit without any job and any attempt ends the item as failed alike", async () => {
+test("a visit without a job and without an attempt left ends the item as failed", async () => {
   const world = await reconcilerWorld(green);
   const item = await addItem(world);
   world.sql("delete from jobs; update visits set attempts = max_attempts");
@@ -249,7 +249,7 @@ test("a vanished stage is kept for a person, who is told once", async () => {
   expect(await alertsOf(world)).toEqual([`reconciler.stranded:${item.id}:${item.visitId}`]);
 });
 
-test("what a person must know of a stranded item is told again while the store refuses it, and once when it takes it", async () => {
+test("the alert of a stranded item is repeated while the store refuses it, and raised once when the store takes it", async () => {
   const world = await reconcilerWorld();
   const item = await doneWithoutAdvance(world);
   for (const { id } of await world.store.workers.listAlive()) await world.store.workers.leave(id);
@@ -291,7 +291,7 @@ test("one item that fails never stops the others", async () => {
   expect(await itemOf(world, second)).toMatchObject({ state: "done" });
 });
 
-test("whoever moved the item meanwhile wins, and nothing is told", async () => {
+test("an item that somebody else moved meanwhile is left alone, without an alert", async () => {
   const world = await reconcilerWorld();
   const item = await doneWithoutAdvance(world);
   const finaliser: ReconcilerDeps["finaliser"] = {
@@ -318,7 +318,7 @@ test("a crash after the move and before its alert leaves an item that is not mov
   expect(await unfinishedJobs(world, item)).toBe(1);
 });
 
-test("pages go on behind each other, and a dry run says what would be done", async () => {
+test("a tick continues behind the last page, and a dry run says what would be done", async () => {
   const world = await reconcilerWorld();
   for (const key of ["a", "b", "c"]) await doneWithoutAdvance(world, key);
   const loop = world.restart({ pageSize: 1, itemsMax: 2 });
@@ -329,7 +329,7 @@ test("pages go on behind each other, and a dry run says what would be done", asy
   expect(await world.tick(loop)).toMatchObject({ settled: 1 });
 });
 
-test("a slot that was counted wrongly is counted again, and that is told", async () => {
+test("a slot that was counted wrongly is corrected, with an event", async () => {
   const definition = chain("p", ["prep"], { stage: { concurrency: 2 } });
   const world = await loopWorld([definition]);
   const { store, registry } = world;

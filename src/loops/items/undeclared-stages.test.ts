@@ -97,7 +97,7 @@ test("a job that backs off and one that is blocked or paused are held alike; a r
   expect((await jobOf(world, running)).state).toBe("running");
 });
 
-test("a pipeline that was taken out as a whole is named as that", async () => {
+test("the alert says when a whole pipeline was removed", async () => {
   const world = await loopWorld();
   const item = await addItem(world);
   await world.tick(await restartedWith(world, []));
@@ -208,7 +208,7 @@ test("one job that cannot be held stops no other, and is tried again at the next
   expect((await jobOf(world, bad)).state).toBe("held");
 });
 
-test("more than one tick may look at are held over the next ones, without waiting for their time", async () => {
+test("more jobs than one tick may handle are held by ticks that follow at once", async () => {
   const world = await loopWorld();
   for (let index = 0; index < 5; index++) await addItem(world, `book-${index}`);
   const loop = await restartedWith(world, [withoutPrep], { pageSize: 1, itemsMax: 2 });
@@ -219,7 +219,7 @@ test("more than one tick may look at are held over the next ones, without waitin
   expect(last.nextInMs).toBeUndefined();
 });
 
-test("where none can be held, the next look comes in its time", async () => {
+test("where no job can be held, the next tick waits for its interval", async () => {
   const world = await loopWorld();
   for (let index = 0; index < 3; index++) await addItem(world, `book-${index}`);
   const loop = await restartedWith(world, [withoutPrep], { pageSize: 1, itemsMax: 2 });

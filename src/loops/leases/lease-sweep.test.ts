@@ -106,7 +106,7 @@ test("a living holder past the TTL keeps it, with one alert; past the longest ho
   expect(await stateOf(world, "merge/web")).toBe("free");
 });
 
-test("a run ended by the lease sweep is told of once; a flip that another has won tells nothing, and a second daemon's sweep neither", async () => {
+test("a run ended by the lease sweep is reported once; a lost flip reports nothing, nor does a second daemon's sweep", async () => {
   const world = await RepairWorld.open();
   const [kept, ended] = [await world.running(), await world.running()];
   world.settings.enabled = false;
@@ -145,7 +145,7 @@ test("a holder of another host is alive while its session is heard, and unknown 
   expect(await stateOf(world, "merge/web")).toBe("free");
 });
 
-test("a holder's session that drains is heard like any other: its lease outlasts the TTL until it says goodbye", async () => {
+test("a draining session counts as heard: its lease outlasts the TTL until the session leaves", async () => {
   const world = await RepairWorld.open();
   const workerId = await world.worker({ host: "host-b" });
   const run = await world.running({ workerId, host: "host-b" });

@@ -115,7 +115,7 @@ test("0 kept days remove the directory as soon as the item is finished", async (
   expect(readdirSync(join(world.baseDir, "error")).toSorted()).toEqual(["book.cbz", "book.cbz.reason.json"]);
 });
 
-test("a work directory whose source cannot be given back is kept, and that is told once", async () => {
+test("a work directory whose source cannot be returned is kept, with one alert", async () => {
   const world = await retentionWorld();
   await addItem(world, "book");
   await runOnce(world, "done");
@@ -172,7 +172,7 @@ test("a crash between the rows and their folders leaves orphans that the next ti
   expect([works(world), readdirSync(world.paths.runsDir)]).toEqual([[], []]);
 });
 
-test("an orphaned work directory that holds a source nobody was given back is kept and told of", async () => {
+test("an orphaned work directory that holds an unreturned source is kept, with an alert", async () => {
   const world = await retentionWorld();
   mkdirSync(folder(world, "work", "orphan/input"), { recursive: true });
   touch(world, folder(world, "work", "orphan"));
@@ -256,7 +256,7 @@ test("a dry run removes nothing and says what it would remove", async () => {
   expect(existsSync(join(world.baseDir, "archive"))).toBe(false);
 });
 
-test("a duplicate that was decided and dealt with goes at its own age; one that waits for a person, or for its turn, stays", async () => {
+test("a duplicate whose decision was carried out goes at its own age; one that waits for a person, or for its turn, stays", async () => {
   const world = await retentionWorld({ duplicatesMs: 3 * dayMs });
   const { store, clock } = world;
   const add = (fileName: string): Promise<number> =>

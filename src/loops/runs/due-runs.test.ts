@@ -12,7 +12,7 @@ async function started(world: RepairWorld, count: number, maxRunningMs: number) 
   return await world.store.runs.claim({ claimId: `${count} runs`, workerId, claimSeq: 1, queues, max: count, startNow: count });
 }
 
-test("a page of runs whose gates are being read hides nothing else that is due, and is not read again and again", async () => {
+test("a page of runs whose gates are being read hides no other due run, and is not read in every tick", async () => {
   const world = await RepairWorld.open();
   const runs = await started(world, pageSize, seconds(86_400));
   for (const { runId, ownerEpoch } of runs) await world.store.runs.recordExit({ runId, ownerEpoch, exitCode: 0, checkAt: world.now });

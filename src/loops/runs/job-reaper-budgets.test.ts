@@ -55,7 +55,7 @@ describe("budgets and delays", () => {
     ]);
   });
 
-  test("what is left alone is looked at again when its next limit may be reached, and not before", async () => {
+  test("a run that is left alone is judged again when its next limit may be reached, and not before", async () => {
     const world = await RepairWorld.open();
     const limits = { maxRunningMs: seconds(3600), heartbeatTimeoutMs: seconds(500) };
     const run = await world.running({ limits });

@@ -379,7 +379,7 @@ describe("an orphan", () => {
     expect(await world.job(run.jobId)).toMatchObject({ state: "queued", blockedBy: run.runId });
   });
 
-  test("is forgotten as one once its supervisor lives again under another session", async () => {
+  test("is no orphan once its supervisor lives again under another session", async () => {
     const world = await RepairWorld.open();
     const run = await world.running();
     world.probe.set(50, "dead");

@@ -66,7 +66,7 @@ describe("the ceiling of runs that have none of their own is read at each tick [
     expect(await world.stateOf(run)).not.toBe("running");
   });
 
-  test("a dry look neither ends anything nor takes the change for done [B-68]", async () => {
+  test("a dry run neither ends anything nor counts as having seen the change [B-68]", async () => {
     const { world, run } = await atWork();
     await later(world, hours(2));
     change(world, { maxRunningMs: hours(1) });

@@ -38,7 +38,7 @@ function expectSpread(found: readonly number[]): void {
 
 const jobsOf = (runs: readonly StartedRun[]): readonly JobId[] => runs.map(({ jobId }) => jobId);
 
-describe("what one event requeues comes back spread beyond 100 jobs", () => {
+describe("jobs that one event requeues are spread beyond the first 100", () => {
   test("commands that died with their host, found by the job-reaper", async () => {
     const opened = await world();
     const runs = await commands(opened, 500);
@@ -116,7 +116,7 @@ describe("what one event requeues comes back spread beyond 100 jobs", () => {
   });
 });
 
-describe("what a start requeues after a reboot comes back spread beyond 100 jobs", () => {
+describe("jobs that a start requeues after a reboot are spread beyond the first 100", () => {
   async function reboot(opened: RepairWorld, runs: readonly StartedRun[]): Promise<number> {
     for (const { pid, wrapperPid } of runs) for (const each of [pid, wrapperPid]) opened.probe.set(each, "otherBoot");
     opened.probe.set(supervisorPid, "otherBoot");

@@ -308,7 +308,7 @@ describe("an exit on record", () => {
   });
 });
 
-test("what a run left behind is stopped before anything else of its item runs, when its supervisor died over it", async () => {
+test("the processes that a run left behind are stopped before its item goes on, also when its supervisor died first", async () => {
   const world = await RepairWorld.open([delivery()]);
   const item = await world.addItem("d");
   const run = await world.start({ queue: "d/architecture" });

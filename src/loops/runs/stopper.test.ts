@@ -133,7 +133,7 @@ test("a host that cannot be probed: given back only behind its fence, with an al
   expect(await world.alertCauses()).toContain(`fence:${run.runId}`);
 });
 
-test("a host that is heard stops what is its own: nobody else gives it back", async () => {
+test("a host that is heard stops its own processes: no other releases their jobs", async () => {
   const { world, run } = await blocked({ host: "host-b" });
   const workerId = await world.worker({ host: "host-b" });
   world.advance(seconds(700));
@@ -156,7 +156,7 @@ test("how long a host counts as heard is the setting for silent sessions, read a
   expect((await world.job(run.jobId)).blockedBy).toBeNull();
 });
 
-test("a handler's run is given back when its host has let go of it, or is dead", async () => {
+test("a handler's run is given back when its host no longer holds it, or is dead", async () => {
   const world = await RepairWorld.open();
   const workerId = await world.worker({ pid: 60, kind: "handler" });
   const limits = { maxRunningMs: seconds(100) };
@@ -178,7 +178,7 @@ test("a handler's run is given back when its host has let go of it, or is dead",
   expect((await world.job(second.jobId)).blockedBy).toBeNull();
 });
 
-test("a run that survives is told of once while it lasts, through the outbox; a store that refuses leaves the event", async () => {
+test("a run that survives raises one alert through the outbox; when the store refuses it, the event is left", async () => {
   const world = await RepairWorld.open();
   const workerId = await world.worker({ pid: 60, kind: "handler" });
   const run = await world.running({ queue: "mail", workerId, limits: { maxRunningMs: seconds(100) } });
@@ -215,7 +215,7 @@ test("a handler of a host that can neither be probed nor heard is not waited for
   expect((await world.job(run.jobId)).blockedBy).toBeNull();
 });
 
-test("those that can only be waited for do not keep the others from their turn", async () => {
+test("jobs that can only wait do not keep the others from their turn", async () => {
   const world = await RepairWorld.open();
   const workerId = await world.worker({ host: "host-b", pid: 70 });
   for (let each = 0; each < 201; each++) {

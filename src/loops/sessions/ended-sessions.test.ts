@@ -39,7 +39,7 @@ test("later looks ask for those that ended since, and go on with one that still 
   expect(asked).toEqual([0, long, long, addMs(start, 2000 - minutes(1))]);
 });
 
-test("what nothing should have hidden is found within ten minutes", async () => {
+test("a session that every other look missed is found within ten minutes", async () => {
   const { holding, ended } = sessions();
   await ended.holding(start);
   holding.set(1, addMs(start, -minutes(300)));

@@ -77,7 +77,7 @@ describe("a reserved run whose worker says that it does not hold it [1s]", () =>
   });
 });
 
-test("what the store cannot answer is told, and the renewal counts all the same", async () => {
+test("a store that does not answer is reported, and the renewal counts all the same", async () => {
   const world = await RepairWorld.open();
   const told: unknown[] = [];
   const listener = new RenewalListener({

@@ -24,7 +24,7 @@ test("a session whose process is dead is declared dead at once, and what its han
   expect(await world.store.upkeep.checkInvariants()).toEqual([]);
 });
 
-test("a session that another daemon has declared dead meanwhile is told of by nobody here, and not counted", async () => {
+test("a session that another daemon has declared dead meanwhile is neither reported nor counted here", async () => {
   const world = await RepairWorld.open();
   const workerId = await world.worker({ pid: 60 });
   world.probe.set(60, "dead");
@@ -38,7 +38,7 @@ test("a session that another daemon has declared dead meanwhile is told of by no
   expect(world.world.eventsOf("worker.dead")).toEqual([]);
 });
 
-test("silence is death only where nothing can be probed: a living process is never seized by it", async () => {
+test("silence counts as death only where nothing can be probed, and never ends a living process", async () => {
   const world = await RepairWorld.open();
   const here = await world.worker({ pid: 60, kind: "handler" });
   const far = await world.worker({ pid: 61, kind: "handler", host: "host-b" });
@@ -103,7 +103,7 @@ test("commands of a dead session are handed to the job-reaper once, not in each 
   expect(await world.store.runs.get(run.runId)).toMatchObject({ state: "started", checkAt: world.now });
 });
 
-test("many that turn silent together make the watcher doubt itself: the limit doubles once, with an alert; then they go back", async () => {
+test("many sessions that fall silent together double the limit once, with an alert; then their runs go back", async () => {
   const world = await RepairWorld.open();
   for (let pid = 100; pid < 110; pid++) await world.worker({ pid, kind: "handler", host: "host-b" });
   world.advance(seconds(31));
@@ -183,7 +183,7 @@ test("what ends with its session is reaped: counted in the reaper's numbers, wit
   expect(world.details()).toMatchObject({ reaped_total: 2, last_reaped: { job_id: ofItem.jobId, outcome: "queued" } });
 });
 
-test("a session with very many runs is told of in a hundred warnings and one for the rest, and all are counted", async () => {
+test("a session with very many runs gives a hundred warnings and one for the rest, and all are counted", async () => {
   const world = await RepairWorld.open();
   const workerId = await world.worker({ pid: 60, kind: "handler" });
   await world.store.jobs.enqueue({ queue: "mail", jobs: Array.from({ length: 250 }, () => ({})) });
@@ -226,7 +226,7 @@ test("a dry run names who would be declared dead and declares nobody", async () 
   expect(await world.store.workers.listAlive()).toHaveLength(1);
 });
 
-test("a stop is not kept waiting by what is left to give back, which the next look finds", async () => {
+test("a stop does not wait for runs that are left to give back; the next tick finds them", async () => {
   const world = await RepairWorld.open([chain("h", ["work"], { stage: { run: { kind: "handler", name: "work" } } })]);
   const workerId = await world.worker({ pid: 60, kind: "handler" });
   for (let key = 0; key < 3; key++) await world.addItem("h", `k${key}`);

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { createLateLoopsWatch } from "./late-loops.ts";
 
-test("a look that does not end, or fails, holds up neither lateness nor the other looks, and is not begun twice", async () => {
+test("a check that hangs or fails delays neither lateness nor the other checks, and is not started twice", async () => {
   const calls: string[] = [];
   const told: unknown[] = [];
   let answer: () => void = () => undefined;

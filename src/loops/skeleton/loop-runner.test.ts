@@ -58,7 +58,7 @@ test("TC-21a: follows start and stop; after stop it is not alive [B-4, B-6, B-8]
   expect(runner.snapshot().running).toBe(false);
 });
 
-test("does not keep the process alive: its waiting holds nothing [B-4]", async () => {
+test("does not keep the process alive while it waits [B-4]", async () => {
   const { runner } = runnerOf({}, 60_000);
   const before = process.getActiveResourcesInfo().filter((kind) => kind === "Timeout").length;
   runner.start();
@@ -184,7 +184,7 @@ test("ticks of one loop never overlap, whoever asks for them", async () => {
   expect(most).toBe(1);
 });
 
-test("a hint shortens the wait; hints without end leave the event loop its turns", async () => {
+test("a hint shortens the wait; endless hints leave the event loop its turns", async () => {
   const { runner } = runnerOf({}, 60_000);
   runner.start();
   await untilTicks(runner, 1);

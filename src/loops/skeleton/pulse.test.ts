@@ -6,7 +6,7 @@ afterEach(() => void vi.useRealTimers());
 
 const pulseOf = (phase = 0.25): Pulse => new Pulse({ periodMs: 1000, random: () => phase });
 
-test("all that wait for the next beat wake together, at a phase of their process's own", () => {
+test("all waits for the next beat end together, at a phase of their process's own", () => {
   const pulse = pulseOf();
   const woken: string[] = [];
   pulse.after(1000, () => woken.push("a"));
@@ -32,7 +32,7 @@ test("a wait of several periods is over after that many beats, never later than 
   expect(woken).toHaveBeenCalledTimes(1);
 });
 
-test("who waits no longer is not called, and without anybody there is no timer", () => {
+test("a cancelled wait is not called, and without waits there is no timer", () => {
   const pulse = pulseOf();
   const woken = vi.fn();
   const cancel = pulse.after(1000, woken);
@@ -44,7 +44,7 @@ test("who waits no longer is not called, and without anybody there is no timer",
   expect(woken).not.toHaveBeenCalled();
 });
 
-test("who waits again while a beat is told waits for the next one", () => {
+test("a wait begun during a beat ends with the next one", () => {
   const pulse = pulseOf(0);
   let beats = 0;
   const again = (): void => {

@@ -44,7 +44,7 @@ test("the disk's ballast is laid while there is room, freed when there is none, 
   expect(told.at(-1)).toBe("store.degraded");
 });
 
-test("a link or a FIFO in the ballast's place is not written through, and holds nobody", async () => {
+test("a link or a FIFO in the ballast's place is not written to, and blocks nothing", async () => {
   const dataDir = tempDir("ballast");
   const path = join(dataDir, "ballast");
   const told: EventName[] = [];

@@ -13,7 +13,7 @@ function measured() {
   };
 }
 
-test("the worst delay since it was last asked is told, once", () => {
+test("the worst delay since the last call is returned, once", () => {
   const { lag, beatAfter } = measured();
   for (const ms of [500, 1000, 1740, 1020]) beatAfter(ms);
   expect(lag.take()).toBe(740);

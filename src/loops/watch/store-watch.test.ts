@@ -25,7 +25,7 @@ function hearing() {
   return { subject, world, names, silence };
 }
 
-test("while the store does not answer nobody grows silent, and its return is told once", async () => {
+test("while the store does not answer nobody counts as silent, and its return is reported once", async () => {
   const { subject, world, names, silence } = hearing();
   await subject.look();
   world.fails = true;
