@@ -8,7 +8,7 @@ import type { Deliverer } from "../notify/deliverer.ts";
 import { alertsThrough } from "../notify/raise-alert.ts";
 import type { OutboxRow } from "../store/port/records.ts";
 import type { Emit } from "../telemetry/events.ts";
-import { deliveriesMax, OutboxLoop, type OutboxDeps, redeliveryDelayMs } from "./outbox.ts";
+import { deliveriesMax, type OutboxDeps, OutboxLoop, redeliveryDelayMs } from "./outbox.ts";
 import type { Loop } from "./skeleton/loop.ts";
 
 function loopOver(world: LoopWorld, deliver: Deliverer["deliver"], overrides: Partial<OutboxDeps> = {}): Loop {
