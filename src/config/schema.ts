@@ -1,11 +1,10 @@
 import { z } from "zod";
-import { hours, minutes, seconds } from "../domain/time.ts";
+import { days, hours, minutes, seconds } from "../domain/time.ts";
 import { parseListen } from "./listen-address.ts";
 import { type LoopName, loopNames } from "./loop-names.ts";
 import { isPostgresUrl, parsePostgresUrl } from "./postgres-url.ts";
 import { decimal, durationSetting, flag, integer, list, oneOf, section, sizeBytes, text } from "./setting.ts";
 
-const days = (n: number): number => hours(24 * n);
 const mebibytes = (n: number): number => n * 2 ** 20;
 const gibibytes = (n: number): number => n * 2 ** 30;
 /** Longer than any sensible limit, and far below where milliseconds stop being exact. */

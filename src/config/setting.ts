@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { durationPattern, formatDuration, formatSize, type Parsed, parseDuration, parseSize, sizePattern } from "../domain/durations.ts";
+import { days, seconds } from "../domain/time.ts";
 
 /** An environment variable that another system named, and the unit of a bare number in it where that differs from the key's. */
 export interface SettingAlias {
@@ -161,7 +162,7 @@ export function durationSetting(options: SettingOptions<number> & Bounds): z.Zod
       },
       parse: (input) => within(typeof input === "number" ? wholeNumber(input) : parseDuration(input), options, formatDuration),
       show: (value) => `${value} (${formatDuration(value)})`,
-      fromText: numberFromText({ s: 1000, days: 86_400_000 }),
+      fromText: numberFromText({ s: seconds(1), days: days(1) }),
     },
     options,
   );

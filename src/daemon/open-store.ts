@@ -1,5 +1,6 @@
 import { LiveSettings } from "../config/live-settings.ts";
 import type { LoopSettings } from "../config/loop-settings.ts";
+import { spanText } from "../domain/durations.ts";
 import { clockAheadMaxMs, type DurationMs, type Instant } from "../domain/time.ts";
 import { alertsThrough, type RaiseAlert, type Tell } from "../notify/raise-alert.ts";
 import { canonicalJson } from "../pipelines/definition.ts";
@@ -78,7 +79,7 @@ export async function openDaemonStore({ configuration, daemonHost, writeLog, und
 async function tellClockAhead(alert: RaiseAlert, aheadMs: DurationMs): Promise<void> {
   if (aheadMs <= clockAheadMaxMs) return;
   const title =
-    `The store's newest instant is ${Math.floor(aheadMs / 60_000)} min ahead of this host's clock, and ages stand still until it has caught up. ` +
+    `The store's newest instant is ${spanText(aheadMs)} ahead of this host's clock, and ages stand still until it has caught up. ` +
     "Set the clock right, or stop the daemon and run `wakeful doctor --reset-clock`";
   await alert({ cause: "clock:ahead", title, details: { aheadMs } });
 }

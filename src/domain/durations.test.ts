@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { formatDuration, formatSize, parseDuration, parseSize } from "./durations.ts";
+import { formatDuration, formatSize, inSeconds, parseDuration, parseSize, spanText } from "./durations.ts";
 
 test.each([
   ["250ms", 250],
@@ -46,4 +46,25 @@ test("every duration and size is read back from the text that is shown for it", 
       expect(parseSize(formatSize(value))).toEqual({ ok: true, value });
     }),
   );
+});
+
+test.each([
+  [0, "0 ms"],
+  [999, "999 ms"],
+  [1000, "1 s"],
+  [4250, "4.3 s"],
+  [60_000, "1 min"],
+  [3_725_000, "1 h 2 min"],
+  [90_000_000, "1 d 1 h"],
+])("%i ms is said as %s", (ms, text) => {
+  expect(spanText(ms)).toBe(text);
+});
+
+test.each([
+  [0, "0 s"],
+  [250, "0.25 s"],
+  [9999, "10 s"],
+  [600_400, "600 s"],
+])("%i ms are %s in a verdict", (ms, text) => {
+  expect(inSeconds(ms)).toBe(text);
 });

@@ -1,12 +1,12 @@
-import type { DurationMs } from "./time.ts";
+import { type DurationMs, days, hours, minutes, seconds } from "./time.ts";
 
 /** Milliseconds of each unit that a duration may be written in. */
 const unitMs = {
   ms: 1,
-  s: 1000,
-  m: 60_000,
-  h: 3_600_000,
-  d: 86_400_000,
+  s: seconds(1),
+  m: minutes(1),
+  h: hours(1),
+  d: days(1),
 } as const;
 type DurationUnit = keyof typeof unitMs;
 
@@ -90,6 +90,25 @@ export function formatDuration(ms: DurationMs): DurationText {
   }
   return ms === 0 ? "0s" : `${ms}ms`;
 }
+
+/** Units of a length of time as people say it, with that of the rest: nobody needs the seconds of a day. */
+const saidUnits = [
+  { unit: "d", ms: days(1), rest: { unit: "h", ms: hours(1) } },
+  { unit: "h", ms: hours(1), rest: { unit: "min", ms: minutes(1) } },
+  { unit: "min", ms: minutes(1), rest: { unit: "s", ms: seconds(1) } },
+] as const;
+
+/** A length of time as people say it: `250 ms`, `4.2 s`, `3 min 5 s`, `2 h 10 min`, `3 d 4 h`. */
+export function spanText(ms: DurationMs): string {
+  if (ms < seconds(1)) return `${Math.round(ms)} ms`;
+  const said = saidUnits.find((each) => ms >= each.ms);
+  if (said === undefined) return `${Number((ms / seconds(1)).toFixed(1))} s`;
+  const rest = Math.floor((ms % said.ms) / said.rest.ms);
+  return `${Math.floor(ms / said.ms)} ${said.unit}${rest === 0 ? "" : ` ${rest} ${said.rest.unit}`}`;
+}
+
+/** A length of time beside a limit, for verdicts, which name their numbers in seconds: `0.25 s` below ten, `600 s` from there on. */
+export const inSeconds = (ms: DurationMs): string => `${Number((ms / seconds(1)).toFixed(ms < seconds(10) ? 2 : 0))} s`;
 
 /** The shortest binary text that {@link parseSize} reads back as `bytes`: 16777216 is `16MiB`. */
 export function formatSize(bytes: number): SizeText {

@@ -18,9 +18,7 @@ export const ageMs = (earlier: Instant, later: Instant): DurationMs => Math.max(
 export const seconds = (n: number): DurationMs => n * 1000;
 export const minutes = (n: number): DurationMs => n * 60_000;
 export const hours = (n: number): DurationMs => n * 3_600_000;
-
-/** A duration for people: `0.25 s` below ten seconds, `600 s` from there on. */
-export const inSeconds = (ms: DurationMs): string => `${Number((ms / 1000).toFixed(ms < 10_000 ? 2 : 0))} s`;
+export const days = (n: number): DurationMs => hours(24 * n);
 
 /** Beyond this lead of the newest stored instant over the wall, ages stand still for longer than anybody waits: an alert. */
 export const clockAheadMaxMs: DurationMs = hours(1);

@@ -1,6 +1,6 @@
 import { WakefulError } from "../domain/errors.ts";
 import { logMaxBytesMin } from "../domain/log-limits.ts";
-import type { DurationMs, Instant } from "../domain/time.ts";
+import { type DurationMs, hours, type Instant } from "../domain/time.ts";
 import type { EventLevel } from "../telemetry/events.ts";
 import type { Handler } from "../worker/handlers/handler-context.ts";
 import { type DefinedTask, isDefinedTask } from "../worker/handlers/task.ts";
@@ -79,7 +79,7 @@ export function checkOptions(options: EmbeddedOptions): CheckedOptions {
   const outstandingMax = options.outstandingMax ?? Math.max(defaults.outstandingMax, concurrency);
   checkWhole("concurrency", concurrency, { min: 1, max: 1000 });
   checkWhole("outstandingMax", outstandingMax, { min: concurrency, max: 1000 });
-  checkWhole("pollMs", pollMs, { min: 1000, max: 3_600_000 });
+  checkWhole("pollMs", pollMs, { min: 1000, max: hours(1) });
   const tasks = new Map<string, EmbeddedTask>();
   for (const [name, given] of Object.entries<Handler | EmbeddedTask | DefinedTask>(options.tasks)) {
     if (name === "" || name.length > 200) throw new WakefulError("bad_request", "A task's name has 1 to 200 characters.");

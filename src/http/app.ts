@@ -3,6 +3,7 @@ import type { Socket } from "node:net";
 import fastifySwagger from "@fastify/swagger";
 import Fastify, { type FastifyInstance } from "fastify";
 import { hasZodFastifySchemaValidationErrors, jsonSchemaTransform, serializerCompiler, validatorCompiler } from "fastify-type-provider-zod";
+import { spanText } from "../domain/durations.ts";
 import { isWakefulError, messageOf, WakefulError } from "../domain/errors.ts";
 import { isNestedTooDeep, nestingRule } from "../domain/json-nesting.ts";
 import { api } from "../protocol/api/index.ts";
@@ -179,7 +180,7 @@ interface ParserError extends Error {
 function brokenRequestOf({ code, message }: ParserError, requestTimeoutMs: number): WakefulError {
   if (code === "HPE_HEADER_OVERFLOW") return new WakefulError("payload_too_large", "The request's address and headers are too long.");
   if (code === "ERR_HTTP_REQUEST_TIMEOUT")
-    return new WakefulError("bad_request", `The request did not arrive whole within ${requestTimeoutMs / 1000} s.`);
+    return new WakefulError("bad_request", `The request did not arrive whole within ${spanText(requestTimeoutMs)}.`);
   return new WakefulError("bad_request", `This is no HTTP request: ${message}`);
 }
 

@@ -3,7 +3,7 @@ import { mkdir } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { LoopSettings, LoopSwitch } from "../config/loop-settings.ts";
 import { messageOf } from "../domain/errors.ts";
-import type { DurationMs, Instant } from "../domain/time.ts";
+import { type DurationMs, type Instant, minutes } from "../domain/time.ts";
 import type { DataPaths } from "../files/data-paths.ts";
 import { safeFileName } from "../files/file-name.ts";
 import { freeDiskBytes } from "../files/free-disk.ts";
@@ -55,7 +55,7 @@ interface Folder {
 type Counter = "taken" | "duplicates" | "input_rejected_size" | "input_rejected_signature" | "disk_error";
 
 /** A failure that goes on is told again after this long, and not at every tick. */
-const tellAgainMs: DurationMs = 60_000;
+const tellAgainMs: DurationMs = minutes(1);
 /** A tick that has read this much leaves the rest to the next, which follows at once: hashing takes about 2 s for a gigabyte. */
 const bytesMax = 2 ** 30;
 

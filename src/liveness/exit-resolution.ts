@@ -1,4 +1,4 @@
-import { addMs, ageMs, type DurationMs, type Instant } from "../domain/time.ts";
+import { addMs, ageMs, type DurationMs, type Instant, minutes, seconds } from "../domain/time.ts";
 import { type ExitCodeLists, explainExitCode, meaningOfExit } from "./exit-policy.ts";
 import type { Outcome } from "./retry-contract.ts";
 
@@ -52,8 +52,8 @@ export type ExitResolution =
       readonly readAgainAt: Instant;
     };
 
-const firstReadAgainMs: DurationMs = 1_000;
-const longestReadAgainMs: DurationMs = 60_000;
+const firstReadAgainMs: DurationMs = seconds(1);
+const longestReadAgainMs: DurationMs = minutes(1);
 
 /** Resolves an exit on record. Only exit code 0 can end as done, and only a definite answer moves anything. */
 export function resolveExit(facts: ExitFacts): ExitResolution {

@@ -1,4 +1,5 @@
-import { ageMs, type DurationMs, type Instant, inSeconds } from "../domain/time.ts";
+import { inSeconds } from "../domain/durations.ts";
+import { ageMs, type DurationMs, type Instant } from "../domain/time.ts";
 import type { Proof } from "./evidence.ts";
 
 /** One held lease. The holder is a run or a registered process, never a session. */

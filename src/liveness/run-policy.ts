@@ -29,7 +29,7 @@ export function forgetEnded(memories: Map<RunId, RunMemory>, live: ReadonlySet<R
 }
 
 /** How soon a run is judged again whose limit has passed while the watcher may have been deaf. */
-const doubtRecheckMs: DurationMs = 1_000;
+const doubtRecheckMs: DurationMs = seconds(1);
 
 interface Case {
   readonly run: RunFacts;

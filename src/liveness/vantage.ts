@@ -1,4 +1,4 @@
-import { addMs, ageMs, type DurationMs, type Instant, minutes, seconds } from "../domain/time.ts";
+import { addMs, ageMs, type DurationMs, days, type Instant, minutes, seconds } from "../domain/time.ts";
 import type { Channel } from "./evidence.ts";
 
 /**
@@ -61,7 +61,7 @@ export const defaultVantageSettings: VantageSettings = {
   unstableAbove: 5,
   unstableWindowMs: minutes(10),
   cleanMs: seconds(60),
-  rememberMs: 7 * 24 * 3_600_000,
+  rememberMs: days(7),
   intervalsMax: 256,
 };
 
@@ -224,7 +224,7 @@ export function isSilent(view: VantageView, query: SilenceQuery): { readonly sil
 }
 
 /** How soon a silence is judged again that does not count only because its scope is frozen. */
-const frozenRecheckMs: DurationMs = 1_000;
+const frozenRecheckMs: DurationMs = seconds(1);
 
 /** The earliest instant at which a silence that does not count yet should be judged again. Always after `now`. */
 export function silentNotBefore(silence: Silence, limitMs: DurationMs, now: Instant): Instant {

@@ -1,4 +1,5 @@
-import { type DurationMs, type Instant, inSeconds } from "../domain/time.ts";
+import { inSeconds } from "../domain/durations.ts";
+import { type DurationMs, type Instant } from "../domain/time.ts";
 import type { LifePipe } from "./evidence.ts";
 
 /** No judgement is due before `nextCheckAt`. `doubted`: a limit has passed by the clock, but the watcher may have been deaf. */

@@ -1,4 +1,5 @@
-import { ageMs, type DurationMs, type Instant, inSeconds } from "../domain/time.ts";
+import { inSeconds } from "../domain/durations.ts";
+import { ageMs, type DurationMs, type Instant } from "../domain/time.ts";
 import { diedWithEarlierBoot } from "./death-proof.ts";
 import type { Channel, ProcessLife } from "./evidence.ts";
 import { isSilent, type VantageView } from "./vantage.ts";

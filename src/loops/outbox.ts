@@ -1,6 +1,6 @@
 import type { LoopSwitch } from "../config/loop-settings.ts";
 import { messageOf } from "../domain/errors.ts";
-import { addMs, type DurationMs, type Instant, seconds } from "../domain/time.ts";
+import { addMs, type DurationMs, type Instant, minutes, seconds } from "../domain/time.ts";
 import { alertOf } from "../notify/alerts.ts";
 import type { Deliverer } from "../notify/deliverer.ts";
 import type { RaiseAlert, Tell } from "../notify/raise-alert.ts";
@@ -28,8 +28,8 @@ export interface OutboxDeps {
 
 /** After this many failed deliveries an entry is given up, and that is told. */
 export const deliveriesMax = 10;
-const firstDelayMs: DurationMs = 1_000;
-const longestDelayMs: DurationMs = 5 * 60_000;
+const firstDelayMs: DurationMs = seconds(1);
+const longestDelayMs: DurationMs = minutes(5);
 
 /** How long until an entry that has failed `failures` times is tried again: doubling, with half of it left to chance. */
 export function redeliveryDelayMs(failures: number, random: () => number): DurationMs {

@@ -1,5 +1,5 @@
 import type { LoopSwitch } from "../config/loop-settings.ts";
-import type { DurationMs } from "../domain/time.ts";
+import { type DurationMs, minutes } from "../domain/time.ts";
 import type { JobsStore } from "../store/port/jobs.ts";
 import type { Store } from "../store/port/store.ts";
 import type { Loop } from "./skeleton/loop.ts";
@@ -16,7 +16,7 @@ export interface SchedulerDeps {
 }
 
 /** The longest wait between ticks, whatever is believed to be due next. */
-const intervalMs: DurationMs = 60_000;
+const intervalMs: DurationMs = minutes(1);
 
 /** Makes delayed and backed-off jobs claimable when their time has come. Woken by the hint `scheduled`, else by the next due time. */
 export function createSchedulerLoop(deps: SchedulerDeps): Loop<"scheduler"> {

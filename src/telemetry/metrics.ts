@@ -1,4 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import { hours } from "../domain/time.ts";
 import type { EventBus } from "./event-bus.ts";
 import type { EmittedEvent } from "./events.ts";
 
@@ -78,7 +79,7 @@ export function createMetrics({ events, sources, version, processMetrics = true 
 }
 
 /** The library samples the event loop. Its default of 10 ms would be most of an idle daemon's work, so it samples once an hour. */
-const loopSampleMs = 3_600_000;
+const loopSampleMs = hours(1);
 /** Metrics that the library makes of those samples: meaningless. */
 const sampledLag = ["min", "max", "mean", "stddev", "p50", "p90", "p99"].map((of) => `nodejs_eventloop_lag_${of}_seconds`);
 
@@ -196,15 +197,15 @@ function lookedUp(registry: Registry, sources: MetricSources): void {
         if (value !== null) loops.set({ loop: loop.name }, value);
       }
     });
-  const inSeconds = (ms: number | null): number | null => (ms === null ? null : ms / 1000);
+  const toSeconds = (ms: number | null): number | null => (ms === null ? null : ms / 1000);
   loopGauge("wakeful_loop_enabled", "1 unless the loop's kill switch is off.", ({ enabled }) => (enabled ? 1 : 0));
   loopGauge("wakeful_loop_last_run_timestamp_seconds", "When a loop's last tick ended, failed or not.", ({ lastRunAt }) =>
-    inSeconds(lastRunAt),
+    toSeconds(lastRunAt),
   );
   loopGauge("wakeful_loop_last_success_timestamp_seconds", "When a loop's last good tick ended.", ({ lastSuccessAt }) =>
-    inSeconds(lastSuccessAt),
+    toSeconds(lastSuccessAt),
   );
-  loopGauge("wakeful_loop_last_duration_seconds", "How long a loop's last tick took.", ({ lastDurationMs }) => inSeconds(lastDurationMs));
+  loopGauge("wakeful_loop_last_duration_seconds", "How long a loop's last tick took.", ({ lastDurationMs }) => toSeconds(lastDurationMs));
   loopGauge("wakeful_loop_ticks", "Ticks since the process began.", ({ ticks }) => ticks);
   loopGauge("wakeful_loop_failures", "Failed ticks since the process began.", ({ failures }) => failures);
   loopGauge("wakeful_loop_seen", "Subjects looked at since the process began.", ({ seen }) => seen);

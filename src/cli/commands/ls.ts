@@ -1,8 +1,9 @@
 import { nearestWord } from "../../config/edit-distance.ts";
 import { findingsOfZod } from "../../config/zod-findings.ts";
+import { spanText } from "../../domain/durations.ts";
 import { WakefulError } from "../../domain/errors.ts";
+import { absoluteText, relativeText } from "../../domain/instant-text.ts";
 import { asInstant, type Instant } from "../../domain/time.ts";
-import { absoluteText, relativeText, spanText } from "../../operations/why/spans.ts";
 import { api } from "../../protocol/api/index.ts";
 import type { Client } from "../../protocol/client.ts";
 import type { Endpoint } from "../../protocol/endpoint.ts";

@@ -1,6 +1,6 @@
 import { parseDuration } from "../../domain/durations.ts";
 import { isWakefulError, WakefulError } from "../../domain/errors.ts";
-import { type DurationMs, hours, seconds } from "../../domain/time.ts";
+import { type DurationMs, days, seconds } from "../../domain/time.ts";
 import { api } from "../../protocol/api/index.ts";
 import { leaseNameRule } from "../../protocol/wire.ts";
 import { type CommandCall, type CommandContext, type Options, textOption } from "../command.ts";
@@ -17,7 +17,7 @@ export async function run({ host, connect, json }: CommandContext, { args, optio
 }
 
 /** The API's own bounds. */
-const limits = { ttl: { min: seconds(1), max: hours(24 * 30) }, wait: { min: 0, max: hours(24 * 30) } };
+const limits = { ttl: { min: seconds(1), max: days(30) }, wait: { min: 0, max: days(30) } };
 
 function leaseOf(options: Options): RunCommandRequest["lease"] {
   const name = textOption(options, "lease");

@@ -1,5 +1,5 @@
+import { whenText } from "../../domain/instant-text.ts";
 import { asInstant } from "../../domain/time.ts";
-import { whenText } from "../../operations/why/spans.ts";
 import { api } from "../../protocol/api/index.ts";
 import type { JobWire, RunWire } from "../../protocol/api/rows.ts";
 import type { AnswerOf } from "../../protocol/endpoint.ts";

@@ -1,8 +1,8 @@
 import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
 import { hasCode, messageOf } from "../../domain/errors.ts";
+import { relativeText } from "../../domain/instant-text.ts";
 import { asInstant, hours } from "../../domain/time.ts";
 import { alertsFile } from "../../notify/alerts.ts";
-import { relativeText } from "../../operations/why/spans.ts";
 import { type DoctorFinding, ok, warning } from "./finding.ts";
 
 /** How far back alerts are shown. */

@@ -1,5 +1,6 @@
+import { spanText } from "../../domain/durations.ts";
+import { relativeText } from "../../domain/instant-text.ts";
 import { asInstant, clockAheadMaxMs } from "../../domain/time.ts";
-import { relativeText, spanText } from "../../operations/why/spans.ts";
 import type { LoopWire } from "../../protocol/api/loops.ts";
 import type { StoreCheckWire } from "../../protocol/api/status.ts";
 import { type DoctorFinding, ok, problem, warning } from "./finding.ts";

@@ -1,7 +1,7 @@
 import type { LoopSettings, LoopSwitch } from "../../config/loop-settings.ts";
 import { messageOf } from "../../domain/errors.ts";
 import type { RunId } from "../../domain/ids.ts";
-import { type DurationMs, hours, type Instant, minutes } from "../../domain/time.ts";
+import { type DurationMs, days, hours, type Instant, minutes, seconds } from "../../domain/time.ts";
 import { type DataPaths, runDirOf } from "../../files/data-paths.ts";
 import { lstatOrUndefined } from "../../files/move-file.ts";
 import { holdsUnkeptSource, SourceKeeper } from "../../item-files/kept-source.ts";
@@ -46,11 +46,11 @@ export interface RetentionDeps {
   readonly foldersMax?: number | undefined;
 }
 
-const dayMs = hours(24);
+const dayMs = days(1);
 /** A folder without a row is not believed to be an orphan before this: its row, or its item, may just be in the making. */
 const orphanAgeMs = hours(1);
 /** How soon a tick that left work over is followed by the next. */
-const soonMs: DurationMs = 1_000;
+const soonMs: DurationMs = seconds(1);
 /** How often a policy that keeps no work directory is carried out. */
 const keptNotAtAllMs: DurationMs = minutes(1);
 

@@ -1,7 +1,7 @@
 import { SpanStatusCode, trace } from "@opentelemetry/api";
-import { formatDuration } from "../../domain/durations.ts";
+import { spanText } from "../../domain/durations.ts";
 import { messageOf } from "../../domain/errors.ts";
-import { type DurationMs, type Instant, inSeconds } from "../../domain/time.ts";
+import type { DurationMs, Instant } from "../../domain/time.ts";
 import type { RaiseAlert } from "../../notify/raise-alert.ts";
 import type { Emit } from "../../telemetry/events.ts";
 import { type Loop, type LoopSnapshot, nothingSeen, type TickReport } from "./loop.ts";
@@ -160,7 +160,7 @@ export class LoopRunner {
       void this.#deps.alert({
         cause: `loop.late:${name}`,
         title:
-          `The loop ${name} has not finished a tick for ${inSeconds(sinceMs)} (it ticks every ${formatDuration(this.intervalMs)}): what it ` +
+          `The loop ${name} has not finished a tick for ${spanText(sinceMs)} (it ticks every ${spanText(this.intervalMs)}): what it ` +
           "repairs is not repaired. See whether the store and the disks of this host answer; if they do, restart the daemon",
         details: { loop: name, sinceMs, intervalMs: this.intervalMs },
       });

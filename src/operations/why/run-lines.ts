@@ -1,9 +1,9 @@
+import { spanText } from "../../domain/durations.ts";
 import { valueOf } from "../../domain/json-text.ts";
 import type { StoryLine } from "../../protocol/api/records.ts";
 import type { ActionRow } from "../../store/port/records.ts";
 import type { RunRow } from "../../store/port/runs.ts";
 import type { StoryFacts } from "./facts.ts";
-import { spanText } from "./spans.ts";
 
 /** What happened to one run, in order: where it ran, its last signs of life, the verdict with its numbers, and who settled it. */
 export function runLines(run: RunRow, facts: Pick<StoryFacts, "workers" | "actions">): readonly StoryLine[] {

@@ -1,3 +1,5 @@
+import { spanText } from "../../domain/durations.ts";
+import { whenText } from "../../domain/instant-text.ts";
 import { runTaskName } from "../../domain/run-task.ts";
 import { addMs, type Instant } from "../../domain/time.ts";
 import type { StoryLine } from "../../protocol/api/records.ts";
@@ -5,7 +7,6 @@ import type { JobRow } from "../../store/port/jobs.ts";
 import type { RunRow } from "../../store/port/runs.ts";
 import type { JobFacts, StoryFacts, WaitingFacts } from "./facts.ts";
 import { outcomeText } from "./run-lines.ts";
-import { spanText, whenText } from "./spans.ts";
 
 /** A job's present: what it does or waits for, and what comes next by itself. */
 export function standingOf(facts: JobFacts, story: StoryFacts): readonly StoryLine[] {

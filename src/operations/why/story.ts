@@ -1,10 +1,10 @@
+import { whenText } from "../../domain/instant-text.ts";
 import { asInstant } from "../../domain/time.ts";
 import type { StoryLine, StoryWire } from "../../protocol/api/records.ts";
 import { withoutControls } from "../../protocol/terminal-text.ts";
 import type { ActionRow } from "../../store/port/records.ts";
 import type { JobFacts, StoryFacts } from "./facts.ts";
 import { runLines, tellsEnd } from "./run-lines.ts";
-import { whenText } from "./spans.ts";
 import { standingOf } from "./standing.ts";
 
 /**

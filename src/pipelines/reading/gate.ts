@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { SizeText } from "../../domain/durations.ts";
+import { days, seconds } from "../../domain/time.ts";
 import type { GateDefinition } from "../definition.ts";
 import { argv, duration, exactlyOne, notYet, plainText, refuseLater, size } from "./value-schemas.ts";
 
@@ -67,16 +68,13 @@ function staysInside(path: string): boolean {
   return !/^([/\\]|[A-Za-z]:)/.test(path) && !path.split(/[/\\]/).includes("..");
 }
 
-const second = 1000;
-const day = 86_400_000;
-
 /** The gate of a stage: settings of the whole reading stand beside it, not in its parts. */
 export const rootGate = z.lazy(() =>
   z
     .strictObject({
       ...gateShape,
-      patience: duration("How long an unreadable gate is read again before it counts as red.", { min: 0, max: 30 * day }).optional(),
-      timeout: duration("How long one reading may take.", { min: second, max: day }).optional(),
+      patience: duration("How long an unreadable gate is read again before it counts as red.", { min: 0, max: days(30) }).optional(),
+      timeout: duration("How long one reading may take.", { min: seconds(1), max: days(1) }).optional(),
     })
     .check(checkGate),
 );

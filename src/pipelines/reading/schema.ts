@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { logMaxBytesMin } from "../../domain/log-limits.ts";
+import { days, seconds } from "../../domain/time.ts";
 import { parseGlob } from "../glob.ts";
 import { rootGate } from "./gate.ts";
 import { argv, duration, exactlyOne, notYet, plainText, real, refuseLater, size, whole } from "./value-schemas.ts";
@@ -8,9 +9,7 @@ import { argv, duration, exactlyOne, notYet, plainText, real, refuseLater, size,
 export const namePattern = "^[A-Za-z][A-Za-z0-9_-]{0,62}$";
 export const nameRule = "must be a name of letters, digits, - and _ that begins with a letter and has at most 63";
 const handlerPattern = /^[A-Za-z][A-Za-z0-9._/-]{0,127}$/;
-const second = 1000;
-const day = 86_400_000;
-const decade = 3650 * day;
+const decade = days(3650);
 
 const run = z
   .strictObject({
@@ -64,8 +63,8 @@ const stageShape = {
   heartbeat: z
     .strictObject({
       timeout: duration("A run without progress for longer is hung; twice this for one that never beat.", {
-        min: second,
-        max: 30 * day,
+        min: seconds(1),
+        max: days(30),
       }).optional(),
       from: z
         .enum(["file", "output"])
@@ -74,15 +73,15 @@ const stageShape = {
     })
     .optional()
     .meta({ description: "How the stage proves progress. Declared, even empty, it makes silence count." }),
-  timeout: duration("The age at which a run is stopped.", { min: second, max: decade }).optional(),
-  maxRunning: duration("The age at which a run is given up whatever the evidence.", { min: second, max: decade }).optional(),
+  timeout: duration("The age at which a run is stopped.", { min: seconds(1), max: decade }).optional(),
+  maxRunning: duration("The age at which a run is given up whatever the evidence.", { min: seconds(1), max: decade }).optional(),
   attempts: whole({ min: 1, max: 1000 }, "Attempts of one visit.").optional(),
   maxLosses: whole({ min: 1, max: 1000 }, "Losses after which the job is held; without it a loss spends an attempt.").optional(),
   onExhausted: z.enum(["fail", "hold"]).optional().meta({ description: "What becomes of the job when its attempts are spent." }),
   retry: z
     .strictObject({
-      min: duration("The first delay.", { min: 0, max: 7 * day }).optional(),
-      max: duration("The longest delay.", { min: 0, max: 7 * day }).optional(),
+      min: duration("The first delay.", { min: 0, max: days(7) }).optional(),
+      max: duration("The longest delay.", { min: 0, max: days(7) }).optional(),
       factor: real({ min: 1, max: 100 }, "Each delay is this many times the one before.").optional(),
     })
     .optional()
@@ -94,7 +93,7 @@ const stageShape = {
   concurrency: whole({ min: 1, max: 100_000 }, "Runs at once over all workers.").optional(),
   concurrencyKey: plainText().max(200).optional().meta({ description: "Stages with one key share one limit." }),
   gate: rootGate.optional().meta({ description: "What must hold after exit 0." }),
-  finalizeGrace: duration("How long a run may take to be settled after its exit.", { min: 0, max: 7 * day }).optional(),
+  finalizeGrace: duration("How long a run may take to be settled after its exit.", { min: 0, max: days(7) }).optional(),
   strays: z.enum(["stop", "leave"]).optional().meta({ description: "What happens to processes that outlive their run." }),
   log: z
     .strictObject({ maxBytes: size("Size at which output is cut.", { min: logMaxBytesMin, max: 2 ** 40 }).optional() })
@@ -137,7 +136,7 @@ const intakeShape = {
     .meta({ description: "Globs over file names." }),
   profile: z.unknown().optional().meta({ description: "Any data; part of the item key beside the content's hash." }),
   maxBytes: size("Larger files are rejected.", { min: 1, max: 2 ** 50 }).optional(),
-  minStable: duration("A file is taken when it has not changed for this long.", { min: 0, max: day }).optional(),
+  minStable: duration("A file is taken when it has not changed for this long.", { min: 0, max: days(1) }).optional(),
   signature: z
     .union([hexBytes, z.array(hexBytes).min(1).max(100)], { error: "must be hexadecimal first bytes in quotes, or a list of such texts" })
     .optional()

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { days } from "../../domain/time.ts";
 import { endpoint } from "../endpoint.ts";
 import { anyJson, done, durationMs, idParams, jobStates, name, pageLimit, pathId, reasonText, rowId, wordList } from "../wire.ts";
 import { jobWire, runWire } from "./rows.ts";
@@ -60,7 +61,7 @@ const enqueueJob = endpoint({
     task: name,
     payload: anyJson.optional(),
     enqueueId: z.string().min(1).max(200).optional(),
-    delayMs: durationMs.max(10 * 365 * 86_400_000).optional(),
+    delayMs: durationMs.max(days(3650)).optional(),
     priority: z.int().min(-32_768).max(32_767).optional(),
     maxAttempts: z.int().min(1).max(1000).optional(),
     maxLosses: z.int().min(1).max(1000).optional(),

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { days } from "../../domain/time.ts";
 import { endpoint } from "../endpoint.ts";
 import { done, durationMs, leaseNameParams, nameParams, pageLimit, reasonText, rowId } from "../wire.ts";
 import { leaseWire, processWire } from "./rows.ts";
@@ -13,8 +14,6 @@ const listLeases = endpoint({
   answer: z.object({ leases: z.array(leaseWire) }),
 });
 
-const day = 86_400_000;
-
 const acquireLease = endpoint({
   method: "POST",
   path: "/v1/leases/:name/acquire",
@@ -28,12 +27,9 @@ const acquireLease = endpoint({
       z.strictObject({ kind: z.literal("run"), runId: rowId }),
       z.strictObject({ kind: z.literal("process"), process: processWire }),
     ]),
-    ttlMs: durationMs.min(1000).max(30 * day),
-    maxHoldMs: durationMs.min(1000).max(365 * day),
-    waitMs: durationMs
-      .max(30 * day)
-      .optional()
-      .meta({ description: "How long to stay in line; 0 unless told." }),
+    ttlMs: durationMs.min(1000).max(days(30)),
+    maxHoldMs: durationMs.min(1000).max(days(365)),
+    waitMs: durationMs.max(days(30)).optional().meta({ description: "How long to stay in line; 0 unless told." }),
   }),
   answer: z.discriminatedUnion("kind", [
     z.object({ kind: z.literal("held"), fencing: z.int() }),

@@ -1,3 +1,4 @@
+import { inSeconds } from "../../domain/durations.ts";
 import type { DurationMs } from "../../domain/time.ts";
 import type { Outcome } from "../../liveness/retry-contract.ts";
 import type { RunFailure } from "../../settling/run-ender.ts";
@@ -39,8 +40,6 @@ const neverStarted = (reason: string, bySessionDeath: boolean): Outcome => ({ ki
 
 function timeoutText(afterMs: DurationMs, { kind, limits: { timeoutMs } }: Pick<LiveRun, "kind" | "limits">): string {
   return kind === "command" && timeoutMs !== undefined
-    ? `running for ${inSeconds(afterMs)} s, timeout ${inSeconds(timeoutMs)} s`
-    : `ran into its timeout after ${inSeconds(afterMs)} s`;
+    ? `running for ${inSeconds(afterMs)}, timeout ${inSeconds(timeoutMs)}`
+    : `ran into its timeout after ${inSeconds(afterMs)}`;
 }
-
-const inSeconds = (ms: DurationMs): number => Math.round(ms / 1000);

@@ -1,7 +1,7 @@
-import { formatDuration } from "../../domain/durations.ts";
+import { formatDuration, spanText } from "../../domain/durations.ts";
 import { isWakefulError, messageOf, WakefulError } from "../../domain/errors.ts";
 import type { RunId } from "../../domain/ids.ts";
-import { type DurationMs, hours, seconds } from "../../domain/time.ts";
+import { type DurationMs, days, seconds } from "../../domain/time.ts";
 import { type Pause, timerPause } from "../../runtime/pause.ts";
 import type { RunCommandApi } from "./foreground-api.ts";
 
@@ -27,7 +27,7 @@ export interface RunLeaseOptions {
   readonly onLost: (why: string) => void;
 }
 
-const maxHoldMs: DurationMs = hours(24 * 365);
+const maxHoldMs: DurationMs = days(365);
 const leasePollMs: DurationMs = seconds(1);
 /** The daemon is stopped or starting. */
 const awayCodes: ReadonlySet<string> = new Set(["daemon_unreachable", "unavailable"]);
@@ -100,9 +100,7 @@ export class ForegroundLease {
 
   async #holderText(name: string): Promise<string> {
     const held = await this.#options.api.leaseHolder(name).catch(() => undefined);
-    return held === undefined
-      ? "others are before us"
-      : `${held.holder} has held it for ${formatDuration(Math.round(held.heldMs / 1000) * 1000)}`;
+    return held === undefined ? "others are before us" : `${held.holder} has held it for ${spanText(held.heldMs)}`;
   }
 
   #hold(name: string, fencing: number, ttlMs: DurationMs): void {

@@ -2,7 +2,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { hasCode, isWakefulError, WakefulError } from "../../domain/errors.ts";
 import type { JobId, OwnerEpoch, RunId, WorkerId } from "../../domain/ids.ts";
 import { runTaskName } from "../../domain/run-task.ts";
-import { type DurationMs, hours } from "../../domain/time.ts";
+import { type DurationMs, days } from "../../domain/time.ts";
 import { type DataPaths, runDirOf } from "../../files/data-paths.ts";
 import { isSessionOver } from "../../liveness/death-proof.ts";
 import type { HostIdentity, ProcessIdentity } from "../../processes/probe/identity.ts";
@@ -52,7 +52,7 @@ export interface RunSessionsOptions {
 }
 
 /** A person or the command ends the run. This only bounds a forgotten one. */
-const runLimits: RunLimits = { maxRunningMs: hours(24 * 365) };
+const runLimits: RunLimits = { maxRunningMs: days(365) };
 const actor = "run";
 /** Claims of one opening: each takes what a dead opening left in the queue. */
 const claimsMax = 20;

@@ -1,4 +1,5 @@
 import { pathToFileURL } from "node:url";
+import { spanText } from "../../domain/durations.ts";
 import { hasCode, WakefulError } from "../../domain/errors.ts";
 import type { DurationMs } from "../../domain/time.ts";
 import type { StageHandler } from "../../pipelines/handler.ts";
@@ -60,7 +61,7 @@ const isConfiguration = (value: unknown): value is { readonly pipelines?: unknow
 async function importModule(path: string, timeoutMs: DurationMs): Promise<Record<string, unknown>> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`it has not finished loading after ${Math.round(timeoutMs / 1000)} s`)), timeoutMs);
+    timer = setTimeout(() => reject(new Error(`it has not finished loading after ${spanText(timeoutMs)}`)), timeoutMs);
   });
   try {
     return (await Promise.race([import(pathToFileURL(path).href), late])) as Record<string, unknown>;
