@@ -38,8 +38,8 @@ interface JsonSchema {
 }
 
 /**
- * The settings that tests of a file see at work: each is given by a configuration, with a value that is not the default, in a test that has
- * it loaded, that expects something, and whose title names the setting. A `*` in a title stands for each that is given there.
+ * The settings that a file's tests show at work: a test counts if it loads a configuration with a value other than the default, expects
+ * something, and names the setting in its title, where `*` stands for each given one.
  */
 export function settingsSeen(file: SourceFile, documented: readonly string[]): ReadonlySet<string> {
   const seen = new Set<string>();

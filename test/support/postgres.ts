@@ -27,7 +27,6 @@ let serverUrl: Promise<string> | undefined;
  * @example
  * const database = await createDatabase();
  * onTestFinished(() => database.drop());
- *
  */
 export async function createDatabase(options: CreateDatabaseOptions = {}): Promise<TestDatabase> {
   serverUrl ??= askForServer();
