@@ -56,7 +56,8 @@ function policyOf(stage: StageDefinition | undefined): RetryPolicy | undefined {
   return { onExhausted: stage.onExhausted, delay: { baseMs: minMs, maxMs, factor } };
 }
 
-const textOf = (evidence: unknown): string | undefined => (evidence === undefined ? undefined : JSON.stringify(evidence));
+/** Nothing seen is `undefined`, as `JSON.stringify` has it and its type does not say. */
+const textOf = (evidence: unknown): string | undefined => JSON.stringify(evidence);
 
 const fenceOf = (run: LiveRun): Pick<Settlement, "runId" | "ownerEpoch" | "jobId"> => ({
   runId: run.id,
