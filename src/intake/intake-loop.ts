@@ -34,11 +34,11 @@ export interface IntakeDeps {
   readonly paths: DataPaths;
   /** Folder of wakeful.yaml, where relative folders of an intake start. */
   readonly baseDir: string;
-  /** The host's id: what a crashed daemon of this host had begun is completed, another host's is left alone. */
+  /** The host's id: what a crashed daemon of this host began is completed; another host's entries are left alone. */
   readonly hostId: string;
   /** A new id, safe as a file name and never given before. */
   readonly newId: () => string;
-  /** Wall time of people, epoch milliseconds. */
+  /** Wall time, epoch milliseconds. */
   readonly wall: () => number;
   /** Files taken in one tick; default 20. */
   readonly filesMax?: number | undefined;
@@ -54,14 +54,14 @@ interface Folder {
 
 type Counter = "taken" | "duplicates" | "input_rejected_size" | "input_rejected_signature" | "disk_error";
 
-/** A failure that goes on is told again after this long, and not at every tick. */
+/** How often a lasting failure is reported again. */
 const tellAgainMs: DurationMs = minutes(1);
 /** A tick that has read this much leaves the rest to the next, which follows at once: hashing takes about 2 s for a gigabyte. */
 const bytesMax = 2 ** 30;
 
 /**
- * Watched folders become items. A tick first completes what a crash cut short, then carries decisions about duplicates out, then looks
- * for new files. One file, or one folder, that fails never stops the others.
+ * Makes items of files in watched folders. A tick completes what a crash cut short, carries out decisions about duplicates, and then looks
+ * for new files. One file or folder that fails never stops the others.
  */
 export class IntakeLoop implements Loop<"intake"> {
   readonly name = "intake";
@@ -79,7 +79,7 @@ export class IntakeLoop implements Loop<"intake"> {
     input_rejected_signature: 0,
     disk_error: 0,
   };
-  /** Files that wait for disk, so that each is counted and told of once. */
+  /** Files that wait for disk, so that each is counted and reported once. */
   readonly #shortOfDisk = new Set<string>();
   readonly #failuresTold = new Map<string, { readonly message: string; readonly at: Instant }>();
 
@@ -98,7 +98,7 @@ export class IntakeLoop implements Loop<"intake"> {
     return { ...this.#counters, waiting_for_disk: this.#shortOfDisk.size };
   }
 
-  /** On any change in the folders: a hint only, the tick finds everything by itself. */
+  /** On any change in the folders. Only a hint: the tick finds everything by itself. */
   watchHints(onHint: () => void): () => void {
     return watchFolders(
       this.#folders.map(({ watched }) => watched.dir),
@@ -114,7 +114,7 @@ export class IntakeLoop implements Loop<"intake"> {
       if (context.signal.aborted) break;
       await this.#apart(tally, `folder ${folder.watched.dir}`, context, async () => await this.#look(folder, tally, context));
     }
-    // What a policy decided just now need not wait for the next tick.
+    // A decision by policy in this tick need not wait for the next one.
     if (tally.decided) await this.#carryOutDecisions(tally, context);
     const { seen, settled, failed, nextInMs, would } = tally;
     return { seen, settled, lost: 0, failed, nextInMs, would: context.dryRun ? would : undefined };
@@ -140,7 +140,7 @@ export class IntakeLoop implements Loop<"intake"> {
     emit("loop.subject_failed", { loop: "intake", subject, message });
   }
 
-  /** Runs one step of the tick for one subject; a failure is told and counted, and the tick goes on. */
+  /** Runs one step of the tick for one subject; a failure is reported and counted, and the tick goes on. */
   async #apart(tally: Tally, subject: string, context: TickContext, step: () => Promise<void>): Promise<void> {
     try {
       await step();
@@ -188,7 +188,7 @@ export class IntakeLoop implements Loop<"intake"> {
   async #take(folder: Folder, file: FoundFile, tally: Tally, context: TickContext): Promise<void> {
     const { pipeline, intake } = folder;
     const answer = await checkFile(file, intake, async () => {
-      // Somebody may have removed it while we ran; only who has a file to put there needs it.
+      // It may have been removed meanwhile; only a file that needs it makes it again.
       const { workDir } = this.#deps.paths;
       await mkdir(workDir, { recursive: true, mode: 0o700 });
       return await this.#freeBytes(workDir);
@@ -282,9 +282,9 @@ interface Tally {
   seen: number;
   settled: number;
   failed: number;
-  /** Files that were taken, refused or failed: what `filesMax` bounds. */
+  /** Files that were taken, refused or failed, which `filesMax` bounds. */
   handled: number;
-  /** Their sizes: what reading them costs. */
+  /** Their sizes, which bound what is read. */
   bytes: number;
   decided: boolean;
   nextInMs: DurationMs | undefined;
@@ -295,11 +295,11 @@ function watchFolders(dirs: readonly string[], onHint: () => void): () => void {
   const watchers = dirs.flatMap((dir) => {
     try {
       const watcher = watch(dir, { persistent: false }, () => onHint());
-      // A folder that was removed, or a system out of watches: the tick sees everything anyway.
+      // The folder was removed, or the system is out of watches: the tick sees everything anyway.
       watcher.on("error", () => watcher.close());
       return [watcher];
     } catch {
-      // Not there yet, or no watch is to be had; the interval alone finds its files.
+      // There is no folder yet, or no watch to be had: the interval alone finds its files.
       return [];
     }
   });
@@ -314,13 +314,13 @@ interface Rejection {
   readonly pipeline: string;
   readonly code: string;
   readonly reason: string;
-  /** Wall time for people. */
+  /** Wall time as text, for people. */
   readonly at: string;
 }
 
 /**
- * Moves a refused file to the error folder, with the reason beside it. The reason is written first: after a crash between the two the
- * next look finds the file where it was and writes the same reason again.
+ * Moves a refused file to the error folder with the reason beside it. The reason is written first: after a crash between the two, the next
+ * look finds the file and writes the same reason again.
  */
 async function rejectFile({ file, errorDir, pipeline, code, reason, at }: Rejection): Promise<string> {
   await makeDirectory(errorDir);

@@ -177,7 +177,7 @@ test("one delivery that throws and one that never answers hold up neither the ot
   world.clock.advance(60_000);
   await put(world, "later");
   expect(await world.tick(loop)).toMatchObject({ settled: 1 });
-  // What has not answered yet is not started a second time beside itself.
+  // A delivery without an answer is not started a second time.
   expect(Object.fromEntries(calls)).toEqual({ throws: 2, hangs: 1, works: 1, later: 1 });
 });
 

@@ -15,31 +15,31 @@ import { type LoopParts, type LoopSpec, ownSwitch } from "./skeleton/loop-spec.t
 export interface OutboxDeps {
   readonly outbox: Pick<OutboxStore, "due" | "done" | "failed">;
   readonly deliverers: readonly Deliverer[];
-  /** Tells of what was given up, where it is no alert itself. */
+  /** Alerts on entries that were given up, unless they are alerts themselves. */
   readonly alert: RaiseAlert;
   readonly random: () => number;
-  /** Deliveries at once. Default 8. */
+  /** Most deliveries at once. Default 8. */
   readonly concurrency?: number | undefined;
-  /** Entries looked at in one tick. Default 200. */
+  /** Most entries read in one tick. Default 200. */
   readonly pageSize?: number | undefined;
-  /** How long one delivery may take before the tick goes on without it and it counts as failed. Default 10 s. */
+  /** How long one delivery may take before it counts as failed and the tick continues without it. Default 10 s. */
   readonly deliveryTimeoutMs?: DurationMs | undefined;
 }
 
-/** After this many failed deliveries an entry is given up, and that is told. */
+/** After this many failed deliveries an entry is given up, with an event. */
 export const deliveriesMax = 10;
 const firstDelayMs: DurationMs = seconds(1);
 const longestDelayMs: DurationMs = minutes(5);
 
-/** How long until an entry that has failed `failures` times is tried again: doubling, with half of it left to chance. */
+/** The wait before an entry that failed `failures` times is tried again: doubling, half of it random. */
 export function redeliveryDelayMs(failures: number, random: () => number): DurationMs {
   const delayMs = Math.min(longestDelayMs, firstDelayMs * 2 ** Math.min(20, Math.max(0, failures - 1)));
   return Math.round(delayMs / 2 + (delayMs / 2) * random());
 }
 
 /**
- * Carries what was written with a flip out of the store: at least once, backed off, given up after ten attempts with an alert.
- * Deliveries are apart from each other: one that fails, throws or never answers holds up neither its fellows nor the next tick.
+ * Delivers what was written with a flip: at least once, backed off, given up after ten attempts with an alert. A delivery that fails,
+ * throws or never answers delays neither the others nor the next tick.
  */
 export class OutboxLoop implements Loop<"outbox"> {
   readonly name = "outbox";
@@ -48,7 +48,7 @@ export class OutboxLoop implements Loop<"outbox"> {
   readonly #pageSize: number;
   readonly #deliveryTimeoutMs: DurationMs;
   readonly #deliverers: ReadonlyMap<string, Deliverer>;
-  /** Deliveries that have not answered, also those that a tick has given up waiting for: never two of one entry at once. */
+  /** Deliveries without an answer, also those that a tick has given up waiting for: an entry is never delivered twice at once. */
   readonly #underway = new Set<number>();
   readonly #dead = new DeadLetters();
   #deadLetters = 0;
@@ -79,13 +79,13 @@ export class OutboxLoop implements Loop<"outbox"> {
         if ((await this.#deliver(entry, context)) === "delivered") delivered += 1;
         else failed += 1;
       } catch (thrown) {
-        // The store itself refused the entry's bookkeeping: the entry stays due, the others go on.
+        // The store refused to record the delivery's result: the entry stays due, the others go on.
         failed += 1;
         context.emit("loop.subject_failed", { loop: "outbox", subject: `${entry.kind} ${entry.key}`, message: messageOf(thrown) });
       }
     });
     await this.#dead.tell(this.#deps.alert);
-    // A full page means that there is more; one of failures alone would only be read again.
+    // A full page means more entries; a page of failures alone would only be read again.
     const more = due.length === this.#pageSize && delivered > 0;
     return { seen: due.length, settled: delivered, lost: 0, failed, nextInMs: more ? 0 : undefined };
   }
@@ -101,7 +101,7 @@ export class OutboxLoop implements Loop<"outbox"> {
       await this.#deps.outbox.done({ id: entry.id, revision: entry.revision });
       return "delivered";
     } catch (thrown) {
-      // Stopping is nobody's failure: the entry is due as before.
+      // A delivery cut short by a stop has not failed: the entry is due as before.
       if (context.signal.aborted) return "failed";
       await this.#fail(entry, messageOf(thrown), context);
       return "failed";
@@ -117,14 +117,14 @@ export class OutboxLoop implements Loop<"outbox"> {
     this.#deadLetters += 1;
     emit("outbox.dead_lettered", { id: entry.id, kind: entry.kind, key: entry.key, error });
     if (entry.kind === "alert") {
-      // An alert about an alert would take the same way and end like it: whoever follows the events is told what it said.
+      // An alert about an undelivered alert would fail the same way, so an event carries what it said.
       const { cause, title, details } = alertOf(entry);
       emit("alert.raised", { cause, title, details: { ...details, notDelivered: error } });
     } else this.#dead.add(entry, error);
   }
 }
 
-/** What one tick has given up, told by kind: a receiver that is down fails many at once, for one reason. */
+/** What one tick has given up, by kind: a receiver that is down fails many at once, for one reason. */
 class DeadLetters {
   readonly #kinds = new Map<OutboxRow["kind"], { readonly keys: string[]; readonly error: string }>();
 
@@ -149,7 +149,7 @@ class DeadLetters {
   }
 }
 
-/** The delivery's answer, or a rejection once `signal` is aborted; the delivery itself may go on and is then answered by nobody. */
+/** The delivery's answer, or a rejection once `signal` is aborted. The delivery itself may go on; its answer is then ignored. */
 async function untilAborted(delivery: Promise<void>, signal: AbortSignal, timeoutMs: DurationMs): Promise<void> {
   let onAbort: (() => void) | undefined;
   const aborted = new Promise<never>((_, reject) => {
@@ -167,7 +167,7 @@ async function untilAborted(delivery: Promise<void>, signal: AbortSignal, timeou
 /** What a process that runs the outbox builds it of. */
 export interface OutboxParts extends LoopParts {
   readonly store: Pick<Store, "outbox">;
-  /** Who delivers what, by kind. */
+  /** The deliverers, by kind. */
   readonly deliverers: readonly Deliverer[];
   readonly tell: Tell;
   readonly chance: Pick<Chance, "random">;

@@ -23,15 +23,15 @@ export interface ReconcilerDeps {
   /** Reads the gate of a run that ended well while its item stayed behind. */
   readonly finaliser: Pick<Finaliser, "finalise">;
   readonly alert: RaiseAlert;
-  /** Items of one page. Default 100. */
+  /** Most items of one page. Default 100. */
   readonly pageSize?: number | undefined;
-  /** Items looked at in one tick; the next tick goes on behind them. Default 1000. */
+  /** Most items handled in one tick; the next tick continues behind them. Default 1000. */
   readonly itemsMax?: number | undefined;
 }
 
 type Handled = "settled" | "lost" | "waiting";
 
-/** How long an item with an unreadable gate waits is counted from the first failed reading of this process. */
+/** The wait for an unreadable gate counts from the first failed reading of this process. */
 interface GateMemory {
   readonly visitId: VisitId;
   readonly pendingAt: Instant;
@@ -39,13 +39,12 @@ interface GateMemory {
 }
 
 const actor = "reconciler";
-/** Items handled at once: a slow gate of one holds up few others. */
+/** Items handled at once, so that one slow gate delays few others. */
 const gatesAtOnce = 4;
 
 /**
- * Finds active items whose visit has no unfinished job, which nothing else would ever move, and moves, redrives or ends them. Each verb
- * is guarded by the visit, so whoever was quicker wins. Acting at all means that something was lost before, hence the alert.
- * Jobs that wait for a stage which nothing declares any more are held.
+ * Moves, redrives or ends active items whose visit has no unfinished job, which nothing else would move; each verb is guarded by the visit.
+ * An alert tells of each, because something was lost before. Also holds jobs of undeclared stages.
  */
 export class Reconciler implements Loop<"reconciler"> {
   readonly name = "reconciler";
@@ -54,7 +53,7 @@ export class Reconciler implements Loop<"reconciler"> {
   readonly #itemsMax: number;
   readonly #undeclared: UndeclaredStages;
   readonly #gates = new Map<ItemId, GateMemory>();
-  /** What a person was told already, by item; forgotten when the item is stranded no more. */
+  /** The last alert of each item; dropped when the item is no longer stranded. */
   readonly #told = new Map<ItemId, string>();
   readonly #counts = { redriven: 0, advanced: 0, ended: 0, held: 0, slots_corrected: 0 };
   #after: ItemId | undefined;
@@ -92,12 +91,12 @@ export class Reconciler implements Loop<"reconciler"> {
       lost: looked.lost + waiting.lost,
       failed: looked.failed + waiting.failed,
       would: dryRun ? [...looked.would, ...waiting.would] : undefined,
-      // Where none could be held, as on a full disk, the same ones would only be read again.
+      // Where none could be held, as on a full disk, an immediate tick would only read the same jobs.
       nextInMs: looked.more || (waiting.more && waiting.held > 0) ? 0 : undefined,
     };
   }
 
-  /** Goes on where the last tick stopped. */
+  /** Continues where the last tick stopped. */
   async #lookAtStranded(context: TickContext): Promise<Looked> {
     const { dryRun, signal } = context;
     const looked: Looked = { seen: 0, settled: 0, lost: 0, failed: 0, more: true, would: [] };
@@ -142,7 +141,7 @@ export class Reconciler implements Loop<"reconciler"> {
   async #handle(stranded: StrandedItem, context: TickContext): Promise<Handled> {
     const { item } = stranded;
     if (this.#deps.registry.entry(item.pipeline, item.stage) === undefined) {
-      // Whatever its job says: without a definition there is no gate to read and no stage to run again.
+      // Applies whatever its job says: without a definition there is no gate to read and no stage to run again.
       const job = judgeStranded(stranded);
       if (job.kind === "end") return await this.#end(stranded, job, context);
       // Another daemon of this store knows the stage, and its reconciler looks after the item.
@@ -183,7 +182,7 @@ export class Reconciler implements Loop<"reconciler"> {
         await this.#acted(stranded, { action: "redriven", what: `given a job again: ${reason}` }, context);
         return "settled";
       case "held":
-        // The store has told a person of the job, in the same transaction.
+        // The store has raised the job's alert in the same transaction.
         this.#counts.held += 1;
         context.emit("item.recovered", {
           itemId: item.id,
@@ -233,7 +232,7 @@ export class Reconciler implements Loop<"reconciler"> {
       { ...run, gatePendingAt: pending?.pendingAt ?? null },
       { actor, signal: context.signal },
     );
-    // Stopped over it: the gate was not read, and nothing follows from that.
+    // The gate was not read because the loop stops: nothing follows.
     if (context.signal.aborted) return "waiting";
     if (finalised.kind === "wait") {
       this.#gates.set(item.id, { visitId: visit.id, pendingAt: pending?.pendingAt ?? context.now, readAgainAt: finalised.readAgainAt });
@@ -308,9 +307,9 @@ interface Looked {
   settled: number;
   lost: number;
   failed: number;
-  /** The tick ended before the list did. */
+  /** More items are left than the tick could handle. */
   more: boolean;
-  /** In a dry run: what would have been done. */
+  /** What a dry run would have done. */
   readonly would: string[];
 }
 

@@ -31,33 +31,32 @@ export interface RetentionPolicy {
 export interface RetentionDeps {
   readonly store: Pick<Store, "items" | "jobs" | "runs" | "upkeep" | "duplicates">;
   readonly paths: DataPaths;
-  /** Gives sources back that a work directory still holds, before it is removed. */
+  /** Returns sources that a work directory still holds to their owners, before it is removed. */
   readonly sources: Pick<SourceKeeper, "keep">;
   readonly alert: RaiseAlert;
   /** Read at each tick. */
   readonly policy: () => RetentionPolicy;
-  /** Wall time, epoch milliseconds: what the file system stamps its folders with. */
+  /** Wall time, epoch milliseconds, as in the file system's timestamps. */
   readonly wall: () => number;
-  /** Rows removed by one statement. Default 500. */
+  /** Most rows removed by one statement. Default 500. */
   readonly pageSize?: number | undefined;
-  /** Statements of one tick. Default 20. */
+  /** Most statements of one tick. Default 20. */
   readonly pagesMax?: number | undefined;
-  /** Folders looked at in one tick, of each kind. Default 500. */
+  /** Most folders of each kind examined in one tick. Default 500. */
   readonly foldersMax?: number | undefined;
 }
 
 const dayMs = days(1);
-/** A folder without a row is not believed to be an orphan before this: its row, or its item, may just be in the making. */
+/** A younger folder without a row is no orphan yet: its row, or its item, may just be in the making. */
 const orphanAgeMs = hours(1);
-/** How soon a tick that left work over is followed by the next. */
+/** The wait after a tick that left work over. */
 const soonMs: DurationMs = seconds(1);
-/** How often a policy that keeps no work directory is carried out. */
+/** The wait between ticks while no work directory is kept. */
 const keptNotAtAllMs: DurationMs = minutes(1);
 
 /**
- * Removes what has been finished for long enough: work directories first, then rows, then folders of runs, also those whose row is gone.
- * Never anything unfinished, held, blocked, adopted or undecided, never a name that begins with `_`, never through a link, and never a work
- * directory with a source file that its owner was not given back.
+ * Removes what has been finished for long enough: work directories, then rows, then run folders, also those without a row. Skips anything
+ * unfinished, held, blocked, adopted or undecided, names with a first `_`, links, and directories with an unreturned source.
  */
 export class Retention implements Loop<"retention"> {
   readonly name = "retention";
@@ -123,7 +122,7 @@ export class Retention implements Loop<"retention"> {
   async #pruneRows(tally: Tally, { now, signal }: TickContext): Promise<void> {
     const { store, paths, policy } = this.#deps;
     const { finishedRowsMs, workDirsDays } = policy();
-    // A row may not go before the directory that it says belongs to somebody.
+    // A row may not go before the directory whose owner it names.
     const finishedBefore = (now - Math.max(finishedRowsMs, workDirsDays * dayMs)) as Instant;
     for (let page = 0; page < this.#pagesMax && !signal.aborted; page++) {
       const pruned = await store.upkeep.prune({ finishedBefore, limit: this.#pageSize });
@@ -142,7 +141,7 @@ export class Retention implements Loop<"retention"> {
     tally.more = true;
   }
 
-  /** One statement: people decide about duplicates, so that they are few. */
+  /** One statement, because people decide about duplicates, so there are few. */
   async #pruneDuplicates(tally: Tally, { now }: TickContext): Promise<void> {
     const doneBefore = (now - this.#deps.policy().duplicatesMs) as Instant;
     const removed = await this.#deps.store.duplicates.removeDone({ doneBefore, limit: this.#pageSize });
@@ -173,7 +172,7 @@ export class Retention implements Loop<"retention"> {
       );
       return false;
     }
-    // Once more, because giving the source back took time and somebody may have run the item again.
+    // Checked again: returning the source took time, and somebody may have run the item again.
     return (await store.items.get(item.id))?.finishedAt === item.finishedAt;
   }
 
@@ -191,7 +190,7 @@ export class Retention implements Loop<"retention"> {
     return false;
   }
 
-  /** The item of a work directory, by the two names that it may have: its key, or its key and its pipeline. */
+  /** The item of a work directory, by its two possible names: its key, or its key and pipeline. */
   async #itemOf(dir: string): Promise<ItemRow | undefined> {
     for (const { pipeline } of await this.#deps.store.items.listPipelines()) {
       const ending = `~${pipeline}`;
@@ -214,7 +213,7 @@ export class Retention implements Loop<"retention"> {
     if (run.endedAt === null || now - run.endedAt < logsMs) return false;
     const job = await store.jobs.get(run.jobId);
     if (job !== undefined && (job.finishedAt === null || job.blockedBy !== null)) return false;
-    // The logs of an unfinished item's earlier stages explain how it came where it is.
+    // The logs of an unfinished item's earlier stages explain how it got there.
     if (job?.itemId !== undefined && job.itemId !== null && (await store.items.get(job.itemId))?.finishedAt === null) return false;
     return await isReleased(folder.path);
   }
@@ -255,7 +254,7 @@ async function mayGo(root: string, dir: string): Promise<boolean> {
   return !dir.startsWith("_") && !dir.includes("/") && !(await holdsUnkeptSource(`${root}/${dir}`));
 }
 
-/** Nothing of the run lives: its pipe is released, or it never had one. */
+/** Whether nothing of the run lives: its pipe is released, or it never had one. */
 async function isReleased(runDir: string): Promise<boolean> {
   const state = await probeLifePipe(runDir);
   return state === "released" || (state === "unknown" && (await lstatOrUndefined(runFiles(runDir).lifePipe)) === undefined);
