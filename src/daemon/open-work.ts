@@ -12,8 +12,7 @@ import type { RunEnder } from "../settling/run-ender.ts";
 import { createSettling, type Settling } from "../settling/settling.ts";
 import { type WorkerConnection, WorkerService } from "../worker/backends/worker-service.ts";
 import { CommandWorker } from "../worker/commands/command-worker.ts";
-import type { HandlerHostProcess } from "../worker/handler-host/handler-host-process.ts";
-import { createHandlers } from "./handlers.ts";
+import { HandlerHostProcess } from "../worker/handler-host/handler-host-process.ts";
 import type { DaemonHost } from "./open-host.ts";
 import type { DaemonStore } from "./open-store.ts";
 import type { Watch } from "./open-watch.ts";
@@ -110,23 +109,43 @@ interface HandlerParts {
   readonly mayClaim: () => boolean;
 }
 
-function openHandlers({ configuration, environment, handlerHost, daemonHost, base, watch }: DaemonWorkDeps, parts: HandlerParts) {
-  const { identity, table, clock } = daemonHost.host;
+/** The handler host, not started yet. Undefined: the configuration has no handlers, or nobody to run them. */
+function openHandlers(deps: DaemonWorkDeps, { name, ...parts }: HandlerParts): HandlerHostProcess | undefined {
+  const { configuration, environment, handlerHost, daemonHost, base, watch } = deps;
+  const { config, pipelines, handlers } = configuration;
+  const modulePath = config.worker.handlers ?? (handlers.size > 0 ? config.file : undefined);
+  if (modulePath === undefined || handlerHost === undefined) return undefined;
+  const { concurrency, outstandingMax, renewMs, renewTimeoutMs } = config.worker;
+  const { dataDir, baseDir, stop } = config;
+  const { host } = daemonHost;
   const { waker } = watch.shared;
-  return createHandlers({
+  return new HandlerHostProcess({
     ...parts,
-    ...base.tell,
-    configuration,
-    program: handlerHost,
     store: base.store,
-    environment,
-    host: identity,
-    table,
-    onDeath: () => {
-      waker.wake("worker-reaper");
-      waker.wake("stopper");
+    host,
+    program: { command: handlerHost, environment },
+    setup: {
+      name,
+      modulePath,
+      pipelines,
+      hostId: host.identity.hostId,
+      dataDir,
+      baseDir,
+      concurrency,
+      outstandingMax,
+      renewMs,
+      renewTimeoutMs,
+      stopGraceMs: stop.stopGraceMs,
+      killGraceMs: stop.killGraceMs,
     },
-    mono: () => clock.mono(),
+    recovery: {
+      recoverySpreadMs: config.recovery.recoverySpreadMs,
+      onDeath: () => {
+        waker.wake("worker-reaper");
+        waker.wake("stopper");
+      },
+    },
+    tell: base.tell,
   });
 }
 

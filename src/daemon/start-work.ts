@@ -1,10 +1,12 @@
 import { defaultRunThresholds } from "../liveness/run-thresholds.ts";
+import type { RaiseAlert } from "../notify/raise-alert.ts";
 import type { Configuration } from "../pipelines/reading/load.ts";
 import type { Undo } from "../runtime/start-or-undo.ts";
 import { type AdoptionReport, adoptOrRequeue } from "../worker/adoption.ts";
+import type { HandlerHostProcess } from "../worker/handler-host/handler-host-process.ts";
+import { type LeftoverHost, stopLeftoverHost } from "../worker/handler-host/leftover-host.ts";
 import { Session } from "../worker/session.ts";
 import { stopUnknownRuns } from "../worker/unknown-runs.ts";
-import { startHandlers, stopLeftover } from "./handlers.ts";
 import type { DaemonHost } from "./open-host.ts";
 import type { Loops } from "./open-loops.ts";
 import type { DaemonStore } from "./open-store.ts";
@@ -31,26 +33,17 @@ export interface StartedWork {
 
 /** Goes on with what the last daemon left, then starts the loops, then takes new work. */
 export async function startWork(deps: StartWorkDeps): Promise<StartedWork> {
-  const { configuration, daemonHost, base, work, loops, url, undo } = deps;
-  const { host } = daemonHost;
-  const { handlers, commands, settling } = work;
+  const { base, work, loops, url, undo } = deps;
+  const { handlers, commands } = work;
   const session = await openCommandSession(deps);
   undo.push(() => session.close());
   const adoption = await takeOver(deps);
-  const leftover = await stopLeftover({
-    configuration,
-    store: base.store,
-    host: host.identity,
-    table: host.table,
-    ender: settling.ender,
-    emit: base.tell.emit,
-    mono: () => host.clock.mono(),
-  });
+  const leftover = await stopLeftover(deps);
   // The reaper starts only now: what could be adopted has been, and what could not was given back (B-5).
   loops.start();
   undo.push(() => loops.stop());
   undo.push(() => handlers?.stop("abort"));
-  await startHandlers(handlers, leftover, base.tell);
+  await startHandlers(handlers, leftover, base.tell.alert);
   commands.worker.start({ workerId: session.workerId, url });
   undo.push(() => commands.worker.leave());
   return { session, adoption };
@@ -61,20 +54,13 @@ async function openCommandSession({ configuration, daemonHost, base, watch, work
   const { renewMs, renewTimeoutMs } = configuration.config.worker;
   const { name, backend, worker } = work.commands;
   const session = await Session.open({
-    name,
-    process: daemonHost.self,
     backend,
     newHelloId: base.chance.newId,
-    kind: "command",
-    concurrency: worker.concurrency,
-    queues: worker.queues,
+    hello: { name, kind: "command", process: daemonHost.self, concurrency: worker.concurrency, queues: worker.queues },
+    worker,
     renewMs,
     renewTimeoutMs,
-    held: () => worker.held(),
-    claimSeqReceived: () => worker.claimSeqReceived,
     loopLagMs: () => watch.lag.take(),
-    onLost: (runId) => worker.lose(runId),
-    onNewSession: (workerId) => worker.changeSession(workerId),
     emit: base.tell.emit,
   });
   worker.useSession(session.workerId);
@@ -100,5 +86,32 @@ async function takeOver({ configuration: { config }, daemonHost, base, watch, wo
     adopt: (run, why) => commands.worker.adopt(run, why),
     stopUnknown: () => stopUnknownRuns({ store, host: identity, table, paths, clock, shielded, ...config.stop, emit }),
     emit,
+  });
+}
+
+/** Stops what an earlier daemon's handler host left behind: a part of the start-up requeue, so before any loop judges a run (B-5). */
+async function stopLeftover({ configuration: { config }, daemonHost, base, work }: StartWorkDeps): Promise<LeftoverHost> {
+  return await stopLeftoverHost({
+    store: base.store,
+    host: daemonHost.host,
+    ender: work.settling.ender,
+    emit: base.tell.emit,
+    recoverySpreadMs: config.recovery.recoverySpreadMs,
+    deadAfterMs: config.worker.deadAfterMs,
+    stop: config.stop,
+  });
+}
+
+/** Starts this daemon's handler host, never beside an earlier one's. */
+async function startHandlers(handlers: HandlerHostProcess | undefined, leftover: LeftoverHost, alert: RaiseAlert): Promise<void> {
+  if (leftover.kind !== "survived") {
+    await handlers?.start();
+    return;
+  }
+  const { pid } = leftover.process;
+  await alert({
+    cause: `handler_host:${pid}`,
+    title: `The handler host of an earlier daemon, pid ${pid}, cannot be stopped: no other is started beside it`,
+    details: { pid },
   });
 }

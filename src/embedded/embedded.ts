@@ -188,9 +188,7 @@ function openSessions(base: EmbeddedBase, work: EmbeddedWork): EmbeddedSessions 
     backend: openService(base, work).connect(),
     worker: {
       queues: [...tasks].map(([name, task]) => handlerQueueOf(name, task)),
-      concurrency,
-      outstandingMax,
-      pollMs,
+      limits: { concurrency, outstandingMax, pollMs, stopGraceMs: stopGraces.stopGraceMs },
       reports: {
         beat: (runId, progress) => beats.beat(runId, progress),
         log: runLog({ tasks, log, now }),
@@ -198,7 +196,6 @@ function openSessions(base: EmbeddedBase, work: EmbeddedWork): EmbeddedSessions 
       emit: tell.emit,
       monoNow: () => host.clock.mono(),
       newId: newClientId,
-      stopGraceMs: stopGraces.stopGraceMs,
     },
     name: `embedded@${hostname()}`,
     process: self,

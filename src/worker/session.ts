@@ -2,36 +2,35 @@ import { isWakefulError, messageOf } from "../domain/errors.ts";
 import type { RunId, WorkerId } from "../domain/ids.ts";
 import { type DurationMs, seconds } from "../domain/time.ts";
 import { isSessionOver } from "../liveness/death-proof.ts";
-import type { ProcessIdentity } from "../processes/probe/identity.ts";
 import { tooLate, within } from "../runtime/time-limit.ts";
-import type { WorkerRow } from "../store/port/workers.ts";
 import type { Emit } from "../telemetry/events.ts";
-import type { RenewalAnswer, WorkerBackend } from "./worker-backend.ts";
+import type { Hello, RenewalAnswer, WorkerBackend } from "./worker-backend.ts";
 
 export interface SessionOptions {
   readonly backend: Pick<WorkerBackend, "hello" | "renew" | "drain" | "leave">;
   /** Unique in the store. */
   readonly newHelloId: () => string;
-  readonly name: string;
-  readonly kind: WorkerRow["kind"];
-  readonly process: ProcessIdentity;
-  readonly concurrency: number;
-  readonly queues: readonly string[];
+  readonly hello: Omit<Hello, "helloId">;
+  readonly worker: SessionWorker;
   readonly renewMs: DurationMs;
   /** How long one renewal may take before it counts as failed. Default 5 s. */
-  readonly renewTimeoutMs?: DurationMs;
-  readonly held: () => readonly RunId[];
-  readonly claimSeqReceived: () => number;
+  readonly renewTimeoutMs?: DurationMs | undefined;
   /** How late the event loop of the process was lately; undefined: not measured since the last call. */
   readonly loopLagMs?: (() => DurationMs | undefined) | undefined;
-  /** A held run is not ours any more. */
-  readonly onLost: (runId: RunId, why: string) => void;
-  /** The session was declared dead while its process lives: everything it held is lost, and a new session replaces it. */
-  readonly onNewSession: (workerId: WorkerId) => void;
   /** Whether another session may replace one that is over. Absent: always. */
   readonly mayOpenAgain?: (() => boolean) | undefined;
-  readonly onRenewed?: () => void;
+  readonly onRenewed?: (() => void) | undefined;
   readonly emit: Emit;
+}
+
+/** Whose presence a session is. */
+export interface SessionWorker {
+  held(): readonly RunId[];
+  readonly claimSeqReceived: number;
+  /** A held run is not ours any more. */
+  lose(runId: RunId, why: string): void;
+  /** The session was declared dead while its process lives: everything it held is lost, and a new session replaces it. */
+  changeSession(workerId: WorkerId): void;
 }
 
 const defaultRenewTimeoutMs: DurationMs = seconds(5);
@@ -53,7 +52,7 @@ export class Session {
   }
 
   static async open(options: SessionOptions): Promise<Session> {
-    const session = new Session(options, await hello(options, options.newHelloId()));
+    const session = new Session(options, await open(options, options.newHelloId()));
     session.#timer = setInterval(() => void session.renew(), options.renewMs);
     session.#timer.unref();
     return session;
@@ -67,10 +66,11 @@ export class Session {
   async renew(): Promise<void> {
     if (this.#renewing || this.#closed) return;
     this.#renewing = true;
-    const { backend, held, claimSeqReceived, loopLagMs, onRenewed, renewTimeoutMs = defaultRenewTimeoutMs, emit } = this.#options;
+    const { backend, worker, loopLagMs, onRenewed, renewTimeoutMs = defaultRenewTimeoutMs, emit } = this.#options;
     try {
       const workerId = this.#workerId;
-      const answering = backend.renew({ workerId, held: held(), claimSeqReceived: claimSeqReceived(), loopLagMs: loopLagMs?.() });
+      const { claimSeqReceived } = worker;
+      const answering = backend.renew({ workerId, held: worker.held(), claimSeqReceived, loopLagMs: loopLagMs?.() });
       const answer = await within(answering, renewTimeoutMs);
       if (answer === tooLate) {
         emit("store.degraded", { code: "renew_timeout", message: `no answer to a renewal within ${renewTimeoutMs} ms` });
@@ -91,7 +91,7 @@ export class Session {
   /** `over`: the store has ended the session. An answer to an earlier session's renewal says nothing of this one. */
   async #take(workerId: WorkerId, answer: RenewalAnswer): Promise<"live" | "over"> {
     if (workerId !== this.#workerId) return "over";
-    for (const { runId, why } of answer.lost) this.#options.onLost(runId, why);
+    for (const { runId, why } of answer.lost) this.#options.worker.lose(runId, why);
     if (!isSessionOver(answer.state)) return "live";
     await this.#openAgain(answer.state);
     return "over";
@@ -116,9 +116,9 @@ export class Session {
   async #openAgain(state: string): Promise<void> {
     // Two renewals may be answered at once, where the first was late.
     if (this.#reopening) return;
-    const { emit, held, onLost, onNewSession, mayOpenAgain } = this.#options;
+    const { emit, worker, mayOpenAgain } = this.#options;
     emit("worker.fenced", { workerId: this.#workerId, reason: `its session is ${state}` });
-    for (const runId of held()) onLost(runId, `its session is ${state}`);
+    for (const runId of worker.held()) worker.lose(runId, `its session is ${state}`);
     // The answer came after our own goodbye.
     if (this.#closed) return;
     if (mayOpenAgain?.() === false) {
@@ -128,16 +128,15 @@ export class Session {
     this.#reopening = true;
     try {
       this.#helloId ??= this.#options.newHelloId();
-      this.#workerId = await hello(this.#options, this.#helloId);
+      this.#workerId = await open(this.#options, this.#helloId);
       this.#helloId = undefined;
       // Closed while it was being opened: nobody would renew it.
       if (this.#closed) await this.#options.backend.leave(this.#workerId);
-      else onNewSession(this.#workerId);
+      else worker.changeSession(this.#workerId);
     } finally {
       this.#reopening = false;
     }
   }
 }
 
-const hello = async ({ backend, name, kind, process, concurrency, queues }: SessionOptions, helloId: string): Promise<WorkerId> =>
-  await backend.hello({ helloId, name, kind, process, concurrency, queues });
+const open = async ({ backend, hello }: SessionOptions, helloId: string): Promise<WorkerId> => await backend.hello({ helloId, ...hello });

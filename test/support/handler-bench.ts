@@ -115,9 +115,7 @@ export async function handlerBench(pipelines: readonly PipelineDefinition[] = []
           limits,
           gated: registry.stageOfQueue(name)?.stage.gate !== undefined,
         })),
-        concurrency,
-        outstandingMax,
-        pollMs,
+        limits: { concurrency, outstandingMax, pollMs, stopGraceMs, retryMs: 1 },
         exits: {
           ...exits,
           save: async (runId, output) => {
@@ -128,9 +126,7 @@ export async function handlerBench(pipelines: readonly PipelineDefinition[] = []
         emit,
         monoNow: options.monoNow ?? (() => performance.now()),
         newId: () => `claim-${++claimIds}`,
-        stopGraceMs,
-        onStuck: options.onStuck ?? (() => undefined),
-        retryMs: 1,
+        stuck: { onStuck: options.onStuck ?? (() => undefined) },
       });
       const hello = { helloId: "bench", name: "bench", kind: "handler", process: processOn(), concurrency, queues: names } as const;
       const workerId = await direct.hello(hello);

@@ -54,7 +54,7 @@ export interface HostBench {
   writeFile(name: string, text: string): void;
   process(
     overrides?: Partial<HandlerHostOptions["setup"]> & {
-      readonly command?: HandlerHostOptions["command"];
+      readonly command?: HandlerHostOptions["program"]["command"];
       readonly mayClaim?: () => boolean;
     },
   ): HandlerHostProcess;
@@ -92,8 +92,7 @@ export async function hostBench(program: string, pipelines: readonly PipelineDef
     process: ({ command = [process.execPath, program] as const, mayClaim = () => true, ...setup } = {}) => {
       const made = new HandlerHostProcess({
         store,
-        command,
-        environment: { PATH: process.env["PATH"] },
+        program: { command, environment: { PATH: process.env["PATH"] } },
         setup: {
           modulePath,
           pipelines,
@@ -106,22 +105,21 @@ export async function hostBench(program: string, pipelines: readonly PipelineDef
           renewTimeoutMs: 5_000,
           stopGraceMs: 2_000,
           killGraceMs: 500,
+          name: "handlers",
           ...setup,
         },
-        name: "handlers",
-        host,
-        table,
+        host: { identity: host, table, clock },
         ender: enderOf({ store, registry, random: () => 0, emit }),
-        recoverySpreadMs: 0,
         service: serviceOf({ store, registry, emit, onRenewed: (renewal) => renewals.push(renewal) }),
         mayClaim,
-        onDeath: () => {
-          bench.deaths++;
+        recovery: {
+          recoverySpreadMs: 0,
+          onDeath: () => {
+            bench.deaths++;
+          },
+          restart: { firstMs: 20, maxMs: 200 },
         },
-        alert: alertsThrough({ outbox: store.outbox, emit }),
-        emit,
-        mono: () => clock.mono(),
-        restart: { firstMs: 20, maxMs: 200 },
+        tell: { emit, alert: alertsThrough({ outbox: store.outbox, emit }) },
       });
       onTestFinished(async () => {
         const identity = made.identity();

@@ -4,14 +4,15 @@ import { messageOf, WakefulError } from "../../domain/errors.ts";
 import type { RunId, WorkerId } from "../../domain/ids.ts";
 import { runTaskName } from "../../domain/run-task.ts";
 import { type DurationMs, minutes, seconds } from "../../domain/time.ts";
-import type { RaiseAlert } from "../../notify/raise-alert.ts";
-import type { HostIdentity, ProcessIdentity } from "../../processes/probe/identity.ts";
+import type { Tell } from "../../notify/raise-alert.ts";
+import type { Host } from "../../processes/probe/host.ts";
+import type { ProcessIdentity } from "../../processes/probe/identity.ts";
 import { identityOf } from "../../processes/probe/own-identity.ts";
-import type { ProcessTable } from "../../processes/probe/process-table.ts";
 import { cleanEnvironment } from "../../processes/run-folder/run-marker.ts";
+import type { HostClock } from "../../runtime/clock.ts";
 import type { RunEnder } from "../../settling/run-ender.ts";
 import type { Store } from "../../store/port/store.ts";
-import type { Emit, EventName } from "../../telemetry/events.ts";
+import type { EventName } from "../../telemetry/events.ts";
 import { pipeVerbs } from "../backends/pipe.ts";
 import { type ChannelVerb, PipeChannel } from "../backends/pipe-channel.ts";
 import type { WorkerConnection, WorkerService } from "../backends/worker-service.ts";
@@ -23,27 +24,32 @@ import { removeHostRecord, writeHostRecord } from "./leftover-host.ts";
 export interface HandlerHostOptions {
   readonly store: Pick<Store, "jobs" | "runs" | "workers" | "now" | "onHint">;
   readonly service: WorkerService;
+  readonly ender: Pick<RunEnder, "endAll">;
+  readonly host: Pick<Host, "identity" | "table"> & { readonly clock: Pick<HostClock, "mono"> };
+  readonly program: HostProgram;
+  readonly setup: Omit<HostSetup, "now" | "process">;
+  readonly recovery: HostRecovery;
+  /** False while nothing new may be claimed, such as on a full disk. */
+  readonly mayClaim: () => boolean;
+  readonly tell: Tell;
+}
+
+export interface HostProgram {
   /** The program and its arguments: `node dist/bin/handler-host.js`. */
   readonly command: readonly [string, ...string[]];
   readonly environment: Readonly<Record<string, string | undefined>>;
-  readonly setup: Omit<HostSetup, "now" | "name" | "process">;
-  readonly name: string;
-  readonly host: HostIdentity;
-  readonly table: ProcessTable;
-  readonly ender: Pick<RunEnder, "endAll">;
+}
+
+/** What follows when it dies. */
+export interface HostRecovery {
   readonly recoverySpreadMs: DurationMs;
-  /** False while nothing new may be claimed, such as on a full disk. */
-  readonly mayClaim: () => boolean;
   /** It died unasked: its session and runs may be judged at once. A hint. */
   readonly onDeath: () => void;
-  readonly alert: RaiseAlert;
-  readonly emit: Emit;
-  readonly mono: () => number;
   /**
    * The delay before a restart: doubled from `firstMs` (500) up to `maxMs` (30 000), and reset once the host has lived for a minute. Of a
    * host that had taken work, the first five deaths are followed at once.
    */
-  readonly restart?: { readonly firstMs: DurationMs; readonly maxMs: DurationMs };
+  readonly restart?: { readonly firstMs: DurationMs; readonly maxMs: DurationMs } | undefined;
 }
 
 /** One child process, from its start to its end. */
@@ -143,14 +149,14 @@ export class HandlerHostProcess {
   async #begin(): Promise<void> {
     this.#starting = this.#spawn().catch((thrown: unknown) => {
       // Out of processes, or the record cannot be written: repeated like after any other early end.
-      this.#options.emit("loop.subject_failed", { loop: "handler-host", subject: "start", message: messageOf(thrown) });
+      this.#options.tell.emit("loop.subject_failed", { loop: "handler-host", subject: "start", message: messageOf(thrown) });
       this.#beginLater();
     });
     await this.#starting;
   }
 
   async #spawn(): Promise<void> {
-    const { setup, store, service, mono, name, mayClaim } = this.#options;
+    const { setup, store, service, host, mayClaim } = this.#options;
     const { process, identity } = await this.#spawnProcess();
     const worker = service.connect({ mayClaim });
     const verbs = pipeVerbs(worker);
@@ -168,7 +174,7 @@ export class HandlerHostProcess {
         onNote,
       }),
       presence: new PipeChannel({ stream: process.stdio[hostFds.presence] as Duplex, verbs: { renew, beat }, stamp, onNote }),
-      startedAtMono: mono(),
+      startedAtMono: host.clock.mono(),
       workerId: undefined,
       retiring: undefined,
     };
@@ -183,19 +189,19 @@ export class HandlerHostProcess {
       // Recorded on disk before it may claim anything.
       await writeHostRecord(setup.dataDir, started.identity);
     } catch (thrown) {
-      this.#options.emit("loop.subject_failed", { loop: "handler-host", subject: "record", message: messageOf(thrown) });
+      this.#options.tell.emit("loop.subject_failed", { loop: "handler-host", subject: "record", message: messageOf(thrown) });
       process.kill("SIGKILL");
       return;
     }
-    started.calls.note("setup", { ...setup, name, process: identity, now: store.now() } satisfies HostSetup);
+    started.calls.note("setup", { ...setup, process: identity, now: store.now() } satisfies HostSetup);
   }
 
   async #spawnProcess(): Promise<{ readonly process: ChildProcess; readonly identity: ProcessIdentity }> {
-    const { command, environment, setup, host, table } = this.#options;
-    const [program, ...args] = command;
-    const process = spawn(program, args, {
+    const { program, setup, host } = this.#options;
+    const [file, ...args] = program.command;
+    const process = spawn(file, args, {
       cwd: setup.baseDir,
-      env: cleanEnvironment(environment),
+      env: cleanEnvironment(program.environment),
       // Its stdout goes to our stderr, because programs may read our stdout.
       stdio: ["ignore", 2, 2, "pipe", "pipe"],
     });
@@ -203,18 +209,18 @@ export class HandlerHostProcess {
       process.once("spawn", resolve);
       process.once("error", reject);
     });
-    const sight = process.pid === undefined ? undefined : table.look(process.pid);
+    const sight = process.pid === undefined ? undefined : host.table.look(process.pid);
     if (sight?.kind !== "seen") throw new WakefulError("internal", "The handler host ended before it could be looked at.");
-    return { process, identity: identityOf(host, sight.row) };
+    return { process, identity: identityOf(host.identity, sight.row) };
   }
 
   /** Verbs by which the host describes itself. Its identity is the one its daemon saw. */
   #ownVerbs(child: () => Child): Record<string, ChannelVerb> {
-    const { setup, name } = this.#options;
+    const { name, concurrency } = this.#options.setup;
     return {
       hello: async (hello: Hello) => {
         const { identity: process, worker } = child();
-        child().workerId = await worker.hello({ ...hello, name, kind: "handler", process, concurrency: setup.concurrency });
+        child().workerId = await worker.hello({ ...hello, name, kind: "handler", process, concurrency });
         return child().workerId;
       },
       offer: async (offer: HostOffer) => await this.#offered(offer),
@@ -240,7 +246,7 @@ export class HandlerHostProcess {
       child.retiring = (data as HostNotes["retiring"]).runIds;
     } else if (name === "event") {
       const { name: event, data: facts } = data as HostNotes["event"];
-      if (hostEvents.has(event)) this.#options.emit(event as EventName, facts as never);
+      if (hostEvents.has(event)) this.#options.tell.emit(event as EventName, facts as never);
     }
   }
 
@@ -250,17 +256,17 @@ export class HandlerHostProcess {
     child.worker.close();
     if (this.#child === child) this.#child = undefined;
     const stopped = this.#mode === "stopped";
-    const { emit, mono, onDeath, setup } = this.#options;
+    const { host, tell, recovery, setup } = this.#options;
     const planned = stopped || child.retiring !== undefined;
-    if (!planned) this.#failures = mono() - child.startedAtMono >= settledAfterMs ? 1 : this.#failures + 1;
+    if (!planned) this.#failures = host.clock.mono() - child.startedAtMono >= settledAfterMs ? 1 : this.#failures + 1;
     if (!stopped) {
       const restartInMs = planned ? 0 : this.#restartDelayMs(child.workerId !== undefined);
-      emit("handler_host.exited", { pid: child.identity.pid, ...how, restartInMs });
+      tell.emit("handler_host.exited", { pid: child.identity.pid, ...how, restartInMs });
       this.#beginLater(restartInMs);
     }
     if (!planned) {
       // Its runs are judged like any others, only sooner. A module that does not load had none.
-      if (how.code !== unloadableExitCode) onDeath();
+      if (how.code !== unloadableExitCode) recovery.onDeath();
       return;
     }
     await this.#settle(child, stopped ? "stopped" : "collateral");
@@ -270,7 +276,8 @@ export class HandlerHostProcess {
   /** Its own parent has seen it end, so what it held can be handed on. */
   async #settle({ workerId, identity, retiring }: Child, kind: HostEnd): Promise<void> {
     if (workerId === undefined) return;
-    const { emit, onDeath } = this.#options;
+    const { store, ender, recovery, tell } = this.#options;
+    const { emit } = tell;
     const reason =
       kind === "stopped"
         ? "the daemon was stopped"
@@ -279,13 +286,13 @@ export class HandlerHostProcess {
       await settleRunsOfHost(
         [workerId],
         { kind, reason, evidence: { pid: identity.pid, exited: true, retiring: retiring ?? [] } },
-        this.#options,
+        { store, ender, emit, recoverySpreadMs: recovery.recoverySpreadMs },
       );
     } catch (thrown) {
       emit("loop.subject_failed", { loop: "handler-host", subject: `worker ${workerId}`, message: messageOf(thrown) });
     }
     // Jobs that waited for the end of this process now have proof; what could not be settled is judged.
-    onDeath();
+    recovery.onDeath();
   }
 
   /**
@@ -293,7 +300,7 @@ export class HandlerHostProcess {
    * off.
    */
   #restartDelayMs(served: boolean): DurationMs {
-    const { firstMs, maxMs } = this.#options.restart ?? { firstMs: 500, maxMs: seconds(30) };
+    const { firstMs, maxMs } = this.#options.recovery.restart ?? { firstMs: 500, maxMs: seconds(30) };
     const failures = served ? this.#failures - quickRestarts : this.#failures;
     if (failures <= 0) return Math.min(firstMs, quickRestartMs);
     return Math.min(maxMs, firstMs * 2 ** Math.min(20, failures - 1));
@@ -311,7 +318,7 @@ export class HandlerHostProcess {
   #alert(cause: string, title: string): void {
     if (this.#lastAlert === title) return;
     this.#lastAlert = title;
-    void this.#options.alert({ cause, title, details: { module: this.#options.setup.modulePath } });
+    void this.#options.tell.alert({ cause, title, details: { module: this.#options.setup.modulePath } });
   }
 }
 

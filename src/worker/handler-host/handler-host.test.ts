@@ -5,9 +5,11 @@ import { enderOf } from "../../../test/support/ender.ts";
 import { bundleHandlerHost, type HostBench, hostBench } from "../../../test/support/handler-host.ts";
 import { until } from "../../../test/support/until.ts";
 import { asJobId, type JobId } from "../../domain/ids.ts";
+import { dataPaths } from "../../files/data-paths.ts";
 import { definePipeline, handler } from "../../pipelines/reading/typescript.ts";
 import { PipelineRegistry } from "../../pipelines/registry.ts";
 import { createProcessProbe } from "../../processes/probe/identity.ts";
+import { systemClock } from "../../runtime/clock.ts";
 import { hostRecordPath, stopLeftoverHost } from "./leftover-host.ts";
 
 let program = "";
@@ -349,16 +351,12 @@ test("a starting daemon stops a leftover host: its started runs are losses witho
   const { store, dataDir, table, emit } = bench;
   const options = {
     store,
-    dataDir,
-    host: bench.host,
-    table,
+    host: { identity: bench.host, table, paths: dataPaths(dataDir), clock: systemClock() },
     emit,
     ender: enderOf({ store, emit }),
     recoverySpreadMs: 0,
     deadAfterMs: 30_000,
-    mono: () => performance.now(),
-    stopGraceMs: 100,
-    killGraceMs: 5_000,
+    stop: { stopGraceMs: 100, killGraceMs: 5_000 },
   };
   const leftover = await stopLeftoverHost(options);
   expect(leftover).toMatchObject({ kind: "gone", wasAlive: true, runsEnded: 2, process: { pid: identity?.pid } });
@@ -373,18 +371,16 @@ test("a record of another host, another process or in another shape stops nobody
   const { store, dataDir, table, emit } = bench;
   const options = {
     store,
-    dataDir,
-    host: bench.host,
-    table,
+    host: { identity: bench.host, table, paths: dataPaths(dataDir), clock: systemClock() },
     emit,
     ender: enderOf({ store, emit }),
     recoverySpreadMs: 0,
     deadAfterMs: 30_000,
+    stop: { stopGraceMs: 100, killGraceMs: 100 },
   };
-  const graces = { mono: () => performance.now(), stopGraceMs: 100, killGraceMs: 100 };
   const self = { ...bench.host, pid: process.pid, startTime: "1" };
   bench.writeFile("handler-host", JSON.stringify(self));
-  expect(await stopLeftoverHost({ ...options, ...graces })).toMatchObject({ kind: "gone", wasAlive: false });
+  expect(await stopLeftoverHost(options)).toMatchObject({ kind: "gone", wasAlive: false });
   for (const text of [
     "",
     "nonsense",
@@ -393,7 +389,7 @@ test("a record of another host, another process or in another shape stops nobody
     JSON.stringify({ ...self, hostId: "elsewhere" }),
   ]) {
     bench.writeFile("handler-host", text);
-    expect(await stopLeftoverHost({ ...options, ...graces })).toEqual({ kind: "none" });
+    expect(await stopLeftoverHost(options)).toEqual({ kind: "none" });
   }
 });
 

@@ -184,9 +184,7 @@ class HandlerHost {
     this.#worker = new HandlerWorker({
       backend,
       queues,
-      concurrency: setup.concurrency,
-      outstandingMax: setup.outstandingMax,
-      pollMs,
+      limits: { concurrency: setup.concurrency, outstandingMax: setup.outstandingMax, pollMs, stopGraceMs: setup.stopGraceMs },
       exits: gatedExits({
         backend,
         reader: new ExitReader({ paths, hostId: setup.hostId, baseDir: setup.baseDir, environment: edges.environment, gatesAtOnce: 4 }),
@@ -202,8 +200,7 @@ class HandlerHost {
       emit,
       monoNow: edges.monoNow,
       newId: edges.newId,
-      stopGraceMs: setup.stopGraceMs,
-      onStuck: (runId) => this.#retire(runId),
+      stuck: { onStuck: (runId) => this.#retire(runId) },
     });
   }
 

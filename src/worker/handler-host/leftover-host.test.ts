@@ -31,16 +31,12 @@ async function afterAnotherBoot() {
   const start = async () =>
     await stopLeftoverHost({
       store: world.store,
-      dataDir,
-      host: world.host,
-      table: noProcesses,
+      host: { identity: world.host, table: noProcesses, paths: world.world.paths, clock: { mono: () => world.now } },
       ender: world.loops.ender,
       emit: () => undefined,
       recoverySpreadMs: 0,
       deadAfterMs: seconds(30),
-      mono: () => world.now,
-      stopGraceMs: 0,
-      killGraceMs: 0,
+      stop: { stopGraceMs: 0, killGraceMs: 0 },
     });
   return { world, workerId, run, dataDir, start };
 }

@@ -1,10 +1,12 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
+import type { StopGraces } from "../../domain/stop-within.ts";
 import { addMs, type DurationMs } from "../../domain/time.ts";
 import { readRegular, replaceFile } from "../../files/regular-file.ts";
 import { diedWithEarlierBoot } from "../../liveness/death-proof.ts";
-import { createProcessProbe, type HostIdentity, type ProcessIdentity, sameProcess } from "../../processes/probe/identity.ts";
-import type { ProcessTable } from "../../processes/probe/process-table.ts";
+import type { Host } from "../../processes/probe/host.ts";
+import { createProcessProbe, type ProcessIdentity, sameProcess } from "../../processes/probe/identity.ts";
+import type { HostClock } from "../../runtime/clock.ts";
 import { type Pause, timerPause } from "../../runtime/pause.ts";
 import type { Store } from "../../store/port/store.ts";
 import type { WorkerRow } from "../../store/port/workers.ts";
@@ -24,15 +26,11 @@ export async function removeHostRecord(dataDir: string): Promise<void> {
 
 export interface LeftoverHostOptions extends HostRunsOptions {
   readonly store: Pick<Store, "runs" | "workers" | "now">;
-  readonly dataDir: string;
-  readonly host: HostIdentity;
-  readonly table: ProcessTable;
-  readonly mono: () => number;
-  readonly pause?: Pause;
+  readonly host: Pick<Host, "identity" | "table" | "paths"> & { readonly clock: Pick<HostClock, "mono"> };
+  readonly stop: StopGraces;
   /** How long a session may be silent. */
   readonly deadAfterMs: DurationMs;
-  readonly stopGraceMs: DurationMs;
-  readonly killGraceMs: DurationMs;
+  readonly pause?: Pause | undefined;
 }
 
 /** `survived`: not even KILL ended it. Its runs are left to the judges, and no other host may start beside it. */
@@ -48,8 +46,8 @@ export type LeftoverHost =
 export async function stopLeftoverHost(options: LeftoverHostOptions): Promise<LeftoverHost> {
   const identity = await readHostRecord(options);
   if (identity === undefined) return { kind: "none" };
-  const { dataDir, host, table, store } = options;
-  const probe = createProcessProbe({ host, table });
+  const { host, store } = options;
+  const probe = createProcessProbe({ host: host.identity, table: host.table });
   const isDead = (): boolean => probe.observe(identity).kind === "dead";
   const sessions = await sessionsOf(identity, store);
   const isOfAnotherBoot = probe.observe(identity).kind === "otherBoot";
@@ -67,12 +65,12 @@ export async function stopLeftoverHost(options: LeftoverHostOptions): Promise<Le
           { kind: "collateral", reason, evidence: { pid: identity.pid, startTime: identity.startTime, wasAlive } },
           options,
         );
-  await removeHostRecord(dataDir);
+  await removeHostRecord(host.paths.dataDir);
   return { kind: "gone", process: identity, wasAlive, runsEnded };
 }
 
-async function readHostRecord({ dataDir, host }: LeftoverHostOptions): Promise<ProcessIdentity | undefined> {
-  const text = await readRegular(hostRecordPath(dataDir));
+async function readHostRecord({ host }: LeftoverHostOptions): Promise<ProcessIdentity | undefined> {
+  const text = await readRegular(hostRecordPath(host.paths.dataDir));
   if (text === undefined) return undefined;
   let read: unknown;
   try {
@@ -81,7 +79,7 @@ async function readHostRecord({ dataDir, host }: LeftoverHostOptions): Promise<P
     // The record is renamed into place whole, so this text is not ours. A host without a record dies with its daemon's pipe.
     return undefined;
   }
-  if (!isIdentity(read) || read.hostId !== host.hostId) return undefined;
+  if (!isIdentity(read) || read.hostId !== host.identity.hostId) return undefined;
   return read;
 }
 
@@ -95,20 +93,21 @@ function isIdentity(value: unknown): value is ProcessIdentity {
 /** Tier 0, for each session of the process. */
 async function diedWithItsBoot(sessions: readonly WorkerRow[], { store, host, deadAfterMs }: LeftoverHostOptions): Promise<boolean> {
   const now = store.now();
-  const hostConflict = (await store.workers.listHostConflicts(addMs(now, -deadAfterMs))).includes(host.hostId);
+  const hostConflict = (await store.workers.listHostConflicts(addMs(now, -deadAfterMs))).includes(host.identity.hostId);
   return sessions.every(({ lastHeardAt }) =>
     diedWithEarlierBoot({ life: "otherBoot", heardAt: lastHeardAt, hostConflict }, { deadAfterMs }, now),
   );
 }
 
 async function stopProcess(identity: ProcessIdentity, isGone: () => boolean, options: LeftoverHostOptions): Promise<boolean> {
-  const { table, mono, pause = timerPause, stopGraceMs, killGraceMs } = options;
-  for (const [signal, graceMs] of [["SIGTERM", stopGraceMs] as const, ["SIGKILL", killGraceMs] as const]) {
+  const { pause = timerPause, stop } = options;
+  const { table, clock } = options.host;
+  for (const [signal, graceMs] of [["SIGTERM", stop.stopGraceMs] as const, ["SIGKILL", stop.killGraceMs] as const]) {
     // Probed right before each signal: the pid may be reused by now.
     if (isGone()) return true;
     table.signal(identity.pid, signal);
-    const until = mono() + graceMs;
-    while (mono() < until) {
+    const until = clock.mono() + graceMs;
+    while (clock.mono() < until) {
       if (isGone()) return true;
       await pause(20);
     }

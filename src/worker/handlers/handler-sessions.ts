@@ -1,5 +1,5 @@
 import { messageOf } from "../../domain/errors.ts";
-import type { RunId } from "../../domain/ids.ts";
+import type { RunId, WorkerId } from "../../domain/ids.ts";
 import type { DurationMs } from "../../domain/time.ts";
 import type { RaiseAlert } from "../../notify/raise-alert.ts";
 import type { ProcessIdentity } from "../../processes/probe/identity.ts";
@@ -11,7 +11,7 @@ import type { HandlerWorkerOptions } from "./handler-worker-options.ts";
 
 export interface HandlerSessionsOptions {
   readonly backend: WorkerBackend;
-  readonly worker: Omit<HandlerWorkerOptions, "backend" | "onStuck" | "onUnstuck" | "slotsLost">;
+  readonly worker: Omit<HandlerWorkerOptions, "backend" | "stuck">;
   readonly name: string;
   readonly process: ProcessIdentity;
   readonly renewMs: DurationMs;
@@ -91,45 +91,32 @@ export class HandlerSessions {
 
   async #open(): Promise<void> {
     const { worker, emit, alert, backend, name, process, renewMs, loopLagMs } = this.#options;
-    const concurrency = worker.concurrency - this.#stuck.size;
+    const concurrency = worker.limits.concurrency - this.#stuck.size;
     if (concurrency < 1) {
       // No other is opened until one of them returns.
       if (this.#toldAllStuck) return;
       this.#toldAllStuck = true;
-      const title = `All ${worker.concurrency} handlers of ${name} ignore that they were asked to stop: restart the process`;
+      const title = `All ${worker.limits.concurrency} handlers of ${name} ignore that they were asked to stop: restart the process`;
       await alert({ cause: `stuck:${name}`, title, details: { runIds: [...this.#stuck] } });
       return;
     }
-    const make = (): HandlerWorker =>
-      new HandlerWorker({
-        ...worker,
-        backend,
-        onStuck: (runId) => this.#replaceStuck(runId),
-        onUnstuck: (runId) => this.#slotReturned(runId),
-        slotsLost: () => this.#stuck.size,
-      });
-    const opened: OpenedSession = { session: undefined, worker: make(), renewedAtMono: worker.monoNow() };
+    const opened: OpenedSession = { session: undefined, worker: this.#newWorker(), renewedAtMono: worker.monoNow() };
     const session = await Session.open({
       backend,
       newHelloId: worker.newId,
-      name,
-      kind: "handler",
-      process,
-      concurrency,
-      queues: worker.queues.map((queue) => queue.name),
+      hello: { name, kind: "handler", process, concurrency, queues: worker.queues.map((queue) => queue.name) },
+      worker: {
+        held: () => opened.worker.held(),
+        get claimSeqReceived() {
+          return opened.worker.claimSeqReceived;
+        },
+        lose: (runId, why) => opened.worker.lose(runId, why),
+        changeSession: (workerId) => this.#changeSession(opened, workerId),
+      },
       renewMs,
-      held: () => opened.worker.held(),
-      claimSeqReceived: () => opened.worker.claimSeqReceived,
       loopLagMs,
-      onLost: (runId, why) => opened.worker.lose(runId, why),
       // A replaced or fenced session has a successor: two sessions at once would claim for one process.
       mayOpenAgain: () => opened === this.#current && this.#fencing === undefined,
-      onNewSession: (workerId) => {
-        opened.renewedAtMono = worker.monoNow();
-        opened.worker.retire("its session is over");
-        opened.worker = make();
-        if (!this.#stopping && opened === this.#current) opened.worker.start(workerId);
-      },
       onRenewed: () => {
         opened.renewedAtMono = worker.monoNow();
       },
@@ -140,6 +127,26 @@ export class HandlerSessions {
     this.#opened.add(opened);
     this.#current = opened;
     if (!this.#stopping) opened.worker.start(session.workerId);
+  }
+
+  #newWorker(): HandlerWorker {
+    const { worker, backend } = this.#options;
+    return new HandlerWorker({
+      ...worker,
+      backend,
+      stuck: {
+        onStuck: (runId) => this.#replaceStuck(runId),
+        onUnstuck: (runId) => this.#slotReturned(runId),
+        slotsLost: () => this.#stuck.size,
+      },
+    });
+  }
+
+  #changeSession(opened: OpenedSession, workerId: WorkerId): void {
+    opened.renewedAtMono = this.#options.worker.monoNow();
+    opened.worker.retire("its session is over");
+    opened.worker = this.#newWorker();
+    if (!this.#stopping && opened === this.#current) opened.worker.start(workerId);
   }
 
   /** The worker with the stuck handler has retired. Its session goes on, because it holds the run until the handler ends. */

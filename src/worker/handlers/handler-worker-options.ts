@@ -25,12 +25,7 @@ export interface GatedExits {
 export interface HandlerWorkerOptions {
   readonly backend: Pick<WorkerBackend, "claim" | "start" | "end" | "now" | "onJobs">;
   readonly queues: readonly HandlerQueue[];
-  /** Handlers at work at once. At least 1. */
-  readonly concurrency: number;
-  /** Most runs claimed and not yet settled; what a crash may repeat. At least `concurrency`. */
-  readonly outstandingMax: number;
-  /** How often to look for jobs without a hint; at least 1 s. */
-  readonly pollMs: DurationMs;
+  readonly limits: HandlerLimits;
   /** Absent: no queue is gated. */
   readonly exits?: GatedExits | undefined;
   readonly reports: HandlerReports;
@@ -38,17 +33,28 @@ export interface HandlerWorkerOptions {
   readonly monoNow: () => number;
   /** Unique in the store: names sessions and claims. */
   readonly newId: () => string;
+  readonly stuck: StuckHandlers;
+}
+
+export interface HandlerLimits {
+  /** Handlers at work at once. At least 1. */
+  readonly concurrency: number;
+  /** Most runs claimed and not yet settled; what a crash may repeat. At least `concurrency`. */
+  readonly outstandingMax: number;
+  /** How often to look for jobs without a hint; at least 1 s. */
+  readonly pollMs: DurationMs;
   /** How long a handler has to end after it was asked to stop. */
   readonly stopGraceMs: DurationMs;
-  /**
-   * A handler did not: its slot is lost until it returns or the process ends. The worker takes no more work and has handed back what had
-   * not started.
-   */
-  readonly onStuck: (runId: RunId) => void;
-  /** A handler that was given up has returned: its slot is free. */
-  readonly onUnstuck?: (runId: RunId) => void;
-  /** Slots lost to stuck handlers now, over all workers of the process. Default: this worker's own. */
-  readonly slotsLost?: () => number;
   /** First delay before a failed write is tried again. Default 100. */
   readonly retryMs?: DurationMs | undefined;
+}
+
+/** What is done about handlers that did not stop when they were asked to. */
+export interface StuckHandlers {
+  /** Its slot is lost until it returns or the process ends. The worker takes no more work and has handed back what had not started. */
+  readonly onStuck: (runId: RunId) => void;
+  /** It has returned: its slot is free. */
+  readonly onUnstuck?: ((runId: RunId) => void) | undefined;
+  /** Slots lost now, over all workers of the process. Default: this worker's own. */
+  readonly slotsLost?: (() => number) | undefined;
 }

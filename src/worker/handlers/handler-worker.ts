@@ -46,7 +46,11 @@ export class HandlerWorker {
   constructor(options: HandlerWorkerOptions) {
     this.#options = options;
     this.#queues = new Map(options.queues.map((queue) => [queue.name, queue]));
-    this.#limit = new OutstandingLimit({ concurrency: options.concurrency, max: options.outstandingMax, monoNow: options.monoNow() });
+    this.#limit = new OutstandingLimit({
+      concurrency: options.limits.concurrency,
+      max: options.limits.outstandingMax,
+      monoNow: options.monoNow(),
+    });
     this.#claims = new Claimer({
       claim: (request) => options.backend.claim(request),
       queues: options.queues.map(({ name, limits }) => ({ name, limits })),
@@ -63,7 +67,7 @@ export class HandlerWorker {
         this.#planTurn();
       },
       onAnswer: (report, answer) => this.#answered(report, answer),
-      retryMs: options.retryMs,
+      retryMs: options.limits.retryMs,
     });
     this.#exiting = new ExitingRuns({
       exits: options.exits,
@@ -75,7 +79,7 @@ export class HandlerWorker {
         this.#planTurn();
       },
       emit: options.emit,
-      retryMs: options.retryMs,
+      retryMs: options.limits.retryMs,
     });
   }
 
@@ -84,7 +88,7 @@ export class HandlerWorker {
     this.#workerId = workerId;
     this.#mode = "running";
     this.#stopListening = this.#options.backend.onJobs(() => this.lookAgain());
-    this.#poll = setInterval(() => this.lookAgain(), this.#options.pollMs);
+    this.#poll = setInterval(() => this.lookAgain(), this.#options.limits.pollMs);
     this.#poll.unref();
     this.#planTurn();
   }
@@ -226,7 +230,7 @@ export class HandlerWorker {
   };
 
   #beginWaiting(): void {
-    const free = this.#options.concurrency - this.#slotsLost();
+    const free = this.#options.limits.concurrency - this.#slotsLost();
     while (this.#mode === "running" && this.#active.size < free && this.#waitingHead < this.#waiting.length) {
       const claimed = this.#waiting[this.#waitingHead++];
       if (claimed !== undefined) this.#begin(claimed);
@@ -282,7 +286,7 @@ export class HandlerWorker {
   #askToStop(run: ActiveRun, reason: Error): void {
     run.abort(reason);
     clearTimeout(run.timer);
-    run.timer = setTimeout(() => this.#giveUp(run), this.#options.stopGraceMs).unref();
+    run.timer = setTimeout(() => this.#giveUp(run), this.#options.limits.stopGraceMs).unref();
   }
 
   /** Its handler does not stop. What we know is written now, and the job waits until this process is proved gone. */
@@ -298,7 +302,7 @@ export class HandlerWorker {
       this.#leak(run);
     }
     this.retire("the worker has a handler that does not stop");
-    this.#options.onStuck(run.runId);
+    this.#options.stuck.onStuck(run.runId);
     this.#planTurn();
   }
 
@@ -310,7 +314,7 @@ export class HandlerWorker {
   }
 
   #slotsLost(): number {
-    return this.#options.slotsLost?.() ?? this.#stuck.size;
+    return this.#options.stuck.slotsLost?.() ?? this.#stuck.size;
   }
 
   #end(run: ActiveRun, end: HandlerEnd): void {
@@ -318,7 +322,7 @@ export class HandlerWorker {
       // It was given up before: its slot is free again.
       this.#stuck.delete(run.runId);
       this.#offerLate(run, end);
-      this.#options.onUnstuck?.(run.runId);
+      this.#options.stuck.onUnstuck?.(run.runId);
       return;
     }
     if (run.timer !== undefined) clearTimeout(run.timer);
@@ -402,7 +406,7 @@ export class HandlerWorker {
     const free = Math.min(claimMax, limit - this.outstanding);
     const nothingWaits = this.#waitingHead === this.#waiting.length;
     if (free <= 0 || (!nothingWaits && free < limit / 4)) return;
-    const startNow = nothingWaits ? Math.max(0, this.#options.concurrency - this.#active.size - this.#slotsLost()) : 0;
+    const startNow = nothingWaits ? Math.max(0, this.#options.limits.concurrency - this.#active.size - this.#slotsLost()) : 0;
     this.#claims.claim(this.#workerId, { max: free, startNow });
   }
 
