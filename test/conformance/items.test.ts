@@ -314,21 +314,6 @@ describeStores((open) => {
     expect(await store.upkeep.checkInvariants()).toEqual([]);
   });
 
-  test("the newest version of a pipeline is the current one, and older ones stay readable", async () => {
-    const { store } = await withQueues(open);
-    const put = async (hash: string) => await store.items.putPipeline({ pipeline: "p", hash, definition: `{"v":"${hash}"}` });
-    await put("one");
-    await put("two");
-    await put("two");
-    expect(await store.items.getPipeline("p")).toEqual({ hash: "two", definition: '{"v":"two"}' });
-    expect(await store.items.getPipeline("p", "one")).toEqual({ hash: "one", definition: '{"v":"one"}' });
-    expect(await store.items.listPipelines()).toEqual([{ pipeline: "p", hash: "two", paused: false }]);
-    await put("one");
-    expect(await store.items.getPipeline("p")).toMatchObject({ hash: "one" });
-    await store.upkeep.setQueuePaused({ queues: ["p/prep", "p/ocr"], paused: true, actor: "ana" });
-    expect(await store.items.listPipelines()).toEqual([{ pipeline: "p", hash: "one", paused: true }]);
-  });
-
   test("lists page by id, newest first, by state and pipeline", async () => {
     const { store } = await withQueues(open);
     await addItem(store, "a");

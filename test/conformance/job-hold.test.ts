@@ -11,7 +11,6 @@ import {
   farFuture,
   later,
   onlyJobOf,
-  processOn,
   retried,
   startRun,
   success,
@@ -218,21 +217,5 @@ describeStores((open) => {
     const both = await store.jobs.listWaiting({ stages: [...stages, { pipeline: "p", stage: "ocr" }], limit: 10 });
     expect(both.at(-1)).toMatchObject({ pipeline: "p", stage: "ocr" });
     expect(await store.jobs.listQueues()).toEqual(["p/ocr", "p/prep", "t"]);
-  });
-
-  test("which pipelines the other daemons declare is kept where several share the store, for as long as a session of theirs is on record", async () => {
-    const { store } = await withQueues(open);
-    const [a, b] = [processOn("host-a"), processOn("host-b")];
-    for (const process of [a, b]) {
-      await store.workers.register({ name: "commands", kind: "command", process, concurrency: 1, queues: [] });
-    }
-    await store.items.declarePipelines({ hostId: a.hostId, pipelines: ["p", "q"] });
-    await store.items.declarePipelines({ hostId: b.hostId, pipelines: ["q", "r"] });
-    await store.items.declarePipelines({ hostId: processOn("host-gone").hostId, pipelines: ["old"] });
-    const shared = store.capabilities.manyWriters;
-    expect(await store.items.declaredPipelines()).toEqual(shared ? ["p", "q", "r"] : []);
-    await store.items.declarePipelines({ hostId: b.hostId, pipelines: [] });
-    await store.items.declarePipelines({ hostId: a.hostId, pipelines: ["p"] });
-    expect(await store.items.declaredPipelines()).toEqual(shared ? ["p"] : []);
   });
 });

@@ -38,25 +38,6 @@ describeStores((open) => {
     ]);
   });
 
-  test("waiters are served first come, first served, each under a higher fencing number", async () => {
-    const { store } = await open();
-    const a = await ask(store, "a");
-    expect(await ask(store, "b")).toEqual({ kind: "waiting", position: 1 });
-    expect(await ask(store, "c")).toEqual({ kind: "waiting", position: 2 });
-    expect(await ask(store, "c")).toEqual({ kind: "waiting", position: 2 });
-    if (a.kind !== "held") throw new Error("a does not hold it");
-    expect(await store.leases.release({ name: "merge:shop", fencing: a.fencing, actor: "a", reason: "done" })).toBe(true);
-    const b = await ask(store, "b");
-    expect(b).toMatchObject({ kind: "held" });
-    expect(await ask(store, "c")).toEqual({ kind: "waiting", position: 1 });
-    if (b.kind !== "held") throw new Error("b does not hold it");
-    expect(b.fencing).toBeGreaterThan(a.fencing);
-    expect(await store.leases.release({ name: "merge:shop", fencing: a.fencing, actor: "a", reason: "late" }), "a's number is old").toBe(
-      false,
-    );
-    expect(await store.leases.renew({ name: "merge:shop", fencing: a.fencing })).toBe(false);
-  });
-
   test("of many that ask at once exactly one holds it", async () => {
     const { store, openAgain } = await open();
     const other = store.capabilities.manyWriters ? await openAgain() : store;
@@ -78,45 +59,6 @@ describeStores((open) => {
     expect(await store.leases.listHeld({ limit: 10 })).toMatchObject([{ alertedAt: null, expiresAt: addMs(store.now(), seconds(60)) }]);
   });
 
-  test("a wait that is over is told, and its place is given up", async () => {
-    const { store, clock } = await open();
-    const a = await ask(store, "a");
-    const timeoutAt = addMs(store.now(), seconds(5));
-    await ask(store, "b", { timeoutAt });
-    await ask(store, "c");
-    clock.advance(seconds(5));
-    expect(await ask(store, "b", { timeoutAt })).toEqual({ kind: "timed_out" });
-    if (a.kind !== "held") throw new Error("not held");
-    await store.leases.release({ name: "merge:shop", fencing: a.fencing, actor: "a", reason: "done" });
-    expect(await ask(store, "c")).toMatchObject({ kind: "held" });
-  });
-
-  test("tidying drops the waiters whose time is over and grants what is free [B-3]", async () => {
-    const { store, clock, query } = await open();
-    const a = await ask(store, "a");
-    await ask(store, "b", { timeoutAt: addMs(store.now(), seconds(5)) });
-    await ask(store, "c", { timeoutAt: addMs(store.now(), seconds(500)) });
-    expect(await store.leases.tidyWaiters()).toEqual({ dropped: 0, granted: 0 });
-    clock.advance(seconds(10));
-    // As after a crash between release and grant in another version of the program.
-    await query("update leases set state = 'free', granted_at = null, ticket = null, holder_pid = null returning name");
-    expect(await store.leases.tidyWaiters()).toEqual({ dropped: 1, granted: 1 });
-    expect(await ask(store, "c")).toMatchObject({ kind: "held" });
-    expect(a.kind).toBe("held");
-  });
-
-  test("who gives up while being granted it passes it on", async () => {
-    const { store } = await open();
-    const a = await ask(store, "a");
-    await ask(store, "b");
-    await ask(store, "c");
-    if (a.kind !== "held") throw new Error("not held");
-    await store.leases.release({ name: "merge:shop", fencing: a.fencing, actor: "a", reason: "done" });
-    await store.leases.abandon("b");
-    expect(await ask(store, "c")).toMatchObject({ kind: "held" });
-    await store.leases.abandon("nobody");
-  });
-
   test("a lease held by a run comes with what its judge asks: the run's state, its process, whether it is being stopped", async () => {
     const { store } = await open();
     await declareQueues(store);
@@ -133,21 +75,6 @@ describeStores((open) => {
     expect(await store.leases.listHeld({ limit: 10 })).toMatchObject([{ run: { state: "ended", blocked: true } }]);
     expect(await store.leases.listHeld({ limit: 10, scope: [] })).toEqual([]);
     expect(await store.leases.listHeld({ limit: 10, scope: ["merge:shop"] })).toHaveLength(1);
-  });
-
-  test("a run that ended while it waited is not granted the lease", async () => {
-    const { store } = await open();
-    await declareQueues(store);
-    await addItem(store);
-    const run = await claimOne(store);
-    await startRun(store, run);
-    const a = await ask(store, "a");
-    await ask(store, "b", { holder: { kind: "run", runId: run.runId } });
-    await ask(store, "c");
-    await store.runs.settle([failure(run)]);
-    if (a.kind !== "held") throw new Error("not held");
-    await store.leases.release({ name: "merge:shop", fencing: a.fencing, actor: "a", reason: "done" });
-    expect(await ask(store, "c")).toMatchObject({ kind: "held" });
   });
 
   test("fencing numbers begin anew above every old one when the store epoch rises", async () => {

@@ -1,18 +1,7 @@
 import { expect, test } from "vitest";
-import { asJobId, asRunId, firstIdOfEpoch } from "../../src/domain/ids.ts";
-import { hours, minutes } from "../../src/domain/time.ts";
-import {
-  addItem,
-  claim,
-  claimOne,
-  declareQueues,
-  failure,
-  farFuture,
-  registerWorker,
-  retried,
-  startRun,
-  success,
-} from "../support/store-rows.ts";
+import { asRunId, firstIdOfEpoch } from "../../src/domain/ids.ts";
+import { hours } from "../../src/domain/time.ts";
+import { addItem, claim, claimOne, declareQueues, registerWorker, startRun, success } from "../support/store-rows.ts";
 import { describeStores, type OpenTestStore } from "../support/stores.ts";
 
 async function withQueues(open: OpenTestStore) {
@@ -22,43 +11,6 @@ async function withQueues(open: OpenTestStore) {
 }
 
 describeStores((open) => {
-  test("counts tell unfinished jobs by queue and state, blocked and paused ones among them", async () => {
-    const { store } = await withQueues(open);
-    await store.jobs.enqueue({ queue: "t", jobs: [{}, {}, {}] });
-    await store.jobs.enqueue({ queue: "t", delayMs: minutes(5), jobs: [{}] });
-    const [held, blocked, running] = await claim(store, { max: 3 });
-    if (held === undefined || blocked === undefined || running === undefined) throw new Error("not claimed");
-    await store.runs.settle([failure(held, { disposition: "hold" }), retried(blocked, { stopBy: farFuture })]);
-    const paused = await addItem(store);
-    await store.items.setPaused(paused.id, { paused: true, actor: "ana" });
-    await store.upkeep.setQueuePaused({ queues: ["p/ocr"], paused: true, actor: "ana" });
-    expect(await store.upkeep.counts()).toEqual([
-      { queue: "p/ocr", paused: true, states: {}, blocked: 0 },
-      { queue: "p/prep", paused: false, states: { queued: 1 }, blocked: 0 },
-      { queue: "t", paused: false, states: { scheduled: 1, held: 1, queued: 1, running: 1 }, blocked: 1 },
-    ]);
-  });
-
-  test("lists of jobs page by id and find any mixture of states", async () => {
-    const { store } = await withQueues(open);
-    const ids = await store.jobs.enqueue({ queue: "t", jobs: [{}, {}, {}, {}, {}] });
-    const [done, failed] = await claim(store, { max: 2 });
-    if (done === undefined || failed === undefined) throw new Error("not claimed");
-    await store.runs.settle([success(done), failure(failed)]);
-    const running = await claimOne(store);
-    await addItem(store);
-    const list = async (options: Partial<Parameters<typeof store.upkeep.listJobs>[0]>) =>
-      (await store.upkeep.listJobs({ limit: 10, queue: "t", ...options })).map((job) => job.id);
-    expect(await list({})).toEqual(ids.toReversed());
-    expect(await list({ limit: 2 })).toEqual([ids[4], ids[3]]);
-    expect(await list({ limit: 2, before: ids[3] ?? asJobId(0) })).toEqual([ids[2], ids[1]]);
-    expect(await list({ states: ["running"] })).toEqual([running.jobId]);
-    expect(await list({ states: ["failed", "done"] })).toEqual([failed.jobId, done.jobId]);
-    expect(await list({ states: ["queued", "failed"] })).toEqual([ids[4], ids[3], failed.jobId]);
-    expect(await list({ states: ["held", "scheduled"] })).toEqual([]);
-    expect(await store.upkeep.listJobs({ limit: 10 })).toHaveLength(6);
-  });
-
   test("a paused queue is not claimed from until it is resumed", async () => {
     const { store } = await withQueues(open);
     await store.jobs.enqueue({ queue: "t", jobs: [{}] });
@@ -81,80 +33,6 @@ describeStores((open) => {
     expect(await store.upkeep.recountSlots()).toEqual(["p.prep"]);
     expect(await store.upkeep.slots()).toEqual([{ key: "p.prep", capacity: 2, used: 1 }]);
     expect(await store.upkeep.checkInvariants()).toEqual([]);
-  });
-
-  test("retention takes what finished before, and never anything unfinished, held or blocked", async () => {
-    const { store, clock } = await withQueues(open);
-    const ended = await registerWorker(store, "ended");
-    await store.jobs.enqueue({ queue: "t", jobs: [{}, {}, {}, {}] });
-    const [done, held, blocked, running] = await claim(store, { max: 4, workerId: ended });
-    if (done === undefined || held === undefined || blocked === undefined || running === undefined) throw new Error("not claimed");
-    await store.runs.settle([success(done), failure(held, { disposition: "hold" }), failure(blocked, { stopBy: farFuture })]);
-    await store.workers.leave(ended);
-    const finished = await addItem(store, "finished");
-    await store.items.cancel(finished.id, { actor: "ana", reason: "not needed", stopBy: farFuture });
-    const active = await addItem(store, "active");
-    const prep = await claimOne(store);
-    await startRun(store, prep);
-    await store.runs.settle([success(prep, { actor: "worker" })]); // stranded: finished job, unfinished item
-    const cutoff = clock.advance(hours(1));
-
-    const first = await store.upkeep.prune({ finishedBefore: cutoff, limit: 100 });
-    expect(first).toEqual({ jobs: 2, items: [{ dir: "finished" }], runs: [done.runId], more: false });
-    expect(await store.jobs.get(done.jobId)).toBeUndefined();
-    expect(await store.runs.get(done.runId)).toBeUndefined();
-    expect(await store.items.get(finished.id)).toBeUndefined();
-    expect(await store.items.visits(finished.id)).toEqual([]);
-    expect(await store.actions.list({ itemId: finished.id, limit: 10 })).toEqual([]);
-    for (const run of [held, blocked, running, prep]) expect(await store.jobs.get(run.jobId)).toBeDefined();
-    expect(await store.items.get(active.id)).toBeDefined();
-    expect(await store.actions.list({ itemId: active.id, limit: 10 })).not.toEqual([]);
-    expect(await store.workers.get(ended), "its run is live").toBeDefined();
-    expect(await store.upkeep.checkInvariants()).toEqual([]);
-
-    await store.runs.clearBlocks([{ jobId: blocked.jobId, runId: blocked.runId, proof: "exited", actor: "stopper" }]);
-    await store.runs.settle([success(running)]);
-    const second = await store.upkeep.prune({ finishedBefore: clock.advance(1), limit: 100 });
-    expect(new Set(second.runs)).toEqual(new Set([blocked.runId, running.runId]));
-    expect(await store.workers.get(ended)).toBeUndefined();
-    expect(await store.jobs.get(held.jobId)).toBeDefined();
-    expect(await store.upkeep.checkInvariants()).toEqual([]);
-  });
-
-  test("retention goes a bounded page at a time, oldest first", async () => {
-    const { store, clock } = await withQueues(open);
-    await store.jobs.enqueue({ queue: "t", jobs: [{}, {}, {}] });
-    const runs = await claim(store, { max: 3 });
-    for (const run of runs) {
-      await store.runs.settle([success(run)]);
-      clock.advance(1);
-    }
-    const page = { finishedBefore: clock.now(), limit: 2 };
-    expect(await store.upkeep.prune(page)).toMatchObject({ jobs: 2, runs: [runs[0]?.runId, runs[1]?.runId], more: true });
-    expect(await store.upkeep.prune(page)).toMatchObject({ jobs: 1, more: false });
-  });
-
-  test("what a broken store breaks is told by rule and subject", async () => {
-    const { store, query } = await withQueues(open);
-    const item = await addItem(store);
-    const run = await claimOne(store);
-    expect(await store.upkeep.checkInvariants()).toEqual([]);
-    await query(`update runs set check_at = null where id = ${run.runId} returning id`);
-    await query(`update visits set state = 'passed', closed_at = 1 where id = ${item.visitId} returning id`);
-    await query(`update jobs set run_count = 9 where id = ${run.jobId} returning id`);
-    await query(`update visits set max_attempts = 9 where id = ${item.visitId} returning id`);
-    const [plain] = await store.jobs.enqueue({ queue: "t", jobs: [{}] });
-    await query(`update jobs set attempts = 1 where id = ${plain} returning id`);
-    const rules = (await store.upkeep.checkInvariants()).map((breach) => breach.rule);
-    expect(rules).toEqual([
-      "a live run has an instant at which it is judged",
-      "a job has as many runs as it counts",
-      "an unfinished item is in an open visit of its stage, a finished one in none",
-      "an unfinished job of a visit belongs to an open visit",
-      "an unfinished job and its visit have spent the same, and may spend the same",
-      "an unfinished plain job counts the attempts that its runs have spent",
-    ]);
-    expect(await store.upkeep.integrityCheck(), "the engine's own files are sound").toEqual([]);
   });
 
   test("the store's start counter tells a restore from an ordinary start", async () => {
