@@ -1,13 +1,12 @@
 import { Readable } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
 import type { FastifyInstance } from "fastify";
-import { WakefulError } from "../../domain/errors.ts";
-import { asRunId, type RunId } from "../../domain/ids.ts";
+import { asRunId } from "../../domain/ids.ts";
 import { dataPaths, runDirOf } from "../../files/data-paths.ts";
+import { RunOperations } from "../../operations/runs.ts";
 import { runFiles } from "../../processes/run-folder/run-files.ts";
 import { api } from "../../protocol/api/index.ts";
 import { defaultPageLimit } from "../../protocol/wire.ts";
-import type { RunRow } from "../../store/port/runs.ts";
 import { readLog } from "../log-reader.ts";
 import { mount, mountStream } from "../mount.ts";
 import type { DaemonServices } from "../services.ts";
@@ -16,13 +15,11 @@ import { liveRunView, runView } from "../views.ts";
 /** How often a followed log is read: often enough to read along, seldom enough to cost nothing. */
 const followMs = 250;
 
+const stillAlive = { alive: true } as const;
+
 export function runRoutes(app: FastifyInstance, { store, daemon, events }: DaemonServices): void {
   const paths = dataPaths(daemon.dataDir);
-  const existing = async (id: RunId): Promise<RunRow> => {
-    const run = await store.runs.get(id);
-    if (run === undefined) throw new WakefulError("not_found", `There is no run ${id}.`, { details: { runId: id } });
-    return run;
-  };
+  const operations = new RunOperations({ store, emit: events.emit });
 
   mount(app, api.listRuns, async ({ query }) => {
     const { after, limit = defaultPageLimit } = query;
@@ -30,11 +27,11 @@ export function runRoutes(app: FastifyInstance, { store, daemon, events }: Daemo
     return { runs: runs.map(liveRunView) };
   });
 
-  mount(app, api.getRun, async ({ params }) => ({ run: runView(await existing(asRunId(params.id))) }));
+  mount(app, api.getRun, async ({ params }) => ({ run: runView(await operations.existing(asRunId(params.id))) }));
 
   mountStream(app, api.runLogs, async ({ params, query }, _request, reply) => {
     const runId = asRunId(params.id);
-    await existing(runId);
+    await operations.existing(runId);
     const files = runFiles(runDirOf(paths, runId));
     const { stream = "stdout", follow = false, raw = false, tailBytes } = query;
     const closed = new AbortController();
@@ -50,20 +47,12 @@ export function runRoutes(app: FastifyInstance, { store, daemon, events }: Daemo
     await reply.type("text/plain; charset=utf-8").send(Readable.from(text, { objectMode: false }));
   });
 
-  const beat = async (runId: RunId, progress?: unknown): Promise<{ alive: true }> => {
-    const run = await existing(runId);
-    const lost = await store.runs.beat([
-      { runId, at: store.now(), progress: progress === undefined ? undefined : JSON.stringify(progress) },
-    ]);
-    if (lost.includes(runId))
-      throw new WakefulError("conflict", `Run ${runId} has ended: stop.`, { details: { runId, outcome: run.outcome } });
-    if (progress !== undefined) {
-      const job = await store.jobs.get(run.jobId);
-      if (job !== undefined) events.emit("run.progressed", { runId, jobId: run.jobId, queue: job.queue, progress });
-    }
-    return { alive: true };
-  };
-
-  mount(app, api.beatRun, async ({ params }) => beat(asRunId(params.id)));
-  mount(app, api.progressRun, async ({ params, body }) => beat(asRunId(params.id), body.progress));
+  mount(app, api.beatRun, async ({ params }) => {
+    await operations.beat(asRunId(params.id));
+    return stillAlive;
+  });
+  mount(app, api.progressRun, async ({ params, body }) => {
+    await operations.beat(asRunId(params.id), body.progress);
+    return stillAlive;
+  });
 }
