@@ -1,3 +1,4 @@
+import { findLongComments } from "./comment-length.ts";
 import { parseModule } from "./parsed-module.ts";
 import type { SourceFile } from "./source-tree.ts";
 import { isTestFile } from "./source-tree.ts";
@@ -24,7 +25,7 @@ const homeFolder = /(?<![\w.~$}-])(\/home\/[a-z][\w.-]*\/|\/Users\/[A-Za-z][\w.-
 
 /** Looks for what must not be left lying about. Pure: the files are given, nothing is read. */
 export function findUntidiness(files: readonly SourceFile[], options: TidyOptions): Untidiness[] {
-  return files.flatMap((file) => [...vagueName(file), ...lineByLine(file, options), ...inTests(file)]);
+  return files.flatMap((file) => [...vagueName(file), ...lineByLine(file, options), ...longComments(file), ...inTests(file)]);
 }
 
 function vagueName({ path }: SourceFile): Untidiness[] {
@@ -44,6 +45,16 @@ function lineByLine({ path, text }: SourceFile, { machinePaths }: TidyOptions): 
     if (machinePath !== undefined) found.push({ path, line: index + 1, message: `${machinePath} is a path of one machine` });
     return found;
   });
+}
+
+/** What needs more words is a page of docs/ with a link to it. */
+function longComments(file: SourceFile): Untidiness[] {
+  if (!file.path.endsWith(".ts")) return [];
+  return findLongComments(file).map(({ path, line, words }) => ({
+    path,
+    line,
+    message: `a comment of ${words} words: say why in at most 40, and the rest in docs/`,
+  }));
 }
 
 function inTests({ path, text }: SourceFile): Untidiness[] {
