@@ -33,12 +33,8 @@ export {
 export { type DefinedTask, defineTask, type TaskOptions } from "./worker/handlers/task.ts";
 
 /**
- * Opens a store and runs a worker and the loops that repair plain jobs in this process. What a dead predecessor held is given back first.
- *
- * What embedding costs: handlers share the event loop with the store. On SQLite each transaction blocks it (1 to 3 ms at the defaults),
- * and a handler that blocks it blocks claims, renewals and repairs; one that ignores `context.signal` keeps its slot until it returns,
- * because nothing can kill it without this process. A crash may run again at most `outstandingMax` jobs: transitions happen exactly once,
- * execution at least once. The process lives until {@link Embedded.stop}. With `postgres://`, a process that is blocked or cut off for 30 s loses its jobs to the others.
+ * Opens a store and runs a worker and the loops that repair plain jobs in this process, until {@link Embedded.stop}. What a dead
+ * predecessor held is given back first. What embedding costs: `docs/embedded.md`.
  *
  * @example
  * const queue = await startEmbedded({

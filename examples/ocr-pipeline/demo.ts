@@ -9,8 +9,8 @@ import { killCommand, killWrapper, liveOcrRuns, type Recovery } from "./demo/kil
 import { ProgressLine } from "./demo/progress.ts";
 
 /**
- * The main job, end to end on a fresh machine: comics become searchable PDFs while an OCR process, a wrapper and the daemon itself are
- * killed. Exit 0 when every PDF says what its comic said. `--keep` leaves the daemon running; `--comics N`, `--pages N`.
+ * Comics become searchable PDFs while an OCR process, a wrapper and the daemon are killed. Exit 0: every PDF says what its comic
+ * said. `--keep` leaves the daemon running; `--comics N`, `--pages N`.
  */
 const example = import.meta.dirname;
 const cli = resolve(example, "../../dist/bin/wakeful.js");
