@@ -45,9 +45,8 @@ const workMs: DurationMs = seconds(4);
 const loopsMs: DurationMs = seconds(6);
 
 /**
- * Stops a daemon. Every step is bounded but those that wait for people's work (`drain`) or stop it (`interrupt`): a file system or a store
- * that does not answer must not hold the process. Nothing is lost by leaving early: the store has what was committed, and the next start
- * takes up the rest as after a crash. Never rejects.
+ * Stops a daemon. Never rejects. All steps but those of `drain` and `interrupt` are bounded: a disk that does not answer must not hold the
+ * process. Leaving early loses nothing; the next start goes on as after a crash.
  */
 export async function stopDaemon(mode: StopMode, parts: StoppableParts, options: StopOptions): Promise<StopReport> {
   const { session, handlers, worker, loops, server, metrics, store } = parts;

@@ -34,9 +34,11 @@ export interface Embedded<Name extends string = string> extends AsyncDisposable 
    */
   waitFor(jobId: JobId): Promise<JobRow>;
   /**
-   * Takes no more jobs and closes the store. `drain`: waits for the active handlers however long they take. Else they are asked to stop
-   * (`context.signal`) and given 5 s; what they throw in answer spends nothing. Resolves to the number of handlers that are still busy:
-   * their jobs go on with the next start, once this process is gone. Repeated calls answer the first one's promise.
+   * Takes no more jobs and closes the store. Handlers are asked to stop (`context.signal`) and given 5 s; what they throw in answer spends
+   * nothing. Repeated calls answer the first one's promise.
+   *
+   * @param options - `drain`: waits for the active handlers however long they take. Default false.
+   * @returns how many handlers are still busy: their jobs run again with the next start, once this process is gone.
    */
   stop(options?: { readonly drain?: boolean }): Promise<{ readonly busy: number }>;
 }

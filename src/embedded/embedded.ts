@@ -46,21 +46,8 @@ const deadAfterMs: DurationMs = 30_000;
 const stopGraces: StopGraces = { stopGraceMs: 5000, killGraceMs: 2000 };
 
 /**
- * Opens a store and runs a worker and the loops that repair plain jobs in this process. What a dead predecessor held is given back first.
+ * What the package exports as `startEmbedded`, loaded when it is called.
  *
- * What embedding costs: handlers share the event loop with the store. On SQLite each transaction blocks it (1 to 3 ms at the defaults),
- * and a handler that blocks it blocks claims, renewals and repairs; one that ignores `context.signal` keeps its slot until it returns,
- * because nothing can kill it without this process. A crash may run again at most `outstandingMax` jobs: transitions happen exactly once,
- * execution at least once. The process lives until {@link Embedded.stop}. With `postgres://`, a process that is blocked or cut off for 30 s loses its jobs to the others.
- *
- * @example
- * const queue = await startEmbedded({
- *   store: "jobs.db",
- *   tasks: { mail: async (job: TaskJob<{ to: string }>, context) => send(job.payload.to, context.signal) },
- * });
- * const id = await queue.enqueue("mail", { to: "someone@example.com" });
- * const job = await queue.waitFor(id);
- * await queue.stop();
  * @throws {WakefulError} `store_locked`: another process owns the file; `bad_request`: an option out of its bounds; and as `openStore`.
  */
 export async function startEmbedded<const Name extends string>(options: EmbeddedOptions<Name>): Promise<Embedded<Name>> {
@@ -259,8 +246,8 @@ interface RunLogDeps {
 }
 
 /**
- * Hands lines of handlers to the application's own log, as many bytes of each run as its task allows. What went there cannot be cut
- * afterwards as a file can, so it is the oldest part that stays: the line that would pass the limit is told as the loss, those after it not at all.
+ * Hands lines of handlers to the application's own log, as many bytes of each run as its task allows. Unlike a file, that log cannot be cut
+ * afterwards, so the oldest lines stay.
  */
 function runLog({ tasks, log, now }: RunLogDeps): HandlerReports["log"] {
   return (run, said: unknown) => {
