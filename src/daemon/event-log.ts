@@ -20,7 +20,7 @@ export function openEventLog({ store, log: { level, json }, writeLog, openDirect
     () => store.now(),
     (thrown) => process.stderr.write(`a subscriber of events failed: ${messageOf(thrown)}\n`),
   );
-  bus.subscribe(logSubscriber({ level, json, ...(writeLog === undefined ? {} : { write: writeLog }) }));
+  bus.subscribe(logSubscriber({ level, json, write: writeLog }));
   if (openDirectory !== undefined) {
     const { path, mode, left } = openDirectory;
     if (left === null) bus.emit("data_dir.closed", { path, mode });

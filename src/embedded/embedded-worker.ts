@@ -71,7 +71,7 @@ export class EmbeddedWorker implements Embedded {
 
   async enqueue(task: string, payload: unknown, options: EnqueueOptions & { readonly enqueueId?: string } = {}): Promise<JobId> {
     const { enqueueId, ...rest } = options;
-    const job = { payload: jsonOf(payload), ...(enqueueId === undefined ? {} : { enqueueId }) };
+    const job = { payload: jsonOf(payload), enqueueId };
     const [jobId] = await this.#add(task, [job], rest);
     if (jobId === undefined) throw new WakefulError("internal", "The store answered no id for the job.");
     return jobId;
@@ -104,15 +104,15 @@ export class EmbeddedWorker implements Embedded {
 
   #add(
     name: string,
-    jobs: readonly { readonly payload: string; readonly enqueueId?: string }[],
+    jobs: readonly { readonly payload: string; readonly enqueueId?: string | undefined }[],
     options: EnqueueOptions,
   ): Promise<readonly JobId[]> {
     const task = this.#tasks.get(name);
     if (task === undefined)
       throw new WakefulError("bad_request", `There is no task ${JSON.stringify(name)} here.`, { details: { task: name } });
     const added = this.#store.jobs.enqueue({
-      ...(task.maxAttempts === undefined ? {} : { maxAttempts: task.maxAttempts }),
       ...options,
+      maxAttempts: options.maxAttempts ?? task.maxAttempts,
       queue: name,
       jobs,
     });

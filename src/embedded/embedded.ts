@@ -211,14 +211,15 @@ function openService({ store, tell }: EmbeddedBase, { registry, settling, waiter
 }
 
 function queueOf(name: string, { concurrency }: EmbeddedTask): QueueSpec {
-  return { name, kind: "handler", ...(concurrency === undefined ? {} : { slot: { key: `task.${name}`, capacity: concurrency } }) };
+  const slot = concurrency === undefined ? undefined : { key: `task.${name}`, capacity: concurrency };
+  return { name, kind: "handler", slot };
 }
 
 function handlerQueueOf(name: string, { handler, timeoutMs, heartbeatTimeoutMs, maxRunningMs }: EmbeddedTask): HandlerQueue {
   const limits: RunLimits = {
     maxRunningMs: maxRunningMs ?? defaultMaxRunningMs({ timeoutMs, finaliseMs: 0, finalizeGraceMs: 0, gatePatienceMs: 0 }),
-    ...(timeoutMs === undefined ? {} : { timeoutMs }),
-    ...(heartbeatTimeoutMs === undefined ? {} : { heartbeatTimeoutMs }),
+    timeoutMs,
+    heartbeatTimeoutMs,
   };
   return { name, handler, limits };
 }

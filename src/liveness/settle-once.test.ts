@@ -12,8 +12,8 @@ import { defaultRunThresholds } from "./run-thresholds.ts";
 import type { RunVerdict } from "./verdict.ts";
 
 /**
- * A model of one job of one visit with everybody who may write about it: supervisors of any epoch, the reaper with and without its memory,
- * and messages that arrive late or twice. The store is reduced to what makes it safe: guarded flips by (run id, owner epoch).
+ * A model of one job and all who may write about it: supervisors of any epoch, the reaper, messages late or twice. Of the store it
+ * has what makes it safe: flips guarded by run id and owner epoch.
  */
 interface ModelRun {
   readonly runId: RunId;
