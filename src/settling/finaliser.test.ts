@@ -88,7 +88,10 @@ test("a result is believed when it is known to be of this run: without the run's
 });
 
 test("gates are read at most so many at a time, and all in the end", async () => {
-  const command = { kind: "command", argv: ["sh", "-c", "echo 1 >> readings; sleep 0.05; echo -1 >> readings; exit 1"] } as const;
+  // The first four wait for each other, however slowly they are started.
+  const four = "until [ $(grep -c ^1 readings) -ge 4 ]; do sleep 0.01; done";
+  const script = `echo 1 >> readings; ${four}; sleep 0.05; echo -1 >> readings; exit 1`;
+  const command = { kind: "command", argv: ["sh", "-c", script] } as const;
   const { world, run } = await exited({ stage: { gate: command } });
   const results = await Promise.all(Array.from({ length: 9 }, () => finalise(world, run)));
   expect(results.map((result) => result.kind)).toEqual(Array(9).fill("settle"));
