@@ -1,3 +1,4 @@
+import { findLargeBags } from "./option-bags.ts";
 import { reportFindings } from "./report-findings.ts";
 import { readSources, repositoryRoot } from "./source-tree.ts";
 import { findUntidiness } from "./tidy.ts";
@@ -38,4 +39,4 @@ const files = readSources({
     "package.json",
   ],
 });
-reportFindings("tidy", files.length, findUntidiness(files, { machinePaths: [repositoryRoot] }));
+reportFindings("tidy", files.length, [...findUntidiness(files, { machinePaths: [repositoryRoot] }), ...findLargeBags(files)]);

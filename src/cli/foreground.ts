@@ -28,15 +28,11 @@ export async function runInForeground({ request, host, pid, interactive }: RunIn
   const say = (line: string): void => host.output.err(line);
   if (daemon === undefined && lease === undefined) say("wakeful: no daemon answers; the command runs all the same, and nothing records it");
   return await runCommand({
-    argv,
+    foreground: { argv, cwd: host.cwd, say, onSignal: host.onSignal, interactive },
     lease,
     daemon: daemon === undefined ? undefined : { api: createRunApi(daemon.client), ...(await identities(daemon.dataDir, { table, pid })) },
     table,
     environment: host.env,
-    cwd: host.cwd,
-    say,
-    onSignal: host.onSignal,
-    interactive,
     newTicket: newClientId,
     monoNow: () => host.clock.mono(),
   });

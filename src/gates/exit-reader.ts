@@ -76,13 +76,7 @@ export class ExitReader {
       workerEnv: environment,
       stageEnv: { ...stage.env, ...(await readSecrets(stage.envFiles, baseDir)) },
       hostId,
-      runId,
-      jobId,
-      attempt,
-      runDir,
-      workDir,
-      itemKey: item.key,
-      stage: stage.name,
+      run: { runId, jobId, attempt, runDir, workDir, itemKey: item.key, stage: stage.name },
     });
     return {
       workDir,

@@ -56,7 +56,9 @@ async function stopOne(runId: RunId, { paths, emit, shielded, ...deps }: Unknown
   try {
     const command = await readCommand({ runDir, runId });
     const wrapper = await readStarted({ runDir, runId });
-    const { stopped } = await stopTree({ ...deps, runId, runDir, command, wrapper, shielded: shielded() });
+    const { host, table, clock, stopGraceMs, killGraceMs } = deps;
+    const tree = { runId, host, table, command, wrapper, shielded: shielded() };
+    const { stopped } = await stopTree(tree, { runDir, clock, stopGraceMs, killGraceMs });
     return stopped || failed("it is unknown to the store and survives KILL");
   } catch (thrown) {
     return failed(messageOf(thrown));

@@ -79,11 +79,7 @@ export async function commandRun(options: CommandRunOptions): Promise<CommandRun
     workerEnv: { PATH: systemPath },
     stageEnv: options.env ?? {},
     hostId: asHostId(host.hostId),
-    runId,
-    jobId: asJobId(1),
-    attempt: 1,
-    runDir,
-    workDir,
+    run: { runId, jobId: asJobId(1), attempt: 1, runDir, workDir },
   });
   const table = linuxProcessTable();
   const { tools, argv, input = "{}", limits = {}, readyTimeoutMs = 10_000 } = options;

@@ -17,6 +17,8 @@ import { StoreTestClock } from "./stores.ts";
 import { tempDir } from "./temp-dir.ts";
 import { serviceOf } from "./worker-service.ts";
 
+type RunBenchOptions = Partial<RunCommandOptions> & { readonly interactive?: boolean };
+
 export interface RunBench {
   readonly store: Store;
   readonly clock: StoreTestClock;
@@ -31,7 +33,7 @@ export interface RunBench {
   readonly disk: { low: boolean };
   /** Sends a signal to the command line, if it listens. */
   signal(signal: string): void;
-  run(argv: readonly string[], overrides?: Partial<RunCommandOptions>): Promise<number>;
+  run(argv: readonly string[], overrides?: RunBenchOptions): Promise<number>;
 }
 
 /** A daemon as `wakeful run` sees it: a real store, real sessions and real processes, on a clock that the test moves. */
@@ -107,24 +109,26 @@ export async function runBench(): Promise<RunBench> {
     signal: (signal) => {
       for (const listener of listeners.get(signal) ?? []) listener();
     },
-    run: (argv, overrides = {}) =>
+    run: (argv, { interactive = false, ...overrides } = {}) =>
       runCommand({
-        argv,
+        foreground: {
+          argv,
+          cwd: dataDir,
+          say: (line) => said.push(line),
+          onSignal: (signal, listener) => {
+            const known = listeners.get(signal) ?? new Set();
+            listeners.set(signal, known.add(listener));
+            return () => void known.delete(listener);
+          },
+          interactive,
+          stdio: "ignore",
+        },
         daemon: { api, host, self },
         table,
         environment: { PATH: process.env["PATH"], KEPT: "yes" },
-        cwd: dataDir,
-        say: (line) => said.push(line),
-        onSignal: (signal, listener) => {
-          const known = listeners.get(signal) ?? new Set();
-          listeners.set(signal, known.add(listener));
-          return () => void known.delete(listener);
-        },
-        interactive: false,
         monoNow: () => clock.now(),
         newTicket: () => `ticket-${++ids}`,
         pause: () => new Promise((resolve) => setImmediate(resolve)),
-        stdio: "ignore",
         ...overrides,
       }),
   };

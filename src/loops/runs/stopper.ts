@@ -13,6 +13,7 @@ import { commandOnRecord, type ProcessIdentity } from "../../processes/probe/ide
 import { probeLifePipe } from "../../processes/run-folder/life-pipe.ts";
 import { readCommand } from "../../processes/run-folder/run-files.ts";
 import { stopTree } from "../../processes/stopping/stop-tree.ts";
+import type { RunTree } from "../../processes/stopping/strays.ts";
 import type { BlockedJob, RunScope } from "../../store/port/runs.ts";
 import type { Store } from "../../store/port/store.ts";
 import type { Loop, TickContext, TickReport } from "../skeleton/loop.ts";
@@ -164,20 +165,16 @@ export class Stopper implements Loop<"stopper"> {
     const { identity, table, clock, paths } = host;
     const { stopGraceMs, killGraceMs } = settings();
     const runDir = runDirOf(paths, run.id);
-    const result = await stopTree({
+    const tree: RunTree = {
       runId: run.id,
       host: identity,
       table,
-      clock,
-      runDir,
-      stopGraceMs,
-      killGraceMs,
-      shielded: shielded(),
-      signal: context.signal,
-      hurry: this.#hurry.signal,
       command: (await readCommand({ runDir, runId: run.id })) ?? commandOnRecord(run),
       wrapper: run.wrapper ?? undefined,
-    });
+      shielded: shielded(),
+    };
+    const { signal } = context;
+    const result = await stopTree(tree, { clock, runDir, stopGraceMs, killGraceMs, signal, hurry: this.#hurry.signal });
     if (result.stopped) {
       const { gone, tookMs, lifePipe } = result.proof;
       await this.#release(job, `${gone.length} processes gone after ${Math.round(tookMs)} ms, life pipe ${lifePipe}`, tookMs, context);

@@ -63,8 +63,8 @@ async function endedRun(shell: Parameters<typeof toolsOf>[0], script: string): P
   return { run, tree, hidden };
 }
 
-const stop = ({ run, tree }: EndedRun, changes: Partial<Parameters<typeof stopTree>[0]> = {}): Promise<StopResult> =>
-  stopTree({ ...tree, clock, runDir: run.runDir, ...patient, ...changes });
+const stop = ({ run, tree }: EndedRun, changes: Partial<Parameters<typeof stopTree>[1]> = {}): Promise<StopResult> =>
+  stopTree(tree, { clock, runDir: run.runDir, ...patient, ...changes });
 
 describe.each(shellNames)("what left its session, its parents and its environment under %s", (shell) => {
   test("is found by the life pipe that it holds, and ends by TERM", async () => {
@@ -148,7 +148,10 @@ test("a registered process is not touched, nor what it has started", async () =>
   const ended = await onDash(hide("/bin/sleep 60 & wait"));
   const below = await until(() => ended.tree.table.list().find((row) => row.parentPid === ended.hidden.pid), { everyMs: 2 });
   killAtTheEnd(ended.tree, identityOf(ended.run.host, below));
-  expect(await stop(ended, { ...inVain, shielded: [ended.hidden] })).toMatchObject({ stopped: false, signals: [] });
+  expect(await stop({ ...ended, tree: { ...ended.tree, shielded: [ended.hidden] } }, inVain)).toMatchObject({
+    stopped: false,
+    signals: [],
+  });
   expect([isAlive(ended.tree, ended.hidden), isAlive(ended.tree, identityOf(ended.run.host, below))]).toEqual([true, true]);
 });
 
@@ -179,7 +182,7 @@ test("a process that opened the pipe by itself, to read it, is not touched, and 
 test("a process older than the run cannot have inherited its pipe", async () => {
   const ended = await onDash(hide("exec /bin/sleep 60"));
   const wrapper = { ...ended.run.wrapper.identity, startTime: String(Number(ended.hidden.startTime) + 1) };
-  expect(await stop(ended, { ...inVain, wrapper })).toMatchObject({ stopped: false, signals: [] });
+  expect(await stop({ ...ended, tree: { ...ended.tree, wrapper } }, inVain)).toMatchObject({ stopped: false, signals: [] });
   expect(isAlive(ended.tree, ended.hidden)).toBe(true);
 });
 
@@ -202,5 +205,5 @@ test("nobody looks into open files while a cheaper sign is left", async () => {
       throw new Error("nobody asked for that");
     },
   };
-  expect(await stopTree({ ...run.tree, command, clock, runDir: run.runDir, files, ...patient })).toMatchObject({ stopped: true });
+  expect(await stopTree({ ...run.tree, command }, { clock, runDir: run.runDir, files, ...patient })).toMatchObject({ stopped: true });
 });

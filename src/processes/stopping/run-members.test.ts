@@ -25,14 +25,16 @@ const daemon = row(10, 1);
 const wrapper = row(20, 10);
 const command = row(30, 20);
 
-function members(rows: readonly ProcessRow[], markers: Record<number, RunMarker> = {}, changes: Partial<RunMembersQuery> = {}): number[] {
+function members(
+  rows: readonly ProcessRow[],
+  markers: Record<number, RunMarker> = {},
+  changes: Partial<RunMembersQuery> = {},
+  sight: Partial<RunMembersQuery["processes"]> = {},
+): number[] {
   return runMembers({
     runId: ours.runId,
     hostId,
-    rows,
-    markerOf: ({ pid }) => markers[pid],
-    ageMsOf: () => undefined,
-    selfPid: 10,
+    processes: { rows, markerOf: ({ pid }) => markers[pid], ageMsOf: () => undefined, selfPid: 10, ...sight },
     command: identity(30),
     wrapper: identity(20),
     shielded: [identity(10)],
@@ -57,7 +59,7 @@ test("before the command has recorded itself, the wrapper's child is the run's",
 
 test("an orphan is found by its marker below init, also when init is the daemon itself", () => {
   expect(members([row(1, 0), row(70, 1)], { 70: ours })).toEqual([70]);
-  expect(members([row(1, 0), row(70, 1)], { 70: ours, 1: ours }, { selfPid: 1, shielded: [identity(1)] })).toEqual([70]);
+  expect(members([row(1, 0), row(70, 1)], { 70: ours, 1: ours }, { shielded: [identity(1)] }, { selfPid: 1 })).toEqual([70]);
 });
 
 test("a worker started inside the run is spared with everything below it, whatever markers and sessions say", () => {
@@ -76,14 +78,16 @@ test("the command's session counts while the command leads it", () => {
 });
 
 test("a session whose leader's pid was given away is somebody else's", () => {
-  expect(members([row(30, 1, { startTime: "99" }), row(40, 1, { sessionId: 30 })], {}, { endedAgoMs: 0, ageMsOf: () => 1e9 })).toEqual([]);
+  expect(members([row(30, 1, { startTime: "99" }), row(40, 1, { sessionId: 30 })], {}, { endedAgoMs: 0 }, { ageMsOf: () => 1e9 })).toEqual(
+    [],
+  );
 });
 
 test("a session without its leader counts only for processes older than the command's end", () => {
   const rows = [row(40, 1, { sessionId: 30 }), row(41, 1, { sessionId: 30 })];
   const ageMsOf = ({ pid }: ProcessRow): number => (pid === 40 ? 5000 : 3000);
-  expect(members(rows, {}, { ageMsOf, endedAgoMs: 4000 })).toEqual([40]);
-  expect(members(rows, {}, { ageMsOf })).toEqual([]);
+  expect(members(rows, {}, { endedAgoMs: 4000 }, { ageMsOf })).toEqual([40]);
+  expect(members(rows, {}, {}, { ageMsOf })).toEqual([]);
 });
 
 test("what was seen stays a member when its parents go, but not when its pid is another's", () => {

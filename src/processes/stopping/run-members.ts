@@ -7,11 +7,7 @@ import type { RunMarker } from "../run-folder/run-marker.ts";
 export interface RunMembersQuery {
   readonly runId: RunId;
   readonly hostId: HostId;
-  readonly rows: readonly ProcessRow[];
-  /** The marker that a process bears; `undefined`: none, or unreadable. */
-  readonly markerOf: (row: ProcessRow) => RunMarker | undefined;
-  readonly ageMsOf: (row: ProcessRow) => number | undefined;
-  readonly selfPid: number;
+  readonly processes: ProcessesSeen;
   /** `undefined`: the command did not record itself. */
   readonly command: ProcessIdentity | undefined;
   readonly wrapper: ProcessIdentity | undefined;
@@ -23,6 +19,15 @@ export interface RunMembersQuery {
   readonly holders: readonly ProcessIdentity[];
   /** How long ago the command ended, at the latest, if it ended; `undefined`: unknown. */
   readonly endedAgoMs: number | undefined;
+}
+
+/** The processes of this machine, as one look shows them. */
+interface ProcessesSeen {
+  readonly rows: readonly ProcessRow[];
+  /** The marker that a process bears; `undefined`: none, or unreadable. */
+  readonly markerOf: (row: ProcessRow) => RunMarker | undefined;
+  readonly ageMsOf: (row: ProcessRow) => number | undefined;
+  readonly selfPid: number;
 }
 
 /**
@@ -39,7 +44,7 @@ const isRow = (row: ProcessRow, identity: ProcessIdentity | undefined): boolean 
  * pipe. Pure; the identities must be of this host, boot and namespace.
  */
 export function runMembers(query: RunMembersQuery): readonly ProcessRow[] {
-  const byPid = new Map(query.rows.map((row) => [row.pid, row]));
+  const byPid = new Map(query.processes.rows.map((row) => [row.pid, row]));
   const standings = new Map<number, Standing>();
   const ownSession = sessionTest(query, byPid);
 
@@ -58,9 +63,10 @@ export function runMembers(query: RunMembersQuery): readonly ProcessRow[] {
   const judge = (row: ProcessRow): Standing => {
     // Init shields nothing below itself: orphans of every run are its children.
     if (row.pid === 1) return "none";
-    if (row.pid === query.selfPid || isRow(row, query.wrapper) || query.shielded.some((identity) => isRow(row, identity))) return "shield";
+    if (row.pid === query.processes.selfPid || isRow(row, query.wrapper) || query.shielded.some((identity) => isRow(row, identity)))
+      return "shield";
     if (isRow(row, query.command)) return "member";
-    const marker = query.markerOf(row);
+    const marker = query.processes.markerOf(row);
     const ownMarker = marker !== undefined && marker.runId === query.runId && marker.hostId === query.hostId;
     if (marker !== undefined && !ownMarker) return "other_run";
     const parent = byPid.get(row.parentPid);
@@ -76,7 +82,7 @@ export function runMembers(query: RunMembersQuery): readonly ProcessRow[] {
     return holds || above === "member" || ownSession(row) ? "member" : "none";
   };
 
-  return query.rows.filter((row) => standingOf(row) === "member");
+  return query.processes.rows.filter((row) => standingOf(row) === "member");
 }
 
 /**
@@ -93,5 +99,5 @@ function sessionTest(query: RunMembersQuery, byPid: ReadonlyMap<number, ProcessR
   }
   if (endedAgoMs === undefined) return () => false;
   // Nobody has the pid. What is younger than the command's end may be of a later session whose leader had it and left, as daemons do.
-  return (row) => row.sessionId === command.pid && (query.ageMsOf(row) ?? 0) > endedAgoMs;
+  return (row) => row.sessionId === command.pid && (query.processes.ageMsOf(row) ?? 0) > endedAgoMs;
 }

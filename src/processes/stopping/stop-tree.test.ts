@@ -25,8 +25,8 @@ async function readyRun(options: CommandRunOptions): Promise<CommandRun & { self
 
 /** Longer than anything takes to end: what is to be stopped is waited for as long as that takes. */
 const patient = { stopGraceMs: 60_000, killGraceMs: 60_000 };
-const stop = (run: CommandRun & { fullTree: RunTree }, changes: Partial<Parameters<typeof stopTree>[0]> = {}): Promise<StopResult> =>
-  stopTree({ ...run.fullTree, clock, runDir: run.runDir, ...patient, ...changes });
+const stop = (run: CommandRun & { fullTree: RunTree }, changes: Partial<Parameters<typeof stopTree>[1]> = {}): Promise<StopResult> =>
+  stopTree(run.fullTree, { clock, runDir: run.runDir, ...patient, ...changes });
 
 /** The pid that the script wrote to a file of its work directory, as an identity. */
 async function identityFrom(run: CommandRun, name: string): Promise<ProcessIdentity> {
@@ -153,7 +153,10 @@ test("what a daemon left behind after its command's end is a stray: marked, in t
   expect(pids(findStrays({ ...run.fullTree, endedAgoMs: 0, seen: [hidden] }))).toEqual(pids([marked, inSession, hidden]));
 
   expect(await probeLifePipe(run.runDir)).toBe("held");
-  expect(await stop(run, { endedAgoMs: 0, seen: [hidden] })).toMatchObject({ stopped: true, proof: { lifePipe: "released" } });
+  expect(await stop({ ...run, fullTree: { ...run.fullTree, endedAgoMs: 0, seen: [hidden] } })).toMatchObject({
+    stopped: true,
+    proof: { lifePipe: "released" },
+  });
   for (const stray of [marked, inSession, hidden]) expect(isAlive(run, stray)).toBe(false);
   // The record tells how the command ended, whatever happened to what it left behind.
   expect(await run.exit()).toMatchObject({ kind: "exit", status: 0 });
@@ -169,7 +172,7 @@ test("a run whose pids are all gone is not released while its life pipe is held"
   // Where nothing tells who holds the pipe.
   const files: OpenFiles = { ...linuxOpenFiles(), identifyFifo: () => undefined };
   expect(await stop(run, { stopGraceMs: 10, killGraceMs: 10, files })).toMatchObject({ stopped: false, survivors: [], lifePipe: "held" });
-  expect(await stop(run, { seen: [hidden] })).toMatchObject({ stopped: true });
+  expect(await stop({ ...run, fullTree: { ...run.fullTree, seen: [hidden] } })).toMatchObject({ stopped: true });
 });
 
 test("another run, a registered session and what is below them are left alone", async () => {
@@ -185,7 +188,7 @@ test("another run, a registered session and what is below them are left alone", 
   if (session === undefined || below === undefined || other === undefined) throw new Error("a process is missing");
   await until(async () => (await readFile(`/proc/${other.pid}/environ`, "latin1")).includes("99:elsewhere"));
   // They inherited the life pipe, as only shells do (Node closes what it inherits to its children), so the pipe is not asked here.
-  expect(await stopTree({ ...run.fullTree, clock, shielded: [session], ...patient })).toMatchObject({ stopped: true });
+  expect(await stopTree({ ...run.fullTree, shielded: [session] }, { clock, ...patient })).toMatchObject({ stopped: true });
   expect(isAlive(run, run.self)).toBe(false);
   for (const spared of [session, below, other]) expect(isAlive(run, spared)).toBe(true);
   for (const { pid } of [other, below, session]) run.tree.table.signal(pid, "SIGKILL");
@@ -197,7 +200,7 @@ test("a pid that is not the command's any more is never signalled", async () => 
   const run = await readyRun({ tools, argv: ["sh", "-c", ": > ready; exec sleep 60"] });
   const reused = { ...run.self, startTime: "1" };
   const stranger = { runId: run.runId, host: { ...run.host, hostId: "other" as typeof run.host.hostId } };
-  expect(await stopTree({ ...stranger, table: run.tree.table, command: reused, clock })).toMatchObject({
+  expect(await stopTree({ ...stranger, table: run.tree.table, command: reused }, { clock })).toMatchObject({
     stopped: true,
     proof: { signals: [] },
   });
@@ -220,16 +223,15 @@ test("between the look and the signal the identity is checked again", async () =
     },
   };
   let now = 0;
-  const result = await stopTree({
-    runId: 1 as RunTree["runId"],
-    host,
-    table,
-    command: identityOf(host, row),
-    clock: { mono: () => now },
-    pause: async (ms) => {
-      now += ms;
+  const result = await stopTree(
+    { runId: 1 as RunTree["runId"], host, table, command: identityOf(host, row) },
+    {
+      clock: { mono: () => now },
+      pause: async (ms) => {
+        now += ms;
+      },
     },
-  });
+  );
   expect(result).toMatchObject({ stopped: false });
   expect(signals).toEqual([]);
 });
@@ -246,16 +248,15 @@ test("a process that may not be signalled is a survivor, after TERM, grace and K
     signal: () => "denied",
   };
   let now = 0;
-  const result = await stopTree({
-    runId: 1 as RunTree["runId"],
-    host,
-    table,
-    command: identityOf(host, row),
-    clock: { mono: () => now },
-    pause: async (ms) => {
-      now += ms;
+  const result = await stopTree(
+    { runId: 1 as RunTree["runId"], host, table, command: identityOf(host, row) },
+    {
+      clock: { mono: () => now },
+      pause: async (ms) => {
+        now += ms;
+      },
     },
-  });
+  );
   expect(result).toMatchObject({ stopped: false, survivors: [{ pid: 4242, startTime: "10" }], lifePipe: "not_asked" });
   expect(result.stopped ? [] : result.signals.map(({ signal, outcome }) => `${signal} ${outcome}`)).toEqual([
     "SIGTERM denied",
@@ -284,7 +285,7 @@ test("a look at the processes that takes longer than the grace still leads to TE
     },
   };
   const clock = { mono: () => now };
-  await stopTree({ runId: 1 as RunTree["runId"], host, table, command: identityOf(host, row), clock, pause: async () => undefined });
+  await stopTree({ runId: 1 as RunTree["runId"], host, table, command: identityOf(host, row) }, { clock, pause: async () => undefined });
   expect(signals).toEqual(["SIGTERM", "SIGKILL"]);
 });
 

@@ -12,7 +12,7 @@ import { HiddenSearch } from "./hidden-search.ts";
 import { hereOnly, livingMembers, type RunTree } from "./strays.ts";
 import { type Remains, remainsText } from "./survivors.ts";
 
-export interface StopTreeOptions extends RunTree {
+export interface StopTreeOptions {
   readonly clock: Pick<HostClock, "mono">;
   /** Default: a timer of the event loop. */
   readonly pause?: Pause;
@@ -59,10 +59,10 @@ const pollMsMax = 50;
  * Stops everything of one run on this host (docs/architecture.md, Flip, stop, release). Frozen processes get TERM, then CONT. Never signals
  * the wrapper or what is shielded. Repeatable, also for an ended run's strays; never throws for what processes do.
  */
-export async function stopTree(options: StopTreeOptions): Promise<StopResult> {
+export async function stopTree(tree: RunTree, options: StopTreeOptions): Promise<StopResult> {
   const { clock, pause = timerPause, stopGraceMs = 5000, killGraceMs = 2000, runDir, files = systemOpenFiles(), signal, hurry } = options;
-  const signaller = new TreeSignaller(options);
-  const hidden = runDir === undefined ? undefined : new HiddenSearch(options, { runDir, files, mono: () => clock.mono() });
+  const signaller = new TreeSignaller(tree);
+  const hidden = runDir === undefined ? undefined : new HiddenSearch(tree, { runDir, files, mono: () => clock.mono() });
   const beganAt = clock.mono();
   const tookMs = (): DurationMs => Math.max(0, Math.round(clock.mono() - beganAt));
   let termAfterMs: DurationMs = 0;
@@ -104,7 +104,7 @@ export async function stopTree(options: StopTreeOptions): Promise<StopResult> {
   const { sent: signals, seen: gone } = signaller;
   if (left.length === 0 && lifePipe !== "held") return { stopped: true, proof: { gone, signals, lifePipe, tookMs: tookMs() } };
   const wrapper = left.length === 0 ? signaller.wrapper() : undefined;
-  const survivors = (wrapper === undefined ? left : [wrapper]).map((row) => identityOf(options.host, row));
+  const survivors = (wrapper === undefined ? left : [wrapper]).map((row) => identityOf(tree.host, row));
   // Looked up at the end, because what an earlier search found may have been stopped since.
   const pipe = survivors.length === 0 && lifePipe === "held" && signal?.aborted !== true ? hidden?.lookNow() : undefined;
   const remains: Remains = {

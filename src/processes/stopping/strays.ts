@@ -47,10 +47,12 @@ export function livingMembers(tree: RunTree): readonly ProcessRow[] {
   return runMembers({
     runId: tree.runId,
     hostId: host.hostId,
-    rows: table.list(),
-    markerOf: (row) => parseMarker(table.environmentValue(row.pid, markerVariable)),
-    ageMsOf: (row) => table.ageMs(row),
-    selfPid: process.pid,
+    processes: {
+      rows: table.list(),
+      markerOf: (row) => parseMarker(table.environmentValue(row.pid, markerVariable)),
+      ageMsOf: (row) => table.ageMs(row),
+      selfPid: process.pid,
+    },
     command: hereOnly(host, tree.command),
     wrapper: hereOnly(host, tree.wrapper),
     shielded: here(tree.shielded),

@@ -3,23 +3,19 @@ import { asHostId, asJobId, asRunId } from "../../domain/ids.ts";
 import { cleanEnvironment, ownMarker, parseMarker } from "../run-folder/run-marker.ts";
 import { commandEnvironment } from "./environment.ts";
 
+const run = { runId: asRunId(3), jobId: asJobId(2), attempt: 1, runDir: "/runs/3", workDir: "/work/a" };
 const base = {
   workerEnv: { PATH: "/bin", HOME: "/home", LANG: "C", TZ: "UTC", TMPDIR: "/tmp", DATABASE_URL: "secret", LD_PRELOAD: "x" },
   stageEnv: {},
   hostId: asHostId("host"),
-  runId: asRunId(3),
-  jobId: asJobId(2),
-  attempt: 1,
-  runDir: "/runs/3",
-  workDir: "/work/a",
+  run,
 };
 
 test("a command gets the allowed variables, its stage's and its run's, and nothing else of the worker", () => {
   const env = commandEnvironment({
     ...base,
     stageEnv: { MODEL: "large", TZ: "CET" },
-    itemKey: "a",
-    stage: "ocr",
+    run: { ...run, itemKey: "a", stage: "ocr" },
     url: "http://127.0.0.1:7070",
     token: "t",
     traceparent: "00-1-2-01",
@@ -68,7 +64,7 @@ test("a stage may not name the run, nor use a name that a shell would drop", () 
 });
 
 test("a daemon started inside a run recognises it, and cleans its environment of everything of that run", () => {
-  const env = commandEnvironment({ ...base, stageEnv: { MODEL: "large" }, itemKey: "a", token: "t" });
+  const env = commandEnvironment({ ...base, stageEnv: { MODEL: "large" }, run: { ...run, itemKey: "a" }, token: "t" });
   expect(ownMarker(env)).toEqual({ runId: 3, hostId: "host" });
   const clean = cleanEnvironment({ ...env, NOTHING: undefined });
   expect(clean).toEqual({ PATH: "/bin", HOME: "/home", LANG: "C", TZ: "UTC", TMPDIR: "/tmp", MODEL: "large" });

@@ -14,6 +14,15 @@ export interface CommandEnvironmentOptions {
   /** The stage's `env`, secrets already resolved. May replace the allowed variables, never those of the run. */
   readonly stageEnv: Readonly<Record<string, string>>;
   readonly hostId: HostId;
+  readonly run: CommandVariables;
+  /** The API's address, and a token for this run only; absent without a daemon. */
+  readonly url?: string | undefined;
+  readonly token?: string | undefined;
+  readonly traceparent?: string | undefined;
+}
+
+/** What a command's variables say of its run. */
+export interface CommandVariables {
   readonly runId: RunId;
   readonly jobId: JobId;
   /** For people: the number of this run within its job, from 1. */
@@ -22,11 +31,7 @@ export interface CommandEnvironmentOptions {
   readonly workDir: string;
   /** Absent for a plain task. */
   readonly itemKey?: string | undefined;
-  readonly stage?: string;
-  /** The API's address, and a token for this run only; absent without a daemon. */
-  readonly url?: string | undefined;
-  readonly token?: string | undefined;
-  readonly traceparent?: string;
+  readonly stage?: string | undefined;
 }
 
 /**
@@ -50,14 +55,15 @@ export function commandEnvironment(options: CommandEnvironmentOptions): Record<s
     if (value !== undefined) env[name] = value;
   }
   Object.assign(env, options.stageEnv);
-  const files = runFiles(options.runDir);
+  const { run } = options;
+  const files = runFiles(run.runDir);
   const ofRun: Record<(typeof runVariables)[number], string | undefined> = {
-    WAKEFUL_JOB_ID: String(options.jobId),
-    WAKEFUL_RUN_ID: String(options.runId),
-    WAKEFUL_ITEM_KEY: options.itemKey,
-    WAKEFUL_STAGE: options.stage,
-    WAKEFUL_ATTEMPT: String(options.attempt),
-    WAKEFUL_WORK_DIR: options.workDir,
+    WAKEFUL_JOB_ID: String(run.jobId),
+    WAKEFUL_RUN_ID: String(run.runId),
+    WAKEFUL_ITEM_KEY: run.itemKey,
+    WAKEFUL_STAGE: run.stage,
+    WAKEFUL_ATTEMPT: String(run.attempt),
+    WAKEFUL_WORK_DIR: run.workDir,
     WAKEFUL_HEARTBEAT_FILE: files.heartbeat,
     WAKEFUL_PROGRESS_FILE: files.progress,
     WAKEFUL_INPUT_FILE: files.input,
@@ -65,7 +71,7 @@ export function commandEnvironment(options: CommandEnvironmentOptions): Record<s
     WAKEFUL_URL: options.url,
     WAKEFUL_TOKEN: options.token,
     TRACEPARENT: options.traceparent,
-    [markerVariable]: formatMarker(options),
+    [markerVariable]: formatMarker({ runId: run.runId, hostId: options.hostId }),
   };
   for (const [name, value] of Object.entries(ofRun)) if (value !== undefined) env[name] = value;
   return env;

@@ -61,7 +61,7 @@ export class WorkerService {
   }
 }
 
-interface ConnectionDeps extends WorkerServiceDeps {
+interface ConnectionDeps extends Omit<WorkerServiceDeps, "registry" | "ender" | "decider" | "onSettled"> {
   readonly stages: StoredStages;
   readonly reports: RunReports;
 }

@@ -119,7 +119,7 @@ async function stopStrays(
     if (strays.length === 0 && (await probeLifePipe(runDir)) !== "held") return { left: false, command };
     if (strays.length > 0) emit("run.strays_stopped", { ...ref, pids: strays.map((stray) => stray.pid) });
     // With the pipe: the wrapper holds it until it has ended, and a stray that no scan finds holds it for longer.
-    const result = await stopTree({ ...tree, seen: strays, runDir, clock, ...stop, signal });
+    const result = await stopTree({ ...tree, seen: strays }, { runDir, clock, ...stop, signal });
     // Those that only the life pipe revealed.
     const hidden = (result.stopped ? result.proof.gone : result.survivors).filter(
       (each) => !strays.some((stray) => sameProcess(each, stray)),

@@ -77,16 +77,10 @@ async function prepareCommand(
     workerEnv: environment,
     stageEnv: { ...stage.env, ...(await readSecrets(stage.envFiles, baseDir)) },
     hostId: host.hostId,
-    runId,
-    jobId,
-    attempt,
-    runDir,
-    workDir: workDir ?? runDir,
-    stage: stage.name,
-    traceparent: traceparentOf(claimed),
-    itemKey: item?.key,
+    run: { runId, jobId, attempt, runDir, workDir: workDir ?? runDir, itemKey: item?.key, stage: stage.name },
     url,
     token,
+    traceparent: traceparentOf(claimed),
   });
   const cwd = resolve(baseDir, stage.cwd ?? ".");
   return await spawnWrapper({ runDir, runId, host, tools, argv: stage.run.argv, env, cwd, input: inputOf(claimed) });

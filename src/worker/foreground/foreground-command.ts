@@ -16,7 +16,7 @@ export interface ForegroundOptions {
   /** Whether a terminal sends its interrupts to the command as well. Then they are not sent a second time. */
   readonly interactive: boolean;
   /** What the command is given as descriptors 0 to 2. Default: our own. */
-  readonly stdio?: "inherit" | "ignore";
+  readonly stdio?: "inherit" | "ignore" | undefined;
 }
 
 /** The code of a shell for a program that does not exist or may not be run. */

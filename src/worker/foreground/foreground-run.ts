@@ -14,7 +14,8 @@ import { ForegroundCommand, type ForegroundOptions, type ForwardedSignal } from 
 import { ForegroundLease, type WantedLease } from "./foreground-lease.ts";
 import type { OpenedRunSession, RunSessionRef } from "./foreground-sessions.ts";
 
-export interface RunCommandOptions extends ForegroundOptions {
+export interface RunCommandOptions {
+  readonly foreground: ForegroundOptions;
   readonly lease?: WantedLease | undefined;
   /** Absent: no daemon answers. The command still runs, unless it wants a lease. */
   readonly daemon?: { readonly api: RunCommandApi; readonly host: HostIdentity; readonly self: ProcessIdentity } | undefined;
@@ -22,9 +23,9 @@ export interface RunCommandOptions extends ForegroundOptions {
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly newTicket: () => string;
   readonly monoNow: () => number;
-  readonly pause?: Pause;
+  readonly pause?: Pause | undefined;
   /** From TERM to KILL, for a command whose lease was lost. Default 5 000. */
-  readonly stopGraceMs?: DurationMs;
+  readonly stopGraceMs?: DurationMs | undefined;
 }
 
 /**
@@ -34,7 +35,8 @@ export interface RunCommandOptions extends ForegroundOptions {
  * @throws {WakefulError} `daemon_unreachable`: a lease without a daemon. `conflict`: the lease was not granted in time.
  */
 export async function runCommand(options: RunCommandOptions): Promise<number> {
-  const { argv, lease, daemon } = options;
+  const { foreground, lease, daemon } = options;
+  const { argv, cwd } = foreground;
   if (argv.length === 0) throw new WakefulError("bad_request", "Name the command to run: wakeful run -- make test");
   if (daemon === undefined) {
     if (lease !== undefined) {
@@ -43,10 +45,10 @@ export async function runCommand(options: RunCommandOptions): Promise<number> {
         `The lease "${lease.name}" cannot be held without a daemon: start it with \`wakeful up\`.`,
       );
     }
-    return await new ForegroundCommand(options, inheritedEnvironment(options.environment)).run(() => Promise.resolve());
+    return await new ForegroundCommand(foreground, inheritedEnvironment(options.environment)).run(() => Promise.resolve());
   }
   const { api, self } = daemon;
-  const run = await api.open({ argv, cwd: options.cwd, process: self });
+  const run = await api.open({ argv, cwd, process: self });
   const supervised = new SupervisedRun(options, { api, self, host: daemon.host, run });
   return await supervised.toItsEnd();
 }
@@ -93,7 +95,7 @@ class SupervisedRun {
   async toItsEnd(): Promise<number> {
     const { renewMs } = this.#run;
     const stopListening = (["SIGINT", "SIGTERM", "SIGHUP"] as const).map((signal) =>
-      this.#options.onSignal(signal, () => this.#interrupted.abort(signal)),
+      this.#options.foreground.onSignal(signal, () => this.#interrupted.abort(signal)),
     );
     this.#renewing = setInterval(() => this.#renew(), renewMs);
     try {
@@ -117,9 +119,9 @@ class SupervisedRun {
   }
 
   async #runCommand(): Promise<number> {
-    const { environment } = this.#options;
+    const { foreground, environment } = this.#options;
     const { runId, jobId } = this.#run;
-    this.#command = new ForegroundCommand(this.#options, {
+    this.#command = new ForegroundCommand(foreground, {
       ...inheritedEnvironment(environment),
       WAKEFUL_RUN_ID: String(runId),
       WAKEFUL_JOB_ID: String(jobId),
@@ -228,7 +230,7 @@ class SupervisedRun {
   }
 
   #say(line: string): void {
-    this.#options.say(`wakeful: ${line}`);
+    this.#options.foreground.say(`wakeful: ${line}`);
   }
 
   #sayOnce(line: string): void {
