@@ -63,7 +63,7 @@ export async function work(
 function settlementOf(store: Store, run: ClaimedRun, failing: boolean): Settlement {
   if (run.itemId !== null) {
     return success(run, {
-      advance: run.queue === "p/prep" ? stageEntry("ocr") : { kind: "finish" },
+      advance: run.queue === "p/prep" ? stageEntry("ocr", { maxAttempts: 9 }) : { kind: "finish" },
       output: `"${run.queue}"`,
     });
   }
