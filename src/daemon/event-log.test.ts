@@ -9,15 +9,15 @@ test("the first line tells that others may look into the data directory, and why
   openEventLog({
     ...options,
     writeLog: (line) => lines.push(line),
-    openDirectory: { path: "/data", mode: "0755", left: "it belongs to another user" },
+    exposedDirectory: { path: "/data", mode: "0755", left: "it belongs to another user" },
   });
   expect(lines.map((line) => JSON.parse(line))).toMatchObject([
-    { event: "data_dir.open", level: "warn", path: "/data", mode: "0755", reason: "it belongs to another user" },
+    { event: "data_dir.exposed", level: "warn", path: "/data", mode: "0755", reason: "it belongs to another user" },
   ]);
 });
 
 test("a closed data directory is no news", () => {
   const lines: string[] = [];
-  openEventLog({ ...options, writeLog: (line) => lines.push(line), openDirectory: undefined });
+  openEventLog({ ...options, writeLog: (line) => lines.push(line), exposedDirectory: undefined });
   expect(lines).toEqual([]);
 });

@@ -1,8 +1,8 @@
 import type { Config } from "../config/config.ts";
-import { closeDirectory, type OpenDirectory } from "../files/close-directory.ts";
 import { prepareDataDirectory } from "../files/data-directory.ts";
 import { dataPaths } from "../files/data-paths.ts";
 import { type Instance, instanceOf } from "../files/installation.ts";
+import { type ExposedDirectory, restrictDirectory } from "../files/restrict-directory.ts";
 import type { Host } from "../processes/probe/host.ts";
 import { readHostIdentity } from "../processes/probe/host-identity.ts";
 import { createProcessProbe, type ProcessIdentity } from "../processes/probe/identity.ts";
@@ -16,7 +16,7 @@ import { newHostId } from "../runtime/entropy.ts";
 export interface DaemonHost {
   readonly host: Host;
   /** Absent: the data directory was closed to others already. */
-  readonly openDirectory: OpenDirectory | undefined;
+  readonly exposedDirectory: ExposedDirectory | undefined;
   readonly installation: Instance;
   /** The daemon's own process. */
   readonly self: ProcessIdentity;
@@ -33,12 +33,12 @@ export interface HostDeps {
 export async function openHost({ config: { dataDir, store }, environment, clock }: HostDeps): Promise<DaemonHost> {
   const paths = dataPaths(dataDir);
   await prepareDataDirectory(paths);
-  const openDirectory = await closeDirectory({ dataDir, store, uid: process.getuid?.() });
+  const exposedDirectory = await restrictDirectory({ dataDir, store, uid: process.getuid?.() });
   const identity = await readHostIdentity({ stateDir: dataDir, randomId: newHostId });
   const table = systemProcessTable();
   return {
     host: { identity, probe: createProcessProbe({ host: identity, table }), table, paths, clock },
-    openDirectory,
+    exposedDirectory,
     installation: await instanceOf(dataDir),
     self: ownIdentity(identity, table),
     tools: await findWrapperTools({ path: environment.PATH ?? "/usr/local/bin:/usr/bin:/bin" }),

@@ -52,7 +52,7 @@ export async function openDaemonStore({ configuration, daemonHost, writeLog, und
   undo.push(() => store.close());
   // Before this start writes anything: how long nobody was listening.
   const lastAliveAt = await store.upkeep.newestInstant();
-  const events = openEventLog({ store, log: config.log, writeLog, openDirectory: daemonHost.openDirectory });
+  const events = openEventLog({ store, log: config.log, writeLog, exposedDirectory: daemonHost.exposedDirectory });
   const { emit } = events;
   const tell: Tell = { emit, alert: alertsThrough({ outbox: store.outbox, emit }) };
   const registry = new PipelineRegistry(pipelines);

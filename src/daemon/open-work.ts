@@ -1,7 +1,7 @@
 import { basename } from "node:path";
 import type { RunId } from "../domain/ids.ts";
 import { stopWithin } from "../domain/stop-within.ts";
-import { ExitReader } from "../gates/exit-reader.ts";
+import { ResultReader } from "../gates/result-reader.ts";
 import { openTokens, type Tokens } from "../http/tokens.ts";
 import { daemonWorkers, PausedWorkers } from "../operations/paused-workers.ts";
 import type { Configuration } from "../pipelines/reading/load.ts";
@@ -80,7 +80,7 @@ function openSettling({ configuration: { config }, environment, daemonHost, base
   return createSettling({
     store,
     registry,
-    reader: new ExitReader({ paths, hostId: identity.hostId, baseDir: config.baseDir, environment, gatesAtOnce: 4 }),
+    reader: new ResultReader({ paths, hostId: identity.hostId, baseDir: config.baseDir, environment, gatesAtOnce: 4 }),
     random: chance.random,
     emit: tell.emit,
     stopWithinMs: () => stopWithin(config.stop),
@@ -151,7 +151,7 @@ function openHandlers(deps: DaemonWorkDeps, { name, ...parts }: HandlerParts): H
 
 interface CommandParts {
   readonly backend: WorkerConnection;
-  readonly reader: ExitReader;
+  readonly reader: ResultReader;
   readonly shielded: () => readonly ProcessIdentity[];
 }
 

@@ -15,7 +15,7 @@ export interface LookedAtProcess {
 }
 
 /**
- * Tier 0: another boot id under the same host id proves death only if its session is silent by the clock and the host is one machine, not a
+ * Tier 0 of docs/verdicts.md: another boot id under the same host id proves death only if its session is silent by the clock and the host is one machine, not a
  * clone. No other rule counts another boot.
  */
 export const diedWithEarlierBoot = (

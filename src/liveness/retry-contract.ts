@@ -29,7 +29,7 @@ export interface Outcome {
   readonly reason: string;
   /** What the exit code policy demands, whatever the budget says. */
   readonly disposition?: "fail" | "hold" | undefined;
-  /** For `never_started`, and for `released` at a start without adoption: the claimer's death was the cause. */
+  /** For `never_started`, and for `released` by a daemon that starts without adoption: the claimer's death was the cause. */
   readonly bySessionDeath?: boolean | undefined;
 }
 

@@ -13,7 +13,7 @@ export const startOf = (run: RunFacts): Instant => run.startedAt ?? run.reserved
 export const ceilingAt = (run: RunFacts, thresholds: RunThresholds): Instant =>
   addMs(startOf(run), (run.suspendedMs ?? 0) + maxRunningOf(run, thresholds));
 
-/** An exit code without its time has no age, and an exit without a code no outcome: both are left to tier 3. */
+/** An exit code without its time has no age, and an exit without a code no outcome: the ceiling (tier 3 of docs/verdicts.md) ends both. */
 export function wholeExit(run: RunFacts): { readonly exitCode: number; readonly exitedAt: Instant } | undefined {
   const { exitCode, exitedAt } = run;
   return exitCode !== undefined && exitedAt !== undefined ? { exitCode, exitedAt } : undefined;
@@ -40,8 +40,8 @@ export interface LookFindings {
 }
 
 /**
- * The earliest instant at which a rule could match without an alarm (`isAlarming`): `runs.check_at`. It counts from the last known signs of
- * life; beats need not move it, because an early look recomputes it. Recompute when thresholds shrink.
+ * What `runs.check_at` says: the earliest instant at which time alone could end the run, counted from its last signs of life. A beat need not
+ * move it: a look that comes too early computes it again. Thresholds that shrink must.
  */
 export function nextCheckAt(run: RunFacts, thresholds: RunThresholds, found: LookFindings = {}): Instant {
   const startedAt = startOf(run);

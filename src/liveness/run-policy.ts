@@ -98,7 +98,7 @@ function judgeByEvidence(subject: Case): RunVerdict | undefined {
   return run.state === "reserved" ? judgeReserved(subject) : judgeStarted(subject);
 }
 
-/** Tier 2. Once the gate was unreadable, the gate's patience replaces the grace. */
+/** Tier 2 of docs/verdicts.md. Once the gate was unreadable, the gate's patience replaces the grace. */
 function judgeFinaliser(subject: Case): RunVerdict | undefined {
   const { run, seen, thresholds, vantage, now } = subject;
   const exit = wholeExit(run);
@@ -134,7 +134,7 @@ function judgePendingGate(
   return { kind: "defer", reason: "gate_pending", exitCode, ageMs: ageOfDoubtMs, limitMs, recheckAt };
 }
 
-/** Rows 0, 1s, 1 and 1w of a reserved run: nothing was executed, so nothing is spent. */
+/** Rows 0, 1s, 1 and 1w of docs/verdicts.md for a reserved run: nothing was executed, so nothing is spent. */
 function judgeReserved(subject: Case): RunVerdict | undefined {
   const { run, seen, memory, thresholds, vantage, now } = subject;
   if (isOtherBoot(subject)) return neverStarted(subject, { reason: "other_boot", bySessionDeath: true });
@@ -209,7 +209,7 @@ function judgeProgress(subject: Case): RunVerdict | undefined {
   return { kind: "hung", reason, silentMs: silence.silentMs, deafMs: silence.deafMs, limitMs };
 }
 
-/** Rows 0t and 3: they need time awake and no evidence. */
+/** Rows 0t and 3 of docs/verdicts.md: they need time awake and no evidence. */
 function judgeByAge(subject: Case): RunVerdict | undefined {
   const { run, thresholds, now } = subject;
   // Once the gate was unreadable, its patience replaces the ceiling.

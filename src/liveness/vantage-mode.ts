@@ -52,8 +52,8 @@ function nextState(before: ScopeState, wanted: VantageMode, now: Instant, cleanM
 }
 
 /**
- * How many subjects turned silent within the last `limitMs`. Include those judged dead by silence in that time: else the count falls with
- * each of them while others follow.
+ * How many subjects turned silent within the last `limitMs`. Those judged dead by silence in that time belong to them: without them each
+ * death would lower the count and hide that many fell silent together.
  */
 export function countTurnedSilent(
   subjects: Iterable<{ readonly lastHeardAt: Instant; readonly provedDead: boolean }>,

@@ -154,8 +154,8 @@ export interface SilenceQuery {
 }
 
 /**
- * The silence of one subject: time since last heard less deaf time, counted after `reannounceMs` of unbroken hearing. A watcher that
- * crashes every few seconds never hears that long: past `silenceCeilingFactor` times the limit, all time awake counts.
+ * The time since a subject was last heard, less the time in which this watcher was deaf. Deafness ends after `reannounceMs` of unbroken
+ * hearing. A watcher that keeps crashing never hears that long, so `silenceCeilingFactor` bounds it.
  */
 export function silenceOf(vantage: Vantage, query: SilenceQuery): Silence {
   const { channel, lastHeardAt, limitMs, now } = query;

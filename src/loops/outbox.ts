@@ -4,7 +4,7 @@ import { addMs, type DurationMs, type Instant, minutes, seconds } from "../domai
 import { alertOf } from "../notify/alerts.ts";
 import type { Deliverer } from "../notify/deliverer.ts";
 import type { RaiseAlert, Tell } from "../notify/raise-alert.ts";
-import { inLanes } from "../runtime/each-limit.ts";
+import { eachLimit } from "../runtime/each-limit.ts";
 import type { Chance } from "../runtime/entropy.ts";
 import type { OutboxRow, OutboxStore } from "../store/port/records.ts";
 import type { Store } from "../store/port/store.ts";
@@ -74,7 +74,7 @@ export class OutboxLoop implements Loop<"outbox"> {
     }
     let delivered = 0;
     let failed = 0;
-    await inLanes(ready, { count: this.#concurrency, signal: context.signal }, async (entry) => {
+    await eachLimit(ready, { count: this.#concurrency, signal: context.signal }, async (entry) => {
       try {
         if ((await this.#deliver(entry, context)) === "delivered") delivered += 1;
         else failed += 1;

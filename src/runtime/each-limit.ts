@@ -1,5 +1,5 @@
 /** Handles `members` in order, `count` at a time, until all are handled or `signal` is aborted. Rejects with the first rejection of `handle`. */
-export async function inLanes<T>(
+export async function eachLimit<T>(
   members: readonly T[],
   { count, signal }: { readonly count: number; readonly signal: AbortSignal },
   handle: (member: T) => Promise<void>,

@@ -1,12 +1,12 @@
 import type { Instant } from "../domain/time.ts";
-import { ExitReader, type ExitReaderDeps } from "../gates/exit-reader.ts";
+import { ResultReader, type ResultReaderDeps } from "../gates/result-reader.ts";
 import type { ItemsStore } from "../store/port/items.ts";
 import type { LiveRun } from "../store/port/runs.ts";
 import { type DecidingOptions, ExitDecider, type ExitDeciderDeps, type ExitDecision } from "./exit-decider.ts";
 
 export interface FinaliserDeps {
   readonly items: Pick<ItemsStore, "get">;
-  readonly reader: ExitReader;
+  readonly reader: ResultReader;
   readonly decider: ExitDecider;
   readonly now: () => Instant;
 }
@@ -26,10 +26,10 @@ export class Finaliser {
 
   /** With a reader and a decider of its own. */
   static of(
-    deps: ExitReaderDeps & Omit<ExitDeciderDeps, "versions"> & { readonly items: FinaliserDeps["items"] & ExitDeciderDeps["versions"] },
+    deps: ResultReaderDeps & Omit<ExitDeciderDeps, "versions"> & { readonly items: FinaliserDeps["items"] & ExitDeciderDeps["versions"] },
   ): Finaliser {
     const { items, now } = deps;
-    return new Finaliser({ items, now, reader: new ExitReader(deps), decider: new ExitDecider({ ...deps, versions: items }) });
+    return new Finaliser({ items, now, reader: new ResultReader(deps), decider: new ExitDecider({ ...deps, versions: items }) });
   }
 
   /** @param run - exited, with its exit code. */

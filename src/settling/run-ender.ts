@@ -13,7 +13,7 @@ export interface RunEnderDeps {
   readonly registry: PipelineRegistry;
   readonly random: Random;
   readonly emit: Emit;
-  /** How long a stopped process may take to be gone: stop grace + kill grace + 10 s. */
+  /** How long the job may stay blocked by the stop of its run before an alert: {@link stopWithin}. */
   readonly stopWithinMs: () => DurationMs;
 }
 
@@ -44,8 +44,8 @@ export interface EndManners extends LockManners {
 type LostPage = Parameters<RunsStore["settleLostPage"]>[0];
 
 /**
- * Ends runs, whoever noticed: makes the settlement, writes it and, if the flip is won, emits its events. Events follow the commit, so a
- * crash in between loses them. A lost flip emits nothing.
+ * Ends runs: makes the settlement, writes it and, if the flip is won, emits its events after the commit. Successes of handlers go by the
+ * batch (`worker/backends/run-reports.ts`), a cancel with its item (`store/items/cancels.ts`).
  */
 export class RunEnder {
   readonly #deps: RunEnderDeps;

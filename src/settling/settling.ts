@@ -1,17 +1,17 @@
-import type { ExitReader } from "../gates/exit-reader.ts";
+import type { ResultReader } from "../gates/result-reader.ts";
 import { ExitDecider, type ExitDeciderDeps } from "./exit-decider.ts";
 import { Finaliser, type FinaliserDeps } from "./finaliser.ts";
 import { RunEnder, type RunEnderDeps } from "./run-ender.ts";
 
 export interface SettlingDeps extends RunEnderDeps {
   readonly store: RunEnderDeps["store"] & { readonly items: ExitDeciderDeps["versions"] & FinaliserDeps["items"] };
-  readonly reader: ExitReader;
+  readonly reader: ResultReader;
 }
 
 /** How the runs of one process end, whoever notices. */
 export interface Settling {
   readonly ender: RunEnder;
-  readonly reader: ExitReader;
+  readonly reader: ResultReader;
   readonly decider: ExitDecider;
   readonly finaliser: Finaliser;
 }

@@ -37,11 +37,11 @@ export const eventCatalogue = {
     "error",
     "A step of the stop did not end in its time: a disk, the store or a process does not answer. The daemon stops without it.",
   ),
-  "data_dir.closed": event<{ readonly path: string; readonly mode: string }>(
+  "data_dir.restricted": event<{ readonly path: string; readonly mode: string }>(
     "info",
     "The data directory could be read by others; its mode is 0700 now.",
   ),
-  "data_dir.open": event<{ readonly path: string; readonly mode: string; readonly reason: string }>(
+  "data_dir.exposed": event<{ readonly path: string; readonly mode: string; readonly reason: string }>(
     "warn",
     "Others may look into the data directory, and its mode is not ours to change; `wakeful doctor` says what to do.",
   ),
@@ -265,6 +265,8 @@ export type EventName = keyof typeof eventCatalogue;
 
 /** What events were called in earlier versions, for whoever searches old logs or adapts a rule of an alerting tool. */
 export const formerEventNames = {
+  "data_dir.closed": "data_dir.restricted",
+  "data_dir.open": "data_dir.exposed",
   "item.rescued": "item.recovered",
   "worker.buried": "worker.dead",
 } as const satisfies Readonly<Record<string, EventName>>;

@@ -1,6 +1,6 @@
 import type { WorkerId } from "../domain/ids.ts";
 import type { Instant } from "../domain/time.ts";
-import type { ExitReader } from "../gates/exit-reader.ts";
+import type { ResultReader } from "../gates/result-reader.ts";
 import type { StageDefinition } from "../pipelines/definition.ts";
 import type { ClaimedRun } from "../store/port/runs.ts";
 import type { ExitReading, WorkerBackend, WorkItem } from "./worker-backend.ts";
@@ -20,7 +20,7 @@ export interface ExitedWork extends Pick<ClaimedRun, "runId" | "ownerEpoch" | "j
  * was aborted and the next supervisor reads it.
  */
 export async function reportExit(
-  { backend, reader }: { readonly backend: Pick<WorkerBackend, "reading" | "now">; readonly reader: Pick<ExitReader, "output" | "gate"> },
+  { backend, reader }: { readonly backend: Pick<WorkerBackend, "reading" | "now">; readonly reader: Pick<ResultReader, "output" | "gate"> },
   workerId: WorkerId,
   { item, stage, exitCode, ...run }: ExitedWork,
   signal: AbortSignal,

@@ -10,5 +10,5 @@ test("a start closes the data directory that it finds open, and says so", async 
   chmodSync(join(folder, "data"), 0o755);
   const { dataDir, log } = await startTestDaemon({ yaml: "dataDir: ./data\n", folder });
   expect(statSync(dataDir).mode & 0o777).toBe(0o700);
-  expect(log.filter((line) => line.includes("data_dir.closed"))).toHaveLength(1);
+  expect(log.filter((line) => line.includes("data_dir.restricted"))).toHaveLength(1);
 });

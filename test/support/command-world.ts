@@ -4,7 +4,7 @@ import { onTestFinished } from "vitest";
 import type { HostId, JobId, RunId, WorkerId } from "../../src/domain/ids.ts";
 import { addMs, asInstant, type DurationMs, type Instant } from "../../src/domain/time.ts";
 import { itemDirOf, runDirOf } from "../../src/files/data-paths.ts";
-import { ExitReader } from "../../src/gates/exit-reader.ts";
+import { ResultReader } from "../../src/gates/result-reader.ts";
 import { defaultRunThresholds } from "../../src/liveness/run-thresholds.ts";
 import { newVantage } from "../../src/liveness/vantage.ts";
 import { LeaseSweep } from "../../src/loops/leases/lease-sweep.ts";
@@ -111,7 +111,7 @@ export async function commandWorld(
     world.events.push({ name, data });
   };
   const random = (): number => 0.5;
-  const reader = new ExitReader({ paths, hostId: host.hostId, baseDir: world.baseDir, environment: { PATH: path }, gatesAtOnce: 2 });
+  const reader = new ResultReader({ paths, hostId: host.hostId, baseDir: world.baseDir, environment: { PATH: path }, gatesAtOnce: 2 });
   const decider = new ExitDecider({ registry, versions: store.items, random, now });
   const finaliser = new Finaliser({ items: store.items, reader, decider, now });
   const stop = { stopGraceMs: 300, killGraceMs: options.killGraceMs ?? 60_000 };

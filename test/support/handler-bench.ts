@@ -1,7 +1,7 @@
 import { onTestFinished } from "vitest";
 import type { RunId, WorkerId } from "../../src/domain/ids.ts";
 import { dataPaths } from "../../src/files/data-paths.ts";
-import type { ExitReader } from "../../src/gates/exit-reader.ts";
+import type { ResultReader } from "../../src/gates/result-reader.ts";
 import type { PipelineDefinition } from "../../src/pipelines/definition.ts";
 import { PipelineRegistry } from "../../src/pipelines/registry.ts";
 import { openStore } from "../../src/store/open-store.ts";
@@ -52,7 +52,7 @@ export interface BenchWorkerOptions {
   /** Replaces some of the store's verbs for the service. */
   readonly runs?: (direct: RunsStore) => Partial<RunsStore>;
   /** Reads the gates of stages that have one. */
-  readonly gate?: ExitReader["gate"];
+  readonly gate?: ResultReader["gate"];
   readonly saved?: Map<RunId, string>;
 }
 

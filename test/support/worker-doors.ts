@@ -2,7 +2,7 @@ import { duplexPair } from "node:stream";
 import { describe, onTestFinished } from "vitest";
 import { createRunApi } from "../../src/cli/run-api.ts";
 import { createClient } from "../../src/protocol/client.ts";
-import { PipeBackend, pipeVerbs } from "../../src/worker/backends/pipe.ts";
+import { PipeBackend, pipeVerbs } from "../../src/worker/backends/pipe-backend.ts";
 import { PipeChannel } from "../../src/worker/backends/pipe-channel.ts";
 import { StoreTime } from "../../src/worker/backends/store-time.ts";
 import type { RunCommandApi } from "../../src/worker/foreground/foreground-api.ts";

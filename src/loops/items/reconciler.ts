@@ -5,7 +5,7 @@ import { type Instant, seconds } from "../../domain/time.ts";
 import type { RaiseAlert, Tell } from "../../notify/raise-alert.ts";
 import { StoredStages } from "../../pipelines/reading/stored-stages.ts";
 import type { PipelineRegistry } from "../../pipelines/registry.ts";
-import { inLanes } from "../../runtime/each-limit.ts";
+import { eachLimit } from "../../runtime/each-limit.ts";
 import type { Finaliser } from "../../settling/finaliser.ts";
 import { tellItemStep } from "../../settling/tell-ends.ts";
 import type { StrandedItem } from "../../store/port/items.ts";
@@ -106,7 +106,7 @@ export class Reconciler implements Loop<"reconciler"> {
     while (looked.more && looked.seen < this.#itemsMax && !signal.aborted) {
       const page = await this.#deps.store.items.listStranded({ limit: this.#pageSize, after: cursor });
       for (const { item } of page) stranded.add(item.id);
-      await inLanes(page, { count: gatesAtOnce, signal }, async (each) => await this.#lookAt(each, looked, context));
+      await eachLimit(page, { count: gatesAtOnce, signal }, async (each) => await this.#lookAt(each, looked, context));
       looked.more = page.length === this.#pageSize;
       cursor = looked.more ? page.at(-1)?.item.id : undefined;
     }

@@ -62,7 +62,7 @@ export class Pulse {
   }
 
   readonly #beat = (): void => {
-    // Callers of the last beat that wait no more leave no other trace.
+    // Whoever stopped waiting since the last beat did not stop the timer.
     this.#endWhenIdle();
     for (const listener of this.#listeners) listener();
     const due: Waiter[] = [];

@@ -63,7 +63,7 @@ export function livingMembers(tree: RunTree): readonly ProcessRow[] {
 }
 
 /**
- * What a run left behind: its descendants, its session's members and bearers of its marker. After its end all are strays, before it its
- * tree. On macOS only descendants are found.
+ * What a run left behind: its descendants, its session's members and bearers of its marker. While the run lives these are its tree, and
+ * strays once it has ended. On macOS only descendants are found.
  */
 export const findStrays = (tree: RunTree): readonly ProcessIdentity[] => livingMembers(tree).map((row) => identityOf(tree.host, row));

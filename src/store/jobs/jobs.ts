@@ -6,9 +6,9 @@ import { type Engine, lockRows } from "../engine/engine.ts";
 import type { Database } from "../engine/tables.ts";
 import type { JobsStore } from "../port/jobs.ts";
 import { appendActions } from "../records/action-log.ts";
-import { releaseSlot } from "./blocks.ts";
 import { holdJob, listWaiting } from "./job-hold.ts";
 import { jobRow } from "./job-row.ts";
+import { releaseSlot } from "./slots.ts";
 
 /** Jobs with the name of their queue: what {@link jobRow} takes. */
 export function selectJobs(db: Kysely<Database>) {

@@ -4,7 +4,7 @@ import type { RunState } from "../../domain/lifecycles/run.ts";
 import type { Instant } from "../../domain/time.ts";
 import { type Engine, lockRows } from "../engine/engine.ts";
 import type { Database } from "../engine/tables.ts";
-import { releaseSlot } from "../jobs/blocks.ts";
+import { releaseSlot } from "../jobs/slots.ts";
 import type { Fence, FencedAnswer, RunsStore } from "../port/runs.ts";
 import { appendActions } from "../records/action-log.ts";
 import { endedAs } from "./held-runs.ts";

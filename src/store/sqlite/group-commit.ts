@@ -28,13 +28,13 @@ interface Member {
   readonly reject: (reason: unknown) => void;
 }
 
-interface Lane {
+interface PhaseQueue {
   readonly phase: GroupPhase<unknown, unknown>;
   waiting: Member[];
 }
 
 interface Taken {
-  readonly lane: Lane;
+  readonly queue: PhaseQueue;
   readonly members: readonly Member[];
   readonly inputs: readonly unknown[];
 }
@@ -48,7 +48,7 @@ export class GroupCommit {
   readonly #hint: (hints: Iterable<StoreHint>) => void;
   readonly #prepare: (() => void) | undefined;
   readonly #weightMax: number;
-  readonly #lanes: Lane[] = [];
+  readonly #queues: PhaseQueue[] = [];
   #scheduled = false;
   #closed = false;
   #idle: (() => void) | undefined;
@@ -62,9 +62,9 @@ export class GroupCommit {
 
   /** Answers the way to join a group: one more input of this phase. */
   addPhase<Input, Output>(phase: GroupPhase<Input, Output>): (input: Input) => Promise<Output> {
-    const lane: Lane = { phase, waiting: [] };
-    this.#lanes.push(lane);
-    return (input) => this.#join<Output>(lane, input);
+    const queue: PhaseQueue = { phase, waiting: [] };
+    this.#queues.push(queue);
+    return (input) => this.#join<Output>(queue, input);
   }
 
   /** Refuses new members, and resolves when the last group has been committed. */
@@ -76,10 +76,10 @@ export class GroupCommit {
     });
   }
 
-  #join<Output>(lane: Lane, input: unknown): Promise<Output> {
+  #join<Output>(queue: PhaseQueue, input: unknown): Promise<Output> {
     if (this.#closed) return Promise.reject(storeClosed());
     return new Promise<Output>((resolve, reject) => {
-      lane.waiting.push({ input, weight: lane.phase.weigh?.(input) ?? 1, resolve, reject });
+      queue.waiting.push({ input, weight: queue.phase.weigh?.(input) ?? 1, resolve, reject });
       this.#schedule();
     });
   }
@@ -97,13 +97,13 @@ export class GroupCommit {
 
   readonly #afterTurn = (): void => {
     this.#scheduled = false;
-    if (this.#lanes.some((lane) => lane.waiting.length > 0)) this.#schedule();
+    if (this.#queues.some((queue) => queue.waiting.length > 0)) this.#schedule();
     else this.#idle?.();
   };
 
   readonly #refuseWaiting = (reason: unknown): void => {
-    for (const lane of this.#lanes) {
-      for (const member of lane.waiting.splice(0)) member.reject(reason);
+    for (const queue of this.#queues) {
+      for (const member of queue.waiting.splice(0)) member.reject(reason);
     }
     this.#afterTurn();
   };
@@ -113,8 +113,8 @@ export class GroupCommit {
     const taken = this.#take();
     const outputs = this.#applied(taken);
     if (outputs === undefined) {
-      for (const { lane, members } of taken) {
-        for (const member of members) this.#commitSingly(lane, member);
+      for (const { queue, members } of taken) {
+        for (const member of members) this.#commitSingly(queue, member);
       }
       return;
     }
@@ -124,12 +124,12 @@ export class GroupCommit {
     }
   }
 
-  /** The members of this group, lane by lane. At least one of each lane that has any, so that none starves behind another. */
+  /** The members of this group, queue by queue. At least one of each queue that has any, so that none starves behind another. */
   #take(): readonly Taken[] {
     const taken: Taken[] = [];
     let room = this.#weightMax;
-    for (const lane of this.#lanes) {
-      const { waiting } = lane;
+    for (const queue of this.#queues) {
+      const { waiting } = queue;
       if (waiting.length === 0) continue;
       let count = 0;
       do {
@@ -137,8 +137,8 @@ export class GroupCommit {
         count += 1;
       } while (count < waiting.length && room > 0);
       const members = count === waiting.length ? waiting : waiting.slice(0, count);
-      lane.waiting = count === waiting.length ? [] : waiting.slice(count);
-      taken.push({ lane, members, inputs: members.map((member) => member.input) });
+      queue.waiting = count === waiting.length ? [] : waiting.slice(count);
+      taken.push({ queue, members, inputs: members.map((member) => member.input) });
     }
     return taken;
   }
@@ -147,7 +147,7 @@ export class GroupCommit {
   #applied(taken: readonly Taken[]): readonly (readonly unknown[])[] | undefined {
     const hints = new Set<StoreHint>();
     try {
-      const outputs = this.#connection.immediate(() => taken.map(({ lane, inputs }) => lane.phase.apply(inputs, hints)));
+      const outputs = this.#connection.immediate(() => taken.map(({ queue, inputs }) => queue.phase.apply(inputs, hints)));
       if (hints.size > 0) this.#hint(hints);
       return outputs;
     } catch {
@@ -156,10 +156,10 @@ export class GroupCommit {
     }
   }
 
-  #commitSingly(lane: Lane, member: Member): void {
+  #commitSingly(queue: PhaseQueue, member: Member): void {
     const hints = new Set<StoreHint>();
     try {
-      const [output] = this.#connection.immediate(() => lane.phase.apply([member.input], hints));
+      const [output] = this.#connection.immediate(() => queue.phase.apply([member.input], hints));
       if (hints.size > 0) this.#hint(hints);
       member.resolve(output as never);
     } catch (thrown) {

@@ -4,7 +4,7 @@ import type { DurationMs, Instant } from "../../domain/time.ts";
 import type { RunsStore } from "../../store/port/runs.ts";
 import type { Emit } from "../../telemetry/events.ts";
 
-export interface BeatLaneOptions {
+export interface BeatBufferOptions {
   readonly beat: RunsStore["beat"];
   readonly now: () => Instant;
   readonly emit: Emit;
@@ -23,17 +23,17 @@ interface Beat {
  * idle.
  */
 export class BeatBuffer {
-  readonly #options: BeatLaneOptions;
+  readonly #options: BeatBufferOptions;
   #beats = new Map<RunId, Beat>();
   #timer: NodeJS.Timeout | undefined;
   #writing: Promise<void> | undefined;
   #tellLost: (runId: RunId, why: string) => void = () => undefined;
 
-  constructor(options: BeatLaneOptions) {
+  constructor(options: BeatBufferOptions) {
     this.#options = options;
   }
 
-  /** Tells who looks after the runs of those that the store says are not alive any more. */
+  /** @param listener - called with each run that the store says is not alive any more. */
   onLost(listener: (runId: RunId, why: string) => void): void {
     this.#tellLost = listener;
   }

@@ -1,5 +1,5 @@
 import type { StopGraces } from "../../domain/stop-within.ts";
-import type { ExitReader } from "../../gates/exit-reader.ts";
+import type { ResultReader } from "../../gates/result-reader.ts";
 import type { StageDefinition } from "../../pipelines/definition.ts";
 import type { Host } from "../../processes/probe/host.ts";
 import type { ProcessIdentity } from "../../processes/probe/identity.ts";
@@ -11,7 +11,7 @@ import type { WorkerBackend } from "../worker-backend.ts";
 /** What all command runs of one worker share. */
 export interface CommandRunDeps {
   readonly backend: WorkerBackend;
-  readonly reader: ExitReader;
+  readonly reader: ResultReader;
   readonly host: Host;
   readonly launch: CommandLaunch;
   readonly stop: StopGraces;

@@ -13,7 +13,7 @@ import type { HostClock } from "../../runtime/clock.ts";
 import type { RunEnder } from "../../settling/run-ender.ts";
 import type { Store } from "../../store/port/store.ts";
 import type { EventName } from "../../telemetry/events.ts";
-import { pipeVerbs } from "../backends/pipe.ts";
+import { pipeVerbs } from "../backends/pipe-backend.ts";
 import { type ChannelVerb, PipeChannel } from "../backends/pipe-channel.ts";
 import type { WorkerConnection, WorkerService } from "../backends/worker-service.ts";
 import type { Hello } from "../worker-backend.ts";

@@ -6,11 +6,11 @@ import type { RunId, WorkerId } from "../../domain/ids.ts";
 import { logMaxBytesDefault } from "../../domain/log-limits.ts";
 import { type DurationMs, seconds } from "../../domain/time.ts";
 import { dataPaths } from "../../files/data-paths.ts";
-import { ExitReader } from "../../gates/exit-reader.ts";
+import { ResultReader } from "../../gates/result-reader.ts";
 import { PipelineRegistry } from "../../pipelines/registry.ts";
 import { timerPause } from "../../runtime/pause.ts";
 import type { Emit } from "../../telemetry/events.ts";
-import { PipeBackend } from "../backends/pipe.ts";
+import { PipeBackend } from "../backends/pipe-backend.ts";
 import { PipeChannel } from "../backends/pipe-channel.ts";
 import { StoreTime } from "../backends/store-time.ts";
 import { BeatBuffer } from "../buffers/beat-buffer.ts";
@@ -187,7 +187,7 @@ class HandlerHost {
       limits: { concurrency: setup.concurrency, outstandingMax: setup.outstandingMax, pollMs, stopGraceMs: setup.stopGraceMs },
       exits: gatedExits({
         backend,
-        reader: new ExitReader({ paths, hostId: setup.hostId, baseDir: setup.baseDir, environment: edges.environment, gatesAtOnce: 4 }),
+        reader: new ResultReader({ paths, hostId: setup.hostId, baseDir: setup.baseDir, environment: edges.environment, gatesAtOnce: 4 }),
         registry,
         paths,
         pause: timerPause,

@@ -5,7 +5,7 @@ import type { RunId } from "../../domain/ids.ts";
 import type { DurationMs } from "../../domain/time.ts";
 import { isSessionOver } from "../../liveness/death-proof.ts";
 import { tooLate, within } from "../../runtime/time-limit.ts";
-import { PipeBackend } from "../backends/pipe.ts";
+import { PipeBackend } from "../backends/pipe-backend.ts";
 import { PipeChannel } from "../backends/pipe-channel.ts";
 import { StoreTime } from "../backends/store-time.ts";
 import { HeartbeatFiles } from "../buffers/heartbeat-files.ts";

@@ -1,7 +1,7 @@
 import { mkdir } from "node:fs/promises";
 import { type DataPaths, runDirOf } from "../../files/data-paths.ts";
 import { replaceFile } from "../../files/regular-file.ts";
-import type { ExitReader } from "../../gates/exit-reader.ts";
+import type { ResultReader } from "../../gates/result-reader.ts";
 import type { PipelineRegistry } from "../../pipelines/registry.ts";
 import { runFiles } from "../../processes/run-folder/run-files.ts";
 import type { Pause } from "../../runtime/pause.ts";
@@ -11,7 +11,7 @@ import type { GatedExits } from "./handler-worker-options.ts";
 
 export interface GatedExitsDeps {
   readonly backend: Pick<WorkerBackend, "reading" | "now">;
-  readonly reader: Pick<ExitReader, "output" | "gate">;
+  readonly reader: Pick<ResultReader, "output" | "gate">;
   readonly registry: PipelineRegistry;
   readonly paths: DataPaths;
   readonly pause: Pause;

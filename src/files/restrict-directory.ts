@@ -3,7 +3,7 @@ import { basename, dirname } from "node:path";
 import { messageOf } from "../domain/errors.ts";
 
 /** A data directory that others could look into, and what became of that. */
-export interface OpenDirectory {
+export interface ExposedDirectory {
   readonly path: string;
   /** As it was found: `755`. */
   readonly mode: string;
@@ -11,7 +11,7 @@ export interface OpenDirectory {
   readonly left: string | null;
 }
 
-export interface CloseDirectoryOptions {
+export interface RestrictDirectoryOptions {
   readonly dataDir: string;
   /** Where the store is: its file may have a name of its own in there. */
   readonly store: string;
@@ -28,7 +28,7 @@ const ours: ReadonlySet<string> = new Set(
  * Closes a data directory to others (0700) if it is this user's and holds only our files: `dataDir: .` or `/srv` may be needed by others.
  * Undefined: it was closed before. Never rejects; a failure is in the answer.
  */
-export async function closeDirectory({ dataDir, store, uid }: CloseDirectoryOptions): Promise<OpenDirectory | undefined> {
+export async function restrictDirectory({ dataDir, store, uid }: RestrictDirectoryOptions): Promise<ExposedDirectory | undefined> {
   const found = await stat(dataDir).catch(() => undefined);
   if (found === undefined || uid === undefined || (found.mode & 0o077) === 0) return undefined;
   const open = { path: dataDir, mode: (found.mode & 0o7777).toString(8) };

@@ -12,7 +12,7 @@ import { readGate } from "./gate.ts";
 import type { GateAnswer, GateSubject } from "./gate-answer.ts";
 import { GateTurns } from "./gate-turns.ts";
 
-export interface ExitReaderDeps {
+export interface ResultReaderDeps {
   readonly paths: DataPaths;
   readonly hostId: HostId;
   /** Folder of wakeful.yaml, where relative paths of stages start. */
@@ -33,11 +33,11 @@ export interface GatedRun {
 }
 
 /** Reads what an exited run left on this host: its output and its stage's gate. Writes nothing, so it can be repeated. */
-export class ExitReader {
-  readonly #deps: ExitReaderDeps;
+export class ResultReader {
+  readonly #deps: ResultReaderDeps;
   readonly #turns: GateTurns;
 
-  constructor(deps: ExitReaderDeps) {
+  constructor(deps: ResultReaderDeps) {
     this.#deps = deps;
     this.#turns = new GateTurns({ commandsAtOnce: deps.gatesAtOnce });
   }
