@@ -29,7 +29,6 @@ const growing = new Set(["migrations", "job_states", "meta"]);
 const changeOfOpenKinds = {
   sqlite: {
     gone: [
-      "index jobs_of_note on jobs: CREATE INDEX jobs_of_note on jobs (state, id) where state = 'held' or state = 'failed' or state = 'cancelled'",
       "items: finished_at integer",
       "jobs: check ((finished_at is null) = (state <> 'done' and state <> 'failed' and state <> 'cancelled'))",
       "outbox: kind text not null check (kind in ('state-file', 'alert'))",
@@ -37,7 +36,6 @@ const changeOfOpenKinds = {
       "workers: kind text not null check (kind in ('command', 'handler', 'run'))",
     ],
     new: [
-      "index jobs_of_note on jobs: CREATE INDEX jobs_of_note on jobs (state, id) where state = 'held' or state = 'failed' or state = 'cancelled' or state = 'returned'",
       "items: finished_at integer, priority integer not null default 0",
       "jobs: check ((finished_at is null) = (state <> 'done' and state <> 'failed' and state <> 'cancelled' and state <> 'returned'))",
       "jobs: lease text",
@@ -49,7 +47,6 @@ const changeOfOpenKinds = {
   },
   postgres: {
     gone: [
-      "CREATE INDEX jobs_of_note ON wakeful.jobs USING btree (state, id) WHERE (state = ANY (ARRAY['held'::text, 'failed'::text, 'cancelled'::text]))",
       "jobs: CHECK (((finished_at IS NULL) = (state <> ALL (ARRAY['done'::text, 'failed'::text, 'cancelled'::text]))))",
       "jobs: CHECK ((state = ANY (ARRAY['scheduled'::text, 'queued'::text, 'running'::text, 'done'::text, 'failed'::text, 'held'::text, 'cancelled'::text])))",
       "outbox: CHECK ((kind = ANY (ARRAY['state-file'::text, 'alert'::text])))",
@@ -57,7 +54,6 @@ const changeOfOpenKinds = {
       "workers: CHECK ((kind = ANY (ARRAY['command'::text, 'handler'::text, 'run'::text])))",
     ],
     new: [
-      "CREATE INDEX jobs_of_note ON wakeful.jobs USING btree (state, id) WHERE (state = ANY (ARRAY['held'::text, 'failed'::text, 'cancelled'::text, 'returned'::text]))",
       "items: priority integer NO 0",
       "jobs: CHECK (((finished_at IS NULL) = (state <> ALL (ARRAY['done'::text, 'failed'::text, 'cancelled'::text, 'returned'::text]))))",
       "jobs: CHECK ((state = ANY (ARRAY['scheduled'::text, 'queued'::text, 'running'::text, 'done'::text, 'returned'::text, 'failed'::text, 'held'::text, 'cancelled'::text])))",

@@ -43,7 +43,8 @@ export async function listJobs(engine: Engine, options: Parameters<UpkeepStore["
     { state: "held", set: sql<boolean>`${predicates.ofNote} and jobs.state = 'held'` },
     { state: "failed", set: sql<boolean>`${predicates.ofNote} and jobs.state = 'failed'` },
     { state: "cancelled", set: sql<boolean>`${predicates.ofNote} and jobs.state = 'cancelled'` },
-    { state: "returned", set: sql<boolean>`${predicates.ofNote} and jobs.state = 'returned'` },
+    // Without an index, whose condition each update of a job would evaluate: nothing returns a job yet (decision 0016).
+    { state: "returned", set: sql<boolean>`jobs.state = 'returned'`, walk: true },
     { state: "done", set: sql<boolean>`jobs.state = 'done'`, walk: true },
   ];
   const states: readonly string[] | undefined = options.states;

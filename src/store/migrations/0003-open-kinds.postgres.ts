@@ -12,8 +12,6 @@ alter table jobs
   -- The slot and the lease of a job whose stage names them by template; null for all others.
   add column slot_key text,
   add column lease text;
-drop index jobs_of_note;
-create index jobs_of_note on jobs (state, id) where state in ('held', 'failed', 'cancelled', 'returned');
 alter table items add column priority integer not null default 0;
 alter table workers drop constraint workers_kind_check;
 alter table outbox drop constraint outbox_kind_check;

@@ -71,7 +71,7 @@ create index jobs_blocked on jobs (stop_by, id) where blocked_by is not null;
 create index jobs_paused on jobs (id) where paused = 1;
 create index jobs_finished on jobs (finished_at) where finished_at is not null;
 -- What people look for stays cheap beside any number of successes; the rare states share one index.
-create index jobs_of_note on jobs (state, id) where state = 'held' or state = 'failed' or state = 'cancelled' or state = 'returned';
+create index jobs_of_note on jobs (state, id) where state = 'held' or state = 'failed' or state = 'cancelled';
 create index jobs_of_visit on jobs (visit_id) where visit_id is not null;
 -- At most one unfinished job per visit, whoever asks.
 create unique index jobs_one_unfinished_per_visit on jobs (visit_id) where visit_id is not null and finished_at is null;

@@ -31,7 +31,7 @@ export class PostgresEngine implements Engine {
   readonly predicates = {
     claimable: sql<boolean>`jobs.state = 'queued' and jobs.blocked_by is null and jobs.paused is false`,
     paused: sql<boolean>`jobs.paused is true`,
-    ofNote: sql<boolean>`jobs.state in ('held', 'failed', 'cancelled', 'returned')`,
+    ofNote: sql<boolean>`jobs.state in ('held', 'failed', 'cancelled')`,
   };
   readonly #hints: HintBoard;
   readonly #pool: StatementPool;

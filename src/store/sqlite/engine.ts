@@ -37,7 +37,7 @@ export class SqliteEngine implements Engine {
   readonly predicates = {
     claimable: sql<boolean>`jobs.state = 'queued' and jobs.blocked_by is null and jobs.paused = 0`,
     paused: sql<boolean>`jobs.paused = 1`,
-    ofNote: sql<boolean>`(jobs.state = 'held' or jobs.state = 'failed' or jobs.state = 'cancelled' or jobs.state = 'returned')`,
+    ofNote: sql<boolean>`(jobs.state = 'held' or jobs.state = 'failed' or jobs.state = 'cancelled')`,
   };
   readonly #hints: HintBoard;
 
