@@ -78,7 +78,9 @@ export function tellBatch(
   answers: readonly SettleAnswer[],
 ): void {
   let plain = 0;
-  for (const [at, answer] of answers.entries()) {
+  let at = -1;
+  for (const answer of answers) {
+    at++;
     const settlement = settlements[at];
     if (settlement === undefined) continue;
     if (answer.kind === "ok" && settlement.outcome === "succeeded" && settlement.actor === undefined) {

@@ -37,7 +37,7 @@ const changeOfOpenKinds = {
     ],
     new: [
       "items: finished_at integer, priority integer not null default 0",
-      "jobs: check ((finished_at is null) = (state <> 'done' and state <> 'failed' and state <> 'cancelled' and state <> 'returned'))",
+      "jobs: check ((finished_at is null) = (state > 'g' and state <> 'returned'))",
       "jobs: lease text",
       "jobs: slot_key text",
       "outbox: kind text not null",

@@ -53,8 +53,9 @@ create table new_jobs (
   check ((current_run_id is null) = (state <> 'running')),
   check ((current_epoch is null) = (current_run_id is null)),
   check ((stop_by is null) = (blocked_by is null)),
-  -- Compared one by one: a list of three is looked up in a table that is made for it, which cost the hot path a third.
-  check ((finished_at is null) = (state <> 'done' and state <> 'failed' and state <> 'cancelled' and state <> 'returned'))
+  -- By their order: cancelled, done and failed come before all others. Two comparisons for each update of a job instead of four; a list is
+  -- looked up in a table that is made for it, which cost the hot path a third.
+  check ((finished_at is null) = (state > 'g' and state <> 'returned'))
 );
 insert into sqlite_sequence (name, seq) select 'new_jobs', seq from sqlite_sequence where name = 'jobs';
 insert into new_jobs (id, queue_id, state, priority, run_at, created_at, finished_at, attempts, max_attempts, losses, max_losses, last_loss_at,
