@@ -1,17 +1,8 @@
 import { expect, test } from "vitest";
-import { asHostId, asJobId, asRunId, asWorkerId } from "../domain/ids.ts";
-import { asInstant } from "../domain/time.ts";
-import { EventBus } from "./event-bus.ts";
+import { busAt, reaped } from "../../test/support/told-run.ts";
+import { asHostId, asWorkerId } from "../domain/ids.ts";
 import type { Emit, EventLevel } from "./events.ts";
 import { logSubscriber } from "./log-subscriber.ts";
-
-const busAt = (at: number) =>
-  new EventBus(
-    () => asInstant(at),
-    (thrown) => {
-      throw thrown;
-    },
-  );
 
 function linesOf(options: { json?: boolean; level?: EventLevel }, emit: (emit: Emit) => void): string[] {
   const lines: string[] = [];
@@ -20,17 +11,6 @@ function linesOf(options: { json?: boolean; level?: EventLevel }, emit: (emit: E
   emit(bus.emit);
   return lines;
 }
-
-const reaped = {
-  runId: asRunId(9),
-  jobId: asJobId(7),
-  queue: "q",
-  agent: "dev",
-  repo: "org/app",
-  pid: 812,
-  outcome: "requeued",
-  reason: "dead_pid",
-};
 
 test("each reap logs one warning with job, agent, repo, run, pid, outcome and reason [B-63]", () => {
   const [line, ...more] = linesOf({ json: true }, (emit) => emit("run.reaped", reaped));

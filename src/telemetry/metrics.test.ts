@@ -1,27 +1,7 @@
 import { expect, test } from "vitest";
+import { busAt, reaped } from "../../test/support/told-run.ts";
 import { asJobId, asRunId } from "../domain/ids.ts";
-import { asInstant } from "../domain/time.ts";
-import { EventBus } from "./event-bus.ts";
 import { createMetrics } from "./metrics.ts";
-
-const busAt = (at: number) =>
-  new EventBus(
-    () => asInstant(at),
-    (thrown) => {
-      throw thrown;
-    },
-  );
-
-const reaped = {
-  runId: asRunId(9),
-  jobId: asJobId(7),
-  queue: "q",
-  agent: "dev",
-  repo: "org/app",
-  pid: 812,
-  outcome: "requeued",
-  reason: "dead_pid",
-};
 
 test("metrics count what happened and look up how things stand", async () => {
   const events = busAt(0);

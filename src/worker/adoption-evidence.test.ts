@@ -3,8 +3,9 @@ import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { enderOf } from "../../test/support/ender.ts";
+import { liveRun } from "../../test/support/live-run.ts";
 import { makeTempDir } from "../../test/support/temp-dir-maker.ts";
-import { asHostId, asJobId, asRunId, asWorkerId, firstOwnerEpoch, type HostId, type RunId } from "../domain/ids.ts";
+import { asHostId, asJobId, asRunId, asWorkerId, type HostId, type RunId } from "../domain/ids.ts";
 import { addMs, asInstant, type DurationMs } from "../domain/time.ts";
 import { type DataPaths, dataPaths, runDirOf } from "../files/data-paths.ts";
 import { recordedOutcome } from "../liveness/retry-contract.ts";
@@ -149,46 +150,19 @@ function layOutOne({
   const sessionOver = found.supervisor === "stopped" || found.supervisor === "declared_dead";
   if (!sessionOver && found.supervisor !== "not_on_record") probe.lives.set(supervisor.pid, lives[found.supervisor]);
   const workerId = asWorkerId(runId);
-  const run: LiveRun = {
+  const run = liveRun({
     id: runId,
     jobId: asJobId(runId),
-    attempt: 1,
     state: found.state,
-    ownerEpoch: firstOwnerEpoch,
     workerId,
-    kind: "command",
-    claimSeq: 1,
     reservedAt: epoch,
     startedAt: epoch,
     exitedAt: found.state === "exited" ? epoch : null,
-    endedAt: null,
     checkAt: epoch,
     process: found.command === "store" ? command : wrapper,
     wrapper,
     limits: { maxRunningMs: dayMs },
-    progressAt: null,
-    progress: null,
     exitCode: found.state === "exited" ? 0 : null,
-    gatePendingAt: null,
-    slotKey: null,
-    outcome: null,
-    reason: null,
-    message: null,
-    evidence: null,
-    spent: null,
-    bySessionDeath: false,
-    suspendedMs: 0,
-    queue: "dev",
-    attempts: 1,
-    maxAttempts: 3,
-    itemId: null,
-    visitId: null,
-    itemStage: null,
-    itemVisitId: null,
-    pipeline: null,
-    pipelineVersion: null,
-    agent: null,
-    repo: null,
     supervisor:
       found.supervisor === "not_on_record"
         ? null
@@ -199,7 +173,7 @@ function layOutOne({
             lastHeardAt: epoch,
             claimSeqReceived: 1,
           },
-  };
+  });
   return { found, run };
 }
 

@@ -2,35 +2,21 @@ import { expect, test } from "vitest";
 import type { RunId } from "../../src/domain/ids.ts";
 import { firstIdOfEpoch } from "../../src/domain/ids.ts";
 import { addMs, seconds } from "../../src/domain/time.ts";
-import type { LeaseHolder } from "../../src/store/port/leases.ts";
-import type { Store } from "../../src/store/port/store.ts";
+import { asker, askLease } from "../support/ask-lease.ts";
 import { addItem, claimOne, declareQueues, failure, farFuture, processOn, startRun } from "../support/store-rows.ts";
 import { describeStores } from "../support/stores.ts";
-
-const process: LeaseHolder = { kind: "process", process: processOn() };
-
-const ask = (store: Store, ticket: string, overrides: Partial<Parameters<Store["leases"]["acquire"]>[0]> = {}) =>
-  store.leases.acquire({
-    name: "merge:shop",
-    ticket,
-    holder: process,
-    ttlMs: seconds(60),
-    maxHoldMs: seconds(600),
-    timeoutAt: addMs(store.now(), seconds(30)),
-    ...overrides,
-  });
 
 describeStores((open) => {
   test("a free lease is held at once, and the same ticket again gets the same answer", async () => {
     const { store } = await open();
-    const first = await ask(store, "a");
+    const first = await askLease(store, "a");
     expect(first).toEqual({ kind: "held", fencing: expect.any(Number) });
-    expect(await ask(store, "a")).toEqual(first);
+    expect(await askLease(store, "a")).toEqual(first);
     expect(await store.leases.list({ limit: 10 })).toMatchObject([
       {
         name: "merge:shop",
         state: "held",
-        holder: process,
+        holder: asker,
         grantedAt: store.now(),
         expiresAt: addMs(store.now(), seconds(60)),
         waiters: 0,
@@ -41,7 +27,9 @@ describeStores((open) => {
   test("of many that ask at once exactly one holds it", async () => {
     const { store, openAgain } = await open();
     const other = store.capabilities.manyWriters ? await openAgain() : store;
-    const answers = await Promise.all(["a", "b", "c", "d", "e", "f"].map((ticket, index) => ask(index % 2 === 0 ? store : other, ticket)));
+    const answers = await Promise.all(
+      ["a", "b", "c", "d", "e", "f"].map((ticket, index) => askLease(index % 2 === 0 ? store : other, ticket)),
+    );
     expect(answers.filter((answer) => answer.kind === "held")).toHaveLength(1);
     const positions = answers.flatMap((answer) => (answer.kind === "waiting" ? [answer.position] : []));
     expect(new Set(positions).size, "everyone else stands in a place of his own").toBe(5);
@@ -49,7 +37,7 @@ describeStores((open) => {
 
   test("a renewal moves the end on by the TTL and forgets the alert", async () => {
     const { store, clock } = await open();
-    const held = await ask(store, "a");
+    const held = await askLease(store, "a");
     if (held.kind !== "held") throw new Error("not held");
     const fencing = held.fencing;
     clock.advance(seconds(61));
@@ -65,7 +53,7 @@ describeStores((open) => {
     await addItem(store);
     const run = await claimOne(store);
     await startRun(store, run);
-    await ask(store, "a", { holder: { kind: "run", runId: run.runId } });
+    await askLease(store, "a", { holder: { kind: "run", runId: run.runId } });
     const [live] = await store.leases.listHeld({ limit: 10 });
     expect(live).toMatchObject({
       holder: { kind: "run", runId: run.runId },
@@ -79,10 +67,13 @@ describeStores((open) => {
 
   test("fencing numbers begin anew above every old one when the store epoch rises", async () => {
     const { store } = await open();
-    const a = await ask(store, "a");
+    const a = await askLease(store, "a");
     if (a.kind !== "held") throw new Error("not held");
     await store.leases.release({ name: "merge:shop", fencing: a.fencing, actor: "a", reason: "done" });
     await store.upkeep.raiseEpoch("restored");
-    expect(await ask(store, "b", { holder: { kind: "run", runId: 5 as RunId } })).toEqual({ kind: "held", fencing: firstIdOfEpoch(1) + 1 });
+    expect(await askLease(store, "b", { holder: { kind: "run", runId: 5 as RunId } })).toEqual({
+      kind: "held",
+      fencing: firstIdOfEpoch(1) + 1,
+    });
   });
 });

@@ -1,9 +1,9 @@
 import { asJobId, asRunId, asWorkerId, firstOwnerEpoch } from "../../src/domain/ids.ts";
-import type { LiveRun } from "../../src/store/port/runs.ts";
+import type { LiveRun, RunRow } from "../../src/store/port/runs.ts";
 import { at } from "./judged-run.ts";
 
-/** A started command of a plain task; a test names what it is about. */
-export function liveRun(run: Partial<LiveRun> = {}): LiveRun {
+/** The row of a started command; a test names what it is about. */
+export function runRow(run: Partial<RunRow> = {}): RunRow {
   return {
     id: asRunId(17),
     jobId: asJobId(5),
@@ -33,6 +33,14 @@ export function liveRun(run: Partial<LiveRun> = {}): LiveRun {
     spent: null,
     bySessionDeath: false,
     suspendedMs: 0,
+    ...run,
+  };
+}
+
+/** The same of a plain task, with what is read beside it. */
+export function liveRun(run: Partial<LiveRun> = {}): LiveRun {
+  return {
+    ...runRow(),
     queue: "dev",
     attempts: 1,
     maxAttempts: 3,

@@ -8,10 +8,10 @@ import type { Loop, TickReport } from "../../src/loops/skeleton/loop.ts";
 import { alertsThrough, type RaiseAlert } from "../../src/notify/raise-alert.ts";
 import type { IntakeDefinition, PipelineDefinition, StageDefinition } from "../../src/pipelines/definition.ts";
 import { PipelineRegistry } from "../../src/pipelines/registry.ts";
-import { compatibleStageNames } from "../../src/pipelines/stage-names.ts";
 import { openStore } from "../../src/store/open-store.ts";
 import type { Store } from "../../src/store/port/store.ts";
 import type { Emit, EventName, WakefulEvents } from "../../src/telemetry/events.ts";
+import { stageOf } from "./stage-of.ts";
 import { StoreTestClock } from "./stores.ts";
 import { tempDir } from "./temp-dir.ts";
 
@@ -96,7 +96,14 @@ export function chain(
   options: { readonly intake?: Partial<IntakeDefinition>; readonly stage?: Partial<StageDefinition> } = {},
 ): PipelineDefinition {
   const definitions = stages.map(
-    (stage, index): StageDefinition => stageDefinition(name, stage, { next: stages[index + 1] ?? null, ...options.stage }),
+    (stage, index): StageDefinition =>
+      stageOf(stage, {
+        heartbeat: { timeoutMs: 600 * second, from: "file" },
+        retry: { minMs: second, maxMs: 300 * second, factor: 2 },
+        concurrencyKey: `${name}.${stage}`,
+        next: stages[index + 1] ?? null,
+        ...options.stage,
+      }),
   );
   return {
     name,
@@ -117,31 +124,6 @@ export function intakeDefinition(overrides: Partial<IntakeDefinition> = {}): Int
     errorDir: "error",
     archiveDir: "archive",
     duplicates: "hold",
-    ...overrides,
-  };
-}
-
-function stageDefinition(pipeline: string, name: string, overrides: Partial<StageDefinition>): StageDefinition {
-  return {
-    name,
-    run: { kind: "command", argv: ["true"] },
-    heartbeat: { timeoutMs: 600 * second, from: "file" },
-    attempts: 3,
-    onExhausted: "fail",
-    retry: { minMs: second, maxMs: 300 * second, factor: 2 },
-    exitCodes: { retryOn: [], failOn: [], holdOn: [] },
-    concurrencyKey: `${pipeline}.${name}`,
-    gatePatienceMs: 600 * second,
-    gateTimeoutMs: 30 * second,
-    strays: "stop",
-    log: { maxBytes: 1_000_000 },
-    env: {},
-    envFiles: {},
-    fence: "freeze",
-    priority: 0,
-    labels: {},
-    next: null,
-    compatible: compatibleStageNames(name),
     ...overrides,
   };
 }

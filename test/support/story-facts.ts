@@ -1,4 +1,4 @@
-import { asHostId, asJobId, asOwnerEpoch, asRunId, asWorkerId } from "../../src/domain/ids.ts";
+import { asHostId, asJobId, asRunId, asWorkerId } from "../../src/domain/ids.ts";
 import { addMs, asInstant, type Instant } from "../../src/domain/time.ts";
 import type { JobFacts, StoryFacts, WaitingFacts } from "../../src/operations/why/facts.ts";
 import { tellStory } from "../../src/operations/why/story.ts";
@@ -6,6 +6,7 @@ import type { JobRow } from "../../src/store/port/jobs.ts";
 import type { ActionRow } from "../../src/store/port/records.ts";
 import type { RunRow } from "../../src/store/port/runs.ts";
 import type { WorkerRow } from "../../src/store/port/workers.ts";
+import { runRow } from "./live-run.ts";
 
 /** When everything begins. */
 export const start = asInstant(Date.UTC(2026, 0, 1));
@@ -38,37 +39,17 @@ export const job = (changes: Partial<JobRow> = {}): JobRow => ({
   ...changes,
 });
 
-export const run = (changes: Partial<RunRow> = {}): RunRow => ({
-  id: asRunId(1_000_041),
-  jobId: asJobId(7),
-  attempt: 1,
-  state: "started",
-  ownerEpoch: asOwnerEpoch(1),
-  workerId: asWorkerId(3),
-  kind: "command",
-  claimSeq: 1,
-  reservedAt: at(1000),
-  startedAt: at(2000),
-  exitedAt: null,
-  endedAt: null,
-  checkAt: null,
-  wrapper: null,
-  limits: { maxRunningMs: 7_200_000, heartbeatTimeoutMs: 600_000 },
-  process: { hostId: asHostId("host-one"), bootId: "b", pidNamespace: "n", pid: 812, startTime: "5" },
-  progressAt: null,
-  progress: null,
-  exitCode: null,
-  gatePendingAt: null,
-  slotKey: null,
-  outcome: null,
-  reason: null,
-  message: null,
-  evidence: null,
-  spent: null,
-  bySessionDeath: false,
-  suspendedMs: 0,
-  ...changes,
-});
+export const run = (changes: Partial<RunRow> = {}): RunRow =>
+  runRow({
+    id: asRunId(1_000_041),
+    jobId: asJobId(7),
+    workerId: asWorkerId(3),
+    reservedAt: at(1000),
+    startedAt: at(2000),
+    limits: { maxRunningMs: 7_200_000, heartbeatTimeoutMs: 600_000 },
+    process: { hostId: asHostId("host-one"), bootId: "b", pidNamespace: "n", pid: 812, startTime: "5" },
+    ...changes,
+  });
 
 export const worker: WorkerRow = {
   id: asWorkerId(3),

@@ -1,10 +1,10 @@
 import { expect, test } from "vitest";
+import { liveRun } from "../../../test/support/live-run.ts";
 import { action, at, job, lost, run, start, story, textsOf } from "../../../test/support/story-facts.ts";
 import { asItemId, asOwnerEpoch, asRunId, asVisitId } from "../../domain/ids.ts";
 import { PipelineRegistry } from "../../pipelines/registry.ts";
 import { settlementOfFailure } from "../../settling/settlement.ts";
 import type { ItemRow } from "../../store/port/items.ts";
-import type { LiveRun } from "../../store/port/runs.ts";
 
 test("a lost run's story tells where it ran, its last signs of life, the verdict with its numbers, who settled it and what comes next", () => {
   const told = story({ job: job({ runCount: 1, losses: 1, maxLosses: 3 }), runs: [lost] }, { actions: [action({ runId: lost.id })] });
@@ -29,21 +29,7 @@ test("a lost run's story tells where it ran, its last signs of life, the verdict
 });
 
 test("texts name the attempt and never the run id", () => {
-  const live: LiveRun = {
-    ...run(),
-    queue: "comics/ocr",
-    attempts: 1,
-    maxAttempts: 3,
-    itemId: null,
-    visitId: null,
-    itemStage: null,
-    itemVisitId: null,
-    pipeline: null,
-    pipelineVersion: null,
-    agent: null,
-    repo: null,
-    supervisor: null,
-  };
+  const live = liveRun({ ...run(), queue: "comics/ocr" });
   const { reason, message } = settlementOfFailure(
     live,
     { kind: "lost", reason: "dead pid 812 (2 looks)" },
