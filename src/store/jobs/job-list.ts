@@ -43,8 +43,7 @@ export async function listJobs(engine: Engine, options: Parameters<UpkeepStore["
     { state: "held", set: sql<boolean>`${predicates.ofNote} and jobs.state = 'held'` },
     { state: "failed", set: sql<boolean>`${predicates.ofNote} and jobs.state = 'failed'` },
     { state: "cancelled", set: sql<boolean>`${predicates.ofNote} and jobs.state = 'cancelled'` },
-    // Without an index, whose condition each update of a job would evaluate: nothing returns a job yet (decision 0016).
-    { state: "returned", set: sql<boolean>`jobs.state = 'returned'`, walk: true },
+    // Not here: `returned`, which nothing writes yet. The migration that first writes it adds its index and its row (decision 0016).
     { state: "done", set: sql<boolean>`jobs.state = 'done'`, walk: true },
   ];
   const states: readonly string[] | undefined = options.states;
