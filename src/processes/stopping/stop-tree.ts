@@ -56,8 +56,8 @@ export type StopResult =
 const pollMsMax = 50;
 
 /**
- * Stops everything of one run on this host (docs/architecture.md, Flip, stop, release). Frozen processes get TERM, then CONT. Never signals
- * the wrapper or what is shielded. Repeatable, also for an ended run's strays; never throws for what processes do.
+ * Stops everything of one run on this host (docs/architecture.md, Flip, stop, release). Never stops the wrapper (a frozen one is woken once
+ * all others are gone), nor signals what is shielded. Repeatable; never throws for what processes do.
  */
 export async function stopTree(tree: RunTree, options: StopTreeOptions): Promise<StopResult> {
   const { clock, pause = timerPause, stopGraceMs = 5000, killGraceMs = 2000, runDir, files = systemOpenFiles(), signal, hurry } = options;
@@ -123,7 +123,7 @@ interface SentSignal {
 
 const keyOf = (row: { readonly pid: number; readonly startTime: string }): string => `${row.pid}/${row.startTime}`;
 
-/** Signals the members of one run, each at most once per signal, after checking its identity. */
+/** Signals the members of one run, after checking the identity of each. TERM and KILL go to each at most once. */
 class TreeSignaller {
   readonly sent: SentSignal[] = [];
   readonly #seen = new Map<string, ProcessIdentity>();
