@@ -27,7 +27,6 @@ export default {
   timeoutMS: 10_000,
   reporters: ["clear-text", "html", "progress-append-only"],
   clearTextReporter: { allowColor: false, logTests: false, reportTests: false, reportMutants: true },
-  jsonReporter: { fileName: "node_modules/.cache/wakeful/mutants.json" },
   htmlReporter: { fileName: "node_modules/.cache/wakeful/mutants.html" },
   tempDirName: "node_modules/.cache/wakeful/mutants",
   // Every survivor is noticed by a test or explained beside its line.
