@@ -1,14 +1,14 @@
 import type { LoopName } from "../config/loop-names.ts";
 import type { LoopSettings } from "../config/loop-settings.ts";
 import { WakefulError } from "../domain/errors.ts";
-import { type DurationMs, seconds } from "../domain/time.ts";
+import type { DurationMs } from "../domain/time.ts";
 import { SourceKeeper } from "../item-files/kept-source.ts";
 import { createStateFileDeliverer } from "../item-files/state-file.ts";
 import type { JobReaperParts } from "../loops/runs/job-reaper.ts";
 import type { StopperParts } from "../loops/runs/stopper.ts";
-import { createLateLoopsWatch } from "../loops/skeleton/late-loops.ts";
 import type { LoopSnapshot, TickReport } from "../loops/skeleton/loop.ts";
 import { buildLoops } from "../loops/skeleton/loop-set.ts";
+import { LoopsWatch } from "../loops/skeleton/loops-watch.ts";
 import { alertsFile, createAlertDeliverer } from "../notify/alerts.ts";
 import type { Deliverer } from "../notify/deliverer.ts";
 import type { Tell } from "../notify/raise-alert.ts";
@@ -50,8 +50,6 @@ export interface Loops {
   stop(): Promise<void>;
 }
 
-const loopStopMs: DurationMs = seconds(5);
-
 export function openLoops({ watch, ...parts }: LoopsDeps): Loops {
   const { store, host, tell, chance } = parts;
   const { pulse, shared } = watch;
@@ -68,20 +66,12 @@ export function openLoops({ watch, ...parts }: LoopsDeps): Loops {
       beforeTick: async () => await watch.clock.look(),
     },
   );
-  const look = createLateLoopsWatch({ checkLate: () => set.checkLate(), looks: watch.looks, emit: tell.emit });
-  let stopLooking: (() => void) | undefined;
+  const watched = new LoopsWatch({ set, pulse, lag: watch.lag, looks: watch.looks, emit: tell.emit });
   return {
     snapshots: () => set.snapshots(),
-    start: () => {
-      look();
-      stopLooking = pulse.each(() => {
-        watch.lag.beat();
-        look();
-      });
-      set.start(store);
-    },
+    start: () => watched.start(store),
     runOnce: async (name, options) => {
-      if (stopLooking === undefined)
+      if (!watched.hasStarted)
         throw new WakefulError(
           "unavailable",
           "The daemon is starting: loops tick when what the last one left has been looked at. Ask again soon.",
@@ -94,8 +84,7 @@ export function openLoops({ watch, ...parts }: LoopsDeps): Loops {
     },
     hurry: () => loops.stopper.hurry(),
     stop: async () => {
-      stopLooking?.();
-      await set.stop(loopStopMs);
+      await watched.stop();
       await watch.close();
     },
   };

@@ -11,10 +11,10 @@ import { schedulerSpec } from "../loops/scheduler.ts";
 import { KnownSessions } from "../loops/sessions/known-sessions.ts";
 import { type HeardRenewal, RenewalListener } from "../loops/sessions/renewal-listener.ts";
 import { workerReaperSpec } from "../loops/sessions/worker-reaper.ts";
-import { createLateLoopsWatch } from "../loops/skeleton/late-loops.ts";
 import type { TickReport } from "../loops/skeleton/loop.ts";
 import { buildLoops } from "../loops/skeleton/loop-set.ts";
 import { LoopWaker } from "../loops/skeleton/loop-waker.ts";
+import { LoopsWatch } from "../loops/skeleton/loops-watch.ts";
 import { Pulse } from "../loops/skeleton/pulse.ts";
 import { ClockWatch } from "../loops/watch/clock-watch.ts";
 import { LoopLag } from "../loops/watch/loop-lag.ts";
@@ -61,7 +61,6 @@ export interface EmbeddedLoops {
 }
 
 const periodMs: DurationMs = seconds(1);
-const loopStopMs: DurationMs = seconds(5);
 
 export function openEmbeddedLoops({ self, limits, ...parts }: EmbeddedLoopsDeps): EmbeddedLoops {
   const { store, registry, host, chance, tell } = parts;
@@ -91,8 +90,7 @@ export function openEmbeddedLoops({ self, limits, ...parts }: EmbeddedLoopsDeps)
     { ...parts, settings: () => settings, shared, work },
     { now: () => store.now(), monoNow, random: chance.random, ...tell, pulse, waker },
   );
-  const look = createLateLoopsWatch({ checkLate: () => set.checkLate(), looks: [async () => await clock.look()], emit: tell.emit });
-  let stopLooking: (() => void) | undefined;
+  const watched = new LoopsWatch({ set, pulse, lag, looks: [async () => await clock.look()], emit: tell.emit });
   return {
     recover: async () => {
       for (;;) {
@@ -104,17 +102,8 @@ export function openEmbeddedLoops({ self, limits, ...parts }: EmbeddedLoopsDeps)
     runOnce: async (name, options) => await set.runOnce(name, options),
     heard: (renewal) => renewals.heard(renewal),
     loopLagMs: () => lag.take(),
-    start: () => {
-      stopLooking = pulse.each(() => {
-        lag.beat();
-        look();
-      });
-      set.start(store);
-    },
-    stop: async () => {
-      stopLooking?.();
-      await set.stop(loopStopMs);
-    },
+    start: () => watched.start(store),
+    stop: async () => await watched.stop(),
   };
 }
 
