@@ -51,11 +51,12 @@ export interface Loops {
 }
 
 export function openLoops({ watch, ...parts }: LoopsDeps): Loops {
-  const { store, host, tell, chance } = parts;
+  const { store, registry, host, tell, chance } = parts;
   const { pulse, shared } = watch;
+  const sources = new SourceKeeper({ registry, workDir: host.paths.workDir, baseDir: parts.settings().baseDir });
   const { set, loops } = buildLoops(
     daemonLoops,
-    { ...parts, shared, deliverers: deliverersOf(parts) },
+    { ...parts, shared, sources, deliverers: deliverersOf(parts, sources) },
     {
       now: () => store.now(),
       monoNow: () => host.clock.mono(),
@@ -91,9 +92,8 @@ export function openLoops({ watch, ...parts }: LoopsDeps): Loops {
 }
 
 /** Who delivers what leaves the store. */
-function deliverersOf({ store, registry, host, tell, settings }: Omit<LoopsDeps, "watch">): readonly Deliverer[] {
+function deliverersOf({ store, registry, host, tell }: Omit<LoopsDeps, "watch">, sources: SourceKeeper): readonly Deliverer[] {
   const { workDir, dataDir } = host.paths;
-  const sources = new SourceKeeper({ registry, workDir, baseDir: settings().baseDir });
   return [
     createStateFileDeliverer({ store, registry, workDir, sources }),
     createAlertDeliverer({ emit: tell.emit, file: alertsFile(dataDir), now: () => store.now() }),

@@ -4,9 +4,8 @@ import type { RunId } from "../../domain/ids.ts";
 import { type DurationMs, days, hours, type Instant, minutes, seconds } from "../../domain/time.ts";
 import { type DataPaths, runDirOf } from "../../files/data-paths.ts";
 import { lstatOrUndefined } from "../../files/move-file.ts";
-import { holdsUnkeptSource, SourceKeeper } from "../../item-files/kept-source.ts";
+import { holdsUnkeptSource, type SourceKeeper } from "../../item-files/kept-source.ts";
 import type { RaiseAlert, Tell } from "../../notify/raise-alert.ts";
-import type { PipelineRegistry } from "../../pipelines/registry.ts";
 import type { Host } from "../../processes/probe/host.ts";
 import { probeLifePipe } from "../../processes/run-folder/life-pipe.ts";
 import { runFiles, runIdOfDirectory } from "../../processes/run-folder/run-files.ts";
@@ -287,11 +286,10 @@ const newTally = (): Tally => ({
 });
 
 /** What a process that runs the retention builds it of. */
-export interface RetentionParts extends LoopParts, Pick<RetentionDeps, "store"> {
-  readonly registry: PipelineRegistry;
+export interface RetentionParts extends LoopParts, Pick<RetentionDeps, "store" | "sources"> {
   readonly host: Pick<Host, "paths" | "clock">;
   readonly tell: Tell;
-  readonly settings: () => LoopSwitch<"retention"> & Pick<LoopSettings, "retention" | "baseDir">;
+  readonly settings: () => LoopSwitch<"retention"> & Pick<LoopSettings, "retention">;
 }
 
 export const retentionSpec: LoopSpec<"retention", RetentionParts> = {
@@ -300,12 +298,12 @@ export const retentionSpec: LoopSpec<"retention", RetentionParts> = {
   intervalMs: () => hours(1),
   enabled: ownSwitch("retention"),
   wokenBy: [],
-  build: ({ store, registry, host, tell, settings }) => {
+  build: ({ store, sources, host, tell, settings }) => {
     const { paths, clock } = host;
     return new Retention({
       store,
       paths,
-      sources: new SourceKeeper({ registry, workDir: paths.workDir, baseDir: settings().baseDir }),
+      sources,
       alert: tell.alert,
       policy: () => settings().retention,
       wall: () => clock.wall(),
