@@ -59,6 +59,7 @@ test.each([
   ["a stage that is refused", testOf('"pipelines: { p: { stages: { s: { attempts: 2 } } } }"')],
   ["a mention", testOf('"other: reaper.deadTicks"')],
   ["an argument of a constructor", 'test("TITLE", () => { loadConfiguration(); new Reaper({ deadTicks: 4 }); expect(it).toBe(1); });'],
+  ["a template with a hole as key", testOf("`${setting}: 4`")],
   ["a text that nothing loads", 'test("TITLE", () => { parse("reaper: { deadTicks: 4 }"); expect(it).toBe(1); });'],
   ["a test that expects nothing", 'test("TITLE", async () => { await startTestDaemon({ yaml: "reaper: { deadTicks: 4 }" }); });'],
 ])("%s gives none", (_what, body) => {
@@ -71,4 +72,11 @@ test("a setting that stands in a test of something else is not seen by it; a wil
   expect(seenIn(yaml, "reaper.deadTicksOf something")).toEqual([]);
   expect(seenIn(yaml, "reaper.* say how")).toEqual(["reaper.deadTicks"]);
   expect(seenIn(yaml.replace("test(", 'test.each([["reaper.deadTicks"]])('), "%s says how")).toEqual(["reaper.deadTicks"]);
+});
+
+test("a wildcard alone names nothing: of a table the rows say which setting is meant", () => {
+  const yaml = testOf('"reaper: { deadTicks: 4 }"');
+  expect(seenIn(yaml.replace("test(", 'test.each([["stage.attempts"]])('), "%s says how")).toEqual([]);
+  expect(seenIn(yaml.replace("test(", 'test.each([["reaper", "deadTicks"]])('), "%s.%s says how")).toEqual([]);
+  for (const title of ["* says how", "*.* says how", "% of it"]) expect(seenIn(yaml, title)).toEqual([]);
 });

@@ -68,10 +68,11 @@ const demands = ["expect", "until"];
 /** What a template fills in, as far as it is not known here. */
 const hole = "…";
 
-/** A name with wildcards: `*` of people, `%s` of a table of tests, and what a template fills in. */
+/** A name with wildcards: `*` of people, `%s` of a table of tests, and what a template fills in. Wildcards alone name nothing. */
 function matches(pattern: string, name: string): boolean {
   if (pattern === name) return true;
   if (!/^[\w.*%…-]+$/.test(pattern) || !/[*%…]/.test(pattern)) return false;
+  if (!/[a-z]/i.test(pattern.replaceAll("%s", ""))) return false;
   return new RegExp(`^${pattern.replaceAll(".", String.raw`\.`).replaceAll(/\*|%s|…/g, ".+")}$`).test(name);
 }
 
