@@ -52,14 +52,30 @@ test("the verbs of the store are those of its own and of its rooms", () => {
   expect(storeVerbs(port)).toEqual(["store.ping", "jobs.get", "jobs.list"]);
 });
 
+const calledIn = (body: string): readonly string[] => [
+  ...verbsCalledOnEachEngine(fileOf(`describeStores((open) => { test("x", async () => { ${body} }); });`)),
+];
+
 test("a verb counts where the tests of each engine call it", () => {
-  const source = `
-    store.jobs.get(1);
-    describeStores((open) => { test("x", async () => { await (await other.jobs.list()); again.ping(); const { put } = store.outbox; }); });`;
-  const called = [...verbsCalledOnEachEngine(fileOf(source))];
-  expect(called).toEqual(expect.arrayContaining(["jobs.list", "store.ping"]));
-  expect(called).not.toContain("jobs.get");
-  expect(called).not.toContain("outbox.put");
+  expect(calledIn("await (await direct.jobs.list()); store.ping(); const { put } = store.outbox;")).toEqual(["jobs.list", "store.ping"]);
+  expect([...verbsCalledOnEachEngine(fileOf("store.jobs.get(1); store.ping(); describeStores((open) => {});"))]).toEqual([]);
+});
+
+test.each([
+  ["what is opened again", "const again = await openAgain(); again.ping();"],
+  ["what is opened again where the engine can", "const other = many ? await openAgain() : store; other.ping();"],
+  ["another name of the fixture's", "const { store: owner } = await open(); owner.ping();"],
+  ["the fixture's member", "const opened = await open(); opened.store.ping();"],
+])("%s is a store", (_, body) => {
+  expect(calledIn(body)).toContain("store.ping");
+});
+
+test.each([
+  ["a clock", "const { clock } = await open(); clock.now();"],
+  ["a daemon", "const daemon = await startDaemon(); daemon.close();"],
+  ["what is made of a store", "const run = await claimOne(await openAgain()); run.ping();"],
+])("%s is no store", (_, body) => {
+  expect(calledIn(body)).toEqual([]);
 });
 
 test.each([

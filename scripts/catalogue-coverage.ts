@@ -35,16 +35,34 @@ export function storeVerbs(port: readonly SourceFile[]): readonly string[] {
 /** What the tests that a file declares for each engine call, as `room.verb`: calls outside `describeStores(...)` run on one engine at most. */
 export function verbsCalledOnEachEngine(file: SourceFile): ReadonlySet<string> {
   const called = new Set<string>();
-  walk(programOf(file), (node, ancestors) => {
+  const program = programOf(file);
+  const stores = storesOf(program);
+  walk(program, (node, ancestors) => {
     if (node.type !== "CallExpression" || node.callee.type !== "MemberExpression") return;
     if (!ancestors.some((ancestor) => calleeName(ancestor) === "describeStores")) return;
     const { object, property } = node.callee;
     if (property.type !== "Identifier") return;
-    // Tests open a store under several names, and the store's own verbs stand beside its rooms.
-    if (object.type === "Identifier") called.add(`store.${property.name}`);
+    if (object.type === "Identifier" && stores.has(object.name)) called.add(`store.${property.name}`);
     else if (object.type === "MemberExpression") called.add(`${nameOf(object.property)}.${property.name}`);
   });
   return called;
+}
+
+/** The names that stores have in a file: `store`, what is opened, and another name for the fixture's member. */
+function storesOf(program: Node): ReadonlySet<string> {
+  const names = new Set(["store"]);
+  walk(program, (node) => {
+    if (node.type === "VariableDeclarator" && node.id.type === "Identifier" && opensStore(node.init)) names.add(node.id.name);
+    if (node.type === "Property" && nameOf(node.key) === "store" && node.value.type === "Identifier") names.add(node.value.name);
+  });
+  return names;
+}
+
+/** `await openAgain()`, also as one of two choices. */
+function opensStore(node: Node | null): boolean {
+  if (node?.type === "AwaitExpression") return opensStore(node.argument);
+  if (node?.type === "ConditionalExpression") return opensStore(node.consequent) || opensStore(node.alternate);
+  return node?.type === "CallExpression" && ["openAgain", "openStore"].includes(calleeName(node) ?? "");
 }
 
 /**
