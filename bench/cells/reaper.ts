@@ -9,9 +9,11 @@ import { monitorEventLoopDelay } from "node:perf_hooks";
 import { DatabaseSync } from "@photostructure/sqlite";
 import pg from "pg";
 import type { WorkerId } from "../../src/domain/ids.ts";
+import { stopWithin } from "../../src/domain/stop-within.ts";
 import { addMs } from "../../src/domain/time.ts";
 import { type EmbeddedLoops, openEmbeddedLoops } from "../../src/embedded/embedded-loops.ts";
 import { dataPaths } from "../../src/files/data-paths.ts";
+import { ResultReader } from "../../src/gates/result-reader.ts";
 import { PipelineRegistry } from "../../src/pipelines/registry.ts";
 import { readHostIdentity } from "../../src/processes/probe/host-identity.ts";
 import { createProcessProbe, type HostIdentity, type ProcessProbe } from "../../src/processes/probe/identity.ts";
@@ -19,8 +21,7 @@ import { systemProcessTable } from "../../src/processes/probe/process-table.ts";
 import { systemClock } from "../../src/runtime/clock.ts";
 import { newClientId, newHostId, random } from "../../src/runtime/entropy.ts";
 import { createStoreClock } from "../../src/runtime/store-clock.ts";
-import { Finaliser } from "../../src/settling/finaliser.ts";
-import { RunEnder } from "../../src/settling/run-ender.ts";
+import { createSettling } from "../../src/settling/settling.ts";
 import { openStore } from "../../src/store/open-store.ts";
 import type { Store } from "../../src/store/port/store.ts";
 import { startPostgresServer } from "../../test/support/postgres-server.ts";
@@ -111,30 +112,24 @@ async function ticks(loops: EmbeddedLoops, name: "job-reaper" | "worker-reaper")
 function loopsOf(store: Store, identity: HostIdentity, probe: ProcessProbe): EmbeddedLoops {
   const registry = new PipelineRegistry([]);
   const paths = dataPaths("");
-  const now = (): ReturnType<Store["now"]> => store.now();
+  const stopGraces = { stopGraceMs: 5000, killGraceMs: 2000 };
   const emit = (): void => undefined;
   return openEmbeddedLoops({
     store,
     registry,
-    settling: {
-      ender: new RunEnder({ store, registry, random, emit, stopWithinMs: () => 17_000 }),
-      finaliser: Finaliser.of({
-        registry,
-        items: store.items,
-        paths,
-        hostId: identity.hostId,
-        baseDir: "",
-        environment: {},
-        random,
-        now,
-        gatesAtOnce: 1,
-      }),
-    },
+    settling: createSettling({
+      store,
+      registry,
+      reader: new ResultReader({ paths, hostId: identity.hostId, baseDir: "", environment: {}, gatesAtOnce: 1 }),
+      random,
+      emit,
+      stopWithinMs: () => stopWithin(stopGraces),
+    }),
     host: { identity, probe, table: systemProcessTable(), paths, clock: systemClock() },
     self: { ...identity, pid: process.pid, startTime: "0" },
     chance: { random, newId: newClientId },
     tell: { emit, alert: async () => true },
-    limits: { deadAfterMs, stopGraceMs: 5000, killGraceMs: 2000 },
+    limits: { deadAfterMs, ...stopGraces },
   });
 }
 

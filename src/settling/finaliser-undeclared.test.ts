@@ -2,10 +2,11 @@ import { expect, test } from "vitest";
 import { chain } from "../../test/support/loop-world.ts";
 import { RepairWorld } from "../../test/support/repair-world.ts";
 import { asHostId } from "../domain/ids.ts";
+import { ResultReader } from "../gates/result-reader.ts";
 import type { PipelineDefinition, StageDefinition } from "../pipelines/definition.ts";
 import { PipelineRegistry } from "../pipelines/registry.ts";
 import type { Settlement } from "../store/port/runs.ts";
-import { Finaliser } from "./finaliser.ts";
+import { createSettling } from "./settling.ts";
 
 const gate = { kind: "file", path: "green", anyAge: true } as const;
 
@@ -20,16 +21,13 @@ async function exitedThen(
   await world.exit(run, exitCode);
   if (green) world.turnGateGreen(item);
   const { store, paths, baseDir } = world.world;
-  const finaliser = Finaliser.of({
+  const { finaliser } = createSettling({
+    store,
     registry: new PipelineRegistry(now),
-    items: store.items,
-    paths,
-    hostId: asHostId("h"),
-    baseDir,
-    environment: process.env,
+    reader: new ResultReader({ paths, hostId: asHostId("h"), baseDir, environment: process.env, gatesAtOnce: 1 }),
     random: () => 0.5,
-    now: () => store.now(),
-    gatesAtOnce: 1,
+    emit: () => undefined,
+    stopWithinMs: () => 17_000,
   });
   const finalise = async (): Promise<Settlement> => {
     const [live] = await store.runs.listLive([run.runId]);

@@ -1,8 +1,8 @@
 import type { Instant } from "../domain/time.ts";
-import { ResultReader, type ResultReaderDeps } from "../gates/result-reader.ts";
+import type { ResultReader } from "../gates/result-reader.ts";
 import type { ItemsStore } from "../store/port/items.ts";
 import type { LiveRun } from "../store/port/runs.ts";
-import { type DecidingOptions, ExitDecider, type ExitDeciderDeps, type ExitDecision } from "./exit-decider.ts";
+import type { DecidingOptions, ExitDecider, ExitDecision } from "./exit-decider.ts";
 
 export interface FinaliserDeps {
   readonly items: Pick<ItemsStore, "get">;
@@ -22,14 +22,6 @@ export class Finaliser {
 
   constructor(deps: FinaliserDeps) {
     this.#deps = deps;
-  }
-
-  /** With a reader and a decider of its own. */
-  static of(
-    deps: ResultReaderDeps & Omit<ExitDeciderDeps, "versions"> & { readonly items: FinaliserDeps["items"] & ExitDeciderDeps["versions"] },
-  ): Finaliser {
-    const { items, now } = deps;
-    return new Finaliser({ items, now, reader: new ResultReader(deps), decider: new ExitDecider({ ...deps, versions: items }) });
   }
 
   /** @param run - exited, with its exit code. */

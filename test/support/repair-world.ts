@@ -4,6 +4,7 @@ import { onTestFinished } from "vitest";
 import { asHostId, type JobId, type OwnerEpoch, type RunId, type WorkerId } from "../../src/domain/ids.ts";
 import { addMs, type DurationMs, type Instant } from "../../src/domain/time.ts";
 import { itemDirOf, runDirOf } from "../../src/files/data-paths.ts";
+import { ResultReader } from "../../src/gates/result-reader.ts";
 import type { ProcessLife } from "../../src/liveness/evidence.ts";
 import { defaultRunThresholds, type RunThresholds } from "../../src/liveness/run-thresholds.ts";
 import { newVantage } from "../../src/liveness/vantage.ts";
@@ -22,14 +23,14 @@ import type { PipelineDefinition } from "../../src/pipelines/definition.ts";
 import type { HostIdentity, ProbeAnswer, ProcessIdentity, ProcessProbe } from "../../src/processes/probe/identity.ts";
 import type { ProcessTable } from "../../src/processes/probe/process-table.ts";
 import { identityRecord, runFiles } from "../../src/processes/run-folder/run-files.ts";
-import { Finaliser } from "../../src/settling/finaliser.ts";
+import type { Finaliser } from "../../src/settling/finaliser.ts";
 import type { RunEnder } from "../../src/settling/run-ender.ts";
+import { createSettling } from "../../src/settling/settling.ts";
 import { firstChecks } from "../../src/store/jobs/claim-rules.ts";
 import type { ItemRow } from "../../src/store/port/items.ts";
 import type { LiveRun, RunLimits, StoredProcess } from "../../src/store/port/runs.ts";
 import type { Store } from "../../src/store/port/store.ts";
 import type { Emit } from "../../src/telemetry/events.ts";
-import { enderOf } from "./ender.ts";
 import { chain, type LoopWorld, loopWorld } from "./loop-world.ts";
 
 /** Answers probes as the test says; no real process is spawned or probed. */
@@ -189,18 +190,14 @@ export class RepairWorld {
     const alert = alertsThrough({ outbox: world.store.outbox, emit });
     const watcher = new Watcher(newVantage(), { emit, alert });
     const presence = new PresenceRegistry();
-    const finaliser = Finaliser.of({
+    const { ender, finaliser } = createSettling({
+      store: { runs: seen.runs, items: seen.items, now },
       registry,
-      items: seen.items,
-      paths,
-      hostId: host.hostId,
-      baseDir: world.baseDir,
-      environment: {},
+      reader: new ResultReader({ paths, hostId: host.hostId, baseDir: world.baseDir, environment: {}, gatesAtOnce: 4 }),
       random: () => 0.5,
-      now,
-      gatesAtOnce: 4,
+      emit,
+      stopWithinMs: () => settings.stopWithinMs,
     });
-    const ender = enderOf({ store: { runs: seen.runs, now }, registry, emit, stopWithinMs: () => settings.stopWithinMs });
     const sweep = new LeaseSweep({
       store: { leases: seen.leases, runs: seen.runs },
       probe,

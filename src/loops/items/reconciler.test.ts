@@ -3,9 +3,10 @@ import { chain, type LoopWorld, loopWorld } from "../../../test/support/loop-wor
 import { claimOne, failure, startRun, success } from "../../../test/support/store-rows.ts";
 import { asHostId, asJobId } from "../../domain/ids.ts";
 import { addMs } from "../../domain/time.ts";
+import { ResultReader } from "../../gates/result-reader.ts";
 import type { GateDefinition } from "../../pipelines/definition.ts";
 import { PipelineRegistry } from "../../pipelines/registry.ts";
-import { Finaliser } from "../../settling/finaliser.ts";
+import { createSettling } from "../../settling/settling.ts";
 import type { ItemRow } from "../../store/port/items.ts";
 import type { LiveRun } from "../../store/port/runs.ts";
 import type { Loop } from "../skeleton/loop.ts";
@@ -24,16 +25,13 @@ const unreadable: GateDefinition = { kind: "command", argv: ["/no/such/program"]
 async function reconcilerWorld(gate?: GateDefinition, onExhausted: "fail" | "hold" = "fail"): Promise<World> {
   const world = await loopWorld([chain("p", ["prep", "ocr"], { stage: { onExhausted, gate } })]);
   const { store, registry, paths, baseDir } = world;
-  const finaliser = Finaliser.of({
+  const { finaliser } = createSettling({
+    store,
     registry,
-    items: store.items,
-    paths,
-    hostId: asHostId("h"),
-    baseDir,
-    environment: process.env,
+    reader: new ResultReader({ paths, hostId: asHostId("h"), baseDir, environment: process.env, gatesAtOnce: 2 }),
     random: () => 0,
-    now: () => store.now(),
-    gatesAtOnce: 2,
+    emit: () => undefined,
+    stopWithinMs: () => 17_000,
   });
   const restart = (overrides: Partial<ReconcilerDeps> = {}): Loop =>
     new Reconciler({ store, registry, finaliser, alert: world.alert, ...overrides });
