@@ -74,8 +74,8 @@ function within({ only, heard }: RunScope): RawBuilder<unknown> {
 
 type DueOfScope = RunScope & { readonly now: Instant; readonly limit: number };
 
-/** What is due of a scope, asked each second as well: one compiled statement for each number of sessions, of which a process has few. */
-class ScopedDue {
+/** What is due, asked each second: one compiled statement for each kind of scope and number of sessions, of which a process has few. */
+class CompiledDue {
   readonly #engine: Pick<Engine, "rows">;
   readonly #compile: (values: DueOfScope) => CompiledQuery<LiveRow>;
   readonly #made = new Map<string, (values: Readonly<Record<string, unknown>>) => Promise<readonly LiveRow[]>>();
@@ -105,14 +105,11 @@ class ScopedDue {
 
 export function createRunReads(engine: Pick<Engine, "kysely" | "rows">): RunReads {
   const { kysely } = engine;
-  const dueRuns = ({ now, limit, ...scope }: RunScope & { readonly now: Instant; readonly limit: number }): RawBuilder<LiveRow> => {
+  const dueRuns = ({ now, limit, ...scope }: DueOfScope): RawBuilder<LiveRow> => {
     const picked = sql`select * from runs where ended_at is null and check_at <= ${now} ${within(scope)} order by check_at limit ${limit}`;
     return sql<LiveRow>`${liveRuns(picked)} order by r.check_at, r.id`;
   };
-  const due = repeated(engine, ({ now, limit }: { readonly now: Instant; readonly limit: number }) =>
-    dueRuns({ now, limit }).compile(kysely),
-  );
-  const dueInScope = new ScopedDue(engine, (values) => dueRuns(values).compile(kysely));
+  const due = new CompiledDue(engine, (values) => dueRuns(values).compile(kysely));
   const localProcesses = repeated(engine, ({ hostId }: { readonly hostId: HostId }) =>
     sql<RowOf<"runs">>`
       select id, host_id, boot_id, pid_namespace, pid, start_time from runs where host_id = ${hostId} and ended_at is null and pid is not null and state = 'started'`.compile(
@@ -126,10 +123,7 @@ export function createRunReads(engine: Pick<Engine, "kysely" | "rows">): RunRead
     return rows.map(liveRun);
   };
   return {
-    listDue: async (options) => {
-      const isWhole = options.only === undefined && options.heard === undefined;
-      return (isWhole ? await due(options) : await dueInScope.rows(options)).map(liveRun);
-    },
+    listDue: async (options) => (await due.rows(options)).map(liveRun),
     listOfWorkers: async ({ workerIds, after, limit }) => {
       const runs: LiveRun[] = [];
       // One range of the index for each session: one statement for all would sort them first. `id + 0` keeps the planner from walking the
