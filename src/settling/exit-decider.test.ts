@@ -117,6 +117,8 @@ describe("where the item stands", () => {
     const next = await settlementOf({}, {}, { stage: { next: "print" } });
     expect(next.message).toContain("stage print of pipeline p, which follows prep, is not declared any more");
     expect(next.message).toContain("wakeful unhold job:5");
+    const nowhere = await settlementOf({ pipeline: null, queue: "p/ocr", itemStage: "ocr" });
+    expect(nowhere, "the last stage of no pipeline finishes no item").toMatchObject({ reason: "stage_vanished", disposition: "hold" });
   });
 });
 

@@ -126,7 +126,7 @@ export class ExitDecider {
     const { output, details } = success;
     const { stage } = context;
     if (!success.advance) return settlementOfSuccess(run, { advance: undefined, output, details }, context);
-    const advance = stage === undefined ? undefined : await this.#stored.advanceFrom(run.pipeline ?? "", stage);
+    const advance = stage === undefined || run.pipeline === null ? undefined : await this.#stored.advanceFrom(run.pipeline, stage);
     if (advance === undefined) {
       const outcome: Outcome = { kind: "failed", disposition: "hold", reason: `stage_vanished: ${vanishedText(run, stage)}` };
       return settlementOfFailure(run, outcome, { ...details, reason: "stage_vanished" }, context);
