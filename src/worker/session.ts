@@ -52,7 +52,7 @@ export class Session {
   }
 
   static async open(options: SessionOptions): Promise<Session> {
-    const session = new Session(options, await open(options, options.newHelloId()));
+    const session = new Session(options, await sayHello(options, options.newHelloId()));
     session.#timer = setInterval(() => void session.renew(), options.renewMs);
     session.#timer.unref();
     return session;
@@ -128,7 +128,7 @@ export class Session {
     this.#reopening = true;
     try {
       this.#helloId ??= this.#options.newHelloId();
-      this.#workerId = await open(this.#options, this.#helloId);
+      this.#workerId = await sayHello(this.#options, this.#helloId);
       this.#helloId = undefined;
       // Closed while it was being opened: nobody would renew it.
       if (this.#closed) await this.#options.backend.leave(this.#workerId);
@@ -139,4 +139,5 @@ export class Session {
   }
 }
 
-const open = async ({ backend, hello }: SessionOptions, helloId: string): Promise<WorkerId> => await backend.hello({ helloId, ...hello });
+const sayHello = async ({ backend, hello }: SessionOptions, helloId: string): Promise<WorkerId> =>
+  await backend.hello({ helloId, ...hello });

@@ -48,7 +48,7 @@ export function createHotVerbs(outer: PostgresEngine, checks: FirstChecks = firs
   const runVerbs = createRunVerbs(engine);
   const runVerbsUnlessLocked = createRunVerbs(unlessLocked);
 
-  const watchReads = createHeldReads(engine);
+  const watchReads = createWatchReads(engine);
   const cancels = createCancels(engine, writer);
   const calls = new OpenCalls();
   return {
@@ -294,7 +294,7 @@ const heldByAny = held("");
 const heldPlain = held(plainRun);
 
 /** What is read each second of every session, and of what the dead among them held. */
-function createHeldReads(engine: Pick<Engine, "rows">): Pick<WorkersStore, "listPresence"> & Pick<RunsStore, "listHeld"> {
+function createWatchReads(engine: Pick<Engine, "rows">): Pick<WorkersStore, "listPresence"> & Pick<RunsStore, "listHeld"> {
   return {
     listPresence: async ({ hostId, silentSince }) => {
       const [row] = await engine.rows<{ alive: number; text: string }>(presence, [hostId, silentSince]);

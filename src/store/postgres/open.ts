@@ -137,7 +137,7 @@ function openingFailure(thrown: unknown, store: string): unknown {
   );
 }
 
-const name = "server_identity";
+const serverIdentityKey = "server_identity";
 const insufficientPrivilege = "42501";
 
 /**
@@ -150,9 +150,9 @@ async function followServerIdentity(engine: PostgresEngine): Promise<boolean> {
   const raised = await engine.transaction(async (tx) => {
     // Under a lock, so that of daemons that notice at once one raises.
     await lockStoreEpoch(engine, tx);
-    const before = await readMeta(tx, name);
+    const before = await readMeta(tx, serverIdentityKey);
     if (before === identity) return false;
-    await writeMeta(tx, name, identity);
+    await writeMeta(tx, serverIdentityKey, identity);
     if (before === undefined) return false;
     await raiseEpochIn(engine, tx, `the server was ${before} and is ${identity}`);
     return true;

@@ -65,7 +65,7 @@ export function createHotVerbs(engine: SqliteEngine, checks: FirstChecks = first
 
   const look = new ClaimLook(connection);
   const calls = new OpenCalls();
-  const watchReads = createHeldReads(connection);
+  const watchReads = createWatchReads(connection);
   return {
     jobs: calls.guard<HotVerbs["jobs"]>({
       enqueue: async (jobs) => {
@@ -175,7 +175,7 @@ const heldByAny = held("");
 const heldPlain = held(plainRun);
 
 /** What is read each second of every session, and of what the dead among them held. */
-function createHeldReads(connection: SqliteConnection): Pick<WorkersStore, "listPresence"> & Pick<RunsStore, "listHeld"> {
+function createWatchReads(connection: SqliteConnection): Pick<WorkersStore, "listPresence"> & Pick<RunsStore, "listHeld"> {
   const read = async <Row>(sql: string, ...parameters: readonly (number | string)[]): Promise<Row> =>
     await connection.exclusive(() => connection.prepare(sql).get(...parameters) as Row);
   return {

@@ -12,7 +12,7 @@ export interface WantedLease {
   readonly waitMs: DurationMs;
 }
 
-export interface RunLeaseOptions {
+export interface ForegroundLeaseOptions {
   readonly api: RunCommandApi;
   readonly runId: RunId;
   readonly lease: WantedLease;
@@ -36,11 +36,11 @@ const progressEveryPolls = 30;
 
 /** The lease of a foreground run: waited for in line, renewed while held, and given back. */
 export class ForegroundLease {
-  readonly #options: RunLeaseOptions;
+  readonly #options: ForegroundLeaseOptions;
   #renewing: NodeJS.Timeout | undefined;
   #fencing: number | undefined;
 
-  constructor(options: RunLeaseOptions) {
+  constructor(options: ForegroundLeaseOptions) {
     this.#options = options;
   }
 

@@ -36,7 +36,7 @@ export interface OpenedRunSession extends RunSessionRef {
   readonly renewMs: DurationMs;
 }
 
-export interface RunSessionsOptions {
+export interface ForegroundSessionsOptions {
   readonly store: Pick<Store, "jobs" | "workers" | "upkeep" | "now">;
   /** Connected so that every session of `wakeful run` is its own, even one that an earlier daemon opened. */
   readonly worker: WorkerBackend;
@@ -62,11 +62,11 @@ const claimsMax = 20;
  * retried. An end not reported is judged by exit record, process and age.
  */
 export class ForegroundSessions {
-  readonly #options: RunSessionsOptions;
+  readonly #options: ForegroundSessionsOptions;
   readonly #worker: WorkerBackend;
   #opening: Promise<unknown> = Promise.resolve();
 
-  constructor(options: RunSessionsOptions) {
+  constructor(options: ForegroundSessionsOptions) {
     this.#options = options;
     this.#worker = options.worker;
   }
