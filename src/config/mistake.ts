@@ -93,7 +93,7 @@ export function shownValue(value: unknown, path: KeyPath): string {
         typeof member === "function" ? "[function]" : typeof member === "bigint" ? `${member}n` : member,
       ) ?? typeof value;
   } catch (error) {
-    // Only a cyclic value throws a TypeError; other errors come from the value itself.
+    // A TypeError is taken for a cycle; any other error comes from the value itself.
     text = error instanceof TypeError ? "[circular]" : String(error);
   }
   const masked = withoutPassword(text).replaceAll(/(:\/\/[^:@/\s"]*):[^@/\s"]*@/g, "$1:***@");

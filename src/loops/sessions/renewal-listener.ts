@@ -20,7 +20,7 @@ export interface RenewalListenerDeps {
 
 /**
  * Records which runs each session reports, and has the job-reaper check at once those that it was given and does not hold: the claim's
- * answer got lost. Only a hint: the judge reads the presence book itself.
+ * answer got lost. Only a hint: the judge reads the presence registry itself.
  */
 export class RenewalListener {
   readonly #deps: RenewalListenerDeps;
