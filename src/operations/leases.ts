@@ -36,10 +36,10 @@ export class LeaseOperations {
   }
 
   async acquire({ waitMs, ...request }: LeaseRequest): Promise<LeaseAnswer> {
-    const { leases, now } = this.#store;
+    const { leases } = this.#store;
     const { name, ticket, ttlMs, maxHoldMs } = request;
     if (maxHoldMs < ttlMs) throw new WakefulError("bad_request", "maxHoldMs must not be less than ttlMs.");
-    const timeoutAt = addMs(now(), waitMs > 0 ? waitMs : grantWithinMs);
+    const timeoutAt = addMs(this.#store.now(), waitMs > 0 ? waitMs : grantWithinMs);
     const answer = await leases.acquire({ ...request, timeoutAt });
     if (answer.kind === "held") this.#emit("lease.granted", { lease: name, fencing: answer.fencing });
     if (waitMs > 0 || answer.kind !== "waiting") return answer;
