@@ -3,6 +3,7 @@ import { spanText } from "../../domain/durations.ts";
 import { messageOf } from "../../domain/errors.ts";
 import type { DurationMs, Instant } from "../../domain/time.ts";
 import type { RaiseAlert } from "../../notify/raise-alert.ts";
+import { tooLate, within } from "../../runtime/time-limit.ts";
 import type { Emit } from "../../telemetry/events.ts";
 import { type Loop, type LoopSnapshot, nothingSeen, type TickReport } from "./loop.ts";
 import type { Pulse } from "./pulse.ts";
@@ -98,12 +99,7 @@ export class LoopRunner {
     if (this.#stopping === undefined || running === undefined) return true;
     this.#stopping.abort();
     this.wake();
-    let timer: NodeJS.Timeout | undefined;
-    const deadline = new Promise<boolean>((resolve) => {
-      timer = setTimeout(() => resolve(false), timeoutMs);
-    });
-    const clean = await Promise.race([running.then(() => true), deadline]);
-    clearTimeout(timer);
+    const clean = (await within(running, timeoutMs, { holds: true })) !== tooLate;
     this.#deps.emit("loop.stopped", { loop: this.loop.name, clean });
     return clean;
   }

@@ -1,6 +1,7 @@
 import { messageOf } from "../../domain/errors.ts";
 import type { RunId, WorkerId } from "../../domain/ids.ts";
 import { asInstant, type DurationMs } from "../../domain/time.ts";
+import { within } from "../../runtime/time-limit.ts";
 import { claimMax } from "../../store/jobs/claim-rules.ts";
 import type { FencedAnswer } from "../../store/port/runs.ts";
 import { Claimer } from "../buffers/claimer.ts";
@@ -166,12 +167,7 @@ export class HandlerWorker {
       run.stopAs ??= { kind: "released", why: "the worker shut down" };
       run.abort(new Error("The worker is shutting down."));
     }
-    let timer: NodeJS.Timeout | undefined;
-    const grace = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, graceMs);
-    });
-    await Promise.race([drained, grace]);
-    clearTimeout(timer);
+    await within(drained, graceMs, { holds: true });
     for (const run of this.#active.values()) this.#leak(run);
     this.#planTurn();
     await drained;
