@@ -160,6 +160,77 @@ describeStores((open) => {
     expect(await direct.upkeep.checkInvariants()).toEqual([]);
   });
 
+  /** A store that registers the first session at once, and any other when the test says so. */
+  function registeringLate(store: Store): { readonly store: Store; register(): void; readonly asked: () => number } {
+    let register: () => void = () => undefined;
+    const said = new Promise<void>((resolve) => {
+      register = resolve;
+    });
+    let asked = 0;
+    const workers: Store["workers"] = {
+      ...store.workers,
+      register: async (worker) => {
+        asked++;
+        if (asked > 1) await said;
+        return await store.workers.register(worker);
+      },
+    };
+    return { store: { ...store, workers }, register: () => register(), asked: () => asked };
+  }
+
+  test("two handlers that do not stop while a session is being opened: one session follows, not two that claim side by side", async () => {
+    const direct = await withQueues(open);
+    const late = registeringLate(direct);
+    const doings = new Doings();
+    const limits = { timeoutMs: 30, maxRunningMs: seconds(1000) };
+    const bench = await startHandlerSessions({ store: late.store, handler: doings.handler, concurrency: 4, limits });
+    const stuck = await add(direct, "first", "second");
+    for (const jobId of stuck) {
+      await until(async () => present(await direct.jobs.get(jobId)).blockedBy !== null, { what: "both to be given up" });
+    }
+    late.register();
+    const [next] = await add(direct, "next");
+    doings.finishAtOnce("next", "done");
+    await until(async () => (await stateOf(direct, next)) === "done", { what: "the new session to work" });
+    expect(late.asked()).toBe(2);
+    expect(bench.eventsOf("worker.registered")).toHaveLength(2);
+    for (const payload of ["first", "second"]) doings.finish(payload);
+  });
+
+  test("all handlers are stuck before the next session is open: the alert tells it all the same", async () => {
+    const direct = await withQueues(open);
+    const late = registeringLate(direct);
+    const doings = new Doings();
+    const limits = { timeoutMs: 30, maxRunningMs: seconds(1000) };
+    await startHandlerSessions({ store: late.store, handler: doings.handler, concurrency: 2, limits });
+    for (const jobId of await add(direct, "first", "second")) {
+      await until(async () => present(await direct.jobs.get(jobId)).blockedBy !== null, { what: "both to be given up" });
+    }
+    late.register();
+    await until(async () => (await alertsOf(direct)).length > 0, { what: "the alert" });
+    expect(await alertsOf(direct)).toMatchObject([{ key: "stuck:crew" }]);
+    const [next] = await add(direct, "next");
+    doings.finishAtOnce("next", "done");
+    for (const payload of ["first", "second"]) doings.finish(payload);
+    await until(async () => (await stateOf(direct, next)) === "done", { what: "a slot that came back to be used" });
+  });
+
+  test("a session that is being opened while its process stops is ended, and nobody renews it", async () => {
+    const direct = await withQueues(open);
+    const late = registeringLate(direct);
+    const doings = new Doings();
+    const limits = { timeoutMs: 30, maxRunningMs: seconds(1000) };
+    const bench = await startHandlerSessions({ store: late.store, handler: doings.handler, limits });
+    await add(direct, "first");
+    await until(() => late.asked() === 2, { what: "another session to be asked for" });
+    const [before] = await direct.workers.listAlive();
+    expect(await bench.sessions.stop({ drain: false, graceMs: 10 })).toEqual([doings.runOf("first")]);
+    late.register();
+    await until(async () => (await direct.workers.list({ limit: 10 })).some(({ state }) => state === "stopped"), { what: "its end" });
+    expect((await direct.workers.listAlive()).map(({ id }) => id)).toEqual([present(before).id]);
+    doings.finish("first");
+  });
+
   test("the fence reaches the handlers of a worker that was replaced, too", async () => {
     const direct = await withQueues(open);
     const link = cuttable(direct);

@@ -3,6 +3,7 @@ import type { RunId, WorkerId } from "../../domain/ids.ts";
 import type { DurationMs } from "../../domain/time.ts";
 import type { RaiseAlert } from "../../notify/raise-alert.ts";
 import type { ProcessIdentity } from "../../processes/probe/identity.ts";
+import { within } from "../../runtime/time-limit.ts";
 import type { Emit } from "../../telemetry/events.ts";
 import { Session } from "../session.ts";
 import type { WorkerBackend } from "../worker-backend.ts";
@@ -45,6 +46,7 @@ export class HandlerSessions {
   #stopping = false;
   #toldAllStuck = false;
   #fencing: Promise<unknown> | undefined;
+  #opening: Promise<void> | undefined;
   #watch: NodeJS.Timeout | undefined;
 
   constructor(options: HandlerSessionsOptions) {
@@ -76,6 +78,8 @@ export class HandlerSessions {
     this.#stopping = true;
     clearInterval(this.#watch);
     await this.#fencing;
+    // It ends itself once it is registered; a store that does not answer must not hold the process.
+    if (this.#opening !== undefined) await within(this.#opening, options.graceMs, { holds: true });
     const busy: RunId[] = [];
     for (const { session, worker } of this.#opened) {
       await session?.drain();
@@ -90,14 +94,10 @@ export class HandlerSessions {
   }
 
   async #open(): Promise<void> {
-    const { worker, emit, alert, backend, name, process, renewMs, loopLagMs } = this.#options;
-    const concurrency = worker.limits.concurrency - this.#stuck.size;
+    const { worker, emit, backend, name, process, renewMs, loopLagMs } = this.#options;
+    const concurrency = this.#slotsLeft;
     if (concurrency < 1) {
-      // No other is opened until one of them returns.
-      if (this.#toldAllStuck) return;
-      this.#toldAllStuck = true;
-      const title = `All ${worker.limits.concurrency} handlers of ${name} ignore that they were asked to stop: restart the process`;
-      await alert({ cause: `stuck:${name}`, title, details: { runIds: [...this.#stuck] } });
+      await this.#tellAllStuck();
       return;
     }
     const opened: OpenedSession = { session: undefined, worker: this.#newWorker(), renewedAtMono: worker.monoNow() };
@@ -122,11 +122,30 @@ export class HandlerSessions {
       },
       emit,
     });
+    if (this.#stopping) {
+      await session.close();
+      return;
+    }
     opened.session = session;
     opened.renewedAtMono = worker.monoNow();
     this.#opened.add(opened);
     this.#current = opened;
-    if (!this.#stopping) opened.worker.start(session.workerId);
+    opened.worker.start(session.workerId);
+    // The last of them may have been given up while this session was being opened.
+    if (this.#slotsLeft < 1) await this.#tellAllStuck();
+  }
+
+  get #slotsLeft(): number {
+    return this.#options.worker.limits.concurrency - this.#stuck.size;
+  }
+
+  /** Nothing is claimed until one of them returns. */
+  async #tellAllStuck(): Promise<void> {
+    if (this.#toldAllStuck) return;
+    this.#toldAllStuck = true;
+    const { worker, alert, name } = this.#options;
+    const title = `All ${worker.limits.concurrency} handlers of ${name} ignore that they were asked to stop: restart the process`;
+    await alert({ cause: `stuck:${name}`, title, details: { runIds: [...this.#stuck] } });
   }
 
   #newWorker(): HandlerWorker {
@@ -152,17 +171,14 @@ export class HandlerSessions {
   /** The worker with the stuck handler has retired. Its session goes on, because it holds the run until the handler ends. */
   #replaceStuck(runId: RunId): void {
     this.#stuck.add(runId);
-    if (!this.#stopping) this.#replace();
+    this.#replace();
   }
 
   /** The stuck handler has returned: the current session has one more slot, or another is opened. */
   #slotReturned(runId: RunId): void {
     if (!this.#stuck.delete(runId) || this.#stopping) return;
-    if (!this.#toldAllStuck) {
-      this.lookAgain();
-      return;
-    }
     this.#toldAllStuck = false;
+    this.lookAgain();
     this.#replace();
   }
 
@@ -193,13 +209,16 @@ export class HandlerSessions {
     }
   }
 
+  /** Opens a session, unless there is one that claims or is about to: two would claim side by side. */
   #replace(): void {
-    this.#open().catch((thrown: unknown) => {
-      this.#options.emit("store.degraded", { code: "register_failed", message: messageOf(thrown) });
-      if (this.#stopping) return;
-      setTimeout(() => {
-        if (!this.#stopping) this.#replace();
-      }, this.#options.renewMs).unref();
-    });
+    if (this.#stopping || this.#opening !== undefined || this.#current?.worker.takesJobs === true) return;
+    this.#opening = this.#open()
+      .catch((thrown: unknown) => {
+        this.#options.emit("store.degraded", { code: "register_failed", message: messageOf(thrown) });
+        setTimeout(() => this.#replace(), this.#options.renewMs).unref();
+      })
+      .finally(() => {
+        this.#opening = undefined;
+      });
   }
 }

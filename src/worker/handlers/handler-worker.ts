@@ -99,6 +99,11 @@ export class HandlerWorker {
     return this.#workerId;
   }
 
+  /** Takes jobs, now or when a slot is free again. */
+  get takesJobs(): boolean {
+    return this.#mode === "running";
+  }
+
   get claimSeqReceived(): number {
     return this.#claims.seqReceived;
   }
