@@ -1,6 +1,7 @@
-import { type Node, parseSync, type TSInterfaceDeclaration, Visitor } from "oxc-parser";
+import { type Node, parseSync, type TSInterfaceDeclaration, type TSTypeAliasDeclaration, Visitor } from "oxc-parser";
 import type { SourceFile } from "./source-tree.ts";
 import { isTestFile } from "./source-tree.ts";
+import { nameOf } from "./syntax-tree.ts";
 import type { Untidiness } from "./tidy.ts";
 
 /** Past this, what travels together has a name of its own: `Host`, `Tell`, `Chance`, `StopGraces`. */
@@ -9,63 +10,74 @@ const membersMax = 10;
 /** Rows, wire formats and definitions are data and not bags: their names end otherwise. */
 const bagName = /(Deps|Options|Parts|Services|Query)$/;
 
-interface Bag {
+interface Declaration {
   readonly path: string;
   readonly line: number;
-  readonly members: readonly string[];
-  readonly parents: readonly Parent[];
+  readonly node: TSInterfaceDeclaration | TSTypeAliasDeclaration;
 }
 
-/** What an interface takes over from another: all, or as `Pick` and `Omit` say. */
-interface Parent {
-  readonly name: string;
-  readonly only?: readonly string[];
-  readonly without?: readonly string[];
-}
+/** The members of what a type calls by name. */
+type Find = (name: string) => ReadonlySet<string>;
 
-/** Option bags of the product that have too many members, those of the interfaces that they extend included. Pure: the files are given. */
+/**
+ * Option bags of the product that have too many members, those of the types that they extend or are put together of included. Pure: the
+ * files are given.
+ */
 export function findLargeBags(files: readonly SourceFile[]): Untidiness[] {
-  const interfaces = new Map<string, Bag>();
+  const declarations: Declaration[] = [];
   for (const { path, text } of files) {
     if (!path.startsWith("src/") || !path.endsWith(".ts") || isTestFile(path)) continue;
-    new Visitor({
-      TSInterfaceDeclaration: (node) => {
-        interfaces.set(node.id.name, { path, line: text.slice(0, node.start).split("\n").length, ...partsOf(node) });
-      },
-    }).visit(parseSync(path, text, { lang: "ts" }).program);
+    const declare = (node: Declaration["node"]): void => {
+      declarations.push({ path, line: text.slice(0, node.start).split("\n").length, node });
+    };
+    new Visitor({ TSInterfaceDeclaration: declare, TSTypeAliasDeclaration: declare }).visit(parseSync(path, text, { lang: "ts" }).program);
   }
-  return [...interfaces].flatMap(([name, { path, line }]) => {
-    if (!bagName.test(name)) return [];
-    const count = membersOf(name, interfaces).size;
+  return declarations.flatMap((declaration) => {
+    const { path, line, node } = declaration;
+    if (!bagName.test(node.id.name)) return [];
+    const count = membersOf(declaration, declarations).size;
     if (count <= membersMax) return [];
-    return [{ path, line, message: `${name} has ${count} members: group what travels together (at most ${membersMax})` }];
+    return [{ path, line, message: `${node.id.name} has ${count} members: group what travels together (at most ${membersMax})` }];
   });
 }
 
-/** An interface of a package, or one that is not known, has none. */
-function membersOf(name: string, interfaces: ReadonlyMap<string, Bag>): ReadonlySet<string> {
-  const bag = interfaces.get(name);
-  if (bag === undefined) return new Set();
-  const inherited = bag.parents.flatMap(
-    ({ name: parent, only, without = [] }) => only ?? [...membersOf(parent, interfaces)].filter((member) => !without.includes(member)),
-  );
-  return new Set([...bag.members, ...inherited]);
+/**
+ * @param above - What is being counted: a name of a package, which is not known, may be that of one of those.
+ */
+function membersOf(declaration: Declaration, all: readonly Declaration[], above: readonly Declaration[] = []): ReadonlySet<string> {
+  const { path, node } = declaration;
+  const counting = [...above, declaration];
+  const find: Find = (name) => {
+    const named = all.filter((each) => each.node.id.name === name && !counting.includes(each));
+    const meant = named.find((each) => each.path === path) ?? named[0];
+    return meant === undefined ? new Set() : membersOf(meant, all, counting);
+  };
+  if (node.type === "TSTypeAliasDeclaration") return membersOfType(node.typeAnnotation, find);
+  const inherited = node.extends.flatMap(({ expression, typeArguments }) => [...membersOfNamed(expression, typeArguments?.params, find)]);
+  return new Set([...namesOf(node.body.body), ...inherited]);
 }
 
-function partsOf({ body, extends: heritage }: TSInterfaceDeclaration): Pick<Bag, "members" | "parents"> {
-  const members = body.body.flatMap((member) =>
-    (member.type === "TSPropertySignature" || member.type === "TSMethodSignature") && member.key.type === "Identifier"
-      ? [member.key.name]
-      : [],
+/** An object type and what it is joined with. A choice of types, or one that is computed, has none. */
+function membersOfType(type: Node | undefined, find: Find): ReadonlySet<string> {
+  if (type?.type === "TSTypeLiteral") return new Set(namesOf(type.members));
+  if (type?.type === "TSIntersectionType") return new Set(type.types.flatMap((each) => [...membersOfType(each, find)]));
+  if (type?.type === "TSParenthesizedType") return membersOfType(type.typeAnnotation, find);
+  return type?.type === "TSTypeReference" ? membersOfNamed(type.typeName, type.typeArguments?.params, find) : new Set();
+}
+
+/** What a type takes over from a named one: all, or as `Pick` and `Omit` say. */
+function membersOfNamed(named: Node, [of, keys]: readonly Node[] = [], find: Find): ReadonlySet<string> {
+  const name = nameOf(named);
+  if (name === "Pick") return new Set(literalsOf(keys));
+  const without = literalsOf(keys);
+  if (name === "Omit") return new Set([...membersOfType(of, find)].filter((member) => !without.includes(member)));
+  return ["Readonly", "Partial", "Required"].includes(name) ? membersOfType(of, find) : find(name);
+}
+
+function namesOf(members: readonly Node[]): readonly string[] {
+  return members.flatMap((member) =>
+    member.type === "TSPropertySignature" || member.type === "TSMethodSignature" ? [nameOf(member.key)] : [],
   );
-  const parents = heritage.flatMap(({ expression, typeArguments }): readonly Parent[] => {
-    if (expression.type !== "Identifier") return [];
-    const [of, names] = typeArguments?.params ?? [];
-    if (expression.name !== "Pick" && expression.name !== "Omit") return [{ name: expression.name }];
-    const name = of?.type === "TSTypeReference" && of.typeName.type === "Identifier" ? of.typeName.name : "";
-    return [expression.name === "Pick" ? { name, only: literalsOf(names) } : { name, without: literalsOf(names) }];
-  });
-  return { members, parents };
 }
 
 function literalsOf(node: Node | undefined): readonly string[] {
