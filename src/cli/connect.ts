@@ -4,7 +4,7 @@ import type { Config } from "../config/config.ts";
 import { type ConfigRequest, loadConfig } from "../config/load.ts";
 import { withoutPassword } from "../config/postgres-url.ts";
 import { codeOf, hasCode, isWakefulError, messageOf, WakefulError } from "../domain/errors.ts";
-import { type Instance, instanceOf } from "../files/installation.ts";
+import { type Installation, installationOf } from "../files/installation.ts";
 import { api } from "../protocol/api/index.ts";
 import { type Client, createClient } from "../protocol/client.ts";
 import { socketTransport, type Transport, urlTransport } from "../protocol/transport.ts";
@@ -117,7 +117,7 @@ const probeMs = 5000;
 
 /** Finds the daemon of a data directory by its socket, else by its address. A daemon of another directory does not count. */
 async function findDaemon({ config, tokenGiven }: Search): Promise<Found> {
-  const own = await instanceOf(config.dataDir);
+  const own = await installationOf(config.dataDir);
   const tried: string[] = [];
   const strangers: string[] = [];
   for (const { where, transport } of candidatesOf(config)) {
@@ -135,7 +135,10 @@ async function findDaemon({ config, tokenGiven }: Search): Promise<Found> {
 }
 
 /** A daemon of an older version does not name its data directory. */
-function mayBeOurs(instance: string | undefined, { own, tokenGiven }: { readonly own: Instance; readonly tokenGiven: boolean }): boolean {
+function mayBeOurs(
+  instance: string | undefined,
+  { own, tokenGiven }: { readonly own: Installation; readonly tokenGiven: boolean },
+): boolean {
   if (instance === undefined || own.kind === "unknown") return true;
   return own.kind === "known" ? own.id === instance : tokenGiven;
 }

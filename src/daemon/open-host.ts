@@ -1,7 +1,7 @@
 import type { Config } from "../config/config.ts";
 import { prepareDataDirectory } from "../files/data-directory.ts";
 import { dataPaths } from "../files/data-paths.ts";
-import { type Instance, instanceOf } from "../files/installation.ts";
+import { type Installation, installationOf } from "../files/installation.ts";
 import { type ExposedDirectory, restrictDirectory } from "../files/restrict-directory.ts";
 import type { Host } from "../processes/probe/host.ts";
 import { readHostIdentity } from "../processes/probe/host-identity.ts";
@@ -17,7 +17,7 @@ export interface DaemonHost {
   readonly host: Host;
   /** Absent: the data directory was closed to others already. */
   readonly exposedDirectory: ExposedDirectory | undefined;
-  readonly installation: Instance;
+  readonly installation: Installation;
   /** The daemon's own process. */
   readonly self: ProcessIdentity;
   readonly tools: WrapperTools;
@@ -39,7 +39,7 @@ export async function openHost({ config: { dataDir, store }, environment, clock 
   return {
     host: { identity, probe: createProcessProbe({ host: identity, table }), table, paths, clock },
     exposedDirectory,
-    installation: await instanceOf(dataDir),
+    installation: await installationOf(dataDir),
     self: ownIdentity(identity, table),
     tools: await findWrapperTools({ path: environment.PATH ?? "/usr/local/bin:/usr/bin:/bin" }),
   };

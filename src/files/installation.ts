@@ -4,7 +4,7 @@ import { hasCode } from "../domain/errors.ts";
 import { readRegular } from "./regular-file.ts";
 
 /** Which data directory a daemon serves, in a form that reveals nothing of it: the same for all who may read the directory. */
-export type Instance =
+export type Installation =
   | { readonly kind: "known"; readonly id: string }
   /** No daemon has ever begun here. */
   | { readonly kind: "none" }
@@ -12,7 +12,7 @@ export type Instance =
   | { readonly kind: "unknown" };
 
 /** A digest of the random id that a data directory is given at its first start, so that the id itself stays where it is. Never rejects. */
-export async function instanceOf(dataDir: string): Promise<Instance> {
+export async function installationOf(dataDir: string): Promise<Installation> {
   try {
     const text = await readRegular(join(dataDir, "host-id"));
     if (text === undefined) return { kind: "none" };

@@ -7,7 +7,7 @@ import { makeFifo } from "../../../test/support/fifo.ts";
 import { tempDir } from "../../../test/support/temp-dir.ts";
 import { until } from "../../../test/support/until.ts";
 import { asHostId } from "../../domain/ids.ts";
-import { instanceOf } from "../../files/installation.ts";
+import { installationOf } from "../../files/installation.ts";
 import { readHostIdentity } from "./host-identity.ts";
 import { createProcessProbe, type HostIdentity, type ProcessIdentity, sameProcess } from "./identity.ts";
 import { parseProcStat, parsePsLine } from "./process-stat.ts";
@@ -183,14 +183,14 @@ test.each([
     writeFileSync(join(stateDir, "elsewhere"), "12345678-elsewhere\n");
     make(join(stateDir, "host-id"));
     await expect(readHostIdentity({ stateDir, randomId: () => "12345678" })).rejects.toMatchObject({ code: "host_id_damaged" });
-    expect(await instanceOf(stateDir)).toEqual({ kind: "unknown" });
+    expect(await installationOf(stateDir)).toEqual({ kind: "unknown" });
   },
 );
 
 test("a data directory without a host id, or that is none, has had no daemon", async () => {
   const stateDir = tempDir();
   writeFileSync(join(stateDir, "file"), "");
-  expect([await instanceOf(stateDir), await instanceOf(join(stateDir, "file"))]).toEqual([{ kind: "none" }, { kind: "none" }]);
+  expect([await installationOf(stateDir), await installationOf(join(stateDir, "file"))]).toEqual([{ kind: "none" }, { kind: "none" }]);
 });
 
 test("two identities are the same process only when everything agrees", () => {
