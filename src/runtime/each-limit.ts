@@ -5,8 +5,8 @@ export async function eachLimit<T>(
   handle: (member: T) => Promise<void>,
 ): Promise<void> {
   const waiting = [...members];
-  const lane = async (): Promise<void> => {
+  const handleWaiting = async (): Promise<void> => {
     for (let member = waiting.shift(); member !== undefined && !signal.aborted; member = waiting.shift()) await handle(member);
   };
-  await Promise.all(Array.from({ length: Math.min(count, members.length) }, lane));
+  await Promise.all(Array.from({ length: Math.min(count, members.length) }, handleWaiting));
 }

@@ -5,7 +5,7 @@ import { BeatBuffer } from "./beat-buffer.ts";
 
 const [one, two] = [asRunId(1), asRunId(2)];
 
-function lane(answers: (readonly RunId[] | Error)[] = []) {
+function beatBuffer(answers: (readonly RunId[] | Error)[] = []) {
   let now = 0;
   const written: unknown[] = [];
   const lost: RunId[] = [];
@@ -25,7 +25,7 @@ function lane(answers: (readonly RunId[] | Error)[] = []) {
 }
 
 test("the newest beat of each run is written, with the newest progress shown", async () => {
-  const { made, written, lost } = lane([[two]]);
+  const { made, written, lost } = beatBuffer([[two]]);
   made.beat(one, "0.5");
   made.beat(two, undefined);
   made.beat(one, undefined);
@@ -42,7 +42,7 @@ test("the newest beat of each run is written, with the newest progress shown", a
 });
 
 test("a beat that could not be written is written later, unless a newer one has come", async () => {
-  const { made, written } = lane([new Error("disk full")]);
+  const { made, written } = beatBuffer([new Error("disk full")]);
   made.beat(one, "1");
   made.beat(two, "1");
   const failing = made.flush();
