@@ -17,7 +17,7 @@ import {
   testPackages,
   textRules,
 } from "./import-rules.ts";
-import { type ImportedModule, type ParsedModule, parseModule } from "./parsed-module.ts";
+import { type ImportedModule, lineFinder, type ParsedModule, parseModule } from "./parsed-module.ts";
 import { isTestFile, type SourceFile } from "./source-tree.ts";
 
 /** A place where the code departs from the rules, with the rule's reason. */
@@ -212,15 +212,19 @@ function ambientViolations(module: Module, usedExceptions: Set<string>): Violati
   });
 }
 
-function textViolations({ path, text, isTest }: Module): Violation[] {
+function textViolations({ path, parsed: { code }, isTest }: Module): Violation[] {
   if (isTest) return [];
-  return textRules.flatMap(({ what, pattern, allowedIn, because }) => {
-    if (allowedIn.some((folder) => isWithin(path, folder))) return [];
-    return text.split("\n").flatMap((line, index) => {
-      if (/^\s*(\*|\/[/*])/.test(line) || !pattern.test(line)) return [];
-      return [{ path, line: index + 1, message: `${what} belongs to src/${allowedIn.join(" and src/")}: ${because}` }];
+  const lineAt = lineFinder(code);
+  return textRules
+    .filter(({ allowedIn }) => !allowedIn.some((part) => isWithin(path, part)))
+    .flatMap(({ what, pattern, allowedIn, because }) => {
+      const place = allowedIn.length === 0 ? "is written nowhere" : `belongs to src/${allowedIn.join(" and src/")}`;
+      return [...code.matchAll(new RegExp(pattern, "g"))].map(({ index }) => ({
+        path,
+        line: lineAt(index),
+        message: `${what} ${place}: ${because}`,
+      }));
     });
-  });
 }
 
 function entryViolations(modules: readonly Module[]): Violation[] {

@@ -189,7 +189,10 @@ export const siblingParents: readonly { readonly parent: string; readonly becaus
   { parent: "integrations", because: "git, a forge and a tracker can each be removed alone" },
 ];
 
-/** What may be written in some folders alone, beside imports: found in the text of the code without its comments. Tests are free. */
+/**
+ * What may be written in some folders or files alone, beside imports: found in the code without its comments, also over several lines.
+ * Tests are free. Without an `allowedIn` nobody may write it.
+ */
 export const textRules: readonly {
   readonly what: string;
   readonly pattern: RegExp;
@@ -198,7 +201,7 @@ export const textRules: readonly {
 }[] = [
   {
     what: "telling of the end of a run or an item",
-    pattern: /\bemit\("(run\.ended|item\.advanced|item\.ended)"/,
+    pattern: /\bemit(?:\?\.)?\(\s*"(?:run\.ended|item\.advanced|item\.ended)"/,
     allowedIn: ["settling"],
     because: "what ends is told once, in one shape and after the commit, whoever noticed",
   },
@@ -210,8 +213,22 @@ export const textRules: readonly {
       "an alert follows from a flip, and then the store writes it with the flip, or it is raised in the one shape that channels know",
   },
   {
+    what: "writing an alert's row",
+    // Not a type, nor a verdict of that kind, which has a reason; nor a condition that reads rows.
+    pattern: /(?<!readonly )\bkind: "alert"(?!,\s*reason\b)|\b(?:select|values\s*\()\s*'alert'/,
+    allowedIn: [
+      "notify",
+      // The flip that ends a run.
+      "store/sqlite/run-ends.ts",
+      "store/postgres/run-ends.ts",
+      // The hold of a job whose stage is gone.
+      "store/jobs/job-hold.ts",
+    ],
+    because: "an alert stands in the transaction of the flip or hold that it tells of (B-39); elsewhere it is lost or told twice",
+  },
+  {
     what: "settling a run",
-    pattern: /\bruns\.settle(LostPage)?\(/,
+    pattern: /\bruns\.settle(?:LostPage)?\(/,
     allowedIn: ["settling", "worker/backends"],
     because: "whoever settles by itself forgets to tell of it, as the lease sweep did",
   },

@@ -32,6 +32,8 @@ export interface ParsedModule {
   /** Lines of a promise that does nothing but wait for a timer. */
   readonly sleeps: readonly number[];
   readonly comments: readonly { readonly text: string; readonly firstLine: number; readonly lastLine: number }[];
+  /** The source with a space for each letter of a comment, so that lines and places stay. */
+  readonly code: string;
 }
 
 const testFunctions = new Set(["test", "it", "describe", "suite"]);
@@ -108,7 +110,17 @@ export function parseModule(path: string, source: string): ParsedModule {
     firstLine: lineAt(comment.start),
     lastLine: lineAt(comment.end),
   }));
-  return { imports, uses, testCalls, sleeps, comments };
+  return { imports, uses, testCalls, sleeps, comments, code: withoutComments(source, parsed.comments) };
+}
+
+function withoutComments(source: string, comments: readonly { readonly start: number; readonly end: number }[]): string {
+  let code = "";
+  let from = 0;
+  for (const { start, end } of comments) {
+    code += source.slice(from, start) + source.slice(start, end).replaceAll(/[^\n]/g, " ");
+    from = end;
+  }
+  return code + source.slice(from);
 }
 
 /** `a.b.c` for plain member access on an identifier; undefined for anything computed. */
@@ -163,7 +175,7 @@ function nameOf(node: { readonly type: string; readonly name?: string; readonly 
   return node.name ?? String(node.value);
 }
 
-function lineFinder(source: string): (offset: number) => number {
+export function lineFinder(source: string): (offset: number) => number {
   const starts = [0];
   for (let at = source.indexOf("\n"); at !== -1; at = source.indexOf("\n", at + 1)) starts.push(at + 1);
   return (offset) => {
