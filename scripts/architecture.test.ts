@@ -237,14 +237,31 @@ const refusedLines: Readonly<Record<string, string>> = {
   "const sql = `insert into outbox (kind, key)\n  select 'alert', key from e`;": "store/postgres/run-ends.ts",
   "await store.runs.settle([settlement]);": "worker/backends/planted.ts",
   "await store.runs.settleLostPage(page);": "settling/planted.ts",
+  'const over = worker.state === "dead" || worker.state === "stopped";': "liveness/death-proof.ts",
+  'if (state !== "live" &&\n  state !== "draining") give(run);': "liveness/death-proof.ts",
+  "if (job.attempts >= job.maxAttempts) hold(job);": "liveness/retry-contract.ts",
+  "const again = maxLosses > losses;": "liveness/retry-contract.ts",
+  "const spent = visit.losses >= (visit.max_losses ?? 3);": "liveness/retry-contract.ts",
+  'query.where("attempts", "<", (eb) => eb.ref("max_attempts"));': "liveness/retry-contract.ts",
+  "const sql = `update jobs set state = 'held' where attempts >= max_attempts`;": "liveness/retry-contract.ts",
+  "const left = Math.max(0, maxAttempts - attempts);": "operations/why/standing.ts",
 };
 
-test("runs are settled, ends told and alerts put where the rules say, in code that is no test", () => {
+test("what a rule on text keeps for one place is refused in others, in code that is no test", () => {
   for (const [code, place] of Object.entries(refusedLines)) {
     for (const path of ["src/loops/runs/planted.ts", "src/store/upkeep/planted.ts"])
       expect(violationsOf({ [path]: code }), `${path}: ${code}`).toHaveLength(1);
     expect(violationsOf({ [`src/${place}`]: code, "src/loops/runs/planted.test.ts": code }), code).toEqual([]);
   }
+});
+
+test("what a rule on text gives to nobody is refused everywhere", () => {
+  for (const code of [
+    'query.where("state", "in", ["stopped", "dead"]);',
+    "const sql = `select id from workers where state in ('dead', 'stopped')`;",
+  ])
+    for (const path of ["src/store/upkeep/planted.ts", "src/liveness/death-proof.ts"])
+      expect(violationsOf({ [path]: code })[0], code).toContain("is written nowhere");
 });
 
 test("a rule on text leaves alone what is said in a comment or only reads", () => {
@@ -255,6 +272,13 @@ test("a rule on text leaves alone what is said in a comment or only reads", () =
     'interface Entry { readonly kind: "alert" }',
     'const verdict = { kind: "alert", reason: "past_ttl" };',
     "const sql = `select * from outbox where kind in ('alert', 'state-file')`;",
+    'const silent = life === "dead" || worker.lastHeardAt <= since;',
+    'type State = "live" | "draining" | "stopped" | "dead";',
+    'const proved = supervisor === "dead" || process.life === "dead";',
+    "const alive = `select 1 from workers where state in ('live', 'draining')`;",
+    "if (!Number.isInteger(maxAttempts) || maxAttempts < 1) throw wrong;",
+    "const sql = `max_attempts integer check (max_attempts >= 1), max_losses <> 3`;",
+    "const text = (job) => job.maxAttempts;",
   ];
   for (const code of harmless) expect(violationsOf({ "src/store/upkeep/planted.ts": code }), code).toEqual([]);
 });

@@ -189,6 +189,16 @@ export const siblingParents: readonly { readonly parent: string; readonly becaus
   { parent: "integrations", because: "git, a forge and a tracker can each be removed alone" },
 ];
 
+/** A comparison or difference with a limit on either side, also in a built query. Not with a number, which is a check of the limit itself. */
+const comparedLimit = ((limit: string) =>
+  new RegExp(
+    [
+      String.raw`${limit}\s*(?:<(?!>)|>|-)(?!=?\s*\d)`,
+      String.raw`(?:<|(?<![<=-])>|-)=?\s*[\w.?(]*${limit}`,
+      String.raw`"[<>]=?",[^;{}]*?"[\w.]*${limit}`,
+    ].join("|"),
+  ))(String.raw`\bmax_?(?:[aA]ttempts|[lL]osses)\b`);
+
 /**
  * What may be written in some folders or files alone, beside imports: found in the code without its comments, also over several lines.
  * Tests are free. Without an `allowedIn` nobody may write it.
@@ -231,6 +241,30 @@ export const textRules: readonly {
     pattern: /\bruns\.settle(?:LostPage)?\(/,
     allowedIn: ["settling", "worker/backends"],
     because: "whoever settles by itself forgets to tell of it, as the lease sweep did",
+  },
+  {
+    what: "deciding whether a session is over",
+    // Both states of a pair in one condition, in either order.
+    pattern:
+      /[!=]==\s*"(?:stopped"[^;{}]*?[!=]==\s*"dead|dead"[^;{}]*?[!=]==\s*"stopped|live"[^;{}]*?[!=]==\s*"draining|draining"[^;{}]*?[!=]==\s*"live)"/,
+    allowedIn: ["liveness/death-proof.ts"],
+    because: "what proves the end of a session is one rule; a second one misses the state that is added",
+  },
+  {
+    what: "a list by hand of the states in which a session is over",
+    pattern: /\[\s*"(?:stopped",\s*"dead|dead",\s*"stopped)",?\s*\]|\bin \('(?:stopped|dead)'/,
+    allowedIn: [],
+    because: "the lifecycle says which states are final, and a second list misses the one that is added",
+  },
+  {
+    what: "comparing what is spent with its limit",
+    pattern: comparedLimit,
+    allowedIn: [
+      "liveness/retry-contract.ts",
+      // What is left, for people.
+      "operations/why/standing.ts",
+    ],
+    because: "whether an attempt or loss was the last is decided by the retry contract alone; places that agree by care disagree in time",
   },
 ];
 

@@ -1,5 +1,7 @@
 import { type Kysely, sql, type Transaction } from "kysely";
 import type { ItemId, JobId, WorkerId } from "../../domain/ids.ts";
+import { isFinal, statesOf } from "../../domain/lifecycles/lifecycle.ts";
+import { workerLifecycle } from "../../domain/lifecycles/worker.ts";
 import type { Instant } from "../../domain/time.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Database } from "../engine/tables.ts";
@@ -81,12 +83,14 @@ async function deleteJobs(tx: Kysely<Database>, jobIds: readonly JobId[]): Promi
   return runs.map((run) => run.id);
 }
 
+const overStates = statesOf(workerLifecycle).filter((state) => isFinal(workerLifecycle, state));
+
 /** Ended sessions that no live run and no run still being stopped names as its supervisor. */
 async function endedWorkers(tx: Transaction<Database>, { finishedBefore, limit }: Page): Promise<readonly WorkerId[]> {
   const rows = await tx
     .selectFrom("workers")
     .select("id")
-    .where("state", "in", ["stopped", "dead"])
+    .where("state", "in", overStates)
     .where("ended_at", "<", finishedBefore)
     .where((eb) =>
       eb.not(
