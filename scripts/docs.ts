@@ -1,6 +1,7 @@
 /** `npm run docs` writes every document that is made from tables; with `--check` it only says which ones are not what the code says. */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { hasCode } from "../src/domain/errors.ts";
 import { generatedDocuments } from "./documents.ts";
 import { repositoryRoot } from "./source-tree.ts";
 
@@ -26,7 +27,7 @@ function present(file: string): string | undefined {
   try {
     return readFileSync(file, "utf8");
   } catch (thrown) {
-    if (thrown instanceof Error && "code" in thrown && thrown.code === "ENOENT") return undefined;
+    if (hasCode(thrown, "ENOENT")) return undefined;
     throw thrown;
   }
 }

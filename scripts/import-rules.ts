@@ -266,6 +266,12 @@ export const textRules: readonly {
     ],
     because: "whether an attempt or loss was the last is decided by the retry contract alone; places that agree by care disagree in time",
   },
+  {
+    what: "comparing the code of a system error by hand",
+    pattern: /\.code\s*[!=]==?\s*["']E[A-Z]|["']E[A-Z_]+["']\s*[!=]==?\s*[\w.?]*\.code\b/,
+    allowedIn: [],
+    because: "`hasCode` of domain/errors.ts asks it of whatever was thrown, also of what is no error",
+  },
 ];
 
 /** Layers that know the store's port and never one of its engines. */

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join, relative, sep } from "node:path";
 import { fileURLToPath } from "node:url";
+import { hasCode } from "../src/domain/errors.ts";
 
 /** A text file of the repository, its path relative to the root with forward slashes. */
 export interface SourceFile {
@@ -35,9 +36,8 @@ function* filesUnder(path: string): Generator<string> {
   try {
     entries = readEntries(path);
   } catch (error) {
-    const code = error instanceof Error && "code" in error ? error.code : undefined;
-    if (code === "ENOTDIR") yield path;
-    else if (code !== "ENOENT") throw error;
+    if (hasCode(error, "ENOTDIR")) yield path;
+    else if (!hasCode(error, "ENOENT")) throw error;
     return;
   }
   for (const entry of entries) {

@@ -4,6 +4,7 @@ import { dirname, extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { CliHost } from "../cli/host.ts";
 import { runCli } from "../cli/program.ts";
+import { hasCode } from "../domain/errors.ts";
 import { version } from "../domain/version.ts";
 import { systemClock } from "../runtime/clock.ts";
 import { environment } from "../runtime/environment.ts";
@@ -36,8 +37,8 @@ const host: CliHost = {
 };
 
 // The reader of the output has gone (`wakeful ls | head`).
-process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code !== "EPIPE") throw error;
+process.stdout.on("error", (error) => {
+  if (!hasCode(error, "EPIPE")) throw error;
   process.exit(0);
 });
 

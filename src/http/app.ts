@@ -4,7 +4,7 @@ import fastifySwagger from "@fastify/swagger";
 import Fastify, { type FastifyInstance } from "fastify";
 import { hasZodFastifySchemaValidationErrors, jsonSchemaTransform, serializerCompiler, validatorCompiler } from "fastify-type-provider-zod";
 import { spanText } from "../domain/durations.ts";
-import { isWakefulError, messageOf, WakefulError } from "../domain/errors.ts";
+import { hasCode, isWakefulError, messageOf, WakefulError } from "../domain/errors.ts";
 import { isNestedTooDeep, nestingRule } from "../domain/json-nesting.ts";
 import { api } from "../protocol/api/index.ts";
 import { envelopeOf } from "../protocol/error-envelope.ts";
@@ -194,7 +194,7 @@ function answerBrokenRequest(
   }: { readonly socket: Socket; readonly correlationId: string; readonly requestTimeoutMs: number },
 ): void {
   // The client has gone.
-  if (thrown.code === "ECONNRESET" || !socket.writable) {
+  if (hasCode(thrown, "ECONNRESET") || !socket.writable) {
     socket.destroy();
     return;
   }
