@@ -212,10 +212,14 @@ test("what a layer may never import is refused, however low it stands", () => {
   }
 });
 
-test("through a narrow door comes what it names alone", () => {
+test("through a narrow door comes what it names alone, and its ends are there", () => {
+  const files = readSources({ folders: ["src"], endings: [".ts"] }).map(({ path }) => path.slice("src/".length));
   for (const { from, to, only, because } of narrowDoors) {
-    expect(importing(`${from}/a.ts`, `${to}/other.ts`).join(), `${from} -> ${to}`).toContain(because);
-    for (const part of only) expect(importing(`${from}/a.ts`, planted(part)), part).toEqual([]);
+    expect(importing(planted(from), `${to}/other.ts`).join(), `${from} -> ${to}`).toContain(because);
+    for (const part of only) expect(importing(planted(from), planted(part)), part).toEqual([]);
+    const gone = [from, ...only].filter((part) => !files.some((file) => file === part || file.startsWith(`${part}/`)));
+    // A layer may be named before its folder exists.
+    expect(gone.filter((part) => part.includes("/"))).toEqual([]);
   }
 });
 

@@ -103,7 +103,7 @@ function fileViolations(module: Module, target: string, fail: (message: string) 
   }
   // A test may use anything below its layer.
   if (!module.isTest)
-    for (const message of [...limitMessages(module.layer, target), ...roomMessages(module.path, target)]) found.push(fail(message));
+    for (const message of [...limitMessages(module, target), ...roomMessages(module.path, target)]) found.push(fail(message));
   for (const { parent, because } of siblingParents) {
     const own = childFolder(module.path, parent);
     const other = childFolder(target, parent);
@@ -116,8 +116,8 @@ function fileViolations(module: Module, target: string, fail: (message: string) 
   return found;
 }
 
-/** What the layer's limits and narrow doors say of an import from `layer`. */
-function limitMessages(layer: string, target: string): readonly string[] {
+/** What the limits of its layer and the narrow doors say of an import by a file. */
+function limitMessages({ path, layer }: Pick<Module, "path" | "layer">, target: string): readonly string[] {
   const targetLayer = layerOf(target);
   if (layer === targetLayer) return [];
   const limits = layerLimits.filter((limit) => limit.layer === layer);
@@ -129,8 +129,11 @@ function limitMessages(layer: string, target: string): readonly string[] {
       )
       .map(({ because }) => `${layer} may not import ${targetLayer}: ${because}`),
     ...narrowDoors
-      .filter(({ from, to, only }) => from === layer && to === targetLayer && !only.some((part) => isWithin(target, part)))
-      .map(({ to, only, because }) => `${layer} may import of ${to} only ${only.join(" and ")}: ${because}`),
+      .filter(({ from, to, only }) => isWithin(path, from) && to === targetLayer && !only.some((part) => isWithin(target, part)))
+      .map(
+        ({ from, to, only, because }) =>
+          `${from} may import of ${to} ${only.length === 0 ? "nothing" : `only ${only.join(" and ")}`}: ${because}`,
+      ),
   ];
 }
 

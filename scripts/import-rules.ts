@@ -86,7 +86,7 @@ export const layerLimits: readonly {
   { layer: "agent", only: ["protocol", "processes", "files"], because: "it runs on a stranger's machine and knows no store" },
 ];
 
-/** Between two layers: all that the upper one may take from the lower. */
+/** Between a layer, room or file and a lower layer: all that the upper one may take from the lower. */
 export const narrowDoors: readonly {
   readonly from: string;
   readonly to: string;
@@ -101,6 +101,16 @@ export const narrowDoors: readonly {
     because: "what a person asks reads what loops report; it never does a loop's work",
   },
   { from: "item-files", to: "notify", only: ["notify/deliverer.ts"], because: "a state file is delivered like an alert and is none" },
+  ...[
+    "worker/handlers",
+    "worker/commands",
+    "worker/worker-backend.ts",
+    "worker/backends/pipe-backend.ts",
+    "worker/backends/pipe-channel.ts",
+  ].flatMap((from) => [
+    { from, to: "settling", only: [], because: "a worker reports how a run ended; what follows is decided behind its back end" },
+    { from, to: "store", only: ["store/port"], because: "a worker may be on another machine than the store, and then has its words alone" },
+  ]),
 ];
 
 /**

@@ -1,7 +1,7 @@
 import { WakefulError } from "../../domain/errors.ts";
 import { addMs, type DurationMs, type Instant } from "../../domain/time.ts";
 import { defaultRunThresholds } from "../../liveness/run-thresholds.ts";
-import type { ClaimRequest, RunLimits } from "../port/runs.ts";
+import { type ClaimRequest, claimMax, type RunLimits } from "../port/runs.ts";
 
 /** When a judge first has something to say about a claimed run: its first `check_at`. */
 export interface FirstChecks {
@@ -35,9 +35,6 @@ export function createFirstChecks(thresholds: () => FirstCheckThresholds): First
 
 /** By the thresholds of a configuration that says nothing. */
 export const firstChecks: FirstChecks = createFirstChecks(() => defaultRunThresholds);
-
-/** Most runs of one claim. */
-export const claimMax = 1000;
 
 /** Refuses a claim that no transaction should see. */
 export function checkClaim({ max, startNow, queues }: ClaimRequest): void {

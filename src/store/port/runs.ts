@@ -31,6 +31,9 @@ export interface Fence {
   readonly ownerEpoch: OwnerEpoch;
 }
 
+/** Most runs of one claim. */
+export const claimMax = 1000;
+
 export interface ClaimRequest {
   /** Caller-made: the same claim id answers the same runs and takes nothing more. */
   readonly claimId: string;
@@ -41,7 +44,7 @@ export interface ClaimRequest {
     readonly name: string;
     readonly limits: RunLimits;
   }[];
-  /** Most runs to take in all. 0 to 1000. */
+  /** Most runs to take in all: 0 to {@link claimMax}. */
   readonly max: number;
   /** Of handler queues: how many are claimed as started, in order; the rest are reserved. Commands are always reserved. */
   readonly startNow: number;
