@@ -5,15 +5,27 @@ import type { StoreTime } from "./store-time.ts";
 /** The verbs that cross the pipe; the others are answered on this side. */
 type Verb = Exclude<keyof WorkerBackend, "now" | "onJobs">;
 
-const verbs: readonly Verb[] = ["hello", "claim", "start", "command", "beat", "renew", "end", "reading", "adopt", "drain", "leave"];
+/** A verb that this record lacks does not compile. */
+const crossing: Readonly<Record<Verb, true>> = {
+  hello: true,
+  claim: true,
+  start: true,
+  command: true,
+  beat: true,
+  renew: true,
+  end: true,
+  reading: true,
+  adopt: true,
+  drain: true,
+  leave: true,
+};
 
 /** A backend's verbs as the other end of a pipe may call them. */
 export function pipeVerbs(backend: WorkerBackend): Record<Verb, ChannelVerb> {
   const callable = backend as unknown as Readonly<Record<Verb, ChannelVerb>>;
-  return Object.fromEntries(verbs.map((verb) => [verb, async (...args: never[]) => await callable[verb](...args)])) as Record<
-    Verb,
-    ChannelVerb
-  >;
+  return Object.fromEntries(
+    (Object.keys(crossing) as Verb[]).map((verb) => [verb, async (...args: never[]) => await callable[verb](...args)]),
+  ) as Record<Verb, ChannelVerb>;
 }
 
 /** The worker service at the other end of a pipe. */
