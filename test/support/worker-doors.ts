@@ -1,3 +1,4 @@
+import { createInterface } from "node:readline";
 import { duplexPair } from "node:stream";
 import { describe, onTestFinished } from "vitest";
 import { createRunApi } from "../../src/cli/run-api.ts";
@@ -14,8 +15,10 @@ import { apiDaemon } from "./api-daemon.ts";
 /** The worker service as a worker reaches it through one of its doors. */
 export type WorkerDoor = (service: WorkerBackend) => WorkerBackend;
 
-const throughPipe: WorkerDoor = (service) => {
+/** @param onFrame - hears each line that crosses, either way. */
+export function throughPipe(service: WorkerBackend, onFrame: (frame: string) => void = () => undefined): WorkerBackend {
   const [here, there] = duplexPair();
+  for (const end of [here, there]) createInterface({ input: end }).on("line", onFrame);
   const server = new PipeChannel({ stream: there, verbs: pipeVerbs(service), stamp: () => service.now() });
   const time = new StoreTime({ now: service.now(), mono: () => 0 });
   const client = new PipeChannel({ stream: here, onStamp: (now) => time.sync(now) });
@@ -24,7 +27,7 @@ const throughPipe: WorkerDoor = (service) => {
     server.close();
   });
   return new PipeBackend(client, time);
-};
+}
 
 /** Declares the same tests for each door that has all verbs. */
 export function describeWorkerDoors(suite: (door: WorkerDoor) => void): void {
@@ -32,7 +35,7 @@ export function describeWorkerDoors(suite: (door: WorkerDoor) => void): void {
     suite((service) => service);
   });
   describe("over the handler host's pipe", () => {
-    suite(throughPipe);
+    suite((service) => throughPipe(service));
   });
 }
 
