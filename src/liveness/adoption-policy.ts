@@ -1,5 +1,5 @@
 import type { Instant } from "../domain/time.ts";
-import { diedWithEarlierBoot } from "./death-proof.ts";
+import { isProvedDead } from "./death-proof.ts";
 import { type ProcessLife, type RunEvidence, type RunFacts, trustworthyPart } from "./evidence.ts";
 import type { Outcome } from "./retry-contract.ts";
 import { emptyRunMemory, judgeRun, type RunMemory } from "./run-policy.ts";
@@ -87,7 +87,7 @@ function leftToOthers(run: RunFacts, evidence: RunEvidence, { thresholds }: Adop
   if (run.state === "reserved") return { kind: "leave", reason: "not_started" };
   const { supervisor, hostConflict } = trustworthyPart(evidence);
   const { heardAt } = run.session;
-  if (supervisor === "dead" || diedWithEarlierBoot({ life: supervisor, heardAt, hostConflict }, thresholds, now)) return undefined;
+  if (isProvedDead({ life: supervisor, heardAt, hostConflict }, thresholds, now)) return undefined;
   return { kind: "leave", reason: "supervisor_not_dead", supervisor };
 }
 

@@ -15,11 +15,15 @@ export interface LookedAtProcess {
 }
 
 /**
- * Tier 0 of docs/verdicts.md: another boot id under the same host id proves death only if its session is silent by the clock and the host is one machine, not a
- * clone. No other rule counts another boot.
+ * Tier 0 of docs/verdicts.md: another boot id under the same host id proves death only if its session is silent by the clock and the host
+ * is one machine, not a clone. No other rule counts another boot.
  */
 export const diedWithEarlierBoot = (
   { life, heardAt, hostConflict }: LookedAtProcess,
   { deadAfterMs }: { readonly deadAfterMs: DurationMs },
   now: Instant,
 ): boolean => life === "otherBoot" && !hostConflict && ageMs(heardAt, now) >= deadAfterMs;
+
+/** The process is gone, or died with an earlier boot. On a host that is two machines a pid proves neither. */
+export const isProvedDead = (looked: LookedAtProcess, thresholds: { readonly deadAfterMs: DurationMs }, now: Instant): boolean =>
+  (looked.life === "dead" && !looked.hostConflict) || diedWithEarlierBoot(looked, thresholds, now);

@@ -1,6 +1,6 @@
 import { inSeconds } from "../domain/durations.ts";
 import { ageMs, type DurationMs, type Instant } from "../domain/time.ts";
-import { diedWithEarlierBoot } from "./death-proof.ts";
+import { isProvedDead } from "./death-proof.ts";
 import type { Channel, ProcessLife } from "./evidence.ts";
 import { isSilent, type VantageView } from "./vantage.ts";
 import { deadAfterIn } from "./vantage-mode.ts";
@@ -50,10 +50,11 @@ export function judgeWorker(
 ): WorkerVerdict {
   const { pid } = evidence.process;
   const life = evidence.hostConflict ? "unknown" : evidence.process.life;
-  if (life === "dead") return { kind: "dead", reason: "process_dead", pid };
   const sinceHeardMs = ageMs(worker.heardAt, now);
-  if (diedWithEarlierBoot({ life, heardAt: worker.heardAt, hostConflict: evidence.hostConflict }, thresholds, now)) {
-    return { kind: "dead", reason: "other_boot", sinceHeardMs, limitMs: thresholds.deadAfterMs };
+  if (isProvedDead({ life, heardAt: worker.heardAt, hostConflict: evidence.hostConflict }, thresholds, now)) {
+    return life === "dead"
+      ? { kind: "dead", reason: "process_dead", pid }
+      : { kind: "dead", reason: "other_boot", sinceHeardMs, limitMs: thresholds.deadAfterMs };
   }
   const limitMs = deadAfterIn(vantage.mode, thresholds.deadAfterMs);
   const { silent, silence } = isSilent(vantage, { channel: worker.channel, lastHeardAt: worker.heardAt, limitMs, now });

@@ -194,6 +194,7 @@ export class Stopper implements Loop<"stopper"> {
       return;
     }
     const life = host.probe.observe(supervisor.process).kind;
+    // Gone in this boot: a clone of this machine has another, so no conflict of hosts makes that doubtful.
     if (life === "dead" || (await this.#endedWithItsBoot(job, life)))
       await this.#release(job, `its host, pid ${supervisor.process.pid}, is dead`, 0, context);
     else if (presence.hasLetGo(supervisor.workerId, run.id, run.endedAt ?? run.reservedAt))

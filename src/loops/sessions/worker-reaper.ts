@@ -2,7 +2,7 @@ import type { LoopSettings, LoopSwitch } from "../../config/loop-settings.ts";
 import { messageOf } from "../../domain/errors.ts";
 import type { HostId, RunId, WorkerId } from "../../domain/ids.ts";
 import { addMs, type DurationMs, type Instant, seconds } from "../../domain/time.ts";
-import { diedWithEarlierBoot } from "../../liveness/death-proof.ts";
+import { isProvedDead } from "../../liveness/death-proof.ts";
 import type { ProcessLife } from "../../liveness/evidence.ts";
 import type { Outcome } from "../../liveness/retry-contract.ts";
 import { spreadDelayMs } from "../../liveness/retry-delay.ts";
@@ -143,8 +143,7 @@ export class WorkerReaper implements Loop<"worker-reaper"> {
       .filter(({ worker }) => now - worker.lastHeardAt >= deadAfterMs)
       .map(({ worker: { lastHeardAt, process }, life }) => {
         const hostConflict = conflicts.has(process.hostId);
-        const earlierBoot = diedWithEarlierBoot({ life, heardAt: lastHeardAt, hostConflict }, { deadAfterMs }, now);
-        return { lastHeardAt, provedDead: earlierBoot || (life === "dead" && !hostConflict) };
+        return { lastHeardAt, provedDead: isProvedDead({ life, heardAt: lastHeardAt, hostConflict }, { deadAfterMs }, now) };
       });
     while (this.#deadOfSilence[0] !== undefined && now - this.#deadOfSilence[0].lastHeardAt > 2 * deadAfterMs) this.#deadOfSilence.shift();
     const turnedSilent = countTurnedSilent([...subjects, ...this.#deadOfSilence], { limitMs: deadAfterMs, now });
