@@ -191,6 +191,22 @@ test("files beside the rooms know each other, and a room without a line is refus
   expect(importing("worker/misc/a.ts", "domain/b.ts")[0]).toContain("src/worker/misc has no place in the rooms");
 });
 
+test("every folder with folders in it says in which order they stand, or that they never know each other", () => {
+  const folders = new Set(
+    readSources({ folders: ["src"], endings: [".ts"] }).flatMap(({ path }) => foldersAbove(path.slice("src/".length))),
+  );
+  const parents = [...folders].filter((folder) => [...folders].some((other) => other.startsWith(`${folder}/`)));
+  expect(parents.length).toBeGreaterThan(8);
+  const ordered = [...roomOrder, ...siblingParents].map(({ parent }) => parent);
+  expect(parents.filter((parent) => !ordered.includes(parent))).toEqual([]);
+});
+
+/** `worker` and `worker/handlers` of `worker/handlers/task.ts`. */
+function foldersAbove(path: string): readonly string[] {
+  const names = path.split("/").slice(0, -1);
+  return names.map((_name, index) => names.slice(0, index + 1).join("/"));
+}
+
 test("a line that names what it may import names rooms further down", () => {
   for (const { rooms } of roomOrder) {
     for (const [at, { only = [] }] of rooms.entries()) {

@@ -184,6 +184,32 @@ export const roomOrder: readonly {
     ],
   },
   {
+    parent: "cli",
+    rooms: [
+      { names: ["program.ts", "commands-doc.ts"], because: "the program and its page are made of the list of commands" },
+      { names: ["commands.ts"], because: "the list knows every command, and no command the list" },
+      { names: ["commands"], because: "a command is called by the program alone" },
+      { names: ["doctor"], because: "what a doctor looks at is looked at for its command" },
+      { names: ["*.ts"], because: "connecting, tables and references serve every command" },
+    ],
+  },
+  {
+    parent: "http",
+    rooms: [
+      { names: ["server.ts"], because: "the server listens for the one application, which is also called without a network" },
+      { names: ["app.ts"], because: "the application mounts every route, and no route knows it" },
+      { names: ["routes"], because: "what several routes need stands below them" },
+      { names: ["*.ts"], because: "access, views and mounting serve every route" },
+    ],
+  },
+  {
+    parent: "protocol",
+    rooms: [
+      { names: ["api"], because: "each call is put into the words that all calls share" },
+      { names: ["*.ts"], because: "the client and the wire's words carry every call" },
+    ],
+  },
+  {
     parent: "domain",
     rooms: [
       { names: ["*.ts"], because: "the list of all lifecycles and their page are made of the single ones" },
