@@ -81,6 +81,14 @@ describe("the list of loops and the list of their names are equal, or the code d
     expect(specOf("provisioner").name).toBe("provisioner");
   });
 
+  test("a loop reports what its name says, as others read it", () => {
+    const { build } = specOf("stopper");
+    // @ts-expect-error the stopper also says how many it is stopping, and what remains
+    const mute: typeof build = (parts) => ({ ...build(parts), details: () => ({ stoppedTotal: 1 }) });
+    const parts: Parts = { greeting: "hi", settings: () => ({ everyMs: 1, loops: switches(true) }) };
+    expect(mute(parts).details()).toEqual({ stoppedTotal: 1 });
+  });
+
   test("nor a loop under the name of another, nor one whose parts are not there", () => {
     const stopper = specOf("stopper");
     // @ts-expect-error the loop says another name than its spec
