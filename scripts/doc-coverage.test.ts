@@ -84,6 +84,31 @@ test("docs/architecture.md counts the files of each addition, and each of them e
   }
 });
 
+test("docs/architecture.md names the reader of each table's rows", () => {
+  const page = read("docs/architecture.md");
+  const listed = page.slice(page.indexOf("- **Readers of rows**"), page.indexOf("- A column that holds an instant"));
+  const reader = /\bfunction (\w+)Row\(\s*row: (?:RowOf<"\w+">|\w+Columns)/g;
+  const readers = readSources({ folders: ["src/store"], endings: [".ts"] }).flatMap(({ path, text }) =>
+    [...text.matchAll(reader)].map(([, noun = ""]) => ({ noun, path: path.slice("src/".length) })),
+  );
+  expect([...new Set(readers.map(({ noun }) => noun))].toSorted()).toEqual([
+    "action",
+    "duplicate",
+    "item",
+    "job",
+    "lease",
+    "outbox",
+    "run",
+    "supervisor",
+    "visit",
+    "worker",
+  ]);
+  expect(readers.filter(({ path }) => !listed.includes(`\`${path}\``))).toEqual([]);
+  expect(
+    [...listed.matchAll(/`([^`]+\.ts)`/g)].map(([, path]) => path).filter((path) => readers.every((each) => each.path !== path)),
+  ).toEqual([]);
+});
+
 test("the job-reaper and the lease reclaim have their records, their page, their settings and their line in the changelog [B-72]", () => {
   expect(read("docs/decisions/0007-job-reaper.md")).toMatch(/[Cc]laim before act/);
   expect(read("docs/decisions/0008-lease-reclaim.md")).toContain("leases.reclaimEnabled");

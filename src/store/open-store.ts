@@ -1,6 +1,6 @@
 import { isPostgresUrl } from "../config/postgres-url.ts";
 import { assembleStore } from "./assemble-store.ts";
-import type { StoreClock } from "./engine/store-clock.ts";
+import type { StoreClock } from "./engine/engine.ts";
 import type { FirstChecks } from "./jobs/claim-rules.ts";
 import type { Store } from "./port/store.ts";
 

@@ -1,9 +1,9 @@
 import { CompiledQuery, sql } from "kysely";
 import pg from "pg";
 import { codeOf, messageOf, WakefulError } from "../../domain/errors.ts";
+import type { StoreClock } from "../engine/engine.ts";
 import { HintBoard } from "../engine/hint-board.ts";
 import { checkSchema, type MigrationTarget, migrate } from "../engine/migrator.ts";
-import type { StoreClock } from "../engine/store-clock.ts";
 import { lockStoreEpoch, readMeta, writeMeta } from "../engine/store-epoch.ts";
 import type { StoreParts } from "../engine/store-parts.ts";
 import type { FirstChecks } from "../jobs/claim-rules.ts";

@@ -1,9 +1,9 @@
 import { accessSync, constants, existsSync, statSync } from "node:fs";
 import { CompiledQuery } from "kysely";
 import { WakefulError } from "../../domain/errors.ts";
+import type { StoreClock } from "../engine/engine.ts";
 import { HintBoard } from "../engine/hint-board.ts";
 import { checkSchema, type MigrationTarget, migrate } from "../engine/migrator.ts";
-import type { StoreClock } from "../engine/store-clock.ts";
 import type { StoreParts } from "../engine/store-parts.ts";
 import type { FirstChecks } from "../jobs/claim-rules.ts";
 import { sqliteMigrations } from "../migrations/sqlite.ts";
