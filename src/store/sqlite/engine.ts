@@ -137,8 +137,8 @@ function sqliteDialect(connection: SqliteConnection): Dialect {
 }
 
 /**
- * Writes `limit ? + 0`. SQLite makes a plan anew at each run of a statement whose plan looks at a parameter's value, and it looks at a limit
- * that is a parameter: 3 us for a simple statement, 40 for that of a claim. An expression has no value to look at.
+ * Writes `limit ? + 0`. SQLite looks at a limit that is a parameter, and plans such a statement anew at each run (3 to 40 us). An
+ * expression has no value to look at.
  */
 class LimitsHidden extends SqliteQueryCompiler {
   protected override visitLimit(node: LimitNode): void {
