@@ -86,7 +86,7 @@ test("docs/architecture.md counts the files of each addition, and each of them e
 
 test("docs/architecture.md names the reader of each table's rows", () => {
   const page = read("docs/architecture.md");
-  const listed = page.slice(page.indexOf("- **Readers of rows**"), page.indexOf("- A column that holds an instant"));
+  const listed = page.slice(page.indexOf("- **Readers of rows**"), page.indexOf("- An event that is an error"));
   const reader = /\bfunction (\w+)Row\(\s*row: (?:RowOf<"\w+">|\w+Columns)/g;
   const readers = readSources({ folders: ["src/store"], endings: [".ts"] }).flatMap(({ path, text }) =>
     [...text.matchAll(reader)].map(([, noun = ""]) => ({ noun, path: path.slice("src/".length) })),
