@@ -279,13 +279,6 @@ export const textRules: readonly {
     because: "whoever settles by itself forgets to tell of it, as the lease sweep did",
   },
   {
-    what: "showing a limit to the planner of SQLite",
-    // Not what is printed for people, in brackets, nor a number of ours.
-    pattern: /(?<!\()\blimit (?:\?(?!\?)|\$\{(?!sql\.lit)[^}]*\})(?! \+ 0)/,
-    allowedIn: [],
-    because: "SQLite makes the plan of such a statement anew at each run; write `limit ? + 0` or `limit ${max} + 0`",
-  },
-  {
     what: "deciding whether a session is over",
     // Both states of a pair in one condition, in either order.
     pattern:

@@ -23,8 +23,7 @@ const isPlanned = (text: string): boolean => /^\s*(select|insert|update|delete|w
 
 /** The newest page of a list: a walk in the order of the key that its limit ends. */
 const isNewestPage = (text: string): boolean => {
-  const asked =
-    /\bfrom "?(?:jobs|items|runs|duplicates|action_logs)"?(?: where 1 = 1)? order by \S*\bid"? desc limit \S+(?: \+ 0)?\)?\s*$/i;
+  const asked = /\bfrom "?(?:jobs|items|runs|duplicates|action_logs)"?(?: where 1 = 1)? order by \S*\bid"? desc limit \S+\)?\s*$/i;
   return asked.test(text.replaceAll(/\s+/g, " "));
 };
 

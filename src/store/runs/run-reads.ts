@@ -106,7 +106,7 @@ class CompiledDue {
 export function createRunReads(engine: Pick<Engine, "kysely" | "rows">): RunReads {
   const { kysely } = engine;
   const dueRuns = ({ now, limit, ...scope }: DueOfScope): RawBuilder<LiveRow> => {
-    const picked = sql`select * from runs where ended_at is null and check_at <= ${now} ${within(scope)} order by check_at limit ${limit} + 0`;
+    const picked = sql`select * from runs where ended_at is null and check_at <= ${now} ${within(scope)} order by check_at limit ${limit}`;
     return sql<LiveRow>`${liveRuns(picked)} order by r.check_at, r.id`;
   };
   const due = new CompiledDue(engine, (values) => dueRuns(values).compile(kysely));
@@ -132,7 +132,7 @@ export function createRunReads(engine: Pick<Engine, "kysely" | "rows">): RunRead
         if (runs.length >= limit) break;
         if (after !== undefined && workerId < after.workerId) continue;
         const afterRun = after !== undefined && workerId === after.workerId ? after.runId : -1;
-        const picked = sql`select * from runs where worker_id = ${workerId} and ended_at is null and id + 0 > ${afterRun} order by id + 0 limit ${limit - runs.length} + 0`;
+        const picked = sql`select * from runs where worker_id = ${workerId} and ended_at is null and id + 0 > ${afterRun} order by id + 0 limit ${limit - runs.length}`;
         runs.push(...(await live(picked, sql`r.id`)));
       }
       return runs;
@@ -153,7 +153,7 @@ export function createRunReads(engine: Pick<Engine, "kysely" | "rows">): RunRead
           ? sql``
           : sql`and (runs.host_id = ${hostId} or (runs.host_id is null and runs.worker_id in (select id from workers where host_id = ${hostId})))`;
       // `id + 0` makes it sort what the indexes of live runs hold; in key order it would walk past every finished run.
-      const picked = sql`select * from runs where ended_at is null and id + 0 > ${after ?? -1} ${onHost} ${within(scope)} order by id + 0 limit ${limit} + 0`;
+      const picked = sql`select * from runs where ended_at is null and id + 0 > ${after ?? -1} ${onHost} ${within(scope)} order by id + 0 limit ${limit}`;
       return await live(picked, sql`r.id`);
     },
     get: async (id) => {
@@ -196,7 +196,7 @@ const isOfHandler = sql`and item_id is null and exists (select 1 from runs b whe
 const blockedRows = ({ after, limit, only }: BlockedPage & Pick<RunScope, "only">): RawBuilder<BlockedRow> => sql<BlockedRow>`
   select r.*, b.id as blocked_job_id, q.name as queue, b.stop_by, b.item_id, b.visit_id, ${supervisorColumns}
   from (select id, queue_id, blocked_by, stop_by, item_id, visit_id from jobs
-    where blocked_by is not null and id + 0 > ${after} ${only === undefined ? sql`` : isOfHandler} order by id + 0 limit ${limit} + 0) b
+    where blocked_by is not null and id + 0 > ${after} ${only === undefined ? sql`` : isOfHandler} order by id + 0 limit ${limit}) b
   join runs r on r.id = b.blocked_by join queues q on q.id = b.queue_id left join workers w on w.id = r.worker_id order by b.id`;
 
 function blockedJob(row: BlockedRow): BlockedJob {

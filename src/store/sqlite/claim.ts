@@ -16,15 +16,12 @@ const queueRow = `
   select q.id, q.kind, q.slot_key, q.paused, s.capacity - s.used as free
   from queues q left join slots s on s.key = q.slot_key where q.name = ?`;
 
-/**
- * In the index's order, which ends with the limit: nothing is sorted. One string crosses the boundary to JavaScript, whatever the number of
- * rows. For `? + 0` see {@link LimitsHidden}.
- */
+/** In the index's order, which ends with the limit: nothing is sorted. One string crosses the boundary to JavaScript, whatever the number of rows. */
 const claimableIds = `
   select json_group_array(json_array(priority, id)) as picked from (
     select priority, id from jobs indexed by jobs_claimable
     where queue_id = ? and state = 'queued' and blocked_by is null and paused = 0
-    order by priority, id limit ? + 0)`;
+    order by priority, id limit ?)`;
 
 /** Unguarded by state: the ids were read in this transaction, and no other writer exists while it lasts. */
 const flipJobs = `

@@ -55,6 +55,31 @@ test("what throws inside an immediate transaction leaves nothing of it", async (
   expect(count(connection)).toBe(1);
 });
 
+test("a statement is planned once, whatever its limit is", () => {
+  const connection = connect();
+  const insert = connection.prepare("insert into t values (?)");
+  for (const a of [1, 2, 3]) insert.run(a);
+  // SQLite asks it whenever it plans a statement.
+  let planned = 0;
+  const plansOf = (run: (limit: number) => unknown): number => {
+    planned = 0;
+    for (const limit of [1, 2, 3]) run(limit);
+    return planned;
+  };
+  const sql = "select a from t where a > 0 order by a limit ?";
+  const [hidden, bare] = [connection.prepare(sql), connection.db.prepare(sql)];
+  connection.db.setAuthorizer(() => {
+    planned++;
+    return 0;
+  });
+  expect(hidden.all(2)).toEqual([{ a: 1 }, { a: 2 }]);
+  expect(plansOf((limit) => hidden.all(limit))).toBe(0);
+  expect(
+    plansOf((limit) => bare.all(limit)),
+    "why the limit is hidden",
+  ).toBeGreaterThan(0);
+});
+
 test("statements are prepared once, and the least recently used of very many go", () => {
   const connection = connect();
   const kept = connection.prepare("select 0");

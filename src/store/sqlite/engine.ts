@@ -4,7 +4,6 @@ import {
   type Dialect,
   type Driver,
   Kysely,
-  type LimitNode,
   type QueryResult,
   SqliteAdapter,
   SqliteIntrospector,
@@ -132,19 +131,8 @@ function sqliteDialect(connection: SqliteConnection): Dialect {
     createAdapter: () => new TransactionalAdapter(),
     createDriver: () => new OneConnectionDriver(connection),
     createIntrospector: (db: Kysely<unknown>) => new SqliteIntrospector(db),
-    createQueryCompiler: () => new LimitsHidden(),
+    createQueryCompiler: () => new SqliteQueryCompiler(),
   };
-}
-
-/**
- * Writes `limit ? + 0`. SQLite looks at a limit that is a parameter, and plans such a statement anew at each run (3 to 40 us). An
- * expression has no value to look at.
- */
-class LimitsHidden extends SqliteQueryCompiler {
-  protected override visitLimit(node: LimitNode): void {
-    super.visitLimit(node);
-    this.append(" + 0");
-  }
 }
 
 class TransactionalAdapter extends SqliteAdapter {

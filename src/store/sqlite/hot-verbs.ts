@@ -170,7 +170,7 @@ const presence = `
 const held = (condition: string): string => `
   select json_group_array(json_array(id, job_id, owner_epoch, kind, state)) as text
   from (select id, job_id, owner_epoch, kind, state from runs indexed by runs_of_worker
-        where worker_id = ? and ended_at is null and id > ? ${condition} order by id limit ? + 0)`;
+        where worker_id = ? and ended_at is null and id > ? ${condition} order by id limit ?)`;
 const heldByAny = held("");
 const heldPlain = held(plainRun);
 

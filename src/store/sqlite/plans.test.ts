@@ -70,9 +70,3 @@ test.each(Object.entries(reads))("%s are read by index, whatever the history", a
   });
   expect(walked).toEqual([]);
 });
-
-test.each(Object.entries(reads))("%s are planned once: no limit is shown to the planner", async (_name, read) => {
-  const { store, statements } = await openWatched();
-  await read(store);
-  expect([...statements].filter((text) => /limit \?(?! \+ 0)/.test(text))).toEqual([]);
-});

@@ -36,7 +36,7 @@ const notHeld = `
 
 const promoteDue = `
   update jobs set state = 'queued' where id in (
-    select id from jobs indexed by jobs_scheduled where state = 'scheduled' and run_at <= ? order by run_at, id limit ? + 0)`;
+    select id from jobs indexed by jobs_scheduled where state = 'scheduled' and run_at <= ? order by run_at, id limit ?)`;
 const nextDue = "select run_at as dueAt from jobs indexed by jobs_scheduled where state = 'scheduled' order by run_at, id limit 1";
 
 /** The small hot writes of the embedded engine. Synchronous: they share the transaction of the turn. */

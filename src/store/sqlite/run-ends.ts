@@ -24,7 +24,7 @@ const factsOfLost = `
   select ${factColumns}
   from (select * from runs indexed by runs_of_worker
         where worker_id in (select value from json_each(?)) and ended_at is null and (kind = 'handler' or state = 'reserved') and state <> 'exited') r
-  ${factJoins} where j.item_id is null limit ? + 0`;
+  ${factJoins} where j.item_id is null limit ?`;
 
 const countOfLost = `
   select count(*) as n from (select job_id from runs indexed by runs_of_worker
