@@ -2,7 +2,7 @@ import { defineConfig } from "vitest/config";
 
 /** Ends what hangs, and judges nothing that works: tests wait for events, within the bound of test/support/until.ts. */
 const limitMs = 600_000;
-const limit = { testTimeout: limitMs, hookTimeout: limitMs };
+const everywhere = { testTimeout: limitMs, hookTimeout: limitMs, setupFiles: ["test/support/guarded-kill.ts"] };
 
 export default defineConfig({
   test: {
@@ -18,12 +18,12 @@ export default defineConfig({
           name: "unit",
           include: ["src/**/*.test.ts", "examples/**/*.test.ts", "scripts/**/*.test.ts", "bench/**/*.test.ts", "test/support/**/*.test.ts"],
           exclude: ["**/node_modules/**"],
-          ...limit,
+          ...everywhere,
         },
       },
-      { test: { name: "conformance", include: ["test/conformance/**/*.test.ts"], ...limit } },
-      { test: { name: "integration", include: ["test/integration/**/*.test.ts"], ...limit } },
-      { test: { name: "simulation", include: ["test/simulation/**/*.test.ts"], ...limit } },
+      { test: { name: "conformance", include: ["test/conformance/**/*.test.ts"], ...everywhere } },
+      { test: { name: "integration", include: ["test/integration/**/*.test.ts"], ...everywhere } },
+      { test: { name: "simulation", include: ["test/simulation/**/*.test.ts"], ...everywhere } },
     ],
   },
 });

@@ -38,7 +38,9 @@ async function killRuns(folder: string, daemon: BenchDaemon): Promise<Readonly<R
     await submit(daemon, key);
     // Long enough for the start to be stored, and out of step with the loops.
     await pause(1500 + 137 * at);
-    process.kill(startsOf(folder, key).at(-1) ?? 0, "SIGKILL");
+    const pid = startsOf(folder, key).at(-1);
+    if (pid === undefined) throw new Error(`the run of ${key} left no pid`);
+    process.kill(pid, "SIGKILL");
     nextAfterMs.push(await timeUntil(() => startsOf(folder, key).length === 2, `the next run of ${key}`));
     const { items } = await daemon.client.call(api.listItems, { query: { pipeline: "bench", key } });
     const [item] = items;

@@ -4,6 +4,7 @@ import { beforeEach, expect, test } from "vitest";
 import { gateSubject } from "../../test/support/gate-subject.ts";
 import { tempDir } from "../../test/support/temp-dir.ts";
 import { until } from "../../test/support/until.ts";
+import { writtenPid } from "../../test/support/written-pid.ts";
 import { readCommandGate } from "./command-gate.ts";
 import type { GateSubject } from "./gate-answer.ts";
 
@@ -41,7 +42,7 @@ test("a command gate whose reading is ended is unreadable, and what it started i
   const path = join(workDir, "pid");
   const script = `require("fs").writeFileSync(${JSON.stringify(path)}, String(process.pid)); setInterval(() => {}, 1000)`;
   const answer = readCommandGate(command(script), gateSubject(workDir), end.signal);
-  const pid = await until(async () => Number(await readFile(path, "utf8").catch(() => "")) || undefined);
+  const pid = await writtenPid(path);
   end.abort();
   expect(await answer).toEqual({ kind: "unreadable", error: "the reading was interrupted" });
   await until(() => (isGone(pid) ? true : undefined));

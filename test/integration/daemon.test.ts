@@ -8,6 +8,7 @@ import { api } from "../../src/protocol/api/index.ts";
 import { FakeClock } from "../../src/runtime/fake-clock.ts";
 import { needOpenCheckout, nobody } from "../support/another-user.ts";
 import { oneStage, startTestDaemon, submit, type TestDaemon, untilItem } from "../support/daemon.ts";
+import { present } from "../support/present.ts";
 import { skipTest } from "../support/skips.ts";
 import { tempDir } from "../support/temp-dir.ts";
 import { until } from "../support/until.ts";
@@ -50,7 +51,7 @@ test("a command that is killed runs again at once, and why tells it", async () =
   const { client, dataDir } = await startTestDaemon({ yaml: oneStage(script, "maxLosses: 3") });
   const id = await submit(client, "killed");
   const [first] = await untilRunning({ client, dataDir });
-  process.kill(first?.process?.pid ?? 0, "SIGKILL");
+  process.kill(present(first?.process?.pid), "SIGKILL");
   const { runs, jobs } = await untilItem(client, id, "done");
   expect(runs.find(({ attempt }) => attempt === 1)).toMatchObject({ outcome: "lost", spent: "loss" });
   const { text } = await client.call(api.why, { query: { job: jobs[0]?.id ?? 0 } });

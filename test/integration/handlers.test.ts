@@ -6,6 +6,7 @@ import { startTestDaemon, submit, untilItem } from "../support/daemon.ts";
 import { bundleHandlerHost } from "../support/handler-host.ts";
 import { tempDir } from "../support/temp-dir.ts";
 import { until } from "../support/until.ts";
+import { writtenPid } from "../support/written-pid.ts";
 
 const yaml = `
 dataDir: ./data
@@ -71,14 +72,12 @@ test("the handler host is killed in the middle: its runs go again within seconds
   const folder = await folderWith({ "handlers.mjs": handlers, wait: "" });
   const { client } = await startTestDaemon({ yaml, folder, handlerHost: program });
   const id = await submit(client, "killed");
-  const pid = Number(
-    await until(() => readFile(join(folder, "started-1"), "utf8").catch(() => undefined), { what: "the handler to start" }),
-  );
+  const pid = await writtenPid(join(folder, "started-1"));
   await until(async () => (await client.call(api.listRuns, { query: { limit: 10 } })).runs.some((run) => run.state === "started"), {
     what: "the start to be written",
   });
   process.kill(pid, "SIGKILL");
-  await until(() => readFile(join(folder, "started-2"), "utf8").catch(() => undefined), { what: "the second attempt" });
+  await writtenPid(join(folder, "started-2"));
   await rm(join(folder, "wait"));
   const { visits } = await untilItem(client, id, "done");
   expect(visits.find((visit) => visit.stage === "work")).toMatchObject({ attempts: 1, losses: 1 });

@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import type { ProcessIdentity } from "../../src/processes/probe/identity.ts";
@@ -7,13 +6,14 @@ import { markerVariable } from "../../src/processes/run-folder/run-marker.ts";
 import { lives, startOne, untilItem, untilRun } from "../support/command-runs.ts";
 import type { CommandWorld } from "../support/command-world.ts";
 import { until } from "../support/until.ts";
+import { writtenPid } from "../support/written-pid.ts";
 
 /** Leaves its session, its parents and its environment behind, and its pid in the file `hidden`. */
 const hide = (variables = ""): string =>
   `(setsid env -i ${variables} /bin/sh -c 'echo $$ > hidden; exec /bin/sleep 600' &); until [ -s hidden ]; do sleep 0.01; done`;
 
 async function hiddenOf(world: CommandWorld): Promise<ProcessIdentity> {
-  const pid = await until(() => Number(readFileSync(join(world.world.baseDir, "hidden"), "utf8")) || undefined, { everyMs: 5 });
+  const pid = await writtenPid(join(world.world.baseDir, "hidden"));
   const sight = world.table.look(pid);
   if (sight.kind !== "seen") throw new Error("what was to be hidden is gone");
   const identity = identityOf(world.host, sight.row);

@@ -1,9 +1,10 @@
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { tempDir } from "../support/temp-dir.ts";
 import { until } from "../support/until.ts";
 import { bundleWakeful, startWakeful } from "../support/wakeful-program.ts";
+import { writtenPid } from "../support/written-pid.ts";
 
 let program: string;
 let remove: () => void;
@@ -34,14 +35,14 @@ pipelines:
   p:
     stages:
       work:
-        run: { command: [sh, -c, "trap '' TERM; echo $$ > ${folder}/pid.new; mv ${folder}/pid.new ${folder}/pid; while :; do sleep 1; done"] }
+        run: { command: [sh, -c, "trap '' TERM; echo $$ > ${folder}/pid; while :; do sleep 1; done"] }
         timeout: 1h
 `,
   );
   const up = startWakeful(program, ["up"], { cwd: folder });
   await until(() => up.err().includes("listens on"));
   expect(await startWakeful(program, ["submit", "p"], { cwd: folder }).ended).toBe(0);
-  const pid = await until(() => (existsSync(join(folder, "pid")) ? Number(readFileSync(join(folder, "pid"), "utf8")) : undefined));
+  const pid = await writtenPid(join(folder, "pid"));
   onTestFinished(() => {
     if (isAlive(pid)) process.kill(pid, "SIGKILL");
   });

@@ -10,6 +10,7 @@ import { skipTest } from "../support/skips.ts";
 import { tempDir } from "../support/temp-dir.ts";
 import { until } from "../support/until.ts";
 import { bundleWakeful, startWakeful, type WakefulProcess } from "../support/wakeful-program.ts";
+import { writtenPid } from "../support/written-pid.ts";
 
 // Port 0: the command line then knows the daemon by its socket alone, and finds no other daemon of this machine.
 const yaml = "dataDir: ./data\nhttp: { listen: 127.0.0.1:0 }\n";
@@ -28,7 +29,7 @@ const started = (folder?: string): Promise<TestDaemon> => startTestDaemon({ yaml
 const waiting = (name: string, exitCode = 0): string[] => [
   "sh",
   "-c",
-  `echo $$ > ${name}.new; mv ${name}.new ${name}.pid; while [ ! -e ${name}.go ]; do sleep 0.02; done; echo ${name} >> order; exit ${exitCode}`,
+  `echo $$ > ${name}.pid; while [ ! -e ${name}.go ]; do sleep 0.02; done; echo ${name} >> order; exit ${exitCode}`,
 ];
 
 /** The pid of a running {@link waiting} command; it is killed when the test ends. */
@@ -37,7 +38,7 @@ async function atWork(folder: string, name: string, of: WakefulProcess): Promise
   const failed = of.ended.then((code) => {
     throw new Error(`${name} was never at work, wakeful ended with ${code}: ${of.err()}`);
   });
-  const seen = until(() => (existsSync(path) ? Number(readFileSync(path, "utf8")) : undefined));
+  const seen = writtenPid(path);
   const pid = await Promise.race([seen, failed]);
   onTestFinished(() => kill(pid));
   return pid;
@@ -193,7 +194,7 @@ test("what a killed holder's command has started is stopped before the lease goe
   const [sh = "", c = "", script = ""] = waiting("a");
   const holder = wakeful(folder, "run", "--lease", "deploy", "--", sh, c, `setsid sleep 600 & echo $! > child; ${script}`);
   const command = await atWork(folder, "a", holder);
-  const child = Number(readFileSync(join(folder, "child"), "utf8"));
+  const child = await writtenPid(join(folder, "child"));
   onTestFinished(() => kill(child));
   await until(async () => (await client.call(api.listRuns, {})).runs[0]?.process?.pid === command);
   // A dead process that nobody reaps is still listed, as a zombie.

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { readHostIdentity } from "../../src/processes/probe/host-identity.ts";
@@ -9,9 +9,10 @@ import { api } from "../../src/protocol/api/index.ts";
 import { oneStage, startTestDaemon, submit, type TestDaemon, untilItem } from "../support/daemon.ts";
 import { tempDir } from "../support/temp-dir.ts";
 import { until } from "../support/until.ts";
+import { writtenPid } from "../support/written-pid.ts";
 
 const table = systemProcessTable();
-const yaml = `${oneStage("setsid sh -c 'echo $$ > served.new; mv served.new served; exec sleep 600' & until [ -e go ]; do sleep 0.02; done", "cwd: .")}
+const yaml = `${oneStage("setsid sh -c 'echo $$ > served; exec sleep 600' & until [ -e go ]; do sleep 0.02; done", "cwd: .")}
 stop: { stopGraceMs: 100, killGraceMs: 100 }
 `;
 
@@ -22,7 +23,7 @@ function lives({ pid, startTime }: ProcessIdentity): boolean {
 
 /** A process that the run's command started, registered as the process of a `wakeful run` session. */
 async function registered({ folder, dataDir, client }: TestDaemon): Promise<ProcessIdentity> {
-  const pid = await until(() => (existsSync(join(folder, "served")) ? Number(readFileSync(join(folder, "served"), "utf8")) : undefined));
+  const pid = await writtenPid(join(folder, "served"));
   const sight = table.look(pid);
   if (sight.kind !== "seen") throw new Error("what the command started is gone");
   const identity = identityOf(await readHostIdentity({ stateDir: dataDir, randomId: () => "never-asked" }), sight.row);

@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import { type CommandRun, type CommandRunOptions, commandRun, shellNames, toolsOf } from "../../../test/support/command-run.ts";
 import { present } from "../../../test/support/present.ts";
 import { until } from "../../../test/support/until.ts";
+import { writtenPid } from "../../../test/support/written-pid.ts";
 import { systemClock } from "../../runtime/clock.ts";
 import type { ProcessIdentity } from "../probe/identity.ts";
 import { linuxOpenFiles, type OpenFiles } from "../probe/open-files.ts";
@@ -30,9 +31,7 @@ const stop = (run: CommandRun & { fullTree: RunTree }, changes: Partial<Paramete
 
 /** The pid that the script wrote to a file of its work directory, as an identity. */
 async function identityFrom(run: CommandRun, name: string): Promise<ProcessIdentity> {
-  const pid = await until(async () => Number((await readFile(join(run.workDir, name), "utf8")).trim() || undefined) || undefined, {
-    everyMs: 2,
-  });
+  const pid = await writtenPid(join(run.workDir, name));
   const sight = run.tree.table.look(pid);
   if (sight.kind !== "seen") throw new Error(`${name} is gone`);
   return identityOf(run.host, sight.row);
