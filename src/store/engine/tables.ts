@@ -84,10 +84,15 @@ export interface VisitsTable {
   output: Maybe<string>;
 }
 
+/** What a job is between its runs; while one lives it stays `queued`. */
+export type StoredJobState = Exclude<JobState, "running">;
+/** The states that people look for. */
+export type JobNote = Extract<JobState, "held" | "failed" | "cancelled">;
+
 export interface JobsTable {
   id: Generated<JobId>;
   queue_id: number;
-  state: JobState;
+  state: StoredJobState;
   priority: WithDefault<number>;
   run_at: Instant;
   created_at: Instant;
@@ -98,8 +103,6 @@ export interface JobsTable {
   max_losses: Maybe<number>;
   last_loss_at: Maybe<Instant>;
   run_count: WithDefault<number>;
-  current_run_id: Maybe<RunId>;
-  current_epoch: Maybe<OwnerEpoch>;
   blocked_by: Maybe<RunId>;
   stop_by: Maybe<Instant>;
   paused: FlagWithDefault;
@@ -113,6 +116,16 @@ export interface JobsTable {
   error: Maybe<string>;
   slot_key: Maybe<string>;
   lease: Maybe<string>;
+  scheduled_at: Maybe<Instant>;
+  note: Maybe<JobNote>;
+  open_visit_id: Maybe<VisitId>;
+}
+
+/** What may be claimed now, and nothing else. */
+export interface ReadyTable {
+  queue_id: number;
+  priority: number;
+  job_id: JobId;
 }
 
 export interface WorkersTable {
@@ -134,11 +147,11 @@ export interface WorkersTable {
   loop_lag_ms: Maybe<number>;
 }
 
-export interface RunsTable {
+/** What a live run and an ended one have alike. */
+interface RunColumns {
   id: RunId;
   job_id: JobId;
   attempt: number;
-  state: RunState;
   owner_epoch: WithDefault<OwnerEpoch>;
   worker_id: Maybe<WorkerId>;
   kind: "command" | "handler";
@@ -146,8 +159,6 @@ export interface RunsTable {
   reserved_at: Instant;
   started_at: Maybe<Instant>;
   exited_at: Maybe<Instant>;
-  ended_at: Maybe<Instant>;
-  check_at: Maybe<Instant>;
   host_id: Maybe<HostId>;
   boot_id: Maybe<string>;
   pid_namespace: Maybe<string>;
@@ -157,13 +168,27 @@ export interface RunsTable {
   wrapper_start_time: Maybe<string>;
   timeout_ms: Maybe<DurationMs>;
   heartbeat_timeout_ms: Maybe<DurationMs>;
-  max_running_ms: DurationMs | null;
+  max_running_ms: Maybe<DurationMs>;
   suspended_ms: WithDefault<DurationMs>;
   progress_at: Maybe<Instant>;
   progress: Maybe<string>;
   exit_code: Maybe<number>;
   gate_pending_at: Maybe<Instant>;
   slot_key: Maybe<string>;
+}
+
+/** Runs that have not ended, one at most for each job. */
+export interface LiveTable extends RunColumns {
+  state: Exclude<RunState, "ended">;
+  check_at: Instant;
+  item_id: Maybe<ItemId>;
+}
+
+/** Runs that have ended: history, written once. */
+export interface RunsTable extends RunColumns {
+  state: RunState;
+  ended_at: Maybe<Instant>;
+  check_at: Maybe<Instant>;
   outcome: Maybe<RunOutcome>;
   reason: Maybe<string>;
   message: Maybe<string>;
@@ -267,6 +292,8 @@ export interface Database {
   items: ItemsTable;
   visits: VisitsTable;
   jobs: JobsTable;
+  ready: ReadyTable;
+  live: LiveTable;
   workers: WorkersTable;
   runs: RunsTable;
   leases: LeasesTable;
