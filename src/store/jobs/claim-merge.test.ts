@@ -28,9 +28,9 @@ test("the best of all queues are taken, those of equal priority by age", () => {
     startNow: 0,
   });
   expect(merged.order).toEqual([1, 3, 4]);
-  expect(merged.parts).toEqual([
-    { queue: 0, started: false, jobIds: [1] },
-    { queue: 1, started: false, jobIds: [3, 4] },
+  expect(merged.shares).toEqual([
+    { queue: 0, count: 1, started: 0 },
+    { queue: 1, count: 2, started: 0 },
   ]);
 });
 
@@ -72,17 +72,15 @@ test("only handlers start with their claim, the first ones", () => {
     pick([[0, 2]], { kind: "command" }),
     pick([[0, 3]]),
   ];
-  const { parts } = mergeClaim({ picks, free: new Map(), max: 10, startNow: 2 });
-  expect(parts.filter((part) => part.started).flatMap((part) => part.jobIds)).toEqual([1, 3]);
-  expect(
-    parts
-      .filter((part) => !part.started)
-      .flatMap((part) => part.jobIds)
-      .sort((a, b) => a - b),
-  ).toEqual([2, 4]);
+  const { shares } = mergeClaim({ picks, free: new Map(), max: 10, startNow: 2 });
+  expect(shares).toEqual([
+    { queue: 0, count: 2, started: 1 },
+    { queue: 1, count: 1, started: 0 },
+    { queue: 2, count: 1, started: 1 },
+  ]);
 });
 
-test("runs written part by part come back in the order of their jobs", () => {
+test("runs written queue by queue come back in the order of their jobs", () => {
   const runs = [{ jobId: asJobId(3) }, { jobId: asJobId(1) }, { jobId: asJobId(2) }];
   expect(inOrder(runs, [asJobId(1), asJobId(2), asJobId(3)]).map((run) => run.jobId)).toEqual([1, 2, 3]);
 });

@@ -1,6 +1,6 @@
 import { asJobId, asRunId, firstOwnerEpoch, type ItemId, type JobId, type VisitId } from "../../domain/ids.ts";
 import { addMs, type Instant } from "../../domain/time.ts";
-import { type ClaimPart, inOrder, mergeClaim, type QueuePick } from "../jobs/claim-merge.ts";
+import { inOrder, mergeClaim, type QueuePick } from "../jobs/claim-merge.ts";
 import type { FirstChecks } from "../jobs/claim-rules.ts";
 import { UnknownQueueError } from "../port/errors.ts";
 import type { ClaimedRun, ClaimRequest, RunLimits } from "../port/runs.ts";
@@ -11,33 +11,36 @@ import type { SqliteRunIds } from "./run-ids.ts";
 
 const sessionRow = "select state from workers where id = ?";
 /** Claims are numbered by their session: a live run of this number means that it was answered before. */
-const askedBefore = "select 1 from runs indexed by runs_of_worker where worker_id = ? and claim_seq = ? and ended_at is null limit 1";
+const askedBefore = "select 1 from live indexed by live_of_worker where worker_id = ? and claim_seq = ? limit 1";
 const queueRow = `
   select q.id, q.kind, q.slot_key, q.paused, s.capacity - s.used as free
   from queues q left join slots s on s.key = q.slot_key where q.name = ?`;
 
-/** In the index's order, which ends with the limit: nothing is sorted. One string crosses the boundary to JavaScript, whatever the number of rows. */
+/** In the key's order, which ends with the limit: nothing is sorted. One string crosses the boundary to JavaScript, whatever the number of rows. */
 const claimableIds = `
-  select json_group_array(json_array(priority, id)) as picked from (
-    select priority, id from jobs indexed by jobs_claimable
-    where queue_id = ? and state = 'queued' and blocked_by is null and paused = 0
-    order by priority, id limit ?)`;
+  select json_group_array(json_array(priority, job_id)) as picked from (
+    select priority, job_id from ready where queue_id = ? order by priority, job_id limit ?)`;
 
-/** Unguarded by state: the ids were read in this transaction, and no other writer exists while it lasts. */
-const flipJobs = `
-  update jobs set state = 'running', current_run_id = ? + e.key, current_epoch = 1, run_count = run_count + 1, attempts = attempts + ?
-  from json_each(?) e where jobs.id = e.value`;
+/** The first jobs of a queue with what their runs are told. The outer loop is the picked rows, so the array keeps their order. */
+const claimableJobs = `
+  select json_group_array(json_array(r.priority, r.job_id, j.run_count, j.item_id, j.visit_id, j.payload)) as picked from (
+    select priority, job_id from ready where queue_id = ? order by priority, job_id limit ?) r
+  cross join jobs j on j.id = r.job_id`;
 
-/** After the flip, so that the attempt's number comes from the job's own row. */
-const insertRuns = `
-  insert into runs (id, job_id, attempt, state, worker_id, kind, claim_seq, reserved_at, started_at, check_at,
-    timeout_ms, heartbeat_timeout_ms, max_running_ms, slot_key)
-  select ? + e.key, j.id, j.run_count, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
-  from json_each(?) e cross join jobs j on j.id = e.value`;
-
-const claimedDetails = `
-  select json_group_array(json_array(j.run_count, j.item_id, j.visit_id, j.payload)) as details
-  from json_each(?) e cross join jobs j on j.id = e.value`;
+/**
+ * One writer skips nothing: what was picked is all that stands up to the last of it. So it is named by that end, and no list of ids travels.
+ * The first of them start with the claim.
+ */
+const insertLive = `
+  insert into live (job_id, id, attempt, state, worker_id, kind, claim_seq, reserved_at, started_at, check_at,
+    timeout_ms, heartbeat_timeout_ms, max_running_ms, slot_key, item_id)
+  select r.job_id, ?1 + r.place, j.run_count + 1, case when r.place < ?2 then 'started' else 'reserved' end, ?3, ?4, ?5, ?6,
+    case when r.place < ?2 then ?6 end, case when r.place < ?2 then ?7 else ?8 end, ?9, ?10, ?11, ?12, j.item_id
+  from (
+    select job_id, row_number() over (order by priority, job_id) - 1 as place
+    from ready where queue_id = ?13 and (priority, job_id) <= (?14, ?15)) r
+  cross join jobs j on j.id = r.job_id`;
+const deleteReady = "delete from ready where queue_id = ? and (priority, job_id) <= (?, ?)";
 
 const countVisitAttempts = "update visits set attempts = attempts + 1 where id in (select value from json_each(?))";
 /** Marks the state files as stale; their deliverer reads each item as it is then. */
@@ -49,9 +52,9 @@ const noteStateFiles = `
 const takeSlots = "update slots set used = used + ? where key = ?";
 
 const runsOfClaim = `
-  select json_group_array(json_array(r.id, r.owner_epoch, r.job_id, q.name, r.attempt, r.started_at is not null, j.payload, j.item_id, j.visit_id)) as runs
-  from (select * from runs where worker_id = ? and ended_at is null and claim_seq = ? order by id) r
-  cross join jobs j on j.id = r.job_id cross join queues q on q.id = j.queue_id`;
+  select json_group_array(json_array(l.id, l.owner_epoch, l.job_id, q.name, l.attempt, l.started_at is not null, j.payload, j.item_id, j.visit_id)) as runs
+  from (select * from live indexed by live_of_worker where worker_id = ? and claim_seq = ? order by id) l
+  cross join jobs j on j.id = l.job_id cross join queues q on q.id = j.queue_id`;
 
 interface QueueRow {
   readonly id: number;
@@ -61,7 +64,24 @@ interface QueueRow {
   readonly free: number | null;
 }
 
-type Detail = readonly [runCount: number, itemId: ItemId | null, visitId: VisitId | null, payload: string | null];
+type PickedJob = readonly [
+  priority: number,
+  jobId: JobId,
+  runCount: number,
+  itemId: ItemId | null,
+  visitId: VisitId | null,
+  payload: string | null,
+];
+
+/** What one request takes of one queue. */
+interface Share {
+  readonly queue: QueueRow;
+  readonly named: { readonly name: string; readonly limits: RunLimits };
+  /** Most jobs. */
+  readonly count: number;
+  /** Most of them that start with the claim. */
+  readonly started: number;
+}
 
 /** Turns claimable jobs into runs of the asking session. */
 export class ClaimPhase implements GroupPhase<ClaimRequest, readonly ClaimedRun[]> {
@@ -102,30 +122,36 @@ export class ClaimPhase implements GroupPhase<ClaimRequest, readonly ClaimedRun[
       return [];
     }
     if (this.#connection.prepare(askedBefore).get(request.workerId, request.claimSeq) !== undefined) return this.#runsOfClaim(request);
-    const queues = request.queues.map(({ name }) => this.#queue(name));
+    const queues = request.queues.map((named) => ({ named, queue: this.#queue(named.name) }));
+    const [first] = queues;
+    // The usual request: nothing to merge, and no slot to count.
+    if (queues.length === 1 && first !== undefined && first.queue.slot_key === null) {
+      if (first.queue.paused !== 0) return [];
+      return this.#take({ ...first, count: request.max, started: request.startNow }, request, now, hints);
+    }
+    return this.#claimMerged(queues, request, now, hints);
+  }
+
+  #claimMerged(
+    queues: readonly Pick<Share, "queue" | "named">[],
+    request: ClaimRequest,
+    now: Instant,
+    hints: Set<StoreHint>,
+  ): readonly ClaimedRun[] {
     const free = new Map<string, number>();
-    for (const { slot_key, free: room } of queues) if (slot_key !== null) free.set(slot_key, room ?? 0);
-    const merged = mergeClaim({
-      picks: queues.map((queue) => this.#pick(queue, request.max)),
+    for (const { queue } of queues) if (queue.slot_key !== null) free.set(queue.slot_key, queue.free ?? 0);
+    const { shares, order, slots } = mergeClaim({
+      picks: queues.map(({ queue }) => this.#pick(queue, request.max)),
       free,
       max: request.max,
       startNow: request.startNow,
     });
-    if (merged.parts.length === 0) return [];
-    for (const [key, count] of merged.slots) this.#connection.prepare(takeSlots).run(count, key);
-    const runs: ClaimedRun[] = [];
-    for (const part of merged.parts) {
-      this.#take({
-        part,
-        queue: queues[part.queue] as QueueRow,
-        named: request.queues[part.queue] as ClaimRequest["queues"][number],
-        request,
-        now,
-        runs,
-        hints,
-      });
-    }
-    return merged.parts.length === 1 ? runs : inOrder(runs, merged.order);
+    for (const [key, count] of slots) this.#connection.prepare(takeSlots).run(count, key);
+    const runs = shares.flatMap(({ queue, ...share }) => {
+      const of = queues[queue] as Pick<Share, "queue" | "named">;
+      return this.#take({ ...of, ...share }, request, now, hints);
+    });
+    return shares.length <= 1 ? runs : inOrder(runs, order);
   }
 
   #queue(name: string): QueueRow {
@@ -145,66 +171,77 @@ export class ClaimPhase implements GroupPhase<ClaimRequest, readonly ClaimedRun[
     return JSON.parse(picked) as QueuePick["jobs"];
   }
 
-  #take(options: {
-    readonly part: ClaimPart;
-    readonly queue: QueueRow;
-    readonly named: { readonly name: string; readonly limits: RunLimits };
-    readonly request: ClaimRequest;
-    readonly now: Instant;
-    readonly runs: ClaimedRun[];
-    readonly hints: Set<StoreHint>;
-  }): void {
-    const { part, queue, named, request, now, runs, hints } = options;
-    const { started, jobIds } = part;
+  #take(share: Share, request: ClaimRequest, now: Instant, hints: Set<StoreHint>): readonly ClaimedRun[] {
+    const { queue, named, count } = share;
+    const { picked } = this.#connection.prepare(claimableJobs).get(queue.id, count) as { picked: string };
+    const jobs = JSON.parse(picked) as readonly PickedJob[];
+    const last = jobs.at(-1);
+    if (last === undefined) return [];
+    const started = queue.kind === "handler" ? Math.min(share.started, jobs.length) : 0;
+    const firstRunId = this.#runIds.take(jobs.length);
     const { limits } = named;
-    const firstRunId = this.#runIds.take(jobIds.length);
-    const ids = `[${jobIds.join(",")}]`;
-    const checkAt = started ? this.#checks.firstCheckAt(now, limits) : addMs(now, this.#checks.startWithinMs());
-    this.#connection.prepare(flipJobs).run(firstRunId, started ? 1 : 0, ids);
-    this.#connection
-      .prepare(insertRuns)
+    const { changes } = this.#connection
+      .prepare(insertLive)
       .run(
         firstRunId,
-        started ? "started" : "reserved",
+        started,
         request.workerId,
         queue.kind,
         request.claimSeq,
         now,
-        started ? now : null,
-        checkAt,
+        this.#checks.firstCheckAt(now, limits),
+        addMs(now, this.#checks.startWithinMs()),
         limits.timeoutMs ?? null,
         limits.heartbeatTimeoutMs ?? null,
         limits.maxRunningMs ?? null,
         queue.slot_key,
-        ids,
+        queue.id,
+        last[0],
+        last[1],
       );
-    const { details } = this.#connection.prepare(claimedDetails).get(ids) as { details: string };
-    const rows = JSON.parse(details) as readonly Detail[];
+    // Read in this transaction, and nobody else writes: if they differ, nothing of it may stay.
+    if (changes !== jobs.length) throw new Error(`${jobs.length} jobs of queue ${named.name} were claimable and ${changes} were claimed`);
+    this.#connection.prepare(deleteReady).run(queue.id, last[0], last[1]);
+    return this.#runsOf(jobs, { share, started, firstRunId, now, hints });
+  }
+
+  #runsOf(
+    jobs: readonly PickedJob[],
+    claimed: {
+      readonly share: Share;
+      readonly started: number;
+      readonly firstRunId: number;
+      readonly now: Instant;
+      readonly hints: Set<StoreHint>;
+    },
+  ): readonly ClaimedRun[] {
+    const { share, started, firstRunId, now, hints } = claimed;
+    const { queue, named } = share;
     const visits: VisitId[] = [];
     const items: ItemId[] = [];
-    for (let index = 0; index < jobIds.length; index += 1) {
-      const [attempt, itemId, visitId, payload] = rows[index] as Detail;
-      if (started && visitId !== null) visits.push(visitId);
-      if (itemId !== null) items.push(itemId);
+    const runs = jobs.map(([, jobId, runCount, itemId, visitId, payload], place): ClaimedRun => {
       const run: ClaimedRun = {
-        runId: asRunId(firstRunId + index),
+        runId: asRunId(firstRunId + place),
         ownerEpoch: firstOwnerEpoch,
-        jobId: jobIds[index] as JobId,
+        jobId,
         queue: named.name,
-        attempt,
-        started,
+        attempt: runCount + 1,
+        started: place < started,
         payload,
         itemId,
         visitId,
       };
       if (itemId !== null || queue.slot_key !== null) this.#onSpecial(run);
-      runs.push(run);
-    }
+      if (itemId !== null) items.push(itemId);
+      if (visitId !== null && run.started) visits.push(visitId);
+      return run;
+    });
     if (visits.length > 0) this.#connection.prepare(countVisitAttempts).run(JSON.stringify(visits));
     if (items.length > 0) {
       this.#connection.prepare(noteStateFiles).run(now, JSON.stringify(items));
       hints.add("outbox");
     }
+    return runs;
   }
 
   #runsOfClaim(request: ClaimRequest): readonly ClaimedRun[] {

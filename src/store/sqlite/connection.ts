@@ -59,6 +59,7 @@ export class SqliteConnection {
         this.db.exec(`pragma synchronous = ${options.synchronous ?? "full"}`);
       }
       this.db.exec("pragma foreign_keys = on");
+      this.db.exec("pragma temp_store = memory");
       // Reading the schema now makes a file that is no database fail here, and not in the middle of work.
       this.db.prepare("select count(*) from sqlite_schema").get();
     } catch (thrown) {

@@ -8,15 +8,19 @@ import type { StoreHint } from "../port/store.ts";
 import type { SqliteConnection } from "./connection.ts";
 import type { GroupPhase } from "./group-commit.ts";
 
-const columns = "queue_id, state, priority, run_at, created_at, max_attempts, max_losses, agent, repo";
+const columns = "queue_id, state, priority, run_at, scheduled_at, created_at, max_attempts, max_losses, agent, repo";
 
 /** What a group has in common is bound once; only what differs travels as JSON (three times as fast as a value per row and column). */
-const insertPayloads = `insert into jobs (${columns}, payload) select ?, ?, ?, ?, ?, ?, ?, ?, ?, e.value from json_each(?) e`;
+const insertPayloads = `insert into jobs (${columns}, payload) select ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, e.value from json_each(?) e`;
+/** What was inserted last, by the range of its ids. */
+const makeReady = "insert into ready (queue_id, priority, job_id) select queue_id, priority, id from jobs where id between ? and ?";
 
 const insertWithEnqueueId = `
-  insert into jobs (${columns}, enqueue_id, payload) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+  insert into jobs (${columns}, enqueue_id, payload) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
   on conflict (enqueue_id) where enqueue_id is not null do nothing`;
 const idOfEnqueueId = "select id from jobs where enqueue_id = ?";
+
+const isClaimable = ({ delayMs = 0 }: EnqueueGroup): boolean => delayMs === 0;
 
 /** Inserts the jobs of all callers of one turn: one statement per group of equal common columns. */
 export class EnqueuePhase implements GroupPhase<EnqueueGroup, readonly JobId[]> {
@@ -42,7 +46,7 @@ export class EnqueuePhase implements GroupPhase<EnqueueGroup, readonly JobId[]> 
       let to = from + 1;
       while (to < groups.length && haveOneForm(first, groups[to] as EnqueueGroup)) to += 1;
       this.#insert(groups.slice(from, to), now, answers);
-      hints.add((first.delayMs ?? 0) > 0 ? "scheduled" : "jobs");
+      hints.add(isClaimable(first) ? "jobs" : "scheduled");
       from = to;
     }
     return answers;
@@ -51,7 +55,7 @@ export class EnqueuePhase implements GroupPhase<EnqueueGroup, readonly JobId[]> 
   #insert(groups: readonly EnqueueGroup[], now: Instant, answers: JobId[][]): void {
     const common = this.#commonColumns(groups[0] as EnqueueGroup, now);
     if (hasEnqueueIds(groups[0] as EnqueueGroup)) {
-      for (const group of groups) answers.push(group.jobs.map((job) => this.#insertOne(common, job)));
+      for (const group of groups) answers.push(group.jobs.map((job) => this.#insertOne(common, job, isClaimable(group))));
       return;
     }
     const payloads: (string | null)[] = [];
@@ -63,14 +67,19 @@ export class EnqueuePhase implements GroupPhase<EnqueueGroup, readonly JobId[]> 
     const { lastInsertRowid } = this.#connection.prepare(insertPayloads).run(...common, JSON.stringify(payloads));
     // One statement of the only writer: its ids are contiguous, in the order of the array.
     let id = Number(lastInsertRowid) - payloads.length + 1;
+    if (isClaimable(groups[0] as EnqueueGroup)) this.#connection.prepare(makeReady).run(id, Number(lastInsertRowid));
     for (const group of groups) answers.push(Array.from(group.jobs, () => asJobId(id++)));
   }
 
-  #insertOne(common: readonly (string | number | null)[], job: NewJob): JobId {
+  #insertOne(common: readonly (string | number | null)[], job: NewJob, claimable: boolean): JobId {
     const { changes, lastInsertRowid } = this.#connection
       .prepare(insertWithEnqueueId)
       .run(...common, job.enqueueId ?? null, job.payload ?? null);
-    if (changes === 1) return asJobId(Number(lastInsertRowid));
+    if (changes === 1) {
+      const id = Number(lastInsertRowid);
+      if (claimable) this.#connection.prepare(makeReady).run(id, id);
+      return asJobId(id);
+    }
     return asJobId((this.#connection.prepare(idOfEnqueueId).get(job.enqueueId) as { id: number }).id);
   }
 
@@ -78,9 +87,10 @@ export class EnqueuePhase implements GroupPhase<EnqueueGroup, readonly JobId[]> 
     const delayMs = group.delayMs ?? 0;
     return [
       this.#queueId(group.queue),
-      delayMs > 0 ? "scheduled" : "queued",
+      isClaimable(group) ? "queued" : "scheduled",
       group.priority ?? 0,
       now + delayMs,
+      delayMs > 0 ? now + delayMs : null,
       now,
       group.maxAttempts ?? defaultMaxAttempts,
       group.maxLosses ?? null,

@@ -131,11 +131,10 @@ export function createHotVerbs(engine: SqliteEngine, checks: FirstChecks = first
 const anythingToClaim = `
   select 1 from (select ?1 as worker_id, ?2 as claim_seq) c
   where not exists (select 1 from workers w where w.id = c.worker_id and w.state = 'live')
-    or exists (select 1 from runs r indexed by runs_of_worker where r.worker_id = c.worker_id and r.claim_seq = c.claim_seq and r.ended_at is null)
+    or exists (select 1 from live l indexed by live_of_worker where l.worker_id = c.worker_id and l.claim_seq = c.claim_seq)
     or exists (
       select 1 from json_each(?3) e left join queues q on q.name = e.value
-      where q.id is null or (q.paused = 0 and exists (
-        select 1 from jobs j indexed by jobs_claimable where j.queue_id = q.id and j.state = 'queued' and j.blocked_by is null and j.paused = 0)))`;
+      where q.id is null or (q.paused = 0 and exists (select 1 from ready where ready.queue_id = q.id)))`;
 
 /**
  * Looks before a claim, so that an idle worker's poll begins no write transaction. A hint or the next poll finds what becomes claimable
@@ -169,8 +168,8 @@ const presence = `
 
 const held = (condition: string): string => `
   select json_group_array(json_array(id, job_id, owner_epoch, kind, state)) as text
-  from (select id, job_id, owner_epoch, kind, state from runs indexed by runs_of_worker
-        where worker_id = ? and ended_at is null and id > ? ${condition} order by id limit ?)`;
+  from (select id, job_id, owner_epoch, kind, state from live indexed by live_of_worker
+        where worker_id = ? and id > ? ${condition} order by id limit ?)`;
 const heldByAny = held("");
 const heldPlain = held(plainRun);
 

@@ -10,12 +10,11 @@ import type { SqliteConnection } from "./connection.ts";
 import type { SqliteRunEnds } from "./run-ends.ts";
 
 const startRun = `
-  update runs set state = 'started', started_at = ?, check_at = ?, timeout_ms = ?, heartbeat_timeout_ms = ?, max_running_ms = ?,
+  update live set state = 'started', started_at = ?, check_at = ?, timeout_ms = ?, heartbeat_timeout_ms = ?, max_running_ms = ?,
     host_id = ?, boot_id = ?, pid_namespace = ?, pid = ?, start_time = ?, wrapper_pid = ?, wrapper_start_time = ?
-  where id = ? and owner_epoch = ? and state = 'reserved'`;
-const countAttempt =
-  "update jobs set attempts = attempts + 1 where id = (select job_id from runs where id = ?) returning visit_id, item_id";
-const countVisitAttempt = "update visits set attempts = attempts + 1 where id = ?";
+  where id = ? and owner_epoch = ? and state = 'reserved'
+  returning job_id, item_id`;
+const countVisitAttempt = "update visits set attempts = attempts + 1 where id = (select visit_id from jobs where id = ?)";
 const noteStateFile = `
   insert into outbox (kind, key, payload, due_at, created_at) values ('state-file', ?1, json_object('itemId', ?1), ?2, ?2)
   on conflict (kind, key) do update set payload = excluded.payload, revision = revision + 1,
@@ -23,21 +22,29 @@ const noteStateFile = `
 
 /** `max`: beats of one run may overtake each other. Nothing that this statement changes is indexed. */
 const beatRun = `
-  update runs set progress_at = max(coalesce(progress_at, 0), ?), progress = coalesce(?, progress) where id = ? and ended_at is null`;
+  update live set progress_at = max(coalesce(progress_at, 0), ?), progress = coalesce(?, progress) where id = ?`;
 
-const moveCheck = "update runs set check_at = ? where id = ? and owner_epoch = ? and ended_at is null";
+const moveCheck = "update live set check_at = ? where id = ? and owner_epoch = ?";
 
 const renewSession = `
   update workers set last_heard_at = max(last_heard_at, ?), claim_seq_received = max(claim_seq_received, ?), loop_lag_ms = coalesce(?, loop_lag_ms)
   where id = ? and state in ('live', 'draining')`;
 const notHeld = `
-  select e.value as runId, r.state as state, r.owner_epoch as ownerEpoch, r.outcome as outcome, r.reason as reason, r.worker_id as workerId
-  from json_each(?) e left join runs r on r.id = e.value where r.ended_at is not null or r.worker_id is not ?`;
+  select e.value as runId, coalesce(l.state, r.state) as state, coalesce(l.owner_epoch, r.owner_epoch) as ownerEpoch, r.outcome as outcome,
+    r.reason as reason, coalesce(l.worker_id, r.worker_id) as workerId
+  from json_each(?) e left join live l on l.id = e.value left join runs r on l.id is null and r.id = e.value
+  where l.id is null or l.worker_id is not ?`;
 
 const promoteDue = `
-  update jobs set state = 'queued' where id in (
-    select id from jobs indexed by jobs_scheduled where state = 'scheduled' and run_at <= ? order by run_at, id limit ?)`;
-const nextDue = "select run_at as dueAt from jobs indexed by jobs_scheduled where state = 'scheduled' order by run_at, id limit 1";
+  update jobs set state = 'queued', scheduled_at = null where id in (
+    select id from jobs indexed by jobs_scheduled where scheduled_at is not null and scheduled_at <= ? order by scheduled_at, id limit ?)
+  returning id`;
+/** A paused job stays out, and so does one that waits for a run that is being stopped. */
+const makeReady = `
+  insert into ready (queue_id, priority, job_id)
+  select j.queue_id, j.priority, j.id from json_each(?) e cross join jobs j on j.id = e.value where j.blocked_by is null and j.paused = 0`;
+const nextDue = `
+  select scheduled_at as dueAt from jobs indexed by jobs_scheduled where scheduled_at is not null order by scheduled_at, id limit 1`;
 
 /** The small hot writes of the embedded engine. Synchronous: they share the transaction of the turn. */
 export class SqliteRunBeats {
@@ -51,9 +58,9 @@ export class SqliteRunBeats {
 
   start(run: StartRun, now: Instant, hints: Set<StoreHint>): FencedAnswer {
     const { limits, wrapper = null } = run;
-    const { changes } = this.#connection
+    const begun = this.#connection
       .prepare(startRun)
-      .run(
+      .get(
         run.startedAt,
         run.checkAt,
         limits.timeoutMs ?? null,
@@ -68,12 +75,11 @@ export class SqliteRunBeats {
         wrapper?.startTime ?? null,
         run.runId,
         run.ownerEpoch,
-      );
-    if (changes === 0) return startAnswer(run, this.#ends.facts(run.runId));
-    const job = this.#connection.prepare(countAttempt).get(run.runId) as { visit_id: number | null; item_id: number | null } | undefined;
-    if (job !== undefined && job.visit_id !== null) this.#connection.prepare(countVisitAttempt).run(job.visit_id);
-    if (job !== undefined && job.item_id !== null) {
-      this.#connection.prepare(noteStateFile).run(job.item_id, now);
+      ) as { job_id: number; item_id: number | null } | undefined;
+    if (begun === undefined) return startAnswer(run, this.#ends.facts(run.runId));
+    if (begun.item_id !== null) {
+      this.#connection.prepare(countVisitAttempt).run(begun.job_id);
+      this.#connection.prepare(noteStateFile).run(begun.item_id, now);
       hints.add("outbox");
     }
     return { kind: "ok" };
@@ -101,9 +107,12 @@ export class SqliteRunBeats {
   }
 
   promoteDue(limit: number, now: Instant, hints: Set<StoreHint>): Awaited<ReturnType<JobsStore["promoteDue"]>> {
-    const moved = this.#connection.prepare(promoteDue).run(now, limit).changes;
-    if (moved > 0) hints.add("jobs");
+    const moved = (this.#connection.prepare(promoteDue).all(now, limit) as { readonly id: number }[]).map(({ id }) => id);
+    if (moved.length > 0) {
+      this.#connection.prepare(makeReady).run(JSON.stringify(moved));
+      hints.add("jobs");
+    }
     const next = this.#connection.prepare(nextDue).get() as { dueAt: Instant } | undefined;
-    return { moved, nextDueAt: next?.dueAt };
+    return { moved: moved.length, nextDueAt: next?.dueAt };
   }
 }

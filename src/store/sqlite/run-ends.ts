@@ -5,40 +5,51 @@ import type { StoreHint } from "../port/store.ts";
 import { hintsOfEnd, type RunEnd, type SettleFacts } from "../runs/settle-plan.ts";
 import type { SqliteConnection } from "./connection.ts";
 
+/** Of a run of either table `r` and its job. */
 const factColumns = `
   r.id as runId, r.job_id as jobId, r.attempt as attempt, r.state as state, r.owner_epoch as ownerEpoch, r.worker_id as workerId,
-  r.slot_key as slotKey, r.outcome as outcome, r.reason as reason, r.exit_code as exitCode,
-  j.current_run_id as currentRunId, j.current_epoch as currentEpoch,
-  j.attempts as attempts, j.max_attempts as maxAttempts, j.losses as losses, j.max_losses as maxLosses, j.last_loss_at as lastLossAt,
+  r.slot_key as slotKey, r.exit_code as exitCode, j.max_attempts as maxAttempts, j.losses as losses, j.max_losses as maxLosses,
+  j.last_loss_at as lastLossAt,
   (select count(*) from runs p where p.job_id = r.job_id and p.attempt < r.attempt and p.by_session_death = 1 and p.attempt > coalesce(
     (select b.attempt from runs b where b.job_id = r.job_id and b.attempt < r.attempt and b.outcome not in ('never_started', 'released')
      order by b.attempt desc limit 1), 0)) as sessionDeaths,
   j.item_id as itemId, j.visit_id as visitId, q.name as queue, j.agent as agent, j.repo as repo`;
-
 const factJoins = `cross join jobs j on j.id = r.job_id cross join queues q on q.id = j.queue_id`;
+/** A live run is its job's current one. Once it has started, it counts beside what the job's row counts. */
+const liveColumns = `${factColumns}, null as outcome, null as reason, r.id as currentRunId, r.owner_epoch as currentEpoch,
+  j.attempts + (r.state <> 'reserved') as attempts`;
 
-const factsOfRun = `select ${factColumns} from runs r ${factJoins} where r.id = ?`;
+const factsOfLive = `select ${liveColumns} from live r ${factJoins} where r.id = ?`;
+const factsOfEnded = `
+  select ${factColumns}, r.outcome as outcome, r.reason as reason, c.id as currentRunId, c.owner_epoch as currentEpoch,
+    j.attempts + coalesce(c.state <> 'reserved', 0) as attempts
+  from runs r ${factJoins} left join live c on c.job_id = r.job_id where r.id = ?`;
 
-/** Live handler runs and unstarted runs of plain jobs that these sessions hold, from the index of live runs alone. */
-const factsOfLost = `
-  select ${factColumns}
-  from (select * from runs indexed by runs_of_worker
-        where worker_id in (select value from json_each(?)) and ended_at is null and (kind = 'handler' or state = 'reserved') and state <> 'exited') r
-  ${factJoins} where j.item_id is null limit ?`;
+/** Live handler runs and unstarted runs of plain jobs that these sessions hold. */
+const lostOfSessions = `
+  from live indexed by live_of_worker
+  where worker_id in (select value from json_each(?)) and (kind = 'handler' or state = 'reserved') and state <> 'exited' and item_id is null`;
+const factsOfLost = `select ${liveColumns} from (select * ${lostOfSessions} limit ?) r ${factJoins}`;
+const countOfLost = `select count(*) as n ${lostOfSessions}`;
 
-const countOfLost = `
-  select count(*) as n from (select job_id from runs indexed by runs_of_worker
-        where worker_id in (select value from json_each(?)) and ended_at is null and (kind = 'handler' or state = 'reserved') and state <> 'exited') r
-  cross join jobs j on j.id = r.job_id where j.item_id is null`;
-
-const endJob = `
-  update jobs set state = ?, run_at = coalesce(?, run_at), finished_at = ?, attempts = ?, losses = ?, last_loss_at = ?,
-    error = coalesce(?, error), output = coalesce(?, output), blocked_by = ?, stop_by = ?, current_run_id = null, current_epoch = null
-  where id = ? and current_run_id = ?`;
 const endRun = `
-  update runs set state = 'ended', ended_at = ?, outcome = ?, reason = ?, message = ?, evidence = ?, exit_code = coalesce(?, exit_code),
-    started_at = coalesce(started_at, ?), spent = ?, by_session_death = ?, slot_key = case when ? then slot_key end
-  where id = ? and ended_at is null`;
+  insert into runs (id, job_id, attempt, state, owner_epoch, worker_id, kind, claim_seq, reserved_at, started_at, exited_at, ended_at,
+    host_id, boot_id, pid_namespace, pid, start_time, wrapper_pid, wrapper_start_time, timeout_ms, heartbeat_timeout_ms, max_running_ms,
+    suspended_ms, progress_at, progress, exit_code, gate_pending_at, slot_key, outcome, reason, message, evidence, spent, by_session_death)
+  select id, job_id, attempt, 'ended', owner_epoch, worker_id, kind, claim_seq, reserved_at, coalesce(started_at, ?), exited_at, ?,
+    host_id, boot_id, pid_namespace, pid, start_time, wrapper_pid, wrapper_start_time, timeout_ms, heartbeat_timeout_ms, max_running_ms,
+    suspended_ms, progress_at, progress, coalesce(?, exit_code), gate_pending_at, case when ? then slot_key end, ?, ?, ?, ?, ?, ?
+  from live where job_id = ? and id = ?`;
+const endLive = "delete from live where job_id = ? and id = ?";
+const endJob = `
+  update jobs set state = ?1, run_at = coalesce(?2, run_at), scheduled_at = case when ?1 = 'scheduled' then coalesce(?2, run_at) end,
+    note = case when ?1 in ('held', 'failed', 'cancelled') then ?1 end, open_visit_id = case when ?3 is null then visit_id end,
+    finished_at = ?3, attempts = ?4, losses = ?5, last_loss_at = ?6, error = coalesce(?7, error), output = coalesce(?8, output),
+    blocked_by = ?9, stop_by = ?10, run_count = run_count + 1
+  where id = ?11`;
+const makeReady = `
+  insert into ready (queue_id, priority, job_id)
+  select queue_id, priority, id from jobs where id = ? and state = 'queued' and blocked_by is null and paused = 0`;
 const spendOfVisit = "update visits set attempts = ?, losses = ?, last_loss_at = ? where id = ?";
 /** Never below zero: a wrong count is a breach that the recount repairs, and must not keep a run from ending. */
 const releaseSlot = "update slots set used = max(0, used - 1) where key = ?";
@@ -71,7 +82,8 @@ export class SqliteRunEnds {
   }
 
   facts(runId: RunId): SettleFacts | undefined {
-    return this.#connection.prepare(factsOfRun).get(runId) as SettleFacts | undefined;
+    const live = this.#connection.prepare(factsOfLive).get(runId) as SettleFacts | undefined;
+    return live ?? (this.#connection.prepare(factsOfEnded).get(runId) as SettleFacts | undefined);
   }
 
   lost(options: { readonly workerIds: readonly number[]; readonly limit: number }): readonly SettleFacts[] {
@@ -87,6 +99,25 @@ export class SqliteRunEnds {
     if (end.releasedSlot !== null) connection.prepare(releaseSlot).run(end.releasedSlot);
     const blockedBy = end.stopBy === null ? null : end.runId;
     const { changes } = connection
+      .prepare(endRun)
+      .run(
+        end.startedAt,
+        now,
+        end.exitCode,
+        end.stopBy === null ? 0 : 1,
+        end.outcome,
+        end.reason,
+        end.message,
+        end.evidence,
+        end.spent,
+        end.bySessionDeath ? 1 : 0,
+        end.jobId,
+        end.runId,
+      );
+    // The facts were read in this transaction, so the flip cannot miss; if it does, nothing of the group may stay.
+    if (changes !== 1) throw new Error(`run ${end.runId} of job ${end.jobId} was live a moment ago and could not be ended`);
+    connection.prepare(endLive).run(end.jobId, end.runId);
+    connection
       .prepare(endJob)
       .run(
         end.jobState,
@@ -100,25 +131,8 @@ export class SqliteRunEnds {
         blockedBy,
         end.stopBy,
         end.jobId,
-        end.runId,
       );
-    connection
-      .prepare(endRun)
-      .run(
-        now,
-        end.outcome,
-        end.reason,
-        end.message,
-        end.evidence,
-        end.exitCode,
-        end.startedAt,
-        end.spent,
-        end.bySessionDeath ? 1 : 0,
-        end.stopBy === null ? 0 : 1,
-        end.runId,
-      );
-    // The facts were read in this transaction, so the flip cannot miss; if it does, nothing of the group may stay.
-    if (changes !== 1) throw new Error(`run ${end.runId} of job ${end.jobId} was live a moment ago and could not be ended`);
+    if (end.jobState === "queued") connection.prepare(makeReady).run(end.jobId);
     if (end.visitId !== null) connection.prepare(spendOfVisit).run(end.attempts, end.losses, end.lastLossAt, end.visitId);
     if (end.actor !== null) {
       this.record({

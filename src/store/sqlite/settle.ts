@@ -1,4 +1,4 @@
-import type { JobId, RunId } from "../../domain/ids.ts";
+import type { RunId } from "../../domain/ids.ts";
 import type { Instant } from "../../domain/time.ts";
 import type { SettleAnswer, Settlement, Success } from "../port/runs.ts";
 import type { StoreHint } from "../port/store.ts";
@@ -6,27 +6,26 @@ import { isPlainSuccess, lateResult, planSettlement, settledAs } from "../runs/s
 import type { SqliteConnection } from "./connection.ts";
 import type { GroupPhase } from "./group-commit.ts";
 import type { SqliteRunEnds } from "./run-ends.ts";
+import { SettlingRows } from "./settling-rows.ts";
 
 /**
- * Ends plain successes without a slot, under their first supervisor, of runs on record as started. A run id belongs to one job, so the two
- * lists together are the pairwise fence.
+ * Writes the history of plain successes under their first supervisor: without item, slot or bad exit code, and with a start on record or
+ * given. The table `settling` names job and run as a pair, which is the fence.
  */
-const endPlainJobs = `
-  update jobs set state = 'done', finished_at = ?, current_run_id = null, current_epoch = null
-  where id in (select value from json_each(?)) and current_run_id in (select value from json_each(?)) and current_epoch = 1 and item_id is null`;
-const endPlainRuns = `
-  update runs set state = 'ended', ended_at = ?, outcome = 'succeeded', reason = ?, spent = 'attempt'
-  where id in (select value from json_each(?)) and state in ('started', 'exited') and slot_key is null and coalesce(exit_code, 0) = 0`;
-
-/** The same where starts are folded into ends: an attempt is counted for each run that is still on record as reserved. */
-const endFoldedJobs = `
-  update jobs set state = 'done', finished_at = ?, current_run_id = null, current_epoch = null,
-    attempts = attempts + (select r.state = 'reserved' from runs r where r.id = jobs.current_run_id)
-  where id in (select value from json_each(?)) and current_run_id in (select value from json_each(?)) and current_epoch = 1 and item_id is null`;
-/** The pairs travel as one object, { run id: start }: keys and values are read without taking JSON apart row by row. */
-const endFoldedRuns = `
-  update runs set state = 'ended', ended_at = ?, started_at = coalesce(started_at, e.value), outcome = 'succeeded', reason = ?, spent = 'attempt'
-  from json_each(?) e where runs.id = e.key and runs.ended_at is null and runs.slot_key is null and coalesce(runs.exit_code, 0) = 0`;
+const endRuns = `
+  insert into runs (id, job_id, attempt, state, owner_epoch, worker_id, kind, claim_seq, reserved_at, started_at, exited_at, ended_at,
+    host_id, boot_id, pid_namespace, pid, start_time, wrapper_pid, wrapper_start_time, timeout_ms, heartbeat_timeout_ms, max_running_ms,
+    suspended_ms, progress_at, progress, exit_code, gate_pending_at, outcome, reason, spent)
+  select l.id, l.job_id, l.attempt, 'ended', 1, l.worker_id, l.kind, l.claim_seq, l.reserved_at, coalesce(l.started_at, s.started_at), l.exited_at, ?,
+    l.host_id, l.boot_id, l.pid_namespace, l.pid, l.start_time, l.wrapper_pid, l.wrapper_start_time, l.timeout_ms, l.heartbeat_timeout_ms,
+    l.max_running_ms, l.suspended_ms, l.progress_at, l.progress, l.exit_code, l.gate_pending_at, 'succeeded', ?, 'attempt'
+  from settling s cross join live l on l.job_id = s.job_id
+  where l.id = s.run_id and l.owner_epoch = 1 and l.item_id is null and l.slot_key is null and coalesce(l.exit_code, 0) = 0
+    and (l.state <> 'reserved' or s.started_at is not null)`;
+const endLive = "delete from live where job_id in (select job_id from settling)";
+const endJobs = `
+  update jobs set state = 'done', finished_at = ?, attempts = attempts + 1, run_count = run_count + 1
+  where id in (select job_id from settling)`;
 
 const writeOutputs = "update jobs set output = e.value from json_each(?) e where jobs.id = e.key";
 
@@ -37,21 +36,12 @@ const ok: SettleAnswer = { kind: "ok", outcome: "succeeded", jobState: "done" };
 const okOnce: readonly SettleAnswer[] = [ok];
 const withItem: PhaseAnswer = { kind: "with_item" };
 
-/** What the settlements of one statement have in common. */
-interface PlainBatch {
-  readonly reason: string;
-  readonly folded: boolean;
-  readonly jobIds: JobId[];
-  /** As text, which the statements take twice: making it is a good part of what a settlement costs beside SQLite. */
-  readonly runIds: string[];
-  readonly starts: string[];
-}
-
 /** Ends runs: plain successes by the batch, everything else one by one, items left to the caller. */
 export class SettlePhase implements GroupPhase<readonly Settlement[], readonly PhaseAnswer[]> {
   readonly #connection: SqliteConnection;
   readonly #ends: SqliteRunEnds;
   readonly #now: () => Instant;
+  readonly #rows: SettlingRows;
   /** Runs with a slot or an item, as far as this process knows: a batch with one of them would fall short and be done twice. */
   readonly special = new Set<RunId>();
 
@@ -59,6 +49,7 @@ export class SettlePhase implements GroupPhase<readonly Settlement[], readonly P
     this.#connection = options.connection;
     this.#ends = options.ends;
     this.#now = options.now;
+    this.#rows = new SettlingRows(options.connection);
   }
 
   weigh(settlements: readonly Settlement[]): number {
@@ -88,8 +79,8 @@ export class SettlePhase implements GroupPhase<readonly Settlement[], readonly P
   /** False: it fell short, so at least one of them has lost its run or is not plain after all; nothing is written. */
   #settleBatch(settlements: readonly Success[], now: Instant): boolean {
     this.#connection.prepare("savepoint plain").run();
-    for (const batch of inBatches(settlements)) {
-      if (this.#writeBatch(batch, now)) continue;
+    for (const [reason, batch] of byReason(settlements)) {
+      if (this.#writeBatch(reason, batch, now)) continue;
       this.#connection.prepare("rollback to plain").run();
       this.#connection.prepare("release plain").run();
       return false;
@@ -100,15 +91,14 @@ export class SettlePhase implements GroupPhase<readonly Settlement[], readonly P
     return true;
   }
 
-  #writeBatch(batch: PlainBatch, now: Instant): boolean {
-    const size = batch.jobIds.length;
-    const jobIds = `[${batch.jobIds.join(",")}]`;
-    const runIds = `[${batch.runIds.join(",")}]`;
-    if (this.#connection.prepare(batch.folded ? endFoldedJobs : endPlainJobs).run(now, jobIds, runIds).changes !== size) return false;
-    const closed = batch.folded
-      ? this.#connection.prepare(endFoldedRuns).run(now, batch.reason, startsOf(batch))
-      : this.#connection.prepare(endPlainRuns).run(now, batch.reason, runIds);
-    return closed.changes === size;
+  #writeBatch(reason: string, batch: readonly Success[], now: Instant): boolean {
+    const size = batch.length;
+    if (!this.#rows.put(batch)) return false;
+    if (this.#connection.prepare(endRuns).run(now, reason).changes !== size) return false;
+    if (this.#connection.prepare(endLive).run().changes !== size) return false;
+    if (this.#connection.prepare(endJobs).run(now).changes !== size) return false;
+    this.#rows.clear();
+    return true;
   }
 
   #settleOne(settlement: Settlement, now: Instant, hints: Set<StoreHint>): PhaseAnswer {
@@ -133,35 +123,15 @@ export class SettlePhase implements GroupPhase<readonly Settlement[], readonly P
   }
 }
 
-function inBatches(settlements: readonly Settlement[]): readonly PlainBatch[] {
-  const batches: PlainBatch[] = [];
-  let batch: PlainBatch | undefined;
-  let start: { readonly at: Instant | undefined; readonly text: string } = { at: undefined, text: "" };
-  for (const { reason, startedAt, jobId, runId } of settlements) {
-    const folded = startedAt !== undefined;
-    if (batch?.folded !== folded || batch.reason !== reason) {
-      batch = batches.find((known) => known.folded === folded && known.reason === reason);
-      if (batch === undefined) {
-        batch = { reason, folded, jobIds: [], runIds: [], starts: [] };
-        batches.push(batch);
-      }
-    }
-    batch.jobIds.push(jobId);
-    batch.runIds.push(String(runId));
-    if (!folded) continue;
-    // Many start in one millisecond.
-    if (startedAt !== start.at) start = { at: startedAt, text: String(startedAt) };
-    batch.starts.push(start.text);
+/** One batch, as a rule: the successes of a turn have one reason. */
+function byReason(settlements: readonly Success[]): ReadonlyMap<string, Success[]> {
+  const batches = new Map<string, Success[]>();
+  for (const settlement of settlements) {
+    const batch = batches.get(settlement.reason);
+    if (batch === undefined) batches.set(settlement.reason, [settlement]);
+    else batch.push(settlement);
   }
   return batches;
-}
-
-/** Written by hand: an object with numeric keys would be sorted, and built a property at a time. */
-function startsOf(batch: PlainBatch): string {
-  let text = "{";
-  for (let index = 0; index < batch.runIds.length; index += 1)
-    text += `${index === 0 ? "" : ","}"${batch.runIds[index]}":${batch.starts[index]}`;
-  return `${text}}`;
 }
 
 function outputsOf(settlements: readonly Success[]): string | undefined {
