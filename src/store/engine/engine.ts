@@ -12,13 +12,13 @@ export interface Engine {
   readonly kysely: Kysely<Database>;
   readonly capabilities: StoreCapabilities & EngineCapabilities;
   /** Conditions that must be written exactly as the partial index that serves them, which the engines spell differently. Over table `jobs`. */
-  readonly predicates: Readonly<Record<"claimable" | "paused" | "ofNote", RawBuilder<SqlBool>>>;
+  readonly predicates: Readonly<Record<"paused", RawBuilder<SqlBool>>>;
   now(): Instant;
   /** The rows of one finished statement outside a transaction, in the order of its parameters. */
   rows<Row>(statement: string, parameters: readonly unknown[]): Promise<readonly Row[]>;
   /**
-   * A write transaction. `body` may run again after a deadlock or lock timeout, and changes nothing but through `tx`. Lock order: jobs,
-   * runs, slots, visits, items, leases; a claim takes slots first and skips locked jobs.
+   * A write transaction. `body` may run again after a deadlock or lock timeout, and changes nothing but through `tx`. Lock order: live
+   * runs, jobs, ended runs, slots, visits, items, leases. A claim takes slots and then places in `ready`, of which it skips locked ones.
    */
   transaction<T>(body: (tx: Transaction<Database>) => Promise<T>): Promise<T>;
   /** Reads of one instant: all statements of `body` see the same committed state. */

@@ -1,10 +1,11 @@
 import type { Transaction } from "kysely";
 import type { ItemId, JobId, RunId } from "../../domain/ids.ts";
-import { jobLifecycle } from "../../domain/lifecycles/job.ts";
-import { sourcesOf } from "../../domain/lifecycles/lifecycle.ts";
 import type { Instant } from "../../domain/time.ts";
-import { type Engine, lockRows } from "../engine/engine.ts";
+import type { Engine } from "../engine/engine.ts";
 import type { Database } from "../engine/tables.ts";
+import { lockJob } from "../jobs/job-lock.ts";
+import { columnsOfState, waitingSources } from "../jobs/job-state.ts";
+import { removeFromReady } from "../jobs/ready.ts";
 import type { ItemsStore } from "../port/items.ts";
 import type { JobsStore } from "../port/jobs.ts";
 import type { Cancelled } from "../port/runs.ts";
@@ -58,38 +59,40 @@ async function cancelJob(
   options: Cancel,
 ): Promise<Cancelled | undefined> {
   const { now, reason, actor } = options;
-  const job = await lockRows(engine, tx.selectFrom("jobs").selectAll().where("id", "=", jobId)).executeTakeFirst();
-  if (job === undefined || job.finished_at !== null) return undefined;
-  const { item_id: itemId, visit_id: visitId, current_run_id: runId } = job;
-  const run = runId === null ? undefined : await cancelRun(writer, tx, { runId, jobId }, options);
+  const locked = await lockJob(engine, tx, jobId);
+  if (locked === undefined || locked.job.finished_at !== null) return undefined;
+  const { job, live } = locked;
+  const { item_id: itemId, visit_id: visitId } = job;
+  const run = live === undefined ? undefined : await cancelRun(writer, tx, { runId: live.id, jobId }, options);
   const error = run === undefined ? `cancelled: ${reason}` : `cancelled: ${reason} (run ${run.runId})`;
   if (run === undefined) {
     const flipped = await tx
       .updateTable("jobs")
-      .set({ state: "cancelled", finished_at: now, current_run_id: null, current_epoch: null, error })
+      .set({ ...columnsOfState("cancelled", { runAt: job.run_at, visitId }), finished_at: now, error })
       .where("id", "=", jobId)
-      .where("state", "in", sourcesOf(jobLifecycle, "cancel", "cancelled"))
+      .where("state", "in", waitingSources("cancel", "cancelled"))
       .executeTakeFirst();
     if (flipped.numUpdatedRows === 0n) return undefined;
+    await removeFromReady(tx, job);
   }
   const item = itemId === null || visitId === null ? undefined : await cancelItem(tx, { itemId, visitId, error, now });
-  await appendActions(tx, now, [{ action: "job.cancelled", actor, reason, message: error, jobId, runId, itemId }]);
+  await appendActions(tx, now, [{ action: "job.cancelled", actor, reason, message: error, jobId, runId: live?.id ?? null, itemId }]);
   return { run, item };
 }
 
-/** Undefined: the store holds no such live run, so there is nothing to end but the job. */
 async function cancelRun(
   writer: RunEndWriter,
   tx: Transaction<Database>,
   { runId, jobId }: { readonly runId: RunId; readonly jobId: JobId },
   { reason, stopBy, now }: Cancel,
-): Promise<Cancelled["run"]> {
+): Promise<Required<Cancelled>["run"]> {
   const facts = await writer.facts(tx, runId);
-  if (facts === undefined) return undefined;
+  // Its rows are locked and it is live, so that its own fence lets it end.
+  if (facts === undefined) throw new Error(`run ${runId} of job ${jobId} was live a moment ago and is not there`);
   const { ownerEpoch, queue } = facts;
   const end = { outcome: "cancelled", reason: "cancelled", message: `cancelled: ${reason}`, stopBy, retry: { jitter: 0 } } as const;
   const plan = planSettlement({ runId, jobId, ownerEpoch, ...end }, facts, now);
-  if (plan.kind !== "end") return undefined;
+  if (plan.kind !== "end") throw new Error(`run ${runId} of job ${jobId} was live a moment ago and could not be ended`);
   // The cancelling of the job explains the end of its run too.
   await writer.write(tx, { ...plan.end, actor: null }, facts, now);
   return { runId, jobId, queue };
@@ -111,7 +114,7 @@ async function cancelWhole(
     if (cancelled !== undefined) return cancelled;
   }
   const locked = await lockItem(engine, tx, id);
-  if (locked?.visit === undefined || locked.item.finished_at !== null || (await unfinishedJobOf(tx, id)) !== undefined) return undefined;
+  if (locked?.visit === undefined || locked.item.finished_at !== null || locked.job !== undefined) return undefined;
   const error = `cancelled: ${reason}`;
   const item = await cancelItem(tx, { itemId: id, visitId: locked.visit.id, error, now });
   if (item === undefined) return undefined;

@@ -5,6 +5,8 @@ import { itemLifecycle, visitLifecycle } from "../../domain/lifecycles/item.ts";
 import { sourcesOf } from "../../domain/lifecycles/lifecycle.ts";
 import type { Instant } from "../../domain/time.ts";
 import type { Database } from "../engine/tables.ts";
+import { columnsOfState } from "../jobs/job-state.ts";
+import { makeReady } from "../jobs/ready.ts";
 import { UnknownQueueError } from "../port/errors.ts";
 import type { StageEntry } from "../port/items.ts";
 import type { Advance, ItemStep } from "../port/runs.ts";
@@ -117,7 +119,7 @@ export async function insertStageJob(tx: Kysely<Database>, options: NewStageJob)
     .insertInto("jobs")
     .values({
       queue_id: queueId,
-      state: "queued",
+      ...columnsOfState("queued", { runAt: now, visitId }),
       priority: entry.priority,
       run_at: now,
       created_at: now,
@@ -136,6 +138,7 @@ export async function insertStageJob(tx: Kysely<Database>, options: NewStageJob)
     })
     .returning("id")
     .executeTakeFirstOrThrow();
+  await makeReady(tx, [job.id]);
   return job.id;
 }
 

@@ -5,6 +5,8 @@ import { changeWithoutJob } from "../../liveness/retry-contract.ts";
 import { BeginAgain, type Engine, lockRows } from "../engine/engine.ts";
 import type { Database, RowOf } from "../engine/tables.ts";
 import { holdJob } from "../jobs/job-hold.ts";
+import { type LockedJob, lockJob } from "../jobs/job-lock.ts";
+import { makeReady, removeFromReady } from "../jobs/ready.ts";
 import type { ItemsStore } from "../port/items.ts";
 import { appendActions } from "../records/action-log.ts";
 import { putStateFile } from "../records/outbox-entries.ts";
@@ -33,7 +35,7 @@ export function createItemMoves(engine: Engine): Moves {
           .set({ state: paused ? "paused" : "active", updated_at: now })
           .where("id", "=", id)
           .execute();
-        await tx.updateTable("jobs").set({ paused }).where("item_id", "=", id).where("finished_at", "is", null).execute();
+        if (locked.job !== undefined) await pauseJob(tx, locked.job, paused);
         await putStateFile(tx, now, id);
         await appendActions(tx, now, [{ action: paused ? "item.paused" : "item.resumed", actor, itemId: id }]);
         return true;
@@ -43,7 +45,7 @@ export function createItemMoves(engine: Engine): Moves {
       await move(async (tx, now) => {
         const locked = await lockItem(engine, tx, id);
         if (locked?.visit?.id !== visitId || locked.visit.state !== "open" || locked.item.finished_at !== null) return false;
-        if ((await unfinishedJobOf(tx, id)) !== undefined) return false;
+        if (locked.job !== undefined) return false;
         const last = await tx
           .selectFrom("jobs")
           .select(["state", "output"])
@@ -61,7 +63,7 @@ export function createItemMoves(engine: Engine): Moves {
     end: async (id, { visitId, state, actor, reason }) =>
       await move(async (tx, now) => {
         const locked = await lockItem(engine, tx, id);
-        if (locked?.visit?.id !== visitId || locked.item.state !== "active" || (await unfinishedJobOf(tx, id)) !== undefined) return false;
+        if (locked?.visit?.id !== visitId || locked.item.state !== "active" || locked.job !== undefined) return false;
         const last = await tx
           .selectFrom("jobs")
           .select(["state", "error"])
@@ -86,7 +88,7 @@ type Options<Verb extends "rerun" | "retry" | "redrive"> = Parameters<ItemsStore
 async function rerun(engine: Engine, tx: Transaction<Database>, options: Options<"rerun">): Promise<JobId | undefined> {
   const { id, entry, uncounted, actor, now } = options;
   const locked = await lockItem(engine, tx, id);
-  if (locked === undefined || (await unfinishedJobOf(tx, id)) !== undefined) return undefined;
+  if (locked === undefined || locked.job !== undefined) return undefined;
   const { item, visit } = locked;
   if (visit?.state === "open" || visit?.state === "failed") {
     await tx
@@ -116,7 +118,7 @@ async function retry(engine: Engine, tx: Transaction<Database>, options: Options
   const locked = await lockItem(engine, tx, id);
   const visit = locked?.visit;
   if (locked?.item.state !== "failed" || visit?.state !== "failed" || visit.stage !== entry.stage) return undefined;
-  if ((await unfinishedJobOf(tx, id)) !== undefined) return undefined;
+  if (locked.job !== undefined) return undefined;
   await tx
     .updateTable("visits")
     .set({
@@ -147,7 +149,7 @@ async function redrive(engine: Engine, tx: Transaction<Database>, options: Optio
   const locked = await lockItem(engine, tx, id);
   const visit = locked?.visit;
   if (locked?.item.state !== "active" || visit?.id !== visitId || visit.state !== "open" || visit.stage !== entry.stage) return undefined;
-  if ((await unfinishedJobOf(tx, id)) !== undefined) return undefined;
+  if (locked.job !== undefined) return undefined;
   const { attempts, max_attempts: maxAttempts, losses, max_losses: maxLosses, last_loss_at: lastLossAt } = visit;
   const to = changeWithoutJob({ attempts, maxAttempts }, onExhausted);
   const spentText = `${reason}, and its ${maxAttempts} attempts are spent`;
@@ -173,28 +175,39 @@ async function redrive(engine: Engine, tx: Transaction<Database>, options: Optio
   return to;
 }
 
+/** A running job is only marked: it is not claimable again when its run has ended. */
+async function pauseJob(tx: Transaction<Database>, { job }: LockedJob, paused: boolean): Promise<void> {
+  await tx.updateTable("jobs").set({ paused }).where("id", "=", job.id).execute();
+  if (paused) await removeFromReady(tx, job);
+  else await makeReady(tx, [job.id]);
+}
+
 interface LockedItem {
   readonly item: RowOf<"items">;
   readonly visit: RowOf<"visits"> | undefined;
+  /** Its unfinished job. */
+  readonly job: LockedJob | undefined;
 }
 
 /**
- * Locks an item's unfinished job, its visit and the item, in the order of a settler. An item that has moved on meanwhile begins the
- * transaction again: locking more on top would be another order.
+ * Locks an item's unfinished job with its run, its visit and the item, in the order of a settler. An item that has moved on meanwhile
+ * begins the transaction again: locking more on top would be another order.
  */
-export async function lockItem(engine: Engine, tx: Kysely<Database>, id: ItemId): Promise<LockedItem | undefined> {
+export async function lockItem(engine: Engine, tx: Transaction<Database>, id: ItemId): Promise<LockedItem | undefined> {
   const seen = await tx.selectFrom("items").select("visit_id").where("id", "=", id).executeTakeFirst();
   if (seen === undefined) return undefined;
-  if (engine.capabilities.rowLocks) {
-    await tx.selectFrom("jobs").select("id").where("item_id", "=", id).where("finished_at", "is", null).orderBy("id").forUpdate().execute();
-  }
+  const jobId = await unfinishedJobOf(tx, id);
+  const job = jobId === undefined ? undefined : await lockJob(engine, tx, jobId);
   const visit =
     seen.visit_id === null
       ? undefined
       : await lockRows(engine, tx.selectFrom("visits").selectAll().where("id", "=", seen.visit_id)).executeTakeFirst();
   const item = await lockRows(engine, tx.selectFrom("items").selectAll().where("id", "=", id)).executeTakeFirst();
-  if (item !== undefined && item.visit_id !== seen.visit_id) throw new BeginAgain(`item ${id} moved on`);
-  return item === undefined ? undefined : { item, visit };
+  if (item === undefined) return undefined;
+  // Whoever gives the item another job holds the item's row.
+  const moved = engine.capabilities.rowLocks && (item.visit_id !== seen.visit_id || (await unfinishedJobOf(tx, id)) !== jobId);
+  if (moved) throw new BeginAgain(`item ${id} moved on`);
+  return { item, visit, job };
 }
 
 /** The item's job that has not ended; held ones count. An item is in one visit at a time, so there is at most one. */

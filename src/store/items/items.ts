@@ -115,7 +115,12 @@ async function listStranded(
     .where((eb) =>
       eb.not(
         eb.exists(
-          eb.selectFrom("jobs").select("jobs.id").whereRef("jobs.visit_id", "=", "items.visit_id").where("jobs.finished_at", "is", null),
+          // Written as the partial index is: an unfinished job of the visit.
+          eb
+            .selectFrom("jobs")
+            .select("jobs.id")
+            .whereRef("jobs.open_visit_id", "=", "items.visit_id")
+            .where("jobs.open_visit_id", "is not", null),
         ),
       ),
     )

@@ -1,18 +1,24 @@
-import { type Kysely, sql } from "kysely";
+import { type Kysely, sql, type Transaction } from "kysely";
 import type { JobId } from "../../domain/ids.ts";
-import { jobLifecycle } from "../../domain/lifecycles/job.ts";
-import { sourcesOf } from "../../domain/lifecycles/lifecycle.ts";
 import { type Engine, lockRows } from "../engine/engine.ts";
 import type { Database } from "../engine/tables.ts";
 import type { JobsStore } from "../port/jobs.ts";
 import { appendActions } from "../records/action-log.ts";
+import { clearBlock } from "./block.ts";
 import { holdJob, listWaiting } from "./job-hold.ts";
+import { lockJob } from "./job-lock.ts";
 import { jobRow } from "./job-row.ts";
-import { releaseSlot } from "./slots.ts";
+import { columnsOfState, waitingSources } from "./job-state.ts";
+import { makeReady } from "./ready.ts";
 
-/** Jobs with the name of their queue: what {@link jobRow} takes. */
+/** Jobs with the name of their queue and their live run: what {@link jobRow} takes. */
 export function selectJobs(db: Kysely<Database>) {
-  return db.selectFrom("jobs").innerJoin("queues", "queues.id", "jobs.queue_id").selectAll("jobs").select("queues.name as queue");
+  return db
+    .selectFrom("jobs")
+    .innerJoin("queues", "queues.id", "jobs.queue_id")
+    .leftJoin("live", "live.job_id", "jobs.id")
+    .selectAll("jobs")
+    .select(["queues.name as queue", "live.id as live_run_id", "live.state as live_run_state"]);
 }
 
 export function createJobs(engine: Engine): Omit<JobsStore, "enqueue" | "promoteDue" | "cancel"> {
@@ -72,7 +78,7 @@ export function createJobs(engine: Engine): Omit<JobsStore, "enqueue" | "promote
           .insertInto("jobs")
           .values({
             queue_id: old.queue_id,
-            state: "queued",
+            ...columnsOfState("queued", { runAt: now, visitId: null }),
             priority: old.priority,
             run_at: now,
             created_at: now,
@@ -87,6 +93,7 @@ export function createJobs(engine: Engine): Omit<JobsStore, "enqueue" | "promote
           })
           .returning("id")
           .executeTakeFirstOrThrow();
+        await makeReady(tx, [job.id]);
         await appendActions(tx, now, [{ action: "job.retried", actor: options.actor, message: `again as job ${job.id}`, jobId: id }]);
         return job.id;
       });
@@ -98,27 +105,24 @@ export function createJobs(engine: Engine): Omit<JobsStore, "enqueue" | "promote
 
 async function unhold(
   engine: Engine,
-  tx: Kysely<Database>,
+  tx: Transaction<Database>,
   options: { readonly id: JobId; readonly actor: string; readonly force: boolean },
 ): Promise<boolean> {
   const { id, actor, force } = options;
   const now = engine.now();
-  const job = await lockRows(engine, tx.selectFrom("jobs").selectAll().where("id", "=", id)).executeTakeFirst();
+  const job = (await lockJob(engine, tx, id))?.job;
   if (job === undefined) return false;
   const flipped = await tx
     .updateTable("jobs")
-    .set({ state: "queued", run_at: now, max_attempts: sql<number>`max_attempts + 1` })
+    .set({ ...columnsOfState("queued", { runAt: now, visitId: job.visit_id }), run_at: now, max_attempts: sql<number>`max_attempts + 1` })
     .where("id", "=", id)
-    .where("state", "in", sourcesOf(jobLifecycle, "unhold", "queued"))
+    .where("state", "in", waitingSources("unhold", "queued"))
     .executeTakeFirst();
   const unheld = flipped.numUpdatedRows > 0n;
   const unblocks = force && job.blocked_by !== null;
   if (!unheld && !unblocks) return false;
-  if (unblocks && job.blocked_by !== null) {
-    // Every job that waits for that run, not this one alone: they all wait for the same proof.
-    await tx.updateTable("jobs").set({ blocked_by: null, stop_by: null }).where("blocked_by", "=", job.blocked_by).execute();
-    await releaseSlot(tx, job.blocked_by);
-  }
+  if (force && job.blocked_by !== null) await clearBlock(tx, job.blocked_by);
+  else await makeReady(tx, [id]);
   if (unheld && job.visit_id !== null) {
     await tx.updateTable("visits").set({ max_attempts: sql<number>`max_attempts + 1` }).where("id", "=", job.visit_id).execute();
   }

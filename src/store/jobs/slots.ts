@@ -3,8 +3,8 @@ import type { RunId } from "../../domain/ids.ts";
 import type { Database } from "../engine/tables.ts";
 
 /**
- * Gives back the slot of a run, once: only who clears the run's slot key lowers the count. Jobs and runs are locked before slots everywhere
- * but in a claim, which skips locked rows.
+ * Gives back the slot of an ended run whose process has stopped, once: only who clears the run's slot key lowers the count. Jobs and runs
+ * are locked before slots everywhere but in a claim, which skips what is locked.
  */
 export async function releaseSlot(tx: Kysely<Database>, runId: RunId): Promise<void> {
   const run = await tx.selectFrom("runs").select("slot_key").where("id", "=", runId).executeTakeFirst();

@@ -74,13 +74,7 @@ export async function dropHopeless(tx: Kysely<Database>, name: string, now: Inst
     .where((eb) =>
       eb.or([
         eb("timeout_at", "<=", now),
-        eb.exists(
-          eb
-            .selectFrom("runs")
-            .select("runs.id")
-            .whereRef("runs.id", "=", "lease_waiters.holder_run_id")
-            .where("runs.ended_at", "is not", null),
-        ),
+        eb.exists(eb.selectFrom("runs").select("runs.id").whereRef("runs.id", "=", "lease_waiters.holder_run_id")),
       ]),
     )
     .executeTakeFirst();

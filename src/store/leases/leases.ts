@@ -5,6 +5,7 @@ import type { Engine } from "../engine/engine.ts";
 import { repeated } from "../engine/repeated.ts";
 import type { Database, RowOf } from "../engine/tables.ts";
 import type { HeldLease, LeaseRow, LeasesStore } from "../port/leases.ts";
+import { allRuns } from "../runs/all-runs.ts";
 import { processOf } from "../runs/run-row.ts";
 import { supervisorRow } from "../workers/worker-row.ts";
 import { holderColumns, holderOf } from "./lease-holder.ts";
@@ -183,7 +184,7 @@ async function withHolders(db: Kysely<Database>, leases: readonly RowOf<"leases"
   if (leases.length === 0) return [];
   const waiters = await waitersOf(db, leases);
   const runIds = leases.flatMap((lease) => (lease.holder_run_id === null ? [] : [lease.holder_run_id]));
-  const runs = runIds.length === 0 ? [] : await db.selectFrom("runs").selectAll().where("id", "in", runIds).execute();
+  const runs = runIds.length === 0 ? [] : await db.selectFrom(allRuns(db).as("run")).selectAll().where("run.id", "in", runIds).execute();
   const blocks =
     runIds.length === 0
       ? []

@@ -28,11 +28,7 @@ export class PostgresEngine implements Engine {
   readonly kysely: Kysely<Database>;
   readonly now: () => Instant;
   readonly capabilities = { manyWriters: true, notifies: true, blocksEventLoop: false, rowLocks: true } as const;
-  readonly predicates = {
-    claimable: sql<boolean>`jobs.state = 'queued' and jobs.blocked_by is null and jobs.paused is false`,
-    paused: sql<boolean>`jobs.paused is true`,
-    ofNote: sql<boolean>`jobs.state in ('held', 'failed', 'cancelled')`,
-  };
+  readonly predicates = { paused: sql<boolean>`jobs.paused is true` };
   readonly #hints: HintBoard;
   readonly #pool: StatementPool;
   #channel: HintChannel | undefined;

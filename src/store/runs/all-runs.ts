@@ -1,4 +1,5 @@
 import { type Kysely, sql } from "kysely";
+import type { JobId, RunId } from "../../domain/ids.ts";
 import type { Database } from "../engine/tables.ts";
 
 const common = [
@@ -53,3 +54,10 @@ export function allRuns(db: Kysely<Database>) {
         ]),
     );
 }
+
+/** One run, live or ended: it moves between the tables, so they are read in one statement. */
+export const findRun = (db: Kysely<Database>, id: RunId) => db.selectFrom(allRuns(db).as("run")).where("run.id", "=", id);
+
+/** The runs of a job, oldest first. */
+export const runsOfJob = (db: Kysely<Database>, jobId: JobId) =>
+  db.selectFrom(allRuns(db).as("run")).where("run.job_id", "=", jobId).orderBy("run.attempt");

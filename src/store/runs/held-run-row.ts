@@ -21,8 +21,8 @@ export type HeldRow = readonly [
   state: HeldRun["state"],
 ];
 
-/** The condition of a run of a handler whose job belongs to no item. */
-export const plainRun = "and kind = 'handler' and exists (select 1 from jobs p where p.id = runs.job_id and p.item_id is null)";
+/** The condition of a live run of a handler whose job belongs to no item. */
+export const plainRun = "and kind = 'handler' and item_id is null";
 
 export function presenceOf([id, lastHeardAt, hostId, bootId, pidNamespace, pid, startTime]: PresenceRow): SessionPresence {
   return { id, lastHeardAt, process: { hostId, bootId, pidNamespace, pid, startTime } };

@@ -15,6 +15,7 @@ import { repeated } from "../engine/repeated.ts";
 import type { RowOf } from "../engine/tables.ts";
 import type { BlockedJob, LiveRun, RunScope, RunsStore } from "../port/runs.ts";
 import { supervisorRow } from "../workers/worker-row.ts";
+import { findRun, runsOfJob } from "./all-runs.ts";
 import { plainRun } from "./held-run-row.ts";
 import { processOf, runRow } from "./run-row.ts";
 
@@ -37,12 +38,11 @@ interface SupervisorColumns {
   readonly w_claim_seq_received: number;
 }
 
-type LiveRow = RowOf<"runs"> &
+type LiveRow = RowOf<"live"> &
   SupervisorColumns & {
     readonly queue: string;
     readonly job_attempts: number;
     readonly max_attempts: number;
-    readonly item_id: ItemId | null;
     readonly visit_id: VisitId | null;
     readonly agent: string | null;
     readonly repo: string | null;
@@ -56,12 +56,12 @@ const supervisorColumns = sql`
   w.id as w_id, w.state as w_state, w.host_id as w_host_id, w.boot_id as w_boot_id, w.pid_namespace as w_pid_namespace, w.pid as w_pid,
   w.start_time as w_start_time, w.last_heard_at as w_last_heard_at, w.claim_seq_received as w_claim_seq_received`;
 
-/** `picked` is a bounded subquery on `runs` that names its index's condition; everything else is reached from its rows by key. */
+/** `picked` is a bounded subquery on `live`; everything else is reached from its rows by key. */
 const liveRuns = (picked: RawBuilder<unknown>): RawBuilder<LiveRow> => sql<LiveRow>`
-  select r.*, q.name as queue, j.attempts as job_attempts, j.max_attempts, j.item_id, j.visit_id, j.agent, j.repo,
+  select r.*, q.name as queue, j.attempts + case when r.state = 'reserved' then 0 else 1 end as job_attempts, j.max_attempts, j.visit_id, j.agent, j.repo,
     i.stage as item_stage, i.visit_id as item_visit_id, i.pipeline, i.pipeline_version, ${supervisorColumns}
   from (${picked}) r join jobs j on j.id = r.job_id join queues q on q.id = j.queue_id
-  left join items i on i.id = j.item_id left join workers w on w.id = r.worker_id`;
+  left join items i on i.id = r.item_id left join workers w on w.id = r.worker_id`;
 
 /** The condition of a scope, inside the bounded subquery: filtered behind its limit, others' runs would hide one's own. */
 function within({ only, heard }: RunScope): RawBuilder<unknown> {
@@ -69,7 +69,7 @@ function within({ only, heard }: RunScope): RawBuilder<unknown> {
   if (heard === undefined) return plain;
   const ours = heard.length === 0 ? sql`` : sql`or worker_id in (${sql.join(heard)})`;
   return sql`${plain} and (state <> 'reserved' or worker_id is null ${ours}
-    or not exists (select 1 from workers s where s.id = runs.worker_id and s.state in ('live', 'draining')))`;
+    or not exists (select 1 from workers s where s.id = live.worker_id and s.state in ('live', 'draining')))`;
 }
 
 type DueOfScope = RunScope & { readonly now: Instant; readonly limit: number };
@@ -106,13 +106,13 @@ class CompiledDue {
 export function createRunReads(engine: Pick<Engine, "kysely" | "rows">): RunReads {
   const { kysely } = engine;
   const dueRuns = ({ now, limit, ...scope }: DueOfScope): RawBuilder<LiveRow> => {
-    const picked = sql`select * from runs where ended_at is null and check_at <= ${now} ${within(scope)} order by check_at limit ${limit}`;
+    const picked = sql`select * from live where check_at <= ${now} ${within(scope)} order by check_at limit ${limit}`;
     return sql<LiveRow>`${liveRuns(picked)} order by r.check_at, r.id`;
   };
   const due = new CompiledDue(engine, (values) => dueRuns(values).compile(kysely));
   const localProcesses = repeated(engine, ({ hostId }: { readonly hostId: HostId }) =>
-    sql<RowOf<"runs">>`
-      select id, host_id, boot_id, pid_namespace, pid, start_time from runs where host_id = ${hostId} and ended_at is null and pid is not null and state = 'started'`.compile(
+    sql<RowOf<"live">>`
+      select id, host_id, boot_id, pid_namespace, pid, start_time from live where host_id = ${hostId} and pid is not null and state = 'started'`.compile(
       kysely,
     ),
   );
@@ -132,7 +132,7 @@ export function createRunReads(engine: Pick<Engine, "kysely" | "rows">): RunRead
         if (runs.length >= limit) break;
         if (after !== undefined && workerId < after.workerId) continue;
         const afterRun = after !== undefined && workerId === after.workerId ? after.runId : -1;
-        const picked = sql`select * from runs where worker_id = ${workerId} and ended_at is null and id + 0 > ${afterRun} order by id + 0 limit ${limit - runs.length}`;
+        const picked = sql`select * from live where worker_id = ${workerId} and id + 0 > ${afterRun} order by id + 0 limit ${limit - runs.length}`;
         runs.push(...(await live(picked, sql`r.id`)));
       }
       return runs;
@@ -145,28 +145,31 @@ export function createRunReads(engine: Pick<Engine, "kysely" | "rows">): RunRead
     },
     listLive: async (ids, scope = {}) => {
       if (ids.length === 0) return [];
-      return await live(sql`select * from runs where id in (${sql.join(ids)}) and ended_at is null ${within(scope)}`, sql`r.id`);
+      return await live(sql`select * from live where id in (${sql.join(ids)}) ${within(scope)}`, sql`r.id`);
     },
     listAllLive: async ({ after, limit, hostId, ...scope }) => {
       const onHost =
         hostId === undefined
           ? sql``
-          : sql`and (runs.host_id = ${hostId} or (runs.host_id is null and runs.worker_id in (select id from workers where host_id = ${hostId})))`;
-      // `id + 0` makes it sort what the indexes of live runs hold; in key order it would walk past every finished run.
-      const picked = sql`select * from runs where ended_at is null and id + 0 > ${after ?? -1} ${onHost} ${within(scope)} order by id + 0 limit ${limit}`;
+          : sql`and (live.host_id = ${hostId} or (live.host_id is null and live.worker_id in (select id from workers where host_id = ${hostId})))`;
+      const picked = sql`select * from live where id > ${after ?? -1} ${onHost} ${within(scope)} order by id limit ${limit}`;
       return await live(picked, sql`r.id`);
     },
     get: async (id) => {
-      const row = await kysely.selectFrom("runs").selectAll().where("id", "=", id).executeTakeFirst();
+      const row = await findRun(kysely, id).selectAll().executeTakeFirst();
       return row === undefined ? undefined : runRow(row);
     },
     isFollowed: async (id) => {
       const nextEpoch = firstIdOfEpoch(epochOfId(id) + 1) as RunId;
-      const next = kysely.selectFrom("runs").select("id").where("id", ">", id).where("id", "<", nextEpoch);
-      return (await next.orderBy("id").limit(1).executeTakeFirst()) !== undefined;
+      // A run may end and leave `live` while this looks: it is in `runs` from then on.
+      for (const table of ["live", "runs"] as const) {
+        const next = kysely.selectFrom(table).select("id").where("id", ">", id).where("id", "<", nextEpoch);
+        if ((await next.orderBy("id").limit(1).executeTakeFirst()) !== undefined) return true;
+      }
+      return false;
     },
     ofJob: async (jobId) => {
-      const rows = await kysely.selectFrom("runs").selectAll().where("job_id", "=", jobId).orderBy("attempt").execute();
+      const rows = await runsOfJob(kysely, jobId).selectAll().execute();
       return rows.map(runRow);
     },
     listBlocked: async ({ only, limit, after }) => {

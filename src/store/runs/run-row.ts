@@ -1,4 +1,6 @@
 import type { HostId } from "../../domain/ids.ts";
+import type { RunState } from "../../domain/lifecycles/run.ts";
+import type { Instant } from "../../domain/time.ts";
 import type { RowOf } from "../engine/tables.ts";
 import type { RunLimits, RunRow, StoredProcess } from "../port/runs.ts";
 
@@ -28,8 +30,13 @@ export function processColumns(process: StoredProcess | null): ProcessColumns {
   };
 }
 
-/** A row of `runs`. */
-export function runRow(row: RowOf<"runs">): RunRow {
+/** A row of `live` or of `runs`: a live one has nothing yet of what an end writes. */
+type AnyRun = Omit<RowOf<"live">, "state" | "check_at" | "item_id"> & {
+  readonly state: RunState;
+  readonly check_at: Instant | null;
+} & Partial<Pick<RowOf<"runs">, "ended_at" | "outcome" | "reason" | "message" | "evidence" | "spent" | "by_session_death">>;
+
+export function runRow(row: AnyRun): RunRow {
   return {
     id: row.id,
     jobId: row.job_id,
@@ -42,7 +49,7 @@ export function runRow(row: RowOf<"runs">): RunRow {
     reservedAt: row.reserved_at,
     startedAt: row.started_at,
     exitedAt: row.exited_at,
-    endedAt: row.ended_at,
+    endedAt: row.ended_at ?? null,
     checkAt: row.check_at,
     process: processOf(row),
     wrapper: processOf({ ...row, pid: row.wrapper_pid, start_time: row.wrapper_start_time }),
@@ -52,17 +59,17 @@ export function runRow(row: RowOf<"runs">): RunRow {
     exitCode: row.exit_code,
     gatePendingAt: row.gate_pending_at,
     slotKey: row.slot_key,
-    outcome: row.outcome,
-    reason: row.reason,
-    message: row.message,
-    evidence: row.evidence,
-    spent: row.spent,
+    outcome: row.outcome ?? null,
+    reason: row.reason ?? null,
+    message: row.message ?? null,
+    evidence: row.evidence ?? null,
+    spent: row.spent ?? null,
     bySessionDeath: Boolean(row.by_session_death),
     suspendedMs: row.suspended_ms,
   };
 }
 
-function limitsOf(row: RowOf<"runs">): RunLimits {
+function limitsOf(row: Pick<AnyRun, "timeout_ms" | "heartbeat_timeout_ms" | "max_running_ms">): RunLimits {
   return {
     timeoutMs: row.timeout_ms ?? undefined,
     heartbeatTimeoutMs: row.heartbeat_timeout_ms ?? undefined,

@@ -1,12 +1,12 @@
 import { type SqlBool, sql, type Transaction, type Updateable } from "kysely";
 import { asOwnerEpoch, type JobId, type OwnerEpoch } from "../../domain/ids.ts";
-import type { RunState } from "../../domain/lifecycles/run.ts";
 import type { Instant } from "../../domain/time.ts";
 import { type Engine, lockRows } from "../engine/engine.ts";
-import type { Database } from "../engine/tables.ts";
-import { releaseSlot } from "../jobs/slots.ts";
+import type { Database, RowOf } from "../engine/tables.ts";
+import { clearBlock } from "../jobs/block.ts";
 import type { Fence, FencedAnswer, RunsStore } from "../port/runs.ts";
 import { appendActions } from "../records/action-log.ts";
+import { findRun } from "./all-runs.ts";
 import { endedAs } from "./held-runs.ts";
 import { processColumns } from "./run-row.ts";
 import { lostTo, takenOver } from "./settle-plan.ts";
@@ -33,7 +33,7 @@ export function createRunVerbs(engine: Engine): RunVerbs {
         // The first failed reading starts the gate's patience; later ones only move the check.
         if (answer.kind === "ok")
           await tx
-            .updateTable("runs")
+            .updateTable("live")
             .set({ gate_pending_at: now })
             .where("id", "=", run.runId)
             .where("gate_pending_at", "is", null)
@@ -56,13 +56,11 @@ export function createRunVerbs(engine: Engine): RunVerbs {
     },
     addSuspend: async ({ hostId, ms }) => {
       await engine.transaction(async (tx) => {
-        await sql`update runs set suspended_ms = suspended_ms + ${ms} where host_id = ${hostId} and pid is not null and ended_at is null`.execute(
-          tx,
-        );
+        await sql`update live set suspended_ms = suspended_ms + ${ms} where host_id = ${hostId} and pid is not null`.execute(tx);
         // A handler run has no process of its own: it slept where its worker did.
         await sql`
-          update runs set suspended_ms = suspended_ms + ${ms}
-          where ended_at is null and pid is null and worker_id in (select id from workers where host_id = ${hostId} and state in ('live', 'draining'))`.execute(
+          update live set suspended_ms = suspended_ms + ${ms}
+          where pid is null and worker_id in (select id from workers where host_id = ${hostId} and state in ('live', 'draining'))`.execute(
           tx,
         );
       });
@@ -74,38 +72,35 @@ export function createRunVerbs(engine: Engine): RunVerbs {
 async function checkUnheld(engine: Engine, { workerId, held, claimSeqReceived }: Parameters<RunsStore["checkUnheld"]>[0]): Promise<number> {
   const now = engine.now();
   const reserved = await engine.kysely
-    .selectFrom("runs")
+    .selectFrom("live")
     .select("id")
     .where("worker_id", "=", workerId)
-    .where("ended_at", "is", null)
     .where("claim_seq", "<=", claimSeqReceived)
     .where("state", "=", "reserved")
     .where("check_at", ">", now)
     .execute();
   const holds = new Set(held);
-  const unheld = reserved
-    .map(({ id }) => id)
-    .filter((id) => !holds.has(id))
-    .sort((a, b) => a - b);
+  const unheld = reserved.map(({ id }) => id).filter((id) => !holds.has(id));
   let moved = 0;
   for (let from = 0; from < unheld.length; from += idsPerStatement) {
     const ids = unheld.slice(from, from + idsPerStatement);
-    const { numUpdatedRows } = await engine.transaction(
-      async (tx) =>
-        await tx
-          .updateTable("runs")
-          .set({ check_at: now })
-          .where("id", "in", ids)
-          .where("worker_id", "=", workerId)
-          .where("state", "=", "reserved")
-          .executeTakeFirst(),
-    );
+    const { numUpdatedRows } = await engine.transaction(async (tx) => {
+      if (engine.capabilities.rowLocks)
+        await tx.selectFrom("live").select("id").where("id", "in", ids).orderBy("job_id").forUpdate().execute();
+      return await tx
+        .updateTable("live")
+        .set({ check_at: now })
+        .where("id", "in", ids)
+        .where("worker_id", "=", workerId)
+        .where("state", "=", "reserved")
+        .executeTakeFirst();
+    });
     moved += Number(numUpdatedRows);
   }
   return moved;
 }
 
-/** Set-based, because all that it needs stands in the rows; locked in primary-key order first. */
+/** Set-based, because all that it needs stands in the rows; locked in the order of their jobs first. */
 async function bringChecksForward(
   engine: Engine,
   tx: Transaction<Database>,
@@ -116,30 +111,33 @@ async function bringChecksForward(
   const late = await lockRows(
     engine,
     tx
-      .selectFrom("runs")
-      .select("id")
-      .where("ended_at", "is", null)
+      .selectFrom("live")
+      .select("job_id")
       .where("gate_pending_at", "is", null)
       .where(sql<SqlBool>`(state <> 'started' or (max_running_ms is null and timeout_ms is null))`)
       // Runs that are due already need no move, and the index holds those that are not.
       .where("check_at", ">", engine.now())
       .where("check_at", ">", due)
-      // An expression: ordered by the bare key, all runs in history would be walked.
-      .orderBy(sql`+id`),
+      .orderBy("job_id"),
   ).execute();
   for (let from = 0; from < late.length; from += idsPerStatement) {
-    const ids = late.slice(from, from + idsPerStatement).map(({ id }) => id);
-    await tx.updateTable("runs").set({ check_at: due }).where("id", "in", ids).execute();
+    const ids = late.slice(from, from + idsPerStatement).map(({ job_id }) => job_id);
+    await tx.updateTable("live").set({ check_at: due }).where("job_id", "in", ids).execute();
   }
   return late.length;
 }
 
-type RunColumns = Updateable<Database["runs"]>;
+type RunColumns = Updateable<Database["live"]>;
 
 /** One guarded write to a run that has not ended; when it changes nothing, the answer says why. */
-async function updateLive(tx: Transaction<Database>, fence: Fence, from: readonly RunState[], values: RunColumns): Promise<FencedAnswer> {
+async function updateLive(
+  tx: Transaction<Database>,
+  fence: Fence,
+  from: readonly RowOf<"live">["state"][],
+  values: RunColumns,
+): Promise<FencedAnswer> {
   const { numUpdatedRows } = await tx
-    .updateTable("runs")
+    .updateTable("live")
     .set(values)
     .where("id", "=", fence.runId)
     .where("owner_epoch", "=", fence.ownerEpoch)
@@ -149,10 +147,8 @@ async function updateLive(tx: Transaction<Database>, fence: Fence, from: readonl
 }
 
 async function whyNot(tx: Transaction<Database>, fence: Fence): Promise<FencedAnswer> {
-  const run = await tx
-    .selectFrom("runs")
+  const run = await findRun(tx, fence.runId)
     .select(["state", "owner_epoch as ownerEpoch", "worker_id as workerId", "outcome", "reason"])
-    .where("id", "=", fence.runId)
     .executeTakeFirst();
   if (run === undefined) return { kind: "gone" };
   if (run.state === "ended") return lostTo(run, endedAs(run));
@@ -169,11 +165,7 @@ async function recordExit(engine: Engine, tx: Transaction<Database>, run: Parame
     check_at: run.checkAt,
   });
   if (answer.kind !== "lost") return answer;
-  const row = await tx
-    .selectFrom("runs")
-    .select(["job_id", "worker_id", "exit_code"])
-    .where("id", "=", run.runId)
-    .executeTakeFirstOrThrow();
+  const row = await findRun(tx, run.runId).select(["job_id", "worker_id", "exit_code"]).executeTakeFirstOrThrow();
   // Asked again after an answer that was lost on its way: the same exit under the same fence.
   if (answer.now.state === "exited" && answer.now.ownerEpoch === run.ownerEpoch && row.exit_code === run.exitCode)
     return { kind: "already" };
@@ -207,29 +199,16 @@ async function takeOver(
   run: Parameters<RunsStore["takeOver"]>[0],
 ): Promise<OwnerEpoch | undefined> {
   const next = asOwnerEpoch(run.ownerEpoch + 1);
-  const row = await tx.selectFrom("runs").select(["job_id", "worker_id"]).where("id", "=", run.runId).executeTakeFirst();
+  const row = await tx.selectFrom("live").select(["job_id", "worker_id"]).where("id", "=", run.runId).executeTakeFirst();
   if (row === undefined) return undefined;
-  // The job first, as everywhere; both rows carry the epoch, and both guards hold or neither does.
-  const job = await tx
-    .updateTable("jobs")
-    .set({ current_epoch: next })
-    .where("id", "=", row.job_id)
-    .where("current_run_id", "=", run.runId)
-    .where("current_epoch", "=", run.ownerEpoch)
-    .executeTakeFirst();
-  if (job.numUpdatedRows === 0n) return undefined;
   const taken = await tx
-    .updateTable("runs")
+    .updateTable("live")
     // Claims are numbered by session: none of the new supervisor's covers this run.
     .set({ worker_id: run.workerId, owner_epoch: next, check_at: run.checkAt, claim_seq: 0 })
     .where("id", "=", run.runId)
     .where("owner_epoch", "=", run.ownerEpoch)
-    .where("state", "<>", "ended")
     .executeTakeFirst();
-  if (taken.numUpdatedRows === 0n)
-    throw new Error(
-      `job ${row.job_id} names run ${run.runId} under owner epoch ${run.ownerEpoch}, and the run does not: see \`wakeful doctor\``,
-    );
+  if (taken.numUpdatedRows === 0n) return undefined;
   await appendActions(tx, engine.now(), [
     {
       action: "run.taken_over",
@@ -244,7 +223,6 @@ async function takeOver(
   return next;
 }
 
-/** The proof about a run holds for every job that waits for it, such as its own and the next stage's. */
 async function clearBlocks(
   engine: Engine,
   tx: Transaction<Database>,
@@ -252,15 +230,7 @@ async function clearBlocks(
 ): Promise<ReadonlySet<JobId>> {
   const cleared = new Set<JobId>();
   for (const { runId, proof, actor } of blocks) {
-    const jobs = await tx
-      .updateTable("jobs")
-      .set({ blocked_by: null, stop_by: null })
-      .where("blocked_by", "=", runId)
-      .where("blocked_by", "is not", null)
-      .returning(["id", "item_id"])
-      .execute();
-    if (jobs.length === 0) continue;
-    await releaseSlot(tx, runId);
+    const jobs = await clearBlock(tx, runId);
     for (const { id } of jobs) cleared.add(id);
     await appendActions(
       tx,

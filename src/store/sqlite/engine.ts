@@ -34,11 +34,7 @@ export class SqliteEngine implements Engine {
   readonly kysely: Kysely<Database>;
   readonly now: () => Instant;
   readonly capabilities = { manyWriters: false, notifies: false, blocksEventLoop: true, rowLocks: false } as const;
-  readonly predicates = {
-    claimable: sql<boolean>`jobs.state = 'queued' and jobs.blocked_by is null and jobs.paused = 0`,
-    paused: sql<boolean>`jobs.paused = 1`,
-    ofNote: sql<boolean>`(jobs.state = 'held' or jobs.state = 'failed' or jobs.state = 'cancelled')`,
-  };
+  readonly predicates = { paused: sql<boolean>`jobs.paused = 1` };
   readonly #hints: HintBoard;
 
   constructor(options: SqliteEngineOptions) {

@@ -28,18 +28,27 @@ type InstantColumns = {
   >;
 };
 
+/** When a job was last put off: at its making or at the end of a run. */
+const putOff = sql<number>`select max(origins.at) as at from (
+  select jobs.created_at as at union all select runs.ended_at from runs where runs.job_id = jobs.id
+) as origins`;
+
 /**
  * Every column that holds an instant, as the type and a test of the schema require. Tables stand in lock order, and jobs before runs: the
  * end of a run tells when its job was planned.
  */
 export const instantColumns: InstantColumns = {
+  live: {
+    reserved_at: past,
+    started_at: past,
+    exited_at: past,
+    check_at: lookAgain,
+    progress_at: past,
+    gate_pending_at: past,
+  },
   jobs: {
-    run_at: planned(
-      "jobs.run_at",
-      sql`select max(origins.at) as at from (
-        select jobs.created_at as at union all select runs.ended_at from runs where runs.job_id = jobs.id
-      ) as origins`,
-    ),
+    run_at: planned("jobs.run_at", putOff),
+    scheduled_at: planned("jobs.scheduled_at", putOff),
     created_at: past,
     finished_at: past,
     last_loss_at: past,

@@ -2,7 +2,7 @@ import { type RawBuilder, type SqlBool, sql } from "kysely";
 import type { JobState } from "../../domain/lifecycles/job.ts";
 import type { Engine } from "../engine/engine.ts";
 import { readMeta, storeEpochOf, writeMeta } from "../engine/store-epoch.ts";
-import { listJobs, scheduledJobs } from "../jobs/job-list.ts";
+import { blockedQueued, heldJobs, listJobs, pausedQueued, scheduledJobs } from "../jobs/job-list.ts";
 import type { QueueCounts, UpkeepStore } from "../port/upkeep.ts";
 import { appendActions } from "../records/action-log.ts";
 import { resetClock } from "./clock-reset.ts";
@@ -71,7 +71,8 @@ export function createUpkeep(engine: Engine): UpkeepStore {
 
 async function recountSlots(engine: Engine): Promise<readonly string[]> {
   const { kysely } = engine;
-  const held = sql<number>`(select count(*) from runs where runs.slot_key is not null and runs.slot_key = slots.key)`;
+  const held = sql<number>`((select count(*) from live where live.slot_key is not null and live.slot_key = slots.key)
+    + (select count(*) from runs where runs.slot_key is not null and runs.slot_key = slots.key))`;
   const suspects = await kysely
     .selectFrom("slots")
     .select("key")
@@ -96,25 +97,24 @@ async function recountSlots(engine: Engine): Promise<readonly string[]> {
   return wrong;
 }
 
-/** Unfinished jobs by queue and state, each part read from the partial index that holds just those, without a scan of history. */
+/** Unfinished jobs by queue and state, each part read from the table or index that holds just those, without a scan of history. */
 async function queueCounts(engine: Engine): Promise<readonly QueueCounts[]> {
-  const { kysely, predicates } = engine;
+  const { kysely } = engine;
   const queues = await kysely.selectFrom("queues").select(["id", "name", "paused"]).orderBy("name").execute();
   const n = sql<number>`count(*)`.as("n");
   const countWhere = async (predicate: RawBuilder<SqlBool>) =>
     await kysely.selectFrom("jobs").select(["queue_id", n]).where(predicate).groupBy("queue_id").execute();
-  const claimable = await countWhere(predicates.claimable);
+  const claimable = await kysely.selectFrom("ready").select(["queue_id", n]).groupBy("queue_id").execute();
   const scheduled = await countWhere(scheduledJobs);
-  const held = await countWhere(sql<boolean>`${predicates.ofNote} and jobs.state = 'held'`);
+  const held = await countWhere(heldJobs);
   // Queued and yet not claimable: waiting for the proof that an old run has stopped, or paused.
-  const blockedQueued = await countWhere(sql<boolean>`jobs.blocked_by is not null and jobs.state = 'queued'`);
-  const pausedQueued = await countWhere(sql<boolean>`${predicates.paused} and jobs.state = 'queued' and jobs.blocked_by is null`);
+  const waitingForProof = await countWhere(blockedQueued);
+  const paused = await countWhere(sql<boolean>`${pausedQueued(engine)} and jobs.blocked_by is null`);
   const blocked = await countWhere(sql<boolean>`jobs.blocked_by is not null`);
   const running = await kysely
-    .selectFrom("runs")
-    .innerJoin("jobs", "jobs.id", "runs.job_id")
+    .selectFrom("live")
+    .innerJoin("jobs", "jobs.id", "live.job_id")
     .select(["jobs.queue_id", n])
-    .where("runs.ended_at", "is", null)
     .groupBy("jobs.queue_id")
     .execute();
 
@@ -124,8 +124,8 @@ async function queueCounts(engine: Engine): Promise<readonly QueueCounts[]> {
       for (const row of rows) if (row.queue_id === queue.id) states[state] = (states[state] ?? 0) + row.n;
     };
     add("queued", claimable);
-    add("queued", blockedQueued);
-    add("queued", pausedQueued);
+    add("queued", waitingForProof);
+    add("queued", paused);
     add("scheduled", scheduled);
     add("held", held);
     add("running", running);

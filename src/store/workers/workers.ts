@@ -66,9 +66,7 @@ const endedHoldingOf = (engine: Engine) =>
       .selectFrom("workers")
       .select(["id", "ended_at"])
       .where("ended_at", ">=", endedSince)
-      .where((eb) =>
-        eb.exists(eb.selectFrom("runs").select("runs.id").whereRef("runs.worker_id", "=", "workers.id").where("runs.ended_at", "is", null)),
-      )
+      .where((eb) => eb.exists(eb.selectFrom("live").select("live.id").whereRef("live.worker_id", "=", "workers.id")))
       .orderBy("ended_at")
       .orderBy("id")
       .limit(limit)
