@@ -16,6 +16,12 @@ const queueRow = `
   select q.id, q.kind, q.slot_key, q.paused, s.capacity - s.used as free
   from queues q left join slots s on s.key = q.slot_key where q.name = ?`;
 
+/** All of that for the usual request, of one queue. */
+const sessionAndQueue = `
+  select w.state as session, exists (select 1 from live indexed by live_of_worker where worker_id = w.id and claim_seq = ?2) as asked,
+    q.id, q.kind, q.slot_key, q.paused
+  from workers w cross join queues q where w.id = ?1 and q.name = ?3`;
+
 /** In the key's order, which ends with the limit: nothing is sorted. One string crosses the boundary to JavaScript, whatever the number of rows. */
 const claimableIds = `
   select json_group_array(json_array(priority, job_id)) as picked from (
@@ -64,6 +70,11 @@ interface QueueRow {
   readonly free: number | null;
 }
 
+interface UsualRow extends Omit<QueueRow, "free"> {
+  readonly session: string;
+  readonly asked: number;
+}
+
 type PickedJob = readonly [
   priority: number,
   jobId: JobId,
@@ -75,7 +86,7 @@ type PickedJob = readonly [
 
 /** What one request takes of one queue. */
 interface Share {
-  readonly queue: QueueRow;
+  readonly queue: Omit<QueueRow, "free">;
   readonly named: { readonly name: string; readonly limits: RunLimits };
   /** Most jobs. */
   readonly count: number;
@@ -116,6 +127,19 @@ export class ClaimPhase implements GroupPhase<ClaimRequest, readonly ClaimedRun[
   }
 
   #claim(request: ClaimRequest, now: Instant, hints: Set<StoreHint>): readonly ClaimedRun[] {
+    const [named, another] = request.queues;
+    if (named !== undefined && another === undefined) {
+      const row = this.#connection.prepare(sessionAndQueue).get(request.workerId, request.claimSeq, named.name) as UsualRow | undefined;
+      // Nothing to merge, and no slot to count.
+      if (row?.session === "live" && row.asked === 0 && row.slot_key === null) {
+        if (row.paused !== 0) return [];
+        return this.#take({ named, queue: row, count: request.max, started: request.startNow }, request, now, hints);
+      }
+    }
+    return this.#claimAny(request, now, hints);
+  }
+
+  #claimAny(request: ClaimRequest, now: Instant, hints: Set<StoreHint>): readonly ClaimedRun[] {
     const session = this.#connection.prepare(sessionRow).get(request.workerId) as { state: string } | undefined;
     if (session?.state !== "live") {
       hints.add("workers");
@@ -123,21 +147,6 @@ export class ClaimPhase implements GroupPhase<ClaimRequest, readonly ClaimedRun[
     }
     if (this.#connection.prepare(askedBefore).get(request.workerId, request.claimSeq) !== undefined) return this.#runsOfClaim(request);
     const queues = request.queues.map((named) => ({ named, queue: this.#queue(named.name) }));
-    const [first] = queues;
-    // The usual request: nothing to merge, and no slot to count.
-    if (queues.length === 1 && first !== undefined && first.queue.slot_key === null) {
-      if (first.queue.paused !== 0) return [];
-      return this.#take({ ...first, count: request.max, started: request.startNow }, request, now, hints);
-    }
-    return this.#claimMerged(queues, request, now, hints);
-  }
-
-  #claimMerged(
-    queues: readonly Pick<Share, "queue" | "named">[],
-    request: ClaimRequest,
-    now: Instant,
-    hints: Set<StoreHint>,
-  ): readonly ClaimedRun[] {
     const free = new Map<string, number>();
     for (const { queue } of queues) if (queue.slot_key !== null) free.set(queue.slot_key, queue.free ?? 0);
     const { shares, order, slots } = mergeClaim({
@@ -148,7 +157,7 @@ export class ClaimPhase implements GroupPhase<ClaimRequest, readonly ClaimedRun[
     });
     for (const [key, count] of slots) this.#connection.prepare(takeSlots).run(count, key);
     const runs = shares.flatMap(({ queue, ...share }) => {
-      const of = queues[queue] as Pick<Share, "queue" | "named">;
+      const of = queues[queue] as (typeof queues)[number];
       return this.#take({ ...of, ...share }, request, now, hints);
     });
     return shares.length <= 1 ? runs : inOrder(runs, order);

@@ -22,6 +22,9 @@ const endRuns = `
   from settling s cross join live l on l.job_id = s.job_id
   where l.id = s.run_id and l.owner_epoch = 1 and l.item_id is null and l.slot_key is null and coalesce(l.exit_code, 0) = 0
     and (l.state <> 'reserved' or s.started_at is not null)`;
+/** While a run is live it is in no history: what is there of it was written just now. A savepoint would cost every turn two statements. */
+const takeBackRuns = `
+  delete from runs where id in (select l.id from settling s cross join live l on l.job_id = s.job_id)`;
 const endLive = "delete from live where job_id in (select job_id from settling)";
 const endJobs = `
   update jobs set state = 'done', finished_at = ?, attempts = attempts + 1, run_count = run_count + 1
@@ -64,41 +67,36 @@ export class SettlePhase implements GroupPhase<readonly Settlement[], readonly P
       count += input.length;
       for (const settlement of input) if (this.#isPlain(settlement)) plain.push(settlement);
     }
-    const batched = plain.length > 0 && this.#settleBatch(plain, now);
+    const settled = this.#settlePlain(plain, now);
     // The usual turn: nothing but plain successes, each caller with one.
-    if (batched && plain.length === count) return inputs.map((input) => (input.length === 1 ? okOnce : input.map(() => ok)));
-    return inputs.map((input) =>
-      input.map((settlement) => (batched && this.#isPlain(settlement) ? ok : this.#settleOne(settlement, now, hints))),
-    );
+    if (settled.length === count) return inputs.map((input) => (input.length === 1 ? okOnce : input.map(() => ok)));
+    const done = new Set<Settlement>(settled);
+    return inputs.map((input) => input.map((settlement) => (done.has(settlement) ? ok : this.#settleOne(settlement, now, hints))));
   }
 
   #isPlain(settlement: Settlement): settlement is Success {
     return isPlainSuccess(settlement) && !this.special.has(settlement.runId);
   }
 
-  /** False: it fell short, so at least one of them has lost its run or is not plain after all; nothing is written. */
-  #settleBatch(settlements: readonly Success[], now: Instant): boolean {
-    this.#connection.prepare("savepoint plain").run();
-    for (const [reason, batch] of byReason(settlements)) {
-      if (this.#writeBatch(reason, batch, now)) continue;
-      this.#connection.prepare("rollback to plain").run();
-      this.#connection.prepare("release plain").run();
-      return false;
-    }
-    const outputs = outputsOf(settlements);
+  /** Answers those that it has settled. Of a batch that falls short, for one that lost its run or is not plain after all, nothing is written. */
+  #settlePlain(settlements: readonly Success[], now: Instant): readonly Success[] {
+    if (settlements.length === 0) return [];
+    const settled = [...byReason(settlements)].flatMap(([reason, batch]) => (this.#writeBatch(reason, batch, now) ? batch : []));
+    const outputs = outputsOf(settled);
     if (outputs !== undefined) this.#connection.prepare(writeOutputs).run(outputs);
-    this.#connection.prepare("release plain").run();
-    return true;
+    return settled;
   }
 
   #writeBatch(reason: string, batch: readonly Success[], now: Instant): boolean {
-    const size = batch.length;
-    if (!this.#rows.put(batch)) return false;
-    if (this.#connection.prepare(endRuns).run(now, reason).changes !== size) return false;
-    if (this.#connection.prepare(endLive).run().changes !== size) return false;
-    if (this.#connection.prepare(endJobs).run(now).changes !== size) return false;
+    const complete = this.#rows.put(batch) && this.#connection.prepare(endRuns).run(now, reason).changes === batch.length;
+    if (complete) {
+      const ended = this.#connection.prepare(endLive).run().changes;
+      const done = this.#connection.prepare(endJobs).run(now).changes;
+      if (ended !== batch.length || done !== batch.length)
+        throw new Error(`of ${batch.length} jobs with a live run ${done} could be ended`);
+    } else this.#connection.prepare(takeBackRuns).run();
     this.#rows.clear();
-    return true;
+    return complete;
   }
 
   #settleOne(settlement: Settlement, now: Instant, hints: Set<StoreHint>): PhaseAnswer {
