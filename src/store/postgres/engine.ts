@@ -71,6 +71,11 @@ export class PostgresEngine implements Engine {
     return await this.kysely.transaction().setIsolationLevel("repeatable read").setAccessMode("read only").execute(body);
   }
 
+  /** Own hints and those of other processes. */
+  onHint(listener: (hint: StoreHint) => void): void {
+    this.#hints.listen(listener);
+  }
+
   hint(...hints: readonly StoreHint[]): void {
     this.#hints.post(hints);
     this.#channel?.send(hints);

@@ -5,23 +5,30 @@ import { hasEnqueueIds, haveOneForm } from "../jobs/enqueue-groups.ts";
 import type { EnqueueGroup } from "../port/jobs.ts";
 import type { BoundStatement, LaneBatch, LanePhase, Rows, Statement } from "./lanes.ts";
 
-const columns = "queue_id, state, priority, run_at, created_at, max_attempts, max_losses, agent, repo";
-const common = "$1::bigint, $2::text, $3::integer, $4::bigint, $5::bigint, $6::integer, $7::integer, $8::text, $9::text";
+const columns = "queue_id, priority, created_at, max_attempts, max_losses, agent, repo, state, run_at, scheduled_at";
+const common = "$1::bigint, $2::integer, $3::bigint, $4::integer, $5::integer, $6::text, $7::text";
+const now = `${common}, 'queued', $3::bigint, null::bigint`;
+const later = `${common}, 'scheduled', $9::bigint, $9::bigint`;
+
+/** A job that may be claimed now is in `ready` too. */
+const opened = (made: string): string => `
+    with made as (${made}), opened as (
+      insert into ready (queue_id, priority, job_id) select $1::bigint, $2::integer, id from made
+    )
+    select id from made`;
 
 /** One array of payloads as JSON is a fifth faster than an array parameter per column. */
-const insertPayloads: Statement = {
-  name: "enqueue",
-  text: `insert into jobs (${columns}, payload)
-    select ${common}, e.value from json_array_elements_text($10::json) with ordinality as e (value, place) order by e.place returning id`,
-};
+const payloads = (values: string): string => `insert into jobs (${columns}, payload)
+    select ${values}, e.value from json_array_elements_text($8::json) with ordinality as e (value, place) order by e.place returning id`;
+const insertPayloads: Statement = { name: "enqueue", text: opened(payloads(now)) };
+const insertPayloadsLater: Statement = { name: "enqueue_later", text: payloads(later) };
 
 /** In the order of the ids, so that two callers with the same ones wait for each other in one direction only. */
-const insertWithIds: Statement = {
-  name: "enqueue_ids",
-  text: `insert into jobs (${columns}, enqueue_id, payload)
-    select ${common}, e.id, e.payload from json_to_recordset($10::json) as e (id text, payload text) order by e.id
-    on conflict (enqueue_id) where enqueue_id is not null do nothing`,
-};
+const withIds = (values: string): string => `insert into jobs (${columns}, enqueue_id, payload)
+    select ${values}, e.id, e.payload from json_to_recordset($8::json) as e (id text, payload text) order by e.id
+    on conflict (enqueue_id) where enqueue_id is not null do nothing returning id`;
+const insertWithIds: Statement = { name: "enqueue_ids", text: opened(withIds(now)) };
+const insertWithIdsLater: Statement = { name: "enqueue_ids_later", text: withIds(later) };
 /** A statement of its own: it sees the rows of others that the insert waited for. */
 const readIds: Statement = {
   name: "enqueued_ids",
@@ -53,13 +60,13 @@ export class EnqueuePhase implements LanePhase<EnqueueInput, readonly JobId[]> {
       let to = from + 1;
       while (to < inputs.length && haveOneForm(first.group, (inputs[to] as EnqueueInput).group)) to += 1;
       const groups = inputs.slice(from, to).map(({ group }) => group);
-      const values = commonValues(first, now);
+      const form = formOf(first, now);
       const at = statements.length;
       if (groups.some(hasEnqueueIds)) {
-        for (const group of groups) readers.push(bindWithIds(group, values, statements));
+        for (const group of groups) readers.push(bindWithIds(group, form, statements));
       } else {
         const payloads = groups.flatMap((group) => group.jobs.map((job) => job.payload ?? null));
-        statements.push({ statement: insertPayloads, values: [...values, JSON.stringify(payloads)] });
+        statements.push(form.plain(payloads));
         readers.push((rows) => dealOut(groups, rows[at] ?? []));
       }
       from = to;
@@ -73,19 +80,24 @@ export class EnqueuePhase implements LanePhase<EnqueueInput, readonly JobId[]> {
   }
 }
 
-function commonValues({ group, queueId }: EnqueueInput, now: Instant): readonly unknown[] {
-  const delayMs = group.delayMs ?? 0;
-  return [
-    queueId,
-    delayMs > 0 ? "scheduled" : "queued",
-    group.priority ?? 0,
-    now + delayMs,
-    now,
-    group.maxAttempts ?? defaultMaxAttempts,
-    group.maxLosses ?? null,
-    group.agent ?? null,
-    group.repo ?? null,
-  ];
+/** How the jobs of groups that have one form are inserted. */
+interface Form {
+  readonly plain: (payloads: readonly (string | null)[]) => BoundStatement;
+  readonly withIds: (jobs: readonly { readonly id: string; readonly payload: string | null }[]) => BoundStatement;
+}
+
+function formOf({ group, queueId }: EnqueueInput, now: Instant): Form {
+  const { delayMs = 0, priority = 0, maxAttempts = defaultMaxAttempts, maxLosses = null, agent = null, repo = null } = group;
+  const common = [queueId, priority, now, maxAttempts, maxLosses, agent, repo];
+  const runAt = delayMs > 0 ? [now + delayMs] : [];
+  const bound = (statement: Statement, jobs: unknown): BoundStatement => ({
+    statement,
+    values: [...common, JSON.stringify(jobs), ...runAt],
+  });
+  return {
+    plain: (payloads) => bound(delayMs > 0 ? insertPayloadsLater : insertPayloads, payloads),
+    withIds: (jobs) => bound(delayMs > 0 ? insertWithIdsLater : insertWithIds, jobs),
+  };
 }
 
 function dealOut(groups: readonly EnqueueGroup[], rows: Rows): readonly (readonly JobId[])[] {
@@ -96,15 +108,15 @@ function dealOut(groups: readonly EnqueueGroup[], rows: Rows): readonly (readonl
 /** A group in which some or all jobs carry ids of their caller's: these are inserted apart from the rest, and matched again by id. */
 function bindWithIds(
   group: EnqueueGroup,
-  values: readonly unknown[],
+  form: Form,
   statements: BoundStatement[],
 ): (rows: readonly Rows[]) => readonly (readonly JobId[])[] {
   const named = new Map(group.jobs.flatMap((job) => (job.enqueueId === undefined ? [] : [[job.enqueueId, job.payload ?? null] as const])));
   const unnamed = group.jobs.filter((job) => job.enqueueId === undefined);
   const at = statements.length;
-  statements.push({ statement: insertWithIds, values: [...values, JSON.stringify([...named].map(([id, payload]) => ({ id, payload })))] });
+  statements.push(form.withIds([...named].map(([id, payload]) => ({ id, payload }))));
   statements.push({ statement: readIds, values: [[...named.keys()]] });
-  statements.push({ statement: insertPayloads, values: [...values, JSON.stringify(unnamed.map((job) => job.payload ?? null))] });
+  statements.push(form.plain(unnamed.map((job) => job.payload ?? null)));
   return (rows) => {
     const ids = new Map((rows[at + 1] ?? []).map((row) => [row[1] as string, asJobId(row[0] as number)]));
     let next = 0;

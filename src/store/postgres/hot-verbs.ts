@@ -16,7 +16,8 @@ import { type HeldRow, type PresenceRow, plainRun, presenceOf, readHeld } from "
 import { createRunReads } from "../runs/run-reads.ts";
 import { createRunVerbs } from "../runs/run-verbs.ts";
 import { hintsOfEnd, lateResult, lostEndOf, planLoss, planSettlement, settledAs } from "../runs/settle-plan.ts";
-import { ClaimPhase, claimedRuns, runsOfClaim } from "./claim.ts";
+import { type ClaimAnswer, type ClaimInput, ClaimPhase, claimedRuns, runsOfClaim } from "./claim.ts";
+import { ClaimBounds } from "./claim-bounds.ts";
 import type { PostgresEngine } from "./engine.ts";
 import { EnqueuePhase } from "./enqueue.ts";
 import { isLocked, mayRunAgain, postgresFailure } from "./failures.ts";
@@ -42,7 +43,9 @@ export function createHotVerbs(outer: PostgresEngine, checks: FirstChecks = firs
   const enqueue = lanes.addPhase(new EnqueuePhase(now));
   const settle = lanes.addPhase(new SettlePhase(now));
   const verb = lanes.addPhase(new VerbPhase());
-  const claim = lanes.addPhase(new ClaimPhase({ now, checks }));
+  const bounds = new ClaimBounds();
+  outer.onHint((hint) => bounds.hear(hint));
+  const claim = lanes.addPhase(new ClaimPhase({ now, checks, bounds }));
   const beats = createRunBeats(engine, verb);
   const queueIds = new QueueIds(engine);
   const runVerbs = createRunVerbs(engine);
@@ -69,8 +72,9 @@ export function createHotVerbs(outer: PostgresEngine, checks: FirstChecks = firs
       claim: async (request) => {
         checkClaim(request);
         if (request.max === 0 || request.queues.length === 0) return [];
-        for (const { name } of request.queues) await queueIds.of(name);
-        const runs = await claim(request);
+        const ids: number[] = [];
+        for (const { name } of request.queues) ids.push(await queueIds.of(name));
+        const runs = await claimNow({ request, queueIds: ids }, claim);
         if (runs.some((run) => run.itemId !== null)) engine.hint("outbox");
         if (runs.length > 0) return runs;
         return await claimedBefore(request, verb);
@@ -177,6 +181,14 @@ class QueueIds {
     if (row === undefined) throw new UnknownQueueError(name);
     this.#known.set(name, row.id);
     return row.id;
+  }
+}
+
+/** Asked once more where it was sent with too little knowledge of its queues, or read no queue from its beginning. */
+async function claimNow(input: ClaimInput, claim: (input: ClaimInput) => Promise<ClaimAnswer>): Promise<ClaimAnswer["runs"]> {
+  for (;;) {
+    const { runs, again } = await claim(input);
+    if (!again) return runs;
   }
 }
 
@@ -288,8 +300,8 @@ const presence = `
 /** `id + 0`: in key order the planner would walk past the runs of all other sessions. */
 const held = (condition: string): string => `
   select coalesce(json_agg(json_build_array(id, job_id, owner_epoch, kind, state) order by id), '[]')::text as text
-  from (select id, job_id, owner_epoch, kind, state from runs
-        where worker_id = $1 and ended_at is null and id + 0 > $2 ${condition} order by id + 0 limit $3) r`;
+  from (select id, job_id, owner_epoch, kind, state from live
+        where worker_id = $1 and id + 0 > $2 ${condition} order by id + 0 limit $3) r`;
 const heldByAny = held("");
 const heldPlain = held(plainRun);
 

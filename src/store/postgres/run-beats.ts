@@ -11,7 +11,7 @@ import type { SettleFacts } from "../runs/settle-plan.ts";
 import type { BoundStatement, LaneBatch, LanePhase, Rows, Statement } from "./lanes.ts";
 import { lockFacts } from "./run-ends.ts";
 
-/** The jobs are locked before the runs, in the order of their keys, as every writer does. */
+/** Locked in the order of the jobs, as every writer does. An array keeps the planner on the key, whatever it believes of `live`. */
 const startRuns: Statement = {
   name: "start",
   text: `
@@ -19,21 +19,20 @@ const startRuns: Statement = {
       select * from json_to_recordset($1::json) as t (run bigint, epoch integer, started_at bigint, check_at bigint, timeout_ms bigint,
         heartbeat_timeout_ms bigint, max_running_ms bigint, host_id text, boot_id text, pid_namespace text, pid integer, start_time text)
     ), locked as materialized (
-      select j.id from jobs j where j.id = any(array(select r.job_id from runs r where r.id = any(array(select run from s)))) order by j.id for update
+      select id from live where id = any(array(select run from s)) order by job_id for update
     ), begun as (
-      update runs set state = 'started', started_at = s.started_at, check_at = s.check_at, timeout_ms = s.timeout_ms,
+      update live set state = 'started', started_at = s.started_at, check_at = s.check_at, timeout_ms = s.timeout_ms,
         heartbeat_timeout_ms = s.heartbeat_timeout_ms, max_running_ms = s.max_running_ms, host_id = s.host_id, boot_id = s.boot_id,
         pid_namespace = s.pid_namespace, pid = s.pid, start_time = s.start_time, wrapper_pid = s.pid, wrapper_start_time = s.start_time
-      from s where runs.id = s.run and runs.owner_epoch = s.epoch and runs.state = 'reserved' and runs.job_id = any(array(select id from locked))
-      returning runs.id, runs.job_id
-    ), counted as (
-      update jobs set attempts = attempts + 1 where id = any(array(select job_id from begun)) returning visit_id, item_id
+      from s where live.id = s.run and live.id = any(array(select id from locked)) and live.owner_epoch = s.epoch and live.state = 'reserved'
+      returning live.id, live.job_id, live.item_id
     ), counted_visits as (
-      update visits set attempts = attempts + 1 where id = any(array(select visit_id from counted where visit_id is not null))
+      update visits set attempts = attempts + 1 where id = any(array(
+        select visit_id from jobs where id = any(array(select job_id from begun where item_id is not null)) and visit_id is not null))
     ), noted as (
       insert into outbox (kind, key, payload, due_at, created_at)
-      select 'state-file', c.item_id::text, json_build_object('itemId', c.item_id)::text, $2::bigint, $2::bigint from counted c where c.item_id is not null
-      order by c.item_id
+      select 'state-file', b.item_id::text, json_build_object('itemId', b.item_id)::text, $2::bigint, $2::bigint from begun b where b.item_id is not null
+      order by b.item_id
       on conflict (kind, key) do update set payload = excluded.payload, revision = outbox.revision + 1,
         attempts = case when outbox.due_at is null then 0 else outbox.attempts end, due_at = coalesce(outbox.due_at, excluded.due_at)
     )
@@ -44,9 +43,11 @@ const startRuns: Statement = {
 const beatRuns: Statement = {
   name: "beat",
   text: `
-    update runs set progress_at = greatest(runs.progress_at, b.at), progress = coalesce(b.progress, runs.progress)
-    from json_to_recordset($1::json) as b (run bigint, at bigint, progress text)
-    where runs.id = b.run and runs.state in ('reserved', 'started', 'exited') returning runs.id`,
+    with b as materialized (
+      select * from json_to_recordset($1::json) as t (run bigint, at bigint, progress text)
+    )
+    update live set progress_at = greatest(live.progress_at, b.at), progress = coalesce(b.progress, live.progress)
+    from b where live.id = b.run and live.id = any(array(select run from b)) returning live.id`,
 };
 
 /** Skips locked rows: whoever holds one changes the run, which is looked at again. Nobody waits here. */
@@ -56,12 +57,11 @@ const moveChecks: Statement = {
     with c as materialized (
       select * from json_to_recordset($1::json) as t (run bigint, epoch integer, at bigint)
     ), free as materialized (
-      select id from runs where id = any(array(select run from c)) order by id for update skip locked
+      select id from live where id = any(array(select run from c)) order by job_id for update skip locked
     )
-    update runs set check_at = c.at from c
-    where runs.id = c.run and runs.id = any(array(select id from free)) and runs.owner_epoch = c.epoch
-      and runs.state in ('reserved', 'started', 'exited')
-    returning runs.id`,
+    update live set check_at = c.at from c
+    where live.id = c.run and live.id = any(array(select id from free)) and live.owner_epoch = c.epoch
+    returning live.id`,
 };
 
 const renewSession: Statement = {
@@ -72,23 +72,34 @@ const renewSession: Statement = {
     where id = $4 and state in ('live', 'draining')`,
 };
 const sessionState: Statement = { name: "session", text: "select state from workers where id = $1" };
+/** A run is in one of the two tables, at any instant. `offset 0` keeps the planner from reading the live runs of all sessions. */
 const notHeld: Statement = {
   name: "not_held",
   text: `
-    select h.id, r.state, r.owner_epoch, r.outcome, r.reason, r.worker_id
-    from unnest($1::bigint[]) as h (id) left join runs r on r.id = h.id
-    where r.id is null or r.state = 'ended' or r.worker_id is distinct from $2`,
+    select h.id, coalesce(l.state, r.state), coalesce(l.owner_epoch, r.owner_epoch), r.outcome, r.reason, coalesce(l.worker_id, r.worker_id)
+    from unnest($1::bigint[]) as h (id)
+    left join lateral (select id, state, owner_epoch, worker_id from live where id = h.id offset 0) l on true
+    left join lateral (select state, owner_epoch, outcome, reason, worker_id from runs where id = h.id offset 0) r on l.id is null
+    where l.id is null or l.worker_id is distinct from $2`,
 };
 
 const promoteDue: Statement = {
   name: "promote",
   text: `
     with due as materialized (
-      select id from jobs where state = 'scheduled' and run_at <= $1 order by run_at, id limit $2 for update skip locked
+      select id from jobs where scheduled_at <= $1 order by scheduled_at, id limit $2 for update skip locked
+    ), promoted as (
+      update jobs set state = 'queued', scheduled_at = null where id = any(array(select id from due))
+      returning id, queue_id, priority, blocked_by is null and paused is false as claimable
+    ), opened as (
+      insert into ready (queue_id, priority, job_id) select queue_id, priority, id from promoted where claimable
     )
-    update jobs set state = 'queued' where id = any(array(select id from due)) returning id`,
+    select id from promoted`,
 };
-const nextDue: Statement = { name: "next_due", text: "select run_at from jobs where state = 'scheduled' order by run_at, id limit 1" };
+const nextDue: Statement = {
+  name: "next_due",
+  text: "select scheduled_at from jobs where scheduled_at is not null order by scheduled_at, id limit 1",
+};
 
 /** A small write that only shares the turn's transaction. */
 export interface Verb {

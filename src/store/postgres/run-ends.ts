@@ -5,41 +5,57 @@ import type { Database } from "../engine/tables.ts";
 import { jobAlertEntry } from "../jobs/job-alert.ts";
 import type { RunEnd, SettleFacts } from "../runs/settle-plan.ts";
 
+/** What a run's row in history has as its live row had it. */
+export const keptColumns = `id, job_id, attempt, owner_epoch, worker_id, kind, claim_seq, reserved_at, exited_at, host_id, boot_id, pid_namespace,
+  pid, start_time, wrapper_pid, wrapper_start_time, timeout_ms, heartbeat_timeout_ms, max_running_ms, suspended_ms, progress_at, progress,
+  gate_pending_at`;
+
+/** Of `r`, the run, `j`, its job, `q`, the queue, and `l`, the job's live run. */
 const factColumns = `
   r.id as "runId", r.job_id as "jobId", r.attempt, r.state, r.owner_epoch as "ownerEpoch", r.worker_id as "workerId",
-  r.slot_key as "slotKey", r.outcome, r.reason, r.exit_code as "exitCode",
-  j.current_run_id as "currentRunId", j.current_epoch as "currentEpoch",
-  j.attempts as attempts, j.max_attempts as "maxAttempts", j.losses as losses, j.max_losses as "maxLosses", j.last_loss_at as "lastLossAt",
+  r.slot_key as "slotKey", r.exit_code as "exitCode", l.id as "currentRunId", l.owner_epoch as "currentEpoch",
+  j.attempts + (l.id is not null and l.state <> 'reserved')::integer as attempts, j.max_attempts as "maxAttempts", j.losses as losses,
+  j.max_losses as "maxLosses", j.last_loss_at as "lastLossAt",
   (select count(*)::integer from runs p where p.job_id = r.job_id and p.attempt < r.attempt and p.by_session_death and p.attempt > coalesce(
     (select b.attempt from runs b where b.job_id = r.job_id and b.attempt < r.attempt and b.outcome not in ('never_started', 'released')
      order by b.attempt desc limit 1), 0)) as "sessionDeaths",
   j.item_id as "itemId", j.visit_id as "visitId", q.name as queue, j.agent, j.repo`;
-const factJoins = "join jobs j on j.id = r.job_id join queues q on q.id = j.queue_id";
+const liveFacts = factColumns.replaceAll(/\br\./g, "l.");
+const liveJoins = "join jobs j on j.id = l.job_id join queues q on q.id = j.queue_id";
 
-/** Jobs before runs, in the order of their keys, as every writer locks them. */
-const factsOfRuns = `select ${factColumns} from runs r ${factJoins} where r.id = any($1::bigint[]) order by j.id for update of j, r`;
+/** Live runs before jobs, in the order of the jobs, as every writer locks them. */
+const factsOfLive = `
+  select ${liveFacts}, null as outcome, null as reason
+  from live l ${liveJoins} where l.id = any($1::bigint[]) order by l.job_id for update of l, j`;
+
+/** A run that is not live has ended or never was: it only ever moves that way. Locked, so that its late result is written once. */
+const factsOfEnded = `
+  select ${factColumns}, r.outcome, r.reason
+  from runs r join jobs j on j.id = r.job_id join queues q on q.id = j.queue_id
+  left join lateral (select id, owner_epoch, state from live where job_id = r.job_id offset 0) l on true
+  where r.id = any($1::bigint[]) order by r.id for update of r`;
 
 /**
  * Live handler runs and unstarted runs of plain jobs that these sessions hold. One session after the other, in its index's order: with
  * small tables the planner would else read the live runs of all sessions.
  */
 const lostOf = (limit: string): string => `
-  select r.id from unnest($1::bigint[]) s (id) cross join lateral (
-    select id, job_id from runs
-    where worker_id = s.id and ended_at is null and (kind = 'handler' or state = 'reserved') and state <> 'exited' order by claim_seq, id) r
-  join jobs j on j.id = r.job_id where j.item_id is null ${limit}`;
+  select l.job_id from unnest($1::bigint[]) s (id) cross join lateral (
+    select job_id from live
+    where worker_id = s.id and (kind = 'handler' or state = 'reserved') and state <> 'exited' and item_id is null
+    order by claim_seq, id offset 0) l ${limit}`;
 
 /**
  * A page of them, without rows that somebody else settles. The limit comes before sort and lock: sorting first reads all that the sessions
- * hold. The second condition names states, so that only the key serves it.
+ * hold. `worker_id + 0`: only the key serves the second look.
  */
 const factsOfLost = `
   with picked as materialized (${lostOf("limit $2")})
-  select ${factColumns}, (select count(*)::integer from picked) as picked
-  from runs r ${factJoins}
-  where r.id = any(array(select id from picked)) and r.worker_id = any($1::bigint[]) and (r.kind = 'handler' or r.state = 'reserved')
-    and r.state in ('reserved', 'started') and j.item_id is null
-  order by j.id for update of j, r skip locked`;
+  select ${liveFacts}, null as outcome, null as reason, (select count(*)::integer from picked) as picked
+  from live l ${liveJoins}
+  where l.job_id = any(array(select job_id from picked)) and l.worker_id + 0 = any($1::bigint[]) and (l.kind = 'handler' or l.state = 'reserved')
+    and l.state <> 'exited' and l.item_id is null
+  order by l.job_id for update of l, j skip locked`;
 
 const countOfLost = `select count(*)::integer as n from (${lostOf("")}) l`;
 
@@ -50,17 +66,25 @@ const writeEnds = `
       message text, evidence text, exit_code integer, started_at bigint, spent text, by_session_death boolean, job_state text, run_at bigint, finished_at bigint,
       attempts integer, losses integer, last_loss_at bigint, error text, output text, stop_by bigint, slot text, actor text,
       alert_key text, alert text)
+  ), history as (
+    insert into runs (${keptColumns}, exit_code, started_at, slot_key, state, ended_at, outcome, reason, message, evidence, spent, by_session_death)
+    select ${keptColumns.replaceAll(/\w+/g, "l.$&")}, coalesce(e.exit_code, l.exit_code), coalesce(l.started_at, e.started_at),
+      case when e.stop_by is null then null else l.slot_key end, 'ended', $2::bigint, e.outcome, e.reason, e.message, e.evidence, e.spent, e.by_session_death
+    from e cross join lateral (select * from live where job_id = e.job and id = e.run offset 0) l
+    returning job_id
+  ), gone as (
+    delete from live where job_id = any(array(select job_id from history))
   ), ended_jobs as (
     update jobs set state = e.job_state, run_at = coalesce(e.run_at, jobs.run_at), finished_at = e.finished_at, attempts = e.attempts,
       losses = e.losses, last_loss_at = e.last_loss_at, error = coalesce(e.error, jobs.error), output = coalesce(e.output, jobs.output),
-      blocked_by = case when e.stop_by is null then null else e.run end, stop_by = e.stop_by, current_run_id = null, current_epoch = null
-    from e where jobs.id = e.job and jobs.current_run_id = e.run
-    returning jobs.id
-  ), ended_runs as (
-    update runs set state = 'ended', ended_at = $2::bigint, outcome = e.outcome, reason = e.reason, message = e.message, evidence = e.evidence,
-      exit_code = coalesce(e.exit_code, runs.exit_code), started_at = coalesce(runs.started_at, e.started_at), spent = e.spent, by_session_death = e.by_session_death,
-      slot_key = case when e.stop_by is null then null else runs.slot_key end
-    from e where runs.id = e.run and runs.state in ('reserved', 'started', 'exited')
+      run_count = jobs.run_count + 1, blocked_by = case when e.stop_by is null then null else e.run end, stop_by = e.stop_by,
+      scheduled_at = case when e.job_state = 'scheduled' then coalesce(e.run_at, jobs.run_at) end,
+      note = case when e.job_state in ('held', 'failed', 'cancelled') then e.job_state end,
+      open_visit_id = case when e.finished_at is null then jobs.visit_id end
+    from e where jobs.id = e.job and jobs.id = any(array(select job_id from history))
+    returning jobs.id, jobs.queue_id, jobs.priority, jobs.state = 'queued' and jobs.blocked_by is null and jobs.paused is false as claimable
+  ), opened as (
+    insert into ready (queue_id, priority, job_id) select queue_id, priority, id from ended_jobs where claimable
   ), spent_visits as (
     update visits set attempts = e.attempts, losses = e.losses, last_loss_at = e.last_loss_at from e where visits.id = e.visit
   ), released_slots as (
@@ -89,8 +113,13 @@ export interface WrittenEnd {
 
 /** Locks what settling looks at, by run id. */
 export async function lockFacts(tx: Transaction<Database>, runIds: readonly RunId[]): Promise<ReadonlyMap<RunId, SettleFacts>> {
-  const { rows } = await tx.executeQuery(CompiledQuery.raw(factsOfRuns, [runIds]));
-  return new Map((rows as SettleFacts[]).map((facts) => [facts.runId, facts]));
+  const { rows: live } = await tx.executeQuery(CompiledQuery.raw(factsOfLive, [runIds]));
+  const known = new Map((live as SettleFacts[]).map((facts) => [facts.runId, facts]));
+  const others = runIds.filter((runId) => !known.has(runId));
+  if (others.length === 0) return known;
+  const { rows: ended } = await tx.executeQuery(CompiledQuery.raw(factsOfEnded, [others]));
+  for (const facts of ended as SettleFacts[]) known.set(facts.runId, facts);
+  return known;
 }
 
 /** At most `limit` lost runs, locked. `more`: the sessions hold others, and it is worth while to ask for them now. */

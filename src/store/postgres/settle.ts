@@ -1,30 +1,34 @@
-import type { JobId } from "../../domain/ids.ts";
+import type { RunId } from "../../domain/ids.ts";
 import type { Instant } from "../../domain/time.ts";
 import type { SettleAnswer, Settlement, Success } from "../port/runs.ts";
 import { isPlainSuccess } from "../runs/settle-plan.ts";
 import type { BoundStatement, LaneBatch, LanePhase, Statement } from "./lanes.ts";
+import { keptColumns } from "./run-ends.ts";
 
 /**
- * Ends plain successes under their first supervisor; other rows stay, and are settled singly. Its odd conditions keep it off partial
- * indexes, and count no run twice that starts meanwhile (docs/architecture.md, "Hot statements").
+ * Ends plain successes under their first supervisor: from `live` into history, and the job's row is done. What does not match stays, and is
+ * settled singly. Jobs are given in order, so `width_bucket` finds the place of each in the lists (docs/architecture.md, "Hot statements").
  */
-const settlePlain: Statement = {
-  name: "settle",
-  text: `
-    with done as (
-      update jobs set state = 'done', finished_at = $3, current_run_id = null, current_epoch = null,
-        attempts = attempts + (select (r.state = 'reserved')::integer from runs r where r.id = jobs.current_run_id),
-        output = case when $6::text[] is null then output else coalesce(($6::text[])[array_position($1::bigint[], id)], output) end
-      where id = any($1::bigint[]) and current_run_id = any($2::bigint[]) and current_epoch = 1 and item_id is null
-        and (select r.slot_key is null and coalesce(r.exit_code, 0) = 0 from runs r where r.id = jobs.current_run_id)
-        and attempts = (select seen.attempts from jobs seen where seen.id = jobs.id)
-      returning id
-    ), closed as (
-      update runs set state = 'ended', ended_at = $3, outcome = 'succeeded', reason = $4, spent = 'attempt',
-        started_at = coalesce(started_at, ($5::bigint[])[array_position($2::bigint[], id)])
-      where id = any($2::bigint[]) and job_id = any(array(select id from done)) and state in ('reserved', 'started', 'exited')
+const settlePlain = (output: string): string => `
+    with gone as (
+      delete from live
+      where job_id = any($1::bigint[]) and id = ($2::bigint[])[width_bucket(job_id, $1::bigint[])]
+        and owner_epoch = 1 and item_id is null and slot_key is null and coalesce(exit_code, 0) = 0
+      returning ${keptColumns}, exit_code, coalesce(started_at, nullif(($3::bigint[])[width_bucket(job_id, $1::bigint[])], -1)) as started_at
+    ), history as (
+      insert into runs (${keptColumns}, exit_code, started_at, state, ended_at, outcome, reason, spent)
+      select ${keptColumns}, exit_code, started_at, 'ended', $4::bigint, 'succeeded', $5::text, 'attempt' from gone
+    ), done as (
+      update jobs set state = 'done', finished_at = $4::bigint, attempts = attempts + 1, run_count = run_count + 1${output}
+      where id = any(array(select job_id from gone))
     )
-    select id from done`,
+    select id from gone`;
+
+/** What no index names, so that the row's new version stays on its page: nothing may be added here that one does. */
+const settle: Statement = { name: "settle", text: settlePlain("") };
+const settleWithOutputs: Statement = {
+  name: "settle_outputs",
+  text: settlePlain(", output = coalesce(($6::text[])[width_bucket(id, $1::bigint[])], output)"),
 };
 
 export type PhaseAnswer = SettleAnswer | { readonly kind: "singly" };
@@ -55,31 +59,29 @@ export class SettlePhase implements LanePhase<readonly Settlement[], readonly Ph
         else known.push(settlement);
       }
     }
-    const statements: BoundStatement[] = [...byReason].map(([reason, settlements]) => ({
-      statement: settlePlain,
-      values: valuesOf(reason, settlements, now),
-    }));
     return {
-      statements,
+      statements: [...byReason].map(([reason, settlements]) => bound(reason, settlements, now)),
       answers: (rows) => {
-        const settled = new Set<JobId>(rows.flatMap((of) => of.map((row) => row[0] as JobId)));
-        // Deleted as it is answered: of two settlements of one job in a turn, the second one asks again.
+        const settled = new Set<RunId>(rows.flatMap((of) => of.map((row) => row[0] as RunId)));
+        // Deleted as it is answered: of two settlements of one run in a turn, the second one asks again.
         return inputs.map((input) =>
-          input.map((settlement) => (isPlainSuccess(settlement) && settled.delete(settlement.jobId) ? ok : singly)),
+          input.map((settlement) => (isPlainSuccess(settlement) && settled.delete(settlement.runId) ? ok : singly)),
         );
       },
     };
   }
 }
 
-function valuesOf(reason: string, settlements: readonly Success[], now: Instant): readonly unknown[] {
-  const outputs = settlements.map(({ output }) => output ?? null);
-  return [
-    settlements.map(({ jobId }) => jobId),
-    settlements.map(({ runId }) => runId),
+function bound(reason: string, settlements: readonly Success[], now: Instant): BoundStatement {
+  const ordered = settlements.toSorted((a, b) => a.jobId - b.jobId);
+  const values = [
+    ordered.map(({ jobId }) => jobId),
+    ordered.map(({ runId }) => runId),
+    // -1 for none: an element behind a null is found by counting.
+    ordered.map(({ startedAt }) => startedAt ?? -1),
     now,
     reason,
-    settlements.map(({ startedAt }) => startedAt ?? null),
-    outputs.every((output) => output === null) ? null : outputs,
   ];
+  if (ordered.every(({ output }) => output === undefined)) return { statement: settle, values };
+  return { statement: settleWithOutputs, values: [...values, ordered.map(({ output }) => output ?? null)] };
 }
