@@ -21,8 +21,8 @@ import { SqliteRunBeats } from "./run-beats.ts";
 import { SqliteRunEnds } from "./run-ends.ts";
 import { SettlePhase } from "./settle.ts";
 
-/** Ids set aside before a group: two claims of the largest size, each applied twice when the group fails. */
-const runIdsPerGroup = 4000;
+/** Ids set aside before a group: two claims of the largest size that leave out every other id, each applied twice when the group fails. */
+const runIdsPerGroup = 8000;
 /** Most runs that one transaction ends for dead sessions: it blocks the event loop for about 30 us each. */
 const lostPageMax = 200;
 
