@@ -11,6 +11,7 @@ import { probeLifePipe } from "../../processes/run-folder/life-pipe.ts";
 import { runFiles, runIdOfDirectory } from "../../processes/run-folder/run-files.ts";
 import type { ItemRow } from "../../store/port/items.ts";
 import type { Store } from "../../store/port/store.ts";
+import type { PruneWalk } from "../../store/port/upkeep.ts";
 import type { Loop, TickContext, TickReport } from "../skeleton/loop.ts";
 import type { LoopReports } from "../skeleton/loop-reports.ts";
 import { type LoopParts, type LoopSpec, ownSwitch } from "../skeleton/loop-spec.ts";
@@ -65,6 +66,8 @@ export class Retention implements Loop<"retention"> {
   readonly #foldersMax: number;
   readonly #workWalk: FolderWalk;
   readonly #runWalk: FolderWalk;
+  /** Where the walk over old jobs goes on at the next tick, so that it does not look again at what stays. */
+  #jobWalk: PruneWalk | undefined;
   readonly #counts = { jobs: 0, items: 0, runs: 0, work_dirs: 0, run_dirs: 0, duplicates: 0 };
   readonly #told = new Set<string>();
 
@@ -123,8 +126,12 @@ export class Retention implements Loop<"retention"> {
     const { finishedRowsMs, workDirsDays } = policy();
     // A row may not go before the directory whose owner it names.
     const finishedBefore = (now - Math.max(finishedRowsMs, workDirsDays * dayMs)) as Instant;
+    let walk = this.#jobWalk;
     for (let page = 0; page < this.#pagesMax && !signal.aborted; page++) {
-      const pruned = await store.upkeep.prune({ finishedBefore, limit: this.#pageSize });
+      const pruned = await store.upkeep.prune({ finishedBefore, limit: this.#pageSize, walk });
+      walk = pruned.walk;
+      // The tick after the end of a walk begins the next one.
+      this.#jobWalk = walk === "over" ? undefined : walk;
       tally.jobs += pruned.jobs;
       tally.items += pruned.items.length;
       tally.runs += pruned.runs.length;

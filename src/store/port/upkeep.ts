@@ -22,6 +22,9 @@ export interface InvariantBreach {
   readonly found: string;
 }
 
+/** How far retention has looked through the jobs: the last that it looked at, or `over` once none is left that is old enough. */
+export type PruneWalk = JobId | "over";
+
 export interface UpkeepStore {
   /** Unfinished jobs by queue and state. Costs grow with what is unfinished, not with history. */
   counts(): Promise<readonly QueueCounts[]>;
@@ -40,11 +43,18 @@ export interface UpkeepStore {
     readonly actor: string;
   }): Promise<number>;
   pausedQueues(): Promise<readonly string[]>;
-  /** Deletes finished jobs with their runs, finished items with their visits, ended workers and old action rows, a bounded page at a time. Never of anything unfinished or blocked. */
-  prune(options: { readonly finishedBefore: Instant; readonly limit: number }): Promise<{
+  /**
+   * Deletes finished jobs with their runs, finished items with their visits, ended workers and old action rows, a bounded page at a time.
+   * Never of anything unfinished or blocked.
+   *
+   * @param options.walk - What the page before answered; absent: a new walk over the jobs begins.
+   */
+  prune(options: { readonly finishedBefore: Instant; readonly limit: number; readonly walk?: PruneWalk | undefined }): Promise<{
     readonly jobs: number;
     readonly items: readonly { readonly dir: string }[];
     readonly runs: readonly number[];
+    readonly walk: PruneWalk;
+    /** Another page now has work, or jobs to look at. */
     readonly more: boolean;
   }>;
   /** Every promise of the schema that can be checked by reading: for `doctor`, crash tests and support. Empty: all hold. */

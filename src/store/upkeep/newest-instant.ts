@@ -4,16 +4,16 @@ import type { Database } from "../engine/tables.ts";
 
 /**
  * The newest stored instant, below which the store's clock must not begin. Only ends of indexes and small tables are read, so history costs
- * nothing; what it misses is newer by a beat at most.
+ * nothing. What it misses, such as the end of a run that is not the newest, is newer than its session's last renewal by a beat at most.
  */
 export async function newestInstant(db: Kysely<Database>): Promise<Instant | undefined> {
   const { rows } = await sql<{ newest: number | null }>`
     select max(at) as newest from (
       select max(at) as at from action_logs
-      union all select max(finished_at) from jobs where finished_at is not null
       union all select max(finished_at) from items where finished_at is not null
       union all select created_at from jobs where id = (select max(id) from jobs)
-      union all select reserved_at from runs where id = (select max(id) from runs)
+      union all select ended_at from runs where id = (select max(id) from runs)
+      union all select reserved_at from live where id = (select max(id) from live)
       union all select max(last_heard_at) from workers
       union all select max(seen_at) from hosts
     ) as instants`.execute(db);

@@ -5,17 +5,20 @@ import { workerLifecycle } from "../../domain/lifecycles/worker.ts";
 import type { Instant } from "../../domain/time.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Database } from "../engine/tables.ts";
-import type { UpkeepStore } from "../port/upkeep.ts";
+import type { PruneWalk, UpkeepStore } from "../port/upkeep.ts";
 
 type Pruned = Awaited<ReturnType<UpkeepStore["prune"]>>;
+
+/** Most jobs that one page looks at: rows that stay cost no more than this, however many they are. */
+const looksMax = 2000;
 
 /**
  * One page of retention in one transaction, at most `limit` rows of each kind. Jobs of items go with their item: the reconciler judges an
  * unfinished item by its last job. Blocked rows stay: their run is being stopped.
  */
-export async function prune(engine: Engine, options: { readonly finishedBefore: Instant; readonly limit: number }): Promise<Pruned> {
+export async function prune(engine: Engine, options: Parameters<UpkeepStore["prune"]>[0]): Promise<Pruned> {
   return await engine.transaction(async (tx) => {
-    const jobs = await plainJobs(tx, options);
+    const { jobs, walk } = await plainJobs(tx, options);
     const items = await finishedItems(tx, options);
     const itemIds = items.map((item) => item.id);
     const itemJobs = itemIds.length === 0 ? [] : await tx.selectFrom("jobs").select("id").where("item_id", "in", itemIds).execute();
@@ -27,7 +30,8 @@ export async function prune(engine: Engine, options: { readonly finishedBefore: 
       jobs: jobs.length + itemJobs.length,
       items: items.map(({ dir }) => ({ dir })),
       runs,
-      more: [jobs, items, workers, actions].some((page) => page.length >= options.limit),
+      walk,
+      more: walk !== "over" || [items, workers, actions].some((page) => page.length >= options.limit),
     };
   });
 }
@@ -37,18 +41,37 @@ interface Page {
   readonly limit: number;
 }
 
-async function plainJobs(tx: Kysely<Database>, { finishedBefore, limit }: Page): Promise<readonly JobId[]> {
+/**
+ * The next of the walk over all jobs by their key, because no index says when a job has finished: the end of each run would write it. Ids
+ * rise with the instants of their making, which the store's clock never takes back, so the walk is over at a page of younger jobs.
+ */
+async function plainJobs(
+  tx: Kysely<Database>,
+  { finishedBefore, limit, walk = 0 as JobId }: Page & { readonly walk?: PruneWalk | undefined },
+): Promise<{ readonly jobs: readonly JobId[]; readonly walk: PruneWalk }> {
+  if (walk === "over") return { jobs: [], walk };
+  const next = tx.selectFrom("jobs").select(["id", "created_at"]).where("id", ">", walk).orderBy("id").limit(looksMax).as("next");
+  const looked = await tx
+    .selectFrom(next)
+    .select([sql<number>`count(*)`.as("count"), sql<JobId | null>`max(id)`.as("last"), sql<Instant | null>`min(created_at)`.as("oldest")])
+    .executeTakeFirstOrThrow();
+  const { last, oldest } = looked;
+  if (last === null || oldest === null || oldest >= finishedBefore) return { jobs: [], walk: "over" };
   const rows = await tx
     .selectFrom("jobs")
     .select("id")
-    .where("finished_at", "is not", null)
+    .where("id", ">", walk)
+    .where("id", "<=", last)
     .where("finished_at", "<", finishedBefore)
     .where("item_id", "is", null)
     .where("blocked_by", "is", null)
-    .orderBy("finished_at")
+    .orderBy("id")
     .limit(limit)
     .execute();
-  return rows.map((row) => row.id);
+  const jobs = rows.map((row) => row.id);
+  // A full page may have left others behind its last job.
+  if (jobs.length >= limit) return { jobs, walk: jobs.at(-1) ?? walk };
+  return { jobs, walk: looked.count < looksMax ? "over" : last };
 }
 
 async function finishedItems(
@@ -92,11 +115,7 @@ async function endedWorkers(tx: Transaction<Database>, { finishedBefore, limit }
     .select("id")
     .where("state", "in", overStates)
     .where("ended_at", "<", finishedBefore)
-    .where((eb) =>
-      eb.not(
-        eb.exists(eb.selectFrom("runs").select("runs.id").whereRef("runs.worker_id", "=", "workers.id").where("runs.ended_at", "is", null)),
-      ),
-    )
+    .where((eb) => eb.not(eb.exists(eb.selectFrom("live").select("live.id").whereRef("live.worker_id", "=", "workers.id"))))
     .where((eb) =>
       eb.not(
         eb.exists(
