@@ -21,7 +21,7 @@ const columnsNamed = Object.entries(instantColumns).flatMap(([table, columns]) =
   Object.keys(columns).map((column) => ({ table, column })),
 );
 /** Columns that may lie in the future. */
-const plans = ["jobs.run_at", "jobs.stop_by", "lease_waiters.timeout_at", "leases.expires_at"];
+const plans = ["jobs.run_at", "jobs.scheduled_at", "jobs.stop_by", "lease_waiters.timeout_at", "leases.expires_at"];
 
 /** The columns that hold an instant beyond `limit`. */
 async function ahead({ query }: TestStore, limit: number): Promise<readonly string[]> {
@@ -54,8 +54,11 @@ async function work({ store, clock }: TestStore, key: string): Promise<void> {
   await startRun(store, second);
   await store.runs.settle([failure(second)]);
   await store.jobs.enqueue({ queue: "t", jobs: [{}, {}] });
-  const [blocked] = await claim(store, { queues: ["t"] });
-  if (blocked === undefined) throw new Error("not claimed");
+  const [blocked, live] = await claim(store, { queues: ["t"] });
+  if (blocked === undefined || live === undefined) throw new Error("not claimed");
+  await store.runs.beat([{ runId: live.runId, at: now }]);
+  await store.runs.recordExit({ ...live, exitCode: 0, checkAt: addMs(now, 1) });
+  await store.runs.recordGatePending({ ...live, checkAt: addMs(now, 2) });
   await store.runs.settle([retried(blocked, { retry: later(minutes(5)), stopBy: addMs(now, 17_000) })]);
   const lease = { name: key, ttlMs: 60_000, maxHoldMs: hours(1), timeoutAt: addMs(now, minutes(3)) };
   await store.leases.acquire({ ...lease, ticket: `${key}-1`, holder: { kind: "process", process: processOn() } });
@@ -90,9 +93,10 @@ describeStores((open, engine) => {
     const opened = await open();
     await declareQueues(opened.store);
     await work(opened, "sound");
-    const before = await opened.query("select * from jobs order by id");
+    const rows = async () => [await opened.query("select * from jobs order by id"), await opened.query("select * from live order by id")];
+    const before = await rows();
     expect(await opened.store.upkeep.resetClock({ to: opened.clock.now(), actor: "ana" })).toEqual({});
-    expect(await opened.query("select * from jobs order by id")).toEqual(before);
+    expect(await rows()).toEqual(before);
     expect(await opened.store.actions.list({ limit: 1000 })).not.toContainEqual(expect.objectContaining({ action: "clock.reset" }));
   });
 
@@ -115,7 +119,7 @@ describeStores((open, engine) => {
 
     const rows = await store.upkeep.resetClock({ to, actor: "ana" });
     expect(Object.keys(rows)).toEqual(
-      expect.arrayContaining(["jobs", "runs", "items", "visits", "leases", "hosts", "action_logs", "outbox"]),
+      expect.arrayContaining(["live", "jobs", "runs", "items", "visits", "leases", "hosts", "action_logs", "outbox"]),
     );
     expect(await ahead(opened, to)).toEqual(plans);
     expect(await store.upkeep.newestInstant()).toBe(to);

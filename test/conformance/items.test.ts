@@ -223,6 +223,7 @@ describeStores((open) => {
     expect(await store.items.listStranded({ limit: 10 })).toEqual([]);
     const jobId = await onlyJobOf(store, item.id);
     await query(`update visits set attempts = 2 where id = ${item.visitId} returning id`);
+    await query(`delete from ready where job_id = ${jobId} returning job_id`);
     await query(`delete from jobs where id = ${jobId} returning id`);
     expect(await store.items.listStranded({ limit: 10 })).toMatchObject([
       { item: { id: item.id }, visit: { id: item.visitId }, lastJob: undefined },
@@ -245,6 +246,7 @@ describeStores((open) => {
     const { store, query } = await withQueues(open);
     const item = await addItem(store);
     await query(`update visits set attempts = 3 where id = ${item.visitId} returning id`);
+    await query(`delete from ready where job_id in (select id from jobs where item_id = ${item.id}) returning job_id`);
     await query(`delete from jobs where item_id = ${item.id} returning id`);
     const redrive = {
       visitId: item.visitId,

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { hours } from "../../src/domain/time.ts";
+import type { PruneWalk } from "../../src/store/port/upkeep.ts";
 import { addItem, claim, claimOne, declareQueues, failure, farFuture, registerWorker, startRun, success } from "../support/store-rows.ts";
 import { describeStores, type OpenTestStore } from "../support/stores.ts";
 
@@ -27,7 +28,7 @@ describeStores((open) => {
     const cutoff = clock.advance(hours(1));
 
     const first = await store.upkeep.prune({ finishedBefore: cutoff, limit: 100 });
-    expect(first).toEqual({ jobs: 2, items: [{ dir: "finished" }], runs: [done.runId], more: false });
+    expect(first).toEqual({ jobs: 2, items: [{ dir: "finished" }], runs: [done.runId], walk: "over", more: false });
     expect(await store.jobs.get(done.jobId)).toBeUndefined();
     expect(await store.runs.get(done.runId)).toBeUndefined();
     expect(await store.items.get(finished.id)).toBeUndefined();
@@ -57,7 +58,71 @@ describeStores((open) => {
       clock.advance(1);
     }
     const page = { finishedBefore: clock.now(), limit: 2 };
-    expect(await store.upkeep.prune(page)).toMatchObject({ jobs: 2, runs: [runs[0]?.runId, runs[1]?.runId], more: true });
-    expect(await store.upkeep.prune(page)).toMatchObject({ jobs: 1, more: false });
+    const first = await store.upkeep.prune(page);
+    expect(first).toMatchObject({ jobs: 2, runs: [runs[0]?.runId, runs[1]?.runId], walk: runs[1]?.jobId, more: true });
+    expect(await store.upkeep.prune({ ...page, walk: first.walk })).toMatchObject({ jobs: 1, walk: "over", more: false });
+  });
+
+  test("what stays starves nothing behind it: a page looks at a bounded number of jobs and goes on where the page before ended", async () => {
+    const { store, clock } = await withQueues(open);
+    await store.jobs.enqueue({ queue: "t", jobs: Array.from({ length: 4500 }, () => ({})) });
+    await store.jobs.enqueue({ queue: "p/ocr", jobs: [{}, {}] });
+    const [first, second] = await claim(store, { queues: ["p/ocr"] });
+    if (first === undefined || second === undefined) throw new Error("not claimed");
+    await store.runs.settle([success(first), success(second)]);
+    const page = { finishedBefore: clock.advance(1), limit: 1 };
+    const pages: unknown[] = [];
+    for (let walk: PruneWalk | undefined; walk !== "over"; ) {
+      const pruned = await store.upkeep.prune({ ...page, walk });
+      pages.push(pruned.jobs);
+      walk = pruned.walk;
+    }
+    expect(pages).toEqual([0, 0, 1, 1, 0]);
+    expect((await store.upkeep.counts()).find(({ queue }) => queue === "t")?.states).toEqual({ queued: 4500 });
+    expect(await store.upkeep.prune({ ...page, walk: "over" }), "a walk that is over looks at no job").toMatchObject({
+      jobs: 0,
+      more: false,
+    });
+  });
+
+  test("a walk is over at the first page of jobs that are all too young", async () => {
+    const { store, clock } = await withQueues(open);
+    await store.jobs.enqueue({ queue: "t", jobs: [{}] });
+    await store.runs.settle([success(await claimOne(store))]);
+    const finishedBefore = clock.advance(1);
+    await store.jobs.enqueue({ queue: "t", jobs: Array.from({ length: 5000 }, () => ({})) });
+    const first = await store.upkeep.prune({ finishedBefore, limit: 10 });
+    expect(first).toMatchObject({ jobs: 1, more: true });
+    expect(await store.upkeep.prune({ finishedBefore, limit: 10, walk: first.walk })).toMatchObject({ jobs: 0, walk: "over", more: false });
+  });
+
+  test("what was made while the clock was ahead goes in the end, and so does what was made after it", async () => {
+    const { store, clock } = await withQueues(open);
+    const finishOne = async () => {
+      await store.jobs.enqueue({ queue: "t", jobs: [{}] });
+      const run = await claimOne(store);
+      await store.runs.settle([success(run)]);
+      return run.jobId;
+    };
+    const right = clock.now();
+    const before = await finishOne();
+    clock.advance(hours(24 * 365));
+    const ahead = await finishOne();
+    clock.advance(right + hours(1) - clock.now());
+    await store.upkeep.resetClock({ to: clock.now(), actor: "ana" });
+    const after = await finishOne();
+    for (const id of [before, ahead, after]) expect(await store.jobs.get(id)).toMatchObject({ state: "done" });
+    expect(await store.upkeep.prune({ finishedBefore: clock.advance(1), limit: 10 })).toMatchObject({ jobs: 3, walk: "over" });
+  });
+
+  test("jobs whose order of making is not that of their ids all go, once all before them are old enough", async () => {
+    const { store, clock, query } = await withQueues(open);
+    await store.jobs.enqueue({ queue: "t", jobs: Array.from({ length: 3 }, () => ({})) });
+    const runs = await claim(store, { max: 3 });
+    await store.runs.settle(runs.map((run) => success(run)));
+    const ahead = clock.now() + hours(24);
+    await query(`update jobs set created_at = ${ahead}, finished_at = ${ahead} where id = ${runs[0]?.jobId} returning id`);
+    expect(await store.upkeep.prune({ finishedBefore: clock.advance(1), limit: 10 }), "the two behind it").toMatchObject({ jobs: 2 });
+    expect(await store.upkeep.prune({ finishedBefore: clock.advance(hours(24)), limit: 10 })).toMatchObject({ jobs: 1, walk: "over" });
   });
 });

@@ -117,7 +117,7 @@ test("with no attempt left a stage that keeps its jobs for a person keeps a stra
   for (const gate of [red, undefined]) {
     const world = await reconcilerWorld(gate, "hold");
     const item = gate === undefined ? await addItem(world) : await doneWithoutAdvance(world);
-    if (gate === undefined) world.sql("delete from jobs");
+    if (gate === undefined) world.sql("delete from ready; delete from jobs");
     world.sql("update visits set attempts = max_attempts");
     expect(await world.tick(world.loop)).toMatchObject({ seen: 1, settled: 1 });
     expect(await itemOf(world, item)).toMatchObject({ stage: "prep", state: "active" });
@@ -134,7 +134,7 @@ test("with no attempt left a stage that keeps its jobs for a person keeps a stra
 test("a visit without a job and without an attempt left ends the item as failed", async () => {
   const world = await reconcilerWorld(green);
   const item = await addItem(world);
-  world.sql("delete from jobs; update visits set attempts = max_attempts");
+  world.sql("delete from ready; delete from jobs; update visits set attempts = max_attempts");
   expect(await world.tick(world.loop)).toMatchObject({ settled: 1 });
   expect(await itemOf(world, item)).toMatchObject({ state: "failed" });
 });
@@ -171,7 +171,7 @@ test("an unreadable gate is read again when its time has come, and not at every 
 test("a visit without any job is given one within its remaining budget", async () => {
   const world = await reconcilerWorld(green);
   const item = await addItem(world);
-  world.sql("delete from jobs; update visits set attempts = 2");
+  world.sql("delete from ready; delete from jobs; update visits set attempts = 2");
   await world.tick(world.loop);
   expect(await itemOf(world, item)).toMatchObject({ stage: "prep", state: "active" });
   expect(await world.store.items.jobs(item.id)).toMatchObject([{ state: "queued", attempts: 2, maxAttempts: 3 }]);
@@ -184,7 +184,7 @@ test("a stage that did not run in this visit is never passed, whatever an earlie
   if (entry === undefined) throw new Error("no stage");
   await world.store.items.rerun(item.id, { entry, uncounted: ["prep", "ocr"], actor: "test" });
   const second = await itemOf(world, item);
-  world.sql(`delete from jobs where visit_id = ${second?.visitId ?? 0}`);
+  world.sql(`delete from ready; delete from jobs where visit_id = ${second?.visitId ?? 0}`);
   await world.tick(world.loop);
   expect(await itemOf(world, item)).toMatchObject({ stage: "prep" });
   expect(await unfinishedJobs(world, item)).toBe(1);
@@ -206,7 +206,7 @@ test("an item that a returned job left behind runs its stage again, and fails on
   expect(await world.tick(world.loop)).toMatchObject({ settled: 1 });
   expect(await itemOf(world, item)).toMatchObject({ stage: "prep", state: "active" });
   expect(await unfinishedJobs(world, item)).toBe(1);
-  world.sql("delete from jobs where state = 'queued'; update visits set attempts = max_attempts");
+  world.sql("delete from ready; delete from jobs where state = 'queued'; update visits set attempts = max_attempts");
   expect(await world.tick(world.loop)).toMatchObject({ settled: 1 });
   expect(await itemOf(world, item)).toMatchObject({ state: "failed" });
   expect(await world.tick(world.loop)).toMatchObject({ seen: 0 });

@@ -173,7 +173,7 @@ test("jobs that wait for a daemon which stays away are told of once, after five 
 test("a stranded item of another daemon's stage is that daemon's: nobody is told that it is not declared", async () => {
   const world = await loopWorld();
   await addItem(world);
-  world.sql("delete from jobs");
+  world.sql("delete from ready; delete from jobs");
   othersDeclare(world, ["p"]);
   const loop = await restartedWith(world, []);
   await world.tick(loop);
