@@ -181,10 +181,10 @@ function crowdStatements({ jobs, sessions, dead }: Crowd, facts: CrowdFacts, ser
      select i + 1, 'w', 'handler', 'live', case when i < ${dead} then '${hostId}' else 'host-' || (i % 100) end,
        case when i < ${dead} then '${bootId}' else 'boot-' || (i % 100) end, '${pidNamespace}', ${pid}, '1', 1000, '["bench"]', ${now}, ${now}
      from (${series(sessions)}) s`,
-    `insert into jobs (id, queue_id, state, run_at, created_at, attempts, run_count, current_run_id, current_epoch, payload)
-     select i + 1, ${queueId}, 'running', ${now}, ${now}, 1, 1, i + 1, 1, '{"i":1}' from (${series(jobs)}) s`,
+    `insert into jobs (id, queue_id, state, run_at, created_at, payload)
+     select i + 1, ${queueId}, 'queued', ${now}, ${now}, '{"i":1}' from (${series(jobs)}) s`,
     // As claims would have made them: a hundred at a time to one session, the sessions in turns.
-    `insert into runs (id, job_id, attempt, state, worker_id, kind, claim_seq, reserved_at, started_at, check_at, max_running_ms)
+    `insert into live (id, job_id, attempt, state, worker_id, kind, claim_seq, reserved_at, started_at, check_at, max_running_ms)
      select i + 1, i + 1, 1, 'started', 1 + ((i / 100) * 7919) % ${sessions}, 'handler', 1 + i / ${sessions}, ${now}, ${now}, ${now} + 86400000, 86400000
      from (${series(jobs)}) s`,
   ];

@@ -61,8 +61,8 @@ async function lockedWhileRunning(queue: Embedded<"overdue">, other: pg.Client):
     const id = await queue.enqueue("overdue", null);
     await until(async () => (await queue.get(id))?.state === "running");
     await other.query("begin");
-    const { rows } = await other.query("select state from jobs where id = $1 for update", [id]);
-    if (rows[0]?.state === "running") return id;
+    await other.query("select id from jobs where id = $1 for update", [id]);
+    if ((await other.query("select id from live where job_id = $1", [id])).rowCount === 1) return id;
     await other.query("rollback");
   }
 }

@@ -64,7 +64,7 @@ test("one row that somebody else holds keeps the reaper from nothing else: the o
 test("nor from moving the other runs' checks; and an exit that it cannot record is recorded with the next tick", async () => {
   const { world, lock, release } = await open();
   const [held, alsoHeld, free] = [await world.running(), await world.running(), await world.running()];
-  await lock("runs", held.runId, alsoHeld.runId);
+  await lock("live", held.runId, alsoHeld.runId);
   const checkAt = world.now;
   // A write that waited for the row would reject.
   expect(await world.store.runs.moveChecks([held, free].map(({ runId, ownerEpoch }) => ({ runId, ownerEpoch, checkAt })))).toEqual([

@@ -71,10 +71,10 @@ function history(series: (count: number) => string, now: number): readonly strin
   const recent = now - hours(24 * 3);
   const at = `(case when n % 400 = 0 then ${old} else ${recent} end)`;
   return [
-    `insert into jobs (queue_id, state, run_at, created_at, finished_at, run_count)
-       select (select id from queues where name = 't'), 'done', ${at}, ${at}, ${at}, 1 from (${series(20_000)}) s`,
-    `insert into runs (id, job_id, attempt, state, worker_id, kind, reserved_at, started_at, ended_at, outcome, reason, spent, check_at, max_running_ms)
-       select 1000000 + id, id, 1, 'ended', 1, 'handler', created_at, created_at, finished_at, 'succeeded', 'ok', 'attempt', created_at, 1000
+    `insert into jobs (queue_id, state, run_at, created_at, finished_at, attempts, run_count)
+       select (select id from queues where name = 't'), 'done', ${at}, ${at}, ${at}, 1, 1 from (${series(20_000)}) s`,
+    `insert into runs (id, job_id, attempt, state, worker_id, kind, reserved_at, started_at, ended_at, outcome, reason, spent, max_running_ms)
+       select 1000000 + id, id, 1, 'ended', 1, 'handler', created_at, created_at, finished_at, 'succeeded', 'ok', 'attempt', 1000
        from jobs where state = 'done' and item_id is null`,
     `insert into items (pipeline, pipeline_version, key, dir, input, state, stage, visit_id, created_at, updated_at, finished_at)
        select 'p', 'v1', 'old-' || n, 'old-' || n, '{}', 'done', 'ocr', 500000 + n, ${at}, ${at}, ${at} from (${series(5_000)}) s`,

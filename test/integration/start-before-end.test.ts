@@ -27,19 +27,18 @@ async function open() {
   return {
     store,
     clock,
-    lockJob: async ({ jobId }: ClaimedRun) => {
+    lockRun: async ({ jobId }: ClaimedRun) => {
       await first.query("begin");
-      await first.query("select id from jobs where id = $1 for update", [jobId]);
+      await first.query("select id from live where job_id = $1 for update", [jobId]);
     },
-    unlockJob: async () => {
+    unlockRun: async () => {
       await first.query("commit");
     },
     /** Writes what the store's own start writes, uncommitted. */
     beginStart: async ({ runId, jobId, visitId }: ClaimedRun) => {
       await other.query("begin");
-      await other.query("select id from jobs where id = $1 for update", [jobId]);
-      await other.query("update runs set state = 'started', started_at = $2 where id = $1 and state = 'reserved'", [runId, clock.now()]);
-      await other.query("update jobs set attempts = attempts + 1 where id = $1", [jobId]);
+      await other.query("select id from live where job_id = $1 for update", [jobId]);
+      await other.query("update live set state = 'started', started_at = $2 where id = $1 and state = 'reserved'", [runId, clock.now()]);
       await other.query("update visits set attempts = attempts + 1 where id = $1", [visitId]);
     },
     commitStart: async () => {
@@ -73,16 +72,16 @@ test("a success that waits for its own run's start counts the attempt once", asy
 });
 
 test("a failure that waits for its own run's start spends that attempt of its visit", async () => {
-  const { store, lockJob, unlockJob, beginStart, commitStart, waiting } = await open();
+  const { store, lockRun, unlockRun, beginStart, commitStart, waiting } = await open();
   const item = await addItem(store, "book", { maxAttempts: 1 });
   const run = await claimOne(store);
   // A settle of an item's run reads it twice: the start comes in between, and the second read waits for it.
-  await lockJob(run);
+  await lockRun(run);
   const settling = store.runs.settle([retried(run)]);
   await waiting(1);
   const starting = beginStart(run);
   await waiting(2);
-  await unlockJob();
+  await unlockRun();
   await starting;
   await waiting(1);
   await commitStart();

@@ -59,13 +59,14 @@ describe("the check of what is in flight", () => {
     const item = await world.addItem("p", "bare");
     const run = await check.start("p/prep", { limits: beating(600), beat: false });
     expect(existsSync(check.pathOf(item))).toBe(false);
+    // Both counters are 0 while it is in flight: the attempt in flight counts when it ends.
     world.world.sql(`update visits set attempts = 0 where item_id = ${item.id}; update jobs set attempts = 0 where item_id = ${item.id}`);
     world.advance(seconds(1200));
     await check.tick();
     const [job, ...others] = await world.store.items.jobs(item.id);
     expect(others).toEqual([]);
     expect(job).toMatchObject({ id: run.jobId, state: "scheduled", blockedBy: run.runId });
-    expect(check.state(item)).toMatchObject({ jobKey: "bare", state: "PREP_TIMEOUT", stage: "PREP_RETRY", attemptPrep: 0 });
+    expect(check.state(item)).toMatchObject({ jobKey: "bare", state: "PREP_TIMEOUT", stage: "PREP_RETRY", attemptPrep: 1 });
     const text = readFileSync(check.pathOf(item), "utf8");
     for (let tick = 0; tick < 3; tick += 1) {
       world.advance(seconds(1200));
