@@ -22,6 +22,7 @@ import { systemClock } from "../../src/runtime/clock.ts";
 import { newClientId, newHostId, random } from "../../src/runtime/entropy.ts";
 import { createStoreClock } from "../../src/runtime/store-clock.ts";
 import { createSettling } from "../../src/settling/settling.ts";
+import { postgresMigrations } from "../../src/store/migrations/postgres.ts";
 import { openStore } from "../../src/store/open-store.ts";
 import type { Store } from "../../src/store/port/store.ts";
 import { startPostgresServer } from "../../test/support/postgres-server.ts";
@@ -148,7 +149,8 @@ async function seedSqlite(url: string, host: HostIdentity, now: number): Promise
 async function seedPostgres(url: string, host: HostIdentity, now: number): Promise<void> {
   const client = new pg.Client({ connectionString: url });
   await client.connect();
-  await client.query("set search_path to wakeful");
+  // Else the tables take this for a program of an earlier version.
+  await client.query(`set search_path to wakeful; set wakeful.schema = ${postgresMigrations.length}`);
   const { rows } = await client.query<{ id: string }>("select id from queues");
   const series = (count: number): string => `select generate_series(0, ${count - 1}) as i`;
   for (const statement of crowdStatements(asked, { ...host, now, queueId: Number(rows[0]?.id) }, series)) await client.query(statement);

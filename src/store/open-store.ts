@@ -1,6 +1,7 @@
 import { isPostgresUrl } from "../config/postgres-url.ts";
 import { assembleStore } from "./assemble-store.ts";
 import type { StoreClock } from "./engine/engine.ts";
+import type { TellMigration } from "./engine/migration.ts";
 import type { FirstChecks } from "./jobs/claim-rules.ts";
 import type { Store } from "./port/store.ts";
 
@@ -16,6 +17,8 @@ export interface OpenStoreOptions {
   readonly poolSize?: number | undefined;
   /** When claimed runs are first looked at. Default: by the default thresholds. */
   readonly checks?: FirstChecks | undefined;
+  /** Told as the store's rows are moved to a newer schema, which may take minutes: many times a second. */
+  readonly tellMigration?: TellMigration | undefined;
 }
 
 /**
@@ -29,13 +32,13 @@ export interface OpenStoreOptions {
  * @throws {WakefulError} `config_invalid`: the url is none of a database.
  */
 export async function openStore(options: OpenStoreOptions): Promise<Store> {
-  const { url, clock, checks, poolSize, synchronous, lock } = options;
+  const { url, clock, checks, poolSize, synchronous, lock, tellMigration } = options;
   if (isPostgresUrl(url)) {
     const { openPostgres } = await import("./postgres/open.ts");
-    return assembleStore(await openPostgres({ url, clock, checks, poolSize }));
+    return assembleStore(await openPostgres({ url, clock, checks, poolSize, tellMigration }));
   }
   const { openSqlite } = await import("./sqlite/open.ts");
-  return assembleStore(await openSqlite({ path: url, clock, checks, synchronous, lock }));
+  return assembleStore(await openSqlite({ path: url, clock, checks, synchronous, lock, tellMigration }));
 }
 
 /**

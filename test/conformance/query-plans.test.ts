@@ -13,7 +13,7 @@ import { hotConfig } from "../../src/store/postgres/lanes.ts";
 import { type PreparedStatement, SqliteConnection } from "../../src/store/sqlite/connection.ts";
 import { SqliteEngine } from "../../src/store/sqlite/engine.ts";
 import { createHotVerbs } from "../../src/store/sqlite/hot-verbs.ts";
-import { createDatabase } from "../support/postgres.ts";
+import { createDatabase, storeOptions } from "../support/postgres.ts";
 import { present } from "../support/present.ts";
 import { addItem, claim, declareQueues, farFuture, processOn, registerWorker, retried, startRun, success } from "../support/store-rows.ts";
 import { StoreTestClock } from "../support/stores.ts";
@@ -222,7 +222,7 @@ describe("PostgreSQL", () => {
     const store = await openStore({ url: database.url, clock });
     onTestFinished(() => store.close());
     await declareQueues(store);
-    const client = new pg.Client({ connectionString: database.url, options: "-c search_path=wakeful" });
+    const client = new pg.Client({ connectionString: database.url, options: storeOptions });
     await client.connect();
     const now = clock.now();
     await client.query(`

@@ -8,7 +8,7 @@ import { createStoreClock } from "../../src/runtime/store-clock.ts";
 import { openStore } from "../../src/store/open-store.ts";
 import type { Store } from "../../src/store/port/store.ts";
 import type { TaskJob } from "../../src/worker/handlers/handler-context.ts";
-import { createDatabase } from "../support/postgres.ts";
+import { createDatabase, storeOptions } from "../support/postgres.ts";
 import { present } from "../support/present.ts";
 import { claim, declareQueues, processOn, registerWorker, startRun } from "../support/store-rows.ts";
 import { tempDir } from "../support/temp-dir.ts";
@@ -71,7 +71,7 @@ test("a row that somebody else holds is not waited for: its run is ended with a 
   const database = await createDatabase();
   onTestFinished(() => database.drop());
   const { queue, lines } = await embeddedOn(database.url);
-  const other = new pg.Client({ connectionString: database.url, options: "-c search_path=wakeful" });
+  const other = new pg.Client({ connectionString: database.url, options: storeOptions });
   await other.connect();
   onTestFinished(() => other.end());
   const held = await lockedWhileRunning(queue, other);

@@ -9,7 +9,7 @@ import { postgresMigrations } from "../../src/store/migrations/postgres.ts";
 import { sqliteMigrations } from "../../src/store/migrations/sqlite.ts";
 import { SqliteConnection } from "../../src/store/sqlite/connection.ts";
 import { SqliteEngine } from "../../src/store/sqlite/engine.ts";
-import { targetOf } from "../../src/store/sqlite/open.ts";
+import { targetOf } from "../../src/store/sqlite/migration-target.ts";
 import { type EarlierStore, earlierStore, migratePostgres } from "../support/earlier-store.ts";
 import { present } from "../support/present.ts";
 import { schemaLines } from "../support/schema-lines.ts";

@@ -1,7 +1,7 @@
 import pg from "pg";
 import { expect, onTestFinished, test } from "vitest";
 import { chain } from "../support/loop-world.ts";
-import { createDatabase } from "../support/postgres.ts";
+import { createDatabase, storeOptions } from "../support/postgres.ts";
 import { present } from "../support/present.ts";
 import { RepairWorld } from "../support/repair-world.ts";
 
@@ -13,7 +13,7 @@ async function open() {
   const database = await createDatabase();
   onTestFinished(() => database.drop());
   const world = await RepairWorld.open([chain("p", ["prep"])], { url: database.url });
-  const other = new pg.Client({ connectionString: database.url, options: "-c search_path=wakeful" });
+  const other = new pg.Client({ connectionString: database.url, options: storeOptions });
   await other.connect();
   onTestFinished(() => other.end());
   return {

@@ -9,7 +9,7 @@ import { api } from "../../src/protocol/api/index.ts";
 import { openStore } from "../../src/store/open-store.ts";
 import type { Store } from "../../src/store/port/store.ts";
 import { startTestDaemon } from "../support/daemon.ts";
-import { createDatabase } from "../support/postgres.ts";
+import { createDatabase, storeOptions } from "../support/postgres.ts";
 import { present } from "../support/present.ts";
 import {
   postgresWholeReads,
@@ -163,7 +163,7 @@ test("PostgreSQL: no statement of a daemon's life reads a growing table as a who
   const store = await openStore({ url: made.url, clock: { now: hourAgo } });
   await giveWork(store);
   await store.close();
-  const client = new pg.Client({ connectionString: made.url, options: "-c search_path=wakeful" });
+  const client = new pg.Client({ connectionString: made.url, options: storeOptions });
   await client.connect();
   const series = (count: number) => `select n from generate_series(1, ${count}) n`;
   for (const text of history(series, hourAgo())) await client.query(text);

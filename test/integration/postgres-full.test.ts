@@ -9,7 +9,7 @@ import type { JobId } from "../../src/domain/ids.ts";
 import { openStore } from "../../src/store/open-store.ts";
 import type { Store } from "../../src/store/port/store.ts";
 import { oneStage, startTestDaemon, submit, untilItem } from "../support/daemon.ts";
-import { createDatabase, queryOnce, type TestDatabase } from "../support/postgres.ts";
+import { createDatabase, queryOnce, storeOptions, type TestDatabase } from "../support/postgres.ts";
 import { startPostgresServer } from "../support/postgres-server.ts";
 import { present } from "../support/present.ts";
 import { skipTest } from "../support/skips.ts";
@@ -37,7 +37,7 @@ async function database(): Promise<TestDatabase> {
 
 /** A connection past the store, which lasts until the test ends. */
 async function connectTo(url: string): Promise<(text: string) => Promise<readonly Record<string, unknown>[]>> {
-  const connection = new pg.Client({ connectionString: url, options: "-c search_path=wakeful" });
+  const connection = new pg.Client({ connectionString: url, options: storeOptions });
   await connection.connect();
   onTestFinished(() => connection.end());
   return async (text) => (await connection.query<Record<string, unknown>>(text)).rows;

@@ -15,7 +15,7 @@ import type { Store } from "../../src/store/port/store.ts";
 import { SqliteConnection } from "../../src/store/sqlite/connection.ts";
 import { SqliteEngine } from "../../src/store/sqlite/engine.ts";
 import { createHotVerbs } from "../../src/store/sqlite/hot-verbs.ts";
-import { targetOf } from "../../src/store/sqlite/open.ts";
+import { targetOf } from "../../src/store/sqlite/migration-target.ts";
 import { needOpenCheckout, nobody } from "../support/another-user.ts";
 import { skipTest } from "../support/skips.ts";
 import { tempDir } from "../support/temp-dir.ts";

@@ -3,7 +3,7 @@ import { expect, onTestFinished, test } from "vitest";
 import { addMs } from "../../src/domain/time.ts";
 import { openStore } from "../../src/store/open-store.ts";
 import type { ClaimedRun } from "../../src/store/port/runs.ts";
-import { createDatabase } from "../support/postgres.ts";
+import { createDatabase, storeOptions } from "../support/postgres.ts";
 import { present } from "../support/present.ts";
 import { addItem, claimOne, declareQueues, registerWorker, retried } from "../support/store-rows.ts";
 import { StoreTestClock } from "../support/stores.ts";
@@ -18,7 +18,7 @@ async function open() {
   onTestFinished(() => store.close());
   await declareQueues(store);
   const connect = async (): Promise<pg.Client> => {
-    const client = new pg.Client({ connectionString: database.url, options: "-c search_path=wakeful" });
+    const client = new pg.Client({ connectionString: database.url, options: storeOptions });
     await client.connect();
     onTestFinished(() => client.end());
     return client;

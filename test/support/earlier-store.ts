@@ -3,17 +3,18 @@ import { DatabaseSync } from "@photostructure/sqlite";
 import pg from "pg";
 import { onTestFinished } from "vitest";
 import { HintBoard } from "../../src/store/engine/hint-board.ts";
-import { type Migration, migrate } from "../../src/store/engine/migrator.ts";
+import type { Migration } from "../../src/store/engine/migration.ts";
+import { migrate } from "../../src/store/engine/migrator.ts";
 import { postgresMigrations } from "../../src/store/migrations/postgres.ts";
 import { sqliteMigrations } from "../../src/store/migrations/sqlite.ts";
 import { openStore } from "../../src/store/open-store.ts";
 import type { Store } from "../../src/store/port/store.ts";
 import { postgresTarget } from "../../src/store/postgres/client-config.ts";
 import { PostgresEngine } from "../../src/store/postgres/engine.ts";
-import { targetOf } from "../../src/store/postgres/open.ts";
+import { targetOf } from "../../src/store/postgres/migration-target.ts";
 import { SqliteConnection } from "../../src/store/sqlite/connection.ts";
 import { SqliteEngine } from "../../src/store/sqlite/engine.ts";
-import { targetOf as sqliteTargetOf } from "../../src/store/sqlite/open.ts";
+import { targetOf as sqliteTargetOf } from "../../src/store/sqlite/migration-target.ts";
 import { createDatabase } from "./postgres.ts";
 import { StoreTestClock } from "./stores.ts";
 import { tempDir } from "./temp-dir.ts";
@@ -66,7 +67,21 @@ export async function earlierStore(engine: "sqlite" | "postgres", version: numbe
   return { url, clock, query, rows: async () => await allRows(engine, query), open };
 }
 
-async function allRows(engine: "sqlite" | "postgres", query: EarlierStore["query"]): Promise<Readonly<Record<string, readonly Row[]>>> {
+/** Brings it to a version between, and leaves it. */
+export async function migrateTo(
+  engine: "sqlite" | "postgres",
+  version: number,
+  { url, clock }: Pick<EarlierStore, "url" | "clock">,
+): Promise<void> {
+  if (engine === "sqlite") await migrateSqlite(url, sqliteMigrations.slice(0, version), clock);
+  else await migratePostgres(url, postgresMigrations.slice(0, version), clock);
+}
+
+/** Everything that a store holds, by table; `query`: its rows of one statement. */
+export async function allRows(
+  engine: "sqlite" | "postgres",
+  query: EarlierStore["query"],
+): Promise<Readonly<Record<string, readonly Row[]>>> {
   const tables = await query(
     engine === "sqlite"
       ? "select name from sqlite_schema where type = 'table' and name not like 'sqlite\\_%' escape '\\'"
@@ -81,14 +96,17 @@ type Place = Pick<EarlierStore, "url" | "query">;
 
 async function onSqlite(version: number, clock: StoreTestClock): Promise<Place> {
   const path = join(tempDir("earlier"), "wakeful.db");
-  const connection = new SqliteConnection({ path });
-  const engine = new SqliteEngine({ connection, hints: new HintBoard(), now: () => clock.now() });
-  await migrate(sqliteTargetOf(engine), sqliteMigrations.slice(0, version));
-  connection.db.exec(`${rowsText(version, clock.now())}
+  await migrateSqlite(path, sqliteMigrations.slice(0, version), clock);
+  const db = new DatabaseSync(path);
+  db.exec(`${rowsText(version, clock.now())}
     update sqlite_sequence set seq = ${lastId};
     insert into meta (name, value) values ('run_ids_set_aside', '${lastId}')`);
-  await connection.close();
-  const query = async (text: string): Promise<readonly Row[]> => {
+  db.close();
+  return { url: path, query: fileQuery(path) };
+}
+
+export function fileQuery(path: string): EarlierStore["query"] {
+  return async (text) => {
     const db = new DatabaseSync(path);
     try {
       return db.prepare(text).all() as Row[];
@@ -96,22 +114,24 @@ async function onSqlite(version: number, clock: StoreTestClock): Promise<Place> 
       db.close();
     }
   };
-  return { url: path, query };
+}
+
+/** Brings a file to the newest of `migrations`, and leaves it. */
+export async function migrateSqlite(path: string, migrations: readonly Migration[], clock: Pick<StoreTestClock, "now">): Promise<void> {
+  const connection = new SqliteConnection({ path });
+  const engine = new SqliteEngine({ connection, hints: new HintBoard(), now: () => clock.now() });
+  try {
+    await migrate(sqliteTargetOf(engine), migrations);
+  } finally {
+    await connection.close();
+  }
 }
 
 async function onPostgres(version: number, clock: StoreTestClock): Promise<Place> {
   const { url, drop } = await createDatabase();
   onTestFinished(drop);
   await migratePostgres(url, postgresMigrations.slice(0, version), clock);
-  const run = async (text: string): Promise<readonly Row[]> => {
-    const client = new pg.Client({ connectionString: url, options: "-c search_path=wakeful" });
-    await client.connect();
-    try {
-      return (await client.query<Row>(text)).rows;
-    } finally {
-      await client.end();
-    }
-  };
+  const run = databaseQuery(url);
   await run(`${rowsText(version, clock.now())}
     do $$ declare each record; begin
       for each in select table_name as name from information_schema.columns where table_schema = 'wakeful' and is_identity = 'YES' loop
@@ -120,6 +140,19 @@ async function onPostgres(version: number, clock: StoreTestClock): Promise<Place
     end $$;
     select setval('run_ids', ${lastId})`);
   return { url, query: run };
+}
+
+/** As a program of before, which the tables of this version do not let write. */
+export function databaseQuery(url: string): EarlierStore["query"] {
+  return async (text) => {
+    const client = new pg.Client({ connectionString: url, options: "-c search_path=wakeful" });
+    await client.connect();
+    try {
+      return (await client.query<Row>(text)).rows;
+    } finally {
+      await client.end();
+    }
+  };
 }
 
 /** Brings a database of the server to the newest of `migrations`, and leaves it. */

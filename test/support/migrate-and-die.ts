@@ -8,7 +8,7 @@ import { migrate } from "../../src/store/engine/migrator.ts";
 import { sqliteMigrations } from "../../src/store/migrations/sqlite.ts";
 import { SqliteConnection } from "../../src/store/sqlite/connection.ts";
 import { SqliteEngine } from "../../src/store/sqlite/engine.ts";
-import { targetOf } from "../../src/store/sqlite/open.ts";
+import { targetOf } from "../../src/store/sqlite/migration-target.ts";
 
 const [path = "", count = ""] = process.argv.slice(2);
 const connection = new SqliteConnection({ path });

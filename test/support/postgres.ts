@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { connect } from "node:net";
 import pg from "pg";
 import { inject } from "vitest";
+import { postgresMigrations } from "../../src/store/migrations/postgres.ts";
 
 /** A database of a test's own on a real PostgreSQL server. */
 export interface TestDatabase {
@@ -17,6 +18,9 @@ export interface CreateDatabaseOptions {
   /** A database of this server to copy, schema and rows: for suites that migrate once. Nobody may be connected to it. */
   readonly template?: string;
 }
+
+/** What a connection says of itself that reads and writes the store's tables past the store, like a program of this version. */
+export const storeOptions = `-c search_path=wakeful -c wakeful.schema=${postgresMigrations.length}`;
 
 let serverUrl: Promise<string> | undefined;
 

@@ -5,7 +5,7 @@ import { describe, onTestFinished } from "vitest";
 import { addMs, asInstant, type DurationMs, type Instant } from "../../src/domain/time.ts";
 import { type OpenStoreOptions, openStore } from "../../src/store/open-store.ts";
 import type { Store } from "../../src/store/port/store.ts";
-import { createDatabase } from "./postgres.ts";
+import { createDatabase, storeOptions } from "./postgres.ts";
 import { tempDir } from "./temp-dir.ts";
 
 /** A store clock that only the test moves. */
@@ -74,7 +74,7 @@ async function openOnPostgres(): Promise<TestStore> {
   const database = await createDatabase({ template: await migrated });
   onTestFinished(() => database.drop());
   return await openTestStore(database.url, async (text) => {
-    const client = new pg.Client({ connectionString: database.url, options: "-c search_path=wakeful" });
+    const client = new pg.Client({ connectionString: database.url, options: storeOptions });
     await client.connect();
     try {
       return (await client.query<Record<string, unknown>>(text)).rows;

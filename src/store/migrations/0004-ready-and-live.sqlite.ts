@@ -1,5 +1,12 @@
-/** Frozen text: what a store of the earlier shape becomes. See decision 0018. */
-export const readyAndLive = `
+import { type Kysely, sql } from "kysely";
+import type { MigrationStep, Slice, SlicedStep } from "../engine/migration.ts";
+import type { Database } from "../engine/tables.ts";
+
+/**
+ * Frozen: what a store of the earlier shape becomes (decision 0018), in steps (decision 0019). The table of jobs is made anew, for a CHECK
+ * of this engine cannot be altered.
+ */
+const makeTables = `
 create table new_jobs (
   id integer primary key autoincrement,
   queue_id integer not null references queues (id),
@@ -43,16 +50,6 @@ create table new_jobs (
   check (note is null or note = state)
 );
 insert into sqlite_sequence (name, seq) select 'new_jobs', seq from sqlite_sequence where name = 'jobs';
-insert into new_jobs (id, queue_id, state, priority, run_at, created_at, finished_at, attempts, max_attempts, losses, max_losses, last_loss_at,
-    run_count, blocked_by, stop_by, paused, item_id, visit_id, agent, repo, enqueue_id, payload, output, error, slot_key, lease,
-    scheduled_at, note, open_visit_id)
-  select j.id, j.queue_id, case j.state when 'running' then 'queued' else j.state end, j.priority, j.run_at, j.created_at, j.finished_at,
-    j.attempts - coalesce((select r.state <> 'reserved' from runs r where r.id = j.current_run_id and r.ended_at is null), 0),
-    j.max_attempts, j.losses, j.max_losses, j.last_loss_at, j.run_count - (j.current_run_id is not null), j.blocked_by, j.stop_by, j.paused,
-    j.item_id, j.visit_id, j.agent, j.repo, j.enqueue_id, j.payload, j.output, j.error, j.slot_key, j.lease,
-    case j.state when 'scheduled' then j.run_at end, case when j.state in ('held', 'failed', 'cancelled') then j.state end,
-    case when j.finished_at is null then j.visit_id end
-  from jobs j order by j.id;
 
 -- Claimable now, else absent: a claim reads this one in order, a queue at a time, and deletes what it takes.
 create table ready (
@@ -61,8 +58,6 @@ create table ready (
   job_id integer not null,
   primary key (queue_id, priority, job_id)
 ) without rowid;
-insert into ready (queue_id, priority, job_id)
-  select queue_id, priority, id from jobs where state = 'queued' and blocked_by is null and paused = 0 order by queue_id, priority, id;
 
 -- Runs that have not ended. The end of a run moves its row to runs, which is written once.
 create table live (
@@ -98,15 +93,6 @@ create table live (
   item_id integer,
   check (state <> 'ended')
 );
-insert into live (job_id, id, attempt, state, owner_epoch, worker_id, kind, claim_seq, reserved_at, started_at, exited_at, check_at,
-    host_id, boot_id, pid_namespace, pid, start_time, wrapper_pid, wrapper_start_time, timeout_ms, heartbeat_timeout_ms, max_running_ms,
-    suspended_ms, progress_at, progress, exit_code, gate_pending_at, slot_key, item_id)
-  select r.job_id, r.id, r.attempt, r.state, r.owner_epoch, r.worker_id, r.kind, r.claim_seq, r.reserved_at, r.started_at, r.exited_at,
-    coalesce(r.check_at, r.reserved_at), r.host_id, r.boot_id, r.pid_namespace, r.pid, r.start_time, r.wrapper_pid, r.wrapper_start_time,
-    r.timeout_ms, r.heartbeat_timeout_ms, r.max_running_ms, r.suspended_ms, r.progress_at, r.progress, r.exit_code, r.gate_pending_at,
-    r.slot_key, j.item_id
-  from runs r join jobs j on j.id = r.job_id where r.ended_at is null order by r.job_id;
-delete from runs where ended_at is null;
 create unique index live_of_run on live (id);
 -- What a session holds: read when its process is dead, and to know a claim that is asked again.
 create index live_of_worker on live (worker_id, claim_seq, id);
@@ -115,21 +101,130 @@ create index live_due on live (check_at);
 create index live_holding_slots on live (slot_key) where slot_key is not null;
 create index live_local on live (host_id, pid) where pid is not null;
 
+-- Their names and their pages are used again. Few jobs are in any of these, so that they are cheap to fill row by row.
+drop index jobs_finished;
+drop index jobs_scheduled;
+drop index jobs_blocked;
+drop index jobs_paused;
+drop index jobs_of_note;
+drop index jobs_of_visit;
+drop index jobs_one_unfinished_per_visit;
+drop index jobs_of_item;
+-- Delayed jobs are in a state of their own, so no claim walks them.
+create index jobs_scheduled on new_jobs (scheduled_at, id) where scheduled_at is not null;
+create index jobs_blocked on new_jobs (stop_by, id) where blocked_by is not null;
+create index jobs_paused on new_jobs (id) where paused = 1;
+-- What people look for stays cheap beside any number of successes; the rare states share one index.
+create index jobs_of_note on new_jobs (note, id) where note is not null;
+create index jobs_of_visit on new_jobs (visit_id) where visit_id is not null;
+-- At most one unfinished job per visit, whoever asks.
+create unique index jobs_one_unfinished_per_visit on new_jobs (open_visit_id) where open_visit_id is not null;
+create index jobs_of_item on new_jobs (item_id) where item_id is not null;
+`;
+
+const fillReady: SlicedStep = {
+  name: "jobs that may be claimed",
+  slice: async (tx, { limit }) => {
+    const [last] = (
+      await sql<{ queue_id: number; priority: number; job_id: number }>`
+        select queue_id, priority, job_id from ready order by queue_id desc, priority desc, job_id desc limit 1`.execute(tx)
+    ).rows;
+    const behind = last === undefined ? sql`` : sql`and (queue_id, priority, id) > (${last.queue_id}, ${last.priority}, ${last.job_id})`;
+    const { numAffectedRows } = await sql`
+      insert into ready (queue_id, priority, job_id)
+      select queue_id, priority, id from jobs indexed by jobs_claimable
+      where state = 'queued' and blocked_by is null and paused = 0 ${behind} order by queue_id, priority, id limit ${limit}`.execute(tx);
+    return sliceOf(numAffectedRows);
+  },
+  left: async (db) => await count(db, "jobs indexed by jobs_claimable where state = 'queued' and blocked_by is null and paused = 0"),
+};
+
+const copyJobs: SlicedStep = {
+  name: "jobs",
+  slice: async (tx, { limit }) => {
+    const { numAffectedRows } = await sql`
+      insert into new_jobs (id, queue_id, state, priority, run_at, created_at, finished_at, attempts, max_attempts, losses, max_losses,
+        last_loss_at, run_count, blocked_by, stop_by, paused, item_id, visit_id, agent, repo, enqueue_id, payload, output, error, slot_key,
+        lease, scheduled_at, note, open_visit_id)
+      select j.id, j.queue_id, case j.state when 'running' then 'queued' else j.state end, j.priority, j.run_at, j.created_at,
+        j.finished_at, j.attempts - coalesce((select r.state <> 'reserved' from runs r where r.id = j.current_run_id), 0), j.max_attempts,
+        j.losses, j.max_losses, j.last_loss_at, j.run_count - (j.current_run_id is not null), j.blocked_by, j.stop_by, j.paused, j.item_id,
+        j.visit_id, j.agent, j.repo, j.enqueue_id, j.payload, j.output, j.error, j.slot_key, j.lease,
+        case j.state when 'scheduled' then j.run_at end, case when j.state in ('held', 'failed', 'cancelled') then j.state end,
+        case when j.finished_at is null then j.visit_id end
+      from jobs j where j.id > (select coalesce(max(id), -9223372036854775808) from new_jobs) order by j.id limit ${limit}`.execute(tx);
+    return sliceOf(numAffectedRows);
+  },
+  // By their ids, between which a few may be missing: to count ten million rows takes seconds.
+  left: async (db) => {
+    const { rows } = await sql<{ rows: number }>`
+      select coalesce((select max(id) from jobs) - coalesce((select max(id) from new_jobs), (select min(id) - 1 from jobs)), 0) as rows`.execute(
+      db,
+    );
+    return rows[0]?.rows ?? 0;
+  },
+};
+
+/** After their jobs, whose attempts depend on them. */
+const moveLive: SlicedStep = {
+  name: "runs under way",
+  slice: async (tx, { limit }) => {
+    const page = sql`from runs indexed by runs_due where ended_at is null order by check_at, id limit ${limit}`;
+    const { numAffectedRows } = await sql`
+      insert into live (job_id, id, attempt, state, owner_epoch, worker_id, kind, claim_seq, reserved_at, started_at, exited_at, check_at,
+        host_id, boot_id, pid_namespace, pid, start_time, wrapper_pid, wrapper_start_time, timeout_ms, heartbeat_timeout_ms, max_running_ms,
+        suspended_ms, progress_at, progress, exit_code, gate_pending_at, slot_key, item_id)
+      select r.job_id, r.id, r.attempt, r.state, r.owner_epoch, r.worker_id, r.kind, r.claim_seq, r.reserved_at, r.started_at, r.exited_at,
+        coalesce(r.check_at, r.reserved_at), r.host_id, r.boot_id, r.pid_namespace, r.pid, r.start_time, r.wrapper_pid, r.wrapper_start_time,
+        r.timeout_ms, r.heartbeat_timeout_ms, r.max_running_ms, r.suspended_ms, r.progress_at, r.progress, r.exit_code, r.gate_pending_at,
+        r.slot_key, j.item_id
+      from (select * ${page}) r cross join new_jobs j on j.id = r.job_id`.execute(tx);
+    await sql`delete from runs where id in (select id ${page})`.execute(tx);
+    return sliceOf(numAffectedRows);
+  },
+  left: async (db) => await count(db, "runs indexed by runs_due where ended_at is null"),
+};
+
+/** Each slice finds by itself where the one before it ended. */
+function sliceOf(numAffectedRows: bigint | undefined): Slice {
+  const moved = Number(numAffectedRows ?? 0n);
+  return { after: moved === 0 ? undefined : [], moved };
+}
+
+async function count(db: Kysely<Database>, from: string): Promise<number> {
+  const { rows } = await sql<{ rows: number }>`select count(*) as rows from ${sql.raw(from)}`.execute(db);
+  return rows[0]?.rows ?? 0;
+}
+
+const swapJobs = `
 drop index runs_of_worker;
 drop index runs_due;
 drop index runs_local;
-
 drop table jobs;
 alter table new_jobs rename to jobs;
--- Delayed jobs are in a state of their own, so no claim walks them.
-create index jobs_scheduled on jobs (scheduled_at, id) where scheduled_at is not null;
-create index jobs_blocked on jobs (stop_by, id) where blocked_by is not null;
-create index jobs_paused on jobs (id) where paused = 1;
--- What people look for stays cheap beside any number of successes; the rare states share one index.
-create index jobs_of_note on jobs (note, id) where note is not null;
-create index jobs_of_visit on jobs (visit_id) where visit_id is not null;
--- At most one unfinished job per visit, whoever asks.
-create unique index jobs_one_unfinished_per_visit on jobs (open_visit_id) where open_visit_id is not null;
-create index jobs_of_item on jobs (item_id) where item_id is not null;
-create unique index jobs_enqueue_id on jobs (enqueue_id) where enqueue_id is not null;
 `;
+
+/** Rows that refer to nothing, which no copy takes; and runs and jobs that do not name each other, of which none can be told to be under way. */
+export async function contradictions(db: Kysely<Database>): Promise<readonly string[]> {
+  const { rows } = await sql<{ line: string }>`
+    select line from (
+      select 'row ' || rowid || ' of jobs names a row of ' || parent || ' that does not exist' as line from pragma_foreign_key_check('jobs')
+      union all
+      select 'run ' || r.id || ' has not ended, and job ' || r.job_id || ' does not name it as its own'
+        from runs r indexed by runs_due left join jobs j on j.id = r.job_id where r.ended_at is null and j.current_run_id is not r.id
+      union all
+      select 'job ' || j.id || ' is running, and its run ' || j.current_run_id || ' is not' from jobs j
+        where j.state = 'running' and not exists (select 1 from runs r where r.id = j.current_run_id and r.ended_at is null))
+    limit 20`.execute(db);
+  return rows.map(({ line }) => line);
+}
+
+export const readyAndLiveSteps: readonly MigrationStep[] = [
+  { name: "making the new tables", text: makeTables },
+  fillReady,
+  copyJobs,
+  moveLive,
+  { name: "leaving the old table", text: swapJobs },
+  // Last: filled row by row in the order of jobs, an index over ids that people made up would be written many times over.
+  { name: "jobs_enqueue_id", on: "jobs (enqueue_id) where enqueue_id is not null", unique: true },
+];

@@ -25,15 +25,16 @@ export class StoreNewerError extends WakefulError {
   }
 }
 
-/** The database was last used by an older program, and this opening may not migrate it. */
+/** The database was last used by an older program, or its migration has not ended; and this opening may not migrate it. */
 export class StoreOlderError extends WakefulError {
-  constructor(options: { readonly store: string; readonly found: number; readonly known: number }) {
-    const { store, found, known } = options;
+  constructor(options: { readonly store: string; readonly found: number; readonly known: number; readonly underWay: boolean }) {
+    const { store, found, known, underWay } = options;
+    const what = underWay ? `is on its way to schema ${found}, or was left there` : `has schema ${found}`;
     super(
       "store_older",
-      `${store} has schema ${found}, and this program needs ${known}. Run \`wakeful migrate\`, or start the daemon, which migrates.`,
+      `${store} ${what}, and this program needs ${known}. Run \`wakeful migrate\`, or start the daemon, which migrates.`,
       {
-        details: { store, found, known },
+        details: { store, found, known, underWay },
       },
     );
   }

@@ -1,6 +1,7 @@
 import pg from "pg";
 import { parsePostgresUrl, withoutPassword } from "../../config/postgres-url.ts";
 import { messageOf, WakefulError } from "../../domain/errors.ts";
+import { postgresMigrations } from "../migrations/postgres.ts";
 
 /** What every connection to the server is opened with. */
 export interface PostgresTarget {
@@ -26,7 +27,12 @@ export function postgresTarget(options: PostgresTargetOptions): PostgresTarget {
   if (!parsed.ok) throw new WakefulError("config_invalid", `The store's URL ${parsed.rule}.`);
   const { connectionString, schema, name } = parsed.value;
   tryUrl(connectionString, name);
-  const settings = [`-c search_path=${schema}`, ...(options.readOnly === true ? ["-c default_transaction_read_only=on"] : [])];
+  const settings = [
+    `-c search_path=${schema}`,
+    // Without the schema's number, the store's tables take a program for one of before and refuse its writes.
+    `-c wakeful.schema=${postgresMigrations.length}`,
+    ...(options.readOnly === true ? ["-c default_transaction_read_only=on"] : []),
+  ];
   return {
     schema,
     readOnly: options.readOnly === true,

@@ -1,9 +1,9 @@
-import { CompiledQuery, sql } from "kysely";
-import pg from "pg";
+import { sql } from "kysely";
 import { codeOf, messageOf, WakefulError } from "../../domain/errors.ts";
 import type { StoreClock } from "../engine/engine.ts";
 import { HintBoard } from "../engine/hint-board.ts";
-import { checkSchema, type MigrationTarget, migrate } from "../engine/migrator.ts";
+import type { TellMigration } from "../engine/migration.ts";
+import { checkSchema, migrate } from "../engine/migrator.ts";
 import { lockStoreEpoch, readMeta, writeMeta } from "../engine/store-epoch.ts";
 import type { StoreParts } from "../engine/store-parts.ts";
 import type { FirstChecks } from "../jobs/claim-rules.ts";
@@ -15,6 +15,7 @@ import { postgresTarget } from "./client-config.ts";
 import { PostgresEngine } from "./engine.ts";
 import { HintChannel } from "./hint-channel.ts";
 import { createHotVerbs } from "./hot-verbs.ts";
+import { targetOf } from "./migration-target.ts";
 import { ServerClock } from "./server-clock.ts";
 
 export interface OpenPostgresOptions {
@@ -23,6 +24,7 @@ export interface OpenPostgresOptions {
   readonly poolSize?: number | undefined;
   readonly readOnly?: boolean | undefined;
   readonly checks?: FirstChecks | undefined;
+  readonly tellMigration?: TellMigration | undefined;
 }
 
 export async function openPostgres(options: OpenPostgresOptions): Promise<StoreParts> {
@@ -51,7 +53,7 @@ export async function openPostgres(options: OpenPostgresOptions): Promise<StoreP
     if (readOnly) {
       await checkSchema(targetOf(engine), postgresMigrations);
     } else {
-      await migrate(targetOf(engine), postgresMigrations);
+      await migrate(targetOf(engine), postgresMigrations, options.tellMigration);
       await followServerIdentity(engine);
       const newest = await newestInstant(engine.kysely);
       if (newest !== undefined) clock.floor?.(newest);
@@ -83,33 +85,6 @@ async function serverNow(engine: PostgresEngine): Promise<number> {
   const now = rows[0]?.now;
   if (now === undefined) throw new Error("the server did not answer its time");
   return now;
-}
-
-/** What the migrator needs of the server engine: an advisory lock stands for "nobody else migrates", and its schema is made there. */
-export function targetOf(engine: PostgresEngine): MigrationTarget {
-  const { schema, name } = engine.target;
-  return {
-    kysely: engine.kysely,
-    name,
-    now: engine.now,
-    transaction: async (body) =>
-      await engine.transaction(async (tx) => {
-        // Another program's migration may take long.
-        await tx.executeQuery(CompiledQuery.raw("set local lock_timeout = 0; set local statement_timeout = 0"));
-        await sql`select pg_advisory_xact_lock(hashtext(${`wakeful migrations of ${schema}`}))`.execute(tx);
-        const { rows } = await sql<{ exists: boolean }>`select to_regnamespace(${schema}) is not null as exists`.execute(tx);
-        // Asked first: making a schema needs a right that a role may lack whose schema was made for it.
-        if (rows[0]?.exists !== true) await tx.executeQuery(CompiledQuery.raw(`create schema ${pg.escapeIdentifier(schema)}`));
-        return await body(tx);
-      }),
-    runText: async (tx, text) => {
-      await tx.executeQuery(CompiledQuery.raw(text));
-    },
-    hasHistory: async (db) => {
-      const { rows } = await sql<{ found: boolean }>`select to_regclass('migrations') is not null as found`.execute(db);
-      return rows[0]?.found === true;
-    },
-  };
 }
 
 /** Authorisation was refused, or there is no such database: SQLSTATE classes 28 and 3D. */

@@ -1,9 +1,9 @@
 import { accessSync, constants, existsSync, statSync } from "node:fs";
-import { CompiledQuery } from "kysely";
 import { WakefulError } from "../../domain/errors.ts";
 import type { StoreClock } from "../engine/engine.ts";
 import { HintBoard } from "../engine/hint-board.ts";
-import { checkSchema, type MigrationTarget, migrate } from "../engine/migrator.ts";
+import type { TellMigration } from "../engine/migration.ts";
+import { checkSchema, migrate } from "../engine/migrator.ts";
 import type { StoreParts } from "../engine/store-parts.ts";
 import type { FirstChecks } from "../jobs/claim-rules.ts";
 import { sqliteMigrations } from "../migrations/sqlite.ts";
@@ -13,6 +13,7 @@ import { SqliteConnection } from "./connection.ts";
 import { SqliteEngine } from "./engine.ts";
 import { createHotVerbs } from "./hot-verbs.ts";
 import { findLockHolder, lockPathOf, lockStore } from "./lock.ts";
+import { targetOf } from "./migration-target.ts";
 
 export interface OpenSqliteOptions {
   /** The file, or `:memory:`. */
@@ -21,6 +22,7 @@ export interface OpenSqliteOptions {
   readonly synchronous?: "full" | "normal" | undefined;
   readonly lock?: boolean | undefined;
   readonly checks?: FirstChecks | undefined;
+  readonly tellMigration?: TellMigration | undefined;
 }
 
 /** Opens the embedded store for its one owner: lock, schema, clock. */
@@ -33,7 +35,7 @@ export async function openSqlite(options: OpenSqliteOptions): Promise<StoreParts
     const hints = new HintBoard();
     const engine = new SqliteEngine({ connection, hints, now: () => clock.now() });
     try {
-      await migrate(targetOf(engine), sqliteMigrations);
+      await migrate(targetOf(engine), sqliteMigrations, options.tellMigration);
       const newest = await newestInstant(engine.kysely);
       if (newest !== undefined) clock.floor?.(newest);
     } catch (thrown) {
@@ -95,22 +97,4 @@ function openToRead(path: string): SqliteConnection {
     if (log === undefined || log.size === 0) return new SqliteConnection({ path, readOnly: true, immutable: true });
     throw new StoreLogUnreadableError({ store: path, cause: thrown });
   }
-}
-
-/** What the migrator needs of the embedded engine: its write transactions are alone in the file. */
-export function targetOf(engine: SqliteEngine): MigrationTarget {
-  return {
-    kysely: engine.kysely,
-    name: engine.connection.name,
-    now: engine.now,
-    transaction: async (body, { rebuilds }) => await (rebuilds ? engine.rebuild(body) : engine.transaction(body)),
-    // The driver's exec takes many statements; the transaction that holds the connection is open on it.
-    runText: async (_tx, text) => engine.connection.db.exec(text),
-    hasHistory: async (db) => {
-      const found = await db.executeQuery<{ n: number }>(
-        CompiledQuery.raw("select count(*) as n from sqlite_schema where type = 'table' and name = 'migrations'"),
-      );
-      return (found.rows[0]?.n ?? 0) > 0;
-    },
-  };
 }

@@ -9,7 +9,7 @@ import type { Store } from "../port/store.ts";
 import { SqliteConnection } from "./connection.ts";
 import { SqliteEngine } from "./engine.ts";
 import { createHotVerbs } from "./hot-verbs.ts";
-import { targetOf } from "./open.ts";
+import { targetOf } from "./migration-target.ts";
 
 /** Tables that grow with history or with load: no loop may walk one of them. */
 const growing = ["jobs", "runs", "items", "visits", "action_logs", "outbox"];

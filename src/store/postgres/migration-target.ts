@@ -1,0 +1,128 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { CompiledQuery, type Kysely, sql, type Transaction } from "kysely";
+import pg from "pg";
+import type { IndexStep } from "../engine/migration.ts";
+import { indexText, type MigrationSession, type MigrationTarget } from "../engine/migrator.ts";
+import type { Database } from "../engine/tables.ts";
+import type { PostgresEngine } from "./engine.ts";
+import { isLocked, mayRunAgain, postgresFailure } from "./failures.ts";
+import { MigrationWatch } from "./migration-watch.ts";
+
+/**
+ * How long a step waits for each lock. Whoever comes meanwhile waits behind it, so it gives up soon, lets them pass and asks again.
+ * A step that wants all five tables keeps nobody for a second.
+ */
+const lockTimeoutMs = 150;
+const lockAgainMs = 250;
+const triesMax = 5;
+/** How often a program looks whether the other has migrated the store. */
+const otherAgainMs = 250;
+
+/** What the migrator needs of the server engine: one connection, whose lock stands for "nobody else migrates", and its schema is made there. */
+export function targetOf(engine: PostgresEngine): MigrationTarget {
+  const { kysely } = engine;
+  return {
+    kysely,
+    name: engine.target.name,
+    now: engine.now,
+    sliceRowsMax: 20_000,
+    hasHistory: async (db) => {
+      const { rows } = await sql<{ found: boolean }>`select to_regclass('migrations') is not null as found`.execute(db);
+      return rows[0]?.found === true;
+    },
+    alone: async (body, hears) =>
+      // Everything on the connection that holds the lock: whoever loses the one has lost the other.
+      await kysely.connection().execute(async (db) => {
+        const watch = new MigrationWatch(engine.target, hears);
+        try {
+          await takeLock(engine, db, watch);
+          return await body(sessionOf(engine, db));
+        } catch (thrown) {
+          throw postgresFailure(thrown, engine.target.name, engine.target);
+        } finally {
+          await watch.stop();
+          await giveBack(db);
+        }
+      }),
+  };
+}
+
+/** Asked again and again: a session that waits for a lock holds a snapshot, for which an index that is being made would wait in turn. */
+async function takeLock({ target }: PostgresEngine, db: Kysely<Database>, watch: MigrationWatch): Promise<void> {
+  for (;;) {
+    const { rows } = await sql<{ taken: boolean; pid: number }>`
+      select pg_try_advisory_lock(hashtext(${`wakeful migration under way in ${target.schema}`})) as taken, pg_backend_pid() as pid`.execute(
+      db,
+    );
+    const [row] = rows;
+    if (row?.taken === true) {
+      watch.start(row.pid);
+      break;
+    }
+    watch.otherMigrates();
+    await sleep(otherAgainMs);
+  }
+  // A look at ten million rows takes longer than any other statement of ours may. An index waits for whoever began before it.
+  await db.executeQuery(CompiledQuery.raw(`set statement_timeout = 0; set lock_timeout = 0; ${endWithClient}`));
+}
+
+/** After a kill the session would finish its index first, with the lock in its hands. Not every platform and version can look. */
+const endWithClient = `do $$ begin perform set_config('client_connection_check_interval', '2000', false); exception when others then null; end $$`;
+
+/** The connection goes back to the pool as it came, unless it is broken; then its locks are gone with it. */
+async function giveBack(db: Kysely<Database>): Promise<void> {
+  try {
+    await db.executeQuery(CompiledQuery.raw("select pg_advisory_unlock_all(); reset statement_timeout; reset lock_timeout"));
+  } catch {
+    // What broke it is thrown already.
+  }
+}
+
+function sessionOf(engine: PostgresEngine, db: Kysely<Database>): MigrationSession {
+  return {
+    db,
+    transaction: async (body) => await inTransaction(engine, db, body),
+    runText: async (tx, text) => {
+      await tx.executeQuery(CompiledQuery.raw(text));
+    },
+    buildIndex: async (index) => await buildIndex(db, index),
+  };
+}
+
+async function inTransaction<T>(engine: PostgresEngine, db: Kysely<Database>, body: (tx: Transaction<Database>) => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await db.transaction().execute(async (tx) => {
+        await prepare(engine, tx);
+        return await body(tx);
+      });
+    } catch (thrown) {
+      // Somebody's transaction may last for hours, and is told of meanwhile.
+      if (!isLocked(thrown) && (tries >= triesMax || !mayRunAgain(thrown))) throw thrown;
+      await sleep(lockAgainMs);
+    }
+  }
+}
+
+async function prepare({ target: { schema } }: PostgresEngine, tx: Transaction<Database>): Promise<void> {
+  // The lock that programs of before this way of migrating take: their migration may take long.
+  await sql`select pg_advisory_xact_lock(hashtext(${`wakeful migrations of ${schema}`}))`.execute(tx);
+  const { rows } = await sql<{ exists: boolean }>`select to_regnamespace(${schema}) is not null as exists`.execute(tx);
+  // Asked first: making a schema needs a right that a role may lack whose schema was made for it.
+  if (rows[0]?.exists !== true) await tx.executeQuery(CompiledQuery.raw(`create schema ${pg.escapeIdentifier(schema)}`));
+  // Slices go by index, whatever the planner thinks of tables that change so fast.
+  await tx.executeQuery(
+    CompiledQuery.raw(`set local lock_timeout = ${lockTimeoutMs}; set local enable_seqscan = off; set local enable_bitmapscan = off;
+      set local enable_hashjoin = off; set local enable_mergejoin = off`),
+  );
+}
+
+/** Readers and writers go on meanwhile. What a kill leaves of such an index is not valid, and serves nobody. */
+async function buildIndex(db: Kysely<Database>, index: IndexStep): Promise<void> {
+  const { rows } = await sql<{
+    valid: boolean;
+  }>`select indisvalid as valid from pg_index where indexrelid = to_regclass(${index.name})`.execute(db);
+  if (rows[0]?.valid === true) return;
+  if (rows.length > 0) await db.executeQuery(CompiledQuery.raw(`drop index concurrently ${index.name}`));
+  await db.executeQuery(CompiledQuery.raw(indexText(index, "concurrently ")));
+}

@@ -1,0 +1,80 @@
+import pg from "pg";
+import { spanText } from "../../domain/durations.ts";
+import { seconds } from "../../domain/time.ts";
+import type { MigrationNews } from "../engine/migrator.ts";
+import type { PostgresTarget } from "./client-config.ts";
+
+const lookEveryMs = seconds(2);
+
+/** Who keeps the session from going on, and how far its index is. */
+const look = `
+  select (
+      select json_agg(json_build_object('pid', a.pid, 'program', a.application_name, 'state', a.state,
+        'forMs', round(extract(epoch from clock_timestamp() - a.xact_start) * 1000)))
+      from pg_stat_activity a where a.pid = any(pg_blocking_pids($1))
+    ) as blockers, p.blocks_done as done, p.blocks_total as total
+  from (select $1::integer as pid) session left join pg_stat_progress_create_index p on p.pid = session.pid and p.blocks_total > 0`;
+
+interface Look {
+  readonly blockers:
+    | readonly { readonly pid: number; readonly program: string; readonly state: string; readonly forMs: number | null }[]
+    | null;
+  readonly done: number | null;
+  readonly total: number | null;
+}
+
+/** Looks at the session that migrates from a connection of its own: that one is busy, for minutes where there are many rows. */
+export class MigrationWatch {
+  readonly #target: PostgresTarget;
+  readonly #hears: (news: MigrationNews) => void;
+  #timer: NodeJS.Timeout | undefined;
+  #looking: Promise<void> | undefined;
+
+  constructor(target: PostgresTarget, hears: (news: MigrationNews) => void) {
+    this.#target = target;
+    this.#hears = hears;
+  }
+
+  otherMigrates(): void {
+    this.#hears({ waitsFor: "another program, which migrates it" });
+  }
+
+  start(pid: number): void {
+    this.#timer = setInterval(() => {
+      this.#looking ??= this.#look(pid).finally(() => {
+        this.#looking = undefined;
+      });
+    }, lookEveryMs);
+  }
+
+  async stop(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#looking;
+  }
+
+  async #look(pid: number): Promise<void> {
+    const client = new pg.Client(this.#target.config);
+    client.on("error", () => undefined);
+    try {
+      await client.connect();
+      const { rows } = await client.query<Look>(look, [pid]);
+      const [row] = rows;
+      if (row === undefined || (row.blockers === null && row.total === null)) return;
+      this.#hears({ done: row.done ?? undefined, total: row.total ?? undefined, waitsFor: blockersText(row.blockers) });
+    } catch {
+      // News alone: the session itself finds out what is wrong with its server.
+    } finally {
+      await client.end().catch(() => undefined);
+    }
+  }
+}
+
+function blockersText(blockers: Look["blockers"]): string | undefined {
+  if (blockers === null) return undefined;
+  return blockers
+    .map(
+      ({ pid, program, state, forMs }) =>
+        `process ${pid} of the server (${program === "" ? "no name" : program}, ${state}${forMs === null ? "" : ` for ${spanText(forMs)}`})`,
+    )
+    .join(", ");
+}
