@@ -102,18 +102,17 @@ async function onSqlite(version: number, clock: StoreTestClock): Promise<Place> 
     update sqlite_sequence set seq = ${lastId};
     insert into meta (name, value) values ('run_ids_set_aside', '${lastId}')`);
   db.close();
-  return { url: path, query: fileQuery(path) };
+  return { url: path, query: async (text) => await withFile(path, async (query) => await query(text)) };
 }
 
-export function fileQuery(path: string): EarlierStore["query"] {
-  return async (text) => {
-    const db = new DatabaseSync(path);
-    try {
-      return db.prepare(text).all() as Row[];
-    } finally {
-      db.close();
-    }
-  };
+/** Reads the file on one connection for as long as `body` lasts. */
+export async function withFile<T>(path: string, body: (query: EarlierStore["query"]) => Promise<T>): Promise<T> {
+  const db = new DatabaseSync(path);
+  try {
+    return await body(async (text) => db.prepare(text).all() as Row[]);
+  } finally {
+    db.close();
+  }
 }
 
 /** Brings a file to the newest of `migrations`, and leaves it. */
@@ -131,7 +130,7 @@ async function onPostgres(version: number, clock: StoreTestClock): Promise<Place
   const { url, drop } = await createDatabase();
   onTestFinished(drop);
   await migratePostgres(url, postgresMigrations.slice(0, version), clock);
-  const run = databaseQuery(url);
+  const run: EarlierStore["query"] = async (text) => await withDatabase(url, async (query) => await query(text));
   await run(`${rowsText(version, clock.now())}
     do $$ declare each record; begin
       for each in select table_name as name from information_schema.columns where table_schema = 'wakeful' and is_identity = 'YES' loop
@@ -142,17 +141,15 @@ async function onPostgres(version: number, clock: StoreTestClock): Promise<Place
   return { url, query: run };
 }
 
-/** As a program of before, which the tables of this version do not let write. */
-export function databaseQuery(url: string): EarlierStore["query"] {
-  return async (text) => {
-    const client = new pg.Client({ connectionString: url, options: "-c search_path=wakeful" });
-    await client.connect();
-    try {
-      return (await client.query<Row>(text)).rows;
-    } finally {
-      await client.end();
-    }
-  };
+/** The same on the server, as a program of before, which the tables of this version do not let write. */
+export async function withDatabase<T>(url: string, body: (query: EarlierStore["query"]) => Promise<T>): Promise<T> {
+  const client = new pg.Client({ connectionString: url, options: "-c search_path=wakeful" });
+  await client.connect();
+  try {
+    return await body(async (text) => (await client.query<Row>(text)).rows);
+  } finally {
+    await client.end();
+  }
 }
 
 /** Brings a database of the server to the newest of `migrations`, and leaves it. */
