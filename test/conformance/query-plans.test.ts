@@ -5,6 +5,7 @@ import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { asHostId, asOwnerEpoch, type ItemId, type RunId } from "../../src/domain/ids.ts";
 import { assembleStore } from "../../src/store/assemble-store.ts";
 import { HintBoard } from "../../src/store/engine/hint-board.ts";
+import { migrate } from "../../src/store/engine/migrator.ts";
 import { sqliteMigrations } from "../../src/store/migrations/sqlite.ts";
 import { openStore } from "../../src/store/open-store.ts";
 import type { Store } from "../../src/store/port/store.ts";
@@ -13,6 +14,7 @@ import { hotConfig } from "../../src/store/postgres/lanes.ts";
 import { type PreparedStatement, SqliteConnection } from "../../src/store/sqlite/connection.ts";
 import { SqliteEngine } from "../../src/store/sqlite/engine.ts";
 import { createHotVerbs } from "../../src/store/sqlite/hot-verbs.ts";
+import { targetOf } from "../../src/store/sqlite/migration-target.ts";
 import { createDatabase, storeOptions } from "../support/postgres.ts";
 import { present } from "../support/present.ts";
 import { addItem, claim, declareQueues, farFuture, processOn, registerWorker, retried, startRun, success } from "../support/store-rows.ts";
@@ -113,10 +115,10 @@ describe("SQLite", () => {
 
   async function recorded(): Promise<RecordingConnection> {
     const connection = new RecordingConnection({ path: join(tempDir("plans"), "plans.db"), synchronous: "normal" });
-    for (const { text } of sqliteMigrations) connection.db.exec(text);
     const clock = new StoreTestClock();
     const hints = new HintBoard();
     const engine = new SqliteEngine({ connection, hints, now: () => clock.now() });
+    await migrate(targetOf(engine), sqliteMigrations);
     const store = assembleStore({ engine, hints, hot: createHotVerbs(engine), release: async () => undefined });
     onTestFinished(async () => {
       await store.close();

@@ -156,7 +156,7 @@ async function migrateUntil(url: string, count: number): Promise<boolean> {
   const spy = vi.spyOn(pg.Client.prototype, "query").mockImplementation(function (this: pg.Client, ...args: unknown[]) {
     if (writes(args[0])) sent += 1;
     return query.apply(this, sent === count ? ["select pg_terminate_backend(pg_backend_pid())"] : args);
-  } as never);
+  });
   try {
     await migrate(inManyStatements(postgresTargetOf(openEngine(url))), postgresMigrations);
     return false;
