@@ -18,7 +18,7 @@ export interface Engine {
   rows<Row>(statement: string, parameters: readonly unknown[]): Promise<readonly Row[]>;
   /**
    * A write transaction. `body` may run again after a deadlock or lock timeout, and changes nothing but through `tx`. Lock order: live
-   * runs, jobs, ended runs, slots, visits, items, leases. A claim takes slots and then places in `ready`, of which it skips locked ones.
+   * runs, jobs, ended runs, slots, visits, items, leases. A claim locks slots, then `ready`, skipping what is locked.
    */
   transaction<T>(body: (tx: Transaction<Database>) => Promise<T>): Promise<T>;
   /** Reads of one instant: all statements of `body` see the same committed state. */

@@ -5,14 +5,14 @@ import type { JobRow } from "../port/jobs.ts";
 import { stateOf } from "./job-state.ts";
 
 /** A row of `jobs` joined with its queue's name and its live run. */
-export interface JobWithRun extends RowOf<"jobs"> {
+export interface JobColumns extends RowOf<"jobs"> {
   readonly queue: string;
   readonly live_run_id: RunId | null;
   readonly live_run_state: RunState | null;
 }
 
 /** Its counts are those of its ended runs: a live run is one more, and one more attempt once it has started. */
-export function jobRow(row: JobWithRun): JobRow {
+export function jobRow(row: JobColumns): JobRow {
   const isLive = row.live_run_id !== null;
   return {
     id: row.id,

@@ -31,12 +31,12 @@ export function processColumns(process: StoredProcess | null): ProcessColumns {
 }
 
 /** A row of `live` or of `runs`: a live one has nothing yet of what an end writes. */
-type AnyRun = Omit<RowOf<"live">, "state" | "check_at" | "item_id"> & {
+type RunColumns = Omit<RowOf<"live">, "state" | "check_at" | "item_id"> & {
   readonly state: RunState;
   readonly check_at: Instant | null;
 } & Partial<Pick<RowOf<"runs">, "ended_at" | "outcome" | "reason" | "message" | "evidence" | "spent" | "by_session_death">>;
 
-export function runRow(row: AnyRun): RunRow {
+export function runRow(row: RunColumns): RunRow {
   return {
     id: row.id,
     jobId: row.job_id,
@@ -69,7 +69,7 @@ export function runRow(row: AnyRun): RunRow {
   };
 }
 
-function limitsOf(row: Pick<AnyRun, "timeout_ms" | "heartbeat_timeout_ms" | "max_running_ms">): RunLimits {
+function limitsOf(row: Pick<RunColumns, "timeout_ms" | "heartbeat_timeout_ms" | "max_running_ms">): RunLimits {
   return {
     timeoutMs: row.timeout_ms ?? undefined,
     heartbeatTimeoutMs: row.heartbeat_timeout_ms ?? undefined,

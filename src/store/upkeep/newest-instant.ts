@@ -3,8 +3,8 @@ import type { Instant } from "../../domain/time.ts";
 import type { Database } from "../engine/tables.ts";
 
 /**
- * The newest stored instant, below which the store's clock must not begin. Only ends of indexes and small tables are read, so history costs
- * nothing. What it misses, such as the end of a run that is not the newest, is newer than its session's last renewal by a beat at most.
+ * The newest stored instant, below which the store's clock must not begin. History costs nothing: only ends of indexes are read. An end
+ * that this misses is newer than its session's last renewal by a beat at most.
  */
 export async function newestInstant(db: Kysely<Database>): Promise<Instant | undefined> {
   const { rows } = await sql<{ newest: number | null }>`

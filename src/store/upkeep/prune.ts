@@ -42,8 +42,8 @@ interface Page {
 }
 
 /**
- * The next of the walk over all jobs by their key, because no index says when a job has finished: the end of each run would write it. Ids
- * rise with the instants of their making, which the store's clock never takes back, so the walk is over at a page of younger jobs.
+ * The next of the walk over the jobs by their key: each end of a run would write an index of finished ones. Higher ids are younger, so the
+ * walk is over at a page of jobs that are all too young.
  */
 async function plainJobs(
   tx: Kysely<Database>,
