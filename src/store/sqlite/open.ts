@@ -13,6 +13,7 @@ import { SqliteConnection } from "./connection.ts";
 import { SqliteEngine } from "./engine.ts";
 import { createHotVerbs } from "./hot-verbs.ts";
 import { findLockHolder, lockPathOf, lockStore } from "./lock.ts";
+import { LogCutter } from "./log-cutter.ts";
 
 export interface OpenSqliteOptions {
   /** The file, or `:memory:`. */
@@ -31,13 +32,20 @@ export async function openSqlite(options: OpenSqliteOptions): Promise<StoreParts
   try {
     const connection = new SqliteConnection({ path, synchronous: options.synchronous });
     const hints = new HintBoard();
+    const log = inMemory ? undefined : new LogCutter({ connection });
+    // A process that was killed may have left a long one. The migrations need not write it back on the event loop.
+    log?.look();
     const engine = new SqliteEngine({ connection, hints, now: () => clock.now() });
+    const close = async (): Promise<void> => {
+      await log?.stop();
+      await connection.close();
+    };
     try {
       await migrate(targetOf(engine), sqliteMigrations);
       const newest = await newestInstant(engine.kysely);
       if (newest !== undefined) clock.floor?.(newest);
     } catch (thrown) {
-      await connection.close();
+      await close();
       throw thrown;
     }
     return {
@@ -45,7 +53,7 @@ export async function openSqlite(options: OpenSqliteOptions): Promise<StoreParts
       hints,
       hot: createHotVerbs(engine, options.checks),
       release: async () => {
-        await connection.close();
+        await close();
         lock?.release();
       },
     };
