@@ -20,8 +20,8 @@ export const serverOf: Readonly<Record<Subject, "postgres" | "redis" | undefined
 
 /** How many jobs a cell works off: two or three seconds on two cores of a shared machine. */
 export function queueCells(quick: boolean): readonly QueueCell[] {
-  const sized = (size: number): number => (quick ? Math.max(200, Math.round(size / 20)) : size);
-  return [...ours(sized), ...graphileWorker(sized), ...plainjob(sized)];
+  const sized = (size: number): number => (quick ? Math.max(60, Math.round(size / 20)) : size);
+  return [...ours(sized), ...peers(sized), ...plainjob(sized)];
 }
 
 type Sized = (size: number) => number;
@@ -74,24 +74,60 @@ function latency({ subject, label, file, jobs, more, everyMs = [10, 30] }: Laten
   }));
 }
 
-function graphileWorker(sized: Sized): readonly QueueCell[] {
-  const subject = "graphile-worker";
-  const file = "peers/graphile-worker.js";
-  const sizes = { defaults: { 1: 3000, 10: 6000, 100: 6000 }, best: { 1: 40_000, 10: 40_000, 100: 40_000 } } as const;
+interface PeerSizes {
+  /** Jobs to work off by concurrency; with `seconds`, only as many as that time allows. */
+  readonly drain: Readonly<Record<"defaults" | "best", Readonly<Record<1 | 10 | 100, number>>>>;
+  readonly seconds?: number | undefined;
+  readonly singles: number;
+  readonly batched: number;
+  /** Settings whose worker sleeps for seconds between two looks have no latency worth waiting for. */
+  readonly latencyOf: readonly ("defaults" | "best")[];
+}
+
+function peer(subject: Subject, sized: Sized, sizes: PeerSizes): readonly QueueCell[] {
+  const file = `peers/${subject}.js`;
   const each = (["defaults", "best"] as const).flatMap((settings): readonly QueueCell[] => [
-    ...concurrencies.map(
-      (concurrency): QueueCell => ({
+    ...concurrencies.map((concurrency): QueueCell => {
+      const seconds = settings === "defaults" ? sizes.seconds : undefined;
+      const jobs = sized(sizes.drain[settings][concurrency]);
+      return {
         name: `${subject} ${settings}, c=${concurrency}`,
         subject,
         file,
-        question: { what: "drain", settings, concurrency, jobs: sized(sizes[settings][concurrency]) },
-      }),
-    ),
-    ...latency({ subject, label: `${subject} ${settings}`, file, jobs: sized(200), more: { settings } }),
+        question: { what: "drain", settings, concurrency, jobs, seconds },
+      };
+    }),
+    ...(sizes.latencyOf.includes(settings)
+      ? latency({ subject, label: `${subject} ${settings}`, file, jobs: sized(200), more: { settings } })
+      : []),
   ]);
+  const question = { what: "enqueue", singles: sized(sizes.singles), batched: sized(sizes.batched) };
+  return [...each, { name: `${subject}, enqueue`, subject, file, question }];
+}
+
+function peers(sized: Sized): readonly QueueCell[] {
+  const best = { 1: 40_000, 10: 40_000, 100: 40_000 };
   return [
-    ...each,
-    { name: `${subject}, enqueue`, subject, file, question: { what: "enqueue", singles: sized(1500), batched: sized(40_000) } },
+    ...peer("graphile-worker", sized, {
+      drain: { defaults: { 1: 3000, 10: 6000, 100: 6000 }, best },
+      singles: 1500,
+      batched: 40_000,
+      latencyOf: ["defaults", "best"],
+    }),
+    ...peer("pg-boss", sized, {
+      // Half a job a second and local worker.
+      drain: { defaults: { 1: 1000, 10: 1000, 100: 4000 }, best },
+      seconds: 6,
+      singles: 1500,
+      batched: 40_000,
+      latencyOf: ["best"],
+    }),
+    ...peer("bullmq", sized, {
+      drain: { defaults: { 1: 10_000, 10: 20_000, 100: 20_000 }, best: { 1: 10_000, 10: 20_000, 100: 20_000 } },
+      singles: 10_000,
+      batched: 40_000,
+      latencyOf: ["defaults", "best"],
+    }),
   ];
 }
 

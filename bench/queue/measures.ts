@@ -17,3 +17,10 @@ export const measureNames = [
   { key: "commits", label: ", commits a job", unit: "" },
   { key: "hotShare", label: ", HOT updates", unit: "of all" },
 ] as const;
+
+/** A cell's numbers on one line, for progress. */
+export function summaryOf(values: Readonly<Record<string, unknown>>): string {
+  return measureNames
+    .flatMap(({ key, unit }) => (typeof values[key] === "number" ? [`${key} ${Number(values[key].toPrecision(4))} ${unit}`.trim()] : []))
+    .join(", ");
+}

@@ -43,6 +43,8 @@ export const queueTargets: readonly QueueTarget[] = [
   ratio("PostgreSQL, 500 ahead, c=100", `${postgres}, 500 ahead, c=100`, `${graphile}, c=100`, 2),
   ratio("PostgreSQL, 200 ahead, c=10", `${postgres}, 200 ahead, c=10`, `${graphile}, c=10`, 1.4),
   ratio("PostgreSQL, nothing ahead, c=10", `${postgres}, nothing ahead, c=10`, "graphile-worker defaults, c=10", 3),
+  ratio("PostgreSQL, 500 ahead, c=10, beside pg-boss", `${postgres}, 500 ahead, c=10`, "pg-boss best, c=10", 3),
+  ratio("PostgreSQL, 500 ahead, c=100, beside pg-boss", `${postgres}, 500 ahead, c=100`, "pg-boss best, c=100", 3),
   ratio("PostgreSQL, enqueue of 1,000", `${postgres}, enqueue`, "graphile-worker, enqueue", 2, "batch"),
   atMost("PostgreSQL, server time a job, 500 ahead, c=10", "us", `${postgres}, 500 ahead, c=10`, "statementUs", 24),
   atMost("PostgreSQL, server time a job, nothing ahead, c=10", "us", `${postgres}, nothing ahead, c=10`, "statementUs", 35),
@@ -52,6 +54,7 @@ export const queueTargets: readonly QueueTarget[] = [
   ratio("SQLite, 500 ahead, c=10", `${sqlite}, 500 ahead, c=10`, "plainjob, drain", 8),
   ratio("SQLite, 200 ahead, c=10", `${sqlite}, 200 ahead, c=10`, "plainjob, drain", 7),
   ratio("SQLite, nothing ahead, c=10", `${sqlite}, nothing ahead, c=10`, "plainjob, drain", 1.8),
+  ratio("SQLite, 500 ahead, c=10, beside BullMQ", `${sqlite}, 500 ahead, c=10`, "bullmq best, c=10", 7),
   latencyRatio(
     "PostgreSQL, start latency p50, same process",
     `${postgres}, start latency from this process`,
