@@ -5,11 +5,12 @@ const refused = (code: string, ...args: string[]): void => {
   expect(() => readArguments(args), args.join(" ")).toThrow(expect.objectContaining({ name: "BenchError", code }));
 };
 
-test("without a name every bench is asked for, and a comparison has eleven rounds", () => {
+test("without a name every bench is asked for, and each has its own number of rounds", () => {
   expect(readArguments([])).toEqual({
-    names: ["embedded", "latency", "recovery", "reaper", "idle"],
+    names: ["embedded", "latency", "recovery", "reaper", "idle", "queue"],
     against: undefined,
-    rounds: 11,
+    rounds: undefined,
+    only: undefined,
     quick: false,
     json: false,
   });
@@ -17,14 +18,27 @@ test("without a name every bench is asked for, and a comparison has eleven round
     names: ["embedded", "idle"],
     against: "HEAD~3",
     rounds: 3,
+    only: undefined,
     quick: false,
     json: true,
   });
 });
 
+test("revisions are compared by all benches but those beside peers alone", () => {
+  expect(readArguments(["--against", "HEAD"])).toMatchObject({ names: ["embedded", "latency", "recovery", "reaper", "idle"] });
+  refused("bad_option", "queue", "--against", "HEAD");
+});
+
+test("cells of the queue are chosen by a pattern that knows no case", () => {
+  const request = readArguments(["queue", "--rounds", "5", "--only", "Postgres.*c=10$"]);
+  expect(request).toMatchObject({ names: ["queue"], rounds: 5, only: /Postgres.*c=10$/i });
+  refused("bad_option", "queue", "--only", "(");
+  refused("bad_option", "--only", "x", "--against", "HEAD");
+});
+
 test("help is answered whatever else is asked", () => {
   expect(readArguments(["--help", "nothing-of-this-name"])).toBe("help");
-  for (const option of ["--against", "--rounds", "--json", "--quick"]) expect(helpText).toContain(option);
+  for (const option of ["--against", "--rounds", "--only", "--json", "--quick"]) expect(helpText).toContain(option);
 });
 
 test("a request that cannot be served is refused by a code of its own", () => {
@@ -35,6 +49,5 @@ test("a request that cannot be served is refused by a code of its own", () => {
   refused("bad_option", "--against=");
   refused("bad_option", "--against=--output=x");
   refused("bad_option", "--against", "HEAD", "--quick");
-  refused("bad_option", "--rounds", "3");
   refused("bad_option", "--fast");
 });

@@ -1,27 +1,35 @@
 import { parseArgs } from "node:util";
 import { BenchError } from "./bench-error.ts";
 
-export const benchNames = ["embedded", "latency", "recovery", "reaper", "idle"] as const;
+export const benchNames = ["embedded", "latency", "recovery", "reaper", "idle", "queue"] as const;
 export type BenchName = (typeof benchNames)[number];
+
+/** Measured beside peers only: revisions are compared by `embedded` and `latency`. */
+const notCompared: readonly BenchName[] = ["queue"];
 
 export interface BenchRequest {
   readonly names: readonly BenchName[];
   /** The revision to compare with; without it the promises are measured. */
   readonly against: string | undefined;
-  readonly rounds: number;
+  /** Undefined: as many as each figure has. */
+  readonly rounds: number | undefined;
+  /** Which cells of `queue` to run. */
+  readonly only: RegExp | undefined;
   readonly quick: boolean;
   readonly json: boolean;
 }
 
 const roundsMax = 1000;
+export const comparisonRounds = 11;
 
-export const helpText = `npm run bench -- [NAME...] [--json] [--quick]
+export const helpText = `npm run bench -- [NAME...] [--rounds N] [--only PATTERN] [--json] [--quick]
     Measures what we promise, beside the peers. Without a name: ${benchNames.join(", ")}.
 npm run bench -- --against REV [NAME...] [--rounds N] [--json]
     Builds REV and the working tree, measures them in turns, and compares within each round.
 
   --against REV   a commit, branch or tag
-  --rounds N      how many rounds, 1 to ${roundsMax}; default 11 (about 30 minutes for everything)
+  --rounds N      how many rounds, 1 to ${roundsMax}; default ${comparisonRounds} with --against (about 30 minutes for everything)
+  --only PATTERN  of queue: only the cells whose names match this regular expression, such as 'postgres.*c=10$'
   --json          the answer for programs, on standard output; progress goes to standard error
   --quick         fewer rounds and smaller stores: shows that everything runs, not what it is worth
   --help          this text
@@ -36,14 +44,20 @@ export function readArguments(args: readonly string[]): BenchRequest | "help" {
   const { against } = values;
   if (against === "" || against?.startsWith("-") === true) throw new BenchError("bad_option", "--against needs a revision.");
   if (against !== undefined && values.quick) throw new BenchError("bad_option", "--quick has no meaning with --against: use --rounds.");
-  if (against === undefined && values.rounds !== undefined) throw new BenchError("bad_option", "--rounds needs --against.");
+  if (against !== undefined && values.only !== undefined) throw new BenchError("bad_option", "--only has no meaning with --against.");
   const unknown = positionals.filter((name) => !isBenchName(name));
   if (unknown.length > 0)
     throw new BenchError("unknown_bench", `There is no bench ${unknown.join(", ")}; there are ${benchNames.join(", ")}.`);
+  const names = benchNames.filter((name) =>
+    positionals.length === 0 ? against === undefined || !notCompared.includes(name) : positionals.includes(name),
+  );
+  const alone = names.filter((name) => against !== undefined && notCompared.includes(name));
+  if (alone.length > 0) throw new BenchError("bad_option", `${alone.join(", ")} cannot be compared with another revision.`);
   return {
-    names: benchNames.filter((name) => positionals.length === 0 || positionals.includes(name)),
+    names,
     against,
-    rounds: readRounds(values.rounds ?? "11"),
+    rounds: values.rounds === undefined ? undefined : readRounds(values.rounds),
+    only: values.only === undefined ? undefined : readPattern(values.only),
     quick: values.quick,
     json: values.json,
   };
@@ -57,6 +71,7 @@ function parse(args: readonly string[]) {
       options: {
         against: { type: "string" },
         rounds: { type: "string" },
+        only: { type: "string" },
         json: { type: "boolean", default: false },
         quick: { type: "boolean", default: false },
         help: { type: "boolean", short: "h", default: false },
@@ -72,6 +87,14 @@ function readRounds(text: string): number {
   if (!/^\d+$/.test(text) || rounds < 1 || rounds > roundsMax)
     throw new BenchError("bad_option", `--rounds is a whole number from 1 to ${roundsMax}, not "${text}".`);
   return rounds;
+}
+
+function readPattern(text: string): RegExp {
+  try {
+    return new RegExp(text, "i");
+  } catch {
+    throw new BenchError("bad_option", `--only is a regular expression, not "${text}".`);
+  }
 }
 
 const isBenchName = (name: string): name is BenchName => (benchNames as readonly string[]).includes(name);

@@ -16,20 +16,25 @@ export interface Figure {
 export interface BenchOptions {
   /** Fewer rounds and smaller stores: shows that everything runs, not how fast. */
   readonly quick: boolean;
+  /** Instead of the figure's own number of rounds. */
+  readonly rounds?: number | undefined;
+  /** Of the cells of `queue` and `queue-growth`, only those whose names match. */
+  readonly only?: RegExp | undefined;
   /** Progress, for people. */
   readonly say: (line: string) => void;
   readonly runCell: RunCell;
 }
 
-type Bound = { readonly atLeast: number } | { readonly atMost: number };
+export type Bound = { readonly atLeast: number } | { readonly atMost: number };
 
 /** A figure that is the median of its samples. */
 export function figure(name: string, unit: string, bound: Bound, samples: readonly number[], note?: string): Figure {
   const value = round(median(samples));
-  const [target, holds] =
-    "atLeast" in bound ? [`>= ${bound.atLeast}`, value >= bound.atLeast] : [`<= ${bound.atMost}`, value <= bound.atMost];
-  return { name, value, unit, target, holds, samples: samples.map(round), note };
+  const holds = "atLeast" in bound ? value >= bound.atLeast : value <= bound.atMost;
+  return { name, value, unit, target: boundText(bound), holds, samples: samples.map(round), note };
 }
+
+export const boundText = (bound: Bound): string => ("atLeast" in bound ? `>= ${bound.atLeast}` : `<= ${bound.atMost}`);
 
 /** A figure without a promise, for comparison. */
 export function plainFigure(name: string, unit: string, samples: readonly number[]): Figure {

@@ -1,7 +1,7 @@
 /** `npm run bench`: measures what we promise, beside the peers in the same run, or against another revision. `--help` tells how. */
 import { compareRevisions, comparisonTable } from "./against/compare-revisions.ts";
 import { isShort } from "./against/comparison.ts";
-import { type BenchName, type BenchRequest, helpText, readArguments } from "./arguments.ts";
+import { type BenchName, type BenchRequest, comparisonRounds, helpText, readArguments } from "./arguments.ts";
 import { BenchError } from "./bench-error.ts";
 import { buildCheckout } from "./build-checkout.ts";
 import { cellRunner, repository } from "./cell.ts";
@@ -14,6 +14,7 @@ const benches: Readonly<Record<BenchName, () => Promise<(options: BenchOptions) 
   recovery: async () => (await import("./figures/recovery.ts")).recovery,
   reaper: async () => (await import("./figures/reaper.ts")).reaper,
   idle: async () => (await import("./figures/idle.ts")).idle,
+  queue: async () => (await import("./figures/queue.ts")).queue,
 };
 
 const interrupt = new AbortController();
@@ -36,13 +37,13 @@ try {
   process.exitCode = thrown.code === "interrupted" ? 130 : 2;
 }
 
-async function compare({ names, rounds, json }: BenchRequest, revision: string): Promise<number> {
+async function compare({ names, rounds = comparisonRounds, json }: BenchRequest, revision: string): Promise<number> {
   const report = await compareRevisions({ repository, revision, names, rounds, signal: interrupt.signal, say: tell });
   process.stdout.write(json ? `${JSON.stringify(report, undefined, 2)}\n` : comparisonTable(report));
   return report.figures.some(isShort) ? 1 : 0;
 }
 
-async function measure({ names, quick, json }: BenchRequest): Promise<number> {
+async function measure({ names, quick, rounds, only, json }: BenchRequest): Promise<number> {
   await buildCheckout({ name: "the working tree", folder: repository }, interrupt.signal);
   const runCell = cellRunner({ checkout: repository, signal: interrupt.signal });
   const figures: Figure[] = [];
@@ -50,7 +51,7 @@ async function measure({ names, quick, json }: BenchRequest): Promise<number> {
     const say = (line: string): void => tell(`${name}: ${line}`);
     try {
       const bench = await benches[name]();
-      figures.push(...(await bench({ quick, say, runCell })));
+      figures.push(...(await bench({ quick, rounds, only, say, runCell })));
     } catch (thrown) {
       interrupt.signal.throwIfAborted();
       // The other figures are worth keeping.

@@ -1,8 +1,5 @@
-import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
-import { join } from "node:path";
-import { repository } from "../cell.ts";
 import { type BenchOptions, type Figure, figure, plainFigure, unmeasured } from "../figure.ts";
+import { preparePeers } from "../prepare-peers.ts";
 
 /** Ours: an embedded worker on SQLite, synchronous=FULL, every run recorded. The peer as it comes: synchronous=NORMAL, no record of runs. */
 export const embeddedCells = [
@@ -11,9 +8,8 @@ export const embeddedCells = [
   { key: "concurrency 10, nothing ahead", concurrency: 10, outstandingMax: 10, atLeast: 1.4 },
 ] as const;
 
-export async function embedded({ quick, say, runCell }: BenchOptions): Promise<readonly Figure[]> {
-  const missing = preparePeers(say);
-  const rounds = quick ? 1 : 7;
+export async function embedded({ quick, rounds = quick ? 1 : 7, say, runCell }: BenchOptions): Promise<readonly Figure[]> {
+  const { plainjob: missing } = preparePeers(say);
   const [jobs, peerJobs] = quick ? [10_000, 3000] : [60_000, 15_000];
   const ratios = new Map<string, number[]>(embeddedCells.map(({ key }) => [key, []]));
   const speeds = new Map<string, number[]>(embeddedCells.map(({ key }) => [key, []]));
@@ -65,17 +61,4 @@ export async function embedded({ quick, say, runCell }: BenchOptions): Promise<r
         ]
       : []),
   ];
-}
-
-const folder = join(repository, "bench/peers");
-
-/**
- * Installs the peers when they are absent; better-sqlite3 is compiled, which takes about a minute. Answers why they could not be installed.
- */
-function preparePeers(say: (line: string) => void): string | undefined {
-  if (existsSync(join(folder, "node_modules/better-sqlite3/build/Release/better_sqlite3.node"))) return undefined;
-  say("installing the peers (better-sqlite3 is compiled: about a minute)");
-  const npm = spawnSync("npm", ["ci", "--no-audit", "--no-fund"], { cwd: folder, encoding: "utf8", timeout: 600_000 });
-  if (npm.status === 0) return undefined;
-  return `the peers cannot be installed: ${(npm.stderr || npm.error?.message || "npm ci failed").trim().split("\n").slice(-3).join(" ")}`;
 }

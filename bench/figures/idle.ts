@@ -1,8 +1,8 @@
 import { type BenchOptions, type Figure, figure, samplesOf } from "../figure.ts";
 
-export async function idle({ quick, say, runCell }: BenchOptions): Promise<readonly Figure[]> {
+export async function idle({ quick, rounds = quick ? 1 : 3, say, runCell }: BenchOptions): Promise<readonly Figure[]> {
   const runs: Readonly<Record<string, number>>[] = [];
-  for (let round = 1; round <= (quick ? 1 : 3); round++) {
+  for (let round = 1; round <= rounds; round++) {
     const run = await runCell("cells/idle.ts", { seconds: quick ? 3 : 20 });
     runs.push(run);
     say(`round ${round}: ${JSON.stringify(run)}`);

@@ -1,8 +1,8 @@
 import { type BenchOptions, type Figure, figure, plainFigure } from "../figure.ts";
 
-export async function latency({ quick, say, runCell }: BenchOptions): Promise<readonly Figure[]> {
+export async function latency({ quick, rounds = quick ? 1 : 5, say, runCell }: BenchOptions): Promise<readonly Figure[]> {
   const runs: Readonly<Record<string, number>>[] = [];
-  for (let round = 1; round <= (quick ? 1 : 5); round++) {
+  for (let round = 1; round <= rounds; round++) {
     const run = await runCell("cells/latency.ts", { jobs: quick ? 100 : 400 });
     runs.push(run);
     say(`round ${round}: ${JSON.stringify(run)}`);

@@ -3,12 +3,12 @@ import { type BenchOptions, type Figure, figure } from "../figure.ts";
 const foundMs = { sqlite: 5, postgres: 10 } as const;
 const settledMs = { sqlite: 3000, postgres: 5000 } as const;
 
-export async function reaper({ quick, say, runCell }: BenchOptions): Promise<readonly Figure[]> {
+export async function reaper({ quick, rounds = quick ? 1 : 3, say, runCell }: BenchOptions): Promise<readonly Figure[]> {
   const crowd = quick ? { jobs: 100_000, sessions: 100, dead: 10 } : { jobs: 1_000_000, sessions: 1000, dead: 10 };
   const figures: Figure[] = [];
   for (const engine of ["sqlite", "postgres"] as const) {
     const runs: Readonly<Record<string, number>>[] = [];
-    for (let round = 1; round <= (quick ? 1 : 3); round++) {
+    for (let round = 1; round <= rounds; round++) {
       const run = await runCell("cells/reaper.ts", { ...crowd, engine });
       runs.push(run);
       say(`${engine}, round ${round}: ${JSON.stringify(run)}`);

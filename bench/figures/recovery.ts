@@ -7,8 +7,7 @@ const names = {
   harmed: "recovery, SIGKILL of the daemon with 20 commands: restarted or lost",
 } as const;
 
-export async function recovery({ quick, say, runCell }: BenchOptions): Promise<readonly Figure[]> {
-  const kills = quick ? 2 : 10;
+export async function recovery({ quick, rounds: kills = quick ? 2 : 10, say, runCell }: BenchOptions): Promise<readonly Figure[]> {
   const command = samplesOf(await runCell("cells/recovery.ts", { what: "command", kills }));
   say(`command: ${command.map(Math.round).join(", ")} ms`);
   const handler: number[] = [];

@@ -1,40 +1,48 @@
-/** plainjob as its README sets it up: enqueue in batches of 1,000, then no-op handlers until all jobs are done. */
+/**
+ * plainjob as its README sets it up: one worker, which takes and ends one job at a time. More workers are no faster, because they share one
+ * process and one connection; at its best it only looks for jobs more often (`pollMs`).
+ */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import Database from "better-sqlite3";
-import { better, defineQueue, defineWorker } from "plainjob";
+import { better, defineQueue, defineWorker, JobStatus } from "plainjob";
+import { answer, enqueueEachWay, enqueueInBatches, measureLatency, question } from "./cell.js";
 
-const { jobs } = JSON.parse(process.argv[2] ?? "{}");
+const { what, jobs, pollMs = 1000 } = question;
 const folder = mkdtempSync(join(process.env.WAKEFUL_BENCH_DIR ?? tmpdir(), "wakeful-bench-"));
+process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
+process.once("SIGTERM", () => process.exit(143));
 const quiet = { error: console.error, warn() {}, info() {}, debug() {} };
 const queue = defineQueue({ connection: better(new Database(join(folder, "bench.db"))), logger: quiet });
+const sendOne = (payload) => queue.add("noop", payload);
+const sendBatch = (payloads) => queue.addMany("noop", payloads);
+const options = { queue, logger: quiet, pollIntervall: pollMs };
 
-const enqueueBegan = performance.now();
-for (let from = 0; from < jobs; from += 1000) {
-  queue.addMany(
-    "noop",
-    Array.from({ length: Math.min(1000, jobs - from) }, (_, at) => ({ i: from + at })),
-  );
+if (what === "enqueue") {
+  answer(await enqueueEachWay(question, async (payload) => sendOne(payload), sendBatch));
+} else if (what === "latency") {
+  const hear = (handler) => void defineWorker("noop", async (job) => handler(JSON.parse(job.data)), options).start();
+  answer(await measureLatency(question, { send: async (payload) => sendOne(payload), hear }));
+} else {
+  const enqueuePerSecond = await enqueueInBatches(jobs, sendBatch);
+  let left = jobs;
+  let seconds = 0;
+  const cpuBefore = process.cpuUsage();
+  const began = performance.now();
+  const worker = defineWorker("noop", async () => {}, {
+    ...options,
+    onCompleted: () => {
+      left -= 1;
+      if (left > 0) return;
+      seconds = (performance.now() - began) / 1000;
+      worker.stop();
+    },
+  });
+  await worker.start();
+  const { user, system } = process.cpuUsage(cpuBefore);
+  const done = queue.countJobs({ status: JobStatus.Done });
+  if (done !== jobs) throw new Error(`${done} of ${jobs} jobs are done`);
+  queue.close();
+  answer({ enqueuePerSecond, perSecond: jobs / seconds, cpuUsPerJob: (user + system) / jobs });
 }
-const enqueuePerSecond = jobs / ((performance.now() - enqueueBegan) / 1000);
-
-let left = jobs;
-let seconds = 0;
-const cpuBefore = process.cpuUsage();
-const began = performance.now();
-const worker = defineWorker("noop", async () => {}, {
-  queue,
-  logger: quiet,
-  onCompleted: () => {
-    left -= 1;
-    if (left > 0) return;
-    seconds = (performance.now() - began) / 1000;
-    worker.stop();
-  },
-});
-await worker.start();
-const { user, system } = process.cpuUsage(cpuBefore);
-queue.close();
-rmSync(folder, { recursive: true, force: true });
-process.stdout.write(`\n${JSON.stringify({ enqueuePerSecond, perSecond: jobs / seconds, cpuUsPerJob: (user + system) / jobs })}\n`);

@@ -175,7 +175,7 @@ function openSessions(base: EmbeddedBase, work: EmbeddedWork): EmbeddedSessions 
     backend: openService(base, work).connect(),
     worker: {
       queues: [...tasks].map(([name, task]) => handlerQueueOf(name, task)),
-      limits: { concurrency, outstandingMax, pollMs, stopGraceMs: stopGraces.stopGraceMs },
+      limits: { concurrency, outstandingMax, turns: store.capabilities.turns, pollMs, stopGraceMs: stopGraces.stopGraceMs },
       reports: {
         beat: (runId, progress) => beats.beat(runId, progress),
         log: runLog({ tasks, log, now }),

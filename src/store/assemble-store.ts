@@ -13,10 +13,10 @@ import { createWorkers } from "./workers/workers.ts";
 /** The store as its callers see it: the nouns written once, with the hot verbs of the engine in their places. */
 export function assembleStore(parts: StoreParts): Store {
   const { engine, hints, hot } = parts;
-  const { manyWriters, notifies, blocksEventLoop } = engine.capabilities;
+  const { manyWriters, notifies, blocksEventLoop, turns } = engine.capabilities;
   let closing: Promise<void> | undefined;
   return {
-    capabilities: { manyWriters, notifies, blocksEventLoop },
+    capabilities: { manyWriters, notifies, blocksEventLoop, turns },
     jobs: { ...createJobs(engine), ...hot.jobs },
     runs: hot.runs,
     items: { ...createItems(engine), ...hot.items },

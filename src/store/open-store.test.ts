@@ -11,7 +11,12 @@ test("the module loads no driver, and opening a file does not load the server en
   const store = await openStore({ url: ":memory:", clock });
   onTestFinished(() => store.close());
   await store.ping();
-  expect(store.capabilities).toEqual({ manyWriters: false, notifies: false, blocksEventLoop: true });
+  expect(store.capabilities).toEqual({
+    manyWriters: false,
+    notifies: false,
+    blocksEventLoop: true,
+    turns: { atOnce: 1, rowsMin: 1000, rowsMax: 1000 },
+  });
   await expect(openStore({ url: "postgres://localhost/none", clock })).rejects.toThrow(/driver was loaded|vi\.mock/);
 });
 

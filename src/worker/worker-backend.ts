@@ -81,10 +81,13 @@ export interface RunBeat {
   readonly progress?: JsonText | undefined;
 }
 
+/** A worker asks for a claim only while it is at most this many beyond the last one before which all have been answered. */
+export const claimsUnreceivedMax = 8;
+
 export interface Renewal {
   readonly workerId: WorkerId;
   readonly held: readonly RunId[];
-  /** The highest claim whose answer has come. */
+  /** All claims up to this number have been answered. */
   readonly claimSeqReceived: number;
   readonly loopLagMs?: number | undefined;
 }

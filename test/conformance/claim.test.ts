@@ -180,6 +180,45 @@ describeStores((open) => {
     expect(await store.upkeep.checkInvariants()).toEqual([]);
   });
 
+  test("of two claims under way each is answered with its own runs, in whatever order they are asked again", async () => {
+    const { store, workerId } = await withWorker(open);
+    const ids = await enqueue(store, "t", 300);
+    const ask = async (claimSeq: number) => await store.runs.claim(request(workerId, claimSeq, { max: 150, startNow: 1 }));
+    const [one, two] = await Promise.all([ask(1), ask(2)]);
+    expect([one.length, two.length]).toEqual([150, 150]);
+    expect([...one, ...two].map((run) => run.jobId).toSorted((a, b) => a - b)).toEqual(ids);
+    expect(await ask(2)).toEqual(two);
+    expect(await ask(1)).toEqual(one);
+    expect(await Promise.all([ask(2), ask(1), ask(2)])).toEqual([two, one, two]);
+    // The answer to 1 is lost: the session goes on with what 2 brought, and gets the rest when it asks again.
+    await store.runs.settle(two.map((run) => success(run)));
+    expect(await ask(1)).toEqual(one);
+    expect(await ask(2), "all of it has ended, and nothing is left").toEqual([]);
+    expect(await store.upkeep.checkInvariants()).toEqual([]);
+  });
+
+  test("a claim is lost only once the session has received it and all before it", async () => {
+    const { store, workerId } = await withWorker(open);
+    await enqueue(store, "t", 4);
+    const ask = async (claimSeq: number) => await store.runs.claim(request(workerId, claimSeq, { max: 2, startNow: 0 }));
+    await Promise.all([ask(1), ask(2)]);
+    const two = await ask(2);
+    const held = two.map((run) => run.runId);
+    expect(await store.runs.checkUnheld({ workerId, held, claimSeqReceived: 0 }), "2 was answered first").toBe(0);
+    expect(await store.runs.checkUnheld({ workerId, held, claimSeqReceived: 2 })).toBe(2);
+  });
+
+  test("what two claims without answers have taken comes back unspent when their session dies", async () => {
+    const { store, workerId } = await withWorker(open);
+    const ids = await enqueue(store, "t", 6);
+    await Promise.all([1, 2].map(async (seq) => await store.runs.claim(request(workerId, seq, { max: 3, startNow: 0 }))));
+    await store.workers.declareDead(workerId, { reason: "dead_pid", message: "gone", evidence: "{}", actor: "test" });
+    const page = { workerIds: [workerId], limit: 100, reason: "dead_pid", actor: "test", recoverySpreadMs: 0, random: () => 0 };
+    expect(await store.runs.settleLostPage(page)).toMatchObject({ settled: 6, more: false });
+    for (const id of ids) expect(await store.jobs.get(id)).toMatchObject({ state: "queued", attempts: 0, currentRunId: null });
+    expect(await store.upkeep.checkInvariants()).toEqual([]);
+  });
+
   test("a session that is dead, stopped, draining or unknown is given nothing", async () => {
     const { store } = await withWorker(open);
     await enqueue(store, "t", 4);

@@ -1,9 +1,14 @@
-import { expect, onTestFinished, test } from "vitest";
+import pg from "pg";
+import { expect, onTestFinished, test, vi } from "vitest";
+import { asJobId } from "../../src/domain/ids.ts";
 import { openStore } from "../../src/store/open-store.ts";
+import { handlerBench } from "../support/handler-bench.ts";
 import { createDatabase, queryOnce } from "../support/postgres.ts";
 import { claim, declareQueues, registerWorker, success } from "../support/store-rows.ts";
 import { StoreTestClock } from "../support/stores.ts";
 import { until } from "../support/until.ts";
+
+const realQuery = pg.Client.prototype.query as (...given: readonly unknown[]) => unknown;
 
 test("hot connections that the server ends are replaced; what was cut off is told as unavailable, and may be asked again by its id", async () => {
   const database = await createDatabase();
@@ -46,4 +51,34 @@ test("hot connections that the server ends are replaced; what was cut off is tol
   const again = await until(async () => await store.runs.settle(runs.map((run) => success(run))));
   for (const answer of again) expect(["ok", "already"]).toContain(answer.kind);
   expect(await store.upkeep.checkInvariants()).toEqual([]);
+});
+
+test("a worker with many outstanding keeps both lanes at work, in turns no larger than the limit", async () => {
+  const database = await createDatabase();
+  onTestFinished(() => database.drop());
+  const clock = new StoreTestClock();
+  const store = await openStore({ url: database.url, clock });
+  onTestFinished(() => store.close());
+  const bench = await handlerBench([], { store, clock });
+  const ids = await bench.enqueue(2000);
+  const lanes = new Map<pg.Client, number[]>();
+  const query = vi.spyOn(pg.Client.prototype, "query");
+  onTestFinished(() => query.mockRestore());
+  query.mockImplementation(function (this: pg.Client, ...given: readonly unknown[]) {
+    const { name, values = [] } = given[0] as { readonly name?: string; readonly values?: readonly unknown[] };
+    if (name === "settle") lanes.set(this, [...(lanes.get(this) ?? []), (values[0] as readonly unknown[]).length]);
+    return Reflect.apply(realQuery, this, given) as never;
+  });
+  await bench.worker({
+    concurrency: 10,
+    outstandingMax: 500,
+    // Time that stands still: every bound is reached, however slow the machine is.
+    monoNow: () => 0,
+    handlers: { task: async () => undefined },
+  });
+  await until(async () => (await store.jobs.get(asJobId(ids.at(-1) ?? 0)))?.state === "done");
+  expect(lanes.size).toBe(2);
+  const sizes = [...lanes.values()].flat();
+  expect(Math.max(...sizes)).toBe(store.capabilities.turns.rowsMax);
+  expect(sizes.filter((rows) => rows === 250).length).toBeGreaterThanOrEqual(4);
 });

@@ -7,6 +7,7 @@ import { PipelineRegistry } from "../../src/pipelines/registry.ts";
 import { openStore } from "../../src/store/open-store.ts";
 import type { RunLimits, RunsStore } from "../../src/store/port/runs.ts";
 import type { Store } from "../../src/store/port/store.ts";
+import type { StoreTurns } from "../../src/store/port/turns.ts";
 import type { Emit, EventName, WakefulEvents } from "../../src/telemetry/events.ts";
 import { gatedExits } from "../../src/worker/handlers/gated-exits.ts";
 import type { Handler, HandlerReports } from "../../src/worker/handlers/handler-context.ts";
@@ -23,7 +24,7 @@ export interface SeenEvent<Name extends EventName = EventName> {
 
 export const dayMs = 86_400_000;
 
-/** A real embedded store in memory, and workers on it whose writes a test may disturb. */
+/** A real store, and workers on it whose writes a test may disturb. */
 export interface HandlerBench {
   readonly store: Store;
   readonly clock: StoreTestClock;
@@ -42,6 +43,8 @@ export interface BenchWorkerOptions {
   readonly limits?: RunLimits;
   readonly concurrency?: number;
   readonly outstandingMax?: number;
+  /** Default: the store's own. */
+  readonly turns?: StoreTurns | undefined;
   readonly stopGraceMs?: number;
   readonly pollMs?: number;
   /** Stands still where a test needs runs reserved ahead, however slow the machine is. */
@@ -56,10 +59,14 @@ export interface BenchWorkerOptions {
   readonly saved?: Map<RunId, string>;
 }
 
-export async function handlerBench(pipelines: readonly PipelineDefinition[] = []): Promise<HandlerBench> {
-  const clock = new StoreTestClock();
-  const store = await openStore({ url: ":memory:", clock });
-  onTestFinished(() => store.close());
+/** @param opened - The store; absent: an embedded one in memory. */
+export async function handlerBench(
+  pipelines: readonly PipelineDefinition[] = [],
+  opened?: { readonly store: Store; readonly clock: StoreTestClock },
+): Promise<HandlerBench> {
+  const clock = opened?.clock ?? new StoreTestClock();
+  const store = opened?.store ?? (await openStore({ url: ":memory:", clock }));
+  if (opened === undefined) onTestFinished(() => store.close());
   const registry = new PipelineRegistry(pipelines);
   await store.jobs.ensureQueues([...registry.queues(), { name: "task", kind: "handler" }]);
   const events: SeenEvent[] = [];
@@ -115,7 +122,7 @@ export async function handlerBench(pipelines: readonly PipelineDefinition[] = []
           limits,
           gated: registry.stageOfQueue(name)?.stage.gate !== undefined,
         })),
-        limits: { concurrency, outstandingMax, pollMs, stopGraceMs, retryMs: 1 },
+        limits: { concurrency, outstandingMax, turns: options.turns ?? store.capabilities.turns, pollMs, stopGraceMs, retryMs: 1 },
         exits: {
           ...exits,
           save: async (runId, output) => {

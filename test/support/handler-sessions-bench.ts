@@ -75,7 +75,7 @@ export async function startHandlerSessions(options: HandlerSessionsBenchOptions)
     backend: serviceOf({ store, emit }).connect(),
     worker: {
       queues: [{ name: "t", handler, limits }],
-      limits: { concurrency, outstandingMax: concurrency, pollMs: 20, stopGraceMs, retryMs: 5 },
+      limits: { concurrency, outstandingMax: concurrency, turns: store.capabilities.turns, pollMs: 20, stopGraceMs, retryMs: 5 },
       reports: { beat: () => undefined, log: () => undefined },
       emit,
       monoNow: () => passedMs,

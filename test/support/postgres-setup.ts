@@ -18,7 +18,7 @@ declare module "vitest" {
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const namePrefix = `wakeful_test_${randomBytes(4).toString("hex")}_`;
   const folder = makeTempDir("run");
-  let started: Promise<PostgresServer> | undefined;
+  let started: ReturnType<typeof openServer> | undefined;
   const server = createServer((socket) => {
     // A test process killed while it asked must not fail the others.
     socket.on("error", () => socket.destroy());
@@ -49,7 +49,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   };
 }
 
-function openServer(): Promise<PostgresServer> {
+function openServer(): Promise<Pick<PostgresServer, "url" | "stop">> {
   const url = process.env["WAKEFUL_TEST_POSTGRES_URL"];
   return url === undefined || url === "" ? startPostgresServer() : Promise.resolve({ url, stop: () => Promise.resolve() });
 }

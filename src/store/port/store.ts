@@ -4,6 +4,7 @@ import type { JobsStore } from "./jobs.ts";
 import type { LeasesStore } from "./leases.ts";
 import type { ActionsStore, DuplicatesStore, OutboxStore } from "./records.ts";
 import type { RunsStore } from "./runs.ts";
+import type { StoreTurns } from "./turns.ts";
 import type { UpkeepStore } from "./upkeep.ts";
 import type { WorkersStore } from "./workers.ts";
 
@@ -15,6 +16,8 @@ export interface StoreCapabilities {
   readonly notifies: boolean;
   /** A transaction blocks the event loop of this process: callers keep batches small. */
   readonly blocksEventLoop: boolean;
+  /** Who writes much asks in parts of these sizes. */
+  readonly turns: StoreTurns;
 }
 
 /** Something changed that a loop or worker may want to look at early. Never needed for correctness, never believed. */

@@ -8,6 +8,7 @@ import type { StoreHint } from "../port/store.ts";
 import type { PostgresTarget } from "./client-config.ts";
 import { mayRunAgain, postgresFailure } from "./failures.ts";
 import type { HintChannel } from "./hint-channel.ts";
+import { laneTurns } from "./lanes.ts";
 import { StatementPool } from "./pool.ts";
 
 /** How often a transaction is begun in all before its deadlock or lock timeout is the caller's. */
@@ -27,7 +28,7 @@ export class PostgresEngine implements Engine {
   readonly target: PostgresTarget;
   readonly kysely: Kysely<Database>;
   readonly now: () => Instant;
-  readonly capabilities = { manyWriters: true, notifies: true, blocksEventLoop: false, rowLocks: true } as const;
+  readonly capabilities = { manyWriters: true, notifies: true, blocksEventLoop: false, rowLocks: true, turns: laneTurns } as const;
   readonly predicates = { paused: sql<boolean>`jobs.paused is true` };
   readonly #hints: HintBoard;
   readonly #pool: StatementPool;

@@ -2,6 +2,7 @@ import pg from "pg";
 import { codeOf } from "../../domain/errors.ts";
 import { storeClosed } from "../port/errors.ts";
 import type { StoreHint } from "../port/store.ts";
+import { partOf, type StoreTurns } from "../port/turns.ts";
 import type { PostgresTarget } from "./client-config.ts";
 import { mayRunAgain, postgresFailure } from "./failures.ts";
 
@@ -52,10 +53,9 @@ export function hotConfig(target: PostgresTarget): pg.ClientConfig {
   return { ...target.config, options: `${target.config.options ?? ""} ${settings}`.trim() };
 }
 
-/** Two lanes overlap the server's work with this process's; a third gained nothing on two cores. */
-const laneCount = 2;
-/** Rows of one turn: half of what a worker holds at most, so that both lanes have something to do. */
-const weightMax = 250;
+/** Two lanes overlap the server's work with this process's; a third gained nothing on two cores. Two turns of 50 were slower than one of 100. */
+export const laneTurns: StoreTurns = { atOnce: 2, rowsMin: 100, rowsMax: 250 };
+const laneCount = laneTurns.atOnce;
 const triesMax = 4;
 
 interface Member {
@@ -68,6 +68,8 @@ interface Member {
 interface Queue {
   readonly phase: LanePhase<unknown, unknown>;
   waiting: Member[];
+  /** Of all that wait. */
+  weight: number;
 }
 
 interface Taken {
@@ -101,12 +103,14 @@ export class Lanes {
   }
 
   addPhase<Input, Output>(phase: LanePhase<Input, Output>): (input: Input) => Promise<Output> {
-    const queue: Queue = { phase, waiting: [] };
+    const queue: Queue = { phase, waiting: [], weight: 0 };
     this.#queues.push(queue);
     return (input) => {
       if (this.#closed) return Promise.reject(storeClosed());
       return new Promise<Output>((resolve, reject) => {
-        queue.waiting.push({ input, weight: queue.phase.weigh?.(input) ?? 1, resolve, reject });
+        const weight = queue.phase.weigh?.(input) ?? 1;
+        queue.waiting.push({ input, weight, resolve, reject });
+        queue.weight += weight;
         this.#schedule();
       });
     };
@@ -131,9 +135,11 @@ export class Lanes {
 
   readonly #dispatch = (): void => {
     this.#scheduled = false;
+    let atOnce = this.#busy.filter((busy) => !busy).length;
     for (let lane = 0; lane < laneCount; lane += 1) {
       if (this.#busy[lane] === true) continue;
-      const taken = this.#take();
+      const taken = this.#take({ ...laneTurns, atOnce });
+      atOnce -= 1;
       if (taken.length === 0) break;
       this.#busy[lane] = true;
       this.#turn(lane, taken).then(
@@ -149,20 +155,22 @@ export class Lanes {
     else if (!this.#scheduled && !this.#busy.includes(true)) this.#idle?.();
   }
 
-  #take(): readonly Taken[] {
+  /** A share of what waits of each kind, of whole members: at least one, and no further one that would make a turn too large. */
+  #take(turns: StoreTurns): readonly Taken[] {
     const taken: Taken[] = [];
-    let room = weightMax;
     for (const queue of this.#queues) {
       const { waiting } = queue;
-      // At least one of each kind, so that none starves behind another.
-      let count = 0;
-      while (count < waiting.length && (count === 0 || room > 0)) {
-        room -= waiting[count]?.weight ?? 0;
+      const share = partOf(queue.weight, turns);
+      let [count, weight] = [0, 0];
+      for (const member of waiting) {
+        if (count > 0 && weight + member.weight > share) break;
         count += 1;
+        weight += member.weight;
       }
       if (count === 0) continue;
       const members = waiting.slice(0, count);
       queue.waiting = waiting.slice(count);
+      queue.weight -= weight;
       try {
         taken.push({ queue, members, batch: queue.phase.batch(members.map((member) => member.input)) });
       } catch (thrown) {
@@ -219,14 +227,7 @@ export class Lanes {
   /** All statements in one transaction, sent at once. @throws RolledBack with the server's error, or what broke the connection. */
   async #commit(lane: number, statements: readonly BoundStatement[]): Promise<readonly Rows[]> {
     const client = await this.#client(lane);
-    const queries = [
-      client.query("begin"),
-      ...statements.map(({ statement, values }) =>
-        client.query({ name: statement.name, text: statement.text, values: [...values], rowMode: "array" }),
-      ),
-      client.query("commit"),
-    ];
-    const settled = await Promise.allSettled(queries);
+    const settled = await Promise.allSettled(sendTogether(client, statements));
     const failed = settled.find((result) => result.status === "rejected");
     const last = settled.at(-1);
     if (failed === undefined && last?.status === "fulfilled" && last.value.command === "COMMIT") {
@@ -256,5 +257,22 @@ export class Lanes {
     }
     this.#clients[lane] = client;
     return client;
+  }
+}
+
+/** BEGIN, the statements and COMMIT. Held back until all are written, so that they leave in one call to the system instead of one each. */
+function sendTogether(client: pg.Client, statements: readonly BoundStatement[]): readonly Promise<pg.QueryArrayResult>[] {
+  const { stream } = client.connection;
+  stream.cork();
+  try {
+    return [
+      client.query({ text: "begin", rowMode: "array" }),
+      ...statements.map(({ statement, values }) =>
+        client.query({ name: statement.name, text: statement.text, values: [...values], rowMode: "array" }),
+      ),
+      client.query({ text: "commit", rowMode: "array" }),
+    ];
+  } finally {
+    stream.uncork();
   }
 }

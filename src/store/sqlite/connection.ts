@@ -39,6 +39,9 @@ export class SqliteConnection {
   /** What error messages call it. */
   readonly name: string;
   readonly readOnly: boolean;
+  /** Called after each use, whatever it was. */
+  onUse: (() => void) | undefined;
+  readonly #busyTimeoutMs: number;
   readonly #statements = new Map<string, PreparedStatement>();
   readonly #waiting: (() => void)[] = [];
   #held = false;
@@ -47,10 +50,11 @@ export class SqliteConnection {
   constructor(options: SqliteConnectionOptions) {
     this.name = options.path;
     this.readOnly = options.readOnly ?? false;
+    this.#busyTimeoutMs = options.busyTimeoutMs ?? 5000;
     try {
       if (!this.readOnly && options.path !== ":memory:") makePrivateFile(options.path);
       this.db = new DatabaseSync(options.immutable === true ? immutableUrl(options.path) : options.path, {
-        timeout: options.busyTimeoutMs ?? 5000,
+        timeout: this.#busyTimeoutMs,
         readOnly: this.readOnly,
         enableForeignKeyConstraints: true,
       });
@@ -107,6 +111,7 @@ export class SqliteConnection {
   }
 
   release(): void {
+    this.onUse?.();
     const next = this.#waiting.shift();
     // Handed over while still held, so that nobody who asks in between overtakes the line.
     if (next === undefined) this.#held = false;
@@ -137,6 +142,16 @@ export class SqliteConnection {
     } catch (thrown) {
       this.rollback();
       throw sqliteFailure(thrown, this.name);
+    }
+  }
+
+  /** Runs statements that fail, or answer busy, where they would wait for a lock of another process; call it inside {@link exclusive}. */
+  withoutWaiting<T>(body: () => T): T {
+    this.db.exec("pragma busy_timeout = 0");
+    try {
+      return body();
+    } finally {
+      this.db.exec(`pragma busy_timeout = ${this.#busyTimeoutMs}`);
     }
   }
 

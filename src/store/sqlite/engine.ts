@@ -19,6 +19,7 @@ import { StoreReferencesError } from "../port/errors.ts";
 import type { StoreHint } from "../port/store.ts";
 import type { SqliteConnection } from "./connection.ts";
 import { sqliteFailure } from "./failures.ts";
+import { groupTurns } from "./group-commit.ts";
 import { SqliteRunIds } from "./run-ids.ts";
 
 export interface SqliteEngineOptions {
@@ -33,7 +34,7 @@ export class SqliteEngine implements Engine {
   readonly runIds: SqliteRunIds;
   readonly kysely: Kysely<Database>;
   readonly now: () => Instant;
-  readonly capabilities = { manyWriters: false, notifies: false, blocksEventLoop: true, rowLocks: false } as const;
+  readonly capabilities = { manyWriters: false, notifies: false, blocksEventLoop: true, rowLocks: false, turns: groupTurns } as const;
   readonly predicates = { paused: sql<boolean>`jobs.paused = 1` };
   readonly #hints: HintBoard;
 

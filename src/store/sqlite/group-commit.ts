@@ -1,6 +1,10 @@
 import { storeClosed } from "../port/errors.ts";
 import type { StoreHint } from "../port/store.ts";
+import type { StoreTurns } from "../port/turns.ts";
 import type { SqliteConnection } from "./connection.ts";
+
+/** One transaction at a time, which blocks the event loop: two halves of it would take longer than the whole. */
+export const groupTurns: StoreTurns = { atOnce: 1, rowsMin: 1000, rowsMax: 1000 };
 
 /**
  * One kind of hot write. `apply` runs inside the transaction, answers each input in order, and keeps nothing in memory that a rollback
@@ -17,7 +21,7 @@ export interface GroupCommitOptions {
   readonly hint: (hints: Iterable<StoreHint>) => void;
   /** Runs with the connection held, before the transaction begins. */
   readonly prepare?: (() => void) | undefined;
-  /** Rows after which a transaction takes no more members: it blocks the event loop while it lasts. Default 1000. */
+  /** Rows after which a transaction takes no more members: it blocks the event loop while it lasts. Default {@link groupTurns}. */
   readonly weightMax?: number | undefined;
 }
 
@@ -57,7 +61,7 @@ export class GroupCommit {
     this.#connection = options.connection;
     this.#hint = options.hint;
     this.#prepare = options.prepare;
-    this.#weightMax = options.weightMax ?? 1000;
+    this.#weightMax = options.weightMax ?? groupTurns.rowsMax;
   }
 
   /** Answers the way to join a group: one more input of this phase. */

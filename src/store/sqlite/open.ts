@@ -13,6 +13,7 @@ import { SqliteConnection } from "./connection.ts";
 import { SqliteEngine } from "./engine.ts";
 import { createHotVerbs } from "./hot-verbs.ts";
 import { findLockHolder, lockPathOf, lockStore } from "./lock.ts";
+import { LogCutter } from "./log-cutter.ts";
 import { targetOf } from "./migration-target.ts";
 
 export interface OpenSqliteOptions {
@@ -33,13 +34,20 @@ export async function openSqlite(options: OpenSqliteOptions): Promise<StoreParts
   try {
     const connection = new SqliteConnection({ path, synchronous: options.synchronous });
     const hints = new HintBoard();
+    const log = inMemory ? undefined : new LogCutter({ connection });
+    // A process that was killed may have left a long one. The migrations need not write it back on the event loop.
+    log?.look();
     const engine = new SqliteEngine({ connection, hints, now: () => clock.now() });
+    const close = async (): Promise<void> => {
+      await log?.stop();
+      await connection.close();
+    };
     try {
       await migrate(targetOf(engine), sqliteMigrations, options.tellMigration);
       const newest = await newestInstant(engine.kysely);
       if (newest !== undefined) clock.floor?.(newest);
     } catch (thrown) {
-      await connection.close();
+      await close();
       throw thrown;
     }
     return {
@@ -47,7 +55,7 @@ export async function openSqlite(options: OpenSqliteOptions): Promise<StoreParts
       hints,
       hot: createHotVerbs(engine, options.checks),
       release: async () => {
-        await connection.close();
+        await close();
         lock?.release();
       },
     };

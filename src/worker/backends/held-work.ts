@@ -1,6 +1,6 @@
 import type { RunId } from "../../domain/ids.ts";
 import type { ClaimedRun, Fence } from "../../store/port/runs.ts";
-import type { Renewal } from "../worker-backend.ts";
+import { claimsUnreceivedMax, type Renewal } from "../worker-backend.ts";
 
 /** What the service remembers of a run that it gave to a session. */
 export type RememberedRun = Pick<ClaimedRun, "runId" | "jobId" | "queue" | "itemId" | "attempt" | "ownerEpoch">;
@@ -14,12 +14,16 @@ const payloadCharsMax = 1000;
  */
 export class HeldWork {
   readonly #runs = new Map<RunId, RememberedRun>();
-  /** A worker claims again once the answer before has come, so only this claim's may be on its way. */
-  #lastClaim: { readonly seq: number; readonly claimed: readonly ClaimedRun[] } = { seq: 0, claimed: [] };
+  /** By number, the last claims that were answered here: the answers of these alone may be on their way. */
+  readonly #lastClaims = new Map<number, readonly RunId[]>();
 
   /** Answers whether any of them belongs to an item. */
   take(claimed: readonly ClaimedRun[], seq: number): boolean {
-    this.#lastClaim = { seq, claimed };
+    this.#lastClaims.set(
+      seq,
+      claimed.map(({ runId }) => runId),
+    );
+    for (const earlier of this.#lastClaims.keys()) if (earlier <= seq - claimsUnreceivedMax) this.#lastClaims.delete(earlier);
     let ofItems = false;
     for (const run of claimed) {
       // Copied only where needed: this is done for each job.
@@ -52,8 +56,9 @@ export class HeldWork {
    */
   heldBy({ held, claimSeqReceived }: Renewal): readonly RunId[] {
     const named = new Set(held);
-    const { seq, claimed } = this.#lastClaim;
-    if (seq > claimSeqReceived) for (const { runId } of claimed) if (this.#runs.has(runId)) named.add(runId);
+    for (const [seq, claimed] of this.#lastClaims) {
+      if (seq > claimSeqReceived) for (const runId of claimed) if (this.#runs.has(runId)) named.add(runId);
+    }
     for (const runId of this.#runs.keys()) if (!named.has(runId)) this.#runs.delete(runId);
     return [...named];
   }

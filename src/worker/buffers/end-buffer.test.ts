@@ -39,10 +39,25 @@ test("what has ended is sent together, is unanswered until the store has it, and
   ends.push(one, false);
   ends.push(two, false);
   expect([[...ends.unanswered()], ends.idle, sent]).toEqual([[1, 2], false, []]);
-  ends.flush();
+  ends.flush(10);
   expect([...ends.unanswered()]).toEqual([1, 2]);
   await vi.advanceTimersByTimeAsync(0);
   expect([sent, ended(), [...ends.unanswered()], ends.idle, answered]).toEqual([[[1, 2]], 2, [], true, []]);
+});
+
+test("many ends go in batches of the size asked for, each sent again by itself", async () => {
+  let refused = false;
+  const { ends, sent, ended } = buffer((ids) => {
+    if (!ids.includes(3) || refused) return ids.map(() => ({ kind: "ok" }));
+    refused = true;
+    return new Error("the disk is full");
+  });
+  for (const report of [one, two, three]) ends.push(report, false);
+  ends.flush(2);
+  await vi.advanceTimersByTimeAsync(0);
+  expect([sent, ended(), [...ends.unanswered()], ends.failing]).toEqual([[[1, 2], [3]], 2, [3], 1]);
+  await vi.advanceTimersByTimeAsync(100);
+  expect([sent.at(-1), ended(), ends.idle, ends.failing]).toEqual([[3], 3, true, 0]);
 });
 
 test("who waits for an answer gets his own; a run whose exit is only on record has not ended", async () => {
@@ -50,7 +65,7 @@ test("who waits for an answer gets his own; a run whose exit is only on record h
   ends.push(one, false);
   ends.push(two, true);
   ends.push(three, true);
-  ends.flush();
+  ends.flush(10);
   await vi.advanceTimersByTimeAsync(0);
   expect(answered).toEqual([
     [2, "read"],
@@ -64,7 +79,7 @@ test("a batch that failed unclearly is sent again, later each time, and counts a
   const { ends, sent, told, ended } = buffer((ids) => (failures-- > 0 ? new Error("the disk is full") : ids.map(() => ({ kind: "ok" }))));
   ends.push(one, false);
   ends.push(two, false);
-  ends.flush();
+  ends.flush(10);
   await vi.advanceTimersByTimeAsync(99);
   expect([sent.length, ends.failing, ends.idle, [...ends.unanswered()]]).toEqual([1, 2, false, [1, 2]]);
   await vi.advanceTimersByTimeAsync(1);
@@ -81,7 +96,7 @@ test("one whose end the store refuses does not hold up the others, and is given 
     ids.includes(2) ? new WakefulError("bad_request", "refused") : ids.map(() => ({ kind: "ok" })),
   );
   for (const report of [one, two, three]) ends.push(report, true);
-  ends.flush();
+  ends.flush(10);
   await vi.advanceTimersByTimeAsync(100);
   expect(sent).toEqual([[1, 2, 3], [1], [2], [3]]);
   expect(answered.toSorted(([a], [b]) => a - b)).toEqual([
@@ -95,7 +110,7 @@ test("one whose end the store refuses does not hold up the others, and is given 
 test("a batch that keeps failing goes one by one, so that one member cannot hold the others", async () => {
   const { ends, sent, ended } = buffer((ids) => (ids.includes(2) ? new Error("unclear") : ids.map(() => ({ kind: "ok" }))));
   for (const report of [one, two, three]) ends.push(report, false);
-  ends.flush();
+  ends.flush(10);
   await vi.advanceTimersByTimeAsync(100 + 200 + 400 + 800);
   expect(sent.slice(0, 4)).toEqual([
     [1, 2, 3],

@@ -59,13 +59,15 @@ export class EndBuffer {
     this.#awaited.add(report);
   }
 
-  /** Sends everything that waits, in this turn of the event loop. */
-  flush(): void {
-    if (this.#waiting.length === 0) return;
-    const batch: Batch = { reports: this.#waiting, awaited: this.#awaited, tries: 0 };
+  /** Sends everything that waits, in this turn of the event loop and in batches of `batchMax` at most. */
+  flush(batchMax: number): void {
+    const [reports, awaited] = [this.#waiting, this.#awaited];
     this.#waiting = [];
     this.#awaited = undefined;
-    this.#send(batch);
+    for (let from = 0; from < reports.length; from += batchMax) {
+      const batch = reports.length <= batchMax ? reports : reports.slice(from, from + batchMax);
+      this.#send({ reports: batch, awaited, tries: 0 });
+    }
   }
 
   /** Runs whose end is not answered yet. */

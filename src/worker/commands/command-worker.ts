@@ -186,7 +186,7 @@ export class CommandWorker {
   #claim(): void {
     const free = this.#options.concurrency - this.#held.size - this.#preparing.size;
     if (this.#mode !== "running" || this.#workerId === undefined || free <= 0 || this.#queues.length === 0) return;
-    if (this.#claims.ready) this.#claims.claim(this.#workerId, { max: Math.min(claimMax, free), startNow: 0 });
+    this.#claims.claim(this.#workerId, () => ({ max: Math.min(claimMax, free), startNow: 0 }));
   }
 
   #take(runs: readonly ClaimedWork[]): void {

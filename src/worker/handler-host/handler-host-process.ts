@@ -22,12 +22,12 @@ import { type HostEnd, settleRunsOfHost } from "./host-runs.ts";
 import { removeHostRecord, writeHostRecord } from "./leftover-host.ts";
 
 export interface HandlerHostOptions {
-  readonly store: Pick<Store, "jobs" | "runs" | "workers" | "now" | "onHint">;
+  readonly store: Pick<Store, "jobs" | "runs" | "workers" | "now" | "onHint" | "capabilities">;
   readonly service: WorkerService;
   readonly ender: Pick<RunEnder, "endAll">;
   readonly host: Pick<Host, "identity" | "table"> & { readonly clock: Pick<HostClock, "mono"> };
   readonly program: HostProgram;
-  readonly setup: Omit<HostSetup, "now" | "process">;
+  readonly setup: Omit<HostSetup, "now" | "process" | "turns">;
   readonly recovery: HostRecovery;
   /** False while nothing new may be claimed, such as on a full disk. */
   readonly mayClaim: () => boolean;
@@ -193,7 +193,7 @@ export class HandlerHostProcess {
       process.kill("SIGKILL");
       return;
     }
-    started.calls.note("setup", { ...setup, process: identity, now: store.now() } satisfies HostSetup);
+    started.calls.note("setup", { ...setup, turns: store.capabilities.turns, process: identity, now: store.now() } satisfies HostSetup);
   }
 
   async #spawnProcess(): Promise<{ readonly process: ChildProcess; readonly identity: ProcessIdentity }> {

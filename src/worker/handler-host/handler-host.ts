@@ -184,7 +184,13 @@ class HandlerHost {
     this.#worker = new HandlerWorker({
       backend,
       queues,
-      limits: { concurrency: setup.concurrency, outstandingMax: setup.outstandingMax, pollMs, stopGraceMs: setup.stopGraceMs },
+      limits: {
+        concurrency: setup.concurrency,
+        outstandingMax: setup.outstandingMax,
+        turns: setup.turns,
+        pollMs,
+        stopGraceMs: setup.stopGraceMs,
+      },
       exits: gatedExits({
         backend,
         reader: new ResultReader({ paths, hostId: setup.hostId, baseDir: setup.baseDir, environment: edges.environment, gatesAtOnce: 4 }),

@@ -2,6 +2,7 @@ import type { HostId, RunId, WorkerId } from "../../domain/ids.ts";
 import type { DurationMs, Instant } from "../../domain/time.ts";
 import type { PipelineDefinition } from "../../pipelines/definition.ts";
 import type { ProcessIdentity } from "../../processes/probe/identity.ts";
+import type { StoreTurns } from "../../store/port/turns.ts";
 import type { FileBeatingRun } from "../buffers/heartbeat-files.ts";
 
 /** File descriptors of the handler host, beside the usual three. */
@@ -21,6 +22,8 @@ export interface HostSetup {
   readonly baseDir: string;
   readonly concurrency: number;
   readonly outstandingMax: number;
+  /** As the daemon's store has them. */
+  readonly turns: StoreTurns;
   readonly renewMs: DurationMs;
   /** How long one renewal may take before it counts as failed. */
   readonly renewTimeoutMs: DurationMs;

@@ -1,6 +1,7 @@
 import type { RunId, WorkerId } from "../../domain/ids.ts";
 import type { DurationMs } from "../../domain/time.ts";
 import type { RunLimits } from "../../store/port/runs.ts";
+import type { StoreTurns } from "../../store/port/turns.ts";
 import type { Emit } from "../../telemetry/events.ts";
 import type { ClaimedWork, WorkerBackend } from "../worker-backend.ts";
 import type { ActiveRun, Handler, HandlerReports, TaskContext, TaskJob } from "./handler-context.ts";
@@ -41,6 +42,8 @@ export interface HandlerLimits {
   readonly concurrency: number;
   /** Most runs claimed and not yet settled; what a crash may repeat. At least `concurrency`. */
   readonly outstandingMax: number;
+  /** How the store takes what is written: many claims and ends are asked for in parts. */
+  readonly turns: StoreTurns;
   /** How often to look for jobs without a hint; at least 1 s. */
   readonly pollMs: DurationMs;
   /** How long a handler has to end after it was asked to stop. */

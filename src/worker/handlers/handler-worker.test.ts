@@ -91,8 +91,9 @@ test("however long handlers take and whatever fails, no job is lost and the boun
         ahead: fc.integer({ min: 0, max: 12 }),
         ends: fc.array(fc.constantFrom("sync", "later", "throws", "bad"), { minLength: 1, maxLength: 10 }),
         faults: fc.array(fc.boolean(), { minLength: 1, maxLength: 12 }),
+        turns: fc.constantFrom(undefined, { atOnce: 2, rowsMin: 2, rowsMax: 4 }),
       }),
-      async ({ jobs, concurrency, ahead, ends, faults }) => {
+      async ({ jobs, concurrency, ahead, ends, faults, turns }) => {
         const bench = await handlerBench();
         const outstandingMax = concurrency + ahead;
         const ids = await bench.enqueue(jobs, { maxAttempts: 1 });
@@ -106,6 +107,7 @@ test("however long handlers take and whatever fails, no job is lost and the boun
         const { worker } = await bench.worker({
           concurrency,
           outstandingMax,
+          turns,
           handlers: {
             task: (job) => {
               const end = ends[job.id % ends.length];
@@ -164,7 +166,7 @@ test("however long handlers take and whatever fails, no job is lost and the boun
         }
       },
     ),
-    { numRuns: 15 },
+    { numRuns: 25 },
   );
 });
 

@@ -2,8 +2,9 @@ import { messageOf } from "../../domain/errors.ts";
 import type { RunId, WorkerId } from "../../domain/ids.ts";
 import { asInstant, type DurationMs } from "../../domain/time.ts";
 import { within } from "../../runtime/time-limit.ts";
-import { claimMax, type FencedAnswer } from "../../store/port/runs.ts";
-import { Claimer } from "../buffers/claimer.ts";
+import type { FencedAnswer } from "../../store/port/runs.ts";
+import { partOf } from "../../store/port/turns.ts";
+import { Claimer, type ClaimRoom } from "../buffers/claimer.ts";
 import { EndBuffer } from "../buffers/end-buffer.ts";
 import type { ClaimedWork, EndAnswer, EndReport, RunStart } from "../worker-backend.ts";
 import { ExitingRuns } from "./exiting-runs.ts";
@@ -54,6 +55,7 @@ export class HandlerWorker {
     this.#claims = new Claimer({
       claim: (request) => options.backend.claim(request),
       queues: options.queues.map(({ name, limits }) => ({ name, limits })),
+      atOnce: options.limits.turns.atOnce,
       newClaimId: options.newId,
       emit: options.emit,
       onClaimed: (runs) => this.#take(runs),
@@ -220,7 +222,7 @@ export class HandlerWorker {
   readonly #flush = (): void => {
     this.#flushPlanned = false;
     if (this.#starts.length > 0) this.#writeStarts();
-    this.#ends.flush();
+    this.#ends.flush(this.#part);
     this.#claim();
     if (this.#idleWaiters.length > 0 && this.#isIdle()) {
       const waiters = this.#idleWaiters;
@@ -401,13 +403,26 @@ export class HandlerWorker {
   }
 
   #claim(): void {
-    if (this.#mode !== "running" || !this.#claims.ready || this.#workerId === undefined) return;
+    if (this.#mode !== "running" || this.#workerId === undefined) return;
+    while (this.#claims.claim(this.#workerId, this.#roomBeside));
+  }
+
+  readonly #roomBeside = (asked: ClaimRoom): ClaimRoom => {
     const limit = this.#limit.value;
-    const free = Math.min(claimMax, limit - this.outstanding);
+    const part = this.#part;
+    const free = limit - this.outstanding - asked.max;
     const nothingWaits = this.#waitingHead === this.#waiting.length;
-    if (free <= 0 || (!nothingWaits && free < limit / 4)) return;
-    const startNow = nothingWaits ? Math.max(0, this.#options.limits.concurrency - this.#active.size - this.#slotsLost()) : 0;
-    this.#claims.claim(this.#workerId, { max: free, startNow });
+    // What is asked for beside another claim is a whole part, or the rest of what is free would come in ever smaller claims.
+    const least = asked.max > 0 ? part : nothingWaits ? 1 : Math.min(part, limit / 4);
+    if (free < least) return { max: 0, startNow: 0 };
+    const { concurrency } = this.#options.limits;
+    const startNow = nothingWaits ? Math.max(0, concurrency - this.#active.size - this.#slotsLost() - asked.startNow) : 0;
+    return { max: Math.min(free, part), startNow };
+  };
+
+  /** Runs of one claim, or of one batch of ends. */
+  get #part(): number {
+    return partOf(this.#limit.value, this.#options.limits.turns);
   }
 
   #take(runs: readonly ClaimedWork[]): void {
