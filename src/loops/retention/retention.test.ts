@@ -158,6 +158,31 @@ test("rows, logs and directories of what is long finished go together, a bounded
   expect(readdirSync(join(world.baseDir, "archive")).toSorted()).toEqual(["a.cbz", "b.cbz", "c.cbz"]);
 });
 
+test("jobs that stay starve none behind them: a tick goes on where the one before ended, and a restart begins anew", async () => {
+  const world = await retentionWorld();
+  const { store, clock } = world;
+  await store.jobs.enqueue({ queue: "p/prep", priority: 1, jobs: Array.from({ length: 2500 }, () => ({})) });
+  const enqueueDone = async () => {
+    await store.jobs.enqueue({ queue: "p/prep", jobs: [{}] });
+    return await runOnce(world, "done");
+  };
+  const [first, second] = [await enqueueDone(), await enqueueDone()];
+  clock.advance(31 * dayMs);
+  const parts = { pageSize: 1, pagesMax: 1 };
+  const loop = world.restart(parts);
+  expect(await world.tick(loop)).toMatchObject({ nextInMs: 1_000 });
+  expect(await store.jobs.get(first.jobId), "behind the page's end").toBeDefined();
+  expect(await world.tick(loop)).toMatchObject({ nextInMs: 1_000 });
+  expect(await store.jobs.get(first.jobId)).toBeUndefined();
+  const restarted = world.restart(parts);
+  await world.tick(restarted);
+  expect(await store.jobs.get(second.jobId), "looked at again from the first").toBeDefined();
+  await world.tick(restarted);
+  expect(await store.jobs.get(second.jobId)).toBeUndefined();
+  expect(await world.tick(restarted), "nothing is left behind it").toMatchObject({ nextInMs: undefined });
+  expect((await store.upkeep.counts()).find(({ queue }) => queue === "p/prep")?.states).toEqual({ queued: 2500 });
+});
+
 test("a crash between the rows and their folders leaves orphans that the next tick removes", async () => {
   const world = await retentionWorld();
   await addItem(world, "book");

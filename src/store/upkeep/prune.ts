@@ -42,8 +42,8 @@ interface Page {
 }
 
 /**
- * The next of the walk over the jobs by their key: each end of a run would write an index of finished ones. Higher ids are younger, so the
- * walk is over at a page of jobs that are all too young.
+ * The next of the walk over the jobs by their key: each end of a run would write an index of finished ones. Higher ids are younger, so a
+ * page of jobs that are all too young ends it.
  */
 async function plainJobs(
   tx: Kysely<Database>,
