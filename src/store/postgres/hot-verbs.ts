@@ -9,21 +9,21 @@ import { type RunEndWriter, settleItems } from "../items/settle-items.ts";
 import { checkClaim, type FirstChecks, firstChecks } from "../jobs/claim-rules.ts";
 import { checkEnqueueGroup } from "../jobs/enqueue-groups.ts";
 import { StoreUnavailableError, UnknownQueueError } from "../port/errors.ts";
-import type { ClaimRequest, RunsStore, SettleAnswer, Settlement } from "../port/runs.ts";
+import type { RunsStore, SettleAnswer, Settlement } from "../port/runs.ts";
 import type { StoreHint } from "../port/store.ts";
 import type { WorkersStore } from "../port/workers.ts";
 import { type HeldRow, type PresenceRow, plainRun, presenceOf, readHeld } from "../runs/held-run-row.ts";
 import { createRunReads } from "../runs/run-reads.ts";
 import { createRunVerbs } from "../runs/run-verbs.ts";
 import { hintsOfEnd, lateResult, lostEndOf, planLoss, planSettlement, settledAs } from "../runs/settle-plan.ts";
-import { type ClaimAnswer, type ClaimInput, ClaimPhase, claimedRuns, runsOfClaim } from "./claim.ts";
+import { type ClaimAnswer, type ClaimInput, ClaimPhase, type EmptyClaim, lookAtEmpty } from "./claim.ts";
 import { ClaimBounds } from "./claim-bounds.ts";
 import type { PostgresEngine } from "./engine.ts";
 import { EnqueuePhase } from "./enqueue.ts";
 import { isLocked, mayRunAgain, postgresFailure } from "./failures.ts";
-import { hotConfig, Lanes, type Rows } from "./lanes.ts";
+import { hotConfig, Lanes } from "./lanes.ts";
 import { StatementPool } from "./pool.ts";
-import { createRunBeats, VerbPhase } from "./run-beats.ts";
+import { createRunBeats, type Verb, VerbPhase } from "./run-beats.ts";
 import { countLost, lockFacts, lockLost, type WrittenEnd, writeLateResult, writeRunEnds } from "./run-ends.ts";
 import { SettlePhase } from "./settle.ts";
 
@@ -45,7 +45,8 @@ export function createHotVerbs(outer: PostgresEngine, checks: FirstChecks = firs
   const verb = lanes.addPhase(new VerbPhase());
   const bounds = new ClaimBounds();
   outer.onHint((hint) => bounds.hear(hint));
-  const claim = lanes.addPhase(new ClaimPhase({ now, checks, bounds }));
+  const claimPhase = new ClaimPhase({ now, checks, bounds });
+  const claim = lanes.addPhase(claimPhase);
   const beats = createRunBeats(engine, verb);
   const queueIds = new QueueIds(engine);
   const runVerbs = createRunVerbs(engine);
@@ -74,10 +75,9 @@ export function createHotVerbs(outer: PostgresEngine, checks: FirstChecks = firs
         if (request.max === 0 || request.queues.length === 0) return [];
         const ids: number[] = [];
         for (const { name } of request.queues) ids.push(await queueIds.of(name));
-        const runs = await claimNow({ request, queueIds: ids }, claim);
+        const runs = await claimRuns({ request, queueIds: ids }, { phase: claimPhase, claim, verb });
         if (runs.some((run) => run.itemId !== null)) engine.hint("outbox");
-        if (runs.length > 0) return runs;
-        return await claimedBefore(request, verb);
+        return runs;
       },
       recordExit: async (run, how) => await (how?.unlessLocked === true ? runVerbsUnlessLocked : runVerbs).recordExit(run),
       settle: async (settlements, how) => {
@@ -184,22 +184,22 @@ class QueueIds {
   }
 }
 
-/** Asked once more where it was sent with too little knowledge of its queues, or read no queue from its beginning. */
-async function claimNow(input: ClaimInput, claim: (input: ClaimInput) => Promise<ClaimAnswer>): Promise<ClaimAnswer["runs"]> {
-  for (;;) {
-    const { runs, again } = await claim(input);
-    if (!again) return runs;
-  }
-}
-
-async function claimedBefore(
-  request: ClaimRequest,
-  verb: (verb: Parameters<VerbPhase["batch"]>[0][number]) => Promise<unknown>,
+/** Asked once more where it was sent with too little knowledge of its queues, or did not read each from its beginning. */
+async function claimRuns(
+  input: ClaimInput,
+  ask: {
+    readonly phase: ClaimPhase;
+    readonly claim: (input: ClaimInput) => Promise<ClaimAnswer>;
+    readonly verb: (verb: Verb) => Promise<unknown>;
+  },
 ): ReturnType<RunsStore["claim"]> {
-  const statements = [{ statement: runsOfClaim, values: [request.workerId, request.claimSeq] }];
-  return (await verb({ statements, answer: (rows: readonly Rows[]) => claimedRuns(rows[0] ?? []) })) as Awaited<
-    ReturnType<RunsStore["claim"]>
-  >;
+  for (;;) {
+    const { runs, again } = await ask.claim(input);
+    if (runs.length > 0) return runs;
+    if (again) continue;
+    const { before, slotted } = (await ask.verb(lookAtEmpty(input))) as EmptyClaim;
+    if (before.length > 0 || !ask.phase.learn(slotted)) return before;
+  }
 }
 
 const writer: RunEndWriter = {

@@ -102,9 +102,9 @@ const nextDue: Statement = {
 };
 
 /** A small write that only shares the turn's transaction. */
-export interface Verb {
+export interface Verb<Answer = unknown> {
   readonly statements: readonly BoundStatement[];
-  answer(rows: readonly Rows[]): unknown;
+  answer(rows: readonly Rows[]): Answer;
 }
 
 export class VerbPhase implements LanePhase<Verb, unknown> {
