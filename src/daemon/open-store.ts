@@ -11,6 +11,7 @@ import { type Chance, newClientId, random } from "../runtime/entropy.ts";
 import type { Undo } from "../runtime/start-or-undo.ts";
 import { createStoreClock } from "../runtime/store-clock.ts";
 import { createFirstChecks, type FirstChecks } from "../store/jobs/claim-rules.ts";
+import { migrationEvents } from "../store/migration-told.ts";
 import { openStore } from "../store/open-store.ts";
 import type { Store } from "../store/port/store.ts";
 import type { EventBus } from "../telemetry/event-bus.ts";
@@ -48,12 +49,22 @@ export async function openDaemonStore({ configuration, daemonHost, writeLog, und
   const clock = createStoreClock({ host: daemonHost.host.clock });
   const live = new LiveSettings(config, { check: ({ reaper }) => liveFindings(pipelines, configLimits({ ...config, reaper })) });
   const checks = createFirstChecks(() => live.read().reaper);
-  const store = await openStore({ url: config.store, clock, checks });
+  // Until the store is open, which may take minutes, events are dated by its clock alone.
+  let dated: Pick<Store, "now"> = clock;
+  const events = openEventLog({
+    store: { now: () => dated.now() },
+    log: config.log,
+    writeLog,
+    exposedDirectory: daemonHost.exposedDirectory,
+  });
+  const { emit } = events;
+  const migration = migrationEvents({ emit, mono: () => clock.mono() });
+  const store = await openStore({ url: config.store, clock, checks, tellMigration: migration.tell });
   undo.push(() => store.close());
+  dated = store;
+  migration.finished();
   // Before this start writes anything: how long nobody was listening.
   const lastAliveAt = await store.upkeep.newestInstant();
-  const events = openEventLog({ store, log: config.log, writeLog, exposedDirectory: daemonHost.exposedDirectory });
-  const { emit } = events;
   const tell: Tell = { emit, alert: alertsThrough({ outbox: store.outbox, emit }) };
   const registry = new PipelineRegistry(pipelines);
   await tellClockAhead(tell.alert, clock.aheadOfWallMs());

@@ -20,6 +20,7 @@ import { startOrUndo, type Undo } from "../runtime/start-or-undo.ts";
 import { createStoreClock } from "../runtime/store-clock.ts";
 import { createSettling, type Settling } from "../settling/settling.ts";
 import { firstChecks } from "../store/jobs/claim-rules.ts";
+import { migrationEvents } from "../store/migration-told.ts";
 import { openStore } from "../store/open-store.ts";
 import type { QueueSpec } from "../store/port/jobs.ts";
 import type { RunLimits } from "../store/port/runs.ts";
@@ -110,8 +111,10 @@ async function openBase(
   );
   const { emit } = events;
   events.subscribe(({ name, at, data }) => log({ level: eventCatalogue[name].level, event: name, at, data: { ...data } }));
-  const store = await openStore({ url, clock, synchronous });
+  const migration = migrationEvents({ emit, mono: () => clock.mono() });
+  const store = await openStore({ url, clock, synchronous, tellMigration: migration.tell });
   undo.push(() => store.close());
+  migration.finished();
   if (dataDir !== undefined) {
     const { epochRaised } = await countStart(dataDir, store.upkeep);
     if (epochRaised)

@@ -53,6 +53,15 @@ export const eventCatalogue = {
     "warn",
     "Ids continue in a new range, because the store was restored or a run folder existed already.",
   ),
+  "migration.advanced": event<{
+    readonly schema: number;
+    readonly step: string;
+    readonly done: number | null;
+    readonly total: number | null;
+    readonly waitsFor: string | null;
+    readonly message: string;
+  }>("warn", "The store is brought to a newer schema, every few seconds; no work is taken before that is done."),
+  "migration.finished": event<{ readonly schema: number; readonly tookMs: DurationMs }>("info", "The store has a newer schema."),
   "store.degraded": event<{ readonly code: string; readonly message: string }>(
     "error",
     "The store refuses writes (full disk, lost connection); nothing is judged by silence meanwhile.",

@@ -260,6 +260,29 @@ describeStores((openFresh, engine) => {
     });
   }
 
+  test("a store whose runs and jobs contradict each other is refused with their names, and left as the version before can read it", async () => {
+    const contradictions = [
+      [
+        `update jobs set current_run_id = ${runs.exited}, state = 'running', current_epoch = 1 where id = 52 returning id`,
+        /job 52 is running, and its run 104 is not/,
+      ],
+      [
+        `update jobs set state = 'queued', current_run_id = null, current_epoch = null where id = ${jobs.started} returning id`,
+        /(run 102|job 32) /,
+      ],
+      [`update jobs set current_run_id = ${runs.stopping} where id = ${jobs.started} returning id`, /(run 102|job 32) /],
+      [`update jobs set attempts = 0 where id = ${jobs.started} returning id`, /(run 102|job 32) /],
+      [`delete from runs where id = ${runs.started} returning id`, /job 32 is running, and its run 102 is not/],
+    ] as const;
+    for (const [change, named] of contradictions) {
+      const earlier = await earlierStore(engine, 1);
+      await earlier.query(change);
+      const before = await earlier.rows();
+      await expect(earlier.open(), change).rejects.toMatchObject({ code: "store_corrupt", message: expect.stringMatching(named) });
+      expect(await earlier.rows()).toEqual(before);
+    }
+  });
+
   test("the migration that opens the kinds changes nothing of the schema but what it is for", async () => {
     const earlier = await earlierStore(engine, 2);
     const before = await schemaLines(engine, earlier.query);

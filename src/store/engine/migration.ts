@@ -20,8 +20,8 @@ export interface TextMigration {
 export interface SteppedMigration {
   readonly number: number;
   readonly name: string;
-  /** What contradicts itself in a store of any version before, asked before anything is changed. Any line: the store is left as it is. */
-  readonly contradictions?: ((db: Kysely<Database>) => Promise<readonly string[]>) | undefined;
+  /** Asked of a store of any version before, ahead of any change. A line that it answers: the store is left as it is. */
+  readonly contradictions?: ContradictionCheck | undefined;
   readonly steps: readonly MigrationStep[];
 }
 
@@ -55,6 +55,12 @@ export interface SlicedStep {
   /** About how many are left. */
   left(db: Kysely<Database>): Promise<number>;
 }
+
+/** What in the rows contradicts itself, a slice at a time. */
+export type ContradictionCheck = (
+  tx: Kysely<Database>,
+  after: SliceKey | undefined,
+) => Promise<{ readonly lines: readonly string[]; readonly after: SliceKey | undefined }>;
 
 export type SliceKey = readonly (number | string)[];
 

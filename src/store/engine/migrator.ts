@@ -165,8 +165,14 @@ class Migrator {
   async #refuseContradictions(session: MigrationSession, migration: Migration): Promise<void> {
     if (!("steps" in migration) || migration.contradictions === undefined) return;
     this.#begin("looking for rows that contradict each other");
-    const broken = await migration.contradictions(session.db);
-    if (broken.length > 0) throw new StoreReferencesError({ store: this.#target.name, broken });
+    const { contradictions } = migration;
+    let after: SliceKey | undefined;
+    do {
+      const from = after;
+      const found = await session.transaction(async (tx) => await contradictions(tx, from));
+      if (found.lines.length > 0) throw new StoreReferencesError({ store: this.#target.name, broken: found.lines });
+      ({ after } = found);
+    } while (after !== undefined);
   }
 
   /** `note` writes down that the step is done, with what it does where that is one transaction. */

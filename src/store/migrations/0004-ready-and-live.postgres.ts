@@ -1,5 +1,5 @@
 import { type Kysely, sql } from "kysely";
-import type { MigrationStep, SlicedStep } from "../engine/migration.ts";
+import type { ContradictionCheck, MigrationStep, SlicedStep } from "../engine/migration.ts";
 import type { Database } from "../engine/tables.ts";
 
 /**
@@ -200,16 +200,17 @@ alter index new_jobs_one_unfinished_per_visit rename to jobs_one_unfinished_per_
 `;
 
 /** Runs and jobs that do not name each other: none of both can be told to be under way. */
-export async function contradictions(db: Kysely<Database>): Promise<readonly string[]> {
+export const contradictions: ContradictionCheck = async (tx) => {
   const { rows } = await sql<{ line: string }>`
-    select 'run ' || r.id || ' has not ended, and job ' || r.job_id || ' does not name it as its own' as line
-      from runs r left join jobs j on j.id = r.job_id where r.ended_at is null and j.current_run_id is distinct from r.id
+    select 'run ' || r.id || ' has not ended, and job ' || r.job_id || ' does not know it as its own' as line
+      from runs r left join jobs j on j.id = r.job_id where r.ended_at is null
+        and (j.current_run_id is distinct from r.id or j.attempts < (r.state <> 'reserved')::integer)
     union all
     select 'job ' || j.id || ' is running, and its run ' || j.current_run_id || ' is not' from jobs j
-      where j.state = 'running' and not exists (select 1 from runs r where r.id = j.current_run_id and r.ended_at is null)
-    limit 20`.execute(db);
-  return rows.map(({ line }) => line);
-}
+      where j.state = 'running' and not exists (select 1 from runs r where r.id = j.current_run_id and r.job_id = j.id and r.ended_at is null)
+    limit 20`.execute(tx);
+  return { lines: rows.map(({ line }) => line), after: undefined };
+};
 
 export const readyAndLiveSteps: readonly MigrationStep[] = [
   { name: "making the new tables", text: cutOff },

@@ -1,5 +1,5 @@
 import { type Kysely, sql } from "kysely";
-import type { MigrationStep, Slice, SlicedStep } from "../engine/migration.ts";
+import type { ContradictionCheck, MigrationStep, Slice, SlicedStep } from "../engine/migration.ts";
 import type { Database } from "../engine/tables.ts";
 
 /**
@@ -204,20 +204,30 @@ drop table jobs;
 alter table new_jobs rename to jobs;
 `;
 
-/** Rows that refer to nothing, which no copy takes; and runs and jobs that do not name each other, of which none can be told to be under way. */
-export async function contradictions(db: Kysely<Database>): Promise<readonly string[]> {
+/** How many jobs are looked at in a turn. */
+const checkedAtOnce = 20_000;
+
+/** Jobs that refer to nothing, which no copy takes; and runs and jobs that do not name each other, of which none can be told to be under way. */
+export const contradictions: ContradictionCheck = async (tx, after) => {
+  const [from, to] = after === undefined ? [-1, checkedAtOnce] : [Number(after[0]), Number(after[0]) + checkedAtOnce];
   const { rows } = await sql<{ line: string }>`
-    select line from (
-      select 'row ' || rowid || ' of jobs names a row of ' || parent || ' that does not exist' as line from pragma_foreign_key_check('jobs')
-      union all
-      select 'run ' || r.id || ' has not ended, and job ' || r.job_id || ' does not name it as its own'
-        from runs r indexed by runs_due left join jobs j on j.id = r.job_id where r.ended_at is null and j.current_run_id is not r.id
-      union all
-      select 'job ' || j.id || ' is running, and its run ' || j.current_run_id || ' is not' from jobs j
-        where j.state = 'running' and not exists (select 1 from runs r where r.id = j.current_run_id and r.ended_at is null))
-    limit 20`.execute(db);
-  return rows.map(({ line }) => line);
-}
+    select 'job ' || id || case
+        when queue_id not in (select id from queues) then ' names a row of queues that does not exist'
+        when state not in (select state from job_states) then ' names a row of job_states that does not exist'
+        else ' is running, and its run ' || current_run_id || ' is not' end as line
+      from jobs j where id > ${from} and id <= ${to} and (queue_id not in (select id from queues)
+        or state not in (select state from job_states)
+        or state = 'running' and not exists (select 1 from runs r where r.id = j.current_run_id and r.job_id = j.id and r.ended_at is null))
+    limit 20`.execute(tx);
+  if (rows.length > 0) return { lines: rows.map(({ line }) => line), after: undefined };
+  const [next] = (await sql<{ id: number }>`select id from jobs where id > ${to} order by id limit 1`.execute(tx)).rows;
+  if (next !== undefined) return { lines: [], after: [next.id - 1] };
+  const others = await sql<{ line: string }>`
+    select 'run ' || r.id || ' has not ended, and job ' || r.job_id || ' does not know it as its own' as line
+      from runs r indexed by runs_due left join jobs j on j.id = r.job_id where r.ended_at is null and (j.current_run_id is not r.id or j.attempts < (r.state <> 'reserved'))
+    limit 20`.execute(tx);
+  return { lines: others.rows.map(({ line }) => line), after: undefined };
+};
 
 export const readyAndLiveSteps: readonly MigrationStep[] = [
   { name: "making the new tables", text: makeTables },

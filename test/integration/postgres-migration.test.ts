@@ -1,0 +1,220 @@
+import { CompiledQuery, type Kysely, type Transaction } from "kysely";
+import pg from "pg";
+import { expect, onTestFinished, test } from "vitest";
+import { HintBoard } from "../../src/store/engine/hint-board.ts";
+import type { Migration, MigrationProgress, MigrationStep, Slice } from "../../src/store/engine/migration.ts";
+import { type MigrationTarget, migrate } from "../../src/store/engine/migrator.ts";
+import type { Database } from "../../src/store/engine/tables.ts";
+import { postgresMigrations } from "../../src/store/migrations/postgres.ts";
+import { openReadOnly, openStore } from "../../src/store/open-store.ts";
+import { postgresTarget } from "../../src/store/postgres/client-config.ts";
+import { PostgresEngine } from "../../src/store/postgres/engine.ts";
+import { targetOf } from "../../src/store/postgres/migration-target.ts";
+import { type EarlierStore, earlierStore, jobs, runs, workers } from "../support/earlier-store.ts";
+import { storeOptions } from "../support/postgres.ts";
+import { present } from "../support/present.ts";
+import { schemaLines } from "../support/schema-lines.ts";
+import { until } from "../support/until.ts";
+
+const newest = postgresMigrations.length;
+
+/** As a program of the version before has it. */
+const older = "-c search_path=wakeful";
+
+async function connect({ url }: Pick<EarlierStore, "url">, options: string): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString: url, options });
+  client.on("error", () => undefined);
+  await client.connect();
+  onTestFinished(() => client.end());
+  return client;
+}
+function engineOf({ url, clock }: EarlierStore): PostgresEngine {
+  const engine = new PostgresEngine({ target: postgresTarget({ url }), hints: new HintBoard(), now: () => clock.now(), poolSize: 2 });
+  onTestFinished(() => engine.close());
+  return engine;
+}
+
+/** The newest migration with each step as `change` gives it. */
+function withSteps(change: (step: MigrationStep, index: number) => MigrationStep): readonly Migration[] {
+  return postgresMigrations.map((migration) =>
+    "steps" in migration && migration.number === newest ? { ...migration, steps: migration.steps.map(change) } : migration,
+  );
+}
+
+/** Ends the migration before a step of the newest one. */
+async function migrateUntil(earlier: EarlierStore, name: string): Promise<void> {
+  const cut = withSteps((step) => (step.name === name ? { name, text: "select 1 / 0" } : step));
+  await expect(migrate(targetOf(engineOf(earlier)), cut)).rejects.toThrow(/division by zero/);
+}
+
+const olderWrites: readonly string[] = [
+  "insert into jobs (queue_id, state, run_at, created_at) values (3, 'queued', 1, 1)",
+  `update jobs set paused = true where id = ${jobs.paused}`,
+  `update runs set progress_at = 2 where id = ${runs.started}`,
+  "delete from runs where id = 103",
+  `update workers set last_heard_at = 5 where id = ${workers.live}`,
+  "update leases set state = 'free', granted_at = null",
+  "update items set updated_at = 3 where id = 11",
+];
+
+test("from the first step on a program of the version before is cut off: none of its writes arrives, and it waits", async () => {
+  const earlier = await earlierStore("postgres", newest - 1);
+  const client = await connect(earlier, older);
+  for (const text of olderWrites.slice(0, 5)) await client.query(`begin; ${text}; rollback`);
+  await migrateUntil(earlier, "jobs that may be claimed");
+  const before = await earlier.rows();
+  for (const text of olderWrites) {
+    // Of the class that a daemon takes for a server which does not answer yet.
+    await expect(client.query(text), text).rejects.toMatchObject({
+      code: "57W01",
+      message: expect.stringContaining("install the newer version"),
+    });
+  }
+  expect(await earlier.rows()).toEqual(before);
+  await earlier.open();
+  for (const text of olderWrites) await expect(client.query(text), text).rejects.toMatchObject({ code: "57W01" });
+});
+
+test("what a program of the version before is writing when the migration begins is written, and comes along", async () => {
+  const earlier = await earlierStore("postgres", newest - 1);
+  const [writer, late] = [await connect(earlier, older), await connect(earlier, older)];
+  await late.query("begin");
+  await writer.query("begin");
+  await writer.query("insert into jobs (id, queue_id, state, run_at, created_at) values (800, 3, 'queued', 1, 1)");
+  const told: MigrationProgress[] = [];
+  const store = openStore({ url: earlier.url, clock: earlier.clock, tellMigration: (progress) => told.push(progress) });
+  await until(() => told.some(({ step, waitsFor }) => step === "making the new tables" && waitsFor !== undefined), { what: "it waits" });
+  expect(told.at(-1)?.waitsFor).toMatch(/^process \d+ of the server \(.*idle in transaction for/);
+  // Nobody waits behind it: it gives up its place again and again.
+  const other = await connect(earlier, `${older} -c statement_timeout=1000`);
+  for (let times = 0; times < 5; times += 1) await other.query("update jobs set paused = true where id = 55");
+  await writer.query("commit");
+  const opened = await store;
+  onTestFinished(() => opened.close());
+  expect(await earlier.query("select * from ready where job_id = 800")).toHaveLength(1);
+  await expect(late.query("insert into jobs (queue_id, state, run_at, created_at) values (3, 'queued', 1, 1)")).rejects.toMatchObject({
+    code: "57W01",
+  });
+});
+
+test("of two programs that open at once one migrates, and the other says that it waits and finds it done", async () => {
+  const earlier = await earlierStore("postgres", newest - 1);
+  const reader = await connect(earlier, older);
+  await reader.query("begin; select 1 from jobs limit 1");
+  const [first, second]: [MigrationProgress[], MigrationProgress[]] = [[], []];
+  const one = openStore({ url: earlier.url, clock: earlier.clock, tellMigration: (progress) => first.push(progress) });
+  await until(() => first.some(({ step }) => step === "making the new tables"), { what: "the first one begins" });
+  const other = openStore({ url: earlier.url, clock: earlier.clock, tellMigration: (progress) => second.push(progress) });
+  await until(() => second.some(({ waitsFor }) => waitsFor === "another program, which migrates it"), { what: "the other one waits" });
+  await reader.query("commit");
+  for (const store of await Promise.all([one, other])) {
+    onTestFinished(() => store.close());
+    expect(await store.upkeep.checkInvariants()).toEqual([]);
+  }
+  expect(second.filter(({ waitsFor }) => waitsFor === undefined)).toEqual([]);
+});
+
+const lookText = `select
+  (select count(*)::integer from pg_locks join pg_class on pg_class.oid = relation where pid = pg_backend_pid()
+    and relnamespace = 'wakeful'::regnamespace and relname in ('jobs', 'runs')
+    and mode in ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')) as locks,
+  (select coalesce(sum(seq_tup_read + coalesce(idx_tup_fetch, 0)), 0)::integer from pg_stat_xact_user_tables
+    where relname in ('jobs', 'runs')) as reads`;
+
+/** What a transaction does to the tables that grow: locks that somebody would wait for, and whether it reads rows. */
+async function looked(tx: Kysely<Database>, name: string, body: () => Promise<unknown>): Promise<string> {
+  const look = async () => (await tx.executeQuery<{ locks: number; reads: number }>(CompiledQuery.raw(lookText))).rows[0];
+  const before = present(await look());
+  await body();
+  const { locks, reads } = present(await look());
+  // Less: an index is gone, and what was read by it.
+  return `${name}: ${locks === 0 ? "no lock" : "locks"}, ${reads > before.reads ? "rows" : "no row"}`;
+}
+
+test("no step that moves or reads all rows holds a lock that readers or writers wait for, and none that does reads rows", async () => {
+  const earlier = await earlierStore("postgres", 1);
+  const found = new Set<string>();
+  const withLooks = (step: MigrationStep): MigrationStep => {
+    if (!("slice" in step)) return step;
+    return {
+      ...step,
+      slice: async (tx, page) => {
+        let slice: Slice | undefined;
+        const line = await looked(tx, step.name, async () => {
+          slice = await step.slice(tx, page);
+        });
+        if (present(slice).moved > 0) found.add(line);
+        return present(slice);
+      },
+    };
+  };
+  const steps = postgresMigrations.flatMap((migration) => ("steps" in migration ? migration.steps : []));
+  const target = targetOf(engineOf(earlier));
+  const watched: MigrationTarget = {
+    ...target,
+    alone: async (body, hears) =>
+      await target.alone(async (session) => {
+        const runText = async (tx: Transaction<Database>, text: string): Promise<void> => {
+          const name = steps.find((step) => "text" in step && step.text === text)?.name ?? "own limits";
+          found.add(await looked(tx, name, async () => await session.runText(tx, text)));
+        };
+        return await body({ ...session, runText });
+      }, hears),
+  };
+  const ours = postgresMigrations.map(
+    (migration): Migration => ("steps" in migration ? { ...migration, steps: migration.steps.map(withLooks) } : migration),
+  );
+  await migrate(watched, ours);
+  expect([...found]).toEqual([
+    "own limits: locks, no row",
+    "opening the kinds: locks, no row",
+    "checking all jobs: no lock, rows",
+    "making the new tables: locks, no row",
+    "jobs that may be claimed: no lock, rows",
+    "runs under way: no lock, rows",
+    "scheduled jobs: no lock, rows",
+    "held, failed and cancelled jobs: no lock, rows",
+    "jobs of open visits: no lock, rows",
+    "leaving the old shape: locks, no row",
+    "taking the new indexes: locks, no row",
+  ]);
+});
+
+test("an index that a kill left half made is made anew", async () => {
+  const earlier = await earlierStore("postgres", newest - 1);
+  await migrateUntil(earlier, "new_jobs_of_note");
+  const holder = await connect(earlier, older);
+  await holder.query("begin isolation level repeatable read; select 1 from jobs limit 1");
+  const maker = await connect(earlier, `${older} -c statement_timeout=300`);
+  await expect(maker.query("create index concurrently new_jobs_of_note on jobs (note, id) where note is not null")).rejects.toThrow(
+    /timeout/,
+  );
+  await holder.query("commit");
+  expect(await earlier.query("select indisvalid from pg_index where indexrelid = 'new_jobs_of_note'::regclass")).toEqual([
+    { indisvalid: false },
+  ]);
+  const store = await earlier.open();
+  expect(await store.upkeep.integrityCheck()).toEqual([]);
+  const whole = await earlierStore("postgres", newest - 1);
+  await whole.open();
+  expect(await schemaLines("postgres", earlier.query)).toEqual(await schemaLines("postgres", whole.query));
+});
+
+test("a store on its way is not read by an opening that may not migrate, and goes on when it may", async () => {
+  const earlier = await earlierStore("postgres", newest - 1);
+  await migrateUntil(earlier, "runs under way");
+  await expect(openReadOnly({ url: earlier.url, clock: earlier.clock })).rejects.toMatchObject({
+    code: "store_older",
+    message: expect.stringContaining(`is on its way to schema ${newest}, or was left there`),
+    details: { found: newest, known: newest, underWay: true },
+  });
+  const store = await earlier.open();
+  expect(await store.upkeep.checkInvariants()).toEqual([]);
+});
+
+test("a connection that says its schema may write past the store", async () => {
+  const earlier = await earlierStore("postgres", newest - 1);
+  await earlier.open();
+  const client = await connect(earlier, storeOptions);
+  expect((await client.query(present(olderWrites[1]))).rowCount).toBe(1);
+});
