@@ -19,7 +19,7 @@ import { until } from "../support/until.ts";
 
 /** Makes every write to a growing table fail with this SQLSTATE, until the returned function is called. */
 async function fail(database: TestDatabase, sqlState: string): Promise<() => Promise<void>> {
-  const tables = ["jobs", "runs", "items", "visits", "workers", "outbox", "action_logs"];
+  const tables = ["jobs", "ready", "live", "runs", "items", "visits", "workers", "outbox", "action_logs"];
   await queryOnce(
     database.url,
     `create function wakeful.trouble() returns trigger language plpgsql as
