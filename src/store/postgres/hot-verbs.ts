@@ -157,6 +157,7 @@ function engineOn(outer: PostgresEngine, { kysely, transaction }: Pick<Engine, "
     moveRunIds: async (tx, epoch) => await outer.moveRunIds(tx, epoch),
     snapshot: async (body) => await outer.snapshot(body),
     sizeBytes: async () => await outer.sizeBytes(),
+    keptForReaders: async () => await outer.keptForReaders(),
     integrityCheck: async () => await outer.integrityCheck(),
   };
 }
