@@ -3,7 +3,8 @@ import { asJobId, type JobId } from "../../domain/ids.ts";
 import type { Instant } from "../../domain/time.ts";
 import { hasEnqueueIds, haveOneForm } from "../jobs/enqueue-groups.ts";
 import type { EnqueueGroup } from "../port/jobs.ts";
-import type { BoundStatement, LaneBatch, LanePhase, Rows, Statement } from "./lanes.ts";
+import type { LaneBatch, LanePhase } from "./lanes.ts";
+import type { BoundStatement, Rows, Statement } from "./turn-connection.ts";
 
 const columns = "queue_id, state, priority, run_at, created_at, max_attempts, max_losses, agent, repo";
 const common = "$1::bigint, $2::text, $3::integer, $4::bigint, $5::bigint, $6::integer, $7::integer, $8::text, $9::text";

@@ -20,11 +20,12 @@ import { ClaimPhase, claimedRuns, runsOfClaim } from "./claim.ts";
 import type { PostgresEngine } from "./engine.ts";
 import { EnqueuePhase } from "./enqueue.ts";
 import { isLocked, mayRunAgain, postgresFailure } from "./failures.ts";
-import { hotConfig, Lanes, type Rows } from "./lanes.ts";
+import { hotConfig, Lanes } from "./lanes.ts";
 import { StatementPool } from "./pool.ts";
 import { createRunBeats, VerbPhase } from "./run-beats.ts";
 import { countLost, lockFacts, lockLost, type WrittenEnd, writeLateResult, writeRunEnds } from "./run-ends.ts";
 import { SettlePhase } from "./settle.ts";
+import type { Rows } from "./turn-connection.ts";
 
 /** Connections for the loops' reads and for settlements that need a look first; the lanes have two of their own. */
 const poolSize = 4;

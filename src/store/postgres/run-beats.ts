@@ -8,8 +8,9 @@ import type { WorkersStore } from "../port/workers.ts";
 import { type NotHeldRow, noSuchSession, startAnswer, whyNotHeld } from "../runs/held-runs.ts";
 import { processColumns } from "../runs/run-row.ts";
 import type { SettleFacts } from "../runs/settle-plan.ts";
-import type { BoundStatement, LaneBatch, LanePhase, Rows, Statement } from "./lanes.ts";
+import type { LaneBatch, LanePhase } from "./lanes.ts";
 import { lockFacts } from "./run-ends.ts";
+import type { BoundStatement, Rows, Statement } from "./turn-connection.ts";
 
 /** The jobs are locked before the runs, in the order of their keys, as every writer does. */
 const startRuns: Statement = {

@@ -2,7 +2,8 @@ import type { JobId } from "../../domain/ids.ts";
 import type { Instant } from "../../domain/time.ts";
 import type { SettleAnswer, Settlement, Success } from "../port/runs.ts";
 import { isPlainSuccess } from "../runs/settle-plan.ts";
-import type { BoundStatement, LaneBatch, LanePhase, Statement } from "./lanes.ts";
+import type { LaneBatch, LanePhase } from "./lanes.ts";
+import type { BoundStatement, Statement } from "./turn-connection.ts";
 
 /**
  * Ends plain successes under their first supervisor; other rows stay, and are settled singly. Its odd conditions keep it off partial
