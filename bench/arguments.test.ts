@@ -7,10 +7,11 @@ const refused = (code: string, ...args: string[]): void => {
 
 test("without a name every bench is asked for, and each has its own number of rounds", () => {
   expect(readArguments([])).toEqual({
-    names: ["embedded", "latency", "recovery", "reaper", "idle", "queue"],
+    names: ["embedded", "latency", "recovery", "reaper", "idle", "queue", "queue-growth"],
     against: undefined,
     rounds: undefined,
     only: undefined,
+    finished: undefined,
     quick: false,
     json: false,
   });
@@ -19,6 +20,7 @@ test("without a name every bench is asked for, and each has its own number of ro
     against: "HEAD~3",
     rounds: 3,
     only: undefined,
+    finished: undefined,
     quick: false,
     json: true,
   });
@@ -33,6 +35,8 @@ test("cells of the queue are chosen by a pattern that knows no case", () => {
   const request = readArguments(["queue", "--rounds", "5", "--only", "Postgres.*c=10$"]);
   expect(request).toMatchObject({ names: ["queue"], rounds: 5, only: /Postgres.*c=10$/i });
   refused("bad_option", "queue", "--only", "(");
+  expect(readArguments(["queue-growth", "--finished", "20"])).toMatchObject({ names: ["queue-growth"], finished: 20_000 });
+  refused("bad_option", "queue-growth", "--finished", "0");
   refused("bad_option", "--only", "x", "--against", "HEAD");
 });
 

@@ -1,11 +1,11 @@
 import { parseArgs } from "node:util";
 import { BenchError } from "./bench-error.ts";
 
-export const benchNames = ["embedded", "latency", "recovery", "reaper", "idle", "queue"] as const;
+export const benchNames = ["embedded", "latency", "recovery", "reaper", "idle", "queue", "queue-growth"] as const;
 export type BenchName = (typeof benchNames)[number];
 
-/** Measured beside peers only: revisions are compared by `embedded` and `latency`. */
-const notCompared: readonly BenchName[] = ["queue"];
+/** Of the queue, `embedded` and `latency` compare revisions. */
+const notCompared: readonly BenchName[] = ["queue", "queue-growth"];
 
 export interface BenchRequest {
   readonly names: readonly BenchName[];
@@ -13,23 +13,27 @@ export interface BenchRequest {
   readonly against: string | undefined;
   /** Undefined: as many as each figure has. */
   readonly rounds: number | undefined;
-  /** Which cells of `queue` to run. */
+  /** Which cells of `queue` and `queue-growth` to run. */
   readonly only: RegExp | undefined;
+  /** How many finished jobs a grown store has. */
+  readonly finished: number | undefined;
   readonly quick: boolean;
   readonly json: boolean;
 }
 
 const roundsMax = 1000;
+const finishedMax = 1_000_000;
 export const comparisonRounds = 11;
 
-export const helpText = `npm run bench -- [NAME...] [--rounds N] [--only PATTERN] [--json] [--quick]
+export const helpText = `npm run bench -- [NAME...] [--rounds N] [--only PATTERN] [--finished N] [--json] [--quick]
     Measures what we promise, beside the peers. Without a name: ${benchNames.join(", ")}.
 npm run bench -- --against REV [NAME...] [--rounds N] [--json]
     Builds REV and the working tree, measures them in turns, and compares within each round.
 
   --against REV   a commit, branch or tag
   --rounds N      how many rounds, 1 to ${roundsMax}; default ${comparisonRounds} with --against (about 30 minutes for everything)
-  --only PATTERN  of queue: only the cells whose names match this regular expression, such as 'postgres.*c=10$'
+  --only PATTERN  of queue and queue-growth: only the cells whose names match this regular expression, such as 'postgres.*c=10$'
+  --finished N    of queue-growth: how many finished jobs the grown store has, in thousands; default 10000
   --json          the answer for programs, on standard output; progress goes to standard error
   --quick         fewer rounds and smaller stores: shows that everything runs, not what it is worth
   --help          this text
@@ -56,8 +60,9 @@ export function readArguments(args: readonly string[]): BenchRequest | "help" {
   return {
     names,
     against,
-    rounds: values.rounds === undefined ? undefined : readRounds(values.rounds),
+    rounds: values.rounds === undefined ? undefined : readWhole("--rounds", values.rounds, roundsMax),
     only: values.only === undefined ? undefined : readPattern(values.only),
+    finished: values.finished === undefined ? undefined : 1000 * readWhole("--finished", values.finished, finishedMax),
     quick: values.quick,
     json: values.json,
   };
@@ -72,6 +77,7 @@ function parse(args: readonly string[]) {
         against: { type: "string" },
         rounds: { type: "string" },
         only: { type: "string" },
+        finished: { type: "string" },
         json: { type: "boolean", default: false },
         quick: { type: "boolean", default: false },
         help: { type: "boolean", short: "h", default: false },
@@ -82,11 +88,11 @@ function parse(args: readonly string[]) {
   }
 }
 
-function readRounds(text: string): number {
-  const rounds = Number(text);
-  if (!/^\d+$/.test(text) || rounds < 1 || rounds > roundsMax)
-    throw new BenchError("bad_option", `--rounds is a whole number from 1 to ${roundsMax}, not "${text}".`);
-  return rounds;
+function readWhole(option: string, text: string, max: number): number {
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || value < 1 || value > max)
+    throw new BenchError("bad_option", `${option} is a whole number from 1 to ${max}, not "${text}".`);
+  return value;
 }
 
 function readPattern(text: string): RegExp {

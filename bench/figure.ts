@@ -20,6 +20,8 @@ export interface BenchOptions {
   readonly rounds?: number | undefined;
   /** Of the cells of `queue` and `queue-growth`, only those whose names match. */
   readonly only?: RegExp | undefined;
+  /** Of `queue-growth`: how many finished jobs the grown store has. */
+  readonly finished?: number | undefined;
   /** Progress, for people. */
   readonly say: (line: string) => void;
   readonly runCell: RunCell;

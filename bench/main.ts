@@ -15,6 +15,7 @@ const benches: Readonly<Record<BenchName, () => Promise<(options: BenchOptions) 
   reaper: async () => (await import("./figures/reaper.ts")).reaper,
   idle: async () => (await import("./figures/idle.ts")).idle,
   queue: async () => (await import("./figures/queue.ts")).queue,
+  "queue-growth": async () => (await import("./figures/queue-growth.ts")).queueGrowth,
 };
 
 const interrupt = new AbortController();
@@ -43,7 +44,7 @@ async function compare({ names, rounds = comparisonRounds, json }: BenchRequest,
   return report.figures.some(isShort) ? 1 : 0;
 }
 
-async function measure({ names, quick, rounds, only, json }: BenchRequest): Promise<number> {
+async function measure({ names, quick, json, ...options }: BenchRequest): Promise<number> {
   await buildCheckout({ name: "the working tree", folder: repository }, interrupt.signal);
   const runCell = cellRunner({ checkout: repository, signal: interrupt.signal });
   const figures: Figure[] = [];
@@ -51,7 +52,7 @@ async function measure({ names, quick, rounds, only, json }: BenchRequest): Prom
     const say = (line: string): void => tell(`${name}: ${line}`);
     try {
       const bench = await benches[name]();
-      figures.push(...(await bench({ quick, rounds, only, say, runCell })));
+      figures.push(...(await bench({ ...options, quick, say, runCell })));
     } catch (thrown) {
       interrupt.signal.throwIfAborted();
       // The other figures are worth keeping.

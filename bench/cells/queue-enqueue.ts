@@ -3,10 +3,10 @@ import { join } from "node:path";
 import { enqueueInBatches, whileBusy } from "../queue/wakeful-queue.ts";
 import { answer, inFolder, question } from "./answer.ts";
 
-const { singles, batched, url } = question() as { singles: number; batched: number; url?: string };
+const { singles, batched, store } = question() as { singles: number; batched: number; store?: string };
 
 await inFolder(async (folder) => {
-  const where = { store: url ?? join(folder, "bench.db"), dataDir: join(folder, "data") };
+  const where = { store: store ?? join(folder, "bench.db"), dataDir: join(folder, "data") };
   const measured = await whileBusy(where, async (embedded) => {
     const enqueue = (i: number): Promise<unknown> => embedded.enqueue("noop", { i });
     await inFlight(1, 50, enqueue);

@@ -14,7 +14,8 @@ interface LatencyQuestion {
   readonly jobs: number;
   readonly from: "this process" | "another process" | "called by the other";
   /** Absent: a SQLite file of the cell's own. */
-  readonly url?: string;
+  readonly store?: string;
+  readonly dataDir?: string;
 }
 
 /** The first ones warm up code, connections and files. */
@@ -23,7 +24,7 @@ const asked = question() as LatencyQuestion;
 const jobs = asked.jobs + warmUp;
 
 await inFolder(async (folder) => {
-  const where = { store: asked.url ?? join(folder, "bench.db"), dataDir: join(folder, "data") };
+  const where = { store: asked.store ?? join(folder, "bench.db"), dataDir: asked.dataDir ?? join(folder, "data") };
   if (asked.from === "called by the other") {
     await whileBusy(where, (embedded) => enqueueAll((payload) => embedded.enqueue("noop", payload)));
     return;
@@ -44,7 +45,7 @@ await inFolder(async (folder) => {
     log: () => undefined,
   });
   if (asked.from === "this process") await enqueueAll((payload) => embedded.enqueue("noop", payload));
-  else await callOther();
+  else await callOther(where.dataDir);
   await all;
   await embedded.stop();
   const steady = latencies.slice(warmUp);
@@ -64,8 +65,8 @@ async function enqueueAll(enqueue: (payload: { readonly at: number }) => Promise
 }
 
 /** This very program as the one that enqueues; its own worker is busy, so this one gets the jobs. */
-async function callOther(): Promise<void> {
-  const args = ["--import", "tsx", fileURLToPath(import.meta.url), JSON.stringify({ ...asked, from: "called by the other" })];
+async function callOther(dataDir: string): Promise<void> {
+  const args = ["--import", "tsx", fileURLToPath(import.meta.url), JSON.stringify({ ...asked, dataDir, from: "called by the other" })];
   const [code] = (await once(spawn(process.execPath, args, { stdio: ["ignore", "ignore", "inherit"] }), "exit")) as [number | null];
   if (code !== 0) throw new Error(`the process that enqueues ended with ${String(code)}`);
 }

@@ -1,6 +1,5 @@
-import { BenchError } from "../bench-error.ts";
 import type { BenchOptions, Figure } from "../figure.ts";
-import { type QueueCell, queueCells } from "../queue/cells.ts";
+import { chosenCells, type QueueCell, queueCells } from "../queue/cells.ts";
 import { measureNames } from "../queue/measures.ts";
 import { Readings } from "../queue/readings.ts";
 import { runRounds } from "../queue/run-rounds.ts";
@@ -12,8 +11,7 @@ export async function queue({ quick, rounds = quick ? 1 : 7, only, say, runCell 
   const missing = missingOf(say);
   const readings = new Readings();
   const cells: QueueCell[] = [];
-  for (const cell of queueCells(quick)) {
-    if (only !== undefined && !only.test(cell.name)) continue;
+  for (const cell of chosenCells(queueCells(quick), only)) {
     const why = missing(cell.subject);
     if (why === undefined) cells.push(cell);
     else {
@@ -21,7 +19,6 @@ export async function queue({ quick, rounds = quick ? 1 : 7, only, say, runCell 
       say(`${cell.name} is skipped: ${why}`);
     }
   }
-  if (cells.length === 0) throw new BenchError("bad_option", "No cell of queue that can run has such a name.");
   const servers = await CellServers.start(cells);
   try {
     for (const version of servers.versions) say(version);

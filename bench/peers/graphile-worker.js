@@ -6,7 +6,7 @@ import { makeWorkerUtils, run } from "graphile-worker";
 import pg from "pg";
 import { answer, Drain, enqueueEachWay, enqueueInBatches, measureLatency, question } from "./cell.js";
 
-const { what, url, settings, concurrency = 10 } = question;
+const { what, store: url, settings, concurrency = 10 } = question;
 // Its own advice: as many connections as jobs at once, and two. With a hundred it would be more than most servers allow.
 const maxPoolSize = Math.min(Math.max(10, concurrency + 2), 60);
 const worker = { connectionString: url, concurrentJobs: concurrency, maxPoolSize };

@@ -6,7 +6,7 @@ import pg from "pg";
 import { PgBoss } from "pg-boss";
 import { answer, Drain, enqueueEachWay, enqueueInBatches, measureLatency, question } from "./cell.js";
 
-const { what, url, settings, concurrency = 10 } = question;
+const { what, store: url, settings, concurrency = 10 } = question;
 const best = settings === "best";
 const boss = new PgBoss({ connectionString: url, useListenNotify: best });
 boss.on("error", console.error);

@@ -1,3 +1,5 @@
+import { BenchError } from "../bench-error.ts";
+
 export type Subject = "wakeful-sqlite" | "wakeful-postgres" | "graphile-worker" | "pg-boss" | "bullmq" | "plainjob";
 
 /** One process of the `queue` bench: what it measures of whom, and with which settings. */
@@ -139,6 +141,14 @@ function plainjob(sized: Sized): readonly QueueCell[] {
     { name: `${subject}, enqueue`, subject, file, question: { what: "enqueue", singles: sized(20_000), batched: sized(200_000) } },
     ...latency({ subject, label: `${subject} best`, file, jobs: sized(200), more: { pollMs: 10 } }),
   ];
+}
+
+/** @throws {BenchError} `bad_option`: the pattern matches none. */
+export function chosenCells(cells: readonly QueueCell[], only: RegExp | undefined): readonly QueueCell[] {
+  const chosen = cells.filter(({ name }) => only?.test(name) ?? true);
+  if (chosen.length === 0)
+    throw new BenchError("bad_option", `No cell's name matches ${String(only)}: ${cells.map(({ name }) => name).join("; ")}.`);
+  return chosen;
 }
 
 /** Cells that are compared stand side by side; every second round goes the other way. */

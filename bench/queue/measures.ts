@@ -15,6 +15,10 @@ export const measureNames = [
   { key: "pageImageBytes", label: ", of it page images", unit: "bytes" },
   { key: "indexInsertions", label: ", index insertions a job", unit: "" },
   { key: "commits", label: ", commits a job", unit: "" },
+  { key: "claimMs", label: ", claim of 100, p50", unit: "ms" },
+  { key: "claimP95Ms", label: ", claim of 100, p95", unit: "ms" },
+  { key: "diskBytes", label: ", disk a job", unit: "bytes" },
+  { key: "logBytes", label: ", log a job", unit: "bytes" },
   { key: "hotShare", label: ", HOT updates", unit: "of all" },
 ] as const;
 

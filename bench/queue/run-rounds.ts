@@ -1,6 +1,6 @@
 import { BenchError } from "../bench-error.ts";
 import type { RunCell } from "../cell.ts";
-import type { CellServers } from "../servers/cell-servers.ts";
+import type { RunsCells } from "../servers/cell-servers.ts";
 import { inTurns, type QueueCell } from "./cells.ts";
 import { summaryOf } from "./measures.ts";
 import type { Readings } from "./readings.ts";
@@ -8,7 +8,7 @@ import type { Readings } from "./readings.ts";
 export interface RoundsOptions {
   readonly cells: readonly QueueCell[];
   readonly rounds: number;
-  readonly servers: CellServers;
+  readonly servers: RunsCells;
   readonly runCell: RunCell;
   readonly say: (line: string) => void;
 }

@@ -1,4 +1,5 @@
 import pg from "pg";
+import { holderName } from "./held-snapshot.ts";
 import { processorTicks, ticksPerSecond } from "./server-processor.ts";
 import { type WalRecords, walFigures } from "./wal-records.ts";
 
@@ -100,7 +101,7 @@ export class ServerMeter {
     const { rows } = await this.#client.query<{ query: string; calls: number; ms: number }>(
       `select query, calls::float8 as calls, total_exec_time as ms from pg_stat_statements
        where dbid = (select oid from pg_database where datname = current_database())
-         and query not like '%pg_stat_statements%' and query not like '%pg_current_wal%'
+         and query not like '%wakeful-bench%' and query not like '%pg_stat_statements%' and query not like '%pg_current_wal%'
        order by total_exec_time desc`,
     );
     return rows.map(({ query, calls, ms }) => ({
@@ -125,7 +126,9 @@ async function alone(client: pg.Client): Promise<void> {
   const deadline = performance.now() + 10_000;
   while (performance.now() < deadline) {
     const { rows } = await client.query(
-      "select 1 from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'",
+      `select 1 from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'
+         and application_name <> $1`,
+      [holderName],
     );
     if (rows.length === 0) return;
   }

@@ -1,7 +1,7 @@
 /** What cells do with an embedded worker of the build that is measured. */
 import { once } from "node:events";
 import { monitorEventLoopDelay } from "node:perf_hooks";
-import type { Embedded, TaskContext, TaskJob } from "../../src/index.ts";
+import type { Embedded, JobId, TaskContext, TaskJob } from "../../src/index.ts";
 import { cpuMicros } from "../cells/answer.ts";
 import { library } from "../cells/built.ts";
 
@@ -59,11 +59,15 @@ export interface DrainOptions extends QueueStore {
   readonly jobs: number;
   readonly concurrency: number;
   readonly outstandingMax: number;
+  /** How many jobs go by before measuring begins. Default none. */
+  readonly unmeasured?: number | undefined;
+  /** Resolves when these jobs are settled. Default: the worker is asked about each. */
+  readonly settled?: ((ids: readonly JobId[]) => Promise<void>) | undefined;
 }
 
 /** Who looks on while jobs are worked off. */
 export interface DrainWatch {
-  /** The first handler call. */
+  /** The first handler call that is measured. */
   began(): void;
   /** The last settlement; `stop` ends the worker. */
   ended(stop: () => Promise<void>): Promise<void>;
@@ -71,13 +75,13 @@ export interface DrainWatch {
 
 const nobody: DrainWatch = { began: () => undefined, ended: (stop) => stop() };
 
-/** Handlers that do nothing, from the first claim to the last settlement. */
+/** Handlers that do nothing, from the first call to the last settlement. */
 export async function drain(options: DrainOptions, watch: DrainWatch = nobody): Promise<Readonly<Record<string, number>>> {
-  const { jobs, concurrency, outstandingMax } = options;
+  const { jobs, concurrency, outstandingMax, unmeasured = 0 } = options;
   let began = 0;
   let cpuBefore = process.cpuUsage();
   const delay = monitorEventLoopDelay({ resolution: 5 });
-  const started: TaskJob["id"][] = [];
+  const started: JobId[] = [];
   let finished: () => void = () => undefined;
   const allStarted = new Promise<void>((resolve) => {
     finished = resolve;
@@ -89,7 +93,7 @@ export async function drain(options: DrainOptions, watch: DrainWatch = nobody): 
     tasks: {
       noop: async ({ id }: TaskJob) => {
         if (started.push(id) === jobs) finished();
-        if (began !== 0) return;
+        if (began !== 0 || started.length <= unmeasured) return;
         began = performance.now();
         cpuBefore = process.cpuUsage();
         delay.enable();
@@ -100,13 +104,16 @@ export async function drain(options: DrainOptions, watch: DrainWatch = nobody): 
   });
   await allStarted;
   // No more can be unsettled: a worker claims when an earlier settlement is durable.
-  await Promise.all(started.slice(-outstandingMax).map((id) => embedded.waitFor(id)));
+  const last = started.slice(-outstandingMax);
+  if (options.settled !== undefined) await options.settled(last);
+  else await Promise.all(last.map((id) => embedded.waitFor(id)));
   const seconds = (performance.now() - began) / 1000;
-  const cpuUsPerJob = cpuMicros(cpuBefore) / jobs;
+  const measured = jobs - unmeasured;
+  const cpuUsPerJob = cpuMicros(cpuBefore) / measured;
   delay.disable();
   await watch.ended(async () => void (await embedded.stop()));
   return {
-    perSecond: jobs / seconds,
+    perSecond: measured / seconds,
     cpuUsPerJob,
     delayP50Ms: delay.percentile(50) / 1e6 - 5,
     delayP99Ms: delay.percentile(99) / 1e6 - 5,

@@ -13,35 +13,44 @@ export function missingOf(say: (line: string) => void): (subject: Subject) => st
   };
 }
 
-/** What the cells' systems stand on: one PostgreSQL server with a database for each cell, a Redis server for each cell. */
-export class CellServers {
-  readonly #postgres: BenchPostgres | undefined;
+/** Gives a cell the store that it works on. */
+export interface RunsCells {
+  run<Result>(cell: QueueCell, body: (question: object) => Promise<Result>): Promise<Result>;
+}
 
-  private constructor(postgres: BenchPostgres | undefined) {
+/** What the cells' systems stand on: one PostgreSQL server with a database for each cell, a Redis server for each cell. */
+export class CellServers implements RunsCells {
+  readonly #postgres: BenchPostgres | undefined;
+  /** Of the servers that are in use. */
+  readonly versions: readonly string[];
+
+  private constructor(postgres: BenchPostgres | undefined, redis: string | undefined) {
     this.#postgres = postgres;
+    this.versions = [postgres?.version, redis].flatMap((version) => version ?? []);
   }
 
   static async start(cells: readonly QueueCell[]): Promise<CellServers> {
-    const wanted = cells.some(({ subject }) => serverOf[subject] === "postgres");
-    return new CellServers(wanted ? await startBenchPostgres() : undefined);
-  }
-
-  get versions(): readonly string[] {
-    return [this.#postgres?.version, redisVersion()].flatMap((version) => version ?? []);
+    const wanted = (server: "postgres" | "redis"): boolean => cells.some(({ subject }) => serverOf[subject] === server);
+    const redis = wanted("redis") ? redisVersion() : undefined;
+    return new CellServers(wanted("postgres") ? await startBenchPostgres() : undefined, redis);
   }
 
   /** Runs a cell with an empty store. */
-  async run<Result>(cell: QueueCell, body: (question: object) => Promise<Result>): Promise<Result> {
-    const { subject, question } = cell;
+  async run<Result>({ subject, question }: QueueCell, body: (question: object) => Promise<Result>): Promise<Result> {
+    return await this.inStore(subject, (store) => body({ ...question, ...store }), question["settings"] !== "best");
+  }
+
+  /** What a system's cells are told of an empty store on its server; nothing where they make their own. */
+  async inStore<Result>(subject: Subject, body: (store: object) => Promise<Result>, persistent = true): Promise<Result> {
     const server = serverOf[subject];
     if (server === "postgres" && this.#postgres !== undefined) {
       const { pid } = this.#postgres;
-      return await this.#postgres.inDatabase((url) => body({ ...question, url, serverPid: pid }));
+      return await this.#postgres.inDatabase((store) => body({ store, serverPid: pid }));
     }
-    if (server !== "redis") return await body(question);
-    const redis = await startBenchRedis({ persistent: question["settings"] !== "best" });
+    if (server !== "redis") return await body({});
+    const redis = await startBenchRedis({ persistent });
     try {
-      return await body({ ...question, port: redis.port });
+      return await body({ port: redis.port });
     } finally {
       await redis.stop();
     }

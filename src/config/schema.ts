@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { days, hours, minutes, seconds } from "../domain/time.ts";
+import { defaultReaderLimits, longLogBytes } from "../liveness/old-readers.ts";
 import { parseListen } from "./listen-address.ts";
 import { type LoopName, loopNames } from "./loop-names.ts";
 import { isPostgresUrl, parsePostgresUrl } from "./postgres-url.ts";
@@ -309,6 +310,27 @@ export const configShape = {
       }),
     },
     "What is kept free.",
+  ),
+  readers: section(
+    {
+      alertAfterMs: durationSetting({
+        default: defaultReaderLimits.alertAfterMs,
+        min: seconds(1),
+        max: days(30),
+        meaning:
+          "PostgreSQL: an alert names a transaction that is open for so long, once 10,000 others have begun since; what ended in them is not vacuumed. " +
+          "Longer than the longest dump of the database.",
+      }),
+      alertLogBytes: sizeBytes({
+        default: defaultReaderLimits.alertLogBytes,
+        min: longLogBytes,
+        max: gibibytes(1024),
+        meaning:
+          "SQLite: an alert names the process that reads an old state of the file for more than 10 s, while the write-ahead log is longer than this. " +
+          "The log is cut back when it ends.",
+      }),
+    },
+    "Who reads an old state of the store, so that what is newer cannot be cleaned up.",
   ),
   log: section(
     {

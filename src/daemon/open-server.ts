@@ -4,8 +4,10 @@ import { stopWithin } from "../domain/stop-within.ts";
 import { version } from "../domain/version.ts";
 import { type RunningServer, startServer } from "../http/server.ts";
 import type { DaemonServices } from "../http/services.ts";
+import { observeOldReaders } from "../observe/old-readers.ts";
 import { createSettingsEditor } from "../operations/change-settings.ts";
 import { Operations } from "../operations/operations.ts";
+import { systemOpenFiles } from "../processes/probe/open-files.ts";
 import { randomBytes } from "../runtime/entropy.ts";
 import type { Undo } from "../runtime/start-or-undo.ts";
 import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
@@ -69,6 +71,7 @@ function openMetrics({ base: { events, store }, loops }: DaemonServerDeps): Metr
       slots: () => upkeep.slots(),
       outboxDepth: () => outbox.depth(),
       storeBytes: () => upkeep.sizeBytes(),
+      oldReaders: () => observeOldReaders({ upkeep, files: systemOpenFiles(), ownPid: process.pid }),
       loops: () => loops.snapshots(),
     },
   });

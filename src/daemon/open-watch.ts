@@ -11,20 +11,23 @@ import { Pulse } from "../loops/skeleton/pulse.ts";
 import { ClockWatch } from "../loops/watch/clock-watch.ts";
 import { DiskWatch } from "../loops/watch/disk-watch.ts";
 import { LoopLag } from "../loops/watch/loop-lag.ts";
+import { ReaderWatch } from "../loops/watch/reader-watch.ts";
 import { StoreWatch } from "../loops/watch/store-watch.ts";
 import { Watcher } from "../loops/watch/watcher.ts";
 import type { Tell } from "../notify/raise-alert.ts";
+import { observeOldReaders } from "../observe/old-readers.ts";
 import { RunObserver } from "../observe/run-evidence.ts";
 import { PresenceRegistry } from "../observe/session-presence.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
 import type { Host } from "../processes/probe/host.ts";
+import { systemOpenFiles } from "../processes/probe/open-files.ts";
 import type { Chance } from "../runtime/entropy.ts";
 import type { Store } from "../store/port/store.ts";
 import type { EventBus } from "../telemetry/event-bus.ts";
 import type { Emit } from "../telemetry/events.ts";
 
 export interface WatchDeps {
-  readonly config: Pick<Config, "dataDir" | "disk">;
+  readonly config: Pick<Config, "dataDir" | "disk" | "readers">;
   readonly settings: () => LoopSettings;
   readonly store: Store;
   readonly registry: PipelineRegistry;
@@ -81,6 +84,13 @@ export async function openWatch(deps: WatchDeps): Promise<Watch> {
   });
   const clock = new ClockWatch({ host: host.clock, hostId: host.identity.hostId, store, watcher, emit, periodMs });
   const hearing = new StoreWatch({ store, watcher, emit, monoNow });
+  const readers = new ReaderWatch({
+    limits: config.readers,
+    observe: async () => await observeOldReaders({ upkeep: store.upkeep, files: systemOpenFiles(), ownPid: process.pid }),
+    server: store.capabilities.manyWriters,
+    tell,
+    monoNow,
+  });
   // What the last daemon left is adopted, and its strays stopped, before any loop ticks.
   await sessions.look();
   return {
@@ -107,6 +117,7 @@ export async function openWatch(deps: WatchDeps): Promise<Watch> {
         if (!settings().loops["worker-reaper"].enabled) await sessions.look();
       },
       async () => await disk.look(),
+      async () => await readers.look(),
       async () => await kept.keepOften(watcher),
     ],
     close: async () => await kept.keep(watcher),

@@ -2,6 +2,7 @@ import { type LoopName, loopNames } from "../config/loop-names.ts";
 import type { LoopSettings, LoopSwitch } from "../config/loop-settings.ts";
 import type { StopGraces } from "../domain/stop-within.ts";
 import { type DurationMs, minutes, seconds } from "../domain/time.ts";
+import { defaultReaderLimits } from "../liveness/old-readers.ts";
 import { defaultRunThresholds } from "../liveness/run-thresholds.ts";
 import { newVantage } from "../liveness/vantage.ts";
 import { jobReaperSpec } from "../loops/runs/job-reaper.ts";
@@ -18,13 +19,16 @@ import { LoopsWatch } from "../loops/skeleton/loops-watch.ts";
 import { Pulse } from "../loops/skeleton/pulse.ts";
 import { ClockWatch } from "../loops/watch/clock-watch.ts";
 import { LoopLag } from "../loops/watch/loop-lag.ts";
+import { ReaderWatch } from "../loops/watch/reader-watch.ts";
 import { Watcher } from "../loops/watch/watcher.ts";
 import type { Tell } from "../notify/raise-alert.ts";
+import { observeOldReaders } from "../observe/old-readers.ts";
 import { RunObserver } from "../observe/run-evidence.ts";
 import { PresenceRegistry } from "../observe/session-presence.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
 import type { Host } from "../processes/probe/host.ts";
 import type { ProcessIdentity } from "../processes/probe/identity.ts";
+import { systemOpenFiles } from "../processes/probe/open-files.ts";
 import type { Chance } from "../runtime/entropy.ts";
 import type { Finaliser } from "../settling/finaliser.ts";
 import type { RunEnder } from "../settling/run-ender.ts";
@@ -72,6 +76,13 @@ export function openEmbeddedLoops({ self, limits, ...parts }: EmbeddedLoopsDeps)
   const lag = new LoopLag({ monoNow, periodMs });
   const renewals = new RenewalListener({ store, presence, emit: tell.emit, wakeJobReaper: () => waker.wake("job-reaper") });
   const clock = new ClockWatch({ host: host.clock, hostId: host.identity.hostId, store, watcher, emit: tell.emit, periodMs });
+  const readers = new ReaderWatch({
+    limits: defaultReaderLimits,
+    observe: async () => await observeOldReaders({ upkeep: store.upkeep, files: systemOpenFiles(), ownPid: process.pid }),
+    server: store.capabilities.manyWriters,
+    tell,
+    monoNow,
+  });
   const settings = settingsOf(limits);
   const shared = {
     watcher,
@@ -90,7 +101,13 @@ export function openEmbeddedLoops({ self, limits, ...parts }: EmbeddedLoopsDeps)
     { ...parts, settings: () => settings, shared, work },
     { now: () => store.now(), monoNow, random: chance.random, ...tell, pulse, waker },
   );
-  const watched = new LoopsWatch({ set, pulse, lag, looks: [async () => await clock.look()], emit: tell.emit });
+  const watched = new LoopsWatch({
+    set,
+    pulse,
+    lag,
+    looks: [async () => await clock.look(), async () => await readers.look()],
+    emit: tell.emit,
+  });
   return {
     recover: async () => {
       for (;;) {

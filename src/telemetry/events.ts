@@ -67,6 +67,21 @@ export const eventCatalogue = {
     "The store refuses writes (full disk, lost connection); nothing is judged by silence meanwhile.",
   ),
   "store.recovered": event<{ readonly afterMs: DurationMs }>("warn", "The store takes writes again."),
+  "store.reader_overdue": event<{
+    readonly kind: string;
+    readonly who: string;
+    readonly logBytes: number | null;
+    readonly ageMs: DurationMs | null;
+    readonly transactions: number | null;
+    readonly remedy: string;
+  }>(
+    "error",
+    "Somebody reads an old state of the store for so long that what is kept for it hurts: SQLite's log grows, PostgreSQL vacuums nothing newer.",
+  ),
+  "store.reader_gone": event<{ readonly kind: string; readonly who: string; readonly afterMs: DurationMs }>(
+    "warn",
+    "It no longer does; what was kept for it is cleaned up.",
+  ),
   "clock.stepped": event<{ readonly byMs: number }>("warn", "The wall clock moved against the monotonic one; ages are not affected."),
   "host.suspended": event<{ readonly hostId: HostId; readonly forMs: DurationMs }>(
     "warn",

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { busAt, reaped } from "../../test/support/told-run.ts";
 import { asJobId, asRunId } from "../domain/ids.ts";
-import { createMetrics } from "./metrics.ts";
+import { createMetrics, type OldReaderNumbers } from "./metrics.ts";
 
 test("metrics count what happened and look up how things stand", async () => {
   const events = busAt(0);
@@ -57,4 +57,44 @@ test("metrics count what happened and look up how things stand", async () => {
   expect(text).not.toContain("wakeful_loop_last_success_timestamp_seconds{");
   queued = 0;
   expect(await metrics.text()).not.toContain('queue="mail"');
+});
+
+test("who reads an old state of the store is named, a short reader is not, and one that is gone is named no longer", async () => {
+  let old: OldReaderNumbers = { logBytes: null, readers: [] };
+  let asked = 0;
+  const metrics = createMetrics({
+    events: busAt(0),
+    version: "0.1.0",
+    processMetrics: false,
+    sources: {
+      queues: async () => [],
+      loops: () => [],
+      oldReaders: async () => {
+        asked += 1;
+        return old;
+      },
+    },
+  });
+  const session = { kind: "session", who: "session 7 (psql)", ageMs: 61_500, transactions: 12, catalogOnly: false };
+  old = {
+    logBytes: null,
+    readers: [
+      session,
+      { ...session, who: "session 8", ageMs: 900, transactions: 3 },
+      { ...session, kind: "replication_slot", who: "the slot", ageMs: null, transactions: 99, catalogOnly: true },
+    ],
+  };
+  const text = await metrics.text();
+  expect(text).toContain('wakeful_store_old_reader{kind="session",reader="session 7 (psql)"} 1');
+  expect(text).toContain('reader="the slot"');
+  expect(text).not.toContain("session 8");
+  expect(text).toContain("wakeful_store_oldest_transaction_seconds 61.5");
+  expect(text).toContain("wakeful_store_oldest_transaction_behind 12");
+  expect(text).toContain("wakeful_store_log_bytes 0\n");
+  expect(asked).toBe(1);
+  old = { logBytes: 90_000_000, readers: [] };
+  const after = await metrics.text();
+  expect(after).toContain("wakeful_store_log_bytes 90000000");
+  expect(after).toContain("wakeful_store_oldest_transaction_seconds 0\n");
+  expect(after).not.toContain("session 7");
 });

@@ -1,5 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
-import { hours } from "../domain/time.ts";
+import { hours, minutes } from "../domain/time.ts";
 import type { EventBus } from "./event-bus.ts";
 import type { EmittedEvent } from "./events.ts";
 
@@ -16,7 +16,20 @@ export interface MetricSources {
   readonly slots?: () => Promise<readonly { readonly key: string; readonly capacity: number; readonly used: number }[]>;
   readonly outboxDepth?: (() => Promise<number>) | undefined;
   readonly storeBytes?: (() => Promise<number>) | undefined;
+  readonly oldReaders?: (() => Promise<OldReaderNumbers>) | undefined;
   readonly loops: () => readonly LoopNumbers[];
+}
+
+/** Who reads an old state of the store. Absent numbers are null. */
+export interface OldReaderNumbers {
+  readonly logBytes: number | null;
+  readonly readers: readonly {
+    readonly kind: string;
+    readonly who: string;
+    readonly ageMs: number | null;
+    readonly transactions: number | null;
+    readonly catalogOnly: boolean;
+  }[];
 }
 
 export interface LoopNumbers {
@@ -156,8 +169,58 @@ const recoveryKinds: Partial<Record<EmittedEvent["name"], string>> = {
   "disk.recovered": "disk_recovered",
 };
 
+type AddGauge = (
+  name: string,
+  help: string,
+  labelNames: string[],
+  collect: (gauge: Gauge<string>) => Promise<void> | void,
+) => Gauge<string>;
+
+/** Shorter reads are no label's matter: each would make a series of its own. */
+const namedAfterMs = minutes(1);
+const namedMax = 10;
+
+function ofOldReaders(gauge: AddGauge, source: () => Promise<OldReaderNumbers>): void {
+  let asked: Promise<OldReaderNumbers> | undefined;
+  /** One question for all gauges of one reading. */
+  const ask = async (): Promise<OldReaderNumbers> => {
+    asked ??= source().finally(() => {
+      asked = undefined;
+    });
+    return await asked;
+  };
+  gauge("wakeful_store_log_bytes", "Size of SQLite's write-ahead log; 0 on PostgreSQL.", [], async (size) => {
+    size.set((await ask()).logBytes ?? 0);
+  });
+  const oldest = (name: string, help: string, of: (reader: OldReaderNumbers["readers"][number]) => number | null) =>
+    gauge(name, help, [], async (value) => {
+      const { readers } = await ask();
+      value.set(Math.max(0, ...readers.filter(({ catalogOnly }) => !catalogOnly).map((reader) => of(reader) ?? 0)));
+    });
+  oldest(
+    "wakeful_store_oldest_transaction_seconds",
+    "Age of PostgreSQL's oldest transaction that keeps rows from being vacuumed, as far as this role may see ages; 0 without any.",
+    ({ ageMs }) => (ageMs === null ? null : ageMs / 1000),
+  );
+  oldest(
+    "wakeful_store_oldest_transaction_behind",
+    "How many transactions began on PostgreSQL since the oldest that keeps rows from being vacuumed; 0 without any.",
+    ({ transactions }) => transactions,
+  );
+  gauge(
+    "wakeful_store_old_reader",
+    "1 for each of the ten oldest that read an old state of the store: for a minute or an unknown time on PostgreSQL, while the log is long on SQLite.",
+    ["kind", "reader"],
+    async (named) => {
+      const { readers } = await ask();
+      const old = readers.filter(({ ageMs }) => ageMs === null || ageMs >= namedAfterMs);
+      for (const { kind, who } of old.slice(0, namedMax)) named.set({ kind, reader: who }, 1);
+    },
+  );
+}
+
 function lookedUp(registry: Registry, sources: MetricSources): void {
-  const gauge = (name: string, help: string, labelNames: string[], collect: (gauge: Gauge<string>) => Promise<void> | void) =>
+  const gauge: AddGauge = (name, help, labelNames, collect) =>
     new Gauge({
       name,
       help,
@@ -190,6 +253,7 @@ function lookedUp(registry: Registry, sources: MetricSources): void {
   if (outboxDepth !== undefined)
     gauge("wakeful_outbox_depth", "Deliveries that wait.", [], async (depth) => depth.set(await outboxDepth()));
   if (storeBytes !== undefined) gauge("wakeful_store_bytes", "Size of the store.", [], async (size) => size.set(await storeBytes()));
+  if (sources.oldReaders !== undefined) ofOldReaders(gauge, sources.oldReaders);
   const loopGauge = (name: string, help: string, valueOf: (loop: LoopNumbers) => number | null) =>
     gauge(name, help, ["loop"], (loops) => {
       for (const loop of sources.loops()) {

@@ -17,6 +17,7 @@ import { createHotVerbs } from "../../src/store/sqlite/hot-verbs.ts";
 import { targetOf } from "../../src/store/sqlite/migration-target.ts";
 import { createDatabase, storeOptions } from "../support/postgres.ts";
 import { present } from "../support/present.ts";
+import { statementsOf } from "../support/statement-plans.ts";
 import { addItem, claim, declareQueues, farFuture, processOn, registerWorker, retried, startRun, success } from "../support/store-rows.ts";
 import { StoreTestClock } from "../support/stores.ts";
 import { tempDir } from "../support/temp-dir.ts";
@@ -276,11 +277,11 @@ describe("PostgreSQL", () => {
     const spy = vi.spyOn(pg.Client.prototype, "query");
     await exercise(store);
     const seen = new Map<string, Seen>();
-    for (const [index, [query]] of spy.mock.calls.entries()) {
+    for (const [index, call] of spy.mock.calls.entries()) {
       const { options } = (spy.mock.contexts[index] as { connectionParameters: { options?: string } }).connectionParameters;
-      const { name, text, values } = query as unknown as Seen;
-      if (options?.includes("enable_seqscan=off") === true && /^\s*(select|insert|update|delete|with)/i.test(text ?? ""))
-        seen.set(text, { name, text, values: values ?? [] });
+      if (options?.includes("enable_seqscan=off") !== true) continue;
+      for (const { name, text, values } of statementsOf(call))
+        if (/^\s*(select|insert|update|delete|with)/i.test(text)) seen.set(text, { name, text, values });
     }
     spy.mockRestore();
     return await plansOf(url, [...seen.values()]);

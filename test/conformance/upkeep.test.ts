@@ -1,4 +1,6 @@
-import { expect, test } from "vitest";
+import { statSync } from "node:fs";
+import pg from "pg";
+import { expect, onTestFinished, test } from "vitest";
 import { asRunId, firstIdOfEpoch } from "../../src/domain/ids.ts";
 import { hours } from "../../src/domain/time.ts";
 import { addItem, claim, claimOne, declareQueues, registerWorker, startRun, success } from "../support/store-rows.ts";
@@ -10,7 +12,7 @@ async function withQueues(open: OpenTestStore) {
   return opened;
 }
 
-describeStores((open) => {
+describeStores((open, engine) => {
   test("a paused queue is not claimed from until it is resumed", async () => {
     const { store } = await withQueues(open);
     await store.jobs.enqueue({ queue: "t", jobs: [{}] });
@@ -90,6 +92,32 @@ describeStores((open) => {
     expect(await store.upkeep.setting("theme")).toBe("light");
     expect(await store.upkeep.setting("store_epoch"), "the store's own numbers are not settings").toBeUndefined();
     expect(await store.upkeep.sizeBytes()).toBeGreaterThan(10_000);
+  });
+
+  test("what is kept for readers of an old state: the length of a log, or whose transactions hold back vacuum", async () => {
+    const { store, url } = await withQueues(open);
+    const kept = await store.upkeep.keptForReaders();
+    if (engine === "sqlite") {
+      expect(kept).toMatchObject({ log: { bytes: statSync(`${url}-wal`).size, held: false }, transactions: [] });
+      return;
+    }
+    expect(kept).toEqual({ log: null, transactions: [] });
+    const client = new pg.Client({ connectionString: url, application_name: "reports" });
+    await client.connect();
+    onTestFinished(() => client.end());
+    await client.query("begin; select txid_current()");
+    await store.upkeep.putSetting("one", "transaction");
+    expect((await store.upkeep.keptForReaders()).transactions).toMatchObject([
+      {
+        kind: "session",
+        name: "reports",
+        state: "idle in transaction",
+        catalogOnly: false,
+        transactions: expect.toSatisfy((n: number) => n >= 2),
+      },
+    ]);
+    await client.query("rollback");
+    expect((await store.upkeep.keptForReaders()).transactions).toEqual([]);
   });
 
   test("what runs when the store is opened again is still there, claimed and counted [A-G4]", async () => {

@@ -1,14 +1,14 @@
-import pg from "pg";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { asJobId } from "../../src/domain/ids.ts";
 import { openStore } from "../../src/store/open-store.ts";
+import { TurnConnection } from "../../src/store/postgres/turn-connection.ts";
 import { handlerBench } from "../support/handler-bench.ts";
 import { createDatabase, queryOnce } from "../support/postgres.ts";
 import { claim, declareQueues, registerWorker, success } from "../support/store-rows.ts";
 import { StoreTestClock } from "../support/stores.ts";
 import { until } from "../support/until.ts";
 
-const realQuery = pg.Client.prototype.query as (...given: readonly unknown[]) => unknown;
+const realRun = TurnConnection.prototype.run;
 
 test("hot connections that the server ends are replaced; what was cut off is told as unavailable, and may be asked again by its id", async () => {
   const database = await createDatabase();
@@ -61,13 +61,13 @@ test("a worker with many outstanding keeps both lanes at work, in turns no large
   onTestFinished(() => store.close());
   const bench = await handlerBench([], { store, clock });
   const ids = await bench.enqueue(2000);
-  const lanes = new Map<pg.Client, number[]>();
-  const query = vi.spyOn(pg.Client.prototype, "query");
-  onTestFinished(() => query.mockRestore());
-  query.mockImplementation(function (this: pg.Client, ...given: readonly unknown[]) {
-    const { name, values = [] } = given[0] as { readonly name?: string; readonly values?: readonly unknown[] };
-    if (name === "settle") lanes.set(this, [...(lanes.get(this) ?? []), (values[0] as readonly unknown[]).length]);
-    return Reflect.apply(realQuery, this, given) as never;
+  const lanes = new Map<TurnConnection, number[]>();
+  const run = vi.spyOn(TurnConnection.prototype, "run");
+  onTestFinished(() => run.mockRestore());
+  run.mockImplementation(async function (this: TurnConnection, statements) {
+    for (const { statement, values } of statements)
+      if (statement.name === "settle") lanes.set(this, [...(lanes.get(this) ?? []), (values[0] as readonly unknown[]).length]);
+    return await Reflect.apply(realRun, this, [statements]);
   });
   await bench.worker({
     concurrency: 10,

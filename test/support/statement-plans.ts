@@ -44,14 +44,29 @@ export function recordPostgres(): ReadonlyMap<string, SentStatement> {
   const sent = new Map<string, SentStatement>();
   const query = pg.Client.prototype.query as (...args: readonly unknown[]) => unknown;
   const spy = vi.spyOn(pg.Client.prototype, "query").mockImplementation(function (this: pg.Client, ...args: readonly unknown[]) {
-    const [first, second] = args;
-    const { text, values = second } = typeof first === "string" ? { text: first } : (first as { text?: string; values?: unknown });
     const { options = "" } = (this as unknown as { connectionParameters: { options?: string } }).connectionParameters;
-    if (text !== undefined && isPlanned(text)) sent.set(text, { text, values: Array.isArray(values) ? values : [], options });
+    for (const { text, values } of statementsOf(args)) if (isPlanned(text)) sent.set(text, { text, values, options });
     return query.apply(this, [...args]);
   });
   onTestFinished(() => spy.mockRestore());
   return sent;
+}
+
+interface DriverQuery {
+  readonly name?: string;
+  readonly text?: string;
+  readonly values?: readonly unknown[];
+  /** Of a turn of the hot path. */
+  readonly statements?: readonly { readonly name: string; readonly text: string; readonly values: readonly unknown[] }[];
+}
+
+/** The statements of one call of the driver's `query`. */
+export function statementsOf([first, second]: readonly unknown[]): readonly (Omit<SentStatement, "options"> & {
+  readonly name?: string | undefined;
+})[] {
+  const { name, text, values = second, statements } = (typeof first === "string" ? { text: first } : first) as DriverQuery;
+  if (statements !== undefined) return statements;
+  return text === undefined ? [] : [{ name, text, values: Array.isArray(values) ? values : [] }];
 }
 
 /** Steps that walk a table, or an index whose condition does not bound the walk; partial indexes hold only what they are named for. */

@@ -47,7 +47,10 @@ export async function run(context: CommandContext, { options }: CommandCall): Pr
 }
 
 /** Asks the daemon if one answers, else reads the store's file. A failure to reach either is a finding. */
-async function checkDaemonAndStore({ connect, host }: CommandContext, config: Pick<Config, "store">): Promise<readonly DoctorFinding[]> {
+async function checkDaemonAndStore(
+  { connect, host }: CommandContext,
+  config: Pick<Config, "store" | "readers">,
+): Promise<readonly DoctorFinding[]> {
   let connection: Connection;
   try {
     connection = await connect({ offline: true });
@@ -73,7 +76,7 @@ async function checkDaemonAndStore({ connect, host }: CommandContext, config: Pi
       if (!ready) findings.push(problem("daemon", `takes no new work: ${reasons.join("; ")}`, "Remove what is named."));
       findings.push(...checkLoops((await client.call(api.listLoops, {})).loops, daemon.now));
     }
-    findings.push(...checkStored(await client.call(api.checkStore, {}), wall));
+    findings.push(...checkStored(await client.call(api.checkStore, {}), wall, config.readers));
     return findings;
   } catch (thrown) {
     if (!isWakefulError(thrown)) throw thrown;

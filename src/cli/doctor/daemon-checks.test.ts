@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
+import { defaultReaderLimits } from "../../liveness/old-readers.ts";
 import type { LoopWire } from "../../protocol/api/loops.ts";
 import type { StoreCheckWire } from "../../protocol/api/status.ts";
-import { checkLoops, checkStored } from "./daemon-checks.ts";
+import { checkLoops, checkStored as checkStoredWithin } from "./daemon-checks.ts";
 import type { DoctorFinding } from "./finding.ts";
 
 const sound: StoreCheckWire = {
@@ -10,6 +11,7 @@ const sound: StoreCheckWire = {
   now: 0,
   newestAt: 1000,
   sizeBytes: 1,
+  oldReaders: { logBytes: 4_000_000, logHeld: false, readers: [] },
   outboxWaiting: 0,
   outboxDead: [],
   unstoppable: [],
@@ -30,6 +32,7 @@ const loop: LoopWire = {
   lost: 0,
   details: {},
 };
+const checkStored = (found: StoreCheckWire, wall: number) => checkStoredWithin(found, wall, defaultReaderLimits);
 const problems = (findings: readonly DoctorFinding[]) => findings.filter(({ level }) => level === "problem");
 
 test("broken pages, broken invariants, a clock ahead and dead deliveries are problems", () => {
@@ -56,6 +59,45 @@ test("a job whose last attempt cannot be stopped is a problem, with the way out"
     check: "job 7",
     text: "it waits for attempt 2 of job 6, which should have been stopped 5 s ago, and is not proved to be: pid 42 (sleep 9) lives on",
     remedy: expect.stringContaining("`wakeful unhold job:7 --force`"),
+  });
+});
+
+const readerWho = { catalogOnly: false, remedy: "End it.", ageMs: null, transactions: null };
+
+test("a process that reads an old state of the file is named once the log is long, and is a problem beyond the limit", () => {
+  const reader = { ...readerWho, kind: "process" as const, who: "pid 4711 (sqlite3 wakeful.db)" };
+  const found = (logBytes: number, logHeld: boolean) =>
+    checkStored({ ...sound, oldReaders: { logBytes, logHeld, readers: [reader] } }, 1000).filter(({ check }) => check === "old readers");
+  expect(found(90 * 2 ** 20, true)).toEqual([
+    {
+      check: "old readers",
+      level: "problem",
+      text: "pid 4711 (sqlite3 wakeful.db) reads an old state of the store, whose log has grown to 90 MiB",
+      remedy: "End it.",
+    },
+  ]);
+  expect(found(20 * 2 ** 20, true)[0]?.level).toBe("warning");
+  expect(found(90 * 2 ** 20, false)[0]?.level).toBe("warning");
+  expect(checkStored(sound, 1000)).toContainEqual({ check: "old readers", level: "ok", text: "none, the log has 3.8 MiB" });
+});
+
+test("a transaction that keeps rows from being vacuumed is named, and is a problem when it is old and holds back many", () => {
+  const level = (reader: { ageMs: number | null; transactions: number; catalogOnly?: boolean }) => {
+    const readers = [{ ...readerWho, kind: "session" as const, who: "session 7", ...reader }];
+    return checkStored({ ...sound, oldReaders: { logBytes: null, logHeld: false, readers } }, 1000).find(
+      ({ check }) => check === "old readers",
+    );
+  };
+  expect(level({ ageMs: 360_000, transactions: 20_000 })).toMatchObject({
+    level: "problem",
+    text: "session 7 keeps rows from being vacuumed: open for 6 min, 20000 transactions behind",
+  });
+  expect(level({ ageMs: 30_000, transactions: 20_000 })?.level).toBe("warning");
+  expect(level({ ageMs: 360_000, transactions: 9999 })?.level).toBe("ok");
+  expect(level({ ageMs: null, transactions: 20_000 })).toMatchObject({ level: "problem", text: expect.not.stringContaining("open for") });
+  expect(level({ ageMs: null, transactions: 20_000, catalogOnly: true })).toMatchObject({
+    level: "ok",
+    text: expect.stringContaining("the server's catalogue"),
   });
 });
 

@@ -1,6 +1,8 @@
 import { spanText } from "../../domain/durations.ts";
 import { relativeText } from "../../domain/instant-text.ts";
 import { asInstant, clockAheadMaxMs } from "../../domain/time.ts";
+import { holdsBackMany, isOverdueTransaction, type ReaderLimits } from "../../liveness/old-readers.ts";
+import { costText, mebibytesText } from "../../observe/old-readers.ts";
 import type { LoopWire } from "../../protocol/api/loops.ts";
 import type { StoreCheckWire } from "../../protocol/api/status.ts";
 import { type DoctorFinding, ok, problem, warning } from "./finding.ts";
@@ -8,8 +10,14 @@ import { type DoctorFinding, ok, problem, warning } from "./finding.ts";
 /** A loop that has not ended a tick for so many of its periods is stuck. */
 const periodsMax = 5;
 
-export function checkStored(found: StoreCheckWire, wall: number): readonly DoctorFinding[] {
-  return [...integrity(found), clock(found, wall), ...outbox(found), ...found.unstoppable.map((job) => unstoppable(job, found.now))];
+export function checkStored(found: StoreCheckWire, wall: number, limits: ReaderLimits): readonly DoctorFinding[] {
+  return [
+    ...integrity(found),
+    ...oldReaders(found, limits),
+    clock(found, wall),
+    ...outbox(found),
+    ...found.unstoppable.map((job) => unstoppable(job, found.now)),
+  ];
 }
 
 /** It keeps its slot and its leases until somebody acts, so it may hold up a whole stage. */
@@ -43,6 +51,25 @@ function integrity({ integrity: pages, breaches, sizeBytes }: StoreCheckWire): D
   }
   if (breaches.length > 20) findings.push(problem("invariants", `and ${breaches.length - 20} more`, "Report them as well."));
   return findings.length > 0 ? findings : [ok("store", `sound, every invariant holds (${Math.ceil(sizeBytes / 1024)} KiB)`)];
+}
+
+/** Whoever reads an old state; a problem beyond the limits that people are told of. */
+function oldReaders({ oldReaders: { logBytes, logHeld, readers } }: StoreCheckWire, limits: ReaderLimits): DoctorFinding[] {
+  const check = "old readers";
+  const findings = readers.map((reader): DoctorFinding => {
+    const { who, transactions, remedy } = reader;
+    if (logBytes !== null) {
+      const text = `${who} reads an old state of the store, whose log has grown to ${mebibytesText(logBytes)}`;
+      return logHeld && logBytes > limits.alertLogBytes ? problem(check, text, remedy) : warning(check, text, remedy);
+    }
+    const open = { ...reader, transactions: transactions ?? 0 };
+    const text = `${who} keeps ${open.catalogOnly ? "the server's catalogue" : "rows"} from being vacuumed: ${costText(reader)}`;
+    // Of unknown age: how much it holds back decides.
+    if (isOverdueTransaction(open, limits, limits.alertAfterMs)) return problem(check, text, remedy);
+    return holdsBackMany(open) ? warning(check, text, remedy) : ok(check, text);
+  });
+  if (findings.length > 0) return findings;
+  return [ok(check, logBytes === null ? "none" : `none, the log has ${mebibytesText(logBytes)}`)];
 }
 
 function clock({ newestAt }: StoreCheckWire, wall: number): DoctorFinding {

@@ -1,5 +1,7 @@
 import type { FastifyInstance } from "fastify";
 import { type LoopSnapshot, snapshotOf } from "../../loops/skeleton/loop.ts";
+import { observeOldReaders } from "../../observe/old-readers.ts";
+import { systemOpenFiles } from "../../processes/probe/open-files.ts";
 import { api } from "../../protocol/api/index.ts";
 import type { ReaperWire } from "../../protocol/api/status.ts";
 import { mount, mountStream } from "../mount.ts";
@@ -38,11 +40,12 @@ export function statusRoutes(app: FastifyInstance, { store, loops, readiness, me
   });
 
   mount(app, api.checkStore, async () => {
-    const [integrity, breaches, newestAt, sizeBytes, outboxWaiting, dead, blocked] = await Promise.all([
+    const [integrity, breaches, newestAt, sizeBytes, oldReaders, outboxWaiting, dead, blocked] = await Promise.all([
       store.upkeep.integrityCheck(),
       store.upkeep.checkInvariants(),
       store.upkeep.newestInstant(),
       store.upkeep.sizeBytes(),
+      observeOldReaders({ upkeep: store.upkeep, files: systemOpenFiles(), ownPid: process.pid }),
       store.outbox.depth(),
       store.outbox.listDead(100),
       store.runs.listBlocked({ limit: blockedMax }),
@@ -54,7 +57,7 @@ export function statusRoutes(app: FastifyInstance, { store, loops, readiness, me
       .filter(({ stopBy }) => stopBy < now)
       .slice(0, unstoppableMax)
       .map(({ jobId, stopBy, run }) => ({ jobId, attempt: run.attempt, attemptOf: run.jobId, stopBy, remains: remains[jobId] ?? null }));
-    return { integrity, breaches, now, newestAt: newestAt ?? null, sizeBytes, outboxWaiting, outboxDead, unstoppable };
+    return { integrity, breaches, now, newestAt: newestAt ?? null, sizeBytes, oldReaders, outboxWaiting, outboxDead, unstoppable };
   });
 
   mount(app, api.getDaemon, async () => {

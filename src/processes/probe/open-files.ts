@@ -20,6 +20,8 @@ export interface OpenFiles {
   identifyFifo(path: string): FileIdentity | undefined;
   /** @param name - the file's name when it was made: where inode numbers do not match, it tells which file to ask. */
   gripOf(pid: number, file: FileIdentity, name: string): Grip;
+  /** Processes with a lock of the POSIX kind on some of these bytes of the file. Undefined: the system does not tell. */
+  lockersOf(path: string, bytes: { readonly from: number; readonly to: number }): readonly number[] | undefined;
   /** As in `ProcessIdentity`; undefined when it may not be seen. */
   pidNamespaceOf(pid: number): string | undefined;
   /** The command line of a process, for people: one line, shortened. Undefined for a kernel thread, or where it may not be seen. */
@@ -54,6 +56,40 @@ function gripOfDescriptor(at: { readonly pid: number; readonly fd: string }, fil
   }
 }
 
+/** A line of the kernel's list; who only waits for a lock has an arrow in its line. */
+const lockLine = /^\d+: POSIX +\S+ +(?:READ|WRITE) +(\d+) ([0-9a-f]+):([0-9a-f]+):(\d+) (\d+) (\d+|EOF)$/;
+
+function lockersIn(
+  list: string,
+  { path, bytes }: { readonly path: string; readonly bytes: { readonly from: number; readonly to: number } },
+): readonly number[] {
+  const { dev, ino } = statSync(path, { bigint: true });
+  const device = `${majorOf(dev)}:${minorOf(dev)}`;
+  const pids = new Set<number>();
+  for (const line of list.split("\n")) {
+    const [, pid, major, minor, inode, from, to] = lockLine.exec(line) ?? [];
+    if (pid === undefined || inode !== String(ino)) continue;
+    if (Number(from) > bytes.to || (to !== "EOF" && Number(to) < bytes.from)) continue;
+    const listed = `${Number.parseInt(major ?? "", 16)}:${Number.parseInt(minor ?? "", 16)}`;
+    // Some file systems show files under another device than the kernel lists.
+    if (listed === device || hasOpen(Number(pid), path)) pids.add(Number(pid));
+  }
+  return [...pids];
+}
+
+const majorOf = (device: bigint): bigint => ((device >> 8n) & 0xfffn) | ((device >> 32n) & ~0xfffn);
+const minorOf = (device: bigint): bigint => (device & 0xffn) | ((device >> 12n) & 0xfff00n);
+
+/** By the names of its open files alone: a stat of one on a lost disk would block. */
+function hasOpen(pid: number, path: string): boolean {
+  try {
+    return readdirSync(`/proc/${pid}/fd`).some((fd) => isNamed(readlinkSync(`/proc/${pid}/fd/${fd}`), basename(path)));
+  } catch {
+    // Ended, or another user's.
+    return false;
+  }
+}
+
 /** Linux: out of /proc. */
 export const linuxOpenFiles = (): OpenFiles => ({
   identifyFifo(path) {
@@ -80,6 +116,14 @@ export const linuxOpenFiles = (): OpenFiles => ({
       if (found !== "none") grip = found;
     }
     return grip;
+  },
+  lockersOf(path, bytes) {
+    try {
+      return lockersIn(readFileSync("/proc/locks", "latin1"), { path, bytes });
+    } catch {
+      // A kernel without the list, or the file is gone.
+      return undefined;
+    }
   },
   pidNamespaceOf(pid) {
     try {
@@ -108,6 +152,7 @@ export const linuxOpenFiles = (): OpenFiles => ({
 const noOpenFiles: OpenFiles = {
   identifyFifo: () => undefined,
   gripOf: () => "none",
+  lockersOf: () => undefined,
   pidNamespaceOf: () => undefined,
   commandLineOf: () => undefined,
 };

@@ -68,6 +68,26 @@ const openapi = endpoint({
   answer: z.unknown(),
 });
 
+const oldReadersWire = z
+  .object({
+    logBytes: z.number().nullable(),
+    logHeld: z.boolean(),
+    readers: z.array(
+      z.object({
+        kind: z.enum(["process", "session", "prepared_transaction", "replication_slot"]),
+        who: z.string(),
+        ageMs: z.number().nullable(),
+        transactions: z.number().nullable(),
+        catalogOnly: z.boolean(),
+        remedy: z.string(),
+      }),
+    ),
+  })
+  .meta({
+    description:
+      "Who reads an old state of the store, those that hold back most first. logBytes: of SQLite's write-ahead log, logHeld: a reader keeps it from being written back, as far as the daemon knows; null and false elsewhere. transactions: how many of PostgreSQL's began since; what ended in them is not vacuumed. catalogOnly: only the server's own catalogue is not.",
+  });
+
 const checkStore = endpoint({
   method: "GET",
   path: "/v1/store/check",
@@ -80,6 +100,7 @@ const checkStore = endpoint({
     now: z.int(),
     newestAt: z.int().nullable(),
     sizeBytes: z.number(),
+    oldReaders: oldReadersWire,
     outboxWaiting: z.int(),
     outboxDead: z.array(z.object({ id: z.int(), kind: z.string(), key: z.string(), error: z.string().nullable() })),
     unstoppable: z

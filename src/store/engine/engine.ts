@@ -1,5 +1,6 @@
 import type { Kysely, RawBuilder, SqlBool, Transaction } from "kysely";
 import type { Instant } from "../../domain/time.ts";
+import type { KeptForReaders } from "../port/old-readers.ts";
 import type { StoreCapabilities, StoreHint } from "../port/store.ts";
 import type { Database } from "./tables.ts";
 
@@ -30,6 +31,7 @@ export interface Engine {
   /** To be called after the commit that raises the store epoch: the engine gives out no more ids of the old one. */
   epochRaised(): void;
   sizeBytes(): Promise<number>;
+  keptForReaders(): Promise<KeptForReaders>;
   /** What the engine finds wrong with its own files. Empty: nothing. */
   integrityCheck(): Promise<readonly string[]>;
 }

@@ -2,6 +2,7 @@ import type { HostId, JobId } from "../../domain/ids.ts";
 import type { JobState } from "../../domain/lifecycles/job.ts";
 import type { Instant } from "../../domain/time.ts";
 import type { JobRow } from "./jobs.ts";
+import type { KeptForReaders } from "./old-readers.ts";
 
 export interface QueueCounts {
   readonly queue: string;
@@ -78,4 +79,6 @@ export interface UpkeepStore {
   recordStart(fileStartSeq: number | undefined): Promise<{ readonly startSeq: number; readonly epochRaised: boolean }>;
   raiseEpoch(reason: string): Promise<number>;
   sizeBytes(): Promise<number>;
+  /** Who reads an old state, and what is kept for them. Costs nothing that grows. */
+  keptForReaders(): Promise<KeptForReaders>;
 }

@@ -3,8 +3,9 @@ import { addMs, type Instant } from "../../domain/time.ts";
 import type { FirstChecks } from "../jobs/claim-rules.ts";
 import type { ClaimedRun, ClaimRequest } from "../port/runs.ts";
 import type { BoundsVersion, ClaimBounds, QueuePlace } from "./claim-bounds.ts";
-import type { BoundStatement, LaneBatch, LanePhase, Rows, Statement } from "./lanes.ts";
+import type { LaneBatch, LanePhase } from "./lanes.ts";
 import type { Verb } from "./run-beats.ts";
+import type { BoundStatement, Rows, Statement } from "./turn-connection.ts";
 
 /** A claim that is repeated while its first call is under way waits here for that call's commit; no other claim does. */
 const oneAtATime: Statement = { name: "claim_lock", text: "select pg_advisory_xact_lock(hashtextextended($1, 7))" };

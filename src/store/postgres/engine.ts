@@ -4,11 +4,13 @@ import type { Instant } from "../../domain/time.ts";
 import { BeginAgain, type Engine } from "../engine/engine.ts";
 import type { HintBoard } from "../engine/hint-board.ts";
 import type { Database } from "../engine/tables.ts";
+import type { KeptForReaders } from "../port/old-readers.ts";
 import type { StoreHint } from "../port/store.ts";
 import type { PostgresTarget } from "./client-config.ts";
 import { mayRunAgain, postgresFailure } from "./failures.ts";
 import type { HintChannel } from "./hint-channel.ts";
 import { laneTurns } from "./lanes.ts";
+import { oldTransactions } from "./old-transactions.ts";
 import { StatementPool } from "./pool.ts";
 
 /** How often a transaction is begun in all before its deadlock or lock timeout is the caller's. */
@@ -94,6 +96,10 @@ export class PostgresEngine implements Engine {
     const { rows } = await sql<{ bytes: number }>`select coalesce(sum(pg_total_relation_size(oid)), 0)::bigint as bytes
       from pg_class where relnamespace = to_regnamespace(${this.target.schema}) and relkind = 'r'`.execute(this.kysely);
     return rows[0]?.bytes ?? 0;
+  }
+
+  async keptForReaders(): Promise<KeptForReaders> {
+    return { log: null, transactions: await oldTransactions(this.kysely) };
   }
 
   async integrityCheck(): Promise<readonly string[]> {

@@ -3,7 +3,8 @@ import { asJobId, type JobId } from "../../domain/ids.ts";
 import type { Instant } from "../../domain/time.ts";
 import { hasEnqueueIds, haveOneForm } from "../jobs/enqueue-groups.ts";
 import type { EnqueueGroup } from "../port/jobs.ts";
-import type { BoundStatement, LaneBatch, LanePhase, Rows, Statement } from "./lanes.ts";
+import type { LaneBatch, LanePhase } from "./lanes.ts";
+import type { BoundStatement, Rows, Statement } from "./turn-connection.ts";
 
 const columns = "queue_id, priority, created_at, max_attempts, max_losses, agent, repo, state, run_at, scheduled_at";
 const common = "$1::bigint, $2::integer, $3::bigint, $4::integer, $5::integer, $6::text, $7::text";

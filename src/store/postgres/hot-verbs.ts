@@ -26,6 +26,7 @@ import { StatementPool } from "./pool.ts";
 import { createRunBeats, type Verb, VerbPhase } from "./run-beats.ts";
 import { countLost, lockFacts, lockLost, type WrittenEnd, writeLateResult, writeRunEnds } from "./run-ends.ts";
 import { SettlePhase } from "./settle.ts";
+import type { Rows } from "./turn-connection.ts";
 
 /** Connections for the loops' reads and for settlements that need a look first; the lanes have two of their own. */
 const poolSize = 4;
@@ -161,6 +162,7 @@ function engineOn(outer: PostgresEngine, { kysely, transaction }: Pick<Engine, "
     moveRunIds: async (tx, epoch) => await outer.moveRunIds(tx, epoch),
     snapshot: async (body) => await outer.snapshot(body),
     sizeBytes: async () => await outer.sizeBytes(),
+    keptForReaders: async () => await outer.keptForReaders(),
     integrityCheck: async () => await outer.integrityCheck(),
   };
 }

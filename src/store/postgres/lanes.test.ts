@@ -1,5 +1,6 @@
 import { beforeEach, expect, test, vi } from "vitest";
-import { type BoundStatement, type LanePhase, Lanes, laneTurns } from "./lanes.ts";
+import { type LanePhase, Lanes, laneTurns } from "./lanes.ts";
+import { type BoundStatement, RolledBack, type Rows } from "./turn-connection.ts";
 
 /** One transaction at the server, which the test lets it answer. */
 interface Turn {
@@ -7,43 +8,32 @@ interface Turn {
   /** Rows of each kind. */
   readonly rows: Readonly<Record<string, number>>;
   readonly answer: () => Promise<void>;
+  readonly fail: (thrown: Error) => Promise<void>;
 }
 
-const server = vi.hoisted(() => ({ turns: [] as unknown[], lanes: 0, writes: [] as string[] }));
+const server = vi.hoisted(() => ({ turns: [] as unknown[], lanes: 0 }));
 
-vi.mock("pg", () => {
-  class Client {
-    readonly #lane = ++server.lanes;
-    readonly connection = { stream: { cork: () => server.writes.push("cork"), uncork: () => server.writes.push("uncork") } };
-    #rows: Record<string, number> = {};
-    #answers: (() => void)[] = [];
-
-    on(): this {
-      return this;
-    }
-
-    async connect(): Promise<void> {}
-
-    async end(): Promise<void> {}
-
-    async query({ text, values = [] }: { readonly text: string; readonly values?: readonly unknown[] }): Promise<unknown> {
-      server.writes.push(text);
-      if (text !== "begin" && text !== "commit") this.#rows[text] = (this.#rows[text] ?? 0) + (values[0] as number);
-      const answered = new Promise((resolve) => this.#answers.push(() => resolve({ command: text.toUpperCase(), rows: [] })));
-      if (text === "commit") {
-        const [rows, answers] = [this.#rows, this.#answers];
-        this.#rows = {};
-        this.#answers = [];
-        const answer = async () => {
-          for (const each of answers) each();
+vi.mock(import("./turn-connection.ts"), async (original) => {
+  const open = async (): Promise<unknown> => {
+    const lane = ++server.lanes;
+    const run = async (statements: readonly BoundStatement[]): Promise<readonly Rows[]> => {
+      const rows: Record<string, number> = {};
+      for (const { statement, values } of statements) rows[statement.name] = (rows[statement.name] ?? 0) + (values[0] as number);
+      return await new Promise((resolve, reject) => {
+        const answer = async (): Promise<void> => {
+          resolve(statements.map(() => []));
           await settled();
         };
-        server.turns.push({ lane: this.#lane, rows, answer } satisfies Turn);
-      }
-      return await answered;
-    }
-  }
-  return { default: { Client } };
+        const fail = async (thrown: Error): Promise<void> => {
+          reject(thrown);
+          await settled();
+        };
+        server.turns.push({ lane, rows, answer, fail } satisfies Turn);
+      });
+    };
+    return { run, gone: false, end: async () => undefined };
+  };
+  return { ...(await original()), TurnConnection: { open } as never };
 });
 
 const turns = server.turns as Turn[];
@@ -67,7 +57,6 @@ function openLanes() {
 
 beforeEach(() => {
   turns.length = 0;
-  server.writes.length = 0;
   server.lanes = 0;
 });
 
@@ -97,13 +86,12 @@ test("what waits is dealt out over the lanes that are free, in order", async () 
   ).toEqual([150, 150]);
 });
 
-test("little goes by one lane, in one write: a second transaction would cost more than it gains", async () => {
+test("little goes by one lane: a second transaction would cost more than it gains", async () => {
   const { settle, claim } = openLanes();
   for (const rows of [5, 3, 2]) void settle(rows);
   void claim(10);
   await settled();
   expect(turns.map(({ rows }) => rows)).toEqual([{ settle: 10, claim: 10 }]);
-  expect(server.writes).toEqual(["cork", "begin", "settle", "settle", "settle", "claim", "commit", "uncork"]);
 });
 
 test("a member larger than a turn is not divided, and goes without others of its kind", async () => {
@@ -113,4 +101,24 @@ test("a member larger than a turn is not divided, and goes without others of its
   await settled();
   expect(turns.map(({ rows }) => rows)).toEqual([{ settle: 1000, claim: 10 }, { settle: 200 }]);
   expect(laneTurns.rowsMax).toBeLessThan(1000);
+});
+
+test("of a turn that was rolled back each member is tried alone; one whose fate is unclear is left to its caller", async () => {
+  const { settle } = openLanes();
+  const bad = new RolledBack("rolled back", { cause: Object.assign(new Error("no such row"), { code: "23503" }) });
+  const asked = Promise.allSettled([settle(1), settle(2)]);
+  await settled();
+  await turns[0]?.fail(bad);
+  await turns[1]?.fail(bad);
+  await turns[2]?.answer();
+  expect(turns.map(({ rows }) => rows["settle"])).toEqual([3, 1, 2]);
+  expect(await asked).toMatchObject([
+    { status: "rejected", reason: { message: "no such row" } },
+    { status: "fulfilled", value: "settle 2" },
+  ]);
+  const cut = Promise.allSettled([settle(3), settle(4)]);
+  await settled();
+  await turns[3]?.fail(new Error("Connection terminated unexpectedly"));
+  expect(turns).toHaveLength(4);
+  for (const answer of await cut) expect(answer).toMatchObject({ reason: { code: "unavailable" } });
 });

@@ -1,24 +1,10 @@
-import pg from "pg";
-import { codeOf } from "../../domain/errors.ts";
+import type pg from "pg";
 import { storeClosed } from "../port/errors.ts";
 import type { StoreHint } from "../port/store.ts";
 import { partOf, type StoreTurns } from "../port/turns.ts";
 import type { PostgresTarget } from "./client-config.ts";
 import { mayRunAgain, postgresFailure } from "./failures.ts";
-
-/** A prepared statement. Its name is unique to its text. */
-export interface Statement {
-  readonly name: string;
-  readonly text: string;
-}
-
-export interface BoundStatement {
-  readonly statement: Statement;
-  readonly values: readonly unknown[];
-}
-
-/** Rows as arrays: a row object per job costs more than the job's share of the statement. */
-export type Rows = readonly (readonly unknown[])[];
+import { type BoundStatement, RolledBack, type Rows, TurnConnection } from "./turn-connection.ts";
 
 /** Statements of one kind for the inputs of many callers, all known before the first is sent, and how their rows become answers. */
 export interface LaneBatch<Output> {
@@ -78,26 +64,23 @@ interface Taken {
   readonly batch: LaneBatch<unknown>;
 }
 
-/** Thrown inside a turn for a member or a group that the server rolled back: nothing of it is stored. */
-class RolledBack extends Error {}
-
 /**
- * Concurrent callers share transactions on two pipelined connections. A turn sends BEGIN, its statements and COMMIT without waiting for
- * answers between them; while one lane's turn is at the server, what callers ask for next gathers for the other.
+ * Concurrent callers share transactions on two connections. A turn is sent whole, without waiting for answers between its statements; while
+ * one lane's turn is at the server, what callers ask for next gathers for the other.
  */
 export class Lanes {
   readonly #config: pg.ClientConfig;
   readonly #store: string;
   readonly #hint: (hints: Iterable<StoreHint>) => void;
   readonly #queues: Queue[] = [];
-  readonly #clients: (pg.Client | undefined)[] = Array.from({ length: laneCount }, () => undefined);
+  readonly #connections: (TurnConnection | undefined)[] = Array.from({ length: laneCount }, () => undefined);
   readonly #busy: boolean[] = Array.from({ length: laneCount }, () => false);
   #scheduled = false;
   #closed = false;
   #idle: (() => void) | undefined;
 
   constructor(options: { readonly target: PostgresTarget; readonly hint: (hints: Iterable<StoreHint>) => void }) {
-    this.#config = { ...hotConfig(options.target), pipeline: true };
+    this.#config = hotConfig(options.target);
     this.#store = options.target.name;
     this.#hint = options.hint;
   }
@@ -124,7 +107,7 @@ export class Lanes {
         this.#idle = resolve;
       });
     }
-    await Promise.all(this.#clients.map(async (client) => await client?.end()));
+    await Promise.all(this.#connections.map(async (connection) => await connection?.end()));
   }
 
   #schedule(): void {
@@ -224,55 +207,21 @@ export class Lanes {
     if (hints.size > 0) this.#hint(hints);
   }
 
-  /** All statements in one transaction, sent at once. @throws RolledBack with the server's error, or what broke the connection. */
+  /** @throws {RolledBack} with the server's error, or what broke the connection. */
   async #commit(lane: number, statements: readonly BoundStatement[]): Promise<readonly Rows[]> {
-    const client = await this.#client(lane);
-    const settled = await Promise.allSettled(sendTogether(client, statements));
-    const failed = settled.find((result) => result.status === "rejected");
-    const last = settled.at(-1);
-    if (failed === undefined && last?.status === "fulfilled" && last.value.command === "COMMIT") {
-      return settled.slice(1, -1).map((result) => (result.status === "fulfilled" ? (result.value.rows as unknown as Rows) : []));
-    }
-    const reason: unknown = failed?.reason ?? new Error("the server rolled the transaction back");
-    // A server's error has a SQLSTATE of five characters, and its transaction was answered with ROLLBACK; anything else broke the line.
-    const rolledBack = last?.status === "fulfilled" && /^[0-9A-Z]{5}$/.test(codeOf(reason) ?? "");
-    if (!rolledBack) throw postgresFailure(reason, this.#store);
-    throw new RolledBack("rolled back", { cause: reason });
-  }
-
-  async #client(lane: number): Promise<pg.Client> {
-    const known = this.#clients[lane];
-    if (known !== undefined) return known;
-    const client = new pg.Client(this.#config);
-    const forget = (): void => {
-      if (this.#clients[lane] === client) this.#clients[lane] = undefined;
-    };
-    // A connection that ends is an event; the next turn opens another, and the queries in flight are rejected by the driver.
-    client.on("error", forget);
-    client.on("end", forget);
     try {
-      await client.connect();
+      const connection = await this.#connection(lane);
+      return await connection.run(statements);
     } catch (thrown) {
-      throw postgresFailure(thrown, this.#store);
+      throw thrown instanceof RolledBack ? thrown : postgresFailure(thrown, this.#store);
     }
-    this.#clients[lane] = client;
-    return client;
   }
-}
 
-/** BEGIN, the statements and COMMIT. Held back until all are written, so that they leave in one call to the system instead of one each. */
-function sendTogether(client: pg.Client, statements: readonly BoundStatement[]): readonly Promise<pg.QueryArrayResult>[] {
-  const { stream } = client.connection;
-  stream.cork();
-  try {
-    return [
-      client.query({ text: "begin", rowMode: "array" }),
-      ...statements.map(({ statement, values }) =>
-        client.query({ name: statement.name, text: statement.text, values: [...values], rowMode: "array" }),
-      ),
-      client.query({ text: "commit", rowMode: "array" }),
-    ];
-  } finally {
-    stream.uncork();
+  async #connection(lane: number): Promise<TurnConnection> {
+    const known = this.#connections[lane];
+    if (known?.gone === false) return known;
+    const opened = await TurnConnection.open(this.#config);
+    this.#connections[lane] = opened;
+    return opened;
   }
 }

@@ -8,8 +8,9 @@ import type { WorkersStore } from "../port/workers.ts";
 import { type NotHeldRow, noSuchSession, startAnswer, whyNotHeld } from "../runs/held-runs.ts";
 import { processColumns } from "../runs/run-row.ts";
 import type { SettleFacts } from "../runs/settle-plan.ts";
-import type { BoundStatement, LaneBatch, LanePhase, Rows, Statement } from "./lanes.ts";
+import type { LaneBatch, LanePhase } from "./lanes.ts";
 import { lockFacts } from "./run-ends.ts";
+import type { BoundStatement, Rows, Statement } from "./turn-connection.ts";
 
 /** Locked in the order of the jobs, as every writer does. An array keeps the planner on the key, whatever it believes of `live`. */
 const startRuns: Statement = {

@@ -2,8 +2,9 @@ import type { RunId } from "../../domain/ids.ts";
 import type { Instant } from "../../domain/time.ts";
 import type { SettleAnswer, Settlement, Success } from "../port/runs.ts";
 import { isPlainSuccess } from "../runs/settle-plan.ts";
-import type { BoundStatement, LaneBatch, LanePhase, Statement } from "./lanes.ts";
+import type { LaneBatch, LanePhase } from "./lanes.ts";
 import { keptColumns } from "./run-ends.ts";
+import type { BoundStatement, Statement } from "./turn-connection.ts";
 
 /**
  * Ends plain successes under their first supervisor: from `live` into history, and the job's row is done. What does not match stays, and is

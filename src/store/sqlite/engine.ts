@@ -16,16 +16,20 @@ import type { Engine } from "../engine/engine.ts";
 import type { HintBoard } from "../engine/hint-board.ts";
 import type { Database } from "../engine/tables.ts";
 import { StoreReferencesError } from "../port/errors.ts";
+import type { KeptForReaders } from "../port/old-readers.ts";
 import type { StoreHint } from "../port/store.ts";
 import type { SqliteConnection } from "./connection.ts";
 import { sqliteFailure } from "./failures.ts";
 import { groupTurns } from "./group-commit.ts";
+import { type LogCutter, logBytesOf } from "./log-cutter.ts";
 import { SqliteRunIds } from "./run-ids.ts";
 
 export interface SqliteEngineOptions {
   readonly connection: SqliteConnection;
   readonly hints: HintBoard;
   readonly now: () => Instant;
+  /** Absent: the file is only read, or in memory. */
+  readonly log?: Pick<LogCutter, "state"> | undefined;
 }
 
 /** The embedded engine: one connection, owned by one process. */
@@ -37,6 +41,7 @@ export class SqliteEngine implements Engine {
   readonly capabilities = { manyWriters: false, notifies: false, blocksEventLoop: true, rowLocks: false, turns: groupTurns } as const;
   readonly predicates = { paused: sql<boolean>`jobs.paused = 1` };
   readonly #hints: HintBoard;
+  readonly #log: SqliteEngineOptions["log"];
 
   constructor(options: SqliteEngineOptions) {
     this.connection = options.connection;
@@ -44,6 +49,7 @@ export class SqliteEngine implements Engine {
     this.kysely = new Kysely<Database>({ dialect: sqliteDialect(options.connection) });
     this.now = options.now;
     this.#hints = options.hints;
+    this.#log = options.log;
   }
 
   async rows<Row>(statement: string, parameters: readonly unknown[]): Promise<readonly Row[]> {
@@ -105,6 +111,14 @@ export class SqliteEngine implements Engine {
       bytes: number;
     }>`select page_count * page_size as bytes from pragma_page_count(), pragma_page_size()`.execute(this.kysely);
     return rows[0]?.bytes ?? 0;
+  }
+
+  async keptForReaders(): Promise<KeptForReaders> {
+    const { name } = this.connection;
+    if (name === ":memory:") return { log: null, transactions: [] };
+    const { bytes, held } = this.#log?.state ?? { bytes: logBytesOf(name), held: false };
+    // The format of SQLite's shared memory: five locks of readers, each of whom has one.
+    return { log: { bytes, held, readLocks: { path: `${name}-shm`, from: 123, to: 127 } }, transactions: [] };
   }
 
   async integrityCheck(): Promise<readonly string[]> {

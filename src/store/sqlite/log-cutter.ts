@@ -1,18 +1,15 @@
 import { statSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
+import { longLogBytes } from "../../liveness/old-readers.ts";
 import { CheckpointThread } from "./checkpoint-thread.ts";
 import type { SqliteConnection } from "./connection.ts";
 
 export interface LogCutterOptions {
   readonly connection: SqliteConnection;
-  /** A longer log is cut back. Default 16 MiB. */
+  /** A longer log is cut back. Default {@link longLogBytes}. */
   readonly keepBytes?: number | undefined;
 }
 
-/**
- * Four times what SQLite lets the log grow to while nobody reads an old state; so much is written back in about 10 ms (docs/architecture.md).
- */
-const keepBytesDefault = 16 * 2 ** 20;
 /** Cutting a file frees its pages and blocks, 0.3 ms a mebibyte. */
 const sliceBytes = 32 * 2 ** 20;
 /** SQLite's own, which the event loop pays for with each commit. */
@@ -33,7 +30,6 @@ export interface LogState {
  */
 export class LogCutter {
   readonly #connection: SqliteConnection;
-  readonly #path: string;
   readonly #keepBytes: number;
   readonly #stopping = new AbortController();
   #working: Promise<void> | undefined;
@@ -42,9 +38,8 @@ export class LogCutter {
   #failed = false;
   #uses = 0;
 
-  constructor({ connection, keepBytes = keepBytesDefault }: LogCutterOptions) {
+  constructor({ connection, keepBytes = longLogBytes }: LogCutterOptions) {
     this.#connection = connection;
-    this.#path = `${connection.name}-wal`;
     this.#keepBytes = keepBytes;
     this.#setSizeLimit(keepBytes);
     connection.onUse = () => {
@@ -138,11 +133,13 @@ export class LogCutter {
     this.#connection.db.exec(`pragma journal_size_limit = ${bytes}`);
   }
 
-  /** By its path: a descriptor that is closed gives up the locks of the whole process on a file. */
   #bytes(): number {
-    return statSync(this.#path, { throwIfNoEntry: false })?.size ?? 0;
+    return logBytesOf(this.#connection.name);
   }
 }
+
+/** By its path: a descriptor that is closed gives up the locks of the whole process on a file. */
+export const logBytesOf = (store: string): number => statSync(`${store}-wal`, { throwIfNoEntry: false })?.size ?? 0;
 
 /** A checkpoint that did not reach its end. */
 const isBusy = (row: unknown): boolean => (row as { readonly busy: number }).busy !== 0;

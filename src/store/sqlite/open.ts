@@ -37,7 +37,7 @@ export async function openSqlite(options: OpenSqliteOptions): Promise<StoreParts
     const log = inMemory ? undefined : new LogCutter({ connection });
     // A process that was killed may have left a long one. The migrations need not write it back on the event loop.
     log?.look();
-    const engine = new SqliteEngine({ connection, hints, now: () => clock.now() });
+    const engine = new SqliteEngine({ connection, hints, now: () => clock.now(), log });
     const close = async (): Promise<void> => {
       await log?.stop();
       await connection.close();

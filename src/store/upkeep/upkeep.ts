@@ -66,6 +66,7 @@ export function createUpkeep(engine: Engine): UpkeepStore {
     recordStart: async (fileStartSeq) => await recordStart(engine, fileStartSeq),
     raiseEpoch: async (reason) => await raiseEpoch(engine, reason),
     sizeBytes: async () => await engine.sizeBytes(),
+    keptForReaders: async () => await engine.keptForReaders(),
   };
 }
 
