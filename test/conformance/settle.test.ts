@@ -139,6 +139,26 @@ describeStores((open) => {
     expect(await store.upkeep.checkInvariants()).toEqual([]);
   });
 
+  test("of two runs of one job in a batch the live one ends it, and of two jobs each is ended by its own run alone", async () => {
+    const { store } = await withQueues(open);
+    await enqueue(store, 3);
+    const [stale, a, b] = await claim(store, { max: 3 });
+    await store.runs.settle([retried(present(stale))]);
+    const second = await claimOne(store);
+    const swapped = [
+      { ...plain(present(a)), jobId: present(b).jobId },
+      { ...plain(present(b)), jobId: present(a).jobId },
+    ];
+    const answers = await store.runs.settle([plain(present(stale)), plain(second), ...swapped]);
+    expect(answers.map((answer) => answer.kind)).toEqual(["lost", "ok", "lost", "lost"]);
+    expect(await store.runs.settle([plain(second), plain(present(a)), plain(present(b))])).toMatchObject([
+      { kind: "already" },
+      { kind: "ok" },
+      { kind: "ok" },
+    ]);
+    expect(await store.upkeep.checkInvariants()).toEqual([]);
+  });
+
   test("a settle asked again answers already, and its late result is kept once however often it is tried", async () => {
     const { store } = await withQueues(open);
     await enqueue(store, 1);
