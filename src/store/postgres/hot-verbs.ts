@@ -26,7 +26,6 @@ import { StatementPool } from "./pool.ts";
 import { createRunBeats, type Verb, VerbPhase } from "./run-beats.ts";
 import { countLost, lockFacts, lockLost, type WrittenEnd, writeLateResult, writeRunEnds } from "./run-ends.ts";
 import { SettlePhase } from "./settle.ts";
-import type { Rows } from "./turn-connection.ts";
 
 /** Connections for the loops' reads and for settlements that need a look first; the lanes have two of their own. */
 const poolSize = 4;
