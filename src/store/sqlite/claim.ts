@@ -34,8 +34,8 @@ const claimableJobs = `
   cross join jobs j on j.id = r.job_id`;
 
 /**
- * One writer skips nothing: what was picked is all that stands up to the last of it. So it is named by that end, and no list of ids travels.
- * The rows up to a second end start with the claim.
+ * One writer skips nothing, so what was picked is all that stands up to its last row: no list of ids travels. The rows up to a second end
+ * start with the claim.
  */
 const insertLive = (place: string): string => `
   insert into live (job_id, id, attempt, state, worker_id, kind, claim_seq, reserved_at, started_at, check_at,

@@ -32,7 +32,7 @@ export interface PackedRows {
 
 /**
  * The temporary table `settling`, through which the ends of many plain runs reach the engine. A job, its run and its start travel as one
- * integer of 53 bits: taking three JSON values apart cost more than all statements of a settle.
+ * integer of 53 bits: three JSON values cost more to take apart.
  */
 export class SettlingRows {
   readonly #connection: SqliteConnection;
