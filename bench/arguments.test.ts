@@ -12,6 +12,7 @@ test("without a name every bench is asked for, and each has its own number of ro
     rounds: undefined,
     only: undefined,
     finished: undefined,
+    report: undefined,
     quick: false,
     json: false,
   });
@@ -21,6 +22,7 @@ test("without a name every bench is asked for, and each has its own number of ro
     rounds: 3,
     only: undefined,
     finished: undefined,
+    report: undefined,
     quick: false,
     json: true,
   });
@@ -53,5 +55,6 @@ test("a request that cannot be served is refused by a code of its own", () => {
   refused("bad_option", "--against=");
   refused("bad_option", "--against=--output=x");
   refused("bad_option", "--against", "HEAD", "--quick");
+  refused("bad_option", "queue", "--report=");
   refused("bad_option", "--fast");
 });

@@ -17,6 +17,8 @@ export interface BenchRequest {
   readonly only: RegExp | undefined;
   /** How many finished jobs a grown store has. */
   readonly finished: number | undefined;
+  /** A folder for the table and the chart of `queue` and `queue-growth`. */
+  readonly report: string | undefined;
   readonly quick: boolean;
   readonly json: boolean;
 }
@@ -25,7 +27,7 @@ const roundsMax = 1000;
 const finishedMax = 1_000_000;
 export const comparisonRounds = 11;
 
-export const helpText = `npm run bench -- [NAME...] [--rounds N] [--only PATTERN] [--finished N] [--json] [--quick]
+export const helpText = `npm run bench -- [NAME...] [--rounds N] [--only PATTERN] [--finished N] [--report FOLDER] [--json] [--quick]
     Measures what we promise, beside the peers. Without a name: ${benchNames.join(", ")}.
 npm run bench -- --against REV [NAME...] [--rounds N] [--json]
     Builds REV and the working tree, measures them in turns, and compares within each round.
@@ -34,6 +36,7 @@ npm run bench -- --against REV [NAME...] [--rounds N] [--json]
   --rounds N      how many rounds, 1 to ${roundsMax}; default ${comparisonRounds} with --against (about 30 minutes for everything)
   --only PATTERN  of queue and queue-growth: only the cells whose names match this regular expression, such as 'postgres.*c=10$'
   --finished N    of queue-growth: how many finished jobs the grown store has, in thousands; default 10000
+  --report FOLDER of queue and queue-growth: writes the tables as Markdown and the chart as SVG
   --json          the answer for programs, on standard output; progress goes to standard error
   --quick         fewer rounds and smaller stores: shows that everything runs, not what it is worth
   --help          this text
@@ -49,6 +52,7 @@ export function readArguments(args: readonly string[]): BenchRequest | "help" {
   if (against === "" || against?.startsWith("-") === true) throw new BenchError("bad_option", "--against needs a revision.");
   if (against !== undefined && values.quick) throw new BenchError("bad_option", "--quick has no meaning with --against: use --rounds.");
   if (against !== undefined && values.only !== undefined) throw new BenchError("bad_option", "--only has no meaning with --against.");
+  if (values.report === "" || values.report?.startsWith("-") === true) throw new BenchError("bad_option", "--report needs a folder.");
   const unknown = positionals.filter((name) => !isBenchName(name));
   if (unknown.length > 0)
     throw new BenchError("unknown_bench", `There is no bench ${unknown.join(", ")}; there are ${benchNames.join(", ")}.`);
@@ -63,6 +67,7 @@ export function readArguments(args: readonly string[]): BenchRequest | "help" {
     rounds: values.rounds === undefined ? undefined : readWhole("--rounds", values.rounds, roundsMax),
     only: values.only === undefined ? undefined : readPattern(values.only),
     finished: values.finished === undefined ? undefined : 1000 * readWhole("--finished", values.finished, finishedMax),
+    report: values.report,
     quick: values.quick,
     json: values.json,
   };
@@ -78,6 +83,7 @@ function parse(args: readonly string[]) {
         rounds: { type: "string" },
         only: { type: "string" },
         finished: { type: "string" },
+        report: { type: "string" },
         json: { type: "boolean", default: false },
         quick: { type: "boolean", default: false },
         help: { type: "boolean", short: "h", default: false },

@@ -22,6 +22,8 @@ export interface BenchOptions {
   readonly only?: RegExp | undefined;
   /** Of `queue-growth`: how many finished jobs the grown store has. */
   readonly finished?: number | undefined;
+  /** A folder to write a table and a chart into. */
+  readonly report?: string | undefined;
   /** Progress, for people. */
   readonly say: (line: string) => void;
   readonly runCell: RunCell;

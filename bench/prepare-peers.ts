@@ -31,6 +31,14 @@ export function preparePeers(say: (line: string) => void): PeersMissing {
   };
 }
 
+/** `name version` of each peer that is installed. */
+export function peerVersions(): readonly string[] {
+  return peerNames.flatMap((name) => {
+    const path = join(folder, "node_modules", name, "package.json");
+    return existsSync(path) ? [`${name} ${(JSON.parse(readFileSync(path, "utf8")) as { version: string }).version}`] : [];
+  });
+}
+
 function install(say: (line: string) => void): string | undefined {
   say("installing the peers (better-sqlite3 is compiled: about a minute)");
   const npm = spawnSync("npm", ["ci", "--no-audit", "--no-fund"], { cwd: folder, encoding: "utf8", timeout: 600_000 });

@@ -7,12 +7,10 @@ import pg from "pg";
 import { type PostgresBinaries, startPostgresServer } from "../../test/support/postgres-server.ts";
 
 export interface BenchPostgres {
-  /** Such as `PostgreSQL 15.18 (Debian)`. */
+  /** Such as `PostgreSQL 15.18 (Debian), its defaults but for max_connections = 200`. */
   readonly version: string;
   /** Its first process, the parent of those that serve connections. */
   readonly pid: number;
-  /** What differs from the server's own defaults. */
-  readonly settings: Readonly<Record<string, string>>;
   /** Runs `body` with an empty database right after a checkpoint, and drops it afterwards. */
   inDatabase<Result>(body: (url: string) => Promise<Result>): Promise<Result>;
   stop(): Promise<void>;
@@ -32,13 +30,19 @@ export async function startBenchPostgres(): Promise<BenchPostgres> {
   const server = await startPostgresServer({ parent: process.env["WAKEFUL_BENCH_DIR"] ?? tmpdir(), binaries: debian, settings });
   try {
     const [row] = await ask<{ server_version: string }>(server.url, "show server_version");
-    const version = `PostgreSQL ${row?.server_version.split(" ")[0] ?? "of unknown version"} (${debian === undefined ? npmName() : "Debian"})`;
-    return { version, pid: server.pid, settings, inDatabase: databases(server.url), stop: () => server.stop() };
+    const from = debian === undefined ? npmName() : "Debian";
+    const version = `PostgreSQL ${row?.server_version.split(" ")[0] ?? "of unknown version"} (${from}), its defaults but for ${differing(settings)}`;
+    return { version, pid: server.pid, inDatabase: databases(server.url), stop: () => server.stop() };
   } catch (thrown) {
     await server.stop();
     throw thrown;
   }
 }
+
+const differing = (settings: Readonly<Record<string, string>>): string =>
+  Object.entries(settings)
+    .map(([name, value]) => `${name} = ${value}`)
+    .join(" and ");
 
 function databases(url: string): BenchPostgres["inDatabase"] {
   let made = 0;

@@ -34,7 +34,7 @@ export class CheckpointThread {
   constructor(path: string) {
     const driver = createRequire(import.meta.url).resolve("@photostructure/sqlite");
     this.#worker = new Worker(program, { eval: true, workerData: { driver, path }, execArgv: [], env: {} });
-    // It never keeps a process alive: what it has not written back, the next opening does.
+    // It keeps no process alive that is not closing its store: what it has not written back, the next opening does.
     this.#worker.unref();
     this.#worker.on("message", () => this.#take()?.resolve());
     this.#worker.on("error", (thrown) => this.#take()?.reject(thrown));
@@ -55,6 +55,11 @@ export class CheckpointThread {
       this.#waiting = { resolve, reject };
       this.#worker.postMessage("checkpoint", []);
     });
+  }
+
+  /** From now on the process outlives the thread: somebody waits for its end. */
+  hold(): void {
+    this.#worker.ref();
   }
 
   /** Resolves when its connection is closed, after the checkpoint under way. */

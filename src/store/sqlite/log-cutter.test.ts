@@ -116,6 +116,28 @@ test("what a killed process left is cut by the next opening, and a close folds w
   expect(existsSync(`${path}-wal`)).toBe(false);
 });
 
+test("a process that only closes its store ends after the close, whatever the thread is doing", async () => {
+  const path = join(tempDir("log"), "wakeful.db");
+  const module = (name: string): string => JSON.stringify(new URL(`./${name}.ts`, import.meta.url).href);
+  const closes = `
+    const { SqliteConnection } = await import(${module("connection")});
+    const { LogCutter } = await import(${module("log-cutter")});
+    const connection = new SqliteConnection({ path: ${JSON.stringify(path)} });
+    connection.db.exec("pragma wal_autocheckpoint = 0; create table t (a)");
+    connection.db.exec("with recursive n (i) as (select 1 union all select i + 1 from n where i < 9000) insert into t select hex(zeroblob(2000)) from n");
+    const log = new LogCutter({ connection });
+    log.look();
+    // The thread begins its checkpoint.
+    await new Promise((resolve) => setImmediate(resolve));
+    await log.stop();
+    await connection.close();
+    console.log("closed");
+  `;
+  const { stdout, status } = spawnSync(process.execPath, ["--import", "tsx", "--input-type=module", "-e", closes], { encoding: "utf8" });
+  expect({ stdout, status }).toEqual({ stdout: "closed\n", status: 0 });
+  expect(existsSync(`${path}-wal`)).toBe(false);
+});
+
 test("where the thread cannot work SQLite goes on by itself, until the log is short again", async () => {
   const opened = open();
   const reader = await readElsewhere(opened.path);

@@ -33,6 +33,7 @@ export class LogCutter {
   readonly #keepBytes: number;
   readonly #stopping = new AbortController();
   #working: Promise<void> | undefined;
+  #thread: CheckpointThread | undefined;
   #held = false;
   /** The thread could not work: SQLite does until the log is short again. */
   #failed = false;
@@ -63,24 +64,27 @@ export class LogCutter {
   /** Resolves when no thread has the file open. To be called before the connection is closed. */
   async stop(): Promise<void> {
     this.#stopping.abort();
+    this.#thread?.hold();
     await this.#working;
   }
 
   /** Never rejects. */
   async #work(): Promise<void> {
-    let thread: CheckpointThread | undefined;
     try {
       await this.#connection.exclusive(() => this.#connection.db.exec("pragma wal_autocheckpoint = 0"));
-      thread = new CheckpointThread(this.#connection.name);
-      await this.#cutWith(thread);
+      if (this.#stopping.signal.aborted) return;
+      this.#thread = new CheckpointThread(this.#connection.name);
+      await this.#cutWith(this.#thread);
     } catch {
       // No thread, a full disk, or a connection that is closed: SQLite goes on by itself, or the next opening does.
       this.#failed = true;
+    } finally {
+      await this.#thread?.stop();
+      this.#thread = undefined;
+      this.#held = false;
+      await this.#connection.exclusive(() => this.#goOnPlainly()).catch(() => undefined);
+      this.#working = undefined;
     }
-    await thread?.stop();
-    this.#held = false;
-    await this.#connection.exclusive(() => this.#goOnPlainly()).catch(() => undefined);
-    this.#working = undefined;
   }
 
   async #cutWith(thread: CheckpointThread): Promise<void> {
