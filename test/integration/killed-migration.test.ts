@@ -70,10 +70,12 @@ async function wholeOf(place: Place) {
 /** A program of the version before neither opens what a kill left nor changes it, unless the kill came before anything was done. */
 async function expectOlderRefused(place: Place): Promise<void> {
   const [row] = await place.with(place.url, async (query) => await query("select max(number) as newest from migrations"));
-  if (row?.newest !== newest) return;
-  const before = await wholeOf(place);
-  await expect(place.migrate(place.url, newest - 1)).rejects.toMatchObject({ code: "store_newer", details: { found: newest } });
-  expect(await wholeOf(place)).toEqual(before);
+  const found = Number(row?.newest);
+  if (found === 1) return;
+  const rowsOf = async () => await place.with(place.url, async (query) => await allRows(place.engine, query));
+  const before = await rowsOf();
+  await expect(place.migrate(place.url, found - 1)).rejects.toMatchObject({ code: "store_newer", details: { found } });
+  expect(await rowsOf()).toEqual(before);
 }
 
 /** From the first version on, so that those of all later ones are among them. */
@@ -168,10 +170,10 @@ async function migrateUntil(url: string, count: number): Promise<boolean> {
   }
 }
 
-/** Between two others that only look or set something, a kill does the same as before the next one that writes. */
+/** A kill before one that only looks, sets something or commits does the same as one before the statement that wrote last. */
 function writes(sent: unknown): boolean {
   const text = typeof sent === "string" ? sent : (sent as { readonly text: string }).text;
-  return !/^(select|set|do|begin|start|--)/.test(text) || /^select .* moved/.test(text);
+  return !/^(select|set|do|begin|start|commit|--)/.test(text) || /^select .* moved/.test(text);
 }
 
 test("PostgreSQL: a program whose session ends between any two statements of its migrations", { timeout: 120_000 }, async () => {
@@ -192,7 +194,7 @@ test("PostgreSQL: a program whose session ends between any two statements of its
     const found = await migrated(count);
     expect(found.whole, `killed before statement ${count}`).toEqual(whole);
     if (found.killed) continue;
-    expect(count).toBeGreaterThan(60);
+    expect(count).toBeGreaterThan(50);
     break;
   }
 });

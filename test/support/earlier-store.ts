@@ -67,16 +67,6 @@ export async function earlierStore(engine: "sqlite" | "postgres", version: numbe
   return { url, clock, query, rows: async () => await allRows(engine, query), open };
 }
 
-/** Brings it to a version between, and leaves it. */
-export async function migrateTo(
-  engine: "sqlite" | "postgres",
-  version: number,
-  { url, clock }: Pick<EarlierStore, "url" | "clock">,
-): Promise<void> {
-  if (engine === "sqlite") await migrateSqlite(url, sqliteMigrations.slice(0, version), clock);
-  else await migratePostgres(url, postgresMigrations.slice(0, version), clock);
-}
-
 /** Everything that a store holds, by table; `query`: its rows of one statement. */
 export async function allRows(
   engine: "sqlite" | "postgres",

@@ -2,7 +2,7 @@ import type { EarlierStore } from "./earlier-store.ts";
 
 type Query = EarlierStore["query"];
 
-/** The schema, one line for each part: columns, keys, checks, indexes and triggers. Two stores with the same lines accept the same rows. */
+/** The schema, one line for each part: columns, keys, checks, indexes, triggers and their functions. Two stores with the same lines accept the same rows. */
 export async function schemaLines(engine: "sqlite" | "postgres", query: Query): Promise<readonly string[]> {
   const lines = engine === "sqlite" ? await sqliteLines(query) : await postgresLines(query);
   return [...lines].sort();
@@ -34,6 +34,7 @@ async function postgresLines(query: Query): Promise<readonly string[]> {
       where connamespace = 'wakeful'::regnamespace and contype <> 'n'
     union all select indexdef from pg_indexes where schemaname = 'wakeful'
     union all select pg_get_triggerdef(oid) from pg_trigger where not tgisinternal
+    union all select pg_get_functiondef(oid) from pg_proc where pronamespace = 'wakeful'::regnamespace
     union all select 'options of ' || oid::regclass || ': ' || reloptions::text from pg_class
       where relnamespace = 'wakeful'::regnamespace and reloptions is not null`);
   return rows.map(({ line }) => String(line));

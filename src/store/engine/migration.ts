@@ -52,8 +52,8 @@ export interface SlicedStep {
    * again.
    */
   slice(tx: Kysely<Database>, page: { readonly after: SliceKey | undefined; readonly limit: number }): Promise<Slice>;
-  /** About how many are left. */
-  left(db: Kysely<Database>): Promise<number>;
+  /** About how many are left. Undefined: to count them takes too long. */
+  left(db: Kysely<Database>): Promise<number | undefined>;
 }
 
 /** What in the rows contradicts itself, a slice at a time. */

@@ -117,7 +117,8 @@ class Migrator {
     }
     const pending = pendingAfter(this.#target.name, state, migrations);
     const underWay = state?.step === undefined ? undefined : state.newest;
-    for (const migration of pending) if (migration.number !== underWay) await this.#refuseContradictions(session, migration);
+    // Half-way nothing can be left as it was any more.
+    if (underWay === undefined) for (const migration of pending) await this.#refuseContradictions(session, migration);
     for (const group of groupsOf(pending)) {
       if ("steps" in group) await this.#inSteps(session, group, group.number === underWay ? (state?.step ?? 0) : 0);
       else await this.#inOne(session, group);
@@ -201,7 +202,7 @@ class Migrator {
       limit = this.#nextLimit(limit, this.#target.now() - began);
       done += slice.moved;
       ({ after } = slice);
-      this.hear({ done, total: Math.max(done, total) });
+      this.hear({ done, total: total === undefined ? undefined : Math.max(done, total) });
     } while (after !== undefined);
   }
 

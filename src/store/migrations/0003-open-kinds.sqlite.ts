@@ -1,6 +1,6 @@
 /**
- * Frozen: a store that is in use has run it. Like the server engine's; a CHECK of this engine cannot be altered, so four tables are made
- * anew, and keep their ids (decision 0016).
+ * Frozen: a store that is in use has run it. Like the server engine's; a CHECK of this engine cannot be altered, so three
+ * tables are made anew, and keep their ids (decision 0016).
  */
 export const openKinds = `
 insert into job_states (state) values ('returned');
@@ -18,66 +18,9 @@ insert into new_queues (id, name, kind, slot_key, paused) select id, name, kind,
 drop table queues;
 alter table new_queues rename to queues;
 
-create table new_jobs (
-  id integer primary key autoincrement,
-  queue_id integer not null references queues (id),
-  state text not null references job_states (state),
-  priority integer not null default 0,
-  run_at integer not null,
-  created_at integer not null,
-  finished_at integer,
-  attempts integer not null default 0 check (attempts >= 0),
-  max_attempts integer not null default 2 check (max_attempts >= 1),
-  losses integer not null default 0 check (losses >= 0),
-  max_losses integer,
-  last_loss_at integer,
-  run_count integer not null default 0,
-  -- Both null outside running: the fence that a settle names, which therefore implies no index predicate.
-  current_run_id integer,
-  current_epoch integer,
-  -- The run that is still being stopped: not claimable, its slot and leases stay taken.
-  blocked_by integer,
-  stop_by integer,
-  paused integer not null default 0,
-  item_id integer,
-  visit_id integer,
-  agent text,
-  repo text,
-  enqueue_id text,
-  payload text,
-  output text,
-  error text,
-  -- The slot and the lease of a job whose stage names them by template; null for all others.
-  slot_key text,
-  lease text,
-  check ((current_run_id is null) = (state <> 'running')),
-  check ((current_epoch is null) = (current_run_id is null)),
-  check ((stop_by is null) = (blocked_by is null)),
-  -- By their order: cancelled, done and failed come before all others. Two comparisons for each update of a job instead of four; a list is
-  -- looked up in a table that is made for it, which cost the hot path a third.
-  check ((finished_at is null) = (state > 'g' and state <> 'returned'))
-);
-insert into sqlite_sequence (name, seq) select 'new_jobs', seq from sqlite_sequence where name = 'jobs';
-insert into new_jobs (id, queue_id, state, priority, run_at, created_at, finished_at, attempts, max_attempts, losses, max_losses, last_loss_at,
-    run_count, current_run_id, current_epoch, blocked_by, stop_by, paused, item_id, visit_id, agent, repo, enqueue_id, payload, output, error)
-  select id, queue_id, state, priority, run_at, created_at, finished_at, attempts, max_attempts, losses, max_losses, last_loss_at,
-    run_count, current_run_id, current_epoch, blocked_by, stop_by, paused, item_id, visit_id, agent, repo, enqueue_id, payload, output, error
-  from jobs order by id;
-drop table jobs;
-alter table new_jobs rename to jobs;
--- A claim reads this one in order, a queue at a time. Delayed jobs are in a state of their own, so no claim walks them.
-create index jobs_claimable on jobs (queue_id, priority, id) where state = 'queued' and blocked_by is null and paused = 0;
-create index jobs_scheduled on jobs (run_at, id) where state = 'scheduled';
-create index jobs_blocked on jobs (stop_by, id) where blocked_by is not null;
-create index jobs_paused on jobs (id) where paused = 1;
-create index jobs_finished on jobs (finished_at) where finished_at is not null;
--- What people look for stays cheap beside any number of successes; the rare states share one index.
-create index jobs_of_note on jobs (state, id) where state = 'held' or state = 'failed' or state = 'cancelled';
-create index jobs_of_visit on jobs (visit_id) where visit_id is not null;
--- At most one unfinished job per visit, whoever asks.
-create unique index jobs_one_unfinished_per_visit on jobs (visit_id) where visit_id is not null and finished_at is null;
-create index jobs_of_item on jobs (item_id) where item_id is not null;
-create unique index jobs_enqueue_id on jobs (enqueue_id) where enqueue_id is not null;
+-- The slot and the lease of a job whose stage names them by template; null for all others. The next migration makes this table anew anyway.
+alter table jobs add column slot_key text;
+alter table jobs add column lease text;
 
 create table new_workers (
   id integer primary key autoincrement,
