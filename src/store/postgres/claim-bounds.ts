@@ -21,8 +21,8 @@ interface Bound {
 }
 
 /**
- * From where claims read each queue: behind what this process took last. What was taken leaves dead entries at the head of the index, and an
- * old transaction keeps them there (decision 0018). A queue without a bound is read from its beginning.
+ * From where claims read each queue: behind what this process took last, whose dead entries an old transaction keeps at the head of the index.
+ * A queue without a bound is read from its beginning.
  */
 export class ClaimBounds {
   readonly #bounds = new Map<number, Bound>();

@@ -53,8 +53,8 @@ const moved = (condition: string): string => `
 const answer = "select run_id, job_id, queue_id, attempt, started, payload, item_id, visit_id, priority from work";
 
 /**
- * For plain queues: knows nothing of slots, visits and state files. It takes nothing where one of the queues has a slot or one of the jobs an
- * item, which it answers without a run. It looks in the snapshot in which it takes, so what it was sent for cannot mislead it.
+ * Knows nothing of slots, visits and state files: takes nothing where a queue has a slot, or where a job has an item, which it answers without
+ * a run. It looks in the snapshot in which it takes.
  */
 const claimPlain: Statement = {
   name: "claim_plain",
@@ -107,8 +107,8 @@ const runsOfClaim: Statement = {
   name: "claimed",
   text: `
     select l.id, l.job_id, q.name, l.attempt, l.started_at is not null, j.payload, j.item_id, j.visit_id, j.priority, l.owner_epoch
-    from live l join jobs j on j.id = l.job_id join queues q on q.id = j.queue_id
-    where l.worker_id = $1 and l.claim_seq = $2`,
+    from (select * from live where worker_id = $1 and claim_seq = $2 offset 0) l
+    join jobs j on j.id = l.job_id join queues q on q.id = j.queue_id`,
 };
 
 /** Of the queues that a claim was sent for as plain ones, those that are not. */

@@ -12,7 +12,7 @@ import type { LaneBatch, LanePhase } from "./lanes.ts";
 import { lockFacts } from "./run-ends.ts";
 import type { BoundStatement, Rows, Statement } from "./turn-connection.ts";
 
-/** Locked in the order of the jobs, as every writer does. An array keeps the planner on the key, whatever it believes of `live`. */
+/** Locked in the order of the jobs, as every writer does. `job_id + 0`: in key order the planner would walk past the runs of all sessions. */
 const startRuns: Statement = {
   name: "start",
   text: `
@@ -20,7 +20,7 @@ const startRuns: Statement = {
       select * from json_to_recordset($1::json) as t (run bigint, epoch integer, started_at bigint, check_at bigint, timeout_ms bigint,
         heartbeat_timeout_ms bigint, max_running_ms bigint, host_id text, boot_id text, pid_namespace text, pid integer, start_time text)
     ), locked as materialized (
-      select id from live where id = any(array(select run from s)) order by job_id for update
+      select id from live where id = any(array(select run from s)) order by job_id + 0 for update
     ), begun as (
       update live set state = 'started', started_at = s.started_at, check_at = s.check_at, timeout_ms = s.timeout_ms,
         heartbeat_timeout_ms = s.heartbeat_timeout_ms, max_running_ms = s.max_running_ms, host_id = s.host_id, boot_id = s.boot_id,
@@ -58,7 +58,7 @@ const moveChecks: Statement = {
     with c as materialized (
       select * from json_to_recordset($1::json) as t (run bigint, epoch integer, at bigint)
     ), free as materialized (
-      select id from live where id = any(array(select run from c)) order by job_id for update skip locked
+      select id from live where id = any(array(select run from c)) order by job_id + 0 for update skip locked
     )
     update live set check_at = c.at from c
     where live.id = c.run and live.id = any(array(select id from free)) and live.owner_epoch = c.epoch

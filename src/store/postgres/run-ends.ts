@@ -21,12 +21,13 @@ const factColumns = `
      order by b.attempt desc limit 1), 0)) as "sessionDeaths",
   j.item_id as "itemId", j.visit_id as "visitId", q.name as queue, j.agent, j.repo`;
 const liveFacts = factColumns.replaceAll(/\br\./g, "l.");
-const liveJoins = "join jobs j on j.id = l.job_id join queues q on q.id = j.queue_id";
+/** `+ 0`: for a join by the key the planner may walk all live runs in its order. */
+const liveJoins = "join jobs j on j.id = l.job_id + 0 join queues q on q.id = j.queue_id";
 
 /** Live runs before jobs, in the order of the jobs, as every writer locks them. */
 const factsOfLive = `
   select ${liveFacts}, null as outcome, null as reason
-  from live l ${liveJoins} where l.id = any($1::bigint[]) order by l.job_id for update of l, j`;
+  from live l ${liveJoins} where l.id = any($1::bigint[]) order by l.job_id + 0 for update of l, j`;
 
 /** A run that is not live has ended or never was: it only ever moves that way. Locked, so that its late result is written once. */
 const factsOfEnded = `

@@ -7,8 +7,8 @@ import { keptColumns } from "./run-ends.ts";
 import type { BoundStatement, Statement } from "./turn-connection.ts";
 
 /**
- * Ends plain successes under their first supervisor: from `live` into history, and the job's row is done. What does not match stays, and is
- * settled singly. Jobs are given in order, so `width_bucket` finds the place of each in the lists (docs/architecture.md, "Hot statements").
+ * Ends plain successes under their first supervisor; what does not match stays, and is settled singly. Jobs are given in order, so
+ * `width_bucket` finds the place of each in the lists (docs/architecture.md, "Hot statements").
  */
 const settlePlain = (output: string): string => `
     with gone as (

@@ -58,11 +58,15 @@ export function createRunVerbs(engine: Engine): RunVerbs {
       await engine.transaction(async (tx) => {
         await sql`update live set suspended_ms = suspended_ms + ${ms} where host_id = ${hostId} and pid is not null`.execute(tx);
         // A handler run has no process of its own: it slept where its worker did.
-        await sql`
-          update live set suspended_ms = suspended_ms + ${ms}
-          where pid is null and worker_id in (select id from workers where host_id = ${hostId} and state in ('live', 'draining'))`.execute(
-          tx,
-        );
+        const workers = await tx
+          .selectFrom("workers")
+          .select("id")
+          .where("host_id", "=", hostId)
+          .where("state", "in", ["live", "draining"])
+          .execute();
+        const ids = workers.map(({ id }) => id);
+        if (ids.length > 0)
+          await sql`update live set suspended_ms = suspended_ms + ${ms} where pid is null and worker_id in (${sql.join(ids)})`.execute(tx);
       });
     },
   };
@@ -86,7 +90,7 @@ async function checkUnheld(engine: Engine, { workerId, held, claimSeqReceived }:
     const ids = unheld.slice(from, from + idsPerStatement);
     const { numUpdatedRows } = await engine.transaction(async (tx) => {
       if (engine.capabilities.rowLocks)
-        await tx.selectFrom("live").select("id").where("id", "in", ids).orderBy("job_id").forUpdate().execute();
+        await tx.selectFrom("live").select("id").where("id", "in", ids).orderBy(sql`job_id + 0`).forUpdate().execute();
       return await tx
         .updateTable("live")
         .set({ check_at: now })
@@ -118,7 +122,7 @@ async function bringChecksForward(
       // Runs that are due already need no move, and the index holds those that are not.
       .where("check_at", ">", engine.now())
       .where("check_at", ">", due)
-      .orderBy("job_id"),
+      .orderBy(sql`job_id + 0`),
   ).execute();
   for (let from = 0; from < late.length; from += idsPerStatement) {
     const ids = late.slice(from, from + idsPerStatement).map(({ job_id }) => job_id);
