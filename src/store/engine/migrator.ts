@@ -97,7 +97,7 @@ class Migrator {
   readonly #target: MigrationTarget;
   readonly #schema: number;
   readonly #tell: TellMigration | undefined;
-  #step = "another program";
+  #step = "before the first step";
 
   constructor(target: MigrationTarget, schema: number, tell: TellMigration | undefined) {
     this.#target = target;

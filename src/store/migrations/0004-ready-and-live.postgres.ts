@@ -158,7 +158,6 @@ const moveLive: SlicedStep = {
         update jobs set state = 'queued', current_run_id = null, current_epoch = null, run_count = jobs.run_count - 1,
           attempts = jobs.attempts - (moved.state <> 'reserved')::integer
         from moved where jobs.id = moved.job_id
-        returning jobs.id, jobs.item_id
       ), put as (
         insert into live (job_id, id, attempt, state, owner_epoch, worker_id, kind, claim_seq, reserved_at, started_at, exited_at, check_at,
           host_id, boot_id, pid_namespace, pid, start_time, wrapper_pid, wrapper_start_time, timeout_ms, heartbeat_timeout_ms,
@@ -166,8 +165,8 @@ const moveLive: SlicedStep = {
         select r.job_id, r.id, r.attempt, r.state, r.owner_epoch, r.worker_id, r.kind, r.claim_seq, r.reserved_at, r.started_at, r.exited_at,
           coalesce(r.check_at, r.reserved_at), r.host_id, r.boot_id, r.pid_namespace, r.pid, r.start_time, r.wrapper_pid,
           r.wrapper_start_time, r.timeout_ms, r.heartbeat_timeout_ms, r.max_running_ms, r.suspended_ms, r.progress_at, r.progress,
-          r.exit_code, r.gate_pending_at, r.slot_key, j.item_id
-        from moved r join jobs_of j on j.id = r.job_id)
+          r.exit_code, r.gate_pending_at, r.slot_key, (select j.item_id from jobs j where j.id = r.job_id)
+        from moved r)
       select count(*) as moved from moved`.execute(tx);
     const moved = rows[0]?.moved ?? 0;
     // What was moved is no longer found from the beginning.
