@@ -5,6 +5,7 @@ import { asRunId, firstIdOfEpoch } from "../../src/domain/ids.ts";
 import { hours } from "../../src/domain/time.ts";
 import { addItem, claim, claimOne, declareQueues, registerWorker, startRun, success } from "../support/store-rows.ts";
 import { describeStores, type OpenTestStore } from "../support/stores.ts";
+import { until } from "../support/until.ts";
 
 async function withQueues(open: OpenTestStore) {
   const opened = await open();
@@ -101,23 +102,26 @@ describeStores((open, engine) => {
       expect(kept).toMatchObject({ log: { bytes: statSync(`${url}-wal`).size, held: false }, transactions: [] });
       return;
     }
-    expect(kept).toEqual({ log: null, transactions: [] });
+    expect(kept.log).toBeNull();
+    // A statement that another session makes just now keeps rows for a moment.
+    const othersAreGone = async (): Promise<boolean> => (await store.upkeep.keptForReaders()).transactions.length === 0;
+    await until(othersAreGone);
     const client = new pg.Client({ connectionString: url, application_name: "reports" });
     await client.connect();
     onTestFinished(() => client.end());
     await client.query("begin; select txid_current()");
     await store.upkeep.putSetting("one", "transaction");
-    expect((await store.upkeep.keptForReaders()).transactions).toMatchObject([
-      {
+    expect((await store.upkeep.keptForReaders()).transactions).toContainEqual(
+      expect.objectContaining({
         kind: "session",
         name: "reports",
         state: "idle in transaction",
         catalogOnly: false,
         transactions: expect.toSatisfy((n: number) => n >= 2),
-      },
-    ]);
+      }),
+    );
     await client.query("rollback");
-    expect((await store.upkeep.keptForReaders()).transactions).toEqual([]);
+    await until(othersAreGone);
   });
 
   test("what runs when the store is opened again is still there, claimed and counted [A-G4]", async () => {
