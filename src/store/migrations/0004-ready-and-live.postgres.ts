@@ -4,7 +4,7 @@ import type { Database } from "../engine/tables.ts";
 
 /**
  * By dead rows and not by their share: beside a million waiting jobs a fifth of them would lie before those that are claimed next. At full
- * speed, because the tables are small. Giving pages back needs a lock that stops all claims, for pages that are filled again at once.
+ * speed: the tables are small. Giving pages back would stop all claims.
  */
 const emptiedAllTheTime = ` with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000, autovacuum_vacuum_cost_delay = 0,
   vacuum_truncate = false)`;
