@@ -176,6 +176,7 @@ test("no step that moves or reads all rows holds a lock that readers or writers 
     "held, failed and cancelled jobs: no lock, rows",
     "jobs of open visits: no lock, rows",
     "leaving the old shape: locks, no row",
+    "checking all runs: no lock, rows",
     "taking the new indexes: locks, no row",
   ]);
 });
