@@ -44,7 +44,7 @@ const lostOf = (limit: string): string => `
   select l.job_id from unnest($1::bigint[]) s (id) cross join lateral (
     select job_id from live
     where worker_id = s.id and (kind = 'handler' or state = 'reserved') and state <> 'exited' and item_id is null
-    order by claim_seq, id offset 0) l ${limit}`;
+    order by claim_seq offset 0) l ${limit}`;
 
 /**
  * A page of them, without rows that somebody else settles. The limit comes before sort and lock: sorting first reads all that the sessions

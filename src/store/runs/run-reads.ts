@@ -56,11 +56,11 @@ const supervisorColumns = sql`
   w.id as w_id, w.state as w_state, w.host_id as w_host_id, w.boot_id as w_boot_id, w.pid_namespace as w_pid_namespace, w.pid as w_pid,
   w.start_time as w_start_time, w.last_heard_at as w_last_heard_at, w.claim_seq_received as w_claim_seq_received`;
 
-/** `picked` is a bounded subquery on `live`; everything else is reached from its rows by key. `+ 0`: a join by its key may walk all of `live`. */
+/** `picked` is a subquery on `live` with a limit, which no join walks the table for; everything else is reached from its rows by key. */
 const liveRuns = (picked: RawBuilder<unknown>): RawBuilder<LiveRow> => sql<LiveRow>`
   select r.*, q.name as queue, j.attempts + case when r.state = 'reserved' then 0 else 1 end as job_attempts, j.max_attempts, j.visit_id, j.agent, j.repo,
     i.stage as item_stage, i.visit_id as item_visit_id, i.pipeline, i.pipeline_version, ${supervisorColumns}
-  from (${picked}) r join jobs j on j.id = r.job_id + 0 join queues q on q.id = j.queue_id
+  from (${picked}) r join jobs j on j.id = r.job_id join queues q on q.id = j.queue_id
   left join items i on i.id = r.item_id left join workers w on w.id = r.worker_id`;
 
 /** The condition of a scope, inside the bounded subquery: filtered behind its limit, others' runs would hide one's own. */
@@ -145,7 +145,7 @@ export function createRunReads(engine: Pick<Engine, "kysely" | "rows">): RunRead
     },
     listLive: async (ids, scope = {}) => {
       if (ids.length === 0) return [];
-      return await live(sql`select * from live where id in (${sql.join(ids)}) ${within(scope)}`, sql`r.id`);
+      return await live(sql`select * from live where id in (${sql.join(ids)}) ${within(scope)} limit ${ids.length}`, sql`r.id`);
     },
     listAllLive: async ({ after, limit, hostId, ...scope }) => {
       const onHost =
