@@ -15,6 +15,7 @@ import { targetOf } from "../../src/store/postgres/migration-target.ts";
 import { SqliteConnection } from "../../src/store/sqlite/connection.ts";
 import { SqliteEngine } from "../../src/store/sqlite/engine.ts";
 import { targetOf as sqliteTargetOf } from "../../src/store/sqlite/migration-target.ts";
+import { firstSqliteMigrations } from "./first-sqlite-migrations.ts";
 import { createDatabase } from "./postgres.ts";
 import { StoreTestClock } from "./stores.ts";
 import { tempDir } from "./temp-dir.ts";
@@ -86,7 +87,7 @@ type Place = Pick<EarlierStore, "url" | "query">;
 
 async function onSqlite(version: number, clock: StoreTestClock): Promise<Place> {
   const path = join(tempDir("earlier"), "wakeful.db");
-  await migrateSqlite(path, sqliteMigrations.slice(0, version), clock);
+  await migrateSqlite(path, firstSqliteMigrations.slice(0, version), clock);
   const db = new DatabaseSync(path);
   db.exec(`${rowsText(version, clock.now())}
     update sqlite_sequence set seq = ${lastId};

@@ -13,12 +13,21 @@ export function schemaChange(before: readonly string[], after: readonly string[]
   return { gone: before.filter((line) => !after.includes(line)), new: after.filter((line) => !before.includes(line)) };
 }
 
-/** A table's text holds its columns and constraints, one a line; indexes and triggers are one line each. */
+/** What was added to a table later stands behind its last line. */
+const addedColumn = /, (?=\w+ (?:integer|text|real)\b)/;
+
+/**
+ * A table's text holds its columns and constraints, one a line; indexes and triggers are one line each. The engine keeps what was written,
+ * and puts a name into quotes when it changes it.
+ */
 async function sqliteLines(query: Query): Promise<readonly string[]> {
-  const rows = await query("select type, name, tbl_name, coalesce(sql, '') as text from sqlite_schema");
+  const rows = await query(`select type, name, tbl_name, replace(coalesce(sql, ''), '"', '') as text from sqlite_schema`);
   return rows.flatMap(({ type, name, tbl_name: table, text }) => {
     if (type !== "table") return [`${String(type)} ${String(name)} on ${String(table)}: ${String(text)}`];
-    const parts = String(text).split("\n").slice(1, -1);
+    const parts = String(text)
+      .split("\n")
+      .slice(1, -1)
+      .flatMap((part) => part.split(addedColumn));
     const said = parts.map((part) => part.trim().replace(/,$/, "")).filter((part) => !part.startsWith("--"));
     return [`table ${String(name)} ${parts.length === 0 ? String(text) : ""}`.trim(), ...said.map((part) => `${String(name)}: ${part}`)];
   });

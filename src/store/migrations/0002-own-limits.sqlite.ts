@@ -2,8 +2,8 @@ import { sql } from "kysely";
 import type { MigrationStep, SlicedStep } from "../engine/migration.ts";
 
 /**
- * Frozen: a store that is in use has run it. Only runs that declare a ceiling store one; others follow the setting. A column of this
- * engine cannot be freed of its `not null`, so the table is made anew.
+ * Only runs that declare a ceiling store one; others follow the setting. A column of this engine cannot be freed of its `not null`, so the
+ * table is made anew. Stores in use had this as one text (decision 0019).
  */
 const makeRuns = `
 create table new_runs (

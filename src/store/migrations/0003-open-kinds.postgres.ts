@@ -1,8 +1,8 @@
 import type { MigrationStep } from "../engine/migration.ts";
 
 /**
- * Frozen: a store that is in use has run it. Drops the checks of kinds, allows `returned` jobs, and adds the columns of delivery without an
- * index, so that the hot path pays nothing (decision 0016).
+ * Drops the checks of kinds, allows `returned` jobs, and adds the columns of delivery without an index, so that the hot path pays nothing
+ * (decision 0016). Stores in use had it in one step, to the same end.
  */
 const openKinds = `
 -- Jobs before items, in the order in which every writer locks them.

@@ -1,6 +1,6 @@
 /**
- * Frozen: a store that is in use has run it. Like the server engine's; a CHECK of this engine cannot be altered, so three
- * tables are made anew, and keep their ids (decision 0016).
+ * Like the server engine's; a CHECK of this engine cannot be altered, so three tables are made anew, and keep their ids (decision 0016).
+ * Stores in use have had jobs made anew here too (decision 0019).
  */
 export const openKinds = `
 insert into job_states (state) values ('returned');
