@@ -55,7 +55,14 @@ const olderWrites: readonly string[] = [
   `update workers set last_heard_at = 5 where id = ${workers.live}`,
   "update leases set state = 'free', granted_at = null",
   "update items set updated_at = 3 where id = 11",
+  // What its count of the runs in `runs` would say.
+  "update slots set used = 0",
+  "update visits set attempts = attempts + 1",
+  "delete from lease_waiters",
 ];
+
+/** What an older program may go on with: records of what it does, and deliveries that it would else repeat for ever. */
+const openToOlder = ["action_logs", "hosts", "live", "meta", "migrations", "outbox", "ready"];
 
 test("from the first step on a program of the version before is cut off: none of its writes arrives, and it waits", async () => {
   const earlier = await earlierStore("postgres", newest - 1);
@@ -73,6 +80,23 @@ test("from the first step on a program of the version before is cut off: none of
   expect(await earlier.rows()).toEqual(before);
   await earlier.open();
   for (const text of olderWrites) await expect(client.query(text), text).rejects.toMatchObject({ code: "57W01" });
+});
+
+test("every table is closed to programs of the version before, but for its records and deliveries and what it has never heard of", async () => {
+  const earlier = await earlierStore("postgres", newest - 1);
+  await earlier.open();
+  const client = await connect(earlier, older);
+  const tables = await earlier.query("select table_name as name from information_schema.tables where table_schema = 'wakeful' order by 1");
+  const open: string[] = [];
+  for (const { name } of tables) {
+    const answer = await client
+      .query(`begin; delete from ${String(name)} where false; rollback`)
+      .catch((thrown: { code: string }) => thrown);
+    if ("code" in answer) expect(answer.code).toBe("57W01");
+    else open.push(String(name));
+    await client.query("rollback");
+  }
+  expect(open).toEqual(openToOlder);
 });
 
 test("what a program of the version before is writing when the migration begins is written, and comes along", async () => {

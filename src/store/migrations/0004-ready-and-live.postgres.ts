@@ -13,12 +13,30 @@ const emptiedAllTheTime = ` with (autovacuum_vacuum_scale_factor = 0, autovacuum
 const ofOlderProgram = "when (current_setting('wakeful.schema', true) is distinct from '4')";
 
 /**
- * Frozen: what a store of the earlier shape becomes (decision 0018), in steps (decision 0019). From the first on no older program writes:
- * it would take every run under way for lost.
+ * What no older program writes any more: it would take every run under way for lost, and every slot for free. Left to it are the records of
+ * what it does, and what it delivers from the outbox, which it would else deliver for ever.
  */
+const closedTables = [
+  "items",
+  "visits",
+  "workers",
+  "leases",
+  "lease_waiters",
+  "slots",
+  "queues",
+  "pipeline_versions",
+  "duplicates",
+  "runs",
+  "jobs",
+] as const;
+
+const closing = (table: string): string => `create trigger refuse_older_program before insert or update or delete on ${table}
+  for each statement ${ofOlderProgram} execute function refuse_older_program();`;
+
+/** Frozen: what a store of the earlier shape becomes (decision 0018), in steps (decision 0019). */
 const cutOff = `
 -- The weaker locks first: while the last one is waited for, others may read.
-lock table items, workers, leases, runs in share row exclusive mode;
+lock table ${closedTables.filter((table) => table !== "jobs").join(", ")} in share row exclusive mode;
 lock table jobs in access exclusive mode;
 
 -- Every connection says which schema its program knows. The code is of the class that programs wait for and try again.
@@ -26,11 +44,7 @@ create function refuse_older_program() returns trigger language plpgsql as $$
 begin
   raise exception 'the store has schema 4, which this program does not know: stop it and install the newer version' using errcode = '57W01';
 end $$;
-create trigger refuse_older_program before insert or update or delete on jobs for each statement ${ofOlderProgram} execute function refuse_older_program();
-create trigger refuse_older_program before insert or update or delete on runs for each statement ${ofOlderProgram} execute function refuse_older_program();
-create trigger refuse_older_program before insert or update or delete on items for each statement ${ofOlderProgram} execute function refuse_older_program();
-create trigger refuse_older_program before insert or update or delete on workers for each statement ${ofOlderProgram} execute function refuse_older_program();
-create trigger refuse_older_program before insert or update or delete on leases for each statement ${ofOlderProgram} execute function refuse_older_program();
+${closedTables.map(closing).join("\n")}
 
 -- Columns for indexes, so that no index names what the end of a plain run writes: run_at of a scheduled job, the state of a held, failed
 -- or cancelled one, the visit of an unfinished one.
