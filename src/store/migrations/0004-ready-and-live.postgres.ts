@@ -13,8 +13,8 @@ const emptiedAllTheTime = ` with (autovacuum_vacuum_scale_factor = 0, autovacuum
 const ofOlderProgram = "when (current_setting('wakeful.schema', true) is distinct from '4')";
 
 /**
- * What no older program writes any more: it would take every run under way for lost, and every slot for free. Left to it are the records of
- * what it does, and what it delivers from the outbox, which it would else deliver for ever.
+ * What no older program writes any more: it would take runs under way for lost, and slots for free. Left to it are records of what it does,
+ * and the outbox, from which it would else deliver for ever.
  */
 const closedTables = [
   "items",

@@ -3,12 +3,8 @@ import type { RunId, WorkerId } from "../../domain/ids.ts";
 import type { Instant } from "../../domain/time.ts";
 import type { Database } from "../engine/tables.ts";
 import { jobAlertEntry } from "../jobs/job-alert.ts";
+import { keptColumnsOf } from "../runs/run-columns.ts";
 import type { RunEnd, SettleFacts } from "../runs/settle-plan.ts";
-
-/** What a run's row in history has as its live row had it. */
-export const keptColumns = `id, job_id, attempt, owner_epoch, worker_id, kind, claim_seq, reserved_at, exited_at, host_id, boot_id, pid_namespace,
-  pid, start_time, wrapper_pid, wrapper_start_time, timeout_ms, heartbeat_timeout_ms, max_running_ms, suspended_ms, progress_at, progress,
-  gate_pending_at`;
 
 /** Of `r`, the run, `j`, its job, `q`, the queue, and `l`, the job's live run. */
 const factColumns = `
@@ -68,8 +64,8 @@ const writeEnds = `
       attempts integer, losses integer, last_loss_at bigint, error text, output text, stop_by bigint, slot text, actor text,
       alert_key text, alert text)
   ), history as (
-    insert into runs (${keptColumns}, exit_code, started_at, slot_key, state, ended_at, outcome, reason, message, evidence, spent, by_session_death)
-    select ${keptColumns.replaceAll(/\w+/g, "l.$&")}, coalesce(e.exit_code, l.exit_code), coalesce(l.started_at, e.started_at),
+    insert into runs (${keptColumnsOf()}, exit_code, started_at, slot_key, state, ended_at, outcome, reason, message, evidence, spent, by_session_death)
+    select ${keptColumnsOf("l")}, coalesce(e.exit_code, l.exit_code), coalesce(l.started_at, e.started_at),
       case when e.stop_by is null then null else l.slot_key end, 'ended', $2::bigint, e.outcome, e.reason, e.message, e.evidence, e.spent, e.by_session_death
     from e cross join lateral (select * from live where job_id = e.job and id = e.run offset 0) l
     returning job_id

@@ -1,9 +1,9 @@
 import type { RunId } from "../../domain/ids.ts";
 import type { Instant } from "../../domain/time.ts";
 import type { SettleAnswer, Settlement, Success } from "../port/runs.ts";
+import { keptColumnsOf } from "../runs/run-columns.ts";
 import { isPlainSuccess } from "../runs/settle-plan.ts";
 import type { LaneBatch, LanePhase } from "./lanes.ts";
-import { keptColumns } from "./run-ends.ts";
 import type { BoundStatement, Statement } from "./turn-connection.ts";
 
 /**
@@ -15,10 +15,10 @@ const settlePlain = (output: string): string => `
       delete from live
       where job_id = any($1::bigint[]) and id = ($2::bigint[])[width_bucket(job_id, $1::bigint[])]
         and owner_epoch = 1 and item_id is null and slot_key is null and coalesce(exit_code, 0) = 0
-      returning ${keptColumns}, exit_code, coalesce(started_at, nullif(($3::bigint[])[width_bucket(job_id, $1::bigint[])], -1)) as started_at
+      returning ${keptColumnsOf()}, exit_code, coalesce(started_at, nullif(($3::bigint[])[width_bucket(job_id, $1::bigint[])], -1)) as started_at
     ), history as (
-      insert into runs (${keptColumns}, exit_code, started_at, state, ended_at, outcome, reason, spent)
-      select ${keptColumns}, exit_code, started_at, 'ended', $4::bigint, 'succeeded', $5::text, 'attempt' from gone
+      insert into runs (${keptColumnsOf()}, exit_code, started_at, state, ended_at, outcome, reason, spent)
+      select ${keptColumnsOf()}, exit_code, started_at, 'ended', $4::bigint, 'succeeded', $5::text, 'attempt' from gone
     ), done as (
       update jobs set state = 'done', finished_at = $4::bigint, attempts = attempts + 1, run_count = run_count + 1${output}
       where id = any(array(select job_id from gone))

@@ -1,37 +1,9 @@
 import { type Kysely, sql } from "kysely";
 import type { JobId, RunId } from "../../domain/ids.ts";
 import type { Database } from "../engine/tables.ts";
+import { changedColumns, keptColumns } from "./run-columns.ts";
 
-const common = [
-  "id",
-  "job_id",
-  "attempt",
-  "state",
-  "owner_epoch",
-  "worker_id",
-  "kind",
-  "claim_seq",
-  "reserved_at",
-  "started_at",
-  "exited_at",
-  "check_at",
-  "host_id",
-  "boot_id",
-  "pid_namespace",
-  "pid",
-  "start_time",
-  "wrapper_pid",
-  "wrapper_start_time",
-  "timeout_ms",
-  "heartbeat_timeout_ms",
-  "max_running_ms",
-  "suspended_ms",
-  "progress_at",
-  "progress",
-  "exit_code",
-  "gate_pending_at",
-  "slot_key",
-] as const;
+const common = [...keptColumns, ...changedColumns];
 const ofEnd = ["ended_at", "outcome", "reason", "message", "evidence", "spent", "by_session_death"] as const;
 
 /** Live runs and ended ones as one table, of one instant. Conditions on id or job reach the keys of both. */

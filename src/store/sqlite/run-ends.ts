@@ -2,6 +2,7 @@ import type { RunId } from "../../domain/ids.ts";
 import type { Instant } from "../../domain/time.ts";
 import { jobAlertEntry } from "../jobs/job-alert.ts";
 import type { StoreHint } from "../port/store.ts";
+import { keptColumnsOf } from "../runs/run-columns.ts";
 import { hintsOfEnd, type RunEnd, type SettleFacts } from "../runs/settle-plan.ts";
 import type { SqliteConnection } from "./connection.ts";
 
@@ -33,12 +34,8 @@ const factsOfLost = `select ${liveColumns} from (select * ${lostOfSessions} limi
 const countOfLost = `select count(*) as n ${lostOfSessions}`;
 
 const endRun = `
-  insert into runs (id, job_id, attempt, state, owner_epoch, worker_id, kind, claim_seq, reserved_at, started_at, exited_at, ended_at,
-    host_id, boot_id, pid_namespace, pid, start_time, wrapper_pid, wrapper_start_time, timeout_ms, heartbeat_timeout_ms, max_running_ms,
-    suspended_ms, progress_at, progress, exit_code, gate_pending_at, slot_key, outcome, reason, message, evidence, spent, by_session_death)
-  select id, job_id, attempt, 'ended', owner_epoch, worker_id, kind, claim_seq, reserved_at, coalesce(started_at, ?), exited_at, ?,
-    host_id, boot_id, pid_namespace, pid, start_time, wrapper_pid, wrapper_start_time, timeout_ms, heartbeat_timeout_ms, max_running_ms,
-    suspended_ms, progress_at, progress, coalesce(?, exit_code), gate_pending_at, case when ? then slot_key end, ?, ?, ?, ?, ?, ?
+  insert into runs (${keptColumnsOf()}, started_at, exit_code, slot_key, state, ended_at, outcome, reason, message, evidence, spent, by_session_death)
+  select ${keptColumnsOf()}, coalesce(started_at, ?), coalesce(?, exit_code), case when ? then slot_key end, 'ended', ?, ?, ?, ?, ?, ?, ?
   from live where job_id = ? and id = ?`;
 const endLive = "delete from live where job_id = ? and id = ?";
 const endJob = `
@@ -102,9 +99,9 @@ export class SqliteRunEnds {
       .prepare(endRun)
       .run(
         end.startedAt,
-        now,
         end.exitCode,
         end.stopBy === null ? 0 : 1,
+        now,
         end.outcome,
         end.reason,
         end.message,

@@ -2,6 +2,7 @@ import type { RunId } from "../../domain/ids.ts";
 import type { Instant } from "../../domain/time.ts";
 import type { SettleAnswer, Settlement, Success } from "../port/runs.ts";
 import type { StoreHint } from "../port/store.ts";
+import { keptColumnsOf } from "../runs/run-columns.ts";
 import { isPlainSuccess, lateResult, planSettlement, settledAs } from "../runs/settle-plan.ts";
 import type { SqliteConnection } from "./connection.ts";
 import type { GroupPhase } from "./group-commit.ts";
@@ -13,12 +14,8 @@ import { SettlingRows } from "./settling-rows.ts";
  * given. The table `settling` names job and run as a pair, which is the fence.
  */
 const endRuns = `
-  insert into runs (id, job_id, attempt, state, owner_epoch, worker_id, kind, claim_seq, reserved_at, started_at, exited_at, ended_at,
-    host_id, boot_id, pid_namespace, pid, start_time, wrapper_pid, wrapper_start_time, timeout_ms, heartbeat_timeout_ms, max_running_ms,
-    suspended_ms, progress_at, progress, exit_code, gate_pending_at, outcome, reason, spent)
-  select l.id, l.job_id, l.attempt, 'ended', 1, l.worker_id, l.kind, l.claim_seq, l.reserved_at, coalesce(l.started_at, s.started_at), l.exited_at, ?,
-    l.host_id, l.boot_id, l.pid_namespace, l.pid, l.start_time, l.wrapper_pid, l.wrapper_start_time, l.timeout_ms, l.heartbeat_timeout_ms,
-    l.max_running_ms, l.suspended_ms, l.progress_at, l.progress, l.exit_code, l.gate_pending_at, 'succeeded', ?, 'attempt'
+  insert into runs (${keptColumnsOf()}, started_at, exit_code, state, ended_at, outcome, reason, spent)
+  select ${keptColumnsOf("l")}, coalesce(l.started_at, s.started_at), l.exit_code, 'ended', ?, 'succeeded', ?, 'attempt'
   from settling s cross join live l on l.job_id = s.job_id
   where l.id = s.run_id and l.owner_epoch = 1 and l.item_id is null and l.slot_key is null and coalesce(l.exit_code, 0) = 0
     and (l.state <> 'reserved' or s.started_at is not null)`;
