@@ -2,10 +2,10 @@ import pg from "pg";
 import { expect, onTestFinished, test } from "vitest";
 import type { ItemId, JobId } from "../../src/domain/ids.ts";
 import { openStore } from "../../src/store/open-store.ts";
-import { createDatabase } from "../support/postgres.ts";
+import { lockWaits } from "../support/lock-waits.ts";
+import { createDatabase, storeOptions } from "../support/postgres.ts";
 import { addItem, claim, declareQueues, farFuture, onlyJobOf, registerWorker } from "../support/store-rows.ts";
 import { StoreTestClock } from "../support/stores.ts";
-import { until } from "../support/until.ts";
 
 const actor = "ana";
 
@@ -18,7 +18,7 @@ async function open() {
   onTestFinished(() => store.close());
   await declareQueues(store);
   const connect = async (): Promise<pg.Client> => {
-    const client = new pg.Client({ connectionString: database.url, options: "-c search_path=wakeful" });
+    const client = new pg.Client({ connectionString: database.url, options: storeOptions });
     await client.connect();
     onTestFinished(() => client.end());
     return client;
@@ -49,10 +49,9 @@ async function open() {
     rollback: async () => {
       await claimer.query("rollback");
     },
-    waiting: async () =>
-      await until(async () => (await observer.query("select distinct pid from pg_locks where not granted")).rowCount === 1, {
-        what: "a statement to wait for the claim",
-      }),
+    waiting: async () => {
+      await lockWaits(observer);
+    },
   };
 }
 

@@ -246,13 +246,14 @@ test("prepared transactions and replication slots are named, sessions of other d
   const watcher = await session(address.href, "watcher");
   await until(async () => {
     const { rows } = await watcher.query(
-      "select 1 from pg_stat_activity join pg_stat_progress_vacuum using (pid) where coalesce(backend_xmin, backend_xid) is not null",
+      `select 1 from pg_stat_activity a join pg_stat_progress_vacuum p using (pid)
+       where p.datname = current_database() and coalesce(backend_xmin, backend_xid) is not null`,
     );
     return rows.length > 0;
   });
   const store = await openStore({ url: address.href, clock });
   expect((await oldReaders(store)).readers).toEqual([]);
-  await queryOnce(address.href, "select pg_terminate_backend(pid) from pg_stat_progress_vacuum");
+  await queryOnce(address.href, "select pg_terminate_backend(pid) from pg_stat_progress_vacuum where datname = current_database()");
   await ended;
   const preparing = await session(address.href, "preparing");
   await preparing.query("begin");

@@ -102,9 +102,8 @@ test("a connection that the server ends leaves the turn's fate open, whatever th
   await holder.query("begin; lock table wakeful.t");
   const cut = turns.run([insert(30)]).catch((thrown: unknown) => thrown);
   await until(async () => {
-    const waiting =
-      "select pg_terminate_backend(pid) from pg_stat_activity where wait_event_type = 'Lock' and query like 'insert into t %'";
-    return (await admin.query(waiting)).rowCount === 1;
+    const waiting = "datname = current_database() and wait_event_type = 'Lock' and query like 'insert into t %'";
+    return (await admin.query(`select pg_terminate_backend(pid) from pg_stat_activity where ${waiting}`)).rowCount === 1;
   });
   await holder.query("rollback");
   const thrown = await cut;

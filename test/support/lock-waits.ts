@@ -1,0 +1,11 @@
+import type pg from "pg";
+import { until } from "./until.ts";
+
+/**
+ * Waits until so many connections to the observer's own database wait for a lock. Other databases of the server do not count: other tests
+ * lock rows in them.
+ */
+export async function lockWaits(observer: pg.Client, count = 1): Promise<void> {
+  const waiting = "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+  await until(async () => (await observer.query(waiting)).rowCount === count, { what: `${count} connections to wait for a lock` });
+}
