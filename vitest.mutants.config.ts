@@ -5,7 +5,8 @@ export default defineConfig({
   test: {
     include: ["src/liveness/**/*.test.ts", "src/settling/**/*.test.ts", "src/store/runs/**/*.test.ts"],
     exclude: ["src/settling/finaliser*.test.ts"],
-    setupFiles: ["test/support/same-chance.ts"],
+    // The store loads its engine when it is opened. What a test loads, Stryker takes for something that the test covers.
+    setupFiles: ["test/support/same-chance.ts", "src/store/sqlite/open.ts"],
     testTimeout: 30_000,
   },
 });

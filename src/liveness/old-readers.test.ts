@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { defaultReaderLimits, isOverdueTransaction, type OpenTransaction } from "./old-readers.ts";
+import { defaultReaderLimits, isOverdueTransaction, longLogBytes, type OpenTransaction, shortReadMs } from "./old-readers.ts";
 
 const open: OpenTransaction = { ageMs: 300_000, transactions: 10_000, catalogOnly: false };
 const overdue = (change: Partial<OpenTransaction>, sinceMs = 0) =>
@@ -18,4 +18,9 @@ test("one of unknown age counts since it was first seen to hold back many", () =
 
 test("what keeps only the server's catalogue is never overdue", () => {
   expect(overdue({ catalogOnly: true, transactions: 1e9 })).toBe(false);
+});
+
+test("people are told after five minutes or 64 MiB; a log of 16 MiB is cut, and a read of ten seconds is a long one", () => {
+  expect(defaultReaderLimits).toEqual({ alertAfterMs: 300_000, alertLogBytes: 67_108_864 });
+  expect([longLogBytes, shortReadMs]).toEqual([16_777_216, 10_000]);
 });
