@@ -166,6 +166,6 @@ function openCommands(
     registry,
     concurrency: config.worker.concurrency,
     onPoll: (listener) => watch.pulse.each(listener),
-    newClaimId: chance.newId,
+    newId: chance.newId,
   });
 }

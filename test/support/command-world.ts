@@ -229,7 +229,7 @@ export async function commandWorld(
           const timer = setInterval(listener, 20);
           return () => clearInterval(timer);
         },
-        newClaimId: () => `${prefix}${++claims}`,
+        newId: () => `${prefix}${++claims}`,
       });
       workers.push(worker);
       worker.useSession(workerId);

@@ -19,7 +19,6 @@ const turn = async (): Promise<void> => await new Promise((resolve) => setImmedi
 function claimer(options: { readonly atOnce?: number; readonly room?: (asked: ClaimRoom) => ClaimRoom } = {}) {
   const asked: Asked[] = [];
   const events: string[] = [];
-  let ids = 0;
   const claims = new Claimer({
     claim: async (request) =>
       await new Promise<readonly ClaimedWork[]>((resolve, reject) => {
@@ -37,7 +36,7 @@ function claimer(options: { readonly atOnce?: number; readonly room?: (asked: Cl
       }),
     queues: [{ name: "t", limits: {} }],
     atOnce: options.atOnce,
-    newClaimId: () => `claim-${++ids}`,
+    name: "w",
     emit: (name) => void events.push(name),
     onClaimed: (runs) => void events.push(`claimed ${runs.length}`),
     onFailed: () => void events.push("failed"),

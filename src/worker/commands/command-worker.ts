@@ -21,7 +21,8 @@ export interface CommandWorkerOptions {
   readonly concurrency: number;
   /** Calls back once a second, to claim without a hint and to look at files. Returns a function that stops it. */
   readonly onPoll: (listener: () => void) => () => void;
-  readonly newClaimId: () => string;
+  /** Unique in the store: names its claims. */
+  readonly newId: () => string;
 }
 
 interface Held {
@@ -169,11 +170,11 @@ export class CommandWorker {
   }
 
   #newClaimer(): Claimer {
-    const { deps, newClaimId } = this.#options;
+    const { deps, newId } = this.#options;
     const claimer: Claimer = new Claimer({
       claim: (request) => deps.backend.claim(request),
       queues: this.#queues,
-      newClaimId,
+      name: newId(),
       emit: deps.emit,
       onClaimed: (runs) => {
         if (claimer === this.#claims) this.#take(runs);

@@ -56,7 +56,7 @@ export class HandlerWorker {
       claim: (request) => options.backend.claim(request),
       queues: options.queues.map(({ name, limits }) => ({ name, limits })),
       atOnce: options.limits.turns.atOnce,
-      newClaimId: options.newId,
+      name: options.newId(),
       emit: options.emit,
       onClaimed: (runs) => this.#take(runs),
       onFailed: () => this.#planTurn(),
