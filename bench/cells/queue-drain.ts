@@ -1,7 +1,7 @@
 /** One process with an embedded worker: jobs enqueued beforehand, then no-op handlers, claim to settled. On PostgreSQL with the server's share. */
 import { statSync } from "node:fs";
 import { join } from "node:path";
-import { bytesOf, newestJob } from "../queue/ask-store.ts";
+import { bytesOf, newestJob, switchVacuumOff } from "../queue/ask-store.ts";
 import { checkEveryJobOnce } from "../queue/every-job-once.ts";
 import { holdSnapshot } from "../queue/held-snapshot.ts";
 import { ServerMeter } from "../queue/server-meter.ts";
@@ -18,6 +18,8 @@ interface DrainQuestion extends Pick<DrainOptions, "jobs" | "concurrency" | "out
   readonly finished?: number;
   /** A reader's transaction stays open from before the first job is enqueued. */
   readonly held?: boolean;
+  /** The server takes no dead row of ours away. */
+  readonly neverVacuumed?: boolean;
 }
 
 const {
@@ -30,6 +32,7 @@ const {
   serverPid,
   finished = 0,
   held = false,
+  neverVacuumed = false,
 } = question() as DrainQuestion;
 
 await inFolder(async (folder) => {
@@ -41,6 +44,7 @@ await inFolder(async (folder) => {
   }
   // Makes the tables, so that what they take empty is known.
   await whileBusy(where, () => Promise.resolve());
+  if (neverVacuumed) await switchVacuumOff(where.store);
   const [afterJob, bytesBefore] = [await newestJob(where.store), await bytesOf(where.store)];
   const letGo = await whileBusy(where, async (embedded) => {
     const hold = held ? await holdSnapshot(where.store) : undefined;

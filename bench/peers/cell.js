@@ -39,29 +39,33 @@ export async function enqueueEachWay({ singles, batched }, sendOne, sendBatch) {
 }
 
 /**
- * Measures from the first handler call until `isEmpty` says that nothing is left. With `seconds`, the rate of the calls within that time:
- * for settings that would take minutes.
+ * Measures from the first handler call after `unmeasured` jobs until `isEmpty` says that nothing is left. With `seconds`, the rate of the
+ * calls within that time: for settings that would take minutes.
  */
 export class Drain {
   #jobs;
   #seconds;
   #serverPid;
+  #unmeasured;
   #calls = 0;
+  #callsBefore = 0;
   #began = 0;
   #cpu;
   #serverTicks = 0;
   #enough = withResolvers();
 
-  constructor({ jobs, seconds, serverPid }) {
+  constructor({ jobs, seconds, serverPid, unmeasured = 0 }) {
     this.#jobs = jobs;
+    this.#unmeasured = unmeasured;
     this.#seconds = seconds;
     this.#serverPid = serverPid;
   }
 
   /** To be called by each handler, with the number of jobs that it was given. */
   called(jobs = 1) {
-    if (this.#calls === 0) {
+    if (this.#began === 0 && this.#calls >= this.#unmeasured) {
       this.#began = performance.now();
+      this.#callsBefore = this.#calls;
       this.#cpu = process.cpuUsage();
       this.#serverTicks = processorTicks(this.#serverPid);
       if (this.#seconds !== undefined) setTimeout(() => this.#enough.resolve(), this.#seconds * 1000);
@@ -72,12 +76,13 @@ export class Drain {
 
   async measured(isEmpty) {
     await this.#enough.promise;
-    const jobs = this.#calls;
+    const calls = this.#calls;
+    const jobs = calls - this.#callsBefore;
     if (this.#seconds === undefined) while (!(await isEmpty())) await new Promise((resolve) => setTimeout(resolve, 2));
     const seconds = (performance.now() - this.#began) / 1000;
     const { user, system } = process.cpuUsage(this.#cpu);
     const serverUs = ((processorTicks(this.#serverPid) - this.#serverTicks) / 100) * 1e6;
-    return { perSecond: jobs / seconds, cpuUsPerJob: (user + system) / jobs, processorUs: serverUs / jobs, calls: jobs };
+    return { perSecond: jobs / seconds, cpuUsPerJob: (user + system) / jobs, processorUs: serverUs / jobs, calls };
   }
 }
 

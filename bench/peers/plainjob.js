@@ -9,7 +9,7 @@ import Database from "better-sqlite3";
 import { better, defineQueue, defineWorker, JobStatus } from "plainjob";
 import { answer, enqueueEachWay, enqueueInBatches, measureLatency, question } from "./cell.js";
 
-const { what, jobs, pollMs = 1000 } = question;
+const { what, jobs, unmeasured = 0, pollMs = 1000 } = question;
 const folder = mkdtempSync(join(process.env.WAKEFUL_BENCH_DIR ?? tmpdir(), "wakeful-bench-"));
 process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
 process.once("SIGTERM", () => process.exit(143));
@@ -28,12 +28,16 @@ if (what === "enqueue") {
   const enqueuePerSecond = await enqueueInBatches(jobs, sendBatch);
   let left = jobs;
   let seconds = 0;
-  const cpuBefore = process.cpuUsage();
-  const began = performance.now();
+  let cpuBefore = process.cpuUsage();
+  let began = performance.now();
   const worker = defineWorker("noop", async () => {}, {
     ...options,
     onCompleted: () => {
       left -= 1;
+      if (jobs - left === unmeasured) {
+        cpuBefore = process.cpuUsage();
+        began = performance.now();
+      }
       if (left > 0) return;
       seconds = (performance.now() - began) / 1000;
       worker.stop();
@@ -44,5 +48,6 @@ if (what === "enqueue") {
   const done = queue.countJobs({ status: JobStatus.Done });
   if (done !== jobs) throw new Error(`${done} of ${jobs} jobs are done`);
   queue.close();
-  answer({ enqueuePerSecond, perSecond: jobs / seconds, cpuUsPerJob: (user + system) / jobs });
+  const measured = jobs - unmeasured;
+  answer({ enqueuePerSecond, perSecond: measured / seconds, cpuUsPerJob: (user + system) / measured });
 }

@@ -38,6 +38,14 @@ export async function bytesOf(store: string): Promise<number> {
   return Number(bytes);
 }
 
+/** From now on the server vacuums none of our tables. */
+export async function switchVacuumOff(url: string): Promise<void> {
+  await withServer(url, async (client) => {
+    const { rows } = await client.query<{ name: string }>("select tablename as name from pg_tables where schemaname = 'wakeful'");
+    for (const { name } of rows) await client.query(`alter table ${pg.escapeIdentifier(name)} set (autovacuum_enabled = off)`);
+  });
+}
+
 /** Runs `body` with a connection that finds Wakeful's tables. */
 export async function withServer<Result>(url: string, body: (client: pg.Client) => Promise<Result>): Promise<Result> {
   const client = new pg.Client({ connectionString: url, options: "-c search_path=wakeful,public" });

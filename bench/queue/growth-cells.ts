@@ -31,13 +31,20 @@ export function growthCells(quick: boolean): readonly QueueCell[] {
       cell("snapshot held", drainFile, { ...shape, jobs: sized(90_000), unmeasured: sized(60_000), held: true }),
     ];
   });
-  const members = (count: number, name: string): QueueCell => ({
+  const onServer = (name: string, file: string, question: Readonly<Record<string, unknown>>): QueueCell => ({
     name: `postgres, ${name}`,
     subject: "wakeful-postgres",
-    file: "cells/queue-members.ts",
-    question: { ...shape, jobs: sized(120_000), members: count },
+    file,
+    question: { ...shape, ...question },
   });
-  return [...onEach, members(1, "one process"), members(3, "three processes")];
+  const membersFile = "cells/queue-members.ts";
+  return [
+    ...onEach,
+    // Nothing takes away what a million jobs have left dead.
+    onServer("never vacuumed", drainFile, { jobs: sized(1_000_000), unmeasured: sized(970_000), neverVacuumed: true }),
+    onServer("one process", membersFile, { jobs: sized(120_000), members: 1 }),
+    onServer("three processes", membersFile, { jobs: sized(120_000), members: 3 }),
+  ];
 }
 
 /** What a job and its history took while the jobs' own table was the queue, measured by these cells. */
@@ -79,6 +86,14 @@ const perEngine = (engine: Engine): readonly QueueTarget[] => [
 
 export const growthTargets: readonly QueueTarget[] = [
   ...engines.flatMap(perEngine),
+  {
+    name: "postgres, speed after a million jobs that no vacuum followed",
+    unit: "x nothing held",
+    bound: { atLeast: 0.8 },
+    of: "postgres, never vacuumed",
+    over: "postgres, nothing held",
+    key: "perSecond",
+  },
   {
     name: "postgres, three processes",
     unit: "x one process",

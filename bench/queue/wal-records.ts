@@ -16,5 +16,6 @@ export function walFigures(records: readonly WalRecords[]) {
     bytes: sum(({ bytes }) => bytes),
     imageBytes: sum(({ images }) => images),
     indexInsertions: sum(({ kind, count }) => (insertions.has(kind) ? count : 0)),
+    commits: sum(({ kind, count }) => (kind === "Transaction/COMMIT" ? count : 0)),
   };
 }
