@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { DatabaseSync } from "@photostructure/sqlite";
 import pg from "pg";
+import { postgresMigrations } from "../../src/store/migrations/postgres.ts";
 
 export const isServer = (store: string): boolean => /^postgres(ql)?:/.test(store);
 
@@ -46,9 +47,12 @@ export async function switchVacuumOff(url: string): Promise<void> {
   });
 }
 
-/** Runs `body` with a connection that finds Wakeful's tables. */
+/** Runs `body` with a connection that finds Wakeful's tables, and may write them as a program of this version. */
 export async function withServer<Result>(url: string, body: (client: pg.Client) => Promise<Result>): Promise<Result> {
-  const client = new pg.Client({ connectionString: url, options: "-c search_path=wakeful,public" });
+  const client = new pg.Client({
+    connectionString: url,
+    options: `-c search_path=wakeful,public -c wakeful.schema=${postgresMigrations.length}`,
+  });
   await client.connect();
   try {
     return await body(client);
