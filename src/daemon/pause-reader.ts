@@ -9,7 +9,7 @@ export function readAtEachBeat(pulse: Pick<Pulse, "each">, paused: Pick<PausedWo
     reading = true;
     void paused
       .refresh()
-      // A store that does not answer is told of by those who watch it; what was read last holds meanwhile.
+      // A store that does not answer is reported by those who watch it; what was read last holds meanwhile.
       .catch(() => undefined)
       .finally(() => {
         reading = false;

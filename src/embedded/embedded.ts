@@ -138,7 +138,7 @@ interface EmbeddedWork {
 function openWork({ host, self, store, events, tell }: EmbeddedBase): EmbeddedWork {
   const { identity, paths } = host;
   const waiters = new JobWaiters({ get: (jobId) => store.jobs.get(jobId) });
-  // What the loops end is an event; plain successes, of which there are many, are told of by the worker service alone.
+  // What the loops end is an event; plain successes, of which there are many, are reported by the worker service alone.
   events.subscribe((event) => {
     if (event.name === "run.ended") waiters.settled([event.data]);
   });

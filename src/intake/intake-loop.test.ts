@@ -99,7 +99,7 @@ test("a .part file is never taken, and at once when it is renamed", async () => 
   expect((await itemsOf(world)).map((item) => item.label)).toEqual(["book.cbz"]);
 });
 
-test("names that match no glob, links, folders and FIFOs are left alone, and told of once", async () => {
+test("names that match no glob, links, folders and FIFOs are left alone, and reported once", async () => {
   const world = await intakeWorld();
   const dir = join(world.baseDir, "in");
   dropped(world, "notes.txt");
@@ -169,7 +169,7 @@ test("a crash between the reason and the move of a refused file leaves neither l
   expect(JSON.parse(read(world.baseDir, "error", "x.cbz.reason.json"))).toMatchObject({ code: "input_rejected_size" });
 });
 
-test("with too little disk a file waits, is told of once with an alert, and is taken when there is room", async () => {
+test("with too little disk a file waits, is reported once with an alert, and is taken when there is room", async () => {
   const world = await intakeWorld();
   let free = 15;
   const loop = world.restart({ freeBytes: async () => free });
@@ -212,7 +212,7 @@ test("hostile names are shown escaped, stored as a label and never become a path
   }
 });
 
-test("one file that cannot be read does not stop the others, and is not told of at every tick", async () => {
+test("one file that cannot be read does not stop the others, and is not reported at every tick", async () => {
   const world = await intakeWorld();
   dropped(world, "a.cbz", "one");
   dropped(world, "b.cbz", "two");

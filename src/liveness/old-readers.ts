@@ -6,7 +6,7 @@ import { type DurationMs, minutes, seconds } from "../domain/time.ts";
  */
 export const longLogBytes = 16 * 2 ** 20;
 
-/** Beyond which limits people are told of whoever reads an old state of the store. */
+/** Beyond which limits people are told who reads an old state of the store. */
 export interface ReaderLimits {
   /** A transaction of a server that is open for so long. */
   readonly alertAfterMs: DurationMs;

@@ -20,7 +20,7 @@ async function world() {
 
 const person = { reason: "not needed", actor: "ana" };
 
-test("a cancelled job at work is told of, and the end of its run with it", async () => {
+test("a cancelled job at work is reported, and the end of its run with it", async () => {
   const { opened, operations, told } = await world();
   const run = await opened.running();
   await operations.cancelJob({ id: run.jobId, ...person });
@@ -40,7 +40,7 @@ test("a cancelled job at work is told of, and the end of its run with it", async
   ]);
 });
 
-test("the item of a cancelled job ends with it, and is told of like one that is cancelled itself", async () => {
+test("the item of a cancelled job ends with it, and is reported like one that is cancelled itself", async () => {
   for (const what of ["job", "item"] as const) {
     const { opened, operations, told } = await world();
     const item = await opened.addItem();

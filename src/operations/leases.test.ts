@@ -21,7 +21,7 @@ function operationsOn(store: Store) {
 }
 
 describeStores((open) => {
-  test("a lease is told of when it is granted and when it is released, once each", async () => {
+  test("a lease is reported when it is granted and when it is released, once each", async () => {
     const { store } = await open();
     const { operations, acquire, told } = operationsOn(store);
     const first = await acquire("one");

@@ -40,7 +40,7 @@ test("plain successes of a batch are one event, what needs explaining has its ow
   ]);
 });
 
-test("what is not plain is told of singly, even if all else of the batch is", () => {
+test("what is not plain is reported singly, even if all else of the batch is", () => {
   const ok = { kind: "ok", outcome: "succeeded", jobState: "done" } as const;
   const batch = (...settlements: readonly Settlement[]) =>
     toldBy((emit) => tellBatch(emit, { settlements, queues: ["a"] }, [ok, ok])).map(({ name, data }) => [name, data]);

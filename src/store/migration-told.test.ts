@@ -12,7 +12,7 @@ function told() {
   return { events, tell, finished, pass };
 }
 
-test("a migration of many slices is told of every two seconds, and when it has ended", () => {
+test("a migration of many slices is reported every two seconds, and when it has ended", () => {
   const { events, tell, finished, pass } = told();
   for (let done = 100; done <= 3_200_000; done += 100) {
     tell({ schema: 4, step: "jobs", done, total: 10_000_000 });

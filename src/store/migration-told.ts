@@ -2,7 +2,7 @@ import { type DurationMs, seconds } from "../domain/time.ts";
 import type { Emit } from "../telemetry/events.ts";
 import type { MigrationProgress, TellMigration } from "./engine/migration.ts";
 
-/** How often a migration is told of: it moves many slices a second. One that is quicker than this is not news. */
+/** How often a migration is reported: it moves many slices a second. One that is quicker than this is not news. */
 const everyMs: DurationMs = seconds(2);
 
 /** What a migration does now, for people. */

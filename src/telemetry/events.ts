@@ -199,7 +199,7 @@ export const eventCatalogue = {
       readonly reason: string;
     }
   >("warn", "A reaper ended a run."),
-  /** More runs of one event than are told of singly: how many others ended like this, in the same tick. */
+  /** More runs of one event than are reported singly: how many others ended like this, in the same tick. */
   "runs.reaped": event<{ readonly count: number; readonly outcome: RunOutcome; readonly reason: string; readonly actor: string }>(
     "warn",
     "A session held very many runs: so many ended with it, beside those that `run.reaped` tells of.",

@@ -24,7 +24,7 @@ describeStores((open) => {
     expect(await claim(store)).toEqual([]);
   });
 
-  test("a failure that was told of before its run's start was written spends that attempt, and no second one", async () => {
+  test("a failure that was reported before its run's start was written spends that attempt, and no second one", async () => {
     const { store } = await withQueues(open);
     await store.jobs.enqueue({ queue: "p/ocr", maxAttempts: 2, jobs: [{}] });
     const run = await claimOne(store);

@@ -90,7 +90,7 @@ describeStores((open) => {
     const first = await store.runs.settleLostPage(page([workerId], 100));
     expect(first).toMatchObject({ settled: 100, more: true, event: { index: 100, total: 230 } });
     expect(await store.upkeep.listJobs({ states: ["queued"], limit: 500 }), "the first hundred come back at once").toHaveLength(100);
-    expect(first.ended, "and each is told of").toHaveLength(100);
+    expect(first.ended, "and each is reported").toHaveLength(100);
     expect(first.ended[0]).toMatchObject({
       queue: "t",
       workerId,

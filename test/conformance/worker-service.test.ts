@@ -15,7 +15,7 @@ const unstarted = (why: string): RunEnding => ({ kind: "not_started", cause: "un
 describeStores((open) => {
   describeWorkerDoors((door) => {
     describe("a session", () => {
-      test("is opened once, however often the same hello comes, and told of once", async () => {
+      test("is opened once, however often the same hello comes, and reported once", async () => {
         const world = await serviceWorld(open, door);
         const { backend, workerId, hello } = await world.worker();
         expect(await Promise.all([backend.hello(hello), backend.hello(hello)])).toEqual([workerId, workerId]);
@@ -49,7 +49,7 @@ describeStores((open) => {
         expect(heard.map(({ held }) => held)).toEqual([[present(run).runId], []]);
       });
 
-      test("drains, leaves, and is over then: once, and told of once", async () => {
+      test("drains, leaves, and is over then: once, and reported once", async () => {
         const world = await serviceWorld(open, door);
         const { backend, workerId } = await world.worker();
         await backend.drain(workerId);
@@ -124,7 +124,7 @@ describeStores((open) => {
     });
 
     describe("a start", () => {
-      test("is looked at first by the thresholds in force, written once, and told of for commands", async () => {
+      test("is looked at first by the thresholds in force, written once, and reported for commands", async () => {
         const world = await serviceWorld(open, door, {}, { checks: { firstCheckAt: (at) => addMs(at, 77), finalizeGraceMs: () => 5 } });
         await world.addItem("c");
         const { backend, workerId, claim } = await world.worker({ kind: "command" });

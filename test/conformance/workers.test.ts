@@ -7,7 +7,7 @@ import { describeStores } from "../support/stores.ts";
 const verdict = { reason: "dead_pid", message: "its process is gone", evidence: '{"probe":"dead"}', actor: "worker-reaper" };
 
 describeStores((open) => {
-  test("a session begins live, with all that was told of it", async () => {
+  test("a session begins live, with all that was said of it", async () => {
     const { store } = await open();
     const id = await store.workers.register({
       name: "alpha",

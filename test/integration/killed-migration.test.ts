@@ -122,7 +122,7 @@ test("SQLite: a process that is killed in the middle of a migration, and the nex
   expect(await earlier.query("select value from meta where name = 'migration_step'")).toEqual([]);
 });
 
-test("SQLite: a disk that is full in the middle of a migration is told of, and the next start goes on", async () => {
+test("SQLite: a disk that is full in the middle of a migration is reported, and the next start goes on", async () => {
   const earlier = await earlierStore("sqlite", newest - 1);
   await earlier.query("update jobs set payload = hex(zeroblob(1000000)) where id = 55 returning id");
   const connection = new SqliteConnection({ path: earlier.url });

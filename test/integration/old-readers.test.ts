@@ -56,7 +56,7 @@ async function lengthenLog({ client, dataDir }: TestDaemon, prefix: string, byte
     await client.call(api.submitItem, { params: { name: "p" }, body: { key: `${prefix}-${n}`, input: "x".repeat(400_000) } });
 }
 
-test("readers.alertLogBytes is the log's length from which a process that reads the file is told of; the log is cut when it is gone", async () => {
+test("readers.alertLogBytes is the log's length from which a process that reads the file is reported; the log is cut when it is gone", async () => {
   const time = new FakeClock();
   const daemon = await startTestDaemon({ yaml: `readers: { alertLogBytes: 24MiB }\ndataDir: ./data${stage}`, clock: time });
   const { client } = daemon;
@@ -162,7 +162,7 @@ async function databaseOfTest(): Promise<TestDatabase> {
   return made;
 }
 
-test("readers.alertAfterMs is the age from which a transaction that holds back vacuum is told of, once, and when it is gone", async () => {
+test("readers.alertAfterMs is the age from which a transaction that holds back vacuum is reported, once, and when it is gone", async () => {
   const { url } = await databaseOfTest();
   const time = new FakeClock();
   const daemon = await startTestDaemon({ yaml: `readers: { alertAfterMs: 2s }\ndataDir: ./data\nstore: ${url}${stage}`, clock: time });

@@ -53,7 +53,7 @@ function integrity({ integrity: pages, breaches, sizeBytes }: StoreCheckWire): D
   return findings.length > 0 ? findings : [ok("store", `sound, every invariant holds (${Math.ceil(sizeBytes / 1024)} KiB)`)];
 }
 
-/** Whoever reads an old state; a problem beyond the limits that people are told of. */
+/** Whoever reads an old state; a problem beyond the limits at which people are told. */
 function oldReaders({ oldReaders: { logBytes, logHeld, readers } }: StoreCheckWire, limits: ReaderLimits): DoctorFinding[] {
   const check = "old readers";
   const findings = readers.map((reader): DoctorFinding => {

@@ -152,7 +152,7 @@ test("on a shared store a stage that the newest version of the pipeline has lost
   expect((await jobOf(world, item)).state).toBe("held");
 });
 
-test("jobs that wait for a daemon which stays away are told of once, after five minutes, and stay as they are", async () => {
+test("jobs that wait for a daemon which stays away are reported once, after five minutes, and stay as they are", async () => {
   const world = await loopWorld();
   const item = await addItem(world);
   othersDeclare(world, ["p"]);

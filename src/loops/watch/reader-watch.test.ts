@@ -62,7 +62,7 @@ function world({ server }: { readonly server: boolean }) {
   };
 }
 
-test("SQLite: who keeps a long log is told of once after ten seconds, and when it is gone", async () => {
+test("SQLite: who keeps a long log is reported once after ten seconds, and when it is gone", async () => {
   const { look, events, alerts } = world({ server: false });
   const held: OldReaders = { logBytes: 85 * mebibyte, logHeld: true, readers: [process] };
   await look(held, 0);
@@ -80,7 +80,7 @@ test("SQLite: who keeps a long log is told of once after ten seconds, and when i
   expect(alerts.slice(1)).toEqual([expect.stringContaining("pid 7 (sqlite3) no longer reads an old state")]);
 });
 
-test("SQLite: nobody is told of below the limit, for a short read, or for a log that nobody holds", async () => {
+test("SQLite: nobody is reported below the limit, for a short read, or for a log that nobody holds", async () => {
   const { look, events } = world({ server: false });
   await look({ logBytes: 64 * mebibyte, logHeld: true, readers: [process] }, 0);
   await look({ logBytes: 64 * mebibyte, logHeld: true, readers: [process] }, 60_000);
@@ -94,7 +94,7 @@ test("SQLite: nobody is told of below the limit, for a short read, or for a log 
   expect(events).toEqual([]);
 });
 
-test("PostgreSQL: of many the oldest is told of, the next when it is gone, and the end when none is left", async () => {
+test("PostgreSQL: of many the oldest is reported, the next when it is gone, and the end when none is left", async () => {
   const { look, events, alerts } = world({ server: true });
   await look({ ...none, readers: [session(1), session(2), session(3, { ageMs: 1000 })] }, 0);
   await look({ ...none, readers: [session(1), session(2)] }, 30_000);
@@ -133,7 +133,7 @@ test("a server is asked every thirty seconds, a file with each look", async () =
   expect([server.asked(), file.asked()]).toEqual([2, 60]);
 });
 
-test("a store that does not answer ends nothing that was told, and is told of by its own watch", async () => {
+test("a store that does not answer ends nothing that was told, and is reported by its own watch", async () => {
   const { look, events, fail } = world({ server: true });
   const readers = [session(1)];
   await look({ ...none, readers }, 0);

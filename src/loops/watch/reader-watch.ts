@@ -50,7 +50,7 @@ export class ReaderWatch {
     if (this.#told !== undefined) await this.#tellGone(this.#told, now, oldest === undefined);
     this.#told = undefined;
     if (oldest === undefined) return;
-    // Before it is told, so that nobody is told of twice where the telling fails.
+    // Before it is told, so that nobody is reported twice where the report fails.
     this.#told = { reader: oldest, atMono: now };
     await this.#tellOverdue(oldest, found.logBytes, overdue.length - 1);
   }

@@ -20,7 +20,7 @@ test("every setting is in the schema with its meaning and default", () => {
   }
 });
 
-test("editors are told of unknown keys at every level, and require no section", () => {
+test("editors report unknown keys at every level, and require no section", () => {
   const schema = wakefulJsonSchema();
   expect(schema).toMatchObject({ additionalProperties: false, properties: { worker: { additionalProperties: false } } });
   expect(schema["required"]).toBeUndefined();

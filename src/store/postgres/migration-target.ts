@@ -97,7 +97,7 @@ async function inTransaction<T>(engine: PostgresEngine, db: Kysely<Database>, bo
         return await body(tx);
       });
     } catch (thrown) {
-      // Somebody's transaction may last for hours, and is told of meanwhile.
+      // Somebody's transaction may last for hours, and is reported meanwhile.
       if (!isLocked(thrown) && (tries >= triesMax || !mayRunAgain(thrown))) throw thrown;
       await sleep(lockAgainMs);
     }

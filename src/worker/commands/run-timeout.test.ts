@@ -25,7 +25,7 @@ function timeout(scene: { timeoutMs?: DurationMs; slept?: number; answers?: (Dur
   return { made, asked, failures };
 }
 
-test("a run is told of when its time is over, once", async () => {
+test("a run is reported when its time is over, once", async () => {
   const { asked } = timeout();
   await vi.advanceTimersByTimeAsync(999);
   expect(asked).toEqual([]);
@@ -33,7 +33,7 @@ test("a run is told of when its time is over, once", async () => {
   expect(asked).toEqual([1000]);
 });
 
-test("a run that has ended is never told of", async () => {
+test("a run that has ended is never reported", async () => {
   const { made, asked } = timeout();
   made.cancel();
   await vi.advanceTimersByTimeAsync(60_000);
@@ -56,7 +56,7 @@ test("a run whose host slept goes on for what it has left, and is asked about ag
   expect(asked).toEqual([1000, 1300]);
 });
 
-test("a store that does not answer is asked again each second, and told of each time", async () => {
+test("a store that does not answer is asked again each second, and reported each time", async () => {
   const away = new Error("the store is away");
   const { asked, failures } = timeout({ answers: [away, away] });
   await vi.advanceTimersByTimeAsync(60_000);

@@ -296,7 +296,7 @@ test("openings at once each get their own run", async () => {
   }
 });
 
-test("a run that an opening took of another that lives goes back to it, and that is told of", async () => {
+test("a run that an opening took of another that lives goes back to it, and that is reported", async () => {
   const bench = await runBench();
   const { workerId, jobId, runId, ownerEpoch } = await bench.sessions.open({ argv: ["a"], cwd: "/", process: bench.self });
   await bench.sessions.abandon({ workerId, runId, ownerEpoch, reason: "only makes the queue" });
