@@ -81,7 +81,8 @@ export class HintChannel {
       this.#quiet.unref();
     };
     // Quiet after a failure too: a broken connection reports as an event of its own, and each loop's period makes up for a lost hint.
-    client.query("select pg_notify($1, $2)", [this.#options.channel, payload]).then(keepQuiet, keepQuiet);
+    const values = [this.#options.channel, payload];
+    client.query({ name: "notify", text: "select pg_notify($1, $2)", values }).then(keepQuiet, keepQuiet);
   }
 
   async #connect(): Promise<Listening> {
