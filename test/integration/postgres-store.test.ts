@@ -51,6 +51,16 @@ test("the tables live in a schema of their own, beside whatever else the databas
   await expect(openStore({ url: `${url}?schema=Robert%22;--`, clock })).rejects.toThrow(/schema/);
 });
 
+test.each(["repeatable read", "serializable"])("each statement sees what is committed, also where the database says %s", async (level) => {
+  const url = await databaseUrl();
+  const name = pg.escapeIdentifier(new URL(url).pathname.slice(1));
+  await queryOnce(url, `alter database ${name} set default_transaction_isolation = '${level}'`);
+  const client = new pg.Client(postgresTarget({ url }).config);
+  await client.connect();
+  onTestFinished(() => client.end());
+  expect((await client.query("show transaction_isolation")).rows).toEqual([{ transaction_isolation: "read committed" }]);
+});
+
 test("cut connections are opened again by themselves, and every hint is given to catch up", async () => {
   const url = await databaseUrl();
   const store = await open(url);

@@ -31,6 +31,8 @@ export function postgresTarget(options: PostgresTargetOptions): PostgresTarget {
     `-c search_path=${schema}`,
     // Without the schema's number, the store's tables take a program for one of before and refuse its writes.
     `-c wakeful.schema=${postgresMigrations.length}`,
+    // A claim that waited for another must see what that one took, whatever level the database or the role is set to.
+    "-c default_transaction_isolation=read\\ committed",
     ...(options.readOnly === true ? ["-c default_transaction_read_only=on"] : []),
   ];
   return {
