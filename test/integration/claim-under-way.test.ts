@@ -9,6 +9,13 @@ import { StoreTestClock } from "../support/stores.ts";
 
 const actor = "ana";
 
+async function connectTo(url: string): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString: url, options: storeOptions });
+  await client.connect();
+  onTestFinished(() => client.end());
+  return client;
+}
+
 /** A store on a real server with one item that waits, and another client that claims its job in a transaction which it leaves open. */
 async function open() {
   const database = await createDatabase();
@@ -17,13 +24,7 @@ async function open() {
   const store = await openStore({ url: database.url, clock });
   onTestFinished(() => store.close());
   await declareQueues(store);
-  const connect = async (): Promise<pg.Client> => {
-    const client = new pg.Client({ connectionString: database.url, options: storeOptions });
-    await client.connect();
-    onTestFinished(() => client.end());
-    return client;
-  };
-  const [claimer, observer] = [await connect(), await connect()];
+  const [claimer, observer] = [await connectTo(database.url), await connectTo(database.url)];
   const workerId = await registerWorker(store);
   const item = await addItem(store, "book");
   const jobId = await onlyJobOf(store, item.id);
@@ -54,6 +55,39 @@ async function open() {
     },
   };
 }
+
+test("a claim that is asked again while its first call is under way waits for it, and answers its runs", async () => {
+  const database = await createDatabase();
+  onTestFinished(() => database.drop());
+  const clock = new StoreTestClock();
+  const opened = async () => {
+    const store = await openStore({ url: database.url, clock });
+    onTestFinished(() => store.close());
+    return store;
+  };
+  const [first, second] = [await opened(), await opened()];
+  await declareQueues(first);
+  const workerId = await registerWorker(first);
+  const [head] = await first.jobs.enqueue({ queue: "t", jobs: [{}, {}] });
+  const [holder, observer] = [await connectTo(database.url), await connectTo(database.url)];
+  // The first call waits where it makes its run, with the job in hand. A second one that did not wait would take the job behind it.
+  await holder.query("begin");
+  await holder.query(
+    `insert into live (job_id, id, attempt, state, kind, reserved_at, check_at) values ($1, nextval('run_ids'), 1, 'reserved', 'handler', 1, 1)`,
+    [head],
+  );
+  const request = { claimId: "c", workerId, claimSeq: 1, queues: [{ name: "t", limits: {} }], max: 1, startNow: 0 };
+  const asked = first.runs.claim(request);
+  await lockWaits(observer, 1);
+  const again = second.runs.claim(request);
+  await lockWaits(observer, 2);
+  await holder.query("rollback");
+  const runs = await asked;
+  expect(runs).toHaveLength(1);
+  expect(await again).toEqual(runs);
+  expect(await first.runs.listHeld({ workerIds: [workerId], limit: 10 })).toHaveLength(1);
+  expect(await first.upkeep.checkInvariants()).toEqual([]);
+});
 
 interface Subject {
   readonly itemId: ItemId;
