@@ -3,11 +3,12 @@ import { expect, onTestFinished, test } from "vitest";
 import { addMs } from "../../src/domain/time.ts";
 import { openStore } from "../../src/store/open-store.ts";
 import type { ClaimedRun } from "../../src/store/port/runs.ts";
-import { lockWaits } from "../support/lock-waits.ts";
+import { lockWaiters, lockWaits } from "../support/lock-waits.ts";
 import { createDatabase, storeOptions } from "../support/postgres.ts";
 import { present } from "../support/present.ts";
 import { addItem, claimOne, declareQueues, registerWorker, retried } from "../support/store-rows.ts";
 import { StoreTestClock } from "../support/stores.ts";
+import { until } from "../support/until.ts";
 
 /** A store on a real server, and another client that starts runs in a transaction which it leaves open. */
 async function open() {
@@ -48,6 +49,7 @@ async function open() {
     waiting: async (count: number) => {
       await lockWaits(observer, count);
     },
+    waitingOr: async (isOver: () => boolean) => await until(async () => isOver() || (await lockWaiters(observer)) === 1),
   };
 }
 
@@ -71,19 +73,22 @@ test("a success that waits for its own run's start counts the attempt once", asy
 });
 
 test("a failure that waits for its own run's start spends that attempt of its visit", async () => {
-  const { store, lockRun, unlockRun, beginStart, commitStart, waiting } = await open();
+  const { store, lockRun, unlockRun, beginStart, commitStart, waiting, waitingOr } = await open();
   const item = await addItem(store, "book", { maxAttempts: 1 });
   const run = await claimOne(store);
   // A settle of an item's run reads it twice: the start comes in between, and the second read waits for it.
   await lockRun(run);
-  const settling = store.runs.settle([retried(run)]);
+  let isOver = false;
+  const settling = store.runs.settle([retried(run)]).finally(() => {
+    isOver = true;
+  });
   await waiting(1);
   const starting = beginStart(run);
   await waiting(2);
   await unlockRun();
   await starting;
   // Seldom the second read comes first: the run has ended then, and its start wrote nothing.
-  await Promise.race([waiting(1), settling]);
+  await waitingOr(() => isOver);
   await commitStart();
   expect(await settling).toMatchObject([{ kind: "ok" }]);
   expect(await store.items.visits(item.id)).toMatchObject([{ attempts: 1, state: "failed" }]);
