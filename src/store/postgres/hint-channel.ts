@@ -86,7 +86,7 @@ export class HintChannel {
   }
 
   async #connect(): Promise<Listening> {
-    const client = new pg.Client(this.#options.config);
+    const client = new pg.Client(channelConfig(this.#options.config));
     const listening = { client, lost: false };
     const onLost = (): void => {
       listening.lost = true;
@@ -143,6 +143,11 @@ export class HintChannel {
     this.#options.heard(allHints);
     if (!this.#busy) this.#flush();
   }
+}
+
+/** A NOTIFY is delivered after its commit. A hint may be lost, so it does not wait for the disk. */
+function channelConfig(config: pg.ClientConfig): pg.ClientConfig {
+  return { ...config, options: `${config.options ?? ""} -c synchronous_commit=off`.trim() };
 }
 
 async function quietlyEnd(client: pg.Client): Promise<void> {
