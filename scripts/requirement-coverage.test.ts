@@ -23,6 +23,14 @@ test("an id that does not exist is reported with its place, also when only its n
   ]);
 });
 
+test("an id may belong to a section, whose last number is its own", () => {
+  const sections = { known: { "F-8.": 15, "F-9.": 2 }, claimed: ["F-8.1", "F-8.2", "F-9.2"] };
+  expect(idsIn("cleaned [F-8.1, F-8.13]")).toEqual(["F-8.1", "F-8.13"]);
+  const coverage = coverageOf(sections, [at("x [F-8.1]"), at("y [F-9.2, F-9.3]"), at("z [F-8]")]);
+  expect(coverage.missing).toEqual(["F-8.2"]);
+  expect(coverage.unknown.map(({ id }) => id)).toEqual(["F-9.3", "F-8"]);
+});
+
 test("an id that exists and is not claimed is told apart", () => {
   expect(coverageOf(list, [at("x [B-39]")])).toMatchObject({ unknown: [], unclaimed: ["B-39"] });
 });

@@ -2,7 +2,7 @@ import type { TestCall } from "./parsed-module.ts";
 
 /** The content of `test/requirements.json`. */
 export interface RequirementList {
-  /** Every family of ids and its last number: `{ "A-": 27 }` means A-1 to A-27. */
+  /** Every family of ids and its last number: `{ "A-": 27, "F-8.": 15 }` means A-1 to A-27 and F-8.1 to F-8.15. */
   readonly known: Readonly<Record<string, number>>;
   /** The ids for which a test must exist. */
   readonly claimed: readonly string[];
@@ -25,9 +25,10 @@ export interface RequirementCoverage {
   readonly unclaimed: readonly string[];
 }
 
-const bracket = /\[((?:[A-Z]-G?\d+)(?:,\s*[A-Z]-G?\d+)*)\]/g;
+const id = String.raw`[A-Z]-G?\d+(?:\.\d+)?`;
+const bracket = new RegExp(String.raw`\[(${id}(?:,\s*${id})*)\]`, "g");
 
-/** The ids that a title names in brackets: `[A-14]` or `[A-14, A-15]`. */
+/** The ids that a title names in brackets: `[A-14]`, `[A-14, A-15]` or, of a section, `[F-8.1]`. */
 export function idsIn(title: string): string[] {
   return [...title.matchAll(bracket)].flatMap((match) => (match[1] ?? "").split(",").map((id) => id.trim()));
 }
@@ -56,6 +57,6 @@ export function coverageOf(list: RequirementList, titles: readonly TestTitle[]):
 export const isRunningTest = ({ modifiers }: TestCall): boolean => !modifiers.includes("skip") && !modifiers.includes("todo");
 
 function exists(list: RequirementList, id: string): boolean {
-  const [, family = "", number = ""] = /^(\D+)(\d+)$/.exec(id) ?? [];
+  const [, family = "", number = ""] = /^(.*\D)(\d+)$/.exec(id) ?? [];
   return Number(number) >= 1 && Number(number) <= (list.known[family] ?? 0);
 }
