@@ -1,3 +1,4 @@
+import type { DaemonOutput } from "./daemon/event-log.ts";
 import { openHost } from "./daemon/open-host.ts";
 import { type Loops, openLoops } from "./daemon/open-loops.ts";
 import { type DaemonServer, openServer } from "./daemon/open-server.ts";
@@ -16,14 +17,14 @@ import { startOrUndo, type Undo } from "./runtime/start-or-undo.ts";
 import { within } from "./runtime/time-limit.ts";
 import type { AdoptionReport } from "./worker/adoption.ts";
 
+export type { DaemonOutput } from "./daemon/event-log.ts";
 export type { StopMode } from "./daemon/stop-daemon.ts";
 
 export interface DaemonOptions {
   readonly configuration: Configuration;
   /** The environment that commands take their allowed variables from. */
   readonly environment: Readonly<Record<string, string | undefined>>;
-  /** Where log lines go. Default: standard output. */
-  readonly writeLog?: ((line: string) => void) | undefined;
+  readonly output: DaemonOutput;
   /** The handler host's program and arguments. Absent: handlers are not run by this daemon. */
   readonly handlerHost?: readonly [string, ...string[]] | undefined;
   /** Replaced by tests of the whole daemon alone. */
@@ -51,15 +52,15 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 }
 
 async function start(
-  { configuration, environment, writeLog, handlerHost, clock = systemClock() }: DaemonOptions,
+  { configuration, environment, output, handlerHost, clock = systemClock() }: DaemonOptions,
   undo: Undo,
 ): Promise<Daemon> {
   const { config } = configuration;
   const daemonHost = await openHost({ config, environment, clock });
   const { host } = daemonHost;
-  const base = await openDaemonStore({ configuration, daemonHost, writeLog, undo });
+  const base = await openDaemonStore({ configuration, daemonHost, output, undo });
   const watch = await openWatch({ ...base, config, host });
-  const work = await openWork({ configuration, environment, handlerHost, daemonHost, base, watch, undo });
+  const work = await openWork({ configuration, environment, output, handlerHost, daemonHost, base, watch, undo });
   const { shielded, settling, commands } = work;
   const loops = openLoops({ ...base, host, watch, settling, work: { shielded, adopt: (run, why) => commands.worker.adopt(run, why) } });
   const api = await openServer({ config, daemonHost, base, watch, work, loops, undo });

@@ -1,14 +1,17 @@
 #!/usr/bin/env node
+import "./ignored-signals.ts";
 import { userInfo } from "node:os";
 import { dirname, extname, join } from "node:path";
+import { isatty } from "node:tty";
 import { fileURLToPath } from "node:url";
 import type { CliHost } from "../cli/host.ts";
 import { runCli } from "../cli/program.ts";
-import { hasCode } from "../domain/errors.ts";
 import { version } from "../domain/version.ts";
 import { systemClock } from "../runtime/clock.ts";
 import { environment } from "../runtime/environment.ts";
+import { onIgnoredSignal } from "./ignored-signals.ts";
 import { leave } from "./leave.ts";
+import { patientOutput, plainOutput } from "./output.ts";
 
 const env = environment();
 const argv = process.argv.slice(2);
@@ -18,32 +21,37 @@ if ((argv[0] === "up" || argv[0] === "run") && env["WAKEFUL_RUN_MARKER"] !== und
 // Files that the daemon and its commands write are private to their user.
 if (argv[0] === "up") process.umask(0o077);
 
+const clock = systemClock();
+// What holds work waits for no reader of its words.
+const output = argv[0] === "up" || argv[0] === "run" ? patientOutput(() => clock.mono()) : plainOutput();
+
 const host: CliHost = {
   cwd: process.cwd(),
   env,
-  clock: systemClock(),
+  clock,
   output: {
-    out: (text) => void process.stdout.write(text),
-    err: (line) => void process.stderr.write(`${line}\n`),
-    colour: process.stdout.isTTY && (env["NO_COLOR"] ?? "") === "" && env["TERM"] !== "dumb",
+    out: (text) => output.out(text),
+    err: (line) => output.err(`${line}\n`),
+    colour: isatty(1) && (env["NO_COLOR"] ?? "") === "" && env["TERM"] !== "dumb",
   },
   user: userName(),
   version,
   startDaemon: async (configuration) =>
-    (await import("../main.ts")).startDaemon({ configuration, environment: env, handlerHost: handlerHost() }),
+    (await import("../main.ts")).startDaemon({
+      configuration,
+      environment: env,
+      output: { log: (line) => output.out(line), handlers: (text) => output.err(text), onDropped: (tell) => output.onDropped(tell) },
+      handlerHost: handlerHost(),
+    }),
   runCommand: async (request) =>
     (await import("../cli/foreground.ts")).runInForeground({ request, host, pid: process.pid, interactive: process.stdin.isTTY }),
   onSignal,
 };
 
-// The reader of the output has gone (`wakeful ls | head`).
-process.stdout.on("error", (error) => {
-  if (!hasCode(error, "EPIPE")) throw error;
-  process.exit(0);
-});
+onIgnoredSignal((signal) => host.output.err(`${signal} does nothing here. TERM stops a daemon.`));
 
-// A second INT must end the process though the daemon still holds handles open; output to terminals, files and pipes is written by now.
-await leave(await runCli({ argv, host }), (line) => host.output.err(line));
+// A second INT must end the process though the daemon still holds handles open.
+await leave(await runCli({ argv, host }), output);
 
 async function restartOutsideJob(): Promise<void> {
   const { ownMarker } = await import("../processes/run-folder/run-marker.ts");

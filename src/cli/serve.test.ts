@@ -30,6 +30,35 @@ test.each([["up"], ["up", "--json"]])("%s %s: whoever is told that the daemon li
   expect([code, modes]).toEqual([0, ["leave"]]);
 });
 
+test("a signal that arrives while the daemon starts stops it once it has started; a second one is left to the system", async () => {
+  const listeners = new Map<string, () => void>();
+  const modes: string[] = [];
+  const { code, err } = await cli(["up"], {
+    cwd: tempDir("serve"),
+    host: {
+      startDaemon: async () => {
+        listeners.get("SIGINT")?.();
+        expect(listeners.size).toBe(0);
+        return {
+          url: "http://127.0.0.1:1",
+          socketPath: null,
+          stop: async (mode) => {
+            modes.push(mode);
+            return { late: [], failed: [] };
+          },
+          kill: async () => undefined,
+        };
+      },
+      onSignal: (signal, listener) => {
+        listeners.set(signal, listener);
+        return () => listeners.delete(signal);
+      },
+    },
+  });
+  expect([code, modes]).toEqual([0, ["interrupt"]]);
+  expect(err).toContain("as soon as the start is over");
+});
+
 test.each([
   ["SIGTERM", [], "leave"],
   ["SIGHUP", [], "leave"],

@@ -10,13 +10,42 @@ export interface ServeRequest {
   readonly host: Pick<CliHost, "onSignal" | "output">;
   /** Whether TERM waits for running work rather than leaving it for the next daemon. */
   readonly drain: boolean;
+  /** What arrived while it started. */
+  readonly early?: StopSignal | undefined;
+}
+
+const stopSignals = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
+
+/**
+ * Starts it, and remembers the first signal to stop that arrives meanwhile: one that ended the process half-way through a start would leave
+ * what was started already. The second one ends it.
+ */
+export async function startKeepingSignals(
+  start: () => Promise<StoppableDaemon>,
+  { onSignal, output }: Pick<CliHost, "onSignal" | "output">,
+): Promise<Pick<ServeRequest, "daemon" | "early">> {
+  let early: StopSignal | undefined;
+  const offs = stopSignals.map((signal) =>
+    onSignal(signal, () => {
+      early = signal;
+      output.err("Stopping as soon as the start is over (once more: end at once).");
+      // Without a listener the next one ends the process.
+      for (const off of offs) off();
+    }),
+  );
+  try {
+    const daemon = await start();
+    return { daemon, early };
+  } finally {
+    for (const off of offs) off();
+  }
 }
 
 /**
  * Stays until the daemon has stopped. TERM leaves running commands for the next daemon (or waits for them), INT stops them, a second
  * one kills what is being stopped, and the next one leaves whatever is left.
  */
-export async function serveUntilStopped({ daemon, host, drain }: ServeRequest): Promise<number> {
+export async function serveUntilStopped({ daemon, host, drain, early }: ServeRequest): Promise<number> {
   const { output } = host;
   let mode: "interrupt" | "drain" | "leave" | undefined;
   let killing = false;
@@ -63,6 +92,7 @@ export async function serveUntilStopped({ daemon, host, drain }: ServeRequest): 
           resolve(killing ? impatientExitCode : code);
         });
     };
-    const offs = (["SIGTERM", "SIGINT", "SIGHUP"] as const).map((signal) => host.onSignal(signal, () => stop(signal)));
+    const offs = stopSignals.map((signal) => host.onSignal(signal, () => stop(signal)));
+    if (early !== undefined) stop(early);
   });
 }

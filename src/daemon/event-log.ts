@@ -5,22 +5,32 @@ import type { Store } from "../store/port/store.ts";
 import { EventBus } from "../telemetry/event-bus.ts";
 import { logSubscriber } from "../telemetry/log-subscriber.ts";
 
+/** Where the daemon's own texts go. None of these calls waits for a reader, or throws. */
+export interface DaemonOutput {
+  /** One line of the log. */
+  log(line: string): void;
+  /** What its handlers write to their standard output and error. */
+  handlers(text: string): void;
+  /** Calls `tell` when lines are written again after some were dropped, because nobody read them. */
+  onDropped(tell: (lines: number) => void): void;
+}
+
 export interface EventLogOptions {
   readonly store: Pick<Store, "now">;
   readonly log: Config["log"];
-  /** Where log lines go. Default: standard output. */
-  readonly writeLog: ((line: string) => void) | undefined;
+  readonly output: DaemonOutput;
   /** What the first line tells: the data directory was open to others. */
   readonly exposedDirectory: ExposedDirectory | undefined;
 }
 
 /** The daemon's events, with their log listening from the first one on. */
-export function openEventLog({ store, log: { level, json }, writeLog, exposedDirectory }: EventLogOptions): EventBus {
+export function openEventLog({ store, log: { level, json }, output, exposedDirectory }: EventLogOptions): EventBus {
   const bus = new EventBus(
     () => store.now(),
-    (thrown) => process.stderr.write(`a subscriber of events failed: ${messageOf(thrown)}\n`),
+    (thrown) => output.log(`a subscriber of events failed: ${messageOf(thrown)}\n`),
   );
-  bus.subscribe(logSubscriber({ level, json, write: writeLog }));
+  bus.subscribe(logSubscriber({ level, json, write: (line) => output.log(line) }));
+  output.onDropped((lines) => bus.emit("log.dropped", { lines }));
   if (exposedDirectory !== undefined) {
     const { path, mode, left } = exposedDirectory;
     if (left === null) bus.emit("data_dir.restricted", { path, mode });

@@ -16,13 +16,13 @@ import { openStore } from "../store/open-store.ts";
 import type { Store } from "../store/port/store.ts";
 import type { EventBus } from "../telemetry/event-bus.ts";
 import { countStart } from "../worker/start-sequence.ts";
-import { type EventLogOptions, openEventLog } from "./event-log.ts";
+import { type DaemonOutput, openEventLog } from "./event-log.ts";
 import type { DaemonHost } from "./open-host.ts";
 
 export interface DaemonStoreDeps {
   readonly configuration: Configuration;
   readonly daemonHost: DaemonHost;
-  readonly writeLog: EventLogOptions["writeLog"];
+  readonly output: DaemonOutput;
   readonly undo: Undo;
 }
 
@@ -44,7 +44,7 @@ export interface DaemonStore {
 }
 
 /** Opens the store, brings its schema up to date, and writes down that a daemon starts. Throws typed errors (`store_locked`, `store_newer`, ...). */
-export async function openDaemonStore({ configuration, daemonHost, writeLog, undo }: DaemonStoreDeps): Promise<DaemonStore> {
+export async function openDaemonStore({ configuration, daemonHost, output, undo }: DaemonStoreDeps): Promise<DaemonStore> {
   const { config, pipelines } = configuration;
   const clock = createStoreClock({ host: daemonHost.host.clock });
   const live = new LiveSettings(config, { check: ({ reaper }) => liveFindings(pipelines, configLimits({ ...config, reaper })) });
@@ -54,7 +54,7 @@ export async function openDaemonStore({ configuration, daemonHost, writeLog, und
   const events = openEventLog({
     store: { now: () => dated.now() },
     log: config.log,
-    writeLog,
+    output,
     exposedDirectory: daemonHost.exposedDirectory,
   });
   const { emit } = events;

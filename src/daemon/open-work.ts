@@ -13,6 +13,7 @@ import { createSettling, type Settling } from "../settling/settling.ts";
 import { type WorkerConnection, WorkerService } from "../worker/backends/worker-service.ts";
 import { CommandWorker } from "../worker/commands/command-worker.ts";
 import { HandlerHostProcess } from "../worker/handler-host/handler-host-process.ts";
+import type { DaemonOutput } from "./event-log.ts";
 import type { DaemonHost } from "./open-host.ts";
 import type { DaemonStore } from "./open-store.ts";
 import type { Watch } from "./open-watch.ts";
@@ -22,6 +23,7 @@ export interface DaemonWorkDeps {
   readonly configuration: Configuration;
   /** What commands and handlers take their allowed variables from. */
   readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly output: DaemonOutput;
   /** The handler host's program and arguments. Absent: handlers are not run by this daemon. */
   readonly handlerHost: readonly [string, ...string[]] | undefined;
   readonly daemonHost: DaemonHost;
@@ -111,7 +113,7 @@ interface HandlerParts {
 
 /** The handler host, not started yet. Undefined: the configuration has no handlers, or nobody to run them. */
 function openHandlers(deps: DaemonWorkDeps, { name, ...parts }: HandlerParts): HandlerHostProcess | undefined {
-  const { configuration, environment, handlerHost, daemonHost, base, watch } = deps;
+  const { configuration, environment, output, handlerHost, daemonHost, base, watch } = deps;
   const { config, pipelines, handlers } = configuration;
   const modulePath = config.worker.handlers ?? (handlers.size > 0 ? config.file : undefined);
   if (modulePath === undefined || handlerHost === undefined) return undefined;
@@ -123,7 +125,7 @@ function openHandlers(deps: DaemonWorkDeps, { name, ...parts }: HandlerParts): H
     ...parts,
     store: base.store,
     host,
-    program: { command: handlerHost, environment },
+    program: { command: handlerHost, environment, output: (text) => output.handlers(text) },
     setup: {
       name,
       modulePath,

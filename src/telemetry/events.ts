@@ -45,6 +45,10 @@ export const eventCatalogue = {
     "warn",
     "Others may look into the data directory, and its mode is not ours to change; `wakeful doctor` says what to do.",
   ),
+  "log.dropped": event<{ readonly lines: number }>(
+    "warn",
+    "Nobody read the log for a while, and these lines were not kept. Nothing waited for the reader.",
+  ),
   "settings.changed": event<{
     readonly actor: string;
     readonly changes: readonly { readonly key: string; readonly from: unknown; readonly to: unknown }[];

@@ -1,4 +1,4 @@
-import pino, { type DestinationStream, type Logger } from "pino";
+import pino, { type Logger } from "pino";
 import { type EmittedEvent, type EventLevel, eventCatalogue } from "./events.ts";
 
 export interface LogOptions {
@@ -6,27 +6,26 @@ export interface LogOptions {
   readonly level?: EventLevel | undefined;
   /** One JSON object per line (`true`), or text for people. Default `false`. */
   readonly json?: boolean | undefined;
-  /** Receives each line. Default: standard output, written at once, so that nothing is lost when the process dies. */
-  readonly write?: ((line: string) => void) | undefined;
+  /** Receives each line. Must not wait for whoever reads it: everything that emits an event would wait as well. */
+  readonly write: (line: string) => void;
   /** Colours the level's name in texts. Default `false`. */
   readonly colour?: boolean | undefined;
 }
 
 /** The daemon's log: a subscriber of events like any other. Returns what the bus calls for each event. */
-export function logSubscriber({ level = "info", json = false, write, colour = false }: LogOptions = {}): (event: EmittedEvent) => void {
-  const destination: DestinationStream = write === undefined ? pino.destination({ dest: 1, sync: true }) : { write };
-  return json ? jsonLines({ level, destination }) : textLines({ level, destination, colour });
+export function logSubscriber({ level = "info", json = false, write, colour = false }: LogOptions): (event: EmittedEvent) => void {
+  return json ? jsonLines({ level, write }) : textLines({ level, write, colour });
 }
 
 interface LinesOptions {
   readonly level: EventLevel;
-  readonly destination: DestinationStream;
+  readonly write: (line: string) => void;
 }
 
 /**
  * The keys `timestamp`, `level`, `service` and `message` are those of the document pipeline's log; the event's fields stand beside them.
  */
-function jsonLines({ level, destination }: LinesOptions): (event: EmittedEvent) => void {
+function jsonLines({ level, write }: LinesOptions): (event: EmittedEvent) => void {
   const logger: Logger = pino(
     {
       level,
@@ -35,7 +34,7 @@ function jsonLines({ level, destination }: LinesOptions): (event: EmittedEvent) 
       timestamp: false,
       formatters: { level: (label) => ({ level: label }) },
     },
-    destination,
+    { write },
   );
   return ({ name, at, data }) => {
     const { level: eventLevel, meaning } = eventCatalogue[name];
@@ -48,16 +47,14 @@ function jsonLines({ level, destination }: LinesOptions): (event: EmittedEvent) 
 const order: Readonly<Record<EventLevel, number>> = { debug: 0, info: 1, warn: 2, error: 3 };
 const colours: Readonly<Record<EventLevel, string>> = { debug: "2", info: "36", warn: "33", error: "31" };
 
-function textLines({ level, destination, colour }: LinesOptions & { readonly colour: boolean }): (event: EmittedEvent) => void {
+function textLines({ level, write, colour }: LinesOptions & { readonly colour: boolean }): (event: EmittedEvent) => void {
   return ({ name, at, data }) => {
     const { level: eventLevel, meaning } = eventCatalogue[name];
     if (order[eventLevel] < order[level]) return;
     const label = eventLevel.toUpperCase().padEnd(5);
     const shown = colour ? `\u001b[${colours[eventLevel]}m${label}\u001b[0m` : label;
     const fields = Object.entries(data).map(([key, value]) => `${key}=${fieldText(value)}`);
-    destination.write(
-      `${new Date(at).toISOString().replace("T", " ")} ${shown} ${name.padEnd(16)} ${[...fields, `(${meaning})`].join(" ")}\n`,
-    );
+    write(`${new Date(at).toISOString().replace("T", " ")} ${shown} ${name.padEnd(16)} ${[...fields, `(${meaning})`].join(" ")}\n`);
   };
 }
 

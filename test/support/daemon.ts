@@ -41,7 +41,7 @@ export async function startTestDaemon(options: TestDaemonOptions): Promise<TestD
   const daemon = await startDaemon({
     configuration,
     environment: env,
-    writeLog: (line) => log.push(line),
+    output: { log: (line) => log.push(line), handlers: () => undefined, onDropped: () => undefined },
     handlerHost: options.handlerHost === undefined ? undefined : [process.execPath, options.handlerHost],
     clock: options.clock,
   });

@@ -92,7 +92,7 @@ export async function hostBench(program: string, pipelines: readonly PipelineDef
     process: ({ command = [process.execPath, program] as const, mayClaim = () => true, ...setup } = {}) => {
       const made = new HandlerHostProcess({
         store,
-        program: { command, environment: { PATH: process.env["PATH"] } },
+        program: { command, environment: { PATH: process.env["PATH"] }, output: (text) => void process.stderr.write(text) },
         setup: {
           modulePath,
           pipelines,

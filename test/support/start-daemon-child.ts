@@ -5,7 +5,11 @@ import { loadConfiguration } from "../../src/pipelines/reading/load.ts";
 const folder = process.argv[2] ?? "";
 try {
   const configuration = await loadConfiguration({ cwd: folder, env: {}, flags: { "http.listen": "127.0.0.1:0" } });
-  const daemon = await startDaemon({ configuration, environment: process.env, writeLog: () => undefined });
+  const daemon = await startDaemon({
+    configuration,
+    environment: process.env,
+    output: { log: () => undefined, handlers: () => undefined, onDropped: () => undefined },
+  });
   console.log("started");
   await daemon.stop("leave");
 } catch (thrown) {

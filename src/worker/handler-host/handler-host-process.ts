@@ -10,6 +10,7 @@ import type { ProcessIdentity } from "../../processes/probe/identity.ts";
 import { identityOf } from "../../processes/probe/own-identity.ts";
 import { cleanEnvironment } from "../../processes/run-folder/run-marker.ts";
 import type { HostClock } from "../../runtime/clock.ts";
+import { timerPause } from "../../runtime/pause.ts";
 import type { RunEnder } from "../../settling/run-ender.ts";
 import type { Store } from "../../store/port/store.ts";
 import type { EventName } from "../../telemetry/events.ts";
@@ -38,6 +39,8 @@ export interface HostProgram {
   /** The program and its arguments: `node dist/bin/handler-host.js`. */
   readonly command: readonly [string, ...string[]];
   readonly environment: Readonly<Record<string, string | undefined>>;
+  /** Called with what it writes to its standard output and error. Must not wait: handlers that print would wait as well. */
+  readonly output: (text: string) => void;
 }
 
 /** What follows when it dies. */
@@ -66,6 +69,8 @@ interface Child {
   retiring: readonly RunId[] | undefined;
 }
 
+/** How long what it wrote may be on its way to us when it is gone. */
+const lastWordsMs = 200;
 /** A life this long without trouble resets the count of failures. */
 const settledAfterMs = minutes(1);
 /** The only events that are believed from the host. */
@@ -202,9 +207,14 @@ export class HandlerHostProcess {
     const process = spawn(file, args, {
       cwd: setup.baseDir,
       env: cleanEnvironment(program.environment),
-      // Its stdout goes to our stderr, because programs may read our stdout.
-      stdio: ["ignore", 2, 2, "pipe", "pipe"],
+      // Not our own descriptors: a reader of those that stands still would hold up every handler that prints.
+      stdio: ["ignore", "pipe", "pipe", "pipe", "pipe"],
     });
+    for (const stream of [process.stdout, process.stderr]) {
+      stream?.setEncoding("utf8").on("data", (text: string) => program.output(text));
+      // What its handlers started may hold these for as long as it lives; the host's end does not wait for that.
+      process.once("exit", () => void timerPause(lastWordsMs).then(() => stream?.destroy()));
+    }
     await new Promise<void>((resolve, reject) => {
       process.once("spawn", resolve);
       process.once("error", reject);
