@@ -78,6 +78,7 @@ export function fakeServing(report: Awaited<ReturnType<StoppableDaemon["stop"]>>
 } {
   const listeners = new Map<StopSignal, () => void>();
   const stopped: string[] = [];
+  let up = false;
   let begin: () => void = () => undefined;
   const started = new Promise<void>((resolve) => {
     begin = resolve;
@@ -96,10 +97,14 @@ export function fakeServing(report: Awaited<ReturnType<StoppableDaemon["stop"]>>
     started,
     send: (signal) => listeners.get(signal)?.(),
     host: {
-      startDaemon: async () => daemon,
+      startDaemon: async () => {
+        up = true;
+        return daemon;
+      },
       onSignal: (signal, listener) => {
         listeners.set(signal, listener);
-        if (listeners.size === 3) begin();
+        // While it starts others listen.
+        if (up && listeners.size === 3) begin();
         return () => void listeners.delete(signal);
       },
     },
