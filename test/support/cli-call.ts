@@ -78,7 +78,7 @@ export function fakeServing(report: Awaited<ReturnType<StoppableDaemon["stop"]>>
 } {
   const listeners = new Map<StopSignal, () => void>();
   const stopped: string[] = [];
-  let up = false;
+  let listens = 0;
   let begin: () => void = () => undefined;
   const started = new Promise<void>((resolve) => {
     begin = resolve;
@@ -97,14 +97,12 @@ export function fakeServing(report: Awaited<ReturnType<StoppableDaemon["stop"]>>
     started,
     send: (signal) => listeners.get(signal)?.(),
     host: {
-      startDaemon: async () => {
-        up = true;
-        return daemon;
-      },
+      startDaemon: async () => daemon,
       onSignal: (signal, listener) => {
         listeners.set(signal, listener);
-        // While it starts others listen.
-        if (up && listeners.size === 3) begin();
+        listens += 1;
+        // Those that listen while it starts, and then those that stop it.
+        if (listens === 6) begin();
         return () => void listeners.delete(signal);
       },
     },
