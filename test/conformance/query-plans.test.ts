@@ -10,7 +10,8 @@ import { sqliteMigrations } from "../../src/store/migrations/sqlite.ts";
 import { openStore } from "../../src/store/open-store.ts";
 import type { Store } from "../../src/store/port/store.ts";
 import { postgresTarget } from "../../src/store/postgres/client-config.ts";
-import { hotConfig } from "../../src/store/postgres/lanes.ts";
+import { hotTarget } from "../../src/store/postgres/lanes.ts";
+import { StoreClient } from "../../src/store/postgres/store-client.ts";
 import { type PreparedStatement, SqliteConnection } from "../../src/store/sqlite/connection.ts";
 import { SqliteEngine } from "../../src/store/sqlite/engine.ts";
 import { createHotVerbs } from "../../src/store/sqlite/hot-verbs.ts";
@@ -265,7 +266,7 @@ describe("PostgreSQL", () => {
   }
 
   async function plansOf(url: string, seen: readonly Seen[]): Promise<readonly (Seen & { readonly nodes: readonly PlanNode[] })[]> {
-    const client = new pg.Client(hotConfig(postgresTarget({ url })));
+    const client = new StoreClient(hotTarget(postgresTarget({ url })));
     await client.connect();
     try {
       const plans = [];
@@ -294,8 +295,8 @@ describe("PostgreSQL", () => {
     await exercise(store);
     const seen = new Map<string, Seen>();
     for (const [index, call] of spy.mock.calls.entries()) {
-      const { options } = (spy.mock.contexts[index] as { connectionParameters: { options?: string } }).connectionParameters;
-      if (options?.includes("enable_seqscan=off") !== true) continue;
+      const client: unknown = spy.mock.contexts[index];
+      if (!(client instanceof StoreClient) || client.target.settings["enable_seqscan"] !== "off") continue;
       for (const { name, text, values } of statementsOf(call))
         if (/^\s*(select|insert|update|delete|with)/i.test(text)) seen.set(text, { name, text, values });
     }

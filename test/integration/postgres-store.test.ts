@@ -8,6 +8,7 @@ import { openReadOnly, openStore } from "../../src/store/open-store.ts";
 import type { Store, StoreHint } from "../../src/store/port/store.ts";
 import { postgresTarget } from "../../src/store/postgres/client-config.ts";
 import { PostgresEngine } from "../../src/store/postgres/engine.ts";
+import { StoreClient } from "../../src/store/postgres/store-client.ts";
 import { createDatabase, queryOnce } from "../support/postgres.ts";
 import { until } from "../support/until.ts";
 
@@ -55,10 +56,11 @@ test.each(["repeatable read", "serializable"])("each statement sees what is comm
   const url = await databaseUrl();
   const name = pg.escapeIdentifier(new URL(url).pathname.slice(1));
   await queryOnce(url, `alter database ${name} set default_transaction_isolation = '${level}'`);
-  const client = new pg.Client(postgresTarget({ url }).config);
+  const client = new StoreClient(postgresTarget({ url }));
   await client.connect();
   onTestFinished(() => client.end());
-  expect((await client.query("show transaction_isolation")).rows).toEqual([{ transaction_isolation: "read committed" }]);
+  const { rows } = await client.query<{ transaction_isolation: string }>("show transaction_isolation");
+  expect(rows).toEqual([{ transaction_isolation: "read committed" }]);
 });
 
 test("cut connections are opened again by themselves, and every hint is given to catch up", async () => {

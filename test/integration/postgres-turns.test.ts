@@ -21,7 +21,7 @@ const insertAll = (ids: readonly number[]) =>
 const count = (ids: readonly number[]) => statement("count", "select count(*) from t where id = any($1::bigint[])", [ids]);
 
 async function openTurns(): Promise<TurnConnection> {
-  const turns = await TurnConnection.open(postgresTarget({ url: database.url }).config);
+  const turns = await TurnConnection.open(postgresTarget({ url: database.url }));
   onTestFinished(async () => await turns.end());
   return turns;
 }
@@ -97,7 +97,8 @@ test("an error that shows at the commit takes the turn back as well", async () =
 });
 
 test("a connection that the server ends leaves the turn's fate open, whatever the server's last word was", async () => {
-  const turns = await TurnConnection.open({ ...postgresTarget({ url: database.url }).config, lock_timeout: 0 });
+  const target = postgresTarget({ url: database.url });
+  const turns = await TurnConnection.open({ ...target, settings: { ...target.settings, lock_timeout: "0" } });
   const [holder, admin] = await Promise.all([connect(), connect()]);
   await holder.query("begin; lock table wakeful.t");
   const cut = turns.run([insert(30)]).catch((thrown: unknown) => thrown);

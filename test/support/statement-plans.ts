@@ -2,6 +2,7 @@ import { createRequire } from "node:module";
 import { DatabaseSync } from "@photostructure/sqlite";
 import pg from "pg";
 import { onTestFinished, vi } from "vitest";
+import { StoreClient } from "../../src/store/postgres/store-client.ts";
 import { SqliteConnection } from "../../src/store/sqlite/connection.ts";
 
 /** One statement that a program sent, and what it was sent with. */
@@ -44,7 +45,8 @@ export function recordPostgres(): ReadonlyMap<string, SentStatement> {
   const sent = new Map<string, SentStatement>();
   const query = pg.Client.prototype.query as (...args: readonly unknown[]) => unknown;
   const spy = vi.spyOn(pg.Client.prototype, "query").mockImplementation(function (this: pg.Client, ...args: readonly unknown[]) {
-    const { options = "" } = (this as unknown as { connectionParameters: { options?: string } }).connectionParameters;
+    const settings = this instanceof StoreClient ? Object.entries(this.target.settings) : [];
+    const options = settings.map(([name, value]) => `-c ${name}=${value.replaceAll(" ", "\\ ")}`).join(" ");
     for (const { text, values } of statementsOf(args)) if (isPlanned(text)) sent.set(text, { text, values, options });
     return query.apply(this, [...args]);
   });

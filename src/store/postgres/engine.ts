@@ -25,7 +25,7 @@ export interface PostgresEngineOptions {
   readonly poolSize: number;
 }
 
-/** The server engine: ordinary statements on a pool; hot lanes open connections of their own with `target.config`. */
+/** The server engine: ordinary statements on a pool; hot lanes open connections of their own to its `target`. */
 export class PostgresEngine implements Engine {
   readonly target: PostgresTarget;
   readonly kysely: Kysely<Database>;

@@ -29,6 +29,11 @@ export function isLocked(thrown: unknown): boolean {
   return codeOf(isWakefulError(thrown) ? thrown.cause : thrown) === lockNotAvailable;
 }
 
+/** The server takes no writes over this connection. */
+export function isReadOnly(thrown: unknown): boolean {
+  return readOnly.has(codeOf(isWakefulError(thrown) ? thrown.cause : thrown) ?? "");
+}
+
 /**
  * Whatever the driver threw, as an error of ours where a caller can act on it; anything else as it is.
  *

@@ -1,5 +1,7 @@
 import pg from "pg";
 import type { StoreHint } from "../port/store.ts";
+import { type PostgresTarget, shortAnswers } from "./client-config.ts";
+import { StoreClient } from "./store-client.ts";
 
 /** At most one NOTIFY per this long: they are cheap, but each one takes a lock that all notifying commits share. */
 const quietMs = 5;
@@ -10,7 +12,7 @@ const allHints: readonly StoreHint[] = ["jobs", "blocked", "outbox", "leases", "
 const known = new Set<string>(allHints);
 
 export interface HintChannelOptions {
-  readonly config: pg.ClientConfig;
+  readonly target: PostgresTarget;
   /** The name both ends listen on. */
   readonly channel: string;
   /** Hints of other processes; after a reconnection all of them, because some may have been missed. */
@@ -20,7 +22,7 @@ export interface HintChannelOptions {
 }
 
 interface Listening {
-  readonly client: pg.Client;
+  readonly client: StoreClient;
   lost: boolean;
 }
 
@@ -71,7 +73,7 @@ export class HintChannel {
   }
 
   /** Sends one and keeps quiet for a while after it, however long the server took. */
-  #notify(client: pg.Client, payload: string): void {
+  #notify(client: StoreClient, payload: string): void {
     this.#busy = true;
     const keepQuiet = (): void => {
       this.#quiet = setTimeout(() => {
@@ -86,7 +88,7 @@ export class HintChannel {
   }
 
   async #connect(): Promise<Listening> {
-    const client = new pg.Client(channelConfig(this.#options.config));
+    const client = new StoreClient(channelTarget(this.#options.target));
     const listening = { client, lost: false };
     const onLost = (): void => {
       listening.lost = true;
@@ -107,9 +109,9 @@ export class HintChannel {
     }
   }
 
-  #hear(client: pg.Client, message: pg.Notification): void {
+  #hear(client: StoreClient, message: pg.Notification): void {
     // Our own hints come back as well; the listeners here got them when they were sent.
-    if (message.processId === Reflect.get(client, "processID")) return;
+    if (message.processId === client.backendPid) return;
     const hints = (message.payload ?? "").split(",").filter((hint): hint is StoreHint => known.has(hint));
     if (hints.length > 0) this.#options.heard(hints);
   }
@@ -146,11 +148,12 @@ export class HintChannel {
 }
 
 /** A NOTIFY is delivered after its commit. A hint may be lost, so it does not wait for the disk. */
-function channelConfig(config: pg.ClientConfig): pg.ClientConfig {
-  return { ...config, options: `${config.options ?? ""} -c synchronous_commit=off`.trim() };
+function channelTarget(target: PostgresTarget): PostgresTarget {
+  const short = shortAnswers(target);
+  return { ...short, settings: { ...short.settings, synchronous_commit: "off" } };
 }
 
-async function quietlyEnd(client: pg.Client): Promise<void> {
+async function quietlyEnd(client: StoreClient): Promise<void> {
   // It is given up because it is broken; that ending it fails too is no news.
   await client.end().catch(() => undefined);
 }

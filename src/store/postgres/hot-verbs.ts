@@ -21,7 +21,7 @@ import { ClaimBounds } from "./claim-bounds.ts";
 import type { PostgresEngine } from "./engine.ts";
 import { EnqueuePhase } from "./enqueue.ts";
 import { isLocked, mayRunAgain, postgresFailure } from "./failures.ts";
-import { hotConfig, Lanes } from "./lanes.ts";
+import { hotTarget, Lanes } from "./lanes.ts";
 import { StatementPool } from "./pool.ts";
 import { createRunBeats, type Verb, VerbPhase } from "./run-beats.ts";
 import { countLost, lockFacts, lockLost, type WrittenEnd, writeLateResult, writeRunEnds } from "./run-ends.ts";
@@ -108,7 +108,7 @@ export function createHotVerbs(outer: PostgresEngine, checks: FirstChecks = firs
 /** Two engines on connections that always plan for indexes; the second one waits for no locked row. */
 function plannedEngines(outer: PostgresEngine): { readonly engine: Engine; readonly unlessLocked: Engine } {
   const { name } = outer.target;
-  const pool = new StatementPool({ target: { ...outer.target, config: hotConfig(outer.target) }, size: poolSize });
+  const pool = new StatementPool({ target: hotTarget(outer.target), size: poolSize });
   const kysely = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) });
   const transaction: Engine["transaction"] = async (body) => {
     for (let tries = 1; ; tries += 1) {

@@ -1,9 +1,8 @@
-import type pg from "pg";
 import { storeClosed } from "../port/errors.ts";
 import type { StoreHint } from "../port/store.ts";
 import { partOf, type StoreTurns } from "../port/turns.ts";
-import type { PostgresTarget } from "./client-config.ts";
-import { mayRunAgain, postgresFailure } from "./failures.ts";
+import { type PostgresTarget, shortAnswers } from "./client-config.ts";
+import { isReadOnly, mayRunAgain, postgresFailure } from "./failures.ts";
 import { type BoundStatement, RolledBack, type Rows, TurnConnection } from "./turn-connection.ts";
 
 /** Statements of one kind for the inputs of many callers, all known before the first is sent, and how their rows become answers. */
@@ -24,19 +23,18 @@ export interface LanePhase<Input, Output> {
  * What every hot connection plans with. The tables change so fast that statistics lag, and plans by them flip to scans that grow with
  * history. These settings keep each statement on its index.
  */
-const plannerSettings = [
-  "enable_seqscan=off",
-  "enable_hashjoin=off",
-  "enable_mergejoin=off",
-  "enable_bitmapscan=off",
-  "jit=off",
-  "plan_cache_mode=force_generic_plan",
-];
+const plannerSettings = {
+  enable_seqscan: "off",
+  enable_hashjoin: "off",
+  enable_mergejoin: "off",
+  enable_bitmapscan: "off",
+  jit: "off",
+  plan_cache_mode: "force_generic_plan",
+};
 
-/** The connection settings of the hot path's own connections. */
-export function hotConfig(target: PostgresTarget): pg.ClientConfig {
-  const settings = plannerSettings.map((setting) => `-c ${setting}`).join(" ");
-  return { ...target.config, options: `${target.config.options ?? ""} ${settings}`.trim() };
+/** How the connections of the hot path are set. */
+export function hotTarget(target: PostgresTarget): PostgresTarget {
+  return { ...target, settings: { ...target.settings, ...plannerSettings } };
 }
 
 /** Two lanes overlap the server's work with this process's; a third gained nothing on two cores. Two turns of 50 were slower than one of 100. */
@@ -69,7 +67,7 @@ interface Taken {
  * one lane's turn is at the server, what callers ask for next gathers for the other.
  */
 export class Lanes {
-  readonly #config: pg.ClientConfig;
+  readonly #target: PostgresTarget;
   readonly #store: string;
   readonly #hint: (hints: Iterable<StoreHint>) => void;
   readonly #queues: Queue[] = [];
@@ -80,7 +78,7 @@ export class Lanes {
   #idle: (() => void) | undefined;
 
   constructor(options: { readonly target: PostgresTarget; readonly hint: (hints: Iterable<StoreHint>) => void }) {
-    this.#config = hotConfig(options.target);
+    this.#target = shortAnswers(hotTarget(options.target));
     this.#store = options.target.name;
     this.#hint = options.hint;
   }
@@ -213,14 +211,18 @@ export class Lanes {
       const connection = await this.#connection(lane);
       return await connection.run(statements);
     } catch (thrown) {
-      throw thrown instanceof RolledBack ? thrown : postgresFailure(thrown, this.#store);
+      if (!(thrown instanceof RolledBack)) throw postgresFailure(thrown, this.#store);
+      if (!isReadOnly(thrown.cause)) throw thrown;
+      // The server of this connection has become a standby. It stays one, and the next connection leads to the one that writes.
+      this.#connections[lane]?.drop();
+      throw postgresFailure(thrown.cause, this.#store);
     }
   }
 
   async #connection(lane: number): Promise<TurnConnection> {
     const known = this.#connections[lane];
     if (known?.gone === false) return known;
-    const opened = await TurnConnection.open(this.#config);
+    const opened = await TurnConnection.open(this.#target);
     this.#connections[lane] = opened;
     return opened;
   }

@@ -4,9 +4,12 @@ import pg from "pg";
 import type { IndexStep } from "../engine/migration.ts";
 import { indexText, type MigrationSession, type MigrationTarget } from "../engine/migrator.ts";
 import type { Database } from "../engine/tables.ts";
+import type { PostgresTarget } from "./client-config.ts";
 import type { PostgresEngine } from "./engine.ts";
 import { isLocked, mayRunAgain, postgresFailure } from "./failures.ts";
+import { kyselyOn } from "./kysely-on.ts";
 import { MigrationWatch } from "./migration-watch.ts";
+import { StoreClient } from "./store-client.ts";
 
 /**
  * How long a step waits for each lock. Whoever comes meanwhile waits behind it, so it gives up soon, lets them pass and asks again.
@@ -27,23 +30,27 @@ export function targetOf(engine: PostgresEngine): MigrationTarget {
     now: engine.now,
     sliceRowsMax: 20_000,
     hasHistory: async (db) => {
-      const { rows } = await sql<{ found: boolean }>`select to_regclass('migrations') is not null as found`.execute(db);
+      const { rows } = await sql<{
+        found: boolean;
+      }>`select to_regclass(${`${engine.target.schema}.migrations`}) is not null as found`.execute(db);
       return rows[0]?.found === true;
     },
-    alone: async (body, hears) =>
+    alone: async (body, hears) => {
       // Everything on the connection that holds the lock: whoever loses the one has lost the other.
-      await kysely.connection().execute(async (db) => {
-        const watch = new MigrationWatch(engine.target, hears);
-        try {
-          await takeLock(engine, db, watch);
-          return await body(sessionOf(engine, db));
-        } catch (thrown) {
-          throw postgresFailure(thrown, engine.target.name, engine.target);
-        } finally {
-          await watch.stop();
-          await giveBack(db);
-        }
-      }),
+      const client = new StoreClient(unlimited(engine.target));
+      const watch = new MigrationWatch(engine.target, { hears, lost: (why) => client.destroy(why) });
+      try {
+        await client.connect();
+        const db = kyselyOn(client);
+        await takeLock(engine, db, watch);
+        return await body(sessionOf(engine, db));
+      } catch (thrown) {
+        throw postgresFailure(thrown, engine.target.name, engine.target);
+      } finally {
+        await watch.stop();
+        await client.end();
+      }
+    },
   };
 }
 
@@ -62,21 +69,16 @@ async function takeLock({ target }: PostgresEngine, db: Kysely<Database>, watch:
     watch.otherMigrates();
     await sleep(otherAgainMs);
   }
-  // A look at ten million rows takes longer than any other statement of ours may. An index waits for whoever began before it.
-  await db.executeQuery(CompiledQuery.raw(`set statement_timeout = 0; set lock_timeout = 0; ${endWithClient}`));
+  await db.executeQuery(CompiledQuery.raw(endWithClient));
+}
+
+/** A look at ten million rows takes longer than any other statement of ours may. An index waits for whoever began before it. */
+function unlimited(target: PostgresTarget): PostgresTarget {
+  return { ...target, answerMs: undefined, settings: { ...target.settings, statement_timeout: "0", lock_timeout: "0" } };
 }
 
 /** After a kill the session would finish its index first, with the lock in its hands. Not every platform and version can look. */
 const endWithClient = `do $$ begin perform set_config('client_connection_check_interval', '2000', false); exception when others then null; end $$`;
-
-/** The connection goes back to the pool as it came, unless it is broken; then its locks are gone with it. */
-async function giveBack(db: Kysely<Database>): Promise<void> {
-  try {
-    await db.executeQuery(CompiledQuery.raw("select pg_advisory_unlock_all(); reset statement_timeout; reset lock_timeout"));
-  } catch {
-    // What broke it is thrown already.
-  }
-}
 
 function sessionOf(engine: PostgresEngine, db: Kysely<Database>): MigrationSession {
   return {

@@ -1,4 +1,4 @@
-import { sql } from "kysely";
+import { type Kysely, sql } from "kysely";
 import { codeOf, messageOf, WakefulError } from "../../domain/errors.ts";
 import type { StoreClock } from "../engine/engine.ts";
 import { HintBoard } from "../engine/hint-board.ts";
@@ -6,6 +6,7 @@ import type { TellMigration } from "../engine/migration.ts";
 import { checkSchema, migrate } from "../engine/migrator.ts";
 import { lockStoreEpoch, readMeta, writeMeta } from "../engine/store-epoch.ts";
 import type { StoreParts } from "../engine/store-parts.ts";
+import type { Database } from "../engine/tables.ts";
 import type { FirstChecks } from "../jobs/claim-rules.ts";
 import { postgresMigrations } from "../migrations/postgres.ts";
 import { StoreUnavailableError } from "../port/errors.ts";
@@ -15,8 +16,10 @@ import { postgresTarget } from "./client-config.ts";
 import { PostgresEngine } from "./engine.ts";
 import { HintChannel } from "./hint-channel.ts";
 import { createHotVerbs } from "./hot-verbs.ts";
+import { kyselyOn } from "./kysely-on.ts";
 import { targetOf } from "./migration-target.ts";
 import { ServerClock } from "./server-clock.ts";
+import type { ServerIdentity } from "./server-proof.ts";
 
 export interface OpenPostgresOptions {
   readonly url: string;
@@ -41,12 +44,10 @@ export async function openPostgres(options: OpenPostgresOptions): Promise<StoreP
     now: serverClock === undefined ? () => clock.now() : () => serverClock.now(),
   });
   const channel = new HintChannel({
-    config: target.config,
+    target,
     channel: `wakeful_${target.schema}`,
     heard: (heard) => hints.post(heard),
-    reconnected: async () => {
-      if (!readOnly) await followServerIdentity(engine);
-    },
+    reconnected: async () => await serverClock?.look(),
   });
   try {
     await serverClock?.start();
@@ -54,7 +55,7 @@ export async function openPostgres(options: OpenPostgresOptions): Promise<StoreP
       await checkSchema(targetOf(engine), postgresMigrations);
     } else {
       await migrate(targetOf(engine), postgresMigrations, options.tellMigration);
-      await followServerIdentity(engine);
+      await followServers(engine);
       const newest = await newestInstant(engine.kysely);
       if (newest !== undefined) clock.floor?.(newest);
     }
@@ -113,39 +114,28 @@ function openingFailure(thrown: unknown, store: string): unknown {
 }
 
 const serverIdentityKey = "server_identity";
-const insufficientPrivilege = "42501";
+
+/** From now on each connection that reaches another server raises the store epoch before its first statement. */
+async function followServers(engine: PostgresEngine): Promise<void> {
+  const { proof } = engine.target;
+  proof.followWith(async (client, found) => await followServer(engine, kyselyOn(client), found));
+  if (proof.known !== undefined) await followServer(engine, engine.kysely, proof.known);
+}
 
 /**
  * Raises the store epoch when the server or its timeline is another one than last time: a promotion or restore may have lost commits, and
- * with them ids that were given out. Answers whether it did.
+ * with them ids that were given out.
  */
-async function followServerIdentity(engine: PostgresEngine): Promise<boolean> {
-  const identity = await serverIdentity(engine);
-  if (identity === undefined) return false;
-  const raised = await engine.transaction(async (tx) => {
-    // Under a lock, so that of daemons that notice at once one raises.
+async function followServer(engine: PostgresEngine, db: Kysely<Database>, found: ServerIdentity): Promise<void> {
+  const raised = await db.transaction().execute(async (tx) => {
+    // Under a lock, so that of connections that notice at once one raises.
     await lockStoreEpoch(engine, tx);
     const before = await readMeta(tx, serverIdentityKey);
-    if (before === identity) return false;
-    await writeMeta(tx, serverIdentityKey, identity);
+    if (before === found) return false;
+    await writeMeta(tx, serverIdentityKey, found);
     if (before === undefined) return false;
-    await raiseEpochIn(engine, tx, `the server was ${before} and is ${identity}`);
+    await raiseEpochIn(engine, tx, `the server was ${before} and is ${found}`);
     return true;
   });
   if (raised) engine.epochRaised();
-  return raised;
-}
-
-async function serverIdentity(engine: PostgresEngine): Promise<string | undefined> {
-  try {
-    const { rows } = await sql<{
-      identity: string;
-    }>`select 'system ' || system_identifier || ', timeline ' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) as identity
-      from pg_control_system()`.execute(engine.kysely);
-    return rows[0]?.identity;
-  } catch (thrown) {
-    // A server that hides its identity from this role leaves the start counter as the only guard against restores.
-    if (codeOf(thrown) === insufficientPrivilege) return undefined;
-    throw thrown;
-  }
 }

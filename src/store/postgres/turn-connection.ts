@@ -1,5 +1,7 @@
 import pg from "pg";
+import type { PostgresTarget } from "./client-config.ts";
 import { parameterText } from "./parameter-text.ts";
+import { StoreClient } from "./store-client.ts";
 
 /** A prepared statement. Its name is unique to its text. */
 export interface Statement {
@@ -29,13 +31,13 @@ interface RowDescription {
 
 /** A connection whose transactions are sent whole and answered whole. */
 export class TurnConnection {
-  readonly #client: pg.Client;
+  readonly #client: StoreClient;
   /** Of the statements that the server has prepared for this connection. */
   readonly #prepared = new Map<string, Columns>();
 
   #gone = false;
 
-  private constructor(client: pg.Client) {
+  private constructor(client: StoreClient) {
     this.#client = client;
     // A connection that ends is an event; the queries in flight are rejected by the driver.
     for (const event of ["error", "end"] as const) {
@@ -45,8 +47,8 @@ export class TurnConnection {
     }
   }
 
-  static async open(config: pg.ClientConfig): Promise<TurnConnection> {
-    const connection = new TurnConnection(new pg.Client(config));
+  static async open(target: PostgresTarget): Promise<TurnConnection> {
+    const connection = new TurnConnection(new StoreClient(target));
     await connection.#client.connect();
     return connection;
   }
@@ -73,6 +75,12 @@ export class TurnConnection {
 
   async end(): Promise<void> {
     await this.#client.end();
+  }
+
+  /** Takes no further turn, whatever its server says. */
+  drop(): void {
+    this.#gone = true;
+    this.#client.destroy();
   }
 
   async #prepare(statement: Statement): Promise<void> {
