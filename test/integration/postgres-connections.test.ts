@@ -1,8 +1,10 @@
 import pg from "pg";
 import { expect, onTestFinished, test } from "vitest";
+import { firstIdOfEpoch } from "../../src/domain/ids.ts";
 import { openStore } from "../../src/store/open-store.ts";
 import type { Store } from "../../src/store/port/store.ts";
 import { createDatabase } from "../support/postgres.ts";
+import { copyServer } from "../support/postgres-copy.ts";
 import { startPostgresServer } from "../support/postgres-server.ts";
 import { claim, declareQueues, registerWorker, success } from "../support/store-rows.ts";
 import { StoreTestClock } from "../support/stores.ts";
@@ -123,4 +125,48 @@ test("connections that may only read any more are dropped, and work goes on with
   const now = await sessions();
   expect(now.some((pid) => !old.includes(pid))).toBe(true);
   expect(await claim(store, { workerId, max: 10 })).toHaveLength(1);
+});
+
+test("after a fail-over that lost commits no run id is given out twice, whichever connection is back first [F-9.12]", async () => {
+  const server = await startPostgresServer();
+  onTestFinished(() => server.stop());
+  const proxy = await startTcpProxy(server.url);
+  const store = await open(proxy.url);
+  await declareQueues(store);
+  const workerId = await registerWorker(store);
+  await store.jobs.enqueue({ queue: "t", jobs: Array.from({ length: 40 }, () => ({})) });
+  const standby = await copyServer(server);
+  // The tail that the fail-over loses: these ids are out in the world.
+  const lost = new Set<number>();
+  for (let n = 0; n < 20; n += 1) for (const { runId } of await claim(store, { workerId, max: 1 })) lost.add(runId);
+  expect(lost.size).toBe(20);
+
+  proxy.leadTo(await standby.promote());
+  proxy.cut();
+  // All connections come back at once, the hot ones among them, and each of them claims.
+  const claims = await Promise.all(
+    Array.from({ length: 20 }, async () => await until(async () => await claim(store, { workerId, max: 1 }), { everyMs: 1 })),
+  );
+  const given = claims.flat().map(({ runId }) => runId);
+  expect(given).toHaveLength(20);
+  expect(given.filter((id) => lost.has(id))).toEqual([]);
+  expect(await store.upkeep.storeEpoch()).toBe(1);
+  for (const id of given) expect(id).toBeGreaterThanOrEqual(firstIdOfEpoch(1));
+  expect(await store.actions.list({ limit: 1 })).toMatchObject([{ action: "store.epoch_raised" }]);
+});
+
+test("of two stores that meet the new server at once one raises the epoch, and both go on [F-9.12]", async () => {
+  const server = await startPostgresServer();
+  onTestFinished(() => server.stop());
+  const proxy = await startTcpProxy(server.url);
+  const [one, two] = [await open(proxy.url), await open(proxy.url)];
+  const standby = await copyServer(server);
+  proxy.leadTo(await standby.promote());
+  proxy.cut();
+  await Promise.all([one, two].map(async (store) => await until(async () => await store.ping().then(() => true), { everyMs: 1 })));
+  expect(await one.upkeep.storeEpoch()).toBe(1);
+  // The same server again is none that anybody must be told of.
+  proxy.cut();
+  await until(async () => await two.ping().then(() => true), { everyMs: 1 });
+  expect(await two.upkeep.storeEpoch()).toBe(1);
 });
