@@ -4,6 +4,7 @@ import type { ExposedDirectory } from "../files/restrict-directory.ts";
 import type { Store } from "../store/port/store.ts";
 import { EventBus } from "../telemetry/event-bus.ts";
 import { logSubscriber } from "../telemetry/log-subscriber.ts";
+import { onceAMinute } from "../telemetry/outage-lines.ts";
 
 /** Where the daemon's own texts go. None of these calls waits for a reader, or throws. */
 export interface DaemonOutput {
@@ -29,7 +30,7 @@ export function openEventLog({ store, log: { level, json }, output, exposedDirec
     () => store.now(),
     (thrown) => output.log(`a subscriber of events failed: ${messageOf(thrown)}\n`),
   );
-  bus.subscribe(logSubscriber({ level, json, write: (line) => output.log(line) }));
+  bus.subscribe(onceAMinute(logSubscriber({ level, json, write: (line) => output.log(line) })));
   output.onDropped((lines) => bus.emit("log.dropped", { lines }));
   if (exposedDirectory !== undefined) {
     const { path, mode, left } = exposedDirectory;

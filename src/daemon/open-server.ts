@@ -44,7 +44,11 @@ export async function openServer(deps: DaemonServerDeps): Promise<DaemonServer> 
   undo.push(() => metrics.close());
   let ready = false;
   const server = await startServer({
-    services: { ...servicesOf(deps), metrics, readiness: () => readinessOf(ready, watch.disk.low) },
+    services: {
+      ...servicesOf(deps),
+      metrics,
+      readiness: () => readinessOf({ started: ready, diskLow: watch.disk.low, storeAnswers: watch.storeAnswers() }),
+    },
     tokens: work.tokens,
     listen: config.http.listen,
     allowedHosts: config.http.allowedHosts,
@@ -129,7 +133,17 @@ function openForeground({ config, daemonHost: { host }, base, watch, work }: Dae
   });
 }
 
-function readinessOf(started: boolean, diskLow: boolean): { readonly ready: boolean; readonly reasons: readonly string[] } {
-  const reasons = [...(started ? [] : ["starting or stopping"]), ...(diskLow ? ["free disk is below disk.minFreeBytes"] : [])];
+interface Readiness {
+  readonly started: boolean;
+  readonly diskLow: boolean;
+  readonly storeAnswers: boolean;
+}
+
+function readinessOf({ started, diskLow, storeAnswers }: Readiness): { readonly ready: boolean; readonly reasons: readonly string[] } {
+  const reasons = [
+    ...(started ? [] : ["starting or stopping"]),
+    ...(diskLow ? ["free disk is below disk.minFreeBytes"] : []),
+    ...(storeAnswers ? [] : ["store does not answer"]),
+  ];
   return { ready: reasons.length === 0, reasons };
 }

@@ -61,6 +61,7 @@ export interface Watch {
   readonly clock: ClockWatch;
   /** What is looked at each second, each apart from the others. */
   readonly looks: readonly (() => Promise<void>)[];
+  readonly storeAnswers: () => boolean;
   /** Writes down how well it heard, for the next daemon. */
   close(): Promise<void>;
 }
@@ -83,6 +84,8 @@ export async function openWatch(deps: WatchDeps): Promise<Watch> {
     if (event.name === "store.degraded" && event.data.code === "disk_full") void disk.freeBallast();
   });
   const clock = new ClockWatch({ host: host.clock, hostId: host.identity.hostId, store, watcher, emit, periodMs });
+  // What cannot be stored now is stored with the next look.
+  const stopDoubting = store.onClockDoubt((doubt) => void clock.doubt(doubt).catch(() => undefined));
   const hearing = new StoreWatch({ store, watcher, emit, monoNow });
   const readers = new ReaderWatch({
     limits: config.readers,
@@ -120,7 +123,11 @@ export async function openWatch(deps: WatchDeps): Promise<Watch> {
       async () => await readers.look(),
       async () => await kept.keepOften(watcher),
     ],
-    close: async () => await kept.keep(watcher),
+    storeAnswers: () => hearing.answers,
+    close: async () => {
+      stopDoubting();
+      await kept.keep(watcher);
+    },
   };
 }
 

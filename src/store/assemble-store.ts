@@ -28,6 +28,7 @@ export function assembleStore(parts: StoreParts): Store {
     upkeep: createUpkeep(engine),
     now: () => engine.now(),
     onHint: (listener) => hints.listen(listener),
+    onClockDoubt: (listener) => parts.onClockDoubt?.(listener) ?? (() => undefined),
     ping: async () => {
       if (closing !== undefined) throw storeClosed();
       await engine.rows("select 1", []);

@@ -87,6 +87,10 @@ export const eventCatalogue = {
     "It no longer does; what was kept for it is cleaned up.",
   ),
   "clock.stepped": event<{ readonly byMs: number }>("warn", "The wall clock moved against the monotonic one; ages are not affected."),
+  "store.clock_stepped": event<{ readonly byMs: number }>(
+    "warn",
+    "The clock of the store's server moved; the time since it was last looked at counts for no silence, and the step for no run's age.",
+  ),
   "host.suspended": event<{ readonly hostId: HostId; readonly forMs: DurationMs }>(
     "warn",
     "The machine slept; its time asleep counts towards no limit.",

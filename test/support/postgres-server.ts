@@ -51,6 +51,8 @@ export interface PostgresServerOptions {
   readonly binaries?: PostgresBinaries | undefined;
   /** What differs from the server's own defaults. Default: fast and not durable. */
   readonly settings?: Readonly<Record<string, string>> | undefined;
+  /** What the server's environment has besides. */
+  readonly environment?: Readonly<Record<string, string>> | undefined;
 }
 
 const folderPrefix = "wakeful-test-postgres-";
@@ -76,7 +78,10 @@ export async function startPostgresServer(options: PostgresServerOptions = {}): 
   }
 }
 
-async function startIn(folder: string, { binaries, settings = fastSettings }: PostgresServerOptions): Promise<PostgresServer> {
+async function startIn(
+  folder: string,
+  { binaries, settings = fastSettings, environment: more }: PostgresServerOptions,
+): Promise<PostgresServer> {
   const account = unprivilegedAccount();
   const { initdb, postgres } = binaries ?? (await reachableBinaries(folder, account));
   const dataFolder = join(folder, "data");
@@ -110,6 +115,7 @@ async function startIn(folder: string, { binaries, settings = fastSettings }: Po
     const port = await freePort();
     const child = spawn(postgres, ["-D", dataFolder, "-p", String(port), ...flags], {
       ...spawnOptions,
+      env: { ...environment, ...more },
       stdio: ["ignore", "ignore", "pipe"],
     });
     const failure = await startFailure(child);

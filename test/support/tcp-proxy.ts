@@ -12,8 +12,10 @@ export interface TcpProxy {
   cut(): void;
   /** Where new connections lead from now on: the host and port of another URL. */
   leadTo(url: string): void;
-  /** While it holds, new connections are accepted and answered by nobody. */
+  /** Whether new connections are answered; else they are accepted, and nobody says a word. */
   answering(whether: boolean): void;
+  /** Whether new connections are ended at once, as where no server listens. */
+  refusing(whether: boolean): void;
 }
 
 interface Pair {
@@ -24,10 +26,15 @@ interface Pair {
 export async function startTcpProxy(url: string): Promise<TcpProxy> {
   let target = new URL(url);
   let answers = true;
+  let refuses = false;
   const pairs = new Set<Pair>();
   const unanswered = new Set<Socket>();
   const listener = createServer((client) => {
     client.on("error", () => client.destroy());
+    if (refuses) {
+      client.destroy();
+      return;
+    }
     if (!answers) {
       unanswered.add(client);
       return;
@@ -75,6 +82,9 @@ export async function startTcpProxy(url: string): Promise<TcpProxy> {
     },
     answering: (whether) => {
       answers = whether;
+    },
+    refusing: (whether) => {
+      refuses = whether;
     },
   };
 }

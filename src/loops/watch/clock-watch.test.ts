@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { RepairWorld } from "../../../test/support/repair-world.ts";
+import { addMs, asInstant } from "../../domain/time.ts";
 import { FakeClock } from "../../runtime/fake-clock.ts";
 import { ClockWatch } from "./clock-watch.ts";
 
@@ -141,4 +142,32 @@ test("a dead process is dead whatever the clocks do", async () => {
   await world.tick();
   await world.tick();
   expect(await world.stateOf(run)).toBe("queued");
+});
+
+test("a step of the store's server is deaf time and no part of a run's age; a suspend that shows as one counts once [F-9.9]", async () => {
+  const { world, watch, pass, beat } = await watched();
+  const run = await world.running({ limits: { maxRunningMs: minutes(60) } });
+  const suspendedMs = async (): Promise<number | undefined> => (await world.store.runs.get(run.runId))?.suspendedMs;
+  const silence = () =>
+    world.loops.watcher
+      .view("workers")
+      .silence({ channel: "throughStore", lastHeardAt: heardAt, limitMs: seconds(30), now: asInstant(world.now) });
+  await beat();
+  const heardAt = asInstant(world.now);
+  world.advance(minutes(2));
+  const to = addMs(asInstant(world.now), seconds(30));
+  await watch.doubt({ kind: "stepped", from: heardAt, to, byMs: minutes(2) });
+  expect(silence()).toMatchObject({ silentMs: 0, earned: false });
+  expect(await suspendedMs()).toBe(minutes(2));
+  expect(world.world.eventsOf("store.clock_stepped")).toEqual([{ byMs: minutes(2) }]);
+
+  // The server went on while this host slept: one and the same time.
+  pass(minutes(5), "suspend");
+  await watch.doubt({ kind: "stepped", from: to, to: asInstant(world.now), byMs: minutes(5) });
+  expect(await suspendedMs()).toBe(minutes(7));
+  // Back: ages only become younger.
+  await watch.doubt({ kind: "stepped", from: to, to: asInstant(world.now), byMs: -minutes(2) });
+  expect(await suspendedMs()).toBe(minutes(7));
+  await watch.doubt({ kind: "unsampled", from: to, to: asInstant(world.now), byMs: 0 });
+  expect(world.world.eventsOf("store.clock_stepped")).toEqual([{ byMs: minutes(2) }, { byMs: -minutes(2) }]);
 });

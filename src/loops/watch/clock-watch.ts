@@ -2,6 +2,7 @@ import type { HostId } from "../../domain/ids.ts";
 import { addMs, type DurationMs } from "../../domain/time.ts";
 import type { HostClock } from "../../runtime/clock.ts";
 import { type ClockSample, findClockEvents, sampleOf } from "../../runtime/suspend-watch.ts";
+import type { ClockDoubt } from "../../store/port/clock-doubt.ts";
 import type { Store } from "../../store/port/store.ts";
 import type { Emit } from "../../telemetry/events.ts";
 import type { Watcher } from "./watcher.ts";
@@ -21,6 +22,8 @@ export interface ClockWatchDeps {
  */
 const soonMs: DurationMs = 500;
 const agreeMs: DurationMs = 20;
+/** What is left of a step of the server's clock beside a suspend of this host: less is the error of two measurements. */
+const stepMinMs: DurationMs = 1000;
 
 /**
  * Compares the host's clocks each second. A stall, suspend or step counts as deaf time before any loop judges silence. Suspends are stored
@@ -29,7 +32,9 @@ const agreeMs: DurationMs = 20;
 export class ClockWatch {
   readonly #deps: ClockWatchDeps;
   #before: ClockSample;
-  /** Suspends that are not yet stored. */
+  /** Of the suspends since the server's clock was last known: they look like a step of it, and count once. */
+  #asleepMs: DurationMs = 0;
+  /** What is not yet stored of suspends and steps. */
   #unrecordedMs: DurationMs = 0;
 
   constructor(deps: ClockWatchDeps) {
@@ -54,8 +59,30 @@ export class ClockWatch {
       if (finding.kind === "suspended") {
         emit("host.suspended", { hostId, forMs: finding.suspendedMs });
         this.#unrecordedMs += finding.suspendedMs;
+        this.#asleepMs += finding.suspendedMs;
       }
     }
+    await this.#store();
+  }
+
+  /** A step of the store's server is deaf time, and no part of any run's age. */
+  async doubt({ kind, from, to, byMs }: ClockDoubt): Promise<void> {
+    const { watcher, emit } = this.#deps;
+    watcher.wasDeaf({ from, to, cause: "clock_stepped" });
+    if (kind === "unsampled") return;
+    await this.look();
+    const asleepMs = this.#asleepMs;
+    this.#asleepMs = 0;
+    const ownMs = byMs - asleepMs;
+    if (Math.abs(ownMs) < stepMinMs) return;
+    emit("store.clock_stepped", { byMs: ownMs });
+    if (ownMs < 0) return;
+    this.#unrecordedMs += ownMs;
+    await this.#store();
+  }
+
+  async #store(): Promise<void> {
+    const { hostId, store } = this.#deps;
     const ms = this.#unrecordedMs;
     if (ms === 0) return;
     // Cleared before the write, so that two looks never store the same suspend; restored when the write fails.

@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { WakefulError } from "../../domain/errors.ts";
 import { asInstant } from "../../domain/time.ts";
 import { newVantage } from "../../liveness/vantage.ts";
@@ -46,4 +46,37 @@ test("an answer that takes longer than a tick is time in which nothing was heard
   world.takesMs = 5000;
   await subject.look();
   expect(silence().deafMs).toBe(5000);
+});
+
+test("a question that hangs is deafness from its sending on, while it still hangs, and not ready after five seconds [F-9.8]", async () => {
+  vi.useFakeTimers();
+  onTestFinished(() => void vi.useRealTimers());
+  const names: string[] = [];
+  const watcher = new Watcher(newVantage(), { emit: (name: string) => void names.push(name), alert: async () => true });
+  const world = { now: 1_000_000, answer: () => undefined as void };
+  const store = { now: () => asInstant(world.now), ping: () => new Promise<void>((resolve) => (world.answer = resolve)) };
+  const subject = new StoreWatch({ store, watcher, emit: (name: string) => void names.push(name), monoNow: () => world.now });
+  const silence = () =>
+    watcher
+      .view("workers")
+      .silence({ channel: "throughStore", lastHeardAt: asInstant(1_000_000), limitMs: 30_000, now: asInstant(world.now) });
+  const pass = (ms: number): void => {
+    world.now += ms;
+    vi.advanceTimersByTime(ms);
+  };
+  const look = subject.look();
+  pass(900);
+  expect(silence()).toMatchObject({ deafMs: 0, earned: true });
+  pass(3_000);
+  expect(silence()).toMatchObject({ deafMs: 3_900, silentMs: 0, earned: false });
+  expect(subject.answers).toBe(true);
+  pass(2_000);
+  expect(subject.answers).toBe(false);
+  world.answer();
+  await look;
+  expect(subject.answers).toBe(true);
+  expect(silence()).toMatchObject({ deafMs: 5_900, silentMs: 0, earned: false });
+  pass(10_000);
+  expect(silence()).toMatchObject({ silentMs: 10_000, earned: true });
+  expect(names).toEqual([]);
 });

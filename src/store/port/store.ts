@@ -1,4 +1,5 @@
 import type { Instant } from "../../domain/time.ts";
+import type { ClockDoubt } from "./clock-doubt.ts";
 import type { ItemsStore } from "./items.ts";
 import type { JobsStore } from "./jobs.ts";
 import type { LeasesStore } from "./leases.ts";
@@ -42,6 +43,8 @@ export interface Store {
   now(): Instant;
   /** Calls back after each commit (own or, where the engine tells, foreign) that may interest a listener. Returns the way to stop. */
   onHint(listener: (hint: StoreHint) => void): () => void;
+  /** Calls back whenever the clock of a server could not be followed. Returns the way to stop. */
+  onClockDoubt(listener: (doubt: ClockDoubt) => void): () => void;
   /** Cheap proof that the store answers; rejects when it does not. */
   ping(): Promise<void>;
   /** Flushes the group commit and closes. Later calls reject with `unavailable`. */

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { CompiledQuery, type Kysely, sql, type Transaction } from "kysely";
-import pg from "pg";
+import { WakefulError } from "../../domain/errors.ts";
 import type { IndexStep } from "../engine/migration.ts";
 import { indexText, type MigrationSession, type MigrationTarget } from "../engine/migrator.ts";
 import type { Database } from "../engine/tables.ts";
@@ -30,10 +30,9 @@ export function targetOf(engine: PostgresEngine): MigrationTarget {
     now: engine.now,
     sliceRowsMax: 20_000,
     hasHistory: async (db) => {
-      const { rows } = await sql<{
-        found: boolean;
-      }>`select to_regclass(${`${engine.target.schema}.migrations`}) is not null as found`.execute(db);
-      return rows[0]?.found === true;
+      const rights = await schemaRights(engine.target.schema, db);
+      if (rights.history && !rights.mayRead) throw mayNotUse(rights);
+      return rights.history;
     },
     alone: async (body, hears) => {
       // Everything on the connection that holds the lock: whoever loses the one has lost the other.
@@ -109,13 +108,59 @@ async function inTransaction<T>(engine: PostgresEngine, db: Kysely<Database>, bo
 async function prepare({ target: { schema } }: PostgresEngine, tx: Transaction<Database>): Promise<void> {
   // The lock that programs of before this way of migrating take: their migration may take long.
   await sql`select pg_advisory_xact_lock(hashtext(${`wakeful migrations of ${schema}`}))`.execute(tx);
-  const { rows } = await sql<{ exists: boolean }>`select to_regnamespace(${schema}) is not null as exists`.execute(tx);
-  // Asked first: making a schema needs a right that a role may lack whose schema was made for it.
-  if (rows[0]?.exists !== true) await tx.executeQuery(CompiledQuery.raw(`create schema ${pg.escapeIdentifier(schema)}`));
+  await makeSchema(schema, tx);
   // Slices go by index, whatever the planner thinks of tables that change so fast.
   await tx.executeQuery(
     CompiledQuery.raw(`set local lock_timeout = ${lockTimeoutMs}; set local enable_seqscan = off; set local enable_bitmapscan = off;
       set local enable_hashjoin = off; set local enable_mergejoin = off`),
+  );
+}
+
+interface SchemaRights {
+  readonly exists: boolean;
+  /** The table of migrations is there: that of this schema, for an application may have one of the same name. */
+  readonly history: boolean;
+  readonly mayRead: boolean | null;
+  readonly mayFill: boolean | null;
+  readonly mayMake: boolean;
+  /** As statements name them. */
+  readonly role: string;
+  readonly database: string;
+  readonly schema: string;
+}
+
+/** Asked of the catalogue, which answers without any right to the schema. */
+async function schemaRights(schema: string, db: Kysely<Database>): Promise<SchemaRights> {
+  const { rows } = await sql<SchemaRights>`
+    select oid is not null as exists,
+      exists (select from pg_class where relname = 'migrations' and relnamespace = found.oid) as history,
+      has_schema_privilege(oid, 'usage') as "mayRead", has_schema_privilege(oid, 'create') as "mayFill",
+      has_database_privilege(current_database(), 'create') as "mayMake",
+      quote_ident(current_user) as role, quote_ident(current_database()) as database, quote_ident(${schema}) as schema
+    from (select (select oid from pg_namespace where nspname = ${schema}) as oid) found`.execute(db);
+  const [rights] = rows;
+  if (rights === undefined) throw new Error("the server did not say what its role may");
+  return rights;
+}
+
+/** Asked first: making a schema needs a right that a role may lack whose schema was made for it. */
+async function makeSchema(name: string, tx: Transaction<Database>): Promise<void> {
+  const rights = await schemaRights(name, tx);
+  if (rights.mayRead === true && rights.mayFill === true) return;
+  if (rights.exists) throw mayNotUse(rights);
+  const { role, database, schema } = rights;
+  if (!rights.mayMake)
+    throw new WakefulError(
+      "config_invalid",
+      `role ${role} may not create schema ${schema} in ${database}: GRANT CREATE ON DATABASE ${database} TO ${role}`,
+    );
+  await tx.executeQuery(CompiledQuery.raw(`create schema ${schema}`));
+}
+
+function mayNotUse({ role, database, schema }: SchemaRights): WakefulError {
+  return new WakefulError(
+    "config_invalid",
+    `role ${role} may not use schema ${schema} in ${database}: GRANT USAGE, CREATE ON SCHEMA ${schema} TO ${role}`,
   );
 }
 

@@ -14,11 +14,13 @@ import { newestInstant } from "../upkeep/newest-instant.ts";
 import { raiseEpochIn } from "../upkeep/start-record.ts";
 import { postgresTarget } from "./client-config.ts";
 import { PostgresEngine } from "./engine.ts";
+import { postgresFailure } from "./failures.ts";
 import { HintChannel } from "./hint-channel.ts";
 import { createHotVerbs } from "./hot-verbs.ts";
 import { kyselyOn } from "./kysely-on.ts";
 import { targetOf } from "./migration-target.ts";
-import { ServerClock } from "./server-clock.ts";
+import { refuseTransactionPooling } from "./pooler.ts";
+import { ServerClock, type ServerTime } from "./server-clock.ts";
 import type { ServerIdentity } from "./server-proof.ts";
 
 export interface OpenPostgresOptions {
@@ -36,7 +38,7 @@ export async function openPostgres(options: OpenPostgresOptions): Promise<StoreP
   const target = postgresTarget({ url: options.url, readOnly });
   const hints = new HintBoard();
   const mono = clock.mono?.bind(clock);
-  const serverClock = mono === undefined ? undefined : new ServerClock({ mono, sample: async () => await serverNow(engine) });
+  const serverClock = mono === undefined ? undefined : new ServerClock({ mono, sample: async () => await serverTime(engine, mono) });
   const engine: PostgresEngine = new PostgresEngine({
     target,
     hints,
@@ -50,6 +52,7 @@ export async function openPostgres(options: OpenPostgresOptions): Promise<StoreP
     reconnected: async () => await serverClock?.look(),
   });
   try {
+    await refuseTransactionPooling(target);
     await serverClock?.start();
     if (readOnly) {
       await checkSchema(targetOf(engine), postgresMigrations);
@@ -65,12 +68,14 @@ export async function openPostgres(options: OpenPostgresOptions): Promise<StoreP
     serverClock?.stop();
     await channel.close();
     await engine.close();
-    throw openingFailure(thrown, target.name);
+    // Some errors come from before the pool, as the driver made them.
+    throw openingFailure(postgresFailure(thrown, target.name, target), target.name);
   }
   return {
     engine,
     hints,
     hot: createHotVerbs(engine, options.checks),
+    onClockDoubt: serverClock?.onDoubt.bind(serverClock),
     release: async () => {
       serverClock?.stop();
       await channel.close();
@@ -79,17 +84,22 @@ export async function openPostgres(options: OpenPostgresOptions): Promise<StoreP
   };
 }
 
-async function serverNow(engine: PostgresEngine): Promise<number> {
-  const { rows } = await sql<{ now: number }>`select (extract(epoch from clock_timestamp()) * 1000)::double precision as now`.execute(
-    engine.kysely,
-  );
-  const now = rows[0]?.now;
-  if (now === undefined) throw new Error("the server did not answer its time");
-  return now;
+/** Timed around the statement alone: the wait for a free connection tells nothing of the server. */
+async function serverTime(engine: PostgresEngine, mono: () => number): Promise<ServerTime> {
+  return await engine.kysely.connection().execute(async (db) => {
+    const beforeMono = mono();
+    const { rows } = await sql<{ now: number }>`select (extract(epoch from clock_timestamp()) * 1000)::double precision as now`.execute(db);
+    const afterMono = mono();
+    const [row] = rows;
+    if (row === undefined) throw new Error("the server did not answer its time");
+    return { beforeMono, server: row.now, afterMono };
+  });
 }
 
 /** Authorisation was refused, or there is no such database: SQLSTATE classes 28 and 3D. */
 const refused = /^(28|3D)[0-9A-Z]{3}$/;
+
+const insufficientPrivilege = "42501";
 
 /** Why a store could not be opened. Nobody tries again here, unlike a daemon that waits for its server. Anything else as it is. */
 function openingFailure(thrown: unknown, store: string): unknown {
@@ -105,6 +115,12 @@ function openingFailure(thrown: unknown, store: string): unknown {
         cause,
         details: { store },
       },
+    );
+  if (code === insufficientPrivilege)
+    return new WakefulError(
+      "config_invalid",
+      `${store} cannot be opened: ${found}. Its role must own the schema and its tables: open it with the role that made them, or change their owner.`,
+      { cause, details: { store } },
     );
   if (!(thrown instanceof StoreUnavailableError) || cause === undefined) return thrown;
   return new StoreUnavailableError(
