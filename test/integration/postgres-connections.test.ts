@@ -2,7 +2,7 @@ import pg from "pg";
 import { expect, onTestFinished, test } from "vitest";
 import { firstIdOfEpoch } from "../../src/domain/ids.ts";
 import { openStore } from "../../src/store/open-store.ts";
-import type { Store } from "../../src/store/port/store.ts";
+import type { Store, StoreHint } from "../../src/store/port/store.ts";
 import { createDatabase } from "../support/postgres.ts";
 import { copyServer } from "../support/postgres-copy.ts";
 import { startPostgresServer } from "../support/postgres-server.ts";
@@ -74,6 +74,24 @@ test("a store whose connections are silent closes all the same [F-8.2]", async (
   expect(performance.now() - silentAt).toBeLessThan(silentBoundMs);
   for (const answer of await Promise.allSettled(underWay))
     if (answer.status === "rejected") expect(answer.reason).toMatchObject({ code: "unavailable" });
+});
+
+test("who only listens notices, too, that its connection fell silent, and hears again on another [F-8.2]", async () => {
+  const database = await createDatabase();
+  onTestFinished(() => database.drop());
+  const proxy = await startTcpProxy(database.url);
+  const listener = await open(proxy.url);
+  const other = await open(database.url);
+  const heard = new Set<StoreHint>();
+  listener.onHint((hint) => heard.add(hint));
+  proxy.silence();
+  const silentAt = performance.now();
+  // All hints come with the new connection, because some may have been missed.
+  await until(() => heard.size === 7, { what: "the hints after the reconnection" });
+  expect(performance.now() - silentAt).toBeLessThan(silentBoundMs);
+  heard.clear();
+  await other.outbox.put({ kind: "alert", key: "k", payload: "1" });
+  await until(() => heard.has("outbox"), { what: "a hint of the other program" });
 });
 
 test("connections that may only read any more are dropped, and work goes on with others [F-8.3]", async () => {

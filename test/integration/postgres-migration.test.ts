@@ -14,6 +14,7 @@ import { type EarlierStore, earlierStore, jobs, runs, workers } from "../support
 import { storeOptions } from "../support/postgres.ts";
 import { present } from "../support/present.ts";
 import { schemaLines } from "../support/schema-lines.ts";
+import { startTcpProxy } from "../support/tcp-proxy.ts";
 import { until } from "../support/until.ts";
 
 const newest = postgresMigrations.length;
@@ -242,4 +243,21 @@ test("a connection that says its schema may write past the store", async () => {
   await earlier.open();
   const client = await connect(earlier, storeOptions);
   expect((await client.query(present(olderWrites[1]))).rowCount).toBe(1);
+});
+
+test("a migration whose connection falls silent gives up, and the next one goes on [F-8.2]", async () => {
+  const earlier = await earlierStore("postgres", newest - 1);
+  const proxy = await startTcpProxy(earlier.url);
+  let silent = false;
+  const told = (): void => {
+    if (!silent) proxy.silence();
+    silent = true;
+  };
+  const silenced = openStore({ url: proxy.url, clock: earlier.clock, tellMigration: told });
+  await expect(silenced).rejects.toMatchObject({ code: "unavailable" });
+  expect(silent).toBe(true);
+  const store = await openStore({ url: proxy.url, clock: earlier.clock });
+  onTestFinished(() => store.close());
+  expect(await store.upkeep.checkInvariants()).toEqual([]);
+  expect(await earlier.query("select value from meta where name = 'migration_step'")).toEqual([]);
 });

@@ -5,6 +5,8 @@ import { StoreClient } from "./store-client.ts";
 
 /** At most one NOTIFY per this long: they are cheap, but each one takes a lock that all notifying commits share. */
 const quietMs = 5;
+/** How often the connection is asked for a sign of life: who only listens would never learn that nothing arrives any more. */
+const askEveryMs = 15_000;
 const reconnectMinMs = 100;
 const reconnectMaxMs = 5_000;
 
@@ -35,6 +37,7 @@ export class HintChannel {
   readonly #pending = new Set<StoreHint>();
   #listening: Listening | undefined;
   #reconnecting: Promise<void> | undefined;
+  #asking: NodeJS.Timeout | undefined;
   #quiet: NodeJS.Timeout | undefined;
   #busy = false;
   #waiting: NodeJS.Timeout | undefined;
@@ -48,6 +51,9 @@ export class HintChannel {
   /** Rejects when the first connection fails; later ones are tried until they come about. */
   async open(): Promise<void> {
     this.#listening = await this.#connect();
+    // An answer that does not come closes the connection, which reports as an event of its own.
+    this.#asking = setInterval(() => void this.#listening?.client.query("select 1").catch(() => undefined), askEveryMs);
+    this.#asking.unref();
   }
 
   send(hints: Iterable<StoreHint>): void {
@@ -58,6 +64,7 @@ export class HintChannel {
 
   async close(): Promise<void> {
     this.#closed = true;
+    clearInterval(this.#asking);
     clearTimeout(this.#quiet);
     clearTimeout(this.#waiting);
     await this.#reconnecting;

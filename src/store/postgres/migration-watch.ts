@@ -72,7 +72,11 @@ export class MigrationWatch {
       const { rows } = await client.query<Look>(look, [pid]);
       const [row] = rows;
       // Its statement has no limit of its own: an index may take an hour.
-      if (row !== undefined && row.lives !== true) this.#ears.lost(new ConnectionLost());
+      if (row !== undefined && row.lives !== true) {
+        // Its lock would keep everybody else from migrating, until the server finds out by itself.
+        await client.query("select pg_terminate_backend($1)", [pid]);
+        this.#ears.lost(new ConnectionLost());
+      }
       if (row === undefined || (row.blockers === null && row.total === null)) return;
       this.#ears.hears({ done: row.done ?? undefined, total: row.total ?? undefined, waitsFor: blockersText(row.blockers) });
     } catch {
