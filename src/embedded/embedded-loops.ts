@@ -20,6 +20,7 @@ import { Pulse } from "../loops/skeleton/pulse.ts";
 import { ClockWatch } from "../loops/watch/clock-watch.ts";
 import { LoopLag } from "../loops/watch/loop-lag.ts";
 import { ReaderWatch } from "../loops/watch/reader-watch.ts";
+import { StoreWatch } from "../loops/watch/store-watch.ts";
 import { Watcher } from "../loops/watch/watcher.ts";
 import type { Tell } from "../notify/raise-alert.ts";
 import { observeOldReaders } from "../observe/old-readers.ts";
@@ -76,6 +77,9 @@ export function openEmbeddedLoops({ self, limits, ...parts }: EmbeddedLoopsDeps)
   const lag = new LoopLag({ monoNow, periodMs });
   const renewals = new RenewalListener({ store, presence, emit: tell.emit, wakeJobReaper: () => waker.wake("job-reaper") });
   const clock = new ClockWatch({ host: host.clock, hostId: host.identity.hostId, store, watcher, emit: tell.emit, periodMs });
+  const hearing = new StoreWatch({ store, watcher, emit: tell.emit, monoNow });
+  // What cannot be stored now is stored with the next look.
+  const stopDoubting = store.onClockDoubt((doubt) => void clock.doubt(doubt).catch(() => undefined));
   const readers = new ReaderWatch({
     limits: defaultReaderLimits,
     observe: async () => await observeOldReaders({ upkeep: store.upkeep, files: systemOpenFiles(), ownPid: process.pid }),
@@ -105,7 +109,7 @@ export function openEmbeddedLoops({ self, limits, ...parts }: EmbeddedLoopsDeps)
     set,
     pulse,
     lag,
-    looks: [async () => await clock.look(), async () => await readers.look()],
+    looks: [async () => await clock.look(), async () => await hearing.look(), async () => await readers.look()],
     emit: tell.emit,
   });
   return {
@@ -120,7 +124,10 @@ export function openEmbeddedLoops({ self, limits, ...parts }: EmbeddedLoopsDeps)
     heard: (renewal) => renewals.heard(renewal),
     loopLagMs: () => lag.take(),
     start: () => watched.start(store),
-    stop: async () => await watched.stop(),
+    stop: async () => {
+      stopDoubting();
+      await watched.stop();
+    },
   };
 }
 

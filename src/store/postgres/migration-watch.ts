@@ -16,7 +16,7 @@ const look = `
         'forMs', round(extract(epoch from clock_timestamp() - a.xact_start) * 1000)))
       from pg_stat_activity a where a.pid = any(pg_blocking_pids($1))
     ) as blockers, p.blocks_done as done, p.blocks_total as total,
-    (select extract(epoch from clock_timestamp() - s.state_change) * 1000 < ${idleMaxMs} or s.state = 'active'
+    (select not coalesce(s.state like 'idle%' and extract(epoch from clock_timestamp() - s.state_change) * 1000 > ${idleMaxMs}, false)
       from pg_stat_activity s where s.pid = $1) as lives
   from (select $1::integer as pid) session left join pg_stat_progress_create_index p on p.pid = session.pid and p.blocks_total > 0`;
 
