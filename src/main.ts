@@ -10,6 +10,7 @@ import { type StopMode, type StopReport, stopDaemon } from "./daemon/stop-daemon
 import { type StopGraces, stopWithin } from "./domain/stop-within.ts";
 import { seconds } from "./domain/time.ts";
 import { version } from "./domain/version.ts";
+import type { HeldFile } from "./files/held-file.ts";
 import type { Configuration } from "./pipelines/reading/load.ts";
 import type { Host } from "./processes/probe/host.ts";
 import { type HostClock, systemClock } from "./runtime/clock.ts";
@@ -27,6 +28,8 @@ export interface DaemonOptions {
   readonly output: DaemonOutput;
   /** The handler host's program and arguments. Absent: handlers are not run by this daemon. */
   readonly handlerHost?: readonly [string, ...string[]] | undefined;
+  /** Whether a data directory that belongs to another store is taken over. Default `false`. */
+  readonly takeDataDir?: boolean | undefined;
   /** Replaced by tests of the whole daemon alone. */
   readonly clock?: HostClock | undefined;
 }
@@ -52,13 +55,13 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 }
 
 async function start(
-  { configuration, environment, output, handlerHost, clock = systemClock() }: DaemonOptions,
+  { configuration, environment, output, handlerHost, takeDataDir = false, clock = systemClock() }: DaemonOptions,
   undo: Undo,
 ): Promise<Daemon> {
   const { config } = configuration;
-  const daemonHost = await openHost({ config, environment, clock });
+  const daemonHost = await openHost({ config, environment, clock, undo });
   const { host } = daemonHost;
-  const base = await openDaemonStore({ configuration, daemonHost, output, undo });
+  const base = await openDaemonStore({ configuration, daemonHost, output, takeDataDir, undo });
   const watch = await openWatch({ ...base, config, host });
   const work = await openWork({ configuration, environment, output, handlerHost, daemonHost, base, watch, undo });
   const { shielded, settling, commands } = work;
@@ -68,12 +71,13 @@ async function start(
   const started = await startWork({ configuration, daemonHost, base, watch, work, loops, url, undo });
   api.setReady(true);
   base.tell.emit("daemon.started", { startSeq: base.startSeq, pid: process.pid, version, listen: url });
-  return runningDaemon({ stopGraces: config.stop, host, base, work, loops, api, started });
+  return runningDaemon({ stopGraces: config.stop, host, held: daemonHost.held, base, work, loops, api, started });
 }
 
 interface RunningParts {
   readonly stopGraces: StopGraces;
   readonly host: Host;
+  readonly held: HeldFile;
   readonly base: DaemonStore;
   readonly work: DaemonWork;
   readonly loops: Loops;
@@ -81,7 +85,7 @@ interface RunningParts {
   readonly started: StartedWork;
 }
 
-function runningDaemon({ stopGraces, host, base, work, loops, api, started }: RunningParts): Daemon {
+function runningDaemon({ stopGraces, host, held, base, work, loops, api, started }: RunningParts): Daemon {
   const { server, metrics } = api;
   const { handlers, commands } = work;
   let stopping: Promise<StopReport> | undefined;
@@ -98,7 +102,9 @@ function runningDaemon({ stopGraces, host, base, work, loops, api, started }: Ru
         { session: started.session, handlers, worker: commands.worker, loops, server, metrics, store: base.store },
         { emit: base.tell.emit, mono: () => host.clock.mono(), stopWithinMs: stopWithin(stopGraces) },
       );
-      return await stopping;
+      const report = await stopping;
+      held.release();
+      return report;
     },
     kill: async () => {
       loops.hurry();

@@ -36,12 +36,13 @@ const host: CliHost = {
   },
   user: userName(),
   version,
-  startDaemon: async (configuration) =>
+  startDaemon: async (configuration, { takeDataDir }) =>
     (await import("../main.ts")).startDaemon({
       configuration,
       environment: env,
       output: { log: (line) => output.out(line), handlers: (text) => output.err(text), onDropped: (tell) => output.onDropped(tell) },
       handlerHost: handlerHost(),
+      takeDataDir,
     }),
   runCommand: async (request) =>
     (await import("../cli/foreground.ts")).runInForeground({ request, host, pid: process.pid, interactive: process.stdin.isTTY }),

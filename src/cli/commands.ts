@@ -18,6 +18,7 @@ export const commands: readonly CommandSpec[] = [
     options: [
       dev,
       { flags: "--drain", description: "on TERM wait for running commands, instead of leaving them for the next start" },
+      { flags: "--take-data-dir", description: "take over a data directory that belongs to another store, of which nothing runs any more" },
       { flags: "--listen <address>", description: "address and port of the API" },
       { flags: "--concurrency <runs>", description: "how many runs the daemon's worker executes at once" },
       { flags: "--store <where>", description: "path of an SQLite file, or a postgres:// URL" },

@@ -46,7 +46,7 @@ export interface CliHost {
   readonly user: string;
   readonly version: string;
   /** Resolves when it takes work. */
-  readonly startDaemon: (configuration: Configuration) => Promise<StoppableDaemon>;
+  readonly startDaemon: (configuration: Configuration, options: { readonly takeDataDir: boolean }) => Promise<StoppableDaemon>;
   /** Returns the function that stops listening. */
   readonly onSignal: (signal: StopSignal, listener: () => void) => () => void;
   /** `wakeful run -- CMD`; resolves to the command's exit code. */

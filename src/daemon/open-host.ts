@@ -1,6 +1,8 @@
 import type { Config } from "../config/config.ts";
 import { prepareDataDirectory } from "../files/data-directory.ts";
+import { lockDataDirectory } from "../files/data-lock.ts";
 import { dataPaths } from "../files/data-paths.ts";
+import type { HeldFile } from "../files/held-file.ts";
 import { type Installation, installationOf } from "../files/installation.ts";
 import { type ExposedDirectory, restrictDirectory } from "../files/restrict-directory.ts";
 import type { Host } from "../processes/probe/host.ts";
@@ -11,6 +13,7 @@ import { systemProcessTable } from "../processes/probe/process-table.ts";
 import { findWrapperTools, type WrapperTools } from "../processes/wrapper/wrapper-tools.ts";
 import type { HostClock } from "../runtime/clock.ts";
 import { newHostId } from "../runtime/entropy.ts";
+import type { Undo } from "../runtime/start-or-undo.ts";
 
 /** Where a daemon runs: its host, and what it needs there. */
 export interface DaemonHost {
@@ -21,18 +24,24 @@ export interface DaemonHost {
   /** The daemon's own process. */
   readonly self: ProcessIdentity;
   readonly tools: WrapperTools;
+  /** The data directory, which is this daemon's alone. */
+  readonly held: HeldFile;
 }
 
 export interface HostDeps {
   readonly config: Pick<Config, "dataDir" | "store">;
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly clock: HostClock;
+  readonly undo: Undo;
 }
 
 /** Makes the data directory ready and looks around. Throws typed errors: a directory that cannot be made, a damaged `host-id`, a missing program. */
-export async function openHost({ config: { dataDir, store }, environment, clock }: HostDeps): Promise<DaemonHost> {
+export async function openHost({ config: { dataDir, store }, environment, clock, undo }: HostDeps): Promise<DaemonHost> {
   const paths = dataPaths(dataDir);
   await prepareDataDirectory(paths);
+  // Before anything in it is read.
+  const held = await lockDataDirectory(dataDir, { pid: process.pid, startedAt: new Date(clock.wall()).toISOString() });
+  undo.push(() => held.release());
   const exposedDirectory = await restrictDirectory({ dataDir, store, uid: process.getuid?.() });
   const identity = await readHostIdentity({ stateDir: dataDir, randomId: newHostId });
   const table = systemProcessTable();
@@ -41,6 +50,7 @@ export async function openHost({ config: { dataDir, store }, environment, clock 
     exposedDirectory,
     installation: await installationOf(dataDir),
     self: ownIdentity(identity, table),
+    held,
     tools: await findWrapperTools({ path: environment.PATH ?? "/usr/local/bin:/usr/bin:/bin" }),
   };
 }

@@ -47,7 +47,7 @@ export async function openServer(deps: DaemonServerDeps): Promise<DaemonServer> 
     services: {
       ...servicesOf(deps),
       metrics,
-      readiness: () => readinessOf({ started: ready, diskLow: watch.disk.low, storeAnswers: watch.storeAnswers() }),
+      readiness: () => readinessOf({ started: ready, diskLow: watch.disk.low, storeTrouble: watch.storeTrouble() }),
     },
     tokens: work.tokens,
     listen: config.http.listen,
@@ -136,14 +136,14 @@ function openForeground({ config, daemonHost: { host }, base, watch, work }: Dae
 interface Readiness {
   readonly started: boolean;
   readonly diskLow: boolean;
-  readonly storeAnswers: boolean;
+  readonly storeTrouble: string | undefined;
 }
 
-function readinessOf({ started, diskLow, storeAnswers }: Readiness): { readonly ready: boolean; readonly reasons: readonly string[] } {
+function readinessOf({ started, diskLow, storeTrouble }: Readiness): { readonly ready: boolean; readonly reasons: readonly string[] } {
   const reasons = [
     ...(started ? [] : ["starting or stopping"]),
     ...(diskLow ? ["free disk is below disk.minFreeBytes"] : []),
-    ...(storeAnswers ? [] : ["store does not answer"]),
+    ...(storeTrouble === undefined ? [] : [storeTrouble]),
   ];
   return { ready: reasons.length === 0, reasons };
 }

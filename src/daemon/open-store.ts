@@ -18,11 +18,14 @@ import type { EventBus } from "../telemetry/event-bus.ts";
 import { countStart } from "../worker/start-sequence.ts";
 import { type DaemonOutput, openEventLog } from "./event-log.ts";
 import type { DaemonHost } from "./open-host.ts";
+import { ownDataDirectory } from "./own-data-directory.ts";
 
 export interface DaemonStoreDeps {
   readonly configuration: Configuration;
   readonly daemonHost: DaemonHost;
   readonly output: DaemonOutput;
+  /** Whether a data directory that belongs to another store is taken over. */
+  readonly takeDataDir: boolean;
   readonly undo: Undo;
 }
 
@@ -44,7 +47,7 @@ export interface DaemonStore {
 }
 
 /** Opens the store, brings its schema up to date, and writes down that a daemon starts. Throws typed errors (`store_locked`, `store_newer`, ...). */
-export async function openDaemonStore({ configuration, daemonHost, output, undo }: DaemonStoreDeps): Promise<DaemonStore> {
+export async function openDaemonStore({ configuration, daemonHost, output, takeDataDir, undo }: DaemonStoreDeps): Promise<DaemonStore> {
   const { config, pipelines } = configuration;
   const clock = createStoreClock({ host: daemonHost.host.clock });
   const live = new LiveSettings(config, { check: ({ reaper }) => liveFindings(pipelines, configLimits({ ...config, reaper })) });
@@ -63,6 +66,7 @@ export async function openDaemonStore({ configuration, daemonHost, output, undo 
   undo.push(() => store.close());
   dated = store;
   migration.finished();
+  await ownDataDirectory({ dataDir: config.dataDir, upkeep: store.upkeep, take: takeDataDir });
   // Before this start writes anything: how long nobody was listening.
   const lastAliveAt = await store.upkeep.newestInstant();
   const tell: Tell = { emit, alert: alertsThrough({ outbox: store.outbox, emit }) };

@@ -61,7 +61,8 @@ export interface Watch {
   readonly clock: ClockWatch;
   /** What is looked at each second, each apart from the others. */
   readonly looks: readonly (() => Promise<void>)[];
-  readonly storeAnswers: () => boolean;
+  /** Why the store cannot be worked with; undefined: it can. */
+  readonly storeTrouble: () => string | undefined;
   /** Writes down how well it heard, for the next daemon. */
   close(): Promise<void>;
 }
@@ -86,7 +87,7 @@ export async function openWatch(deps: WatchDeps): Promise<Watch> {
   const clock = new ClockWatch({ host: host.clock, hostId: host.identity.hostId, store, watcher, emit, periodMs });
   // What cannot be stored now is stored with the next look.
   const stopDoubting = store.onClockDoubt((doubt) => void clock.doubt(doubt).catch(() => undefined));
-  const hearing = new StoreWatch({ store, watcher, emit, monoNow });
+  const hearing = new StoreWatch({ store, watcher, tell, monoNow });
   const readers = new ReaderWatch({
     limits: config.readers,
     observe: async () => await observeOldReaders({ upkeep: store.upkeep, files: systemOpenFiles(), ownPid: process.pid }),
@@ -123,7 +124,7 @@ export async function openWatch(deps: WatchDeps): Promise<Watch> {
       async () => await readers.look(),
       async () => await kept.keepOften(watcher),
     ],
-    storeAnswers: () => hearing.answers,
+    storeTrouble: () => hearing.trouble,
     close: async () => {
       stopDoubting();
       await kept.keep(watcher);

@@ -77,7 +77,7 @@ export function openEmbeddedLoops({ self, limits, ...parts }: EmbeddedLoopsDeps)
   const lag = new LoopLag({ monoNow, periodMs });
   const renewals = new RenewalListener({ store, presence, emit: tell.emit, wakeJobReaper: () => waker.wake("job-reaper") });
   const clock = new ClockWatch({ host: host.clock, hostId: host.identity.hostId, store, watcher, emit: tell.emit, periodMs });
-  const hearing = new StoreWatch({ store, watcher, emit: tell.emit, monoNow });
+  const hearing = new StoreWatch({ store, watcher, tell, monoNow });
   // What cannot be stored now is stored with the next look.
   const stopDoubting = store.onClockDoubt((doubt) => void clock.doubt(doubt).catch(() => undefined));
   const readers = new ReaderWatch({

@@ -21,7 +21,9 @@ export interface RestrictDirectoryOptions {
 
 /** What a daemon makes in its data directory, and what a volume's own file system does. A store's files begin with its name. */
 const ours: ReadonlySet<string> = new Set(
-  "host-id start tokens wakeful.sock handler-host runs work hold reports alerts.jsonl alerts.jsonl.1 ballast lost+found".split(" "),
+  "lock store host-id start tokens wakeful.sock handler-host runs work hold reports alerts.jsonl alerts.jsonl.1 ballast lost+found".split(
+    " ",
+  ),
 );
 
 /**

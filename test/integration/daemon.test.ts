@@ -79,10 +79,10 @@ test("commands outlive their daemon: the next one adopts them before its reaper 
   for (const id of ids) expect((await untilItem(after.client, id, "done")).runs).toHaveLength(1);
 });
 
-test("a second daemon on the same file is refused and names the first", async () => {
+test("a second daemon in the same folder is refused and names the first", async () => {
   const { folder, daemon } = await startTestDaemon({ yaml: oneStage("true") });
   await expect(startTestDaemon({ yaml: oneStage("true"), folder })).rejects.toMatchObject({
-    code: "store_locked",
+    code: "data_dir_locked",
     message: expect.stringContaining(String(process.pid)),
   });
   expect(daemon.url).toMatch(/^http:/);

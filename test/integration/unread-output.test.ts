@@ -3,10 +3,10 @@ import { once } from "node:events";
 import { openSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
-import { adminTokenPath } from "../../src/http/tokens.ts";
 import { api } from "../../src/protocol/api/index.ts";
-import { type Client, createClient } from "../../src/protocol/client.ts";
+import type { Client } from "../../src/protocol/client.ts";
 import { untilItem } from "../support/daemon.ts";
+import { readyDaemon } from "../support/ready-daemon.ts";
 import { tempDir } from "../support/temp-dir.ts";
 import { until } from "../support/until.ts";
 import { bundleWakeful } from "../support/wakeful-program.ts";
@@ -48,15 +48,7 @@ ${more}
     child.kill("SIGKILL");
     await once(child, "exit");
   });
-  const client = await until(
-    async () => {
-      const token = readFileSync(adminTokenPath(join(folder, "data")), "utf8").trim();
-      const found = createClient({ socketPath: join(folder, "data/wakeful.sock"), token });
-      await found.call(api.runLoop, { params: { name: "scheduler" }, body: {} });
-      return found;
-    },
-    { what: "the daemon to be up" },
-  );
+  const client = await readyDaemon(join(folder, "data"));
   return { folder, child, client };
 }
 

@@ -25,7 +25,7 @@ test("what up is told by flags stands above variables, and those above the file"
   const serving = fakeServing();
   const startDaemon = async (configuration: Configuration) => {
     seen.push(configuration);
-    return serving.host.startDaemon(configuration);
+    return serving.host.startDaemon(configuration, { takeDataDir: false });
   };
   const running = cli(["up", "--listen", "127.0.0.1:1003", "--concurrency", "13"], { cwd, env, host: { ...serving.host, startDaemon } });
   await serving.started;

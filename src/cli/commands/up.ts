@@ -8,7 +8,10 @@ export async function run({ host, json, configRequest }: CommandContext, { optio
   const flags = json ? { "log.json": true, ...configRequest.flags } : configRequest.flags;
   const configuration = await loadConfiguration({ ...configRequest, flags });
   for (const warning of configuration.warnings) host.output.err(`warning: ${describeMistake(warning)}`);
-  const { daemon, early } = await startKeepingSignals(() => host.startDaemon(configuration), host);
+  const { daemon, early } = await startKeepingSignals(
+    () => host.startDaemon(configuration, { takeDataDir: flagOption(options, "takeDataDir") }),
+    host,
+  );
   // Before the address is printed: whoever reads it may stop the daemon at once.
   const ended = serveUntilStopped({ daemon, host, drain: flagOption(options, "drain"), early });
   const { url, socketPath } = daemon;

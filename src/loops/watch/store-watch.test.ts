@@ -17,7 +17,7 @@ function hearing() {
       return world.fails ? Promise.reject(new WakefulError("unavailable", "the server is gone")) : Promise.resolve();
     },
   };
-  const subject = new StoreWatch({ store, watcher, emit, monoNow: () => world.now });
+  const subject = new StoreWatch({ store, watcher, tell: { emit, alert: async () => true }, monoNow: () => world.now });
   const silence = () =>
     watcher
       .view("workers")
@@ -55,7 +55,12 @@ test("a question that hangs is deafness from its sending on, while it still hang
   const watcher = new Watcher(newVantage(), { emit: (name: string) => void names.push(name), alert: async () => true });
   const world = { now: 1_000_000, answer: () => undefined as void };
   const store = { now: () => asInstant(world.now), ping: () => new Promise<void>((resolve) => (world.answer = resolve)) };
-  const subject = new StoreWatch({ store, watcher, emit: (name: string) => void names.push(name), monoNow: () => world.now });
+  const subject = new StoreWatch({
+    store,
+    watcher,
+    tell: { emit: (name: string) => void names.push(name), alert: async () => true },
+    monoNow: () => world.now,
+  });
   const silence = () =>
     watcher
       .view("workers")
@@ -69,12 +74,12 @@ test("a question that hangs is deafness from its sending on, while it still hang
   expect(silence()).toMatchObject({ deafMs: 0, earned: true });
   pass(3_000);
   expect(silence()).toMatchObject({ deafMs: 3_900, silentMs: 0, earned: false });
-  expect(subject.answers).toBe(true);
+  expect(subject.trouble).toBeUndefined();
   pass(2_000);
-  expect(subject.answers).toBe(false);
+  expect(subject.trouble).toBe("store does not answer");
   world.answer();
   await look;
-  expect(subject.answers).toBe(true);
+  expect(subject.trouble).toBeUndefined();
   expect(silence()).toMatchObject({ deafMs: 5_900, silentMs: 0, earned: false });
   pass(10_000);
   expect(silence()).toMatchObject({ silentMs: 10_000, earned: true });

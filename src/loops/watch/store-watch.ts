@@ -1,37 +1,42 @@
+import type { ErrorCode } from "../../domain/error-codes.ts";
 import { isWakefulError, messageOf } from "../../domain/errors.ts";
 import { addMs, type DurationMs } from "../../domain/time.ts";
+import type { Tell } from "../../notify/raise-alert.ts";
 import type { Store } from "../../store/port/store.ts";
-import type { Emit } from "../../telemetry/events.ts";
 import { slowQueryMs, type Watcher } from "./watcher.ts";
 
 export interface StoreHearingDeps {
   readonly store: Pick<Store, "ping" | "now">;
   readonly watcher: Watcher;
-  readonly emit: Emit;
+  readonly tell: Tell;
   readonly monoNow: () => number;
 }
 
 /** How long an answer may be awaited before the store counts as one that does not answer. */
 const patienceMs: DurationMs = 5000;
 
+const noAnswer = "store does not answer";
+const lostCode: ErrorCode = "store_lost";
+
 /** Asks the store each second whether it answers. While it does not, or takes longer than a tick, silence proves nothing. */
 export class StoreWatch {
   readonly #deps: StoreHearingDeps;
-  #lostAtMono: number | undefined;
+  #lost: { readonly atMono: number; readonly code: string; readonly message: string } | undefined;
   #awaitedSinceMono: number | undefined;
 
   constructor(deps: StoreHearingDeps) {
     this.#deps = deps;
   }
 
-  /** Whether the last question was answered, or still may be. */
-  get answers(): boolean {
-    if (this.#lostAtMono !== undefined) return false;
-    return this.#awaitedSinceMono === undefined || this.#deps.monoNow() - this.#awaitedSinceMono < patienceMs;
+  /** Why the store cannot be worked with, for people. Undefined: the last question was answered, or still may be. */
+  get trouble(): string | undefined {
+    if (this.#lost !== undefined) return this.#lost.code === lostCode ? this.#lost.message : noAnswer;
+    const waitedMs = this.#awaitedSinceMono === undefined ? 0 : this.#deps.monoNow() - this.#awaitedSinceMono;
+    return waitedMs < patienceMs ? undefined : noAnswer;
   }
 
   async look(): Promise<void> {
-    const { store, watcher, emit, monoNow } = this.#deps;
+    const { store, watcher, tell, monoNow } = this.#deps;
     const askedAtMono = monoNow();
     const askedAt = store.now();
     this.#awaitedSinceMono = askedAtMono;
@@ -41,9 +46,12 @@ export class StoreWatch {
       await store.ping();
     } catch (thrown) {
       watcher.deafFrom("store_unreachable", askedAt);
-      if (this.#lostAtMono !== undefined) return;
-      this.#lostAtMono = askedAtMono;
-      emit("store.degraded", { code: isWakefulError(thrown) ? thrown.code : "ping_failed", message: messageOf(thrown) });
+      const code = isWakefulError(thrown) ? thrown.code : "ping_failed";
+      if (this.#lost?.code === code) return;
+      this.#lost = { atMono: this.#lost?.atMono ?? askedAtMono, code, message: messageOf(thrown) };
+      tell.emit("store.degraded", { code, message: this.#lost.message });
+      // It ends by no repetition: a person has to act.
+      if (code === lostCode) await tell.alert({ cause: "store:lost", title: this.#lost.message, details: {} });
       return;
     } finally {
       clearTimeout(late);
@@ -51,9 +59,9 @@ export class StoreWatch {
     }
     const tookMs: DurationMs = monoNow() - askedAtMono;
     watcher.hearsAgain("store_unreachable", store.now());
-    if (this.#lostAtMono !== undefined) {
-      emit("store.recovered", { afterMs: Math.round(monoNow() - this.#lostAtMono) });
-      this.#lostAtMono = undefined;
+    if (this.#lost !== undefined) {
+      tell.emit("store.recovered", { afterMs: Math.round(monoNow() - this.#lost.atMono) });
+      this.#lost = undefined;
     } else if (tookMs > slowQueryMs) {
       watcher.wasDeaf({ from: askedAt, to: addMs(askedAt, Math.round(tookMs)), cause: "slow_query" });
     }

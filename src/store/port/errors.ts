@@ -116,6 +116,17 @@ export class StoreUnavailableError extends WakefulError {
   }
 }
 
+/** The store's files were deleted, moved or replaced under the process that owns them: whatever it wrote now would be lost. */
+export class StoreLostError extends WakefulError {
+  constructor(options: { readonly store: string; readonly found: string }) {
+    super(
+      "store_lost",
+      `${options.found} while this program had it open. Nothing is read or written, because it would be lost. Put the file back, or stop the program, restore the newest backup and start it again.`,
+      { details: { store: options.store } },
+    );
+  }
+}
+
 /** A queue that nobody has made known with `ensureQueues`. */
 export class UnknownQueueError extends WakefulError {
   constructor(queue: string) {

@@ -78,6 +78,8 @@ export interface UpkeepStore {
    */
   recordStart(fileStartSeq: number | undefined): Promise<{ readonly startSeq: number; readonly epochRaised: boolean }>;
   raiseEpoch(reason: string): Promise<number>;
+  /** The store's own random id, which a copy and a restored backup of it share: `candidate` if it has none yet. */
+  identify(candidate: string): Promise<string>;
   sizeBytes(): Promise<number>;
   /** Who reads an old state, and what is kept for them. Costs nothing that grows. */
   keptForReaders(): Promise<KeptForReaders>;

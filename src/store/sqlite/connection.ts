@@ -46,6 +46,7 @@ export class SqliteConnection {
   readonly #waiting: (() => void)[] = [];
   #held = false;
   #closed = false;
+  #refusal: Error | undefined;
 
   constructor(options: SqliteConnectionOptions) {
     this.name = options.path;
@@ -81,7 +82,7 @@ export class SqliteConnection {
   }
 
   prepared(sql: string): PreparedStatement {
-    if (this.#closed) throw storeClosed();
+    this.#mustBeOurs();
     const known = this.#statements.get(sql);
     if (known !== undefined) {
       // Moved to the end: a Map iterates in the order of insertion, so its first key is the least recently used.
@@ -101,13 +102,25 @@ export class SqliteConnection {
 
   /** Waits in line for the connection; resolves to nothing when the caller has it, and must {@link release} it. */
   async acquire(): Promise<void> {
-    if (this.#closed) throw storeClosed();
+    this.#mustBeOurs();
     if (this.#held) await new Promise<void>((resolve) => this.#waiting.push(resolve));
     else this.#held = true;
-    if (this.#closed) {
+    try {
+      this.#mustBeOurs();
+    } catch (thrown) {
       this.release();
-      throw storeClosed();
+      throw thrown;
     }
+  }
+
+  /** From now on every use is answered with this error; undefined: no longer. For a file that is not the store any more. */
+  refuse(error: Error | undefined): void {
+    this.#refusal = error;
+  }
+
+  #mustBeOurs(): void {
+    if (this.#closed) throw storeClosed();
+    if (this.#refusal !== undefined) throw this.#refusal;
   }
 
   release(): void {
@@ -177,7 +190,8 @@ export class SqliteConnection {
    * not write its folder cannot read one that has a log.
    */
   #foldLog(): void {
-    if (this.readOnly) return;
+    // What stands at the path now is not ours to change.
+    if (this.readOnly || this.#refusal !== undefined) return;
     try {
       this.db.exec("pragma busy_timeout = 0");
       this.db.exec("pragma journal_mode = delete");

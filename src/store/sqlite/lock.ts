@@ -1,22 +1,27 @@
 import { accessSync, constants, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { DatabaseSync, type DatabaseSyncInstance } from "@photostructure/sqlite";
-import { hasCode, messageOf } from "../../domain/errors.ts";
+import { hasCode, isWakefulError, messageOf } from "../../domain/errors.ts";
 import type { Instant } from "../../domain/time.ts";
+import { FileHeldError, type HeldFile, holdFile } from "../../files/held-file.ts";
 import { DiskFullError, StoreLockedError, StoreReadOnlyError } from "../port/errors.ts";
 import { sqliteFailure } from "./failures.ts";
 import { makePrivateFile } from "./private-file.ts";
+import { refuseHardLinks } from "./store-file.ts";
 
 export const lockPathOf = (path: string): string => `${path}.lock`;
 const holderPathOf = (path: string): string => `${path}.lock.holder`;
 
 /** The kernel's lock on a store's file. Held until released, or until the process is gone, however it went. */
 export interface StoreLock {
+  /** The store's own file. */
+  readonly file: HeldFile;
+  /** To be called when the store is closed: closing any descriptor of its file ends SQLite's own locks. */
   release(): void;
 }
 
 /**
- * Locks the store for this process: an exclusive lock on a second, empty SQLite file leaves readers of the store free, and the kernel
- * unlocks it at death. The name beside it only feeds messages.
+ * Locks the store in two ways: its own file, under every name of it; and a second, empty SQLite file, for earlier versions and systems
+ * without `flock`. Both leave readers free. The name beside them only feeds messages.
  *
  * @throws {StoreLockedError} Another process has it, or this one under another handle.
  */
@@ -31,16 +36,28 @@ export function lockStore(path: string, options: { readonly now: Instant }): Sto
     db.close();
     throw isBusy(thrown) ? new StoreLockedError({ path, holder: readHolder(path) }) : sqliteFailure(thrown, lockPathOf(path));
   }
+  let file: HeldFile | undefined;
   try {
     // A lock file that may only be read opens all the same, and then locks nobody out.
     accessSync(lockPathOf(path), constants.W_OK);
+    refuseHardLinks(path);
+    makePrivateFile(path);
+    file = holdFile(path);
     makePrivateFile(holderPathOf(path));
     writeFileSync(holderPathOf(path), `${JSON.stringify({ pid: process.pid, startedAt: new Date(options.now).toISOString() })}\n`);
   } catch (thrown) {
+    file?.release();
     db.close();
     throw fileFailure(thrown, path);
   }
-  return { release: () => db.close() };
+  const held = file;
+  return {
+    file: held,
+    release: () => {
+      held.release();
+      db.close();
+    },
+  };
 }
 
 /** Whether some process owns the store now, and its name where it left one. Needs no right to write. */
@@ -60,6 +77,8 @@ export function findLockHolder(path: string): { readonly held: boolean; readonly
 
 /** A file beside the store that cannot be written, as what it means for the store. */
 function fileFailure(thrown: unknown, store: string): Error {
+  if (isWakefulError(thrown)) return thrown;
+  if (thrown instanceof FileHeldError) return new StoreLockedError({ path: store, holder: readHolder(store) });
   return hasCode(thrown, "ENOSPC", "EDQUOT")
     ? new DiskFullError({ store, cause: thrown })
     : new StoreReadOnlyError({ store, found: messageOf(thrown), cause: thrown });

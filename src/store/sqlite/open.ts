@@ -11,10 +11,12 @@ import { StoreLockedError, StoreLogUnreadableError, StoreReadOnlyError } from ".
 import { newestInstant } from "../upkeep/newest-instant.ts";
 import { SqliteConnection } from "./connection.ts";
 import { SqliteEngine } from "./engine.ts";
+import { FileWatch } from "./file-watch.ts";
 import { createHotVerbs } from "./hot-verbs.ts";
 import { findLockHolder, lockPathOf, lockStore } from "./lock.ts";
 import { LogCutter } from "./log-cutter.ts";
 import { targetOf } from "./migration-target.ts";
+import { realStorePath } from "./store-file.ts";
 
 export interface OpenSqliteOptions {
   /** The file, or `:memory:`. */
@@ -28,8 +30,9 @@ export interface OpenSqliteOptions {
 
 /** Opens the embedded store for its one owner: lock, schema, clock. */
 export async function openSqlite(options: OpenSqliteOptions): Promise<StoreParts> {
-  const { path, clock } = options;
-  const inMemory = path === ":memory:";
+  const { clock } = options;
+  const inMemory = options.path === ":memory:";
+  const path = inMemory ? options.path : realStorePath(options.path);
   const lock = inMemory || options.lock === false ? undefined : lockStore(path, { now: clock.now() });
   try {
     const connection = new SqliteConnection({ path, synchronous: options.synchronous });
@@ -38,7 +41,9 @@ export async function openSqlite(options: OpenSqliteOptions): Promise<StoreParts
     // A process that was killed may have left a long one. The migrations need not write it back on the event loop.
     log?.look();
     const engine = new SqliteEngine({ connection, hints, now: () => clock.now(), log });
+    let watch: FileWatch | undefined;
     const close = async (): Promise<void> => {
+      watch?.stop();
       await log?.stop();
       await connection.close();
     };
@@ -46,6 +51,7 @@ export async function openSqlite(options: OpenSqliteOptions): Promise<StoreParts
       await migrate(targetOf(engine), sqliteMigrations, options.tellMigration);
       const newest = await newestInstant(engine.kysely);
       if (newest !== undefined) clock.floor?.(newest);
+      watch = lock === undefined ? undefined : new FileWatch({ connection, held: lock.file });
     } catch (thrown) {
       await close();
       throw thrown;
@@ -67,7 +73,8 @@ export async function openSqlite(options: OpenSqliteOptions): Promise<StoreParts
 
 /** Opens the file for reading alone, when no process owns it: nothing is migrated, and every write is refused as `store_read_only`. */
 export async function openSqliteReadOnly(options: { readonly path: string; readonly clock: StoreClock }): Promise<StoreParts> {
-  const { path, clock } = options;
+  const { clock } = options;
+  const path = realStorePath(options.path);
   if (!existsSync(path)) throw new StoreReadOnlyError({ store: path, found: "there is no such file" });
   mayRead(path);
   const { held, holder } = findLockHolder(path);

@@ -49,3 +49,17 @@ export async function recordStart(engine: Engine, fileStartSeq: number | undefin
   if (result.epochRaised) engine.epochRaised();
   return result;
 }
+
+const idName = "store_id";
+
+export async function identify(engine: Engine, candidate: string): Promise<string> {
+  return await engine.transaction(async (tx) => {
+    // Of two first starts at once one gives the id, and the other reads it.
+    await tx
+      .insertInto("meta")
+      .values({ name: idName, value: candidate })
+      .onConflict((conflict) => conflict.column("name").doNothing())
+      .execute();
+    return (await readMeta(tx, idName)) ?? candidate;
+  });
+}

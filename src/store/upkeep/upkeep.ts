@@ -9,7 +9,7 @@ import { resetClock } from "./clock-reset.ts";
 import { checkInvariants } from "./invariants.ts";
 import { newestInstant } from "./newest-instant.ts";
 import { prune } from "./prune.ts";
-import { raiseEpoch, recordStart } from "./start-record.ts";
+import { identify, raiseEpoch, recordStart } from "./start-record.ts";
 
 /** Settings share the table of the store's own numbers, under names of their own. */
 const settingName = (name: string): string => `setting:${name}`;
@@ -65,6 +65,7 @@ export function createUpkeep(engine: Engine): UpkeepStore {
     storeEpoch: async () => await storeEpochOf(kysely),
     recordStart: async (fileStartSeq) => await recordStart(engine, fileStartSeq),
     raiseEpoch: async (reason) => await raiseEpoch(engine, reason),
+    identify: async (candidate) => await identify(engine, candidate),
     sizeBytes: async () => await engine.sizeBytes(),
     keptForReaders: async () => await engine.keptForReaders(),
   };
