@@ -31,6 +31,11 @@ export function isWakefulError(value: unknown): value is WakefulError {
   return value instanceof Error && "code" in value && typeof value.code === "string" && Object.hasOwn(errorCodes, value.code);
 }
 
+const refusals: ReadonlySet<string> = new Set(["bad_request", "forbidden", "not_found"]);
+
+/** Whether the same call fails for the same cause, however often it is repeated. */
+export const isRefusal = (thrown: unknown): boolean => isWakefulError(thrown) && refusals.has(thrown.code);
+
 /** The text of anything that was thrown, for evidence and logs. */
 export function messageOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown);

@@ -90,7 +90,8 @@ class OutputStart {
   }
 
   text(): string {
-    const text = Buffer.concat(this.#chunks).toString("utf8").trim();
+    // As a stream that goes on: half a character at the cut is left out.
+    const text = new TextDecoder().decode(Buffer.concat(this.#chunks), { stream: this.#bytes !== this.#keptBytes }).trim();
     return this.#bytes === this.#keptBytes ? text : `${text} [the first ${this.#keptBytes} of ${this.#bytes} bytes]`;
   }
 }

@@ -3,7 +3,7 @@ import type { Outcome } from "../liveness/retry-contract.ts";
 import type { Random } from "../liveness/retry-delay.ts";
 import type { StageDefinition } from "../pipelines/definition.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
-import type { LiveRun, LockManners, RunsStore, Settlement } from "../store/port/runs.ts";
+import type { LiveRun, LockManners, NotSettled, RunsStore, Settlement } from "../store/port/runs.ts";
 import type { Emit } from "../telemetry/events.ts";
 import { settlementOfFailure, settlementOfSuccess } from "./settlement.ts";
 import { type Ended, tellLostEnd, tellSettled } from "./tell-ends.ts";
@@ -59,11 +59,11 @@ export class RunEnder {
     return await this.write(run, this.#settlementOf(run, failure, how.actor), how);
   }
 
-  /** The same for many, in one call of the store. Answers in the order given. */
+  /** The same for many, in one call of the store. Answers in the order given: one that fails takes no other with it. */
   async endAll(
     ends: readonly { readonly run: LiveRun; readonly failure: RunFailure }[],
     { actor, supervises }: Pick<EndManners, "supervises"> & { readonly actor: string },
-  ): Promise<readonly Ended[]> {
+  ): Promise<readonly (Ended | NotSettled)[]> {
     const { store, emit } = this.#deps;
     const made = ends.map(({ run, failure }) => ({ queue: run.queue, settlement: this.#settlementOf(run, failure, actor) }));
     const answers = await store.runs.settle(made.map(({ settlement }) => settlement));
@@ -89,7 +89,9 @@ export class RunEnder {
     const whole = mayStillLive ? { ...settlement, stopBy: this.#stopBy() } : settlement;
     const [answer] = await store.runs.settle([whole], { unlessLocked });
     onAnswered?.();
-    return tellSettled(emit, { settlement: whole, queue: run.queue, answer, supervises });
+    const ended = tellSettled(emit, { settlement: whole, queue: run.queue, answer, supervises });
+    if (ended.kind === "failed") throw ended.error;
+    return ended;
   }
 
   /**

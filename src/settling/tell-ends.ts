@@ -1,6 +1,6 @@
 import type { RunOutcome } from "../domain/lifecycles/run.ts";
 import { recordedOutcome } from "../liveness/retry-contract.ts";
-import type { Cancelled, ItemStep, LostEnd, SettleAnswer, Settlement } from "../store/port/runs.ts";
+import type { Cancelled, ItemStep, LostEnd, NotSettled, SettleAnswer, Settlement } from "../store/port/runs.ts";
 import type { Emit } from "../telemetry/events.ts";
 
 /** What became of a settlement: its run ended by it, or why not. */
@@ -14,7 +14,7 @@ export type Ended =
       readonly message: string;
       readonly jobState: string;
     }
-  | Exclude<SettleAnswer, { readonly kind: "ok" }>;
+  | Exclude<SettleAnswer, { readonly kind: "ok" | "failed" }>;
 
 /** Emits what the store answered to one settlement. A lost flip emits nothing but, for a supervisor, its late result. */
 export function tellSettled(
@@ -30,14 +30,16 @@ export function tellSettled(
     readonly answer: SettleAnswer | undefined;
     readonly supervises?: boolean | undefined;
   },
-): Ended {
+): Ended | NotSettled {
   const { runId, jobId, outcome: tried, reason, actor = "worker" } = settlement;
   if (answer === undefined) return { kind: "gone" };
   if (answer.kind === "lost" && supervises)
     emit("run.late_result", { runId, jobId, queue, tried: recordedOutcome[tried], why: answer.why });
   if (answer.kind !== "ok") return answer;
-  const { outcome, jobState } = answer;
-  const told = { outcome, reason, message: settlement.outcome === "succeeded" ? reason : settlement.message, jobState };
+  const { outcome, jobState, replaced } = answer;
+  if (replaced !== undefined) emit("run.text_replaced", { runId, jobId, queue, message: replaced });
+  const message = settlement.outcome === "succeeded" ? (outcome === "succeeded" ? reason : (replaced ?? reason)) : settlement.message;
+  const told = { outcome, reason, message, jobState };
   emit("run.ended", { runId, jobId, queue, ...told, actor });
   tellItemStep(emit, answer.item, told.message);
   return { kind: "ended", ...told };
@@ -83,7 +85,7 @@ export function tellBatch(
     at++;
     const settlement = settlements[at];
     if (settlement === undefined) continue;
-    if (answer.kind === "ok" && settlement.outcome === "succeeded" && settlement.actor === undefined) {
+    if (answer.kind === "ok" && settlement.outcome === "succeeded" && settlement.actor === undefined && answer.replaced === undefined) {
       plain++;
       tellItemStep(emit, answer.item, settlement.reason);
     } else tellSettled(emit, { settlement, queue: queues[at] ?? "", answer, supervises: true });

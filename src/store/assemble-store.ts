@@ -7,25 +7,27 @@ import { storeClosed } from "./port/errors.ts";
 import type { Store } from "./port/store.ts";
 import { createActions } from "./records/actions.ts";
 import { createOutbox } from "./records/outbox.ts";
+import { guardEnqueue, guardSettle, guardTexts } from "./text-door.ts";
 import { createUpkeep } from "./upkeep/upkeep.ts";
 import { createWorkers } from "./workers/workers.ts";
 
-/** The store as its callers see it: the nouns written once, with the hot verbs of the engine in their places. */
+/** The store as its callers see it: the nouns written once, the hot verbs of the engine in their places, and the door for texts before all. */
 export function assembleStore(parts: StoreParts): Store {
   const { engine, hints, hot } = parts;
   const { manyWriters, notifies, blocksEventLoop, turns } = engine.capabilities;
   let closing: Promise<void> | undefined;
   return {
     capabilities: { manyWriters, notifies, blocksEventLoop, turns },
-    jobs: { ...createJobs(engine), ...hot.jobs },
-    runs: hot.runs,
-    items: { ...createItems(engine), ...hot.items },
-    workers: { ...createWorkers(engine), ...hot.workers },
-    leases: createLeases(engine),
-    actions: createActions(engine),
-    outbox: createOutbox(engine),
-    duplicates: createDuplicates(engine),
-    upkeep: createUpkeep(engine),
+    jobs: { ...guardTexts({ ...createJobs(engine), ...hot.jobs }), enqueue: guardEnqueue(hot.jobs) },
+    // Checks and renewals are nothing but numbers.
+    runs: { ...guardTexts(hot.runs), moveChecks: (checks) => hot.runs.moveChecks(checks), settle: guardSettle(hot.runs) },
+    items: guardTexts({ ...createItems(engine), ...hot.items }),
+    workers: { ...guardTexts({ ...createWorkers(engine), ...hot.workers }), renew: (renewal) => hot.workers.renew(renewal) },
+    leases: guardTexts(createLeases(engine)),
+    actions: guardTexts(createActions(engine)),
+    outbox: guardTexts(createOutbox(engine)),
+    duplicates: guardTexts(createDuplicates(engine)),
+    upkeep: guardTexts(createUpkeep(engine)),
     now: () => engine.now(),
     onHint: (listener) => hints.listen(listener),
     onClockDoubt: (listener) => parts.onClockDoubt?.(listener) ?? (() => undefined),

@@ -197,6 +197,10 @@ export const eventCatalogue = {
     "warn",
     "A supervisor that had lost its run tried to write; nothing changed.",
   ),
+  "run.text_replaced": event<RunRef & { readonly message: string }>(
+    "warn",
+    "The store refused the text of a run's end, and the run ended with another text. The encoding of the database is not UTF8.",
+  ),
   /** B-63: one warning per reap. */
   "run.reaped": event<
     RunRef & {

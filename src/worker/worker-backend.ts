@@ -124,11 +124,12 @@ export interface EndReport extends Fence {
 }
 
 /**
- * `read`: the exit is on record and waits for what the run left: read it from `at` on and report it with `reading`. `early`: it may run for
- * `leftMs` more, because its host slept.
+ * `read`: its exit is on record: what it left is read from `at` on and reported with `reading`. `early`: it may run for `leftMs` more. `refused`:
+ * this report can never be written, and the run is left to its judge.
  */
 export type EndAnswer =
   | FencedAnswer
+  | { readonly kind: "refused"; readonly why: string }
   | { readonly kind: "read"; readonly at: Instant }
   | { readonly kind: "early"; readonly leftMs: DurationMs };
 

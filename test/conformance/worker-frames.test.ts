@@ -23,6 +23,7 @@ const decided: Readonly<
   stopBy: true,
   actor: true,
   jobState: true,
+  replaced: true,
   to: true,
   runAt: true,
   spent: true,

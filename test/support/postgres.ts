@@ -17,6 +17,8 @@ export interface TestDatabase {
 export interface CreateDatabaseOptions {
   /** A database of this server to copy, schema and rows: for suites that migrate once. Nobody may be connected to it. */
   readonly template?: string;
+  /** Another encoding than the server's usual one, such as `LATIN1`; not with a template. */
+  readonly encoding?: string;
 }
 
 /** What a connection says of itself that reads and writes the store's tables past the store, like a program of this version. */
@@ -37,7 +39,8 @@ export async function createDatabase(options: CreateDatabaseOptions = {}): Promi
   const admin = await serverUrl;
   const name = `${inject("postgresNamePrefix")}${randomBytes(6).toString("hex")}`;
   const template = options.template === undefined ? "template0" : pg.escapeIdentifier(options.template);
-  await queryOnce(admin, `create database ${name} template ${template}`);
+  const encoding = options.encoding === undefined ? "" : ` encoding '${options.encoding}' lc_collate 'C' lc_ctype 'C'`;
+  await queryOnce(admin, `create database ${name} template ${template}${encoding}`);
   const url = new URL(admin);
   url.pathname = `/${name}`;
   const drop = async (): Promise<void> => queryOnce(admin, `drop database if exists ${name} with (force)`);

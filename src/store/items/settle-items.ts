@@ -6,7 +6,7 @@ import type { Database } from "../engine/tables.ts";
 import type { ItemStep, SettleAnswer, Settlement } from "../port/runs.ts";
 import type { StoreHint } from "../port/store.ts";
 import { putStateFile } from "../records/outbox-entries.ts";
-import { lateResult, planSettlement, type RunEnd, type SettleFacts, settledAs } from "../runs/settle-plan.ts";
+import { lateResult, notSettled, planSettlement, type RunEnd, type SettleFacts, settledAs } from "../runs/settle-plan.ts";
 import { advanceItem, cancelItem, type EndItem, failItem, itemHints } from "./item-advance.ts";
 
 /** How an engine reads and writes the end of a run inside a transaction of Kysely's. */
@@ -28,29 +28,30 @@ const membersMax = 50;
  * member has a savepoint, so one that throws leaves nothing of its own.
  *
  * @returns The answers, in the order given.
- * @throws What the first failed member threw, after the others were committed.
  */
 export async function settleItems(
   engine: Engine,
   writer: RunEndWriter,
   settlements: readonly Settlement[],
 ): Promise<readonly SettleAnswer[]> {
-  const answers: (SettleAnswer | { readonly thrown: unknown })[] = [];
+  const answers: SettleAnswer[] = [];
   const hints = new Set<StoreHint>();
   for (let from = 0; from < settlements.length; from += membersMax) {
     const members = settlements.slice(from, from + membersMax);
-    const settled = await engine.transaction(async (tx) => {
-      const outcomes: typeof answers = [];
-      for (const settlement of members) outcomes.push(await settleApart(engine, writer, tx, settlement, hints));
-      return outcomes;
-    });
-    answers.push(...settled);
+    try {
+      const settled = await engine.transaction(async (tx) => {
+        const outcomes: typeof answers = [];
+        for (const settlement of members) outcomes.push(await settleApart(engine, writer, tx, settlement, hints));
+        return outcomes;
+      });
+      answers.push(...settled);
+    } catch (thrown) {
+      // Other members of the call may be committed already: theirs are answered.
+      answers.push(...members.map(() => notSettled(thrown)));
+    }
   }
   if (hints.size > 0) engine.hint(...hints);
-  return answers.map((answer) => {
-    if ("thrown" in answer) throw answer.thrown;
-    return answer;
-  });
+  return answers;
 }
 
 async function settleApart(
@@ -59,7 +60,7 @@ async function settleApart(
   tx: Transaction<Database>,
   settlement: Settlement,
   hints: Set<StoreHint>,
-): Promise<SettleAnswer | { readonly thrown: unknown }> {
+): Promise<SettleAnswer> {
   await sql`savepoint settlement`.execute(tx);
   try {
     const answer = await settleOne(engine, writer, tx, settlement, hints);
@@ -69,7 +70,7 @@ async function settleApart(
     // The caller gets it once the others are committed. Where the connection is gone the rollback throws, and everything fails with it.
     await sql`rollback to savepoint settlement`.execute(tx);
     await sql`release savepoint settlement`.execute(tx);
-    return { thrown };
+    return notSettled(thrown);
   }
 }
 

@@ -140,6 +140,25 @@ export class UnknownQueueError extends WakefulError {
   }
 }
 
+/** The store refuses a value for what it is, and refuses it each time. Nothing of the write is stored. */
+export class StoreContentError extends WakefulError {
+  constructor(options: { readonly store: string; readonly found: string; readonly cause?: unknown }) {
+    const { store, found, cause } = options;
+    super(
+      "bad_request",
+      `${store} cannot store what it was given: ${found}. Leave out what it names, or use a database whose encoding is UTF8.`,
+      { cause, details: { store } },
+    );
+  }
+}
+
+/** A text that cannot be a name, a key or an id. */
+export class BadNameError extends WakefulError {
+  constructor(field: string, rule: string) {
+    super("bad_request", `${field} ${rule}. Give it another text.`, { details: { field } });
+  }
+}
+
 export function storeClosed(): StoreUnavailableError {
   return new StoreUnavailableError("The store is closed.");
 }

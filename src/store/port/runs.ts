@@ -198,9 +198,17 @@ export interface Settled {
   readonly jobState: JobChange["to"];
   /** Of a run whose item went on with its end. */
   readonly item?: ItemStep | undefined;
+  /** The store refused the texts of the settlement, and took others in their place: its words of refusal. */
+  readonly replaced?: string | undefined;
 }
 
-export type SettleAnswer = Settled | Exclude<FencedAnswer, { readonly kind: "ok" }>;
+/** This settlement alone could not be written; what was asked in the same call is not affected. */
+export interface NotSettled {
+  readonly kind: "failed";
+  readonly error: unknown;
+}
+
+export type SettleAnswer = Settled | NotSettled | Exclude<FencedAnswer, { readonly kind: "ok" }>;
 
 export type FencedAnswer =
   /** Written, and by this call. */
@@ -286,7 +294,10 @@ export interface RunsStore {
   recordExit(run: Fence & { readonly exitCode: number; readonly checkAt: Instant }, how?: LockManners): Promise<FencedAnswer>;
   /** The first failed gate reading of this exit. */
   recordGatePending(run: Fence & { readonly checkAt: Instant }): Promise<FencedAnswer>;
-  /** Ends runs. Plain successes take the all-plain batch form; joins the current group commit. Answers in the order given. */
+  /**
+   * Ends runs. Plain successes take the all-plain batch form; joins the current group commit. Answers in the order given: a
+   * member that fails is one of the answers. Rejects only when nothing of the call is known to be written.
+   */
   settle(settlements: readonly Settlement[], how?: LockManners): Promise<readonly SettleAnswer[]>;
   /** New supervisor, owner epoch + 1, if the epoch is the old one and the run has not ended. Answers the new epoch, or undefined. */
   takeOver(

@@ -1,6 +1,6 @@
 import { codeOf, isWakefulError, messageOf } from "../../domain/errors.ts";
 import { BeginAgain } from "../engine/engine.ts";
-import { DiskFullError, StoreReadOnlyError, StoreUnavailableError } from "../port/errors.ts";
+import { DiskFullError, StoreContentError, StoreReadOnlyError, StoreUnavailableError } from "../port/errors.ts";
 
 /** Somebody held a row for longer than lock_timeout. */
 const lockNotAvailable = "55P03";
@@ -14,6 +14,8 @@ const transient = new Set([
 const uniqueViolation = "23505";
 const diskFull = new Set(["53100"]);
 const readOnly = new Set(["25006"]);
+/** Classes of "not this": data that no column takes, and what is too large. */
+const contentClasses = new Set(["22", "54"]);
 /** Classes of "not now": connection, resources, operator intervention (restart, failover, timeouts), system error. */
 const unavailableClasses = new Set(["08", "53", "57", "58"]);
 
@@ -54,6 +56,7 @@ export function postgresFailure(thrown: unknown, store: string, opening: { reado
       details: { store, readOnly: true },
     });
   }
+  if (code !== undefined && contentClasses.has(code.slice(0, 2))) return new StoreContentError({ store, found, cause: thrown });
   if (isUnavailable(code, found)) {
     return new StoreUnavailableError(`${store} does not answer: ${found}. It is tried again by itself.`, {
       cause: thrown,

@@ -8,14 +8,14 @@ import { createCancels } from "../items/cancels.ts";
 import { type RunEndWriter, settleItems } from "../items/settle-items.ts";
 import { checkClaim, type FirstChecks, firstChecks } from "../jobs/claim-rules.ts";
 import { checkEnqueueGroup } from "../jobs/enqueue-groups.ts";
-import { StoreUnavailableError, UnknownQueueError } from "../port/errors.ts";
+import { StoreContentError, StoreUnavailableError, UnknownQueueError } from "../port/errors.ts";
 import type { RunsStore, SettleAnswer, Settlement } from "../port/runs.ts";
 import type { StoreHint } from "../port/store.ts";
 import type { WorkersStore } from "../port/workers.ts";
 import { type HeldRow, type PresenceRow, plainRun, presenceOf, readHeld } from "../runs/held-run-row.ts";
 import { createRunReads } from "../runs/run-reads.ts";
 import { createRunVerbs } from "../runs/run-verbs.ts";
-import { hintsOfEnd, lateResult, lostEndOf, planLoss, planSettlement, settledAs } from "../runs/settle-plan.ts";
+import { hintsOfEnd, lateResult, lostEndOf, notSettled, planApart, planLoss, settledAs } from "../runs/settle-plan.ts";
 import { type ClaimAnswer, type ClaimInput, ClaimPhase, type EmptyClaim, lookAtEmpty } from "./claim.ts";
 import { ClaimBounds } from "./claim-bounds.ts";
 import type { PostgresEngine } from "./engine.ts";
@@ -137,14 +137,11 @@ function plannedEngines(outer: PostgresEngine): { readonly engine: Engine; reado
 
 /** A locked row gives the same error wherever the transaction meets it. */
 async function settleUnlessLocked(engine: Engine, settlement: Settlement): Promise<readonly SettleAnswer[]> {
-  try {
-    return await settleRest(engine, [settlement]);
-  } catch (thrown) {
-    if (!isLocked(thrown)) throw thrown;
-    throw new StoreUnavailableError(`run ${settlement.runId} is being written by somebody else; it is looked at again soon`, {
-      cause: thrown,
-    });
-  }
+  return (await settleRest(engine, [settlement])).map((answer) => {
+    if (answer.kind !== "failed" || !isLocked(answer.error)) return answer;
+    const text = `run ${settlement.runId} is being written by somebody else; it is looked at again soon`;
+    return notSettled(new StoreUnavailableError(text, { cause: answer.error }));
+  });
 }
 
 function engineOn(outer: PostgresEngine, { kysely, transaction }: Pick<Engine, "kysely" | "transaction">): Engine {
@@ -209,70 +206,77 @@ const writer: RunEndWriter = {
   recordLate: writeLateResult,
 };
 
-/** What the batch could not end: looked at under lock, then written by one statement; runs of items one by one after that. */
+/**
+ * What the batch could not end, a round at a time: the second settlement of a run must see what the first one wrote. A round that fails is
+ * tried member by member.
+ */
 async function settleRest(engine: Engine, settlements: readonly Settlement[]): Promise<readonly SettleAnswer[]> {
-  const answers = new Map<Settlement, SettleAnswer | { readonly thrown: unknown }>();
+  const answers = new Map<Settlement, SettleAnswer>();
   let waiting = settlements;
   while (waiting.length > 0) {
-    // One settlement of each run at a time: the second one of a run must see what the first one wrote.
     const runs = new Set<number>();
     const round = waiting.filter(({ runId }) => !runs.has(runId) && runs.add(runId));
     const rest = waiting.filter((settlement) => !round.includes(settlement));
-    const hints = new Set<StoreHint>();
-    const settled = await engine.transaction(async (tx) => {
-      const outcomes = new Map<Settlement, SettleAnswer | { readonly thrown: unknown }>();
-      const now = engine.now();
-      const known = await lockFacts(
-        tx,
-        [...round].map(({ runId }) => runId),
-      );
-      const ends: WrittenEnd[] = [];
-      for (const settlement of round) {
-        const facts = known.get(settlement.runId);
-        if (facts !== undefined && facts.itemId !== null && facts.state !== "ended") continue;
-        const plan = planApart(settlement, facts, now);
-        if ("thrown" in plan) outcomes.set(settlement, plan);
-        else if (plan.kind === "end") {
-          if (facts !== undefined) ends.push({ end: plan.end, facts });
-          outcomes.set(settlement, settledAs(plan.end));
-        } else {
-          if (plan.kind === "lost" && facts !== undefined) {
-            await writeLateResult(tx, {
-              at: now,
-              actor: settlement.actor ?? "worker",
-              reason: settlement.reason,
-              tried: lateResult(settlement, plan.why),
-              run: facts,
-            });
-          }
-          outcomes.set(settlement, plan);
-        }
-      }
-      await writeRunEnds(tx, ends, now);
-      for (const { end } of ends) hintsOfEnd(end, hints);
-      return outcomes;
-    });
-    if (hints.size > 0) engine.hint(...hints);
-    for (const [settlement, answer] of settled) answers.set(settlement, answer);
-    const withItem = round.filter((settlement) => !settled.has(settlement));
-    const moved = withItem.length === 0 ? [] : await settleItems(engine, writer, withItem);
-    for (const [index, settlement] of withItem.entries()) answers.set(settlement, moved[index] as SettleAnswer);
+    for (const [settlement, answer] of await settleRound(engine, round)) answers.set(settlement, answer);
     waiting = rest;
   }
-  return settlements.map((settlement) => {
-    const answer = answers.get(settlement) as SettleAnswer | { readonly thrown: unknown };
-    if ("thrown" in answer) throw answer.thrown;
-    return answer;
-  });
+  return settlements.map((settlement) => answers.get(settlement) as SettleAnswer);
 }
 
-/** A settlement that contradicts itself fails alone: planning throws before anything is written. */
-function planApart(...planned: Parameters<typeof planSettlement>): ReturnType<typeof planSettlement> | { readonly thrown: unknown } {
+async function settleRound(engine: Engine, round: readonly Settlement[]): Promise<ReadonlyMap<Settlement, SettleAnswer>> {
   try {
-    return planSettlement(...planned);
+    return await writeRound(engine, round);
   } catch (thrown) {
-    return { thrown };
+    const [only] = round;
+    if (only !== undefined && round.length === 1) return new Map([[only, notSettled(thrown)]]);
+    // Only what a member brings is worth another try: the others would wait for the same server once more.
+    if (!(thrown instanceof StoreContentError)) return new Map(round.map((each) => [each, notSettled(thrown)]));
+    const answers = new Map<Settlement, SettleAnswer>();
+    for (const each of round) for (const [settlement, answer] of await settleRound(engine, [each])) answers.set(settlement, answer);
+    return answers;
   }
+}
+
+/** Looked at under lock, then written by one statement; runs of items one by one after that. */
+async function writeRound(engine: Engine, round: readonly Settlement[]): Promise<ReadonlyMap<Settlement, SettleAnswer>> {
+  const hints = new Set<StoreHint>();
+  const settled = await engine.transaction(async (tx) => {
+    const outcomes = new Map<Settlement, SettleAnswer>();
+    const now = engine.now();
+    const known = await lockFacts(
+      tx,
+      round.map(({ runId }) => runId),
+    );
+    const ends: WrittenEnd[] = [];
+    for (const settlement of round) {
+      const facts = known.get(settlement.runId);
+      if (facts !== undefined && facts.itemId !== null && facts.state !== "ended") continue;
+      const plan = planApart(settlement, facts, now);
+      if (plan.kind === "end") {
+        if (facts !== undefined) ends.push({ end: plan.end, facts });
+        outcomes.set(settlement, settledAs(plan.end));
+      } else {
+        if (plan.kind === "lost" && facts !== undefined) {
+          await writeLateResult(tx, {
+            at: now,
+            actor: settlement.actor ?? "worker",
+            reason: settlement.reason,
+            tried: lateResult(settlement, plan.why),
+            run: facts,
+          });
+        }
+        outcomes.set(settlement, plan);
+      }
+    }
+    await writeRunEnds(tx, ends, now);
+    for (const { end } of ends) hintsOfEnd(end, hints);
+    return outcomes;
+  });
+  if (hints.size > 0) engine.hint(...hints);
+  const withItem = round.filter((settlement) => !settled.has(settlement));
+  const moved = withItem.length === 0 ? [] : await settleItems(engine, writer, withItem);
+  for (const [index, settlement] of withItem.entries()) settled.set(settlement, moved[index] as SettleAnswer);
+  return settled;
 }
 
 async function settleLostPage(engine: Engine, page: Parameters<RunsStore["settleLostPage"]>[0]): ReturnType<RunsStore["settleLostPage"]> {

@@ -9,7 +9,7 @@ import type { DurationMs, Instant } from "../../domain/time.ts";
 import { changeAfter, type JobChange, recordedOutcome } from "../../liveness/retry-contract.ts";
 import { type Random, spreadDelayMs } from "../../liveness/retry-delay.ts";
 import type { JobAlert } from "../jobs/job-alert.ts";
-import type { Failure, FencedAnswer, ItemStep, LossProgress, LostEnd, Settled, Settlement, Success } from "../port/runs.ts";
+import type { Failure, FencedAnswer, ItemStep, LossProgress, LostEnd, NotSettled, Settled, Settlement, Success } from "../port/runs.ts";
 import type { StoreHint } from "../port/store.ts";
 
 /** A run and its job as they stand inside the settling transaction: all that the rules of settling look at. */
@@ -207,6 +207,17 @@ export function lateResult(settlement: Settlement, why: string): string {
 
 export function settledAs({ outcome, jobState }: RunEnd, item?: ItemStep): Settled {
   return { kind: "ok", outcome, jobState, item };
+}
+
+export const notSettled = (error: unknown): NotSettled => ({ kind: "failed", error });
+
+/** A settlement that contradicts itself fails alone: planning throws before anything is written. */
+export function planApart(...planned: Parameters<typeof planSettlement>): SettlePlan | NotSettled {
+  try {
+    return planSettlement(...planned);
+  } catch (thrown) {
+    return notSettled(thrown);
+  }
 }
 
 /** What the runs of one page have in common. */

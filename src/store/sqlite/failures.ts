@@ -1,5 +1,5 @@
 import { hasCode, isWakefulError, messageOf } from "../../domain/errors.ts";
-import { DiskFullError, StoreCorruptError, StoreReadOnlyError, StoreUnavailableError } from "../port/errors.ts";
+import { DiskFullError, StoreContentError, StoreCorruptError, StoreReadOnlyError, StoreUnavailableError } from "../port/errors.ts";
 
 /** Primary result codes of SQLite that mean something to a caller; the extended code carries them in its low byte. */
 const busy = 5;
@@ -9,6 +9,7 @@ const ioError = 10;
 const corrupt = 11;
 const full = 13;
 const cannotOpen = 14;
+const tooBig = 18;
 const notADatabase = 26;
 /** The log of a write that ran out of space, or over a quota, reports as an I/O error of these kinds. */
 const ioErrorsOfWriting = new Set([ioError | (3 << 8), ioError | (4 << 8), ioError | (6 << 8)]);
@@ -22,6 +23,7 @@ const codesByWords: ReadonlyMap<string, number> = new Map([
   ["disk I/O error", ioError],
   ["database disk image is malformed", corrupt],
   ["database or disk is full", full],
+  ["string or blob too big", tooBig],
   ["unable to open database file", cannotOpen],
   ["file is not a database", notADatabase],
 ]);
@@ -48,6 +50,8 @@ export function sqliteFailure(thrown: unknown, store: string): unknown {
     case readOnly:
     case cannotOpen:
       return new StoreReadOnlyError({ store, found, cause: thrown });
+    case tooBig:
+      return new StoreContentError({ store, found, cause: thrown });
     case busy:
     case locked:
       return new StoreUnavailableError(`${store} is busy: another process has been writing to it for too long.`, { cause: thrown });

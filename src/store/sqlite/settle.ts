@@ -3,7 +3,7 @@ import type { Instant } from "../../domain/time.ts";
 import type { SettleAnswer, Settlement, Success } from "../port/runs.ts";
 import type { StoreHint } from "../port/store.ts";
 import { keptColumnsOf } from "../runs/run-columns.ts";
-import { isPlainSuccess, lateResult, planSettlement, settledAs } from "../runs/settle-plan.ts";
+import { isPlainSuccess, lateResult, planApart, settledAs } from "../runs/settle-plan.ts";
 import type { SqliteConnection } from "./connection.ts";
 import type { GroupPhase } from "./group-commit.ts";
 import type { SqliteRunEnds } from "./run-ends.ts";
@@ -100,7 +100,7 @@ export class SettlePhase implements GroupPhase<readonly Settlement[], readonly P
     const facts = this.#ends.facts(settlement.runId);
     if (facts !== undefined && facts.itemId !== null && facts.state !== "ended") return withItem;
     this.special.delete(settlement.runId);
-    const plan = planSettlement(settlement, facts, now);
+    const plan = planApart(settlement, facts, now);
     if (plan.kind === "end" && facts !== undefined) {
       this.#ends.write(plan.end, facts, now, hints);
       return settledAs(plan.end);

@@ -1,3 +1,4 @@
+import { isRefusal, messageOf } from "../../domain/errors.ts";
 import type { JobId } from "../../domain/ids.ts";
 import { runTaskName } from "../../domain/run-task.ts";
 import { addMs, asInstant, type DurationMs, seconds } from "../../domain/time.ts";
@@ -8,7 +9,17 @@ import type { ExitDecider } from "../../settling/exit-decider.ts";
 import type { RunEnder, RunFailure } from "../../settling/run-ender.ts";
 import { type Ended, tellBatch } from "../../settling/tell-ends.ts";
 import type { FirstChecks } from "../../store/jobs/claim-rules.ts";
-import type { Advance, Fence, FencedAnswer, LiveRun, RunRow, SettleAnswer, Settlement, Success } from "../../store/port/runs.ts";
+import type {
+  Advance,
+  Fence,
+  FencedAnswer,
+  LiveRun,
+  NotSettled,
+  RunRow,
+  SettleAnswer,
+  Settlement,
+  Success,
+} from "../../store/port/runs.ts";
 import type { Store } from "../../store/port/store.ts";
 import type { Emit } from "../../telemetry/events.ts";
 import type { EndAnswer, EndReport, ExitReading, RunEnding } from "../worker-backend.ts";
@@ -133,17 +144,19 @@ export class RunReports {
     const settlement = plainSuccess({ ...report, ending }, run.jobId);
     const answers = await store.runs.settle([settlement]);
     tellBatch(emit, { settlements: [settlement], queues: [(await store.jobs.get(run.jobId))?.queue ?? ""] }, answers);
-    return withoutDetails(answers[0] ?? { kind: "gone" });
+    const [answer = { kind: "gone" }] = answers;
+    // A late result is only kept to be told.
+    return answer.kind === "failed" ? lostOf(run, messageOf(answer.error)) : withoutDetails(answer);
   }
 
-  async #settle(settlements: readonly Settlement[], queues: readonly string[], session?: WorkerSession): Promise<readonly FencedAnswer[]> {
+  async #settle(settlements: readonly Settlement[], queues: readonly string[], session?: WorkerSession): Promise<readonly EndAnswer[]> {
     if (settlements.length === 0) return [];
     const { store, emit, onSettled } = this.#deps;
     const answers = await store.runs.settle(settlements);
     session?.work.drop(settlements);
     tellBatch(emit, { settlements, queues }, answers);
     onSettled?.(settlements);
-    return answers.map(withoutDetails);
+    return answers.map((answer) => (answer.kind === "failed" ? refusedOf(answer) : withoutDetails(answer)));
   }
 
   /** Undefined: its output alone does not say what follows, or its stage is not declared here. */
@@ -168,7 +181,7 @@ export class RunReports {
     const toEnd = steps.filter((step) => "failure" in step);
     if (toEnd[0] === undefined) return steps as readonly EndAnswer[];
     const ended = (await ender.endAll(toEnd, { actor: actorOf(toEnd[0].run), supervises: true })).values();
-    return steps.map((step) => ("failure" in step ? answerOf(ended.next().value as Ended) : step));
+    return steps.map((step) => ("failure" in step ? answerOf(ended.next().value as Ended | NotSettled) : step));
   }
 
   async #next(run: LiveRun, report: EndReport): Promise<EndAnswer | ToEnd> {
@@ -300,10 +313,19 @@ const actorOf = ({ queue }: LiveRun): string => (queue === runTaskName ? "run" :
 
 const ok: FencedAnswer = Object.freeze({ kind: "ok" });
 
-const answerOf = (ended: Ended): FencedAnswer => (ended.kind === "ended" ? ok : ended);
+function answerOf(ended: Ended | NotSettled): EndAnswer {
+  if (ended.kind === "failed") return refusedOf(ended);
+  return ended.kind === "ended" ? ok : ended;
+}
+
+/** @throws What may do well when it is reported again. The others of its batch have been told, and answer `already` then. */
+function refusedOf({ error }: NotSettled): EndAnswer {
+  if (isRefusal(error)) return { kind: "refused", why: messageOf(error) };
+  throw error;
+}
 
 /** What became of the job is not a worker's matter, and crosses no door. */
-const withoutDetails = (answer: SettleAnswer): FencedAnswer => (answer.kind === "ok" ? ok : answer);
+const withoutDetails = (answer: Exclude<SettleAnswer, NotSettled>): FencedAnswer => (answer.kind === "ok" ? ok : answer);
 
 const lostOf = ({ ownerEpoch, state, workerId }: RunRow, why: string): FencedAnswer => ({
   kind: "lost",

@@ -101,7 +101,7 @@ test("one whose end the store refuses does not hold up the others, and is given 
   expect(sent).toEqual([[1, 2, 3], [1], [2], [3]]);
   expect(answered.toSorted(([a], [b]) => a - b)).toEqual([
     [1, "ok"],
-    [2, "gone"],
+    [2, "refused"],
     [3, "ok"],
   ]);
   expect([told, ended(), ends.failing, ends.idle]).toEqual([["store.degraded", "defect.found"], 3, 0, true]);

@@ -1,4 +1,4 @@
-import { isWakefulError, messageOf } from "../../domain/errors.ts";
+import { isRefusal, messageOf } from "../../domain/errors.ts";
 import type { RunId } from "../../domain/ids.ts";
 import type { DurationMs } from "../../domain/time.ts";
 import type { Emit } from "../../telemetry/events.ts";
@@ -25,8 +25,6 @@ interface Batch {
 }
 
 const retryMsMax: DurationMs = 10_000;
-/** Errors that repeat however often the report is sent. */
-const refusals: ReadonlySet<string> = new Set(["bad_request", "forbidden", "not_found"]);
 
 /**
  * Reports of runs' ends on their way to the store. Each is kept until answered and repeated when unclear: reporting is idempotent. A batch
@@ -88,6 +86,7 @@ export class EndBuffer {
     this.#drop(batch);
     const { onEnded, onAnswer } = this.#options;
     const { reports, awaited } = batch;
+    for (const [at, answer] of answers.entries()) if (answer.kind === "refused") this.#tellRefusal(reports[at], answer.why);
     let ended = reports.length;
     if (awaited !== undefined) {
       for (const [at, report] of reports.entries()) if (awaited.has(report) && !onAnswer(report, answers[at] ?? gone)) ended--;
@@ -98,11 +97,9 @@ export class EndBuffer {
   #failed(batch: Batch, thrown: unknown): void {
     const { emit, retryMs = 100 } = this.#options;
     const size = batch.reports.length;
-    const refused = isWakefulError(thrown) && refusals.has(thrown.code);
+    const refused = isRefusal(thrown);
     if (refused && size === 1) {
-      // Repeating cannot help: the job-reaper ends the run by its limits.
-      emit("defect.found", { where: "end-buffer", message: `run ${batch.reports[0]?.runId ?? "?"}: ${messageOf(thrown)}` });
-      this.#answered(batch, [gone]);
+      this.#answered(batch, [{ kind: "refused", why: messageOf(thrown) }]);
       return;
     }
     emit("store.degraded", { code: "settle_failed", message: messageOf(thrown) });
@@ -115,6 +112,11 @@ export class EndBuffer {
     setTimeout(() => {
       for (const each of again) this.#send(each);
     }, delayMs).unref();
+  }
+
+  /** Repeating cannot help: its judge ends the run, which this worker names no more. */
+  #tellRefusal(report: EndReport | undefined, why: string): void {
+    this.#options.emit("defect.found", { where: "end-buffer", message: `run ${report?.runId ?? "?"}: ${why}` });
   }
 
   #drop(batch: Batch): void {

@@ -1,3 +1,4 @@
+import { cutText } from "../../domain/cut-text.ts";
 import type { ItemId, JobId, RunId } from "../../domain/ids.ts";
 import type { ClaimedWork, RunEnding, RunStart } from "../worker-backend.ts";
 
@@ -52,7 +53,7 @@ export function failureText(thrown: unknown): string {
     // An object without a prototype, or a getter that throws.
     text = "something that has no text was thrown";
   }
-  return text.length > failureTextMax ? `${text.slice(0, failureTextMax)}... (${text.length} characters)` : text;
+  return text.length > failureTextMax ? `${cutText(text, failureTextMax)}... (${text.length} characters)` : text;
 }
 
 /** How a handler's run ended, as its worker saw it. */
