@@ -34,6 +34,23 @@ const untilFenced = async (bench: HandlerSessionsBench, isAsked: () => boolean):
 const alertsOf = async (store: Store) => (await store.outbox.due(100)).filter(({ kind }) => kind === "alert");
 
 describeStores((open) => {
+  test("handlers that throw what no store keeps end at once, and claiming goes on [F-8.1]", async () => {
+    const store = await withQueues(open);
+    const thrown = ["a\0b", `${"x".repeat(8191)}\u{1f600} more`, "half \ud83d"];
+    const handler = ({ payload }: { readonly payload: string }): string => {
+      if (payload === "good") return "done";
+      throw new Error(thrown[Number(payload) % thrown.length]);
+    };
+    // More than the ends that may wait to be repeated before claiming stops.
+    const jobs = [...Array.from({ length: 40 }, (_, at) => ({ payload: JSON.stringify(String(at)) })), { payload: '"good"' }];
+    const ids = await store.jobs.enqueue({ queue: "t", maxAttempts: 1, jobs });
+    await startHandlerSessions({ store, handler });
+    await until(async () => (await stateOf(store, ids.at(-1))) === "done", { what: "the job behind them" });
+    for (const id of ids.slice(0, -1)) await until(async () => (await stateOf(store, id)) === "failed", { what: `the end of job ${id}` });
+    expect((await store.jobs.get(present(ids[0])))?.error).toMatch(/^a\ufffdb/);
+    expect((await store.jobs.get(present(ids[1])))?.error).toContain("x... (");
+  });
+
   test("its session tells how late the event loop of its process is", async () => {
     const store = await withQueues(open);
     await startHandlerSessions({ store, handler: new Doings().handler, loopLagMs: () => 37 });
