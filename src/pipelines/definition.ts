@@ -54,6 +54,8 @@ export interface StageDefinition {
    * `reaper.finalizeGraceMs`.
    */
   readonly finalizeGraceMs?: DurationMs | undefined;
+  /** What the command reads as its standard input. Absent: nothing. */
+  readonly stdin?: "input" | undefined;
   /** What happens to processes that outlive a run which ended by itself. */
   readonly strays: "stop" | "leave";
   readonly log: { readonly maxBytes: number };

@@ -1,7 +1,7 @@
 import type { ClaimedWork } from "./worker-backend.ts";
 
 /**
- * What a command gets on stdin and in `WAKEFUL_INPUT_FILE`: the item, its own input, and the output of the stage before.
+ * What a command gets in `WAKEFUL_INPUT_FILE`: the item, its own input, and the output of the stage before.
  * A plain task gets its payload under `input`.
  */
 export function inputOf({ item, payload }: Pick<ClaimedWork, "item" | "payload">): string {

@@ -21,6 +21,7 @@ pipelines:
         next: after
       after:
         run: { command: [sh, -c, 'cat > "$WAKEFUL_WORK_DIR/input.json"'] }
+        stdin: input
         timeout: 1h
 `;
 

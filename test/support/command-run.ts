@@ -10,7 +10,12 @@ import { type ExitRecord, readExitRecord } from "../../src/processes/run-folder/
 import { readCommand } from "../../src/processes/run-folder/run-files.ts";
 import { livingMembers, type RunTree } from "../../src/processes/stopping/strays.ts";
 import { commandEnvironment } from "../../src/processes/wrapper/environment.ts";
-import { type SpawnWrapperOptions, type StartedWrapper, spawnWrapper } from "../../src/processes/wrapper/wrapper.ts";
+import {
+  type CommandSurroundings,
+  type SpawnWrapperOptions,
+  type StartedWrapper,
+  spawnWrapper,
+} from "../../src/processes/wrapper/wrapper.ts";
 import { findWrapperTools, type WrapperTools } from "../../src/processes/wrapper/wrapper-tools.ts";
 import { skipped } from "./skips.ts";
 import { tempDir } from "./temp-dir.ts";
@@ -60,7 +65,7 @@ export interface CommandRun {
 let lastRunId = 1000;
 
 export type CommandRunOptions = { readonly tools: WrapperTools; readonly argv: readonly string[]; readonly go?: boolean } & Partial<
-  Pick<SpawnWrapperOptions, "input" | "limits" | "cwd" | "readyTimeoutMs"> & { env: Readonly<Record<string, string>> }
+  Pick<SpawnWrapperOptions, "input" | "cwd" | "readyTimeoutMs"> & CommandSurroundings & { env: Readonly<Record<string, string>> }
 >;
 
 /**
@@ -82,8 +87,19 @@ export async function commandRun(options: CommandRunOptions): Promise<CommandRun
     run: { runId, jobId: asJobId(1), attempt: 1, runDir, workDir },
   });
   const table = linuxProcessTable();
-  const { tools, argv, input = "{}", limits = {}, readyTimeoutMs = 10_000 } = options;
-  const wrapper = await spawnWrapper({ runDir, runId, host, tools, argv, env, cwd: workDir, input, limits, readyTimeoutMs });
+  const { tools, argv, input = "{}", stdin, umask, limits = {}, readyTimeoutMs = 10_000 } = options;
+  const wrapper = await spawnWrapper({
+    runDir,
+    runId,
+    host,
+    tools,
+    argv,
+    env,
+    cwd: workDir,
+    input,
+    surroundings: { stdin, umask, limits },
+    readyTimeoutMs,
+  });
   const tree: RunTree = { runId, host, table, wrapper: wrapper.identity };
   onTestFinished(async () => {
     await until(

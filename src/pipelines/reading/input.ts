@@ -35,6 +35,8 @@ export interface StageInput<Next extends string = string> {
   readonly gate?: GateInput & { readonly patience?: DurationText; readonly timeout?: DurationText };
   /** Default: reaper.finalizeGraceMs (5 min). */
   readonly finalizeGrace?: DurationText;
+  /** `input`: the command reads its input as standard input too. Default `none`: it reads nothing there. */
+  readonly stdin?: "none" | "input";
   /** Default `stop`. */
   readonly strays?: "stop" | "leave";
   readonly log?: { readonly maxBytes?: SizeText | number };

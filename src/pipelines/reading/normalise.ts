@@ -77,6 +77,8 @@ function stageOf(input: ParsedStage, { pipeline, name, defaults }: StageOptions)
     gatePatienceMs: input.gate?.patience ?? gatePatienceMsDefault,
     gateTimeoutMs: input.gate?.timeout ?? gateTimeoutMsDefault,
     finalizeGraceMs: input.finalizeGrace,
+    // The default stays absent, so that it changes no version.
+    stdin: input.stdin === "input" ? "input" : undefined,
     strays: input.strays ?? "stop",
     log: { maxBytes: input.log?.maxBytes ?? logMaxBytesDefault },
     env,

@@ -94,6 +94,10 @@ const stageShape = {
   concurrencyKey: plainText().max(200).optional().meta({ description: "Stages with one key share one limit." }),
   gate: rootGate.optional().meta({ description: "What must hold after exit 0." }),
   finalizeGrace: duration("How long a run may take to be settled after its exit.", { min: 0, max: days(7) }).optional(),
+  stdin: z
+    .enum(["none", "input"])
+    .optional()
+    .meta({ description: "What the command reads as standard input: nothing, or the JSON of WAKEFUL_INPUT_FILE." }),
   strays: z.enum(["stop", "leave"]).optional().meta({ description: "What happens to processes that outlive their run." }),
   log: z
     .strictObject({ maxBytes: size("Size at which output is cut.", { min: logMaxBytesMin, max: 2 ** 40 }).optional() })

@@ -125,11 +125,12 @@ function mistakesOf({ heartbeat, exitCodes }: ParsedStage, path: KeyPath): Findi
   return findings;
 }
 
-function warningsOf({ strays, env, cwd, gate }: ParsedStage, path: KeyPath): Finding[] {
+function warningsOf({ stdin, strays, env, cwd, gate }: ParsedStage, path: KeyPath): Finding[] {
   const findings: Finding[] = [];
   const idle = (key: string, why: string): void => {
     findings.push({ path: [...path, key], atKey: true, value: key, rule: `has no effect on a handler stage${why}` });
   };
+  if (stdin !== undefined) idle("stdin", ": a handler gets its input as job.input");
   if (strays !== undefined) idle("strays", ": a handler starts no command of its own that could leave any");
   if (!hasCommand(gate)) {
     if (env !== undefined) idle("env", " without a gate command, the only program that would get it");

@@ -39,7 +39,7 @@ describe.each(shellNames)("a wrapper on %s", (shell) => {
     await expect(stat(runFiles(run.runDir).command)).rejects.toThrow("ENOENT");
   });
 
-  test("gives the command its arguments byte for byte, its input on stdin, and its environment", async () => {
+  test("gives the command its arguments byte for byte, its input on stdin where it is asked for, and its environment", async () => {
     const tools = await toolsOf(shell);
     if (tools === undefined) return;
     const args = ["two words", "line\nbreak", "-n", "--", "'single' \"double\"", "$HOME `id` \\ *", "", "ünïcødé"];
@@ -49,12 +49,13 @@ describe.each(shellNames)("a wrapper on %s", (shell) => {
       tools,
       argv: [process.execPath, "-e", script, "--", ...args],
       input: '{"page":1}',
+      stdin: "input",
       env: { dir: "mine", run: "mine", PLAIN: "a b\nc'\"$x" },
     });
     expect(await run.exit()).toMatchObject({ kind: "exit", status: 0 });
     const seen = JSON.parse(await stdoutOf(run)) as { args: string[]; in: string; env: Record<string, string> };
     expect(seen.args).toEqual(args);
-    expect(seen.in).toBe('{"page":1}');
+    expect(seen.in).toBe('{"page":1}\n');
     expect(seen.env).toMatchObject({
       dir: "mine",
       run: "mine",
@@ -63,7 +64,7 @@ describe.each(shellNames)("a wrapper on %s", (shell) => {
       WAKEFUL_RUN_MARKER: `${run.runId}:${run.host.hostId}`,
     });
     expect(Object.keys(seen.env).filter((name) => name.startsWith("_wkf"))).toEqual([]);
-    expect(await readFile(runFiles(run.runDir).input, "utf8")).toBe('{"page":1}');
+    expect(await readFile(runFiles(run.runDir).input, "utf8")).toBe('{"page":1}\n');
   });
 
   test("starts the command in a session of its own, with no signal ignored or blocked", async () => {
@@ -163,7 +164,6 @@ describe.each(shellNames)("a wrapper on %s", (shell) => {
     const links = (await stdoutOf(run)).split("\n").filter((line) => line.includes(run.runDir));
     expect(links.map((line) => line.split("/").at(-1)).toSorted((a = "", b = "") => a.localeCompare(b))).toEqual([
       "alive",
-      "input.json",
       "stderr.log",
       "stdout.log",
     ]);

@@ -18,7 +18,7 @@ _wkf_identity() {
 }
 `;
 
-/** What becomes the command. It gets parameters 1 to 10 of the wrapper, then the command. */
+/** What becomes the command. It gets parameters 1 to 12 of the wrapper, then the command. */
 export const commandText = `
 exec 2>&5 5>&- 6>&-
 ${identityText}
@@ -26,18 +26,19 @@ _wkf_identity > "$1/command" || exit 125
 [ -z "$8" ] || ulimit -v "$8" || exit 126
 [ -z "$9" ] || ulimit -t "$9" || exit 126
 [ -z "\${10}" ] || ulimit -n "\${10}" || exit 126
-_wkf_nice=$6 _wkf_niceness=$7
-shift 10
+_wkf_nice=$6 _wkf_niceness=$7 _wkf_stdin=\${11}
+[ -z "\${12}" ] || umask "\${12}"
+shift 12
 [ -z "$_wkf_niceness" ] || set -- "$_wkf_nice" -n "$_wkf_niceness" "$@"
-exec "$@" < "$_wkf_dir/input.json"
+exec "$@" < "$_wkf_stdin"
 `;
 
 export const wrapperText = `
 trap '_wkf_signalled=1' HUP INT QUIT TERM USR1 USR2 ALRM PIPE
 ${identityText}
-_wkf_nice=$6 _wkf_niceness=$7 _wkf_memory=$8 _wkf_cpu=$9 _wkf_files=\${10}
-_wkf_shell=\${11} _wkf_text=\${12} _wkf_setsid=\${13} _wkf_mkfifo=\${14} _wkf_sync=\${15} _wkf_mv=\${16}
-shift 16
+_wkf_nice=$6 _wkf_niceness=$7 _wkf_memory=$8 _wkf_cpu=$9 _wkf_files=\${10} _wkf_stdin=\${11} _wkf_umask=\${12}
+_wkf_shell=\${13} _wkf_text=\${14} _wkf_setsid=\${15} _wkf_mkfifo=\${16} _wkf_sync=\${17} _wkf_mv=\${18}
+shift 18
 _wkf_record() {
   printf '%s %s %s\\n' "$_wkf_run" "$1" "$_wkf_boot" 1<> "$_wkf_dir/exit.new"
   "$_wkf_sync" "$_wkf_dir/exit.new"
@@ -59,7 +60,7 @@ if [ "$_wkf_go" != go ]; then
   exit 0
 fi
 set -- "$_wkf_shell" -c "$_wkf_text" wakeful "$_wkf_dir" "$_wkf_run" "$_wkf_boot" "$_wkf_namespace" "$_wkf_host" \\
-  "$_wkf_nice" "$_wkf_niceness" "$_wkf_memory" "$_wkf_cpu" "$_wkf_files" "$@"
+  "$_wkf_nice" "$_wkf_niceness" "$_wkf_memory" "$_wkf_cpu" "$_wkf_files" "$_wkf_stdin" "$_wkf_umask" "$@"
 [ -z "$_wkf_setsid" ] || set -- "$_wkf_setsid" "$@"
 exec 5>&2 2>/dev/null
 _wkf_status=nogo

@@ -11,6 +11,15 @@ import { parseIdentityRecord, readStart, runFiles } from "../run-folder/run-file
 import { commandText, wrapperText } from "./wrapper-text.ts";
 import type { WrapperTools } from "./wrapper-tools.ts";
 
+/** What a command finds when it starts, beside its environment. */
+export interface CommandSurroundings {
+  /** `input`: the command reads the input file as its standard input too. Default: it reads nothing, and meets the end at once. */
+  readonly stdin?: "input" | undefined;
+  /** The permissions that files of the command do not get, such as 0o022. Default: those of this process. */
+  readonly umask?: number | undefined;
+  readonly limits?: CommandLimits | undefined;
+}
+
 export interface SpawnWrapperOptions {
   /** `runs/<id>`, absolute. Its parent must exist, it must not. */
   readonly runDir: string;
@@ -23,9 +32,9 @@ export interface SpawnWrapperOptions {
   readonly env: Readonly<Record<string, string>>;
   /** The command's work directory; must exist. */
   readonly cwd: string;
-  /** JSON text: the command's stdin, and the content of its input file. */
+  /** JSON text: the content of the command's input file, which ends with a line end. */
   readonly input: string;
-  readonly limits?: CommandLimits;
+  readonly surroundings?: CommandSurroundings | undefined;
   /** How long the wrapper may take until it waits for `go`. Default 10 000. */
   readonly readyTimeoutMs?: DurationMs;
 }
@@ -60,7 +69,7 @@ async function makeRunDirectory(runDir: string): Promise<void> {
 async function prepareFiles(runDir: string, input: string): Promise<readonly [FileHandle, FileHandle]> {
   const files = runFiles(runDir);
   const written = Promise.all([
-    writeFile(files.input, input, { mode: 0o600, flag: "wx" }),
+    writeFile(files.input, `${input}\n`, { mode: 0o600, flag: "wx" }),
     writeFile(files.exitDraft, blankExitRecord, { mode: 0o600, flag: "wx" }),
   ]);
   const logs = await Promise.allSettled([open(files.stdoutLog, "a", 0o600), open(files.stderrLog, "a", 0o600)]);
@@ -124,7 +133,9 @@ function endOf(child: ChildProcess): Promise<WrapperEnd> {
 export async function spawnWrapper(options: SpawnWrapperOptions): Promise<StartedWrapper> {
   const { runDir, runId, host, tools, argv, env, cwd, readyTimeoutMs = 10_000 } = options;
   checkCommand(argv, env);
-  const limits = limitParameters(options.limits ?? {}, tools);
+  const limits = limitParameters(options.surroundings?.limits ?? {}, tools);
+  const { stdin, umask } = options.surroundings ?? {};
+  const surroundings = [stdin === "input" ? runFiles(runDir).input : "/dev/null", umask?.toString(8) ?? ""];
   await makeRunDirectory(runDir);
   const logs = await prepareFiles(runDir, options.input);
 
@@ -135,7 +146,7 @@ export async function spawnWrapper(options: SpawnWrapperOptions): Promise<Starte
   let exited: Promise<WrapperEnd>;
   let logsClosed: Promise<unknown>;
   try {
-    child = spawn(tools.shell, ["-c", wrapperText, "wakeful", ...place, ...limits, ...programs, ...argv], {
+    child = spawn(tools.shell, ["-c", wrapperText, "wakeful", ...place, ...limits, ...surroundings, ...programs, ...argv], {
       cwd,
       env,
       detached: true,

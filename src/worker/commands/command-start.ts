@@ -83,7 +83,17 @@ async function prepareCommand(
     traceparent: traceparentOf(claimed),
   });
   const cwd = resolve(baseDir, stage.cwd ?? ".");
-  return await spawnWrapper({ runDir, runId, host, tools, argv: stage.run.argv, env, cwd, input: inputOf(claimed) });
+  return await spawnWrapper({
+    runDir,
+    runId,
+    host,
+    tools,
+    argv: stage.run.argv,
+    env,
+    cwd,
+    input: inputOf(claimed),
+    surroundings: { stdin: stage.stdin },
+  });
 }
 
 /** A wrapper whose start was not committed must not go; its record then says `nogo`. */

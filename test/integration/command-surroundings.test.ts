@@ -1,0 +1,43 @@
+import { execFileSync, spawnSync } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { oneStage, startTestDaemon, submit, untilItem } from "../support/daemon.ts";
+import { skipTest } from "../support/skips.ts";
+
+const hasFfmpeg = spawnSync("ffmpeg", ["-version"]).status === 0;
+
+test("a command that reads its standard input meets its end at once, and finds its input in the file [F-2.1]", async () => {
+  const script = 'cd "$WAKEFUL_WORK_DIR" && cat > stdin && readlink /proc/self/fd/0 > name && cp "$WAKEFUL_INPUT_FILE" input';
+  const { client, dataDir } = await startTestDaemon({ yaml: oneStage(script) });
+  await untilItem(client, await submit(client, "squad"), "done");
+  const made = (name: string): string => readFileSync(join(dataDir, "work", "squad", name), "utf8");
+  expect(made("stdin")).toBe("");
+  expect(made("name")).toBe("/dev/null\n");
+  expect(JSON.parse(made("input"))).toMatchObject({ item: { key: "squad" } });
+});
+
+test("`stdin: input` gives the input there too, as one whole line", async () => {
+  const script = 'cd "$WAKEFUL_WORK_DIR" && read -r line && printf "%s" "$line" > line && cat > rest';
+  const { client, dataDir } = await startTestDaemon({ yaml: oneStage(script, "stdin: input") });
+  await untilItem(client, await submit(client, "squad"), "done");
+  expect(JSON.parse(readFileSync(join(dataDir, "work", "squad", "line"), "utf8"))).toMatchObject({ item: { key: "squad" } });
+  expect(readFileSync(join(dataDir, "work", "squad", "rest"), "utf8")).toBe("");
+});
+
+test("ffmpeg takes no letter of a key for one of its own commands [F-2.1]", async (context) => {
+  if (!hasFfmpeg) skipTest(context, "ffmpeg is not installed");
+  const script = "cd $WAKEFUL_WORK_DIR && ffmpeg -loglevel error -y -re -f lavfi -i testsrc -t 12 -c:v mpeg4 o.mp4";
+  const { client, dataDir } = await startTestDaemon({ yaml: oneStage(script) });
+  const keys = ["squad", "abc"];
+  const items = await Promise.all(keys.map(async (key) => await submit(client, key)));
+  await Promise.all(items.map(async (item) => await untilItem(client, item, "done")));
+  for (const key of keys) {
+    const video = join(dataDir, "work", key, "o.mp4");
+    expect(existsSync(video)).toBe(true);
+    const seconds = execFileSync("ffprobe", ["-v", "error", "-show_entries", "format=duration", "-of", "csv=p=0", video], {
+      encoding: "utf8",
+    });
+    expect(Number(seconds)).toBeCloseTo(12, 1);
+  }
+});
