@@ -1,5 +1,6 @@
 import { LiveSettings } from "../config/live-settings.ts";
 import type { LoopSettings } from "../config/loop-settings.ts";
+import { withoutPassword } from "../config/postgres-url.ts";
 import { spanText } from "../domain/durations.ts";
 import { clockAheadMaxMs, type DurationMs, type Instant } from "../domain/time.ts";
 import { alertsThrough, type RaiseAlert, type Tell } from "../notify/raise-alert.ts";
@@ -14,6 +15,7 @@ import { createFirstChecks, type FirstChecks } from "../store/jobs/claim-rules.t
 import { migrationEvents } from "../store/migration-told.ts";
 import { openStore } from "../store/open-store.ts";
 import type { Store } from "../store/port/store.ts";
+import { type RefusableStore, refusable } from "../store/refusable.ts";
 import type { EventBus } from "../telemetry/event-bus.ts";
 import { countStart } from "../worker/start-sequence.ts";
 import { type DaemonOutput, openEventLog } from "./event-log.ts";
@@ -32,6 +34,7 @@ export interface DaemonStoreDeps {
 /** What a daemon keeps, goes by and tells: its store, its settings and pipelines, its events. */
 export interface DaemonStore {
   readonly store: Store;
+  readonly refuse: RefusableStore["refuse"];
   readonly registry: PipelineRegistry;
   readonly live: LiveSettings;
   /** As they are in force now. */
@@ -62,11 +65,11 @@ export async function openDaemonStore({ configuration, daemonHost, output, takeD
   });
   const { emit } = events;
   const migration = migrationEvents({ emit, mono: () => clock.mono() });
-  const store = await openStore({ url: config.store, clock, checks, tellMigration: migration.tell });
+  const { store, refuse } = refusable(await openStore({ url: config.store, clock, checks, tellMigration: migration.tell }));
   undo.push(() => store.close());
   dated = store;
   migration.finished();
-  await ownDataDirectory({ dataDir: config.dataDir, upkeep: store.upkeep, take: takeDataDir });
+  await ownDataDirectory({ dataDir: config.dataDir, place: withoutPassword(config.store), upkeep: store.upkeep, take: takeDataDir });
   // Before this start writes anything: how long nobody was listening.
   const lastAliveAt = await store.upkeep.newestInstant();
   const tell: Tell = { emit, alert: alertsThrough({ outbox: store.outbox, emit }) };
@@ -75,6 +78,7 @@ export async function openDaemonStore({ configuration, daemonHost, output, takeD
   const startSeq = await declareStart({ store, daemonHost, registry, tell });
   return {
     store,
+    refuse,
     registry,
     live,
     settings: () => ({ ...config, ...live.read() }),

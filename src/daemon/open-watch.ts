@@ -2,6 +2,7 @@ import type { Config } from "../config/config.ts";
 import type { LoopSettings } from "../config/loop-settings.ts";
 import { messageOf } from "../domain/errors.ts";
 import type { DurationMs, Instant } from "../domain/time.ts";
+import type { HeldFile } from "../files/held-file.ts";
 import { type Vantage, wakeVantage } from "../liveness/vantage.ts";
 import { ReapedRuns } from "../loops/runs/reaped-runs.ts";
 import { KnownSessions } from "../loops/sessions/known-sessions.ts";
@@ -9,6 +10,7 @@ import { RenewalListener } from "../loops/sessions/renewal-listener.ts";
 import { LoopWaker } from "../loops/skeleton/loop-waker.ts";
 import { Pulse } from "../loops/skeleton/pulse.ts";
 import { ClockWatch } from "../loops/watch/clock-watch.ts";
+import { DataDirWatch } from "../loops/watch/data-dir-watch.ts";
 import { DiskWatch } from "../loops/watch/disk-watch.ts";
 import { LoopLag } from "../loops/watch/loop-lag.ts";
 import { ReaderWatch } from "../loops/watch/reader-watch.ts";
@@ -23,6 +25,7 @@ import type { Host } from "../processes/probe/host.ts";
 import { systemOpenFiles } from "../processes/probe/open-files.ts";
 import type { Chance } from "../runtime/entropy.ts";
 import type { Store } from "../store/port/store.ts";
+import type { RefusableStore } from "../store/refusable.ts";
 import type { EventBus } from "../telemetry/event-bus.ts";
 import type { Emit } from "../telemetry/events.ts";
 
@@ -30,6 +33,8 @@ export interface WatchDeps {
   readonly config: Pick<Config, "dataDir" | "disk" | "readers">;
   readonly settings: () => LoopSettings;
   readonly store: Store;
+  readonly refuse: RefusableStore["refuse"];
+  readonly held: Pick<HeldFile, "lost">;
   readonly registry: PipelineRegistry;
   readonly host: Host;
   readonly events: EventBus;
@@ -84,6 +89,7 @@ export async function openWatch(deps: WatchDeps): Promise<Watch> {
     // What has ended must still be written down: the ballast makes room for that, and nothing new is claimed.
     if (event.name === "store.degraded" && event.data.code === "disk_full") void disk.freeBallast();
   });
+  const dataDir = new DataDirWatch({ dataDir: config.dataDir, held: deps.held, refuse: deps.refuse });
   const clock = new ClockWatch({ host: host.clock, hostId: host.identity.hostId, store, watcher, emit, periodMs });
   // What cannot be stored now is stored with the next look.
   const stopDoubting = store.onClockDoubt((doubt) => void clock.doubt(doubt).catch(() => undefined));
@@ -120,6 +126,7 @@ export async function openWatch(deps: WatchDeps): Promise<Watch> {
       async () => {
         if (!settings().loops["worker-reaper"].enabled) await sessions.look();
       },
+      async () => dataDir.look(),
       async () => await disk.look(),
       async () => await readers.look(),
       async () => await kept.keepOften(watcher),

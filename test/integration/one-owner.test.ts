@@ -2,10 +2,12 @@ import { spawnSync } from "node:child_process";
 import { cpSync, linkSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, onTestFinished, type TestContext, test } from "vitest";
+import { adminTokenPath } from "../../src/http/tokens.ts";
 import { api } from "../../src/protocol/api/index.ts";
-import type { Client } from "../../src/protocol/client.ts";
+import { type Client, createClient } from "../../src/protocol/client.ts";
 import { openStore } from "../../src/store/open-store.ts";
 import { createDatabase } from "../support/postgres.ts";
+import { present } from "../support/present.ts";
 import { readyDaemon } from "../support/ready-daemon.ts";
 import { skipTest } from "../support/skips.ts";
 import { StoreTestClock } from "../support/stores.ts";
@@ -178,4 +180,31 @@ test("a second daemon on PostgreSQL gets no data directory of another one either
   process.kill(command, 0);
   first.child.kill("SIGINT");
   expect(await first.ended).toBe(0);
+});
+
+test("a data directory that is moved away under a daemon on PostgreSQL loses no run, and is gone on with when it is back", async (context) => {
+  needFlock(context);
+  const database = await createDatabase();
+  onTestFinished(() => database.drop());
+  const folder = tempDir("owner");
+  const daemon = up({ folder, store: database.url });
+  const client = await readyDaemon(join(folder, "data"));
+  const command = await startCommand(client, folder);
+  renameSync(join(folder, "data"), join(folder, "away"));
+  // As a program that makes what it misses.
+  mkdirSync(join(folder, "data/runs"), { recursive: true });
+  await until(() => daemon.out().includes("data_dir_lost"), { what: "the daemon to notice" });
+  const url = present(/listens on (http:\S+)/.exec(daemon.err())?.[1]);
+  const token = readFileSync(adminTokenPath(join(folder, "away")), "utf8").trim();
+  const submit = createClient({ url, token }).call(api.submitItem, { params: { name: "p" }, body: { key: "late" } });
+  await expect(submit).rejects.toMatchObject({ code: "data_dir_lost" });
+  await until(() => daemon.out().includes("alert.raised"), { what: "a person to be told" });
+  rmSync(join(folder, "data"), { recursive: true });
+  renameSync(join(folder, "away"), join(folder, "data"));
+  const back = await readyDaemon(join(folder, "data"));
+  const { jobs } = await until(async () => await back.call(api.listJobs, { query: {} }), { what: "the store to be used again" });
+  expect(jobs).toMatchObject([{ state: "running", attempts: 1 }]);
+  process.kill(command, 0);
+  expect(daemon.out()).not.toMatch(/run\.reaped/);
+  await stopInOrder(daemon);
 });

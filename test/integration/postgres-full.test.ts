@@ -7,6 +7,7 @@ import pg from "pg";
 import { expect, onTestFinished, test } from "vitest";
 import type { JobId } from "../../src/domain/ids.ts";
 import { openStore } from "../../src/store/open-store.ts";
+import type { SettleAnswer, Settlement } from "../../src/store/port/runs.ts";
 import type { Store } from "../../src/store/port/store.ts";
 import { oneStage, startTestDaemon, submit, untilItem } from "../support/daemon.ts";
 import { createDatabase, queryOnce, storeOptions, type TestDatabase } from "../support/postgres.ts";
@@ -50,6 +51,13 @@ async function storeOf(url: string): Promise<Store> {
   return store;
 }
 
+/** Ends that are settled one by one are answered one by one: an end's own failure is thrown here. */
+async function settleOne(store: Store, settlement: Settlement): Promise<SettleAnswer | undefined> {
+  const [answer] = await store.runs.settle([settlement]);
+  if (answer?.kind === "failed") throw answer.error;
+  return answer;
+}
+
 test.each([
   ["a full disk", "53100", "disk_full"],
   ["a server out of memory", "53200", "unavailable"],
@@ -79,8 +87,8 @@ test.each([
       enqueue: () => store.jobs.enqueue({ queue: "t", jobs: [{ enqueueId: "lost?" }] }),
       claim: () => claim(store, { workerId, queues: ["t"] }),
       "settle of a plain success": () => store.runs.settle([success(present(plain), { exitCode: undefined })]),
-      "settle of a failure": () => store.runs.settle([retried(present(failing))]),
-      "settle of an item's run": () => store.runs.settle([success(command, { advance: { kind: "finish" } })]),
+      "settle of a failure": () => settleOne(store, retried(present(failing))),
+      "settle of an item's run": () => settleOne(store, success(command, { advance: { kind: "finish" } })),
       "record of an exit": () => store.runs.recordExit({ ...command, exitCode: 0, checkAt: store.now() }),
       beat: () => store.runs.beat([{ runId: command.runId, at: store.now() }]),
       renewal: () => store.workers.renew({ workerId, held: [], claimSeqReceived: 1 }),

@@ -56,6 +56,8 @@ export async function configuredLoops(yaml: string): Promise<ConfiguredLoops> {
     config: { ...config, dataDir: paths.dataDir },
     settings,
     store,
+    refuse: () => undefined,
+    held: { lost: () => undefined },
     registry,
     host,
     events: bus,

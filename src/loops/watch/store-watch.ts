@@ -16,7 +16,8 @@ export interface StoreHearingDeps {
 const patienceMs: DurationMs = 5000;
 
 const noAnswer = "store does not answer";
-const lostCode: ErrorCode = "store_lost";
+const lostCodes: ReadonlySet<string> = new Set<ErrorCode>(["store_lost", "data_dir_lost"]);
+const isLost = (code: string): boolean => lostCodes.has(code);
 
 /** Asks the store each second whether it answers. While it does not, or takes longer than a tick, silence proves nothing. */
 export class StoreWatch {
@@ -30,7 +31,7 @@ export class StoreWatch {
 
   /** Why the store cannot be worked with, for people. Undefined: the last question was answered, or still may be. */
   get trouble(): string | undefined {
-    if (this.#lost !== undefined) return this.#lost.code === lostCode ? this.#lost.message : noAnswer;
+    if (this.#lost !== undefined) return isLost(this.#lost.code) ? this.#lost.message : noAnswer;
     const waitedMs = this.#awaitedSinceMono === undefined ? 0 : this.#deps.monoNow() - this.#awaitedSinceMono;
     return waitedMs < patienceMs ? undefined : noAnswer;
   }
@@ -51,7 +52,7 @@ export class StoreWatch {
       this.#lost = { atMono: this.#lost?.atMono ?? askedAtMono, code, message: messageOf(thrown) };
       tell.emit("store.degraded", { code, message: this.#lost.message });
       // It ends by no repetition: a person has to act.
-      if (code === lostCode) await tell.alert({ cause: "store:lost", title: this.#lost.message, details: {} });
+      if (isLost(code)) await tell.alert({ cause: `store:${code}`, title: this.#lost.message, details: {} });
       return;
     } finally {
       clearTimeout(late);
