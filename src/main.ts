@@ -62,7 +62,7 @@ async function start(
   const daemonHost = await openHost({ config, environment, clock, undo });
   const { host } = daemonHost;
   const base = await openDaemonStore({ configuration, daemonHost, output, takeDataDir, undo });
-  const watch = await openWatch({ ...base, config, host, held: daemonHost.held });
+  const watch = await openWatch({ ...base, config, host, ownership: { held: daemonHost.held, refuse: base.refuse } });
   const work = await openWork({ configuration, environment, output, handlerHost, daemonHost, base, watch, undo });
   const { shielded, settling, commands } = work;
   const loops = openLoops({ ...base, host, watch, settling, work: { shielded, adopt: (run, why) => commands.worker.adopt(run, why) } });

@@ -2,7 +2,6 @@ import type { Config } from "../config/config.ts";
 import type { LoopSettings } from "../config/loop-settings.ts";
 import { messageOf } from "../domain/errors.ts";
 import type { DurationMs, Instant } from "../domain/time.ts";
-import type { HeldFile } from "../files/held-file.ts";
 import { type Vantage, wakeVantage } from "../liveness/vantage.ts";
 import { ReapedRuns } from "../loops/runs/reaped-runs.ts";
 import { KnownSessions } from "../loops/sessions/known-sessions.ts";
@@ -10,7 +9,7 @@ import { RenewalListener } from "../loops/sessions/renewal-listener.ts";
 import { LoopWaker } from "../loops/skeleton/loop-waker.ts";
 import { Pulse } from "../loops/skeleton/pulse.ts";
 import { ClockWatch } from "../loops/watch/clock-watch.ts";
-import { DataDirWatch } from "../loops/watch/data-dir-watch.ts";
+import { DataDirWatch, type DataDirWatchOptions } from "../loops/watch/data-dir-watch.ts";
 import { DiskWatch } from "../loops/watch/disk-watch.ts";
 import { LoopLag } from "../loops/watch/loop-lag.ts";
 import { ReaderWatch } from "../loops/watch/reader-watch.ts";
@@ -25,16 +24,15 @@ import type { Host } from "../processes/probe/host.ts";
 import { systemOpenFiles } from "../processes/probe/open-files.ts";
 import type { Chance } from "../runtime/entropy.ts";
 import type { Store } from "../store/port/store.ts";
-import type { RefusableStore } from "../store/refusable.ts";
 import type { EventBus } from "../telemetry/event-bus.ts";
 import type { Emit } from "../telemetry/events.ts";
 
 export interface WatchDeps {
+  /** The data directory as it was locked, and who is told that it is lost. */
+  readonly ownership: Pick<DataDirWatchOptions, "held" | "refuse">;
   readonly config: Pick<Config, "dataDir" | "disk" | "readers">;
   readonly settings: () => LoopSettings;
   readonly store: Store;
-  readonly refuse: RefusableStore["refuse"];
-  readonly held: Pick<HeldFile, "lost">;
   readonly registry: PipelineRegistry;
   readonly host: Host;
   readonly events: EventBus;
@@ -89,7 +87,7 @@ export async function openWatch(deps: WatchDeps): Promise<Watch> {
     // What has ended must still be written down: the ballast makes room for that, and nothing new is claimed.
     if (event.name === "store.degraded" && event.data.code === "disk_full") void disk.freeBallast();
   });
-  const dataDir = new DataDirWatch({ dataDir: config.dataDir, held: deps.held, refuse: deps.refuse });
+  const dataDir = new DataDirWatch({ dataDir: config.dataDir, ...deps.ownership });
   const clock = new ClockWatch({ host: host.clock, hostId: host.identity.hostId, store, watcher, emit, periodMs });
   // What cannot be stored now is stored with the next look.
   const stopDoubting = store.onClockDoubt((doubt) => void clock.doubt(doubt).catch(() => undefined));

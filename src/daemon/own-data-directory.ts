@@ -14,8 +14,8 @@ export interface OwnDataDirectoryOptions {
 }
 
 /**
- * Proves that the data directory belongs to this store, or to none yet: two stores would give out the same run ids in one `runs/`, and each
- * would stop the other's commands as strays. A new store in the place of a lost one is its heir.
+ * Proves that the data directory belongs to this store, or to none yet: two stores would give out the same run ids in one `runs/`. A new
+ * store in the place of a lost one is its heir.
  *
  * @throws {WakefulError} `data_dir_of_another_store`.
  */

@@ -53,6 +53,20 @@ test("what is not plain is reported singly, even if all else of the batch is", (
   expect(batch(success(ended(1))), "an answer too many is nobody's").toEqual([["runs.settled", { count: 1 }]]);
 });
 
+test("an end whose text the store refused is told with what was refused, in a batch too", () => {
+  const answer = { kind: "ok", outcome: "failed", jobState: "failed", replaced: "no such character" } as const;
+  const told = [
+    { name: "run.text_replaced", data: { runId: 1, jobId: 1, queue: "a", message: "no such character" } },
+    { name: "run.ended", data: { runId: 1, outcome: "failed" } },
+  ];
+  expect(toldBy((emit) => tellBatch(emit, { settlements: [retried(ended(1))], queues: ["a"] }, [answer]))).toMatchObject(told);
+  expect(toldBy((emit) => tellSettled(emit, { settlement: retried(ended(1)), queue: "a", answer, supervises: true }))).toMatchObject(told);
+  const ofSuccess = toldBy((emit) =>
+    tellBatch(emit, { settlements: [success(ended(1))], queues: ["a"] }, [{ ...answer, outcome: "succeeded", jobState: "done" }]),
+  );
+  expect(ofSuccess.map(({ name }) => name)).toEqual(["run.text_replaced", "run.ended"]);
+});
+
 test("a settlement without an answer ended nothing, and nobody is told", () => {
   const told = toldBy((emit) => {
     expect(tellSettled(emit, { settlement: success(ended(1)), queue: "a", answer: undefined, supervises: true })).toEqual({ kind: "gone" });

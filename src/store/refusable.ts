@@ -4,7 +4,7 @@ import type { Store } from "./port/store.ts";
 export interface RefusableStore {
   readonly store: Store;
   /** From now on every verb rejects with this error; undefined: no longer. Clock, hints and close go on. */
-  refuse(error: Error | undefined): void;
+  readonly refuse: (error: Error | undefined) => void;
 }
 
 /** For who notices that it must neither write nor judge any more, such as a daemon whose data directory is gone. */

@@ -49,6 +49,19 @@ describeStores((open, engine) => {
     expect(lostFile).toEqual({ startSeq: 9, epochRaised: !store.capabilities.manyWriters });
   });
 
+  test("a store has one id for good, whoever asks first, and no doubt of its clock on a machine that stands still", async () => {
+    const { store, openAgain } = await open();
+    const doubts: unknown[] = [];
+    const stop = store.onClockDoubt((doubt) => void doubts.push(doubt));
+    const [id] = await Promise.all([store.upkeep.identify("one"), store.upkeep.identify("two")]);
+    expect(["one", "two"]).toContain(id);
+    expect(await store.upkeep.identify("three")).toBe(id);
+    expect(doubts).toEqual([]);
+    stop();
+    await store.close();
+    expect(await (await openAgain()).upkeep.identify("four")).toBe(id);
+  });
+
   test("after a raise of the epoch no run id of the old one is given out", async () => {
     const { store } = await withQueues(open);
     await store.jobs.enqueue({ queue: "t", jobs: [{}, {}] });

@@ -17,14 +17,6 @@ test("a command that reads its standard input meets its end at once, and finds i
   expect(JSON.parse(made("input"))).toMatchObject({ item: { key: "squad" } });
 });
 
-test("`stdin: input` gives the input there too, as one whole line", async () => {
-  const script = 'cd "$WAKEFUL_WORK_DIR" && read -r line && printf "%s" "$line" > line && cat > rest';
-  const { client, dataDir } = await startTestDaemon({ yaml: oneStage(script, "stdin: input") });
-  await untilItem(client, await submit(client, "squad"), "done");
-  expect(JSON.parse(readFileSync(join(dataDir, "work", "squad", "line"), "utf8"))).toMatchObject({ item: { key: "squad" } });
-  expect(readFileSync(join(dataDir, "work", "squad", "rest"), "utf8")).toBe("");
-});
-
 test("ffmpeg takes no letter of a key for one of its own commands [F-2.1]", async (context) => {
   if (!hasFfmpeg) skipTest(context, "ffmpeg is not installed");
   const script = "cd $WAKEFUL_WORK_DIR && ffmpeg -loglevel error -y -re -f lavfi -i testsrc -t 12 -c:v mpeg4 o.mp4";

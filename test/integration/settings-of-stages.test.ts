@@ -78,6 +78,18 @@ pipelines:
     expect(await world.claim("p/work")).toMatchObject({ queue: "p/work" });
   });
 
+  test("stage.stdin: input gives a command its input on standard input too, as one whole line", async () => {
+    const script = 'cd "$WAKEFUL_WORK_DIR" && read -r line && printf "%s" "$line" > line && cat > rest';
+    const yaml = `
+pipelines:
+  p: { stages: { work: { run: { command: [sh, -c, ${JSON.stringify(script)}] }, stdin: input, timeout: 1h } } }
+`;
+    const { client, dataDir } = await startTestDaemon({ yaml });
+    await untilItem(client, await submit(client, "squad"), "done");
+    expect(JSON.parse(readFileSync(join(dataDir, "work/squad/line"), "utf8"))).toMatchObject({ item: { key: "squad" } });
+    expect(readFileSync(join(dataDir, "work/squad/rest"), "utf8")).toBe("");
+  });
+
   test("stage.log.maxBytes is the size at which output is cut", async () => {
     const script = 'head -c 100000 /dev/zero; until [ -e "$WAKEFUL_WORK_DIR/go" ]; do sleep 0.02; done';
     const yaml = `
