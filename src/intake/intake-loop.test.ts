@@ -13,7 +13,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { makeFifo } from "../../test/support/fifo.ts";
 import { chain, type LoopWorld, loopWorld } from "../../test/support/loop-world.ts";
 import { until } from "../../test/support/until.ts";
@@ -21,6 +21,7 @@ import type { IntakeDefinition } from "../pipelines/definition.ts";
 import { intakeKey } from "../pipelines/intake-key.ts";
 import type { ItemRow } from "../store/port/items.ts";
 import { type IntakeDeps, IntakeLoop } from "./intake-loop.ts";
+import { WatchedFolder } from "./watched-folder.ts";
 
 let ids = 0;
 
@@ -235,6 +236,37 @@ test("one file that cannot be read does not stop the others, and is not reported
   await world.tick(loop);
   expect(await labelsOf(world)).toEqual(["a.cbz", "b.cbz"]);
   expect(stagingOf(world)).toEqual([]);
+});
+
+test.each([
+  ["before it is looked into", { signature: ["504b"] }, "look"],
+  ["before it is moved", {}, "move"],
+  ["before it is refused", { maxBytes: 1 }, "look"],
+] as const)("a file that somebody else takes %s is nobody's failure, and nothing is left of it [F-8.14]", async (_, intake, when) => {
+  const world = await intakeWorld(intake);
+  dropped(world, "a.cbz");
+  dropped(world, "b.cbz");
+  const takeAway = (): void => rmSync(join(world.baseDir, "in/a.cbz"), { force: true });
+  // The second daemon: between the listing and the step.
+  const newId = (): string => {
+    if (when === "move") takeAway();
+    return `id${(ids += 1)}`;
+  };
+  const loop = world.restart({ newId });
+  await world.tick(loop);
+  world.clock.advance(2_000);
+  const listed = WatchedFolder.prototype.scan;
+  const scan = vi.spyOn(WatchedFolder.prototype, "scan").mockImplementation(async function (this: WatchedFolder, now) {
+    const found = await Reflect.apply(listed, this, [now]);
+    if (when === "look") takeAway();
+    return found;
+  });
+  onTestFinished(() => scan.mockRestore());
+  await world.tick(loop);
+  expect(world.eventsOf("loop.subject_failed")).toEqual([]);
+  expect(world.eventsOf("intake.file_gone")).toEqual([{ pipeline: "comics", fileName: "a.cbz" }]);
+  expect(stagingOf(world)).toEqual([]);
+  expect(readdirSync(join(world.baseDir, "in"))).toEqual([]);
 });
 
 /** A store of the intake that fails from some point on, leaving what a crash of the daemon would leave. */

@@ -2,13 +2,13 @@ import { watch } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { LoopSettings, LoopSwitch } from "../config/loop-settings.ts";
-import { messageOf } from "../domain/errors.ts";
+import { hasCode, messageOf } from "../domain/errors.ts";
 import { type DurationMs, type Instant, minutes } from "../domain/time.ts";
 import type { DataPaths } from "../files/data-paths.ts";
 import { safeFileName } from "../files/file-name.ts";
 import { freeDiskBytes } from "../files/free-disk.ts";
 import { makeDirectory } from "../files/make-directory.ts";
-import { freePathIn, moveToFree } from "../files/move-file.ts";
+import { freePathIn, lstatOrUndefined, moveToFree } from "../files/move-file.ts";
 import { replaceFile } from "../files/regular-file.ts";
 import { reasonPath } from "../item-files/kept-source.ts";
 import type { Loop, TickContext, TickReport } from "../loops/skeleton/loop.ts";
@@ -187,12 +187,13 @@ export class IntakeLoop implements Loop<"intake"> {
 
   async #take(folder: Folder, file: FoundFile, tally: Tally, context: TickContext): Promise<void> {
     const { pipeline, intake } = folder;
-    const answer = await checkFile(file, intake, async () => {
+    const freeBytes = async (): Promise<number> => {
       // It may have been removed meanwhile; only a file that needs it makes it again.
       const { workDir } = this.#deps.paths;
       await mkdir(workDir, { recursive: true, mode: 0o700 });
       return await this.#freeBytes(workDir);
-    });
+    };
+    const answer = await unlessGone(file, async () => await checkFile(file, intake, freeBytes));
     const waitingKey = `${pipeline} ${file.fingerprint}`;
     if (context.dryRun) {
       const what = { take: "take", reject: "reject", wait: "wait with" }[answer.kind];
@@ -201,15 +202,17 @@ export class IntakeLoop implements Loop<"intake"> {
     }
     if (answer.kind !== "wait") this.#shortOfDisk.delete(waitingKey);
     switch (answer.kind) {
-      case "take":
+      case "take": {
+        const { label, path, fingerprint } = file;
         await this.#complete(
-          await this.#staging.begin({ pipeline, label: file.label, path: file.path, fingerprint: file.fingerprint }),
+          await unlessGone(file, async () => await this.#staging.begin({ pipeline, label, path, fingerprint })),
           tally,
           context,
         );
         return;
+      }
       case "reject":
-        await this.#reject(folder, file, answer, context);
+        await unlessGone(file, async () => await this.#reject(folder, file, answer, context));
         tally.settled += 1;
         return;
       case "wait":
@@ -261,12 +264,34 @@ export class IntakeLoop implements Loop<"intake"> {
         return;
       }
       const waitedBefore = this.#shortOfDisk.has(`${pipeline} ${file.fingerprint}`);
-      await this.#apart(tally, `${pipeline}: ${file.label}`, context, async () => await this.#take(folder, file, tally, context));
+      await this.#apart(tally, `${pipeline}: ${file.label}`, context, async () => {
+        try {
+          await this.#take(folder, file, tally, context);
+        } catch (thrown) {
+          if (!(thrown instanceof FileGoneError)) throw thrown;
+          context.emit("intake.file_gone", { pipeline, fileName: file.label });
+        }
+      });
       // A file that goes on waiting costs nothing, and must not use up the turn of those behind it.
       if (waitedBefore) continue;
       tally.handled += 1;
       tally.bytes += file.sizeBytes;
     }
+  }
+}
+
+/** Another daemon that watches the folder was first, or its owner took the file away: nobody's failure. */
+class FileGoneError extends Error {
+  override readonly name = "FileGoneError";
+}
+
+/** @throws {FileGoneError} The step found no such file, and there is none. */
+async function unlessGone<T>({ path }: FoundFile, step: () => Promise<T>): Promise<T> {
+  try {
+    return await step();
+  } catch (cause) {
+    if (hasCode(cause, "ENOENT") && (await lstatOrUndefined(path)) === undefined) throw new FileGoneError("the file is gone", { cause });
+    throw cause;
   }
 }
 

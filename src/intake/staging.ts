@@ -107,7 +107,7 @@ export class Staging {
     }
   }
 
-  /** Moves a file into a new staging folder and returns the folder. */
+  /** Moves a file into a new staging folder and returns the folder. Nothing is left of that where the file cannot be moved. */
   async begin(file: {
     readonly pipeline: string;
     readonly label: string;
@@ -122,7 +122,13 @@ export class Staging {
       path: join(dir, "origin.json"),
       text: JSON.stringify({ pipeline, label, path: file.path.toString("base64"), fingerprint } satisfies Origin),
     });
-    await moveFile({ from: file.path, to: join(dir, "source") });
+    try {
+      await moveFile({ from: file.path, to: join(dir, "source") });
+    } catch (thrown) {
+      // On another disk it may have been copied, and then been gone before we removed it: whoever removed it has it.
+      if (hasCode(thrown, "ENOENT")) await this.#forget(dir);
+      throw thrown;
+    }
     return dir;
   }
 

@@ -134,6 +134,10 @@ export const eventCatalogue = {
     "info",
     "A file that is an item already waits for a decision.",
   ),
+  "intake.file_gone": event<{ readonly pipeline: string; readonly fileName: string }>(
+    "debug",
+    "A file was gone when it was to be taken: another daemon that watches the folder was first, or its owner took it away.",
+  ),
   "intake.waited": event<{ readonly pipeline: string; readonly fileName: string; readonly reason: string }>(
     "debug",
     "A file is not taken yet.",
