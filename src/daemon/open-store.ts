@@ -45,7 +45,7 @@ export interface DaemonStore {
   readonly chance: Chance;
   /** The number of this start. */
   readonly startSeq: number;
-  /** The newest instant at which the previous daemon is known to have lived. */
+  /** When the previous daemon of this host is known to have lived. Undefined: there was none. */
   readonly lastAliveAt: Instant | undefined;
 }
 
@@ -71,7 +71,7 @@ export async function openDaemonStore({ configuration, daemonHost, output, takeD
   migration.finished();
   await ownDataDirectory({ dataDir: config.dataDir, place: withoutPassword(config.store), upkeep: store.upkeep, take: takeDataDir });
   // Before this start writes anything: how long nobody was listening.
-  const lastAliveAt = await store.upkeep.newestInstant();
+  const lastAliveAt = await lastAliveOf(daemonHost, store);
   const tell: Tell = { emit, alert: alertsThrough({ outbox: store.outbox, emit }) };
   const registry = new PipelineRegistry(pipelines);
   await tellClockAhead(tell.alert, clock.aheadOfWallMs());
@@ -89,6 +89,15 @@ export async function openDaemonStore({ configuration, daemonHost, output, takeD
     startSeq,
     lastAliveAt,
   };
+}
+
+/**
+ * When this daemon was last alive. What others on a shared store have written since tells nothing of it: it heard nobody meanwhile. Where it
+ * is the only one, all that is stored does.
+ */
+async function lastAliveOf({ host }: DaemonHost, { upkeep, capabilities }: Store): Promise<Instant | undefined> {
+  if (!capabilities.manyWriters) return await upkeep.newestInstant();
+  return await upkeep.daemonHeardAt(host.identity.hostId);
 }
 
 /**

@@ -38,7 +38,7 @@ export interface WatchDeps {
   readonly events: EventBus;
   readonly tell: Tell;
   readonly chance: Chance;
-  /** The newest instant at which the previous daemon is known to have lived. */
+  /** When the previous daemon of this host is known to have lived. Undefined: there was none. */
   readonly lastAliveAt: Instant | undefined;
 }
 
@@ -137,7 +137,8 @@ export async function openWatch(deps: WatchDeps): Promise<Watch> {
   };
 }
 
-const vantageSetting = "vantage";
+/** Each host's own: what one daemon heard says nothing of what another did. */
+const vantageSetting = (host: Host): string => `vantage:${host.identity.hostId}`;
 /** How often the vantage is written down for the next daemon, when it has changed. */
 const vantageKeepMs: DurationMs = 10_000;
 
@@ -150,13 +151,13 @@ interface KeptVantage {
 
 async function openVantage({ settings, store, host, tell, lastAliveAt }: WatchDeps): Promise<KeptVantage> {
   const now = store.now();
-  const previous = parseVantage(await store.upkeep.setting(vantageSetting), tell.emit);
+  const previous = parseVantage(await store.upkeep.setting(vantageSetting(host)), tell.emit);
   let keptText = "";
   let keptAtMono = host.clock.mono();
   const keep = async ({ vantage }: Watcher): Promise<void> => {
     const text = JSON.stringify(vantage);
     if (text === keptText) return;
-    await store.upkeep.putSetting(vantageSetting, text);
+    await store.upkeep.putSetting(vantageSetting(host), text);
     keptText = text;
   };
   return {

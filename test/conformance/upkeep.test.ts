@@ -1,9 +1,9 @@
 import { statSync } from "node:fs";
 import pg from "pg";
 import { expect, onTestFinished, test } from "vitest";
-import { asRunId, firstIdOfEpoch } from "../../src/domain/ids.ts";
+import { asHostId, asRunId, firstIdOfEpoch } from "../../src/domain/ids.ts";
 import { hours } from "../../src/domain/time.ts";
-import { addItem, claim, claimOne, declareQueues, registerWorker, startRun, success } from "../support/store-rows.ts";
+import { addItem, claim, claimOne, declareQueues, processOn, registerWorker, startRun, success } from "../support/store-rows.ts";
 import { describeStores, type OpenTestStore } from "../support/stores.ts";
 import { until } from "../support/until.ts";
 
@@ -60,6 +60,20 @@ describeStores((open, engine) => {
     stop();
     await store.close();
     expect(await (await openAgain()).upkeep.identify("four")).toBe(id);
+  });
+
+  test("a daemon of a host was last heard when its own commands' session was, whatever others did since", async () => {
+    const { store, clock } = await withQueues(open);
+    expect(await store.upkeep.daemonHeardAt(asHostId("a"))).toBeUndefined();
+    const workerId = await registerWorker(store, "a", processOn("a"));
+    clock.advance(5_000);
+    await store.workers.renew({ workerId, held: [], claimSeqReceived: 0 });
+    const heardAt = store.now();
+    clock.advance(3_600_000);
+    await registerWorker(store, "b", processOn("b"));
+    await store.workers.register({ name: "app", kind: "handler", process: processOn("a"), concurrency: 1, queues: ["t"] });
+    expect(await store.upkeep.daemonHeardAt(asHostId("a"))).toBe(heardAt);
+    expect(await store.upkeep.daemonHeardAt(asHostId("b"))).toBe(store.now());
   });
 
   test("after a raise of the epoch no run id of the old one is given out", async () => {

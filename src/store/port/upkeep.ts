@@ -64,6 +64,8 @@ export interface UpkeepStore {
   recordHost(host: { readonly hostId: HostId; readonly bootId: string }): Promise<{ readonly previousBootId: string | null }>;
   setting(name: string): Promise<string | undefined>;
   putSetting(name: string, value: string): Promise<void>;
+  /** When a daemon of this host was last heard: it renews the session of its commands. Undefined: none is on record. */
+  daemonHeardAt(hostId: HostId): Promise<Instant | undefined>;
   /** Newest instant stored anywhere that matters for the clock. */
   newestInstant(): Promise<Instant | undefined>;
   /**

@@ -60,6 +60,15 @@ export function createUpkeep(engine: Engine): UpkeepStore {
     putSetting: async (name, value) => {
       await writeMeta(kysely, settingName(name), value);
     },
+    daemonHeardAt: async (hostId) => {
+      const { heardAt } = await kysely
+        .selectFrom("workers")
+        .select((eb) => eb.fn.max("last_heard_at").as("heardAt"))
+        .where("host_id", "=", hostId)
+        .where("kind", "=", "command")
+        .executeTakeFirstOrThrow();
+      return heardAt ?? undefined;
+    },
     newestInstant: async () => await newestInstant(kysely),
     resetClock: async (options) => await resetClock(engine, options),
     storeEpoch: async () => await storeEpochOf(kysely),
