@@ -53,7 +53,7 @@ async function open() {
   };
 }
 
-test("a success that waits for its own run's start counts the attempt once", async () => {
+test("a success that waits for its own run's start counts the attempt once [F-9.11]", async () => {
   const { store, clock, beginStart, commitStart, waiting } = await open();
   await store.jobs.enqueue({ queue: "t", jobs: [{}] });
   const workerId = await registerWorker(store);
