@@ -1,4 +1,5 @@
-import { existsSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { tempDir } from "../../../test/support/temp-dir.ts";
@@ -61,6 +62,26 @@ test("a folder goes with all that is in it, links in it without what they lead t
     true,
     true,
   ]);
+});
+
+/** Forty folders in each other, of 200 letters each: a path of 8,000 bytes. */
+function makeDeep(folder: string): void {
+  const script = `const { mkdirSync, writeFileSync } = require("node:fs");
+    for (let at = 0; at < 40; at += 1) { mkdirSync("d".repeat(200)); process.chdir("d".repeat(200)); writeFileSync("file", "x"); }`;
+  const { status, stderr } = spawnSync(process.execPath, ["-e", script], { cwd: folder });
+  expect([status, stderr.toString()]).toEqual([0, ""]);
+}
+
+test("a folder goes however deep it is, also where a crash came half-way [F-8.15]", async () => {
+  const root = tempDir("remove");
+  mkdirSync(join(root, "deep"));
+  makeDeep(join(root, "deep"));
+  for (const left of [".deep-1", ".deep-2"]) {
+    mkdirSync(join(root, "deep", left));
+    makeDeep(join(root, "deep", left));
+  }
+  expect(await removeFolder({ root, name: "deep" })).toBe(true);
+  expect(readdirSync(root)).toEqual([]);
 });
 
 test.each(["", ".", "..", "../other", "a/b", "a\\b", "a\0b"])("the name %j leads out of the root and removes nothing", async (name) => {

@@ -1,5 +1,5 @@
 import type { Dir } from "node:fs";
-import { lstat, opendir, rm } from "node:fs/promises";
+import { lstat, opendir, readdir, rename, rmdir, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { hasCode } from "../../domain/errors.ts";
 
@@ -72,6 +72,46 @@ export async function removeFolder({ root, name }: { readonly root: string; read
     throw new Error(`${JSON.stringify(name)} is no folder below ${root}`);
   const path = join(root, name);
   if ((await lstatFolder(path)) === undefined) return false;
-  await rm(path, { recursive: true, force: true });
+  await removeTree(path);
   return true;
+}
+
+/** The longest path that the system takes has 4,096 bytes; below a folder at this length any name still fits. */
+const pathBytesMax = 3_000;
+
+/** Removes a folder however deep it is. One that is too deep for a path is moved up first, directly below `top`, and its turn comes again. */
+async function removeTree(top: string): Promise<void> {
+  // A crash half-way leaves some of the names.
+  const taken = new Set(await readdir(top));
+  let last = 0;
+  const freeName = (): string => {
+    do last += 1;
+    while (taken.has(`.deep-${last}`));
+    return `.deep-${last}`;
+  };
+  const empty = async (folder: string): Promise<void> => {
+    for (const entry of await readdir(folder, { withFileTypes: true })) {
+      const path = join(folder, entry.name);
+      if (!entry.isDirectory()) await unlessGone(unlink(path));
+      else if (Buffer.byteLength(path) >= pathBytesMax) await rename(path, join(top, freeName()));
+      else {
+        await empty(path);
+        await unlessGone(rmdir(path));
+      }
+    }
+  };
+  let before: number;
+  do {
+    before = last;
+    await empty(top);
+  } while (last > before);
+  await unlessGone(rmdir(top));
+}
+
+async function unlessGone(removal: Promise<void>): Promise<void> {
+  try {
+    await removal;
+  } catch (thrown) {
+    if (!hasCode(thrown, "ENOENT")) throw thrown;
+  }
 }

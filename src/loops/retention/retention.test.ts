@@ -1,7 +1,9 @@
+import { spawnSync } from "node:child_process";
 import { closeSync, constants, existsSync, mkdirSync, openSync, readdirSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { chain, type LoopWorld, loopWorld } from "../../../test/support/loop-world.ts";
+import { skipTest } from "../../../test/support/skips.ts";
 import { claimOne, failure, retried, startRun, success } from "../../../test/support/store-rows.ts";
 import { hours } from "../../domain/time.ts";
 import { SourceKeeper } from "../../item-files/kept-source.ts";
@@ -195,6 +197,28 @@ test("a crash between the rows and their folders leaves orphans that the next ti
   expect(existsSync(folder(world, "runs", run.runId))).toBe(true);
   await world.tick(world.loop);
   expect([works(world), readdirSync(world.paths.runsDir)]).toEqual([[], []]);
+});
+
+test("a folder that cannot be removed hinders no other of its page, and goes once it can be [F-8.15]", async (context) => {
+  const world = await retentionWorld();
+  const runs: ClaimedRun[] = [];
+  for (const key of ["one", "two", "three"]) {
+    await addItem(world, key);
+    runs.push(await runOnce(world, "done"));
+  }
+  const stuck = folder(world, "runs", runs[1]?.runId ?? 0);
+  mkdirSync(join(stuck, "mounted"));
+  if (spawnSync("mount", ["-t", "tmpfs", "none", join(stuck, "mounted")]).status !== 0) skipTest(context, "nothing may be mounted here");
+  onTestFinished(() => void spawnSync("umount", ["-l", join(stuck, "mounted")]));
+  world.clock.advance(31 * dayMs);
+  await world.tick(world.loop);
+  expect(readdirSync(world.paths.runsDir)).toEqual([String(runs[1]?.runId)]);
+  expect(world.eventsOf("loop.subject_failed")).toMatchObject([{ subject: stuck, message: expect.stringMatching(/EBUSY/) as string }]);
+  expect(spawnSync("umount", [join(stuck, "mounted")]).status).toBe(0);
+  touch(world, stuck);
+  world.clock.advance(2 * dayMs);
+  await world.tick(world.loop);
+  expect(readdirSync(world.paths.runsDir)).toEqual([]);
 });
 
 test("an orphaned work directory that holds an unreturned source is kept, with an alert", async () => {

@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import type { LoopSettings, LoopSwitch } from "../../config/loop-settings.ts";
 import { messageOf } from "../../domain/errors.ts";
 import type { RunId } from "../../domain/ids.ts";
@@ -121,7 +122,8 @@ export class Retention implements Loop<"retention"> {
     counts.duplicates += duplicates;
   }
 
-  async #pruneRows(tally: Tally, { now, signal }: TickContext): Promise<void> {
+  async #pruneRows(tally: Tally, context: TickContext): Promise<void> {
+    const { now, signal } = context;
     const { store, paths, policy } = this.#deps;
     const { finishedRowsMs, workDirsDays } = policy();
     // A row may not go before the directory whose owner it names.
@@ -137,10 +139,15 @@ export class Retention implements Loop<"retention"> {
       tally.runs += pruned.runs.length;
       // A crash from here on leaves folders without rows, which the walks find as orphans.
       for (const { dir } of pruned.items) {
-        if (await mayGo(paths.workDir, dir)) await this.#remove(tally, { root: paths.workDir, name: dir });
+        await this.#apart(join(paths.workDir, dir), tally, context, async () => {
+          if (await mayGo(paths.workDir, dir)) await this.#remove(tally, { root: paths.workDir, name: dir });
+        });
       }
       for (const runId of pruned.runs) {
-        if (await isReleased(runDirOf(paths, runId as RunId))) await this.#remove(tally, { root: paths.runsDir, name: String(runId) });
+        const path = runDirOf(paths, runId as RunId);
+        await this.#apart(path, tally, context, async () => {
+          if (await isReleased(path)) await this.#remove(tally, { root: paths.runsDir, name: String(runId) });
+        });
       }
       if (!pruned.more) return;
     }
@@ -243,14 +250,21 @@ export class Retention implements Loop<"retention"> {
     for (const folder of folders) {
       if (context.signal.aborted) return;
       tally.seen += 1;
-      try {
-        if (!(await kind.mayGo(folder))) continue;
+      await this.#apart(folder.path, tally, context, async () => {
+        if (!(await kind.mayGo(folder))) return;
         if (context.dryRun) tally.would.push(`remove ${folder.path}`);
         else await this.#remove(tally, { root: kind.root, name: folder.name });
-      } catch (thrown) {
-        tally.failed += 1;
-        context.emit("loop.subject_failed", { loop: "retention", subject: folder.path, message: messageOf(thrown) });
-      }
+      });
+    }
+  }
+
+  /** One folder that cannot be removed keeps no other. It is an orphan from then on, and is tried again with each round. */
+  async #apart(path: string, tally: Tally, { emit }: TickContext, step: () => Promise<void>): Promise<void> {
+    try {
+      await step();
+    } catch (thrown) {
+      tally.failed += 1;
+      emit("loop.subject_failed", { loop: "retention", subject: path, message: messageOf(thrown) });
     }
   }
 }
