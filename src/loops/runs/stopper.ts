@@ -8,9 +8,11 @@ import { diedWithEarlierBoot, isSessionOver } from "../../liveness/death-proof.t
 import type { ProcessLife } from "../../liveness/evidence.ts";
 import type { RaiseAlert, Tell } from "../../notify/raise-alert.ts";
 import type { PresenceRegistry } from "../../observe/session-presence.ts";
+import type { PipelineRegistry } from "../../pipelines/registry.ts";
 import type { Host } from "../../processes/probe/host.ts";
 import { commandOnRecord, type ProcessIdentity } from "../../processes/probe/identity.ts";
 import { probeLifePipe } from "../../processes/run-folder/life-pipe.ts";
+import { limitRunLogs } from "../../processes/run-folder/limit-run-logs.ts";
 import { readCommand } from "../../processes/run-folder/run-files.ts";
 import { stopTree } from "../../processes/stopping/stop-tree.ts";
 import type { RunTree } from "../../processes/stopping/strays.ts";
@@ -28,6 +30,8 @@ export interface StopperDeps {
   readonly settings: () => StopperSettings;
   /** Sessions of this host, which are never signalled, nor are their descendants. */
   readonly shielded: () => readonly ProcessIdentity[];
+  /** Stages by their queue, for the size of their logs. Absent: no commands are run here. */
+  readonly registry?: Pick<PipelineRegistry, "stageOfQueue"> | undefined;
 }
 
 interface StopperSettings {
@@ -270,12 +274,26 @@ export class Stopper implements Loop<"stopper"> {
     this.#remains.delete(job.jobId);
     if (cleared !== true) return;
     this.#stoppedTotal++;
+    await this.#limitLogs(job, context);
     context.emit("run.stopped", { runId: job.run.id, jobId: job.jobId, queue: job.queue, proof, tookMs });
+  }
+
+  /** What a run says while it is being stopped is looked at by nobody else. */
+  async #limitLogs({ jobId, queue, run }: BlockedJob, { emit }: TickContext): Promise<void> {
+    const { host, registry } = this.#deps;
+    const maxBytes = registry?.stageOfQueue(queue)?.stage.log.maxBytes;
+    if (maxBytes === undefined) return;
+    try {
+      const cut = await limitRunLogs({ runDir: runDirOf(host.paths, run.id), maxBytes });
+      for (const log of cut) emit("log.truncated", { runId: run.id, jobId, queue, ...log });
+    } catch (thrown) {
+      emit("loop.subject_failed", { loop: this.name, subject: `logs of run ${run.id}`, message: messageOf(thrown) });
+    }
   }
 }
 
 /** What a process that runs the stopper builds it of. */
-export interface StopperParts extends LoopParts, Pick<StopperDeps, "store" | "host"> {
+export interface StopperParts extends LoopParts, Pick<StopperDeps, "store" | "host" | "registry"> {
   readonly shared: { readonly presence: PresenceRegistry; readonly whose: () => RunScope | undefined };
   readonly work: Pick<StopperDeps, "shielded">;
   readonly tell: Tell;
@@ -289,10 +307,11 @@ export const stopperSpec: LoopSpec<"stopper", StopperParts, Stopper> = {
   intervalMs: () => seconds(1),
   enabled: ownSwitch("stopper"),
   wokenBy: ["blocked"],
-  build: ({ store, host, shared, work, tell, settings }) =>
+  build: ({ store, host, registry, shared, work, tell, settings }) =>
     new Stopper({
       store,
       host,
+      registry,
       shielded: work.shielded,
       presence: shared.presence,
       alert: tell.alert,

@@ -3,6 +3,7 @@ import type { JobId, RunId } from "../../domain/ids.ts";
 import { type ProcessIdentity, sameProcess } from "../../processes/probe/identity.ts";
 import { readExitRecord } from "../../processes/run-folder/exit-record.ts";
 import { probeLifePipe } from "../../processes/run-folder/life-pipe.ts";
+import { limitRunLogs } from "../../processes/run-folder/limit-run-logs.ts";
 import { readCommand } from "../../processes/run-folder/run-files.ts";
 import { stopTree } from "../../processes/stopping/stop-tree.ts";
 import { findStrays, type RunTree } from "../../processes/stopping/strays.ts";
@@ -45,6 +46,7 @@ export class CommandEnd {
   /** For an exit that was just recorded, as `status`. Never rejects. */
   async begin({ status, writtenAtHostMs }: { readonly status: number; readonly writtenAtHostMs: number }): Promise<void> {
     await this.#stopStrays(writtenAtHostMs);
+    await this.#limitLogs();
     await this.#finalise(status);
   }
 
@@ -53,6 +55,7 @@ export class CommandEnd {
     const { runDir, runId } = this.#run;
     const record = await readExitRecord({ runDir, runId }).catch(() => undefined);
     await this.#stopStrays(record?.kind === "exit" ? record.writtenAtHostMs : this.#deps.host.clock.wall());
+    await this.#limitLogs();
     await this.#finalise(status);
   }
 
@@ -63,6 +66,16 @@ export class CommandEnd {
     const stopped = await stopStrays(this.#deps, { ref, runDir, tree: processes.tree(), writtenAtHostMs, signal });
     processes.command = stopped.command ?? processes.command;
     this.#leftStrays = stopped.left;
+  }
+
+  /** Once more when nobody writes any longer: what came after the last look would stay as long as the log is kept. */
+  async #limitLogs(): Promise<void> {
+    const { runDir, stage, ref } = this.#run;
+    try {
+      for (const log of await limitRunLogs({ runDir, maxBytes: stage.log.maxBytes })) this.#deps.emit("log.truncated", { ...ref, ...log });
+    } catch (thrown) {
+      this.#deps.emit("loop.subject_failed", { loop: "worker", subject: `logs of run ${ref.runId}`, message: messageOf(thrown) });
+    }
   }
 
   async #finalise(status: number | null): Promise<void> {

@@ -2,11 +2,11 @@ import { lstat } from "node:fs/promises";
 import { join } from "node:path";
 import { messageOf } from "../../domain/errors.ts";
 import type { RunId, WorkerId } from "../../domain/ids.ts";
-import { limitLog } from "../../files/log-limit.ts";
 import { HeartbeatWatch, type WatchedFile } from "../../observe/heartbeat-watch.ts";
 import { readProgress } from "../../observe/progress-file.ts";
 import type { PipelineRegistry } from "../../pipelines/registry.ts";
 import { type ProcessTable, tableSnapshotOf } from "../../processes/probe/process-table.ts";
+import { limitRunLogs } from "../../processes/run-folder/limit-run-logs.ts";
 import { runFiles } from "../../processes/run-folder/run-files.ts";
 import { claimMax, type LiveRun } from "../../store/port/runs.ts";
 import { Claimer } from "../buffers/claimer.ts";
@@ -281,23 +281,9 @@ export class CommandWorker {
     return readProgress(path);
   }
 
-  async #limitLogs(run: CommandRun): Promise<void> {
-    const files = runFiles(run.runDir);
-    const { maxBytes } = run.stage.log;
-    for (const path of [files.stdoutLog, files.stderrLog]) {
-      const stat = await lstat(path).catch(() => undefined);
-      if (stat === undefined || stat.size <= maxBytes) continue;
-      const limited = await limitLog({ path, maxBytes });
-      if (limited.truncated) {
-        this.#options.deps.emit("log.truncated", {
-          runId: run.runId,
-          jobId: run.jobId,
-          queue: run.queue,
-          file: path,
-          lostBytes: limited.droppedBytes,
-        });
-      }
-    }
+  async #limitLogs({ runId, jobId, queue, runDir, stage }: CommandRun): Promise<void> {
+    const cut = await limitRunLogs({ runDir, maxBytes: stage.log.maxBytes });
+    for (const log of cut) this.#options.deps.emit("log.truncated", { runId, jobId, queue, ...log });
   }
 }
 
