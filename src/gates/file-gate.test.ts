@@ -23,6 +23,18 @@ test("a file gate asks for size and first bytes", async () => {
   expect(await read(file({ startsWith: "GIF8" }))).toMatchObject({ kind: "red" });
 });
 
+test("a signature is bytes, one of several, of which a text could not hold the first [F-2.5]", async () => {
+  await writeFile(join(workDir, "final.pdf"), Buffer.from([0xff, 0xd8, 0xff, 0xe0, 0x00]));
+  expect(await read(file({ signature: ["89504e47", "ffd8ff"] }))).toEqual({ kind: "green" });
+  expect(await read(file({ signature: ["89504e47"] }))).toEqual({
+    kind: "red",
+    reason: "final.pdf begins with ffd8ffe0, and 89504e47 is needed",
+  });
+  expect(await read(file({ signature: ["ffd8ffe00000"] })), "longer than the file").toMatchObject({ kind: "red" });
+  await writeFile(join(workDir, "final.pdf"), "");
+  expect(await read(file({ signature: ["ffd8ff"] }))).toMatchObject({ kind: "red", reason: expect.stringContaining("is empty") });
+});
+
 test("a result of an earlier run is red, unless any age will do", async () => {
   await writeFile(join(workDir, "final.pdf"), "x");
   await utimes(join(workDir, "final.pdf"), 1, 1);

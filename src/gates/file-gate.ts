@@ -24,8 +24,16 @@ export async function readFileGate(gate: FileGateDefinition, subject: GateSubjec
     if (gate.minBytes !== undefined && stat.size < gate.minBytes) {
       return { kind: "red", reason: `${gate.path} has ${stat.size} bytes, at least ${gate.minBytes} are needed` };
     }
-    if (gate.startsWith !== undefined && !(await beginsWith(path, Buffer.from(gate.startsWith, "utf8")))) {
+    if (gate.startsWith !== undefined && !(await beginsWith(path, gate.startsWith))) {
       return { kind: "red", reason: `${gate.path} does not begin with ${JSON.stringify(gate.startsWith)}` };
+    }
+    const { signature } = gate;
+    if (signature !== undefined) {
+      const begins = await firstBytes(path, Math.max(...signature.map((hex) => hex.length / 2)));
+      if (!signature.some((hex) => begins.startsWith(hex))) {
+        const found = begins === "" ? "is empty" : `begins with ${begins}`;
+        return { kind: "red", reason: `${gate.path} ${found}, and ${signature.join(" or ")} is needed` };
+      }
     }
     return green;
   } catch (thrown) {
@@ -34,12 +42,18 @@ export async function readFileGate(gate: FileGateDefinition, subject: GateSubjec
   }
 }
 
-async function beginsWith(path: string, expected: Buffer): Promise<boolean> {
+async function beginsWith(path: string, text: string): Promise<boolean> {
+  const expected = Buffer.from(text, "utf8");
+  return (await firstBytes(path, expected.length)) === expected.toString("hex");
+}
+
+/** In hexadecimal; fewer than `count` where the file is shorter. */
+async function firstBytes(path: string, count: number): Promise<string> {
   // Without O_NONBLOCK, a FIFO put here since the lstat would block the read for ever.
   const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
-    const { bytesRead, buffer } = await file.read(Buffer.alloc(expected.length), 0, expected.length, 0);
-    return bytesRead === expected.length && buffer.equals(expected);
+    const { bytesRead, buffer } = await file.read(Buffer.alloc(count), 0, count, 0);
+    return buffer.toString("hex", 0, bytesRead);
   } finally {
     await file.close();
   }

@@ -119,8 +119,10 @@ export interface FileGateDefinition {
   /** Inside the item's work directory. */
   readonly path: string;
   readonly minBytes?: number | undefined;
-  /** Compared with the file's first bytes, as UTF-8. */
+  /** Compared with the file's first bytes, as ASCII. */
   readonly startsWith?: string | undefined;
+  /** One of these is what the file begins with, in lower-case hexadecimal. */
+  readonly signature?: readonly string[] | undefined;
   readonly anyAge: boolean;
 }
 

@@ -305,6 +305,8 @@ pipelines:
   minBytesGreen: { stages: { work: { ${make}, gate: { file: out, minBytes: 6 } } } }
   startsWithRed: { stages: { work: { ${make}, gate: { file: out, startsWith: "PK" } } } }
   startsWithGreen: { stages: { work: { ${make}, gate: { file: out, startsWith: "%PDF-" } } } }
+  signatureRed: { stages: { work: { ${make}, gate: { file: out, signature: ["504b", "ffd8ff"] } } } }
+  signatureGreen: { stages: { work: { ${make}, gate: { file: out, signature: "25504446" } } } }
   # Made by the stage before, so that it is older than the run whose gate looks at it.
   anyAgeRed: { stages: { make: { ${make}, next: work }, work: { run: { command: ["true"] }, attempts: 1, gate: { file: out } } } }
   anyAgeGreen: { stages: { make: { ${make}, next: work }, work: { run: { command: ["true"] }, gate: { file: out, anyAge: true } } } }

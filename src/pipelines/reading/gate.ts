@@ -2,13 +2,16 @@ import { z } from "zod";
 import type { SizeText } from "../../domain/durations.ts";
 import { days, seconds } from "../../domain/time.ts";
 import type { GateDefinition } from "../definition.ts";
-import { argv, duration, exactlyOne, notYet, plainText, refuseLater, size } from "./value-schemas.ts";
+import { argv, duration, exactlyOne, notYet, plainText, refuseLater, signature, signaturesOf, size } from "./value-schemas.ts";
 
 /** Exactly one of `file`, `command`, `all`, `any` and `not`; the keys from `minBytes` to `anyAge` go with `file`. */
 export interface GateInput {
   readonly file?: string;
   readonly minBytes?: SizeText | number;
+  /** ASCII. */
   readonly startsWith?: string;
+  /** Hexadecimal, such as `ffd8ff`; one of a list. */
+  readonly signature?: string | readonly string[];
   readonly anyAge?: boolean;
   readonly command?: readonly string[];
   readonly all?: readonly GateInput[];
@@ -21,6 +24,7 @@ export interface ParsedGate {
   readonly file?: string | undefined;
   readonly minBytes?: number | undefined;
   readonly startsWith?: string | undefined;
+  readonly signature?: string | readonly string[] | undefined;
   readonly anyAge?: boolean | undefined;
   readonly command?: readonly string[] | undefined;
   readonly all?: readonly ParsedGate[] | undefined;
@@ -36,7 +40,7 @@ const gates = z
   .min(1, { error: "must name at least one gate" })
   .max(100, { error: "has more than 100 gates" });
 const gateKinds = ["file", "command", "all", "any", "not"] as const;
-const fileKeys = ["minBytes", "startsWith", "anyAge"] as const;
+const fileKeys = ["minBytes", "startsWith", "signature", "anyAge"] as const;
 
 const gateShape = {
   file: plainText()
@@ -44,7 +48,11 @@ const gateShape = {
     .optional()
     .meta({ description: "A file inside the item's work directory." }),
   minBytes: size("Least size of the file.", { min: 0, max: 2 ** 50 }).optional(),
-  startsWith: plainText().optional().meta({ description: "First bytes of the file, as UTF-8." }),
+  startsWith: plainText()
+    .refine(isAscii, { error: "must be ASCII; bytes are given in hexadecimal, as signature: ffd8ff" })
+    .optional()
+    .meta({ description: "First bytes of the file, as ASCII text." }),
+  signature: signature("First bytes of the file, in hexadecimal; one of a list.").optional(),
   anyAge: z.boolean({ error: "must be true or false" }).optional().meta({ description: "Also count a file that is older than the run." }),
   command: argv.optional().meta({ description: "A command whose exit 0 is green." }),
   all: gates.optional().meta({ description: "Green when every one is." }),
@@ -61,6 +69,11 @@ function checkGate(context: z.core.ParsePayload<Readonly<Record<string, unknown>
   for (const key of fileKeys.filter((each) => value["file"] === undefined && value[each] !== undefined)) {
     context.issues.push({ code: "custom", message: "goes with a file gate only", input: value[key], path: [key] });
   }
+}
+
+/** A letter beyond ASCII is one byte for who writes it and two or more in the file. */
+function isAscii(text: string): boolean {
+  return !/[^ -~\t\r\n]/.test(text);
 }
 
 /** Whether a relative path cannot leave the folder it starts in. Backslashes count as separators: they are on Windows. */
@@ -87,6 +100,7 @@ export function gateOf(gate: ParsedGate): GateDefinition {
       path: gate.file,
       minBytes: gate.minBytes,
       startsWith: gate.startsWith,
+      signature: signaturesOf(gate.signature),
       anyAge: gate.anyAge ?? false,
     };
   }

@@ -7,6 +7,7 @@ import type { IntakeDefinition, Json, PipelineDefinition, RunDefinition, StageDe
 import { compatibleStageNames } from "../stage-names.ts";
 import { gateOf } from "./gate.ts";
 import type { ParsedIntake, ParsedPipeline, ParsedStage } from "./schema.ts";
+import { signaturesOf } from "./value-schemas.ts";
 
 /** What a definition takes from the configuration for keys that it leaves out. */
 export interface PipelineDefaults {
@@ -116,7 +117,6 @@ function environmentOf(input: NonNullable<ParsedStage["env"]>): { env: Record<st
 }
 
 function intakeOf(input: ParsedIntake, defaults: PipelineDefaults): IntakeDefinition {
-  const signatures = typeof input.signature === "string" ? [input.signature] : input.signature;
   const parent = posix.dirname(input.watch);
   return {
     watch: input.watch,
@@ -125,7 +125,7 @@ function intakeOf(input: ParsedIntake, defaults: PipelineDefaults): IntakeDefini
     profile: JSON.parse(JSON.stringify(input.profile ?? {})) as Json,
     maxBytes: input.maxBytes ?? defaults.intakeMaxBytes,
     minStableMs: input.minStable ?? minStableMsDefault,
-    signature: signatures?.map((bytes) => bytes.toLowerCase()),
+    signature: signaturesOf(input.signature),
     diskFreeFactor: input.diskFreeFactor ?? defaults.diskFreeFactor,
     errorDir: input.errorDir ?? posix.join(parent, "error"),
     archiveDir: input.archiveDir ?? posix.join(parent, "archive"),

@@ -3,7 +3,7 @@ import { logMaxBytesMin } from "../../domain/log-limits.ts";
 import { days, seconds } from "../../domain/time.ts";
 import { parseGlob } from "../glob.ts";
 import { rootGate } from "./gate.ts";
-import { argv, duration, exactlyOne, notYet, plainText, real, refuseLater, size, whole } from "./value-schemas.ts";
+import { argv, duration, exactlyOne, notYet, plainText, real, refuseLater, signature, size, whole } from "./value-schemas.ts";
 
 /** Names of pipelines and stages; they become file names, queue names and variables. */
 export const namePattern = "^[A-Za-z][A-Za-z0-9_-]{0,62}$";
@@ -122,9 +122,6 @@ const stageShape = {
 };
 
 const folder = (meaning: string) => plainText().optional().meta({ description: meaning });
-const hexBytes = z
-  .string({ error: "must be a text of hexadecimal digits: put it in quotes" })
-  .regex(/^([0-9a-fA-F]{2}){1,64}$/, { error: "must be 1 to 64 bytes as pairs of hexadecimal digits, such as 504b0304" });
 const globText = z.string({ error: "must be a glob such as *.cbz" }).check((context) => {
   const parsed = parseGlob(context.value);
   if (!parsed.ok) context.issues.push({ code: "custom", message: parsed.rule, input: context.value });
@@ -141,10 +138,7 @@ const intakeShape = {
   profile: z.unknown().optional().meta({ description: "Any data; part of the item key beside the content's hash." }),
   maxBytes: size("Larger files are rejected.", { min: 1, max: 2 ** 50 }).optional(),
   minStable: duration("A file is taken when it has not changed for this long.", { min: 0, max: days(1) }).optional(),
-  signature: z
-    .union([hexBytes, z.array(hexBytes).min(1).max(100)], { error: "must be hexadecimal first bytes in quotes, or a list of such texts" })
-    .optional()
-    .meta({ description: "First bytes that a file must have, in hexadecimal." }),
+  signature: signature("First bytes that a file must have, in hexadecimal.").optional(),
   diskFreeFactor: real({ min: 0, max: 1000 }, "Free disk must be this many times the file.").optional(),
   errorDir: folder("Where rejected files go; error beside the watched folder by default."),
   archiveDir: folder("Where finished files go; archive beside the watched folder by default."),

@@ -104,3 +104,17 @@ export function refuseLater(
     context.issues.push({ code: "custom", message: `is not available yet: ${what}`, input: value[key], path: [key] });
   }
 }
+
+const hexBytes = z
+  .string({ error: "must be a text of hexadecimal digits: put it in quotes" })
+  .regex(/^([0-9a-fA-F]{2}){1,64}$/, { error: "must be 1 to 64 bytes as pairs of hexadecimal digits, such as 504b0304" });
+
+/** First bytes of a file, one spelling or several. */
+export const signature = (meaning: string) =>
+  z
+    .union([hexBytes, z.array(hexBytes).min(1).max(100)], { error: "must be hexadecimal first bytes in quotes, or a list of such texts" })
+    .meta({ description: meaning });
+
+/** As the engine reads it. */
+export const signaturesOf = (input: string | readonly string[] | undefined): readonly string[] | undefined =>
+  (typeof input === "string" ? [input] : input)?.map((bytes) => bytes.toLowerCase());

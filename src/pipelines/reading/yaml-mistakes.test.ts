@@ -79,6 +79,18 @@ const cases: readonly Case[] = [
     rule: "is not available yet: run a command or a handler that calls the service",
   },
   {
+    what: "bytes as a text in a gate",
+    text: withStages('s: { run: { command: [a] }, gate: { file: a.jpg, startsWith: "\\xff\\xd8" } }'),
+    at: [stagePath("gate.startsWith"), 4, 68],
+    rule: "must be ASCII; bytes are given in hexadecimal, as signature: ffd8ff",
+  },
+  {
+    what: "a signature that is no hexadecimal text",
+    text: withStages('s: { run: { command: [a] }, gate: { file: a.jpg, signature: "xyz" } }'),
+    at: [stagePath("gate.signature"), 4, 67],
+    rule: "must be 1 to 64 bytes as pairs of hexadecimal digits",
+  },
+  {
     what: "a command line instead of words",
     text: withStages("s: { run: { command: node x.js } }"),
     at: [stagePath("run.command"), 4, 28],
