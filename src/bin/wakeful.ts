@@ -9,6 +9,7 @@ import { runCli } from "../cli/program.ts";
 import { version } from "../domain/version.ts";
 import { systemClock } from "../runtime/clock.ts";
 import { environment } from "../runtime/environment.ts";
+import { keepOwnFilesPrivate } from "../runtime/umask.ts";
 import { onIgnoredSignal } from "./ignored-signals.ts";
 import { leave } from "./leave.ts";
 import { patientOutput, plainOutput } from "./output.ts";
@@ -18,8 +19,7 @@ const argv = process.argv.slice(2);
 
 // A daemon serves others, and `run` outlives this shell: neither may count as part of the job that started it.
 if ((argv[0] === "up" || argv[0] === "run") && env["WAKEFUL_RUN_MARKER"] !== undefined) await restartOutsideJob();
-// Files that the daemon and its commands write are private to their user.
-if (argv[0] === "up") process.umask(0o077);
+if (argv[0] === "up") keepOwnFilesPrivate();
 
 const clock = systemClock();
 // What holds work waits for no reader of its words.

@@ -61,21 +61,25 @@ export async function readRegular(path: string): Promise<string | undefined> {
  * replaced and never followed, and so is whatever lies at the draft.
  *
  * @param draft - default: `.<name>.tmp` beside it.
+ * @param mode - default: its user's alone, and no more than the umask leaves. A given one holds whatever the umask.
  * @throws What the file system says, such as `EISDIR` when `path` is a folder.
  */
 export async function replaceFile({
   path,
   text,
   draft = join(dirname(path), `.${basename(path)}.tmp`),
+  mode,
 }: {
   readonly path: string;
   readonly text: string;
   readonly draft?: string | undefined;
+  readonly mode?: number | undefined;
 }): Promise<void> {
   await rm(draft, { recursive: true, force: true });
   const file = await open(draft, "wx", 0o600);
   try {
     await file.writeFile(text);
+    if (mode !== undefined) await file.chmod(mode);
     await file.sync();
   } finally {
     await file.close();

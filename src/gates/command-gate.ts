@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import type { Readable } from "node:stream";
 import { hasCode, messageOf } from "../domain/errors.ts";
+import { underStartedUmask } from "../runtime/umask.ts";
 import { type GateAnswer, type GateSubject, green } from "./gate-answer.ts";
 import { GateLogWriter } from "./gate-log.ts";
 
@@ -38,7 +39,9 @@ function runCommand(options: {
   const { argv, file, args, subject, signal, log } = options;
   return new Promise((resolve) => {
     // In a process group of its own, so that everything the check started can be killed at its limit.
-    const child = spawn(file, args, { cwd: subject.cwd, env: { ...subject.env }, stdio: ["ignore", "pipe", "pipe"], detached: true });
+    const child = underStartedUmask(() =>
+      spawn(file, args, { cwd: subject.cwd, env: { ...subject.env }, stdio: ["ignore", "pipe", "pipe"], detached: true }),
+    );
     const output = new OutputStart();
     let settled = false;
     const listen = (stream: Readable): void => {

@@ -4,7 +4,7 @@ import { hasCode } from "../domain/errors.ts";
 import type { Instant } from "../domain/time.ts";
 import { type DataPaths, itemDirOf } from "../files/data-paths.ts";
 import { safeFileName } from "../files/file-name.ts";
-import { makeDirectory } from "../files/make-directory.ts";
+import { makeSharedDirectory } from "../files/make-directory.ts";
 import { freePathIn, lstatOrUndefined, moveToFree } from "../files/move-file.ts";
 import { replaceFile } from "../files/regular-file.ts";
 import { forgetKeptSource, inputFolder } from "../item-files/kept-source.ts";
@@ -90,7 +90,7 @@ export class DuplicateDecisions {
     if (intake === undefined)
       throw new Error(`the pipeline ${row.pipeline} has no intake any more, so ${row.path} has no archive to go to`);
     const dir = resolve(this.#options.baseDir, intake.archiveDir);
-    await makeDirectory(dir);
+    await makeSharedDirectory(dir);
     const to = await freePathIn({ from: row.path, dir, name: safeFileName(row.fileName) });
     if (!(await moveToFree({ from: row.path, to }))) throw new Error(`another file took the place ${to}; it is tried again`);
   }

@@ -7,7 +7,7 @@ import { type DurationMs, type Instant, minutes } from "../domain/time.ts";
 import type { DataPaths } from "../files/data-paths.ts";
 import { safeFileName } from "../files/file-name.ts";
 import { freeDiskBytes } from "../files/free-disk.ts";
-import { makeDirectory } from "../files/make-directory.ts";
+import { makeSharedDirectory } from "../files/make-directory.ts";
 import { freePathIn, lstatOrUndefined, moveToFree } from "../files/move-file.ts";
 import { replaceFile } from "../files/regular-file.ts";
 import { reasonPath } from "../item-files/kept-source.ts";
@@ -19,6 +19,7 @@ import type { IntakeDefinition } from "../pipelines/definition.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
 import type { Host } from "../processes/probe/host.ts";
 import type { Chance } from "../runtime/entropy.ts";
+import { modeForPeople } from "../runtime/umask.ts";
 import type { Store } from "../store/port/store.ts";
 import { DecisionFiles } from "./decision-files.ts";
 import { DuplicateDecisions } from "./duplicates.ts";
@@ -348,11 +349,12 @@ interface Rejection {
  * look finds the file and writes the same reason again.
  */
 async function rejectFile({ file, errorDir, pipeline, code, reason, at }: Rejection): Promise<string> {
-  await makeDirectory(errorDir);
+  await makeSharedDirectory(errorDir);
   const to = await freePathIn({ from: file.path, dir: errorDir, name: safeFileName(file.label) });
   await replaceFile({
     path: reasonPath(to),
     text: `${JSON.stringify({ fileName: file.label, pipeline, code, reason, sizeBytes: file.sizeBytes, at }, null, 2)}\n`,
+    mode: modeForPeople(0o666),
   });
   if (!(await moveToFree({ from: file.path, to }))) throw new Error(`another file took the place ${to}; it is tried again`);
   return to;

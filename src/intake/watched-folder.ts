@@ -2,7 +2,7 @@ import { lstat, readdir } from "node:fs/promises";
 import { hasCode } from "../domain/errors.ts";
 import type { DurationMs, Instant } from "../domain/time.ts";
 import { labelOf } from "../files/file-name.ts";
-import { makeDirectory } from "../files/make-directory.ts";
+import { makeSharedDirectory } from "../files/make-directory.ts";
 import { type Glob, parseGlob } from "../pipelines/glob.ts";
 
 /** A file in a watched folder. Its name may be any bytes, so paths are bytes; only the label is for people and for matching. */
@@ -118,7 +118,7 @@ export class WatchedFolder {
     } catch (thrown) {
       if (!hasCode(thrown, "ENOENT")) throw thrown;
       // Created for the programs that drop files there; it may have been removed meanwhile.
-      await makeDirectory(this.dir);
+      await makeSharedDirectory(this.dir);
       return [];
     }
   }

@@ -1,11 +1,13 @@
-import { lstat, mkdir, rm } from "node:fs/promises";
+import { lstat, rm } from "node:fs/promises";
 import { dirname, join, resolve, sep } from "node:path";
 import { hasCode } from "../domain/errors.ts";
 import { safeFileName } from "../files/file-name.ts";
+import { makeSharedDirectory } from "../files/make-directory.ts";
 import { isSameFile, keepIn, lstatOrUndefined } from "../files/move-file.ts";
 import { replaceFile } from "../files/regular-file.ts";
 import { readSmallFile, syncToDisk } from "../files/small-file.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
+import { modeForPeople } from "../runtime/umask.ts";
 import type { ItemRow } from "../store/port/items.ts";
 import { intakeInputOf } from "./state-projection.ts";
 
@@ -57,9 +59,10 @@ export class SourceKeeper {
     const intake = this.#options.registry.get(item.pipeline)?.definition.intake;
     if (intake === undefined) return false;
     const dir = resolve(this.#options.baseDir, where === "archive" ? intake.archiveDir : intake.errorDir);
-    await mkdir(dir, { recursive: true });
+    await makeSharedDirectory(dir);
     const path = await keepIn({ from: input.file, dir, name: safeFileName(input.name) });
-    if (where === "error") await replaceFile({ path: reasonPath(path), text: reasonText({ fileName: input.name, item }) });
+    if (where === "error")
+      await replaceFile({ path: reasonPath(path), text: reasonText({ fileName: input.name, item }), mode: modeForPeople(0o666) });
     await syncToDisk(dir);
     await replaceFile({ path: join(itemDir, markerName), text: `${JSON.stringify({ where, path } satisfies KeptSource)}\n` });
     if (before?.where === "error")

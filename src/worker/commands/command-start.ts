@@ -6,6 +6,7 @@ import { readSecrets } from "../../files/secrets.ts";
 import type { StageDefinition } from "../../pipelines/definition.ts";
 import { commandEnvironment } from "../../processes/wrapper/environment.ts";
 import { type StartedWrapper, spawnWrapper } from "../../processes/wrapper/wrapper.ts";
+import { startedUmask } from "../../runtime/umask.ts";
 import type { RunLimits } from "../../store/port/runs.ts";
 import { inputOf } from "../run-input.ts";
 import type { ClaimedWork, NotStartedCause, RunEnding } from "../worker-backend.ts";
@@ -92,7 +93,7 @@ async function prepareCommand(
     env,
     cwd,
     input: inputOf(claimed),
-    surroundings: { stdin: stage.stdin },
+    surroundings: { stdin: stage.stdin, umask: startedUmask() },
   });
 }
 

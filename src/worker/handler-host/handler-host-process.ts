@@ -11,6 +11,7 @@ import { identityOf } from "../../processes/probe/own-identity.ts";
 import { cleanEnvironment } from "../../processes/run-folder/run-marker.ts";
 import type { HostClock } from "../../runtime/clock.ts";
 import { timerPause } from "../../runtime/pause.ts";
+import { underStartedUmask } from "../../runtime/umask.ts";
 import type { RunEnder } from "../../settling/run-ender.ts";
 import type { Store } from "../../store/port/store.ts";
 import type { EventName } from "../../telemetry/events.ts";
@@ -204,12 +205,14 @@ export class HandlerHostProcess {
   async #spawnProcess(): Promise<{ readonly process: ChildProcess; readonly identity: ProcessIdentity }> {
     const { program, setup, host } = this.#options;
     const [file, ...args] = program.command;
-    const process = spawn(file, args, {
-      cwd: setup.baseDir,
-      env: cleanEnvironment(program.environment),
-      // Not our own descriptors: a reader of those that stands still would hold up every handler that prints.
-      stdio: ["ignore", "pipe", "pipe", "pipe", "pipe"],
-    });
+    const process = underStartedUmask(() =>
+      spawn(file, args, {
+        cwd: setup.baseDir,
+        env: cleanEnvironment(program.environment),
+        // Not our own descriptors: a reader of those that stands still would hold up every handler that prints.
+        stdio: ["ignore", "pipe", "pipe", "pipe", "pipe"],
+      }),
+    );
     for (const stream of [process.stdout, process.stderr]) {
       stream?.setEncoding("utf8").on("data", (text: string) => program.output(text));
       // What its handlers started may hold these for as long as it lives; the host's end does not wait for that.
