@@ -1,7 +1,9 @@
+import { spawn } from "node:child_process";
 import { readdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { beforeEach, expect, test } from "vitest";
+import { beforeEach, expect, onTestFinished, test } from "vitest";
 import { gateSubject } from "../../test/support/gate-subject.ts";
+import { present } from "../../test/support/present.ts";
 import { tempDir } from "../../test/support/temp-dir.ts";
 import { until } from "../../test/support/until.ts";
 import { writtenPid } from "../../test/support/written-pid.ts";
@@ -35,6 +37,28 @@ test("a command gate is green at 0, red with its words at 1 to 99 and unreadable
   expect(await read(command("process.exit(100)"))).toMatchObject({ kind: "unreadable" });
   expect(await read(command("process.kill(process.pid, 'SIGKILL')"))).toMatchObject({ kind: "unreadable" });
   expect(await read(["/no/such/program"])).toMatchObject({ kind: "unreadable" });
+});
+
+test.each([
+  ["green", 0],
+  ["red", 3],
+] as const)("a check that leaves a process behind is %s as soon as it has ended, and nothing of it is left [F-2.4]", async (kind, code) => {
+  // Both hold its output; one leaves group and session as well.
+  const script = `sleep 600 & echo $! > plain; setsid sleep 600 & echo words; while [ ! -s plain ]; do :; done; exit ${code}`;
+  const answer = await read(["sh", "-c", script]);
+  expect(answer).toEqual(kind === "green" ? { kind } : { kind, reason: "words" });
+  const left = await writtenPid(join(workDir, "plain"));
+  await until(() => isGone(left), { what: "it to be gone" });
+});
+
+test("what left group, session and output of a check is found by its marker, whatever else runs [F-2.4]", async () => {
+  const script = "setsid sh -c 'echo $$ > apart; exec sleep 600' > /dev/null 2>&1 & while [ ! -s apart ]; do :; done";
+  const other = spawn("sleep", ["600"], { env: { PATH: process.env["PATH"], WAKEFUL_GATE_MARKER: "of another reading" } });
+  onTestFinished(() => void other.kill("SIGKILL"));
+  expect(await read(["sh", "-c", script])).toEqual({ kind: "green" });
+  const left = await writtenPid(join(workDir, "apart"));
+  await until(() => isGone(left), { what: "it to be gone" });
+  expect(isGone(present(other.pid))).toBe(false);
 });
 
 test("a command gate whose reading is ended is unreadable, and what it started is killed", async () => {

@@ -1,12 +1,16 @@
 import { spawn } from "node:child_process";
 import type { Readable } from "node:stream";
-import { hasCode, messageOf } from "../domain/errors.ts";
+import { messageOf } from "../domain/errors.ts";
+import { newClientId } from "../runtime/entropy.ts";
 import { underStartedUmask } from "../runtime/umask.ts";
 import { type GateAnswer, type GateSubject, green } from "./gate-answer.ts";
 import { GateLogWriter } from "./gate-log.ts";
+import { GateProcesses, gateMarkerVariable } from "./gate-processes.ts";
 
 /** Most bytes of the gate's output that are kept as its reason. */
 const reasonBytesMax = 2000;
+/** How long what it wrote may be on its way to us when all of it is gone. */
+const lastWordsMs = 1_000;
 const interrupted = "the reading was interrupted";
 
 /**
@@ -38,10 +42,11 @@ function runCommand(options: {
 }): Promise<GateAnswer> {
   const { argv, file, args, subject, signal, log } = options;
   return new Promise((resolve) => {
-    // In a process group of its own, so that everything the check started can be killed at its limit.
-    const child = underStartedUmask(() =>
-      spawn(file, args, { cwd: subject.cwd, env: { ...subject.env }, stdio: ["ignore", "pipe", "pipe"], detached: true }),
-    );
+    const marker = newClientId();
+    const env = { ...subject.env, [gateMarkerVariable]: marker };
+    // In a process group of its own, so that everything the check started can be killed.
+    const child = underStartedUmask(() => spawn(file, args, { cwd: subject.cwd, env, stdio: ["ignore", "pipe", "pipe"], detached: true }));
+    const processes = child.pid === undefined ? undefined : new GateProcesses(child.pid, marker);
     const output = new OutputStart();
     let settled = false;
     const listen = (stream: Readable): void => {
@@ -57,7 +62,7 @@ function runCommand(options: {
       if (settled) return;
       settled = true;
       signal.removeEventListener("abort", onAbort);
-      killGroup(child.pid);
+      processes?.kill();
       resolve(answer);
     };
     const onAbort = (): void => finish({ kind: "unreadable", error: interrupted });
@@ -65,7 +70,16 @@ function runCommand(options: {
     listen(child.stdout);
     listen(child.stderr);
     child.on("error", (thrown) => finish({ kind: "unreadable", error: `${file}: ${messageOf(thrown)}` }));
-    child.on("close", (code, killedBy) => {
+    let late: NodeJS.Timeout | undefined;
+    // The check is over when its command is. What it left running may hold its output for as long as it lives.
+    child.on("exit", (code, killedBy) => {
+      processes?.kill();
+      late = setTimeout(() => decide(code, killedBy), lastWordsMs);
+    });
+    child.on("close", (code, killedBy) => decide(code, killedBy));
+    const decide = (code: number | null, killedBy: NodeJS.Signals | null): void => {
+      clearTimeout(late);
+      for (const stream of [child.stdout, child.stderr]) stream.destroy();
       const text = output.text();
       if (code === 0) finish(green);
       else if (code !== null && code < 100) finish({ kind: "red", reason: text === "" ? `${argv.join(" ")} said no` : text });
@@ -74,7 +88,7 @@ function runCommand(options: {
           kind: "unreadable",
           error: `${argv.join(" ")} ended by ${killedBy ?? `exit code ${code}`}${text === "" ? "" : `: ${text}`}`,
         });
-    });
+    };
     if (signal.aborted) onAbort();
   });
 }
@@ -96,15 +110,5 @@ class OutputStart {
     // As a stream that goes on: half a character at the cut is left out.
     const text = new TextDecoder().decode(Buffer.concat(this.#chunks), { stream: this.#bytes !== this.#keptBytes }).trim();
     return this.#bytes === this.#keptBytes ? text : `${text} [the first ${this.#keptBytes} of ${this.#bytes} bytes]`;
-  }
-}
-
-function killGroup(pid: number | undefined): void {
-  if (pid === undefined) return;
-  try {
-    process.kill(-pid, "SIGKILL");
-  } catch (thrown) {
-    // Usual case: nothing of the group is left.
-    if (!hasCode(thrown, "ESRCH")) throw thrown;
   }
 }
