@@ -70,6 +70,12 @@ async function start(
   const { url } = api.server;
   const started = await startWork({ configuration, daemonHost, base, watch, work, loops, url, undo });
   api.setReady(true);
+  if (process.pid === 1) {
+    base.tell.emit("daemon.without_init", {
+      message:
+        "each process that a command leaves behind stays as a zombie: start the container with an init, such as docker run --init, or tini",
+    });
+  }
   base.tell.emit("daemon.started", { startSeq: base.startSeq, pid: process.pid, version, listen: url });
   return runningDaemon({ stopGraces: config.stop, host, held: daemonHost.held, base, work, loops, api, started });
 }

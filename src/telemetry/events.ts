@@ -29,6 +29,10 @@ export const eventCatalogue = {
     "info",
     "The daemon is up: lock held, schema current, loops running.",
   ),
+  "daemon.without_init": event<{ readonly message: string }>(
+    "warn",
+    "The daemon is the first process of its container, and nothing removes processes that end without a parent.",
+  ),
   "daemon.stopped": event<{ readonly reason: string; readonly late: readonly string[]; readonly failed: readonly string[] }>(
     "info",
     "The daemon has stopped: in order, save for the steps that it names.",

@@ -8,7 +8,7 @@ import { withoutControls } from "../../protocol/terminal-text.ts";
 import { type CommandCall, type CommandContext, flagOption } from "../command.ts";
 import type { Connection } from "../connection.ts";
 import { checkAlerts } from "../doctor/alert-check.ts";
-import { checkLoops, checkStored } from "../doctor/daemon-checks.ts";
+import { checkInit, checkLoops, checkStored } from "../doctor/daemon-checks.ts";
 import { type DoctorFinding, ok, problem, warning } from "../doctor/finding.ts";
 import { checkContainer, checkDataDirectory, checkDisk, checkNode, checkPrograms, looksLikeContainer } from "../doctor/host-checks.ts";
 
@@ -73,6 +73,7 @@ async function checkDaemonAndStore(
         findings.push(
           warning("daemon", `it has version ${daemon.version}, this command line ${host.version}`, "Restart the daemon after an upgrade."),
         );
+      findings.push(...checkInit(daemon.pid));
       if (!ready) findings.push(problem("daemon", `takes no new work: ${reasons.join("; ")}`, "Remove what is named."));
       findings.push(...checkLoops((await client.call(api.listLoops, {})).loops, daemon.now));
     }

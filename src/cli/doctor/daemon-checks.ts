@@ -20,6 +20,18 @@ export function checkStored(found: StoreCheckWire, wall: number, limits: ReaderL
   ];
 }
 
+/** Of a daemon by its pid, as it sees it itself. Node waits only for what it has started. */
+export function checkInit(pid: number): readonly DoctorFinding[] {
+  if (pid !== 1) return [];
+  return [
+    warning(
+      "init",
+      "the daemon is the first process of its container: what ends without a parent stays as a zombie, until no process can be started any more",
+      "Start the container with an init: `docker run --init`, `init: true` in a compose file, or tini as its entry point.",
+    ),
+  ];
+}
+
 /** It keeps its slot and its leases until somebody acts, so it may hold up a whole stage. */
 function unstoppable({ jobId, attempt, attemptOf, stopBy, remains }: StoreCheckWire["unstoppable"][number], now: number): DoctorFinding {
   return problem(
