@@ -118,6 +118,26 @@ test("while it runs it is listed with its session, and a signal to it reaches th
   expect((await untilEnded(client)).run.exitCode).toBe(143);
 });
 
+test("what a command leaves in the background is named when it ends, and lives on [F-2.10]", async () => {
+  const { folder } = await started();
+  const script = "sleep 600 & echo $! > plain.pid; setsid sleep 600 > /dev/null 2>&1 & exit 0";
+  const run = wakeful(folder, "run", "--lease", "deploy", "--", "sh", "-c", script);
+  const left = await writtenPid(join(folder, "plain.pid"));
+  onTestFinished(() => kill(left));
+  await until(() => run.err().includes("behind"), { what: "them to be named" });
+  const pids = present(/left 2 processes behind: (\d+), (\d+)\. They live on, and the lease goes to the next/.exec(run.err()))
+    .slice(1)
+    .map(Number);
+  for (const pid of pids) onTestFinished(() => kill(pid));
+  expect(pids).toContain(left);
+  for (const pid of pids) process.kill(pid, 0);
+  // Its own output is held open by what lives on.
+  await until(() => run.child.exitCode !== null, { what: "the call to end" });
+  expect(run.child.exitCode).toBe(0);
+  const tidy = wakeful(folder, "run", "--", "true");
+  expect([await tidy.ended, tidy.err()]).toEqual([0, expect.not.stringContaining("behind")]);
+});
+
 test("a cancelled run is stopped", async () => {
   const { folder, client } = await started();
   const running = wakeful(folder, "run", "--", ...waiting("a"));

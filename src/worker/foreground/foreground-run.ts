@@ -8,6 +8,7 @@ import type { ProcessTable } from "../../processes/probe/process-table.ts";
 import { exitRecordBytes } from "../../processes/run-folder/exit-record.ts";
 import { identityRecord, runFiles } from "../../processes/run-folder/run-files.ts";
 import { cleanEnvironment, formatMarker, markerVariable, ownMarker } from "../../processes/run-folder/run-marker.ts";
+import { findStrays } from "../../processes/stopping/strays.ts";
 import type { Pause } from "../../runtime/pause.ts";
 import type { RunCommandApi } from "./foreground-api.ts";
 import { ForegroundCommand, type ForegroundOptions, type ForwardedSignal } from "./foreground-command.ts";
@@ -131,6 +132,7 @@ class SupervisedRun {
     const exitCode = await this.#command.run((pid) => this.#recordCommand(pid));
     // Written to disk first, so that it is found even when the daemon is away and this process is killed next.
     await this.#spoolExit(exitCode);
+    this.#nameLeftOver();
     await this.#lease?.release();
     try {
       await this.#api.end({ ...this.#ref(), exitCode });
@@ -140,6 +142,17 @@ class SupervisedRun {
       );
     }
     return exitCode;
+  }
+
+  /** A shell would leave them in silence as well, but nobody would take its end for theirs, and pass the lease on. */
+  #nameLeftOver(): void {
+    const { table } = this.#options;
+    const left = findStrays({ runId: this.#run.runId, host: this.#host, table, shielded: [this.#self], endedAgoMs: 0 });
+    if (left.length === 0) return;
+    const pids = left.map(({ pid }) => pid).join(", ");
+    const [are, they] = left.length === 1 ? ["process", "It lives"] : ["processes", "They live"];
+    const lease = this.#lease === undefined ? "" : ", and the lease goes to the next in line meanwhile";
+    this.#say(`the command has ended and left ${left.length} ${are} behind: ${pids}. ${they} on${lease}.`);
   }
 
   /** The run depends on the command's own process, which may outlive this one. */
