@@ -1,3 +1,4 @@
+import { cutText } from "../domain/cut-text.ts";
 import { isWakefulError } from "../domain/errors.ts";
 import { asJobId, asOwnerEpoch, asRunId, asWorkerId } from "../domain/ids.ts";
 import { api } from "../protocol/api/index.ts";
@@ -31,7 +32,7 @@ export function createRunApi(client: Client): RunCommandApi {
     end: async ({ exitCode, ...run }) =>
       (await client.call(api.endRunSession, { params: paramsOf(run), body: { ...fenceOf(run), exitCode } })).recorded,
     abandon: async ({ reason, ...run }) => {
-      await client.call(api.abandonRunSession, { params: paramsOf(run), body: { ...fenceOf(run), reason: reason.slice(0, 1000) } });
+      await client.call(api.abandonRunSession, { params: paramsOf(run), body: { ...fenceOf(run), reason: cutText(reason, 1000) } });
     },
     acquireLease: async ({ name, ticket, runId, ttlMs, maxHoldMs, waitMs }) =>
       client.call(api.acquireLease, { params: { name }, body: { ticket, holder: { kind: "run", runId }, ttlMs, maxHoldMs, waitMs } }),
@@ -68,7 +69,7 @@ async function oursStill(answer: Promise<unknown>): Promise<boolean> {
 /** What the daemon shows to people; the command itself gets all its arguments from us. */
 function shownArgv(argv: readonly string[]): string[] {
   const { words, characters } = argvWireMax;
-  const shown = argv.slice(0, words).map((word) => (word.length > characters ? `${word.slice(0, characters - 1)}…` : word));
+  const shown = argv.slice(0, words).map((word) => (word.length > characters ? `${cutText(word, characters - 1)}…` : word));
   if (argv.length > words) shown[words - 1] = `… ${argv.length - words + 1} more`;
   return shown;
 }

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { api } from "../../src/protocol/api/index.ts";
 import type { JobWire, RunWire } from "../../src/protocol/api/rows.ts";
+import { argvWireMax } from "../../src/protocol/api/run-sessions.ts";
 import type { Client } from "../../src/protocol/client.ts";
 import { startTestDaemon, type TestDaemon } from "../support/daemon.ts";
 import { present } from "../support/present.ts";
@@ -136,6 +137,15 @@ test("what a command leaves in the background is named when it ends, and lives o
   expect(run.child.exitCode).toBe(0);
   const tidy = wakeful(folder, "run", "--", "true");
   expect([await tidy.ended, tidy.err()]).toEqual([0, expect.not.stringContaining("behind")]);
+});
+
+test("a word that is cut for the list is never cut within a character: the call would be refused [F-8.1]", async () => {
+  const { folder, client } = await started();
+  for (const before of ["", "x"]) {
+    const run = wakeful(folder, "run", "--", "true", `${before}${"😀".repeat(argvWireMax.characters)}`);
+    expect([await run.ended, run.err()]).toEqual([0, ""]);
+  }
+  expect((await client.call(api.listJobs, {})).jobs).toHaveLength(2);
 });
 
 test("a cancelled run is stopped", async () => {
