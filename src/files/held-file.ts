@@ -9,7 +9,7 @@ export class FileHeldError extends Error {
 
 /** A file that this process holds: the kernel's lock on it, for as long as the descriptor is open. */
 export interface HeldFile {
-  /** Whether the kernel keeps others out. False: this system has no `flock` program. */
+  /** Whether the kernel keeps others out. False: there is no `flock` program, or the file system knows no such locks. */
   readonly locked: boolean;
   /** What has become of the name that was opened. Undefined: it still names this file. */
   lost(): string | undefined;
@@ -34,6 +34,9 @@ export function holdFile(path: string): HeldFile {
   }
 }
 
+/** The program's answer where somebody else has the lock. */
+const heldStatus = 1;
+
 /** Node has no call for it. The program locks the open file that it is handed, and the lock outlives it. */
 function lock(file: number): boolean {
   const { status, error } = spawnSync("flock", ["-x", "-n", "3"], { stdio: ["ignore", "ignore", "ignore", file], timeout: 10_000 });
@@ -41,8 +44,9 @@ function lock(file: number): boolean {
     if (codeOf(error) === "ENOENT") return false;
     throw error;
   }
-  if (status === 0) return true;
-  throw new FileHeldError("another process holds the file");
+  if (status === heldStatus) throw new FileHeldError("another process holds the file");
+  // Any other failure: a file system that knows no such locks.
+  return status === 0;
 }
 
 function lostName(path: string, file: number): string | undefined {
