@@ -46,6 +46,21 @@ test("a lost run goes back to its queue by the retry contract, with one event", 
   ]);
 });
 
+test("an end that the store could not write is the caller's error, and nobody is told of an end", async () => {
+  const { world, live } = await atWork();
+  const error = new Error("no such character");
+  const told: string[] = [];
+  const ender = new RunEnder({
+    store: { ...world.store, runs: { ...world.store.runs, settle: async () => [{ kind: "failed", error }] } },
+    registry: world.world.registry,
+    random: () => 0.5,
+    emit: (name) => void told.push(name),
+    stopWithinMs: () => 1,
+  });
+  await expect(ender.end(live, lost, by)).rejects.toBe(error);
+  expect(told).toEqual([]);
+});
+
 test("an end without a message is emitted with its code", async () => {
   const { world, run, live, ender } = await atWork();
   await world.exit(run, 0);

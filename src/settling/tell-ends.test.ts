@@ -67,6 +67,17 @@ test("an end whose text the store refused is told with what was refused, in a ba
   expect(ofSuccess.map(({ name }) => name)).toEqual(["run.text_replaced", "run.ended"]);
 });
 
+test("a success is told with its reason; one that the store took as a failure with what it refused, or else its reason", () => {
+  const messageOf = (answer: SettleAnswer): unknown => {
+    const told = toldBy((emit) => void tellSettled(emit, { settlement: { ...success(ended(1)), reason: "returned" }, queue: "a", answer }));
+    return Reflect.get(told.at(-1)?.data as object, "message");
+  };
+  const replaced = "no such character";
+  expect(messageOf({ kind: "ok", outcome: "succeeded", jobState: "done", replaced })).toBe("returned");
+  expect(messageOf({ kind: "ok", outcome: "failed", jobState: "failed", replaced })).toBe(replaced);
+  expect(messageOf({ kind: "ok", outcome: "failed", jobState: "failed" })).toBe("returned");
+});
+
 test("a settlement without an answer ended nothing, and nobody is told", () => {
   const told = toldBy((emit) => {
     expect(tellSettled(emit, { settlement: success(ended(1)), queue: "a", answer: undefined, supervises: true })).toEqual({ kind: "gone" });

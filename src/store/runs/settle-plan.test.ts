@@ -9,6 +9,7 @@ import {
   isPlainSuccess,
   lateResult,
   lostEndOf,
+  planApart,
   planLoss,
   planSettlement,
   type RunEnd,
@@ -209,6 +210,11 @@ test("a slot is given back unless the process must still be stopped", () => {
 
 test("done is for a success without a bad exit, given or on record [B-40]", () => {
   expect(() => planSettlement(succeeded({ exitCode: 1 }), facts(), now)).toThrow(/exit code 1/);
+  expect(planApart(succeeded({ exitCode: 1 }), facts(), now)).toEqual({
+    kind: "failed",
+    error: expect.objectContaining({ code: "bad_request", message: expect.stringContaining("exit code 1") as string }) as object,
+  });
+  expect(planApart(succeeded(), facts(), now)).toEqual(planSettlement(succeeded(), facts(), now));
   expect(() => planSettlement(succeeded(), facts({ exitCode: 7 }), now)).toThrow(/exit code 7/);
   expect(() => planSettlement(succeeded({ exitCode: 0 }), facts({ exitCode: 7 }), now)).toThrow(/exit code 7/);
   expect(endOf(succeeded(), facts()).exitCode).toBeNull();
