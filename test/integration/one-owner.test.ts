@@ -39,7 +39,7 @@ function up({ folder, store = "./data/wakeful.db", dataDir = "./data" }: Place, 
 store: ${JSON.stringify(store)}
 dataDir: ${dataDir}
 pipelines:
-  p: { stages: { work: { run: { command: [sh, -c, "echo $$ > pid; exec sleep 3600"] }, timeout: 2h } } }
+  p: { stages: { work: { run: { command: [sh, -c, "echo $$ > pid; while [ -e pid ]; do sleep 0.2; done"] }, timeout: 2h } } }
 `;
   writeFileSync(join(folder, `${name}.yaml`), yaml);
   return startWakeful(program, ["up", "--config", `${name}.yaml`, ...flags], { cwd: folder });

@@ -36,7 +36,7 @@ async function serve(
   const yaml = `http: { listen: 127.0.0.1:0 }
 log: { level: debug }
 pipelines:
-  p: { stages: { work: { run: { command: [sh, -c, "echo $$ > pid; exec sleep 3600"] }, timeout: 2h } } }
+  p: { stages: { work: { run: { command: [sh, -c, "echo $$ > pid; while [ -e pid ]; do sleep 0.2; done"] }, timeout: 2h } } }
 ${more}
 `;
   writeFileSync(join(folder, "wakeful.yaml"), yaml);
