@@ -302,6 +302,13 @@ export const configShape = {
         max: gibibytes(1024),
         meaning: "Free space below which no further run is claimed.",
       }),
+      minFreeInodes: integer({
+        default: 1000,
+        min: 0,
+        max: 1_000_000_000,
+        meaning:
+          "Number of files that can still be made on the disk below which no further run is claimed; a run makes about ten. File systems that set no number are not asked.",
+      }),
       ballastBytes: sizeBytes({
         default: mebibytes(16),
         min: 0,

@@ -12,6 +12,7 @@ import { randomBytes } from "../runtime/entropy.ts";
 import type { Undo } from "../runtime/start-or-undo.ts";
 import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
 import { foregroundCaller } from "../worker/backends/caller-sessions.ts";
+import type { StartTroubles } from "../worker/commands/start-troubles.ts";
 import { ForegroundSessions } from "../worker/foreground/foreground-sessions.ts";
 import type { DaemonHost } from "./open-host.ts";
 import type { Loops } from "./open-loops.ts";
@@ -47,7 +48,13 @@ export async function openServer(deps: DaemonServerDeps): Promise<DaemonServer> 
     services: {
       ...servicesOf(deps),
       metrics,
-      readiness: () => readinessOf({ started: ready, diskLow: watch.disk.low, storeTrouble: watch.storeTrouble() }),
+      readiness: () =>
+        readinessOf({
+          started: ready,
+          disk: watch.disk.trouble,
+          storeTrouble: watch.storeTrouble(),
+          starts: work.commands.starts.reasons,
+        }),
     },
     tokens: work.tokens,
     listen: config.http.listen,
@@ -135,15 +142,18 @@ function openForeground({ config, daemonHost: { host }, base, watch, work }: Dae
 
 interface Readiness {
   readonly started: boolean;
-  readonly diskLow: boolean;
+  readonly disk: string | undefined;
   readonly storeTrouble: string | undefined;
+  readonly starts: StartTroubles["reasons"];
 }
 
-function readinessOf({ started, diskLow, storeTrouble }: Readiness): { readonly ready: boolean; readonly reasons: readonly string[] } {
+function readinessOf({ started, disk, storeTrouble, starts }: Readiness): ReturnType<DaemonServices["readiness"]> {
   const reasons = [
     ...(started ? [] : ["starting or stopping"]),
-    ...(diskLow ? ["free disk is below disk.minFreeBytes"] : []),
+    ...(disk === undefined ? [] : [disk]),
     ...(storeTrouble === undefined ? [] : [storeTrouble]),
+    ...starts.filter(({ hostWide }) => hostWide).map(({ text }) => text),
   ];
-  return { ready: reasons.length === 0, reasons };
+  const heldBack = starts.filter(({ hostWide }) => !hostWide).map(({ queue, text: why }) => ({ queue, why }));
+  return { ready: reasons.length === 0, reasons, heldBack };
 }

@@ -1,6 +1,7 @@
 import { basename } from "node:path";
 import type { RunId } from "../domain/ids.ts";
 import { stopWithin } from "../domain/stop-within.ts";
+import { PathDevices } from "../files/path-devices.ts";
 import { ResultReader } from "../gates/result-reader.ts";
 import { openTokens, type Tokens } from "../http/tokens.ts";
 import { daemonWorkers, PausedWorkers } from "../operations/paused-workers.ts";
@@ -12,6 +13,8 @@ import type { RunEnder } from "../settling/run-ender.ts";
 import { createSettling, type Settling } from "../settling/settling.ts";
 import { type WorkerConnection, WorkerService } from "../worker/backends/worker-service.ts";
 import { CommandWorker } from "../worker/commands/command-worker.ts";
+import { foldersOf, searchOf } from "../worker/commands/start-probe.ts";
+import { StartTroubles } from "../worker/commands/start-troubles.ts";
 import { HandlerHostProcess } from "../worker/handler-host/handler-host-process.ts";
 import type { DaemonOutput } from "./event-log.ts";
 import type { DaemonHost } from "./open-host.ts";
@@ -51,6 +54,7 @@ interface CommandWork {
   readonly name: string;
   readonly backend: WorkerConnection;
   readonly worker: CommandWorker;
+  readonly starts: StartTroubles;
 }
 
 export async function openWork(deps: DaemonWorkDeps): Promise<DaemonWork> {
@@ -58,7 +62,8 @@ export async function openWork(deps: DaemonWorkDeps): Promise<DaemonWork> {
   const { dataDir } = configuration.config;
   const { store } = base;
   const tokens = await openTokens({ dataDir, randomBytes });
-  const settling = openSettling(deps);
+  const devices = devicesOf(deps);
+  const settling = openSettling(deps, devices);
   const pausedWorkers = await PausedWorkers.open(store.upkeep);
   // Where this daemon alone writes to the store, its memory is never behind.
   const stopReading = store.capabilities.manyWriters ? readAtEachBeat(watch.pulse, pausedWorkers) : () => undefined;
@@ -72,17 +77,37 @@ export async function openWork(deps: DaemonWorkDeps): Promise<DaemonWork> {
     return [daemonHost.self, ...(handlerHost === undefined ? [] : [handlerHost]), ...watch.shared.sessions.processes()];
   };
   const backend = service.connect({ mayClaim: () => mayClaim(names.commands) });
-  const worker = openCommands(deps, { backend, reader: settling.reader, shielded });
-  return { tokens, settling, service, commands: { name: names.commands, backend, worker }, handlers, pausedWorkers, shielded, stopReading };
+  const starts = new StartTroubles({
+    tell: base.tell,
+    monoNow: () => daemonHost.host.clock.mono(),
+    hostId: daemonHost.host.identity.hostId,
+  });
+  const worker = openCommands(deps, { backend, reader: settling.reader, shielded, starts, devices });
+  return {
+    tokens,
+    settling,
+    service,
+    commands: { name: names.commands, backend, worker, starts },
+    handlers,
+    pausedWorkers,
+    shielded,
+    stopReading,
+  };
 }
 
-function openSettling({ configuration: { config }, environment, daemonHost, base }: DaemonWorkDeps): Settling {
+/** Of the folders that starts of commands depend on. */
+function devicesOf({ configuration: { config, pipelines }, environment }: DaemonWorkDeps): PathDevices {
+  const stages = pipelines.flatMap(({ stages }) => Object.values(stages)).filter(({ run }) => run.kind === "command");
+  return new PathDevices(stages.flatMap((stage) => foldersOf(searchOf(stage, { baseDir: config.baseDir, environment }))));
+}
+
+function openSettling({ configuration: { config }, environment, daemonHost, base }: DaemonWorkDeps, devices: PathDevices): Settling {
   const { store, registry, chance, tell } = base;
   const { identity, paths } = daemonHost.host;
   return createSettling({
     store,
     registry,
-    reader: new ResultReader({ paths, hostId: identity.hostId, baseDir: config.baseDir, environment, gatesAtOnce: 4 }),
+    reader: new ResultReader({ paths, hostId: identity.hostId, baseDir: config.baseDir, environment, devices, gatesAtOnce: 4 }),
     random: chance.random,
     emit: tell.emit,
     stopWithinMs: () => stopWithin(config.stop),
@@ -155,16 +180,18 @@ interface CommandParts {
   readonly backend: WorkerConnection;
   readonly reader: ResultReader;
   readonly shielded: () => readonly ProcessIdentity[];
+  readonly starts: StartTroubles;
+  readonly devices: PathDevices;
 }
 
 function openCommands(
   { configuration: { config }, environment, daemonHost, base, watch }: DaemonWorkDeps,
-  parts: CommandParts,
+  { devices, ...parts }: CommandParts,
 ): CommandWorker {
   const { host, tools } = daemonHost;
   const { registry, tell, chance } = base;
   return new CommandWorker({
-    deps: { ...parts, host, launch: { tools, baseDir: config.baseDir, environment }, stop: config.stop, emit: tell.emit },
+    deps: { ...parts, host, launch: { tools, baseDir: config.baseDir, environment, devices }, stop: config.stop, emit: tell.emit },
     registry,
     concurrency: config.worker.concurrency,
     onPoll: (listener) => watch.pulse.each(listener),

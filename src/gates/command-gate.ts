@@ -1,6 +1,7 @@
-import { spawn } from "node:child_process";
+import { type ChildProcessByStdio, spawn } from "node:child_process";
 import type { Readable } from "node:stream";
-import { messageOf } from "../domain/errors.ts";
+import { codeOf, messageOf } from "../domain/errors.ts";
+import { blameForStart } from "../liveness/start-blame.ts";
 import { newClientId } from "../runtime/entropy.ts";
 import { underStartedUmask } from "../runtime/umask.ts";
 import { type GateAnswer, type GateSubject, green } from "./gate-answer.ts";
@@ -45,7 +46,14 @@ function runCommand(options: {
     const marker = newClientId();
     const env = { ...subject.env, [gateMarkerVariable]: marker };
     // In a process group of its own, so that everything the check started can be killed.
-    const child = underStartedUmask(() => spawn(file, args, { cwd: subject.cwd, env, stdio: ["ignore", "pipe", "pipe"], detached: true }));
+    let child: ChildProcessByStdio<null, Readable, Readable>;
+    try {
+      child = underStartedUmask(() => spawn(file, args, { cwd: subject.cwd, env, stdio: ["ignore", "pipe", "pipe"], detached: true }));
+    } catch (thrown) {
+      // Some errors of the kernel are thrown here, the usual ones are told by an event.
+      resolve(notStarted(file, thrown));
+      return;
+    }
     const processes = child.pid === undefined ? undefined : new GateProcesses(child.pid, marker);
     const output = new OutputStart();
     let settled = false;
@@ -69,7 +77,7 @@ function runCommand(options: {
     signal.addEventListener("abort", onAbort);
     listen(child.stdout);
     listen(child.stderr);
-    child.on("error", (thrown) => finish({ kind: "unreadable", error: `${file}: ${messageOf(thrown)}` }));
+    child.on("error", (thrown) => finish(notStarted(file, thrown)));
     let late: NodeJS.Timeout | undefined;
     // The check is over when its command is. What it left running may hold its output for as long as it lives.
     child.on("exit", (code, killedBy) => {
@@ -91,6 +99,12 @@ function runCommand(options: {
     };
     if (signal.aborted) onAbort();
   });
+}
+
+/** Its program is the gate's own matter; what the machine lacks is not. */
+function notStarted(file: string, thrown: unknown): GateAnswer {
+  const isMachine = blameForStart({ step: "program", code: codeOf(thrown), otherDevice: false }) === "machine";
+  return { kind: "unreadable", error: `${file}: ${messageOf(thrown)}`, machine: isMachine ? true : undefined };
 }
 
 /** The first bytes of a command's output, of both streams, and how many there were in all. */

@@ -1,10 +1,14 @@
 import type { GateLog } from "./gate-log.ts";
 
 /** A gate's answer about a stage's result. An error is never green or red: only a definite answer moves anything. */
-export type GateAnswer =
-  | { readonly kind: "green" }
-  | { readonly kind: "red"; readonly reason: string }
-  | { readonly kind: "unreadable"; readonly error: string };
+export type GateAnswer = { readonly kind: "green" } | { readonly kind: "red"; readonly reason: string } | UnreadableGate;
+
+export interface UnreadableGate {
+  readonly kind: "unreadable";
+  readonly error: string;
+  /** This host lacks what the reading needs, such as a process or a secret: that spends no patience. */
+  readonly machine?: true | undefined;
+}
 
 export const green: GateAnswer = { kind: "green" };
 

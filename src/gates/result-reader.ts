@@ -3,11 +3,13 @@ import { resolve } from "node:path";
 import { messageOf } from "../domain/errors.ts";
 import type { HostId, ItemId, JobId, RunId } from "../domain/ids.ts";
 import { type DataPaths, itemDirOf, runDirOf } from "../files/data-paths.ts";
+import { PathDevices } from "../files/path-devices.ts";
 import { readSecrets } from "../files/secrets.ts";
 import { type RunOutput, readRunOutput } from "../observe/run-output.ts";
+import { readUnstarted } from "../observe/unstarted-command.ts";
 import type { StageDefinition } from "../pipelines/definition.ts";
 import { runFiles } from "../processes/run-folder/run-files.ts";
-import { commandEnvironment } from "../processes/wrapper/environment.ts";
+import { commandEnvironment, commandPath } from "../processes/wrapper/environment.ts";
 import { readGate } from "./gate.ts";
 import type { GateAnswer, GateSubject } from "./gate-answer.ts";
 import { GateTurns } from "./gate-turns.ts";
@@ -18,8 +20,17 @@ export interface ResultReaderDeps {
   /** Folder of wakeful.yaml, where relative paths of stages start. */
   readonly baseDir: string;
   readonly environment: Readonly<Record<string, string | undefined>>;
+  /** Absent: nothing is known of where commands lay when this process began. */
+  readonly devices?: PathDevices | undefined;
   /** Gates read at once. Of those that look at files two at most; the others wait their turn. */
   readonly gatesAtOnce: number;
+}
+
+/** A run whose exit is on record. */
+export interface ExitedRun {
+  readonly runId: RunId;
+  /** Null: unknown. */
+  readonly exitCode: number | null;
 }
 
 /** The run whose gate is read. */
@@ -42,8 +53,15 @@ export class ResultReader {
     this.#turns = new GateTurns({ commandsAtOnce: deps.gatesAtOnce });
   }
 
-  async output(runId: RunId): Promise<RunOutput> {
-    return await readRunOutput(runDirOf(this.#deps.paths, runId));
+  /** What an exited run left: its output, or why its command was never executed. Nothing is asked of one that failed by itself. */
+  async output({ runId, exitCode }: ExitedRun, stage: StageDefinition | undefined): Promise<RunOutput> {
+    const { paths, environment, baseDir, devices = new PathDevices() } = this.#deps;
+    const runDir = runDirOf(paths, runId);
+    if (exitCode === 0) return await readRunOutput(runDir);
+    if (exitCode === null || stage?.run.kind !== "command") return { kind: "none" };
+    const [program = ""] = stage.run.argv;
+    const search = { program, cwd: resolve(baseDir, stage.cwd ?? "."), path: commandPath(environment, stage.env) };
+    return (await readUnstarted({ runDir, status: exitCode, search, devices })) ?? { kind: "none" };
   }
 
   /** One limit, `gate.timeout`, bounds the whole reading: the item, the disk and every command. */
@@ -55,7 +73,9 @@ export class ResultReader {
       return await this.#turns.read(gate, { subject, timeoutMs, signal }, async (limit) => {
         const item = run.itemId === null ? undefined : await run.item();
         if (item === undefined) return { kind: "unreadable", error: "its item could not be read" };
-        return await readGate(gate, await this.#subjectOf(run, stage, item), limit);
+        const secrets = await readSecrets(stage.envFiles, this.#deps.baseDir).catch(withoutSecret);
+        if (typeof secrets === "string") return { kind: "unreadable", error: secrets, machine: true };
+        return await readGate(gate, await this.#subjectOf(run, { stage, secrets }, item), limit);
       });
     } catch (thrown) {
       return { kind: "unreadable", error: messageOf(thrown) };
@@ -64,7 +84,7 @@ export class ResultReader {
 
   async #subjectOf(
     { runId, jobId, attempt }: GatedRun,
-    stage: StageDefinition,
+    { stage, secrets }: { readonly stage: StageDefinition; readonly secrets: Readonly<Record<string, string>> },
     item: { readonly key: string; readonly dir: string },
   ): Promise<GateSubject> {
     const { paths, baseDir, hostId, environment } = this.#deps;
@@ -74,7 +94,7 @@ export class ResultReader {
     const started = await stat(runFiles(runDir).started).catch(() => undefined);
     const env = commandEnvironment({
       workerEnv: environment,
-      stageEnv: { ...stage.env, ...(await readSecrets(stage.envFiles, baseDir)) },
+      stageEnv: { ...stage.env, ...secrets },
       hostId,
       run: { runId, jobId, attempt, runDir, workDir, itemKey: item.key, stage: stage.name },
     });
@@ -87,3 +107,5 @@ export class ResultReader {
     };
   }
 }
+
+const withoutSecret = (thrown: unknown): string => `a secret of its stage cannot be read: ${messageOf(thrown)}`;

@@ -8,6 +8,14 @@ import type { Store } from "../store/port/store.ts";
 import type { EventBus } from "../telemetry/event-bus.ts";
 import type { ForegroundSessions } from "../worker/foreground/foreground-sessions.ts";
 
+/** Whether new work is taken, and what is in the way. */
+export interface Readiness {
+  readonly ready: boolean;
+  readonly reasons: readonly string[];
+  /** Queues of which nothing is started here, while the others go on. */
+  readonly heldBack: readonly { readonly queue: string; readonly why: string }[];
+}
+
 /** What the API needs of the daemon. The composition root fills it; the server knows no implementation. */
 export interface DaemonServices {
   readonly store: Store;
@@ -23,8 +31,7 @@ export interface DaemonServices {
   readonly runSessions?: Pick<ForegroundSessions, "open" | "start" | "recordCommand" | "renew" | "end" | "abandon">;
   /** What loops read at each tick. */
   readonly settings: SettingsEditor;
-  /** Whether new work is taken, and what is in the way. */
-  readonly readiness: () => { readonly ready: boolean; readonly reasons: readonly string[] };
+  readonly readiness: () => Readiness;
   readonly metrics: {
     readonly contentType: string;
     text(): Promise<string>;

@@ -102,3 +102,9 @@ describe("exit codes", () => {
     expect(exit({ exitCode: 3, policy: { failOn: [3] } })).toMatchObject({ outcome: { kind: "failed", disposition: "fail" } });
   });
 });
+
+test("a gate that the machine keeps from being read waits however long, and its patience begins anew", () => {
+  const gate: GateReading = { kind: "unreadable", error: "EAGAIN", machine: true };
+  const resolution = exit({ gate, gatePendingAt: at(0), gatePatienceMs: 1000, failedReadings: 9 });
+  expect(resolution).toEqual({ kind: "wait", reason: "gate_unreadable", gatePendingAt: at(600), readAgainAt: at(602) });
+});

@@ -15,7 +15,8 @@ export type GateReading =
   | { readonly kind: "green" }
   | { readonly kind: "red"; readonly reason: string }
   | { readonly kind: "no_branch" }
-  | { readonly kind: "unreadable"; readonly error: string };
+  /** `machine`: the host lacks what the reading needs, which is not the gate's fault and spends no patience. */
+  | { readonly kind: "unreadable"; readonly error: string; readonly machine?: true | undefined };
 
 export interface ExitFacts {
   readonly exitCode: number;
@@ -54,6 +55,8 @@ export type ExitResolution =
 
 const firstReadAgainMs: DurationMs = seconds(1);
 const longestReadAgainMs: DurationMs = minutes(1);
+/** How soon a gate is read again that the machine kept from being read: that ends without notice. */
+const machineReadAgainMs: DurationMs = seconds(2);
 
 /** Resolves an exit on record. Only exit code 0 can end as done, and only a definite answer moves anything. */
 export function resolveExit(facts: ExitFacts): ExitResolution {
@@ -102,8 +105,14 @@ function resolveByGate(facts: ExitFacts): ExitResolution {
     case "no_branch":
       return { kind: "retry_contract", outcome: { kind: "gate_red", reason: "exit 0, but the gate is red: the item has no branch" } };
     case "unreadable":
+      if (gate.machine === true) return untilTheMachineCan(facts);
       return again(facts, { reason: "gate_unreadable", text: `exit 0, but the gate could not be read: ${gate.error}` });
   }
+}
+
+/** Patience begins again with the first reading that the machine allows. */
+function untilTheMachineCan({ now }: ExitFacts): ExitResolution {
+  return { kind: "wait", reason: "gate_unreadable", gatePendingAt: now, readAgainAt: addMs(now, machineReadAgainMs) };
 }
 
 function again(facts: ExitFacts, why: { readonly reason: "gate_unreadable" | "lookup_failed"; readonly text: string }): ExitResolution {

@@ -138,6 +138,7 @@ describe("the retry contract", () => {
     expect(after({ kind: "cancelled" }, { attempts: 1 })).toMatchObject({ to: "cancelled", spent: "nothing", attempts: 0 });
     expect(after({ ...failed, disposition: "fail" }, { attempts: 1, maxAttempts: 9 }).to).toBe("failed");
     expect(after({ ...failed, disposition: "hold" }, { attempts: 1, maxAttempts: 9 }).to).toBe("held");
+    expect(after({ ...failed, disposition: "give_up" }, { attempts: 1, maxAttempts: 9 })).toMatchObject({ to: "failed", attempts: 1 });
   });
 
   test("a foreground command goes back to its caller alone, and nobody is alerted: whoever called it saw how it ended", () => {

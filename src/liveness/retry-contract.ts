@@ -27,8 +27,11 @@ export interface Outcome {
   readonly kind: OutcomeKind;
   /** For people: the cause with its numbers. Names neither run nor attempt, which stand beside it wherever it is shown. */
   readonly reason: string;
-  /** What the exit code policy demands, whatever the budget says. */
-  readonly disposition?: "fail" | "hold" | undefined;
+  /**
+   * What follows whatever the budget says: `fail` and `hold` as the exit code policy demands; `give_up`: as if no attempt were left, because
+   * the next would end the same way.
+   */
+  readonly disposition?: "fail" | "hold" | "give_up" | undefined;
   /** For `never_started`, and for `released` by a daemon that starts without adoption: the claimer's death was the cause. */
   readonly bySessionDeath?: boolean | undefined;
 }
@@ -161,6 +164,7 @@ function stateAfter(
 ): Exclude<JobChange["to"], "scheduled"> {
   if (kind === "succeeded") return "done";
   if (kind === "cancelled") return "cancelled";
+  if (disposition === "give_up") return exhaustedState(after.policy, { ofItem });
   if (disposition !== undefined) return disposition === "fail" ? "failed" : "held";
   if (after.spent === "loss" && after.losses >= (maxLosses ?? defaultMaxCollateralLosses)) return "held";
   if (after.spent === "attempt" && isExhausted({ attempts: after.attempts, maxAttempts })) return exhaustedState(after.policy, { ofItem });

@@ -3,6 +3,7 @@ import { open } from "node:fs/promises";
 import { hasCode, messageOf } from "../domain/errors.ts";
 import { isNestedTooDeep, nestingRule } from "../domain/json-nesting.ts";
 import { runFiles } from "../processes/run-folder/run-files.ts";
+import type { UnstartedCommand } from "./unstarted-command.ts";
 
 /** Most bytes a command may return: 1 MiB. */
 export const maxOutputBytes = 1_048_576;
@@ -10,7 +11,8 @@ export const maxOutputBytes = 1_048_576;
 export type RunOutput =
   | { readonly kind: "none" }
   | { readonly kind: "json"; readonly text: string }
-  | { readonly kind: "bad"; readonly why: string };
+  | { readonly kind: "bad"; readonly why: string }
+  | UnstartedCommand;
 
 /**
  * Reads what a command left in `WAKEFUL_OUTPUT_FILE`. An empty or missing file is no output; anything but JSON of a bounded size is bad.

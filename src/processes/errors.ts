@@ -32,9 +32,15 @@ export class DamagedHostIdError extends WakefulError {
 /** The wrapper of a command did not get as far as waiting for `go`. Nothing of the run was executed. */
 export class WrapperStartError extends WakefulError {
   override readonly name = "WrapperStartError";
+  /** What was being done. */
+  readonly step: "run_folder" | "cwd" | "shell";
 
-  constructor(message: string, options: ErrorOptions & { details?: Readonly<Record<string, unknown>> } = {}) {
+  constructor(
+    message: string,
+    { step, ...options }: ErrorOptions & { step?: WrapperStartError["step"]; details?: Readonly<Record<string, unknown>> } = {},
+  ) {
     super("wrapper_failed", message, options);
+    this.step = step ?? "shell";
   }
 }
 

@@ -96,7 +96,7 @@ describe("where the item stands", () => {
   });
 
   test("a stage that cannot be looked up is looked up again", async () => {
-    expect(await decide({ itemStage: null })).toEqual({ kind: "wait", readAgainAt: at(601), why: "lookup_failed" });
+    expect(await decide({ itemStage: null })).toEqual({ kind: "wait", readAgainAt: at(601), pendingSince: at(600), why: "lookup_failed" });
   });
 
   test("what follows is declared nowhere: held for a person, who is told which stage to declare", async () => {
@@ -122,9 +122,32 @@ describe("where the item stands", () => {
   });
 });
 
+describe("a command that was never executed", () => {
+  const failure = { step: "program", code: "ENOENT", otherDevice: false } as const;
+  const unstarted = (blame: "job" | "machine") => ({ output: { kind: "not_started", blame, why: "cannot start: x", failure } }) as const;
+
+  test("gives up at once where the next start would fail the same way", async () => {
+    expect(await decide({ exitCode: 127 }, unstarted("job"))).toMatchObject({
+      kind: "settle",
+      settlement: { outcome: "failed", disposition: "give_up", reason: "start_failed", message: "cannot start: x", exitCode: 127 },
+    });
+  });
+
+  test("has never started where the machine prevented it", async () => {
+    expect(await decide({ exitCode: 127 }, unstarted("machine"))).toMatchObject({
+      settlement: { outcome: "never_started", reason: "start_failed", message: "cannot start: x" },
+    });
+  });
+
+  test("was stopped where we stopped it", async () => {
+    const stoppedFor = { kind: "timed_out", reason: "too long" } as const;
+    expect(await decide({ exitCode: 127 }, unstarted("job"), { stoppedFor })).toMatchObject({ settlement: { outcome: "timed_out" } });
+  });
+});
+
 describe("a gate that cannot be read", () => {
   test("is read again with longer pauses, and is red once its patience is over", async () => {
-    expect(await decide({}, { gate: unreadable })).toEqual({ kind: "wait", readAgainAt: at(601), why: "no answer" });
+    expect(await decide({}, { gate: unreadable })).toEqual({ kind: "wait", readAgainAt: at(601), pendingSince: at(600), why: "no answer" });
     expect(await decide({ gatePendingAt: at(0) }, { gate: unreadable })).toMatchObject({ settlement: { outcome: "gate_unreadable" } });
   });
 

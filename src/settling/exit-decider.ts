@@ -29,7 +29,13 @@ export interface ReadExit {
 export type ExitDecision =
   | { readonly kind: "settle"; readonly settlement: Settlement }
   /** The gate, or the item, could not be read: again at `readAgainAt`, and `gate_pending_at` is to be stored. */
-  | { readonly kind: "wait"; readonly readAgainAt: Instant; readonly why: string }
+  | {
+      readonly kind: "wait";
+      readonly readAgainAt: Instant;
+      /** From when on the gate's patience counts, where nothing earlier is on record or the machine kept it from being read. */
+      readonly pendingSince: Instant;
+      readonly why: string;
+    }
   /** The gate decides, and is to be read. */
   | { readonly kind: "read_gate"; readonly stage: StageDefinition };
 
@@ -66,6 +72,12 @@ export class ExitDecider {
     }
     const evidence = typeof options.evidence === "object" ? options.evidence : {};
     const details = { exitCode, evidence: { ...evidence, exitCode } };
+    if (output.kind === "not_started") {
+      const { why: reason, blame } = output;
+      const outcome: Outcome = blame === "job" ? { kind: "failed", disposition: "give_up", reason } : { kind: "never_started", reason };
+      const settlement = settlementOfFailure(run, options.stoppedFor ?? outcome, { ...details, reason: "start_failed" }, context);
+      return { kind: "settle", settlement };
+    }
     const position = positionOf(run, stage);
     // An item that has moved on makes no use of the run's output.
     const returned = exitCode === 0 && position !== "past" ? output : undefined;
@@ -101,12 +113,22 @@ export class ExitDecider {
         return { kind: "settle", settlement };
       }
       case "wait":
-        return { kind: "wait", readAgainAt: resolution.readAgainAt, why: gate.kind === "unreadable" ? gate.error : resolution.reason };
+        return {
+          kind: "wait",
+          readAgainAt: resolution.readAgainAt,
+          pendingSince: resolution.gatePendingAt,
+          why: gate.kind === "unreadable" ? gate.error : resolution.reason,
+        };
       case "read_gate":
         // Stryker disable next-line ConditionalExpression: only a stage that is known has a gate to read
         if (stage === undefined) throw new Error(`The gate of run ${run.id} is asked for, and its stage is not known.`);
         return { kind: "read_gate", stage };
     }
+  }
+
+  /** As declared, or in the version under which its item entered it. Undefined: neither is known. */
+  async stageOf(run: LiveRun): Promise<StageDefinition | undefined> {
+    return await this.#stored.stageOf(run);
   }
 
   /** Whether what a run started may outlive it, as its stage says; a stored version counts too. */

@@ -27,7 +27,7 @@ export class Finaliser {
   /** @param run - exited, with its exit code. */
   async finalise(run: LiveRun, options: DecidingOptions & { readonly signal: AbortSignal }): Promise<Finalised> {
     const { items, reader, decider, now } = this.#deps;
-    const output = run.exitCode === 0 ? await reader.output(run.id) : ({ kind: "none" } as const);
+    const output = await reader.output({ ...run, runId: run.id }, await decider.stageOf(run));
     const first = await decider.decide(run, { output, gate: { kind: "not_read" } }, options);
     if (first.kind !== "read_gate") return first;
     const { itemId } = run;

@@ -285,11 +285,22 @@ export const eventCatalogue = {
     "error",
     "A delivery was given up after its last attempt.",
   ),
-  "disk.low": event<{ readonly path: string; readonly freeBytes: number; readonly needBytes: number }>(
-    "error",
-    "Free disk is below the limit; nothing new is claimed.",
+  "disk.low": event<{
+    readonly path: string;
+    readonly freeBytes: number;
+    readonly needBytes: number;
+    readonly freeInodes: number | null;
+    readonly needInodes: number;
+  }>("error", "Free space, or the number of files that can still be made, is below its limit; nothing new is claimed."),
+  "disk.recovered": event<{ readonly path: string; readonly freeBytes: number; readonly freeInodes: number | null }>(
+    "warn",
+    "Free disk is above the limits again.",
   ),
-  "disk.recovered": event<{ readonly path: string; readonly freeBytes: number }>("warn", "Free disk is above the limit again."),
+  "start.prevented": event<{ readonly queue: string | null; readonly code: string | null; readonly message: string }>(
+    "error",
+    "This machine lacks what a command needs to start. Its queue, or with a null queue every queue, is not claimed from here; nothing is spent.",
+  ),
+  "start.possible": event<{ readonly queue: string | null }>("warn", "A command was started there again; claims go on."),
   "retention.pruned": event<{ readonly jobs: number; readonly items: number; readonly runs: number; readonly duplicates: number }>(
     "info",
     "Old finished rows, logs and folders were removed.",

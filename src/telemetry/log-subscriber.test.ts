@@ -35,7 +35,7 @@ test("a healthy tick logs nothing [B-63]", () => {
 
 test("the level decides what is written", () => {
   const emitAll = (emit: Emit) => {
-    emit("disk.low", { path: "/", freeBytes: 1, needBytes: 2 });
+    emit("disk.low", { path: "/", freeBytes: 1, needBytes: 2, freeInodes: null, needInodes: 0 });
     emit("worker.left", { workerId: asWorkerId(1) });
     emit("host.suspended", { hostId: asHostId("h"), forMs: 5 });
   };

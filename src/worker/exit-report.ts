@@ -1,6 +1,7 @@
 import type { WorkerId } from "../domain/ids.ts";
 import type { Instant } from "../domain/time.ts";
 import type { ResultReader } from "../gates/result-reader.ts";
+import type { RunOutput } from "../observe/run-output.ts";
 import type { StageDefinition } from "../pipelines/definition.ts";
 import type { ClaimedRun } from "../store/port/runs.ts";
 import type { ExitReading, WorkerBackend, WorkItem } from "./worker-backend.ts";
@@ -23,11 +24,12 @@ export async function reportExit(
   { backend, reader }: { readonly backend: Pick<WorkerBackend, "reading" | "now">; readonly reader: Pick<ResultReader, "output" | "gate"> },
   workerId: WorkerId,
   { item, stage, exitCode, ...run }: ExitedWork,
-  signal: AbortSignal,
+  { signal, onOutput }: { readonly signal: AbortSignal; readonly onOutput?: ((output: RunOutput) => void) | undefined },
 ): Promise<Instant | undefined> {
   const begunAt = backend.now();
   const good = exitCode === 0;
-  const output = good ? await reader.output(run.runId) : ({ kind: "none" } as const);
+  const output = await reader.output({ ...run, exitCode }, stage);
+  onOutput?.(output);
   const gate =
     good && stage !== undefined ? await reader.gate({ ...run, item: async () => item }, stage, signal) : ({ kind: "not_read" } as const);
   if (signal.aborted) return undefined;

@@ -58,7 +58,7 @@ async function work({ store, clock }: TestStore, key: string): Promise<void> {
   if (blocked === undefined || live === undefined) throw new Error("not claimed");
   await store.runs.beat([{ runId: live.runId, at: now }]);
   await store.runs.recordExit({ ...live, exitCode: 0, checkAt: addMs(now, 1) });
-  await store.runs.recordGatePending({ ...live, checkAt: addMs(now, 2) });
+  await store.runs.recordGatePending({ ...live, checkAt: addMs(now, 2), pendingSince: now });
   await store.runs.settle([retried(blocked, { retry: later(minutes(5)), stopBy: addMs(now, 17_000) })]);
   const lease = { name: key, ttlMs: 60_000, maxHoldMs: hours(1), timeoutAt: addMs(now, minutes(3)) };
   await store.leases.acquire({ ...lease, ticket: `${key}-1`, holder: { kind: "process", process: processOn() } });

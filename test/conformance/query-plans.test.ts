@@ -38,7 +38,7 @@ async function exercise(store: Store): Promise<void> {
   await startRun(store, command);
   await store.runs.recordProcess({ ...fence, process: processOn("host-a", 7) });
   await store.runs.recordExit({ ...fence, exitCode: 0, checkAt: farFuture });
-  await store.runs.recordGatePending({ ...fence, checkAt: farFuture });
+  await store.runs.recordGatePending({ ...fence, checkAt: farFuture, pendingSince: store.now() });
   const { exitCode: _, ...plain } = success(present(a));
   await store.runs.settle([plain, { ...plain, runId: present(b).runId, jobId: present(b).jobId, startedAt: store.now() }]);
   await store.runs.settle([retried(present(c), { stopBy: farFuture }), { ...plain, runId: 5 as RunId }]);

@@ -84,7 +84,7 @@ describeStores((open) => {
     clock.advance(1_000);
     for (const run of [exited, pending])
       await store.runs.recordExit({ ...fenceOf(present(run)), exitCode: 0, checkAt: addMs(store.now(), 300_000) });
-    await store.runs.recordGatePending({ ...fenceOf(present(pending)), checkAt: addMs(store.now(), 600_000) });
+    await store.runs.recordGatePending({ ...fenceOf(present(pending)), checkAt: addMs(store.now(), 600_000), pendingSince: store.now() });
     clock.advance(1_000);
     const checks = async () =>
       await Promise.all(
@@ -185,17 +185,22 @@ describeStores((open) => {
     expect((await store.runs.get(run.runId))?.exitCode).toBe(3);
   });
 
-  test("the first unreadable gate starts its patience; later ones only move the check", async () => {
+  test("a gate's patience counts from when its reader says, and the check moves with each reading", async () => {
     const { store, clock } = await withQueues(open);
     await store.jobs.enqueue({ queue: "p/ocr", jobs: [{}] });
     const run = await claimOne(store);
     await startRun(store, run);
     await store.runs.recordExit({ ...fenceOf(run), exitCode: 0, checkAt: farFuture });
     const first = store.now();
-    await store.runs.recordGatePending({ ...fenceOf(run), checkAt: addMs(first, 1_000) });
+    await store.runs.recordGatePending({ ...fenceOf(run), checkAt: addMs(first, 1_000), pendingSince: first });
     clock.advance(1_000);
-    expect(await store.runs.recordGatePending({ ...fenceOf(run), checkAt: addMs(first, 5_000) })).toEqual({ kind: "ok" });
+    expect(await store.runs.recordGatePending({ ...fenceOf(run), checkAt: addMs(first, 5_000), pendingSince: first })).toEqual({
+      kind: "ok",
+    });
     expect(await store.runs.get(run.runId)).toMatchObject({ gatePendingAt: first, checkAt: addMs(first, 5_000) });
+    // The machine kept it from being read: what was waited before does not count.
+    await store.runs.recordGatePending({ ...fenceOf(run), checkAt: addMs(first, 5_000), pendingSince: store.now() });
+    expect(await store.runs.get(run.runId)).toMatchObject({ gatePendingAt: addMs(first, 1_000) });
   });
 
   test("of rivals that take over at the same epoch one wins; the run keeps its id, and its beats go on", async () => {

@@ -98,13 +98,18 @@ describe("a command", () => {
     expect((run.startedAt ?? 0) - run.reservedAt).toBe(10_000);
   });
 
-  test("takes a secret from a FIFO: refused, and the reader of files is not lost", async () => {
+  test("takes a secret from a FIFO: refused, unspent, and the reader of files is not lost", async () => {
     const world = await commandWorld("true", { stage: { attempts: 1, envFiles: { SECRET: "secret" } } });
     makeFifo(join(world.world.baseDir, "secret"));
     const item = await world.addItem();
     (await world.worker()).start();
-    await untilItem(world, item, "failed");
-    expect(await world.runOf(item)).toMatchObject({ outcome: "failed", message: expect.stringContaining("is not a regular file") });
+    const run = await until(async () =>
+      (await world.store.runs.ofJob((await world.job(item.id)).id)).find(({ state }) => state === "ended"),
+    );
+    expect(run).toMatchObject({ outcome: "never_started", spent: "nothing", message: expect.stringContaining("is not a regular file") });
+    rmSync(join(world.world.baseDir, "secret"));
+    await writeFile(join(world.world.baseDir, "secret"), "x");
+    await untilItem(world, item, "done");
   });
 
   test("leaves a daemon behind: it is stopped before the item moves on", async () => {
@@ -160,7 +165,7 @@ describe("a command", () => {
     expect(await world.runOf(item)).toMatchObject({ outcome: "failed", reason: "bad_output", exitCode: 0 });
   });
 
-  test("in a folder that is missing: nothing ran; free three times, then an attempt each, never at full speed", async () => {
+  test("in a folder that is missing: nothing ran, and each try spends an attempt, never at full speed", async () => {
     const { world, item } = await startOne("true", {
       stage: { cwd: "nowhere", attempts: 2, retry: { minMs: 1000, maxMs: 1000, factor: 2 } },
     });
@@ -172,11 +177,8 @@ describe("a command", () => {
     await untilItem(world, item, "failed");
     const runs = await world.store.runs.ofJob((await world.job(item.id)).id);
     expect(runs.map((run) => [run.outcome, run.spent])).toEqual([
-      ["never_started", "nothing"],
-      ["never_started", "nothing"],
-      ["never_started", "nothing"],
-      ["never_started", "attempt"],
-      ["never_started", "attempt"],
+      ["failed", "attempt"],
+      ["failed", "attempt"],
     ]);
     expect(runs.at(-1)?.message).toContain("does not exist");
   });

@@ -9,7 +9,8 @@ import { claimOne, startRun, success } from "../support/store-rows.ts";
 
 /** The free bytes of every disk. */
 const freeBytes = 100 * 2 ** 20;
-vi.mock("../../src/files/free-disk.ts", () => ({ freeDiskBytes: async () => freeBytes }));
+const freeInodes = 5000;
+vi.mock("../../src/files/free-disk.ts", () => ({ freeDiskBytes: async () => freeBytes, freeInodes: async () => freeInodes }));
 
 const stages = "stages: { work: { run: { command: ['true'] }, timeout: 1h } }";
 const watching = (intake: string): string => `pipelines: { p: { intake: { ${intake} }, ${stages} } }`;
@@ -136,6 +137,14 @@ pipelines:
 });
 
 describe("what is kept free", () => {
+  test("disk.minFreeInodes is the number of files below which nothing more is claimed", async () => {
+    const enough = await configuredLoops("disk: { minFreeInodes: 5000 }");
+    const more = await configuredLoops("disk: { minFreeInodes: 5001 }");
+    await enough.watch.disk.look();
+    await more.watch.disk.look();
+    expect([enough.watch.disk.low, more.watch.disk.low]).toEqual([false, true]);
+  });
+
   test("disk.minFreeBytes is the free space below which nothing more is claimed", async () => {
     const enough = await configuredLoops("disk: { minFreeBytes: 99MiB }");
     const more = await configuredLoops("disk: { minFreeBytes: 101MiB }");

@@ -4,6 +4,7 @@ import { onTestFinished } from "vitest";
 import type { HostId, JobId, RunId, WorkerId } from "../../src/domain/ids.ts";
 import { addMs, asInstant, type DurationMs, type Instant } from "../../src/domain/time.ts";
 import { itemDirOf, runDirOf } from "../../src/files/data-paths.ts";
+import { PathDevices } from "../../src/files/path-devices.ts";
 import { ResultReader } from "../../src/gates/result-reader.ts";
 import { defaultRunThresholds } from "../../src/liveness/run-thresholds.ts";
 import { newVantage } from "../../src/liveness/vantage.ts";
@@ -31,6 +32,7 @@ import type { Emit } from "../../src/telemetry/events.ts";
 import { type AdoptionReport, adoptOrRequeue } from "../../src/worker/adoption.ts";
 import type { CommandRunDeps } from "../../src/worker/commands/command-run-deps.ts";
 import { CommandWorker } from "../../src/worker/commands/command-worker.ts";
+import { StartTroubles } from "../../src/worker/commands/start-troubles.ts";
 import { stopUnknownRuns } from "../../src/worker/unknown-runs.ts";
 import type { WorkerBackend } from "../../src/worker/worker-backend.ts";
 import { type ShellName, toolsOf } from "./command-run.ts";
@@ -214,7 +216,8 @@ export async function commandWorld(
         backend,
         reader,
         host: { identity: host, probe, table, paths, clock: systemClock() },
-        launch: { tools, baseDir: world.baseDir, environment: { PATH: path } },
+        launch: { tools, baseDir: world.baseDir, environment: { PATH: path }, devices: new PathDevices() },
+        starts: new StartTroubles({ tell: { emit, alert: async () => true }, monoNow: () => performance.now(), hostId: host.hostId }),
         stop,
         shielded,
         emit,

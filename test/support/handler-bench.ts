@@ -102,7 +102,7 @@ export async function handlerBench(
       const exits = gatedExits({
         backend,
         reader: {
-          output: async (runId) => {
+          output: async ({ runId }) => {
             const text = saved.get(runId);
             return text === undefined ? { kind: "none" } : { kind: "json", text };
           },

@@ -95,6 +95,7 @@ export const story = (facts: Partial<JobFacts>, rest: Partial<StoryFacts> = {}) 
     workers: new Map([[worker.id, worker]]),
     actions: [],
     notReady: [],
+    heldBack: new Map(),
     ...rest,
   });
 

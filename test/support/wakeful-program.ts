@@ -28,11 +28,16 @@ export interface WakefulProcess {
 }
 
 /** The command line in a process of its own; killed when the test ends. */
-export function startWakeful(program: string, argv: readonly string[], { cwd }: { readonly cwd: string }): WakefulProcess {
+export function startWakeful(
+  program: string,
+  argv: readonly string[],
+  { cwd, uid }: { readonly cwd: string; readonly uid?: number },
+): WakefulProcess {
   const child = spawn(process.execPath, [program, ...argv], {
     cwd,
     env: { PATH: process.env["PATH"], HOME: cwd },
     stdio: ["ignore", "pipe", "pipe"],
+    ...(uid === undefined ? {} : { uid, gid: uid }),
   });
   let out = "";
   let err = "";

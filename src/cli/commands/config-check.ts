@@ -1,9 +1,11 @@
 import { describeMistake } from "../../config/mistake.ts";
 import { readConfiguration } from "../../pipelines/reading/load.ts";
 import type { CommandContext } from "../command.ts";
+import { missingPrograms } from "../missing-programs.ts";
 
 export async function run({ host, json, configRequest }: CommandContext): Promise<number> {
-  const { configuration, mistakes, warnings } = await readConfiguration(configRequest);
+  const { configuration, mistakes, warnings: read } = await readConfiguration(configRequest);
+  const warnings = configuration === undefined ? read : [...read, ...(await missingPrograms(configuration, host.env))];
   const valid = configuration !== undefined;
   if (json) host.output.out(`${JSON.stringify({ valid, mistakes, warnings })}\n`);
   else {

@@ -11,6 +11,8 @@ import { checkAlerts } from "../doctor/alert-check.ts";
 import { checkInit, checkLoops, checkStored } from "../doctor/daemon-checks.ts";
 import { type DoctorFinding, ok, problem, warning } from "../doctor/finding.ts";
 import { checkContainer, checkDataDirectory, checkDisk, checkNode, checkPrograms, looksLikeContainer } from "../doctor/host-checks.ts";
+import { checkProcessLimits } from "../doctor/process-limits.ts";
+import { missingPrograms } from "../missing-programs.ts";
 
 /** The exit code for problems found, unlike those for a doctor that could not run. */
 const problemsExitCode = 3;
@@ -31,6 +33,8 @@ export async function run(context: CommandContext, { options }: CommandCall): Pr
   );
   if (configuration !== undefined) {
     const { config } = configuration;
+    for (const { path, value, rule } of await missingPrograms(configuration, host.env))
+      findings.push(warning("programs", `${path}: ${value} ${rule}`, "Install it, or name it by its path."));
     if (mistakes.length + warnings.length === 0) findings.push(ok("configuration", config.file ?? "no file, defaults only"));
     findings.push(
       checkDataDirectory({ dataDir: config.dataDir, uid: process.getuid?.() }),
@@ -67,14 +71,16 @@ async function checkDaemonAndStore(
     if (offline) findings.push(warning("daemon", "none is running", "`wakeful up` starts one."));
     else {
       const daemon = await client.call(api.getDaemon, {});
-      const { ready, reasons } = await client.call(api.readyz, {});
+      const { ready, reasons, heldBack } = await client.call(api.readyz, {});
       findings.push(ok("daemon", `version ${daemon.version}, pid ${daemon.pid}, holds ${daemon.store}`));
       if (daemon.version !== host.version)
         findings.push(
           warning("daemon", `it has version ${daemon.version}, this command line ${host.version}`, "Restart the daemon after an upgrade."),
         );
-      findings.push(...checkInit(daemon.pid));
+      findings.push(...checkInit(daemon.pid), ...checkProcessLimits(daemon.pid));
       if (!ready) findings.push(problem("daemon", `takes no new work: ${reasons.join("; ")}`, "Remove what is named."));
+      for (const { queue, why } of heldBack)
+        findings.push(problem(`queue ${queue}`, `this host starts nothing of it: ${why}`, "It goes on by itself once that is mended."));
       findings.push(...checkLoops((await client.call(api.listLoops, {})).loops, daemon.now));
     }
     findings.push(...checkStored(await client.call(api.checkStore, {}), wall, config.readers));

@@ -3,7 +3,7 @@ import { delimiter, isAbsolute, join } from "node:path";
 import type { Config } from "../../config/config.ts";
 import { formatSize } from "../../domain/durations.ts";
 import { hasCode, messageOf } from "../../domain/errors.ts";
-import { freeDiskBytes } from "../../files/free-disk.ts";
+import { freeDiskBytes, freeInodes } from "../../files/free-disk.ts";
 import { type DoctorFinding, ok, problem, warning } from "./finding.ts";
 
 const oldestNode = [20, 19] as const;
@@ -66,8 +66,10 @@ export function checkDataDirectory({ dataDir, uid }: DirectoryCheck): DoctorFind
 
 export async function checkDisk({ dataDir, disk }: Pick<Config, "dataDir" | "disk">): Promise<readonly DoctorFinding[]> {
   let free: number;
+  let files: number | undefined;
   try {
     free = await freeDiskBytes(dataDir);
+    files = await freeInodes(dataDir);
   } catch (thrown) {
     if (isMissing(thrown)) return [];
     return [warning("disk", `free space is unknown: ${messageOf(thrown)}`, "Look at it with `df`.")];
@@ -80,7 +82,13 @@ export async function checkDisk({ dataDir, disk }: Pick<Config, "dataDir" | "dis
           `${gibibytes(free)} are free, less than ${formatSize(limit)} (disk.minFreeBytes): nothing new is claimed`,
           "Free some space, or lower disk.minFreeBytes.",
         )
-      : ok("disk", `${gibibytes(free)} are free`);
+      : files !== undefined && files < disk.minFreeInodes
+        ? problem(
+            "disk",
+            `${files} more files can be made, less than ${disk.minFreeInodes} (disk.minFreeInodes): nothing new is claimed`,
+            "Remove files that nobody needs (`df -i` shows the disk), or lower disk.minFreeInodes.",
+          )
+        : ok("disk", `${gibibytes(free)} are free${files === undefined ? "" : `, and ${files} more files can be made`}`);
   if (disk.ballastBytes === 0)
     return [
       space,

@@ -159,7 +159,10 @@ test("an unreadable gate moves nothing until its patience is over", async () => 
 test("an unreadable gate is read again when its time has come, and not at every tick", async () => {
   const world = await reconcilerWorld(unreadable);
   await doneWithoutAdvance(world);
-  const finalise = vi.fn(async () => ({ kind: "wait", readAgainAt: addMs(world.clock.now(), 5000), why: "unreadable" }) as const);
+  const finalise = vi.fn(
+    async () =>
+      ({ kind: "wait", readAgainAt: addMs(world.clock.now(), 5000), pendingSince: world.clock.now(), why: "unreadable" }) as const,
+  );
   const loop = world.restart({ finaliser: { finalise } });
   for (let second = 0; second <= 10; second++) {
     await world.tick(loop);

@@ -25,7 +25,7 @@ test("a page of runs whose gates are being read hides no other due run, and is n
   });
   world.loops.finaliser.finalise = async () => {
     await answered;
-    return { kind: "wait", why: "it took long", readAgainAt: world.now };
+    return { kind: "wait", why: "it took long", readAgainAt: world.now, pendingSince: world.now };
   };
   // Not `world.tick`, which waits for the gates.
   const tick = async () => await world.loops.runner.tickOnce();

@@ -117,7 +117,12 @@ export class RunEndings {
       return;
     }
     context.emit("run.deferred", { runId: run.id, jobId: run.jobId, queue: run.queue, reason: result.why });
-    await store.runs.recordGatePending({ runId: run.id, ownerEpoch: run.ownerEpoch, checkAt: result.readAgainAt });
+    await store.runs.recordGatePending({
+      runId: run.id,
+      ownerEpoch: run.ownerEpoch,
+      checkAt: result.readAgainAt,
+      pendingSince: result.pendingSince,
+    });
   }
 
   async end(observed: ObservedRun, verdict: RunVerdict, tick: ReaperTick, context: TickContext, spreadMs = 0): Promise<void> {

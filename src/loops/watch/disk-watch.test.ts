@@ -14,6 +14,7 @@ test("the disk's ballast is laid while there is room, freed when there is none, 
   const disk = new DiskWatch({
     dataDir,
     minFreeBytes: 1000,
+    minFreeInodes: 0,
     ballastBytes: 100_000,
     emit: (name) => told.push(name),
     freeBytes: async () => free,
@@ -34,6 +35,7 @@ test("the disk's ballast is laid while there is room, freed when there is none, 
   const broken = new DiskWatch({
     dataDir,
     minFreeBytes: 1,
+    minFreeInodes: 0,
     ballastBytes: 0,
     emit: (name: EventName) => told.push(name),
     freeBytes: async () => {
@@ -49,7 +51,7 @@ test("a link or a FIFO in the ballast's place is not written to, and blocks noth
   const path = join(dataDir, "ballast");
   const told: EventName[] = [];
   const emit = (name: EventName): void => void told.push(name);
-  const disk = new DiskWatch({ dataDir, minFreeBytes: 1, ballastBytes: 1000, emit, freeBytes: async () => 1e9 });
+  const disk = new DiskWatch({ dataDir, minFreeBytes: 1, minFreeInodes: 0, ballastBytes: 1000, emit, freeBytes: async () => 1e9 });
   writeFileSync(join(dataDir, "precious"), "kept");
   symlinkSync(join(dataDir, "precious"), path);
   await disk.look();
@@ -61,4 +63,31 @@ test("a link or a FIFO in the ballast's place is not written to, and blocks noth
   rmSync(path);
   for (let look = 0; look < 60; look++) await disk.look();
   expect(statSync(path).size).toBe(1000);
+});
+
+test("where few files can be made nothing is claimed, and a file system without a number of them is not asked", async () => {
+  const dataDir = tempDir("inodes");
+  let files: number | undefined = 99;
+  const told: EventName[] = [];
+  const disk = new DiskWatch({
+    dataDir,
+    minFreeBytes: 1,
+    minFreeInodes: 100,
+    ballastBytes: 0,
+    emit: (name) => told.push(name),
+    freeBytes: async () => 1e9,
+    inodes: async () => files,
+  });
+  await disk.look();
+  expect([disk.low, disk.trouble, ...told]).toEqual([
+    true,
+    "99 more files can be made on the disk, less than disk.minFreeInodes",
+    "disk.low",
+  ]);
+  files = 100;
+  await disk.look();
+  expect([disk.low, disk.trouble, ...told]).toEqual([false, undefined, "disk.low", "disk.recovered"]);
+  files = undefined;
+  await disk.look();
+  expect(disk.low).toBe(false);
 });

@@ -2,27 +2,31 @@ import { constants } from "node:fs";
 import { lstat, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { messageOf } from "../../domain/errors.ts";
-import { freeDiskBytes } from "../../files/free-disk.ts";
+import { freeDiskBytes, freeInodes } from "../../files/free-disk.ts";
 import { openRegular } from "../../files/regular-file.ts";
 import type { Emit } from "../../telemetry/events.ts";
 
 export interface DiskWatchOptions {
   readonly dataDir: string;
   readonly minFreeBytes: number;
+  /** Files that can still be made; 0: any number will do. */
+  readonly minFreeInodes: number;
   readonly ballastBytes: number;
   readonly emit: Emit;
   /** Free bytes of the data directory's file system; injected in tests. */
   readonly freeBytes?: ((path: string) => Promise<number>) | undefined;
+  readonly inodes?: ((path: string) => Promise<number | undefined>) | undefined;
 }
 
 const ballastName = "ballast";
 /** Every this many looks the ballast is checked, and at once after it was freed. */
 const ballastEvery = 60;
 
-/** Keeps space for settling runs: below the limit nothing new is claimed, and on a full disk a file of ballast is freed. */
+/** Keeps space for settling runs: below a limit nothing new is claimed, and on a full disk a file of ballast is freed. */
 export class DiskWatch {
   readonly #options: DiskWatchOptions;
   #low = false;
+  #trouble: string | undefined;
   /** Looks left until the next check of the ballast, which changes when it is freed here or removed by a person. */
   #ballastIn = 0;
 
@@ -34,13 +38,26 @@ export class DiskWatch {
     return this.#low;
   }
 
+  /** What there is too little of, for people. Undefined: nothing. */
+  get trouble(): string | undefined {
+    return this.#low ? (this.#trouble ?? "the disk is full") : undefined;
+  }
+
   async look(): Promise<void> {
-    const { dataDir, minFreeBytes, emit, freeBytes = freeDiskBytes } = this.#options;
+    const { dataDir, minFreeBytes, minFreeInodes, emit, freeBytes = freeDiskBytes, inodes = freeInodes } = this.#options;
     try {
       const free = await freeBytes(dataDir);
-      const low = free < minFreeBytes;
-      if (low && !this.#low) emit("disk.low", { path: dataDir, freeBytes: free, needBytes: minFreeBytes });
-      if (!low && this.#low) emit("disk.recovered", { path: dataDir, freeBytes: free });
+      const files = (await inodes(dataDir)) ?? null;
+      this.#trouble =
+        free < minFreeBytes
+          ? "free disk is below disk.minFreeBytes"
+          : files !== null && files < minFreeInodes
+            ? `${files} more files can be made on the disk, less than disk.minFreeInodes`
+            : undefined;
+      const low = this.#trouble !== undefined;
+      if (low && !this.#low)
+        emit("disk.low", { path: dataDir, freeBytes: free, needBytes: minFreeBytes, freeInodes: files, needInodes: minFreeInodes });
+      if (!low && this.#low) emit("disk.recovered", { path: dataDir, freeBytes: free, freeInodes: files });
       this.#low = low;
       if (!low) await this.#layBallast(free);
     } catch (thrown) {

@@ -21,6 +21,8 @@ export interface StoryFacts {
   readonly actions: readonly ActionRow[];
   /** Why the daemon takes no new work now; empty when it does. */
   readonly notReady: readonly string[];
+  /** Why it starts nothing of a queue, by its name, while others go on. */
+  readonly heldBack: ReadonlyMap<string, string>;
 }
 
 export interface JobFacts {

@@ -19,8 +19,11 @@ export interface Sources {
   readonly loops: { snapshots(): readonly LoopSnapshot[] };
   /** What loops read at each tick. */
   readonly settings: SettingsEditor;
-  /** Whether new work is taken, and what prevents it. */
-  readonly readiness: () => { readonly ready: boolean; readonly reasons: readonly string[] };
+  /** What keeps new work from being taken, of all queues and of single ones. */
+  readonly readiness: () => {
+    readonly reasons: readonly string[];
+    readonly heldBack: readonly { readonly queue: string; readonly why: string }[];
+  };
 }
 
 /** Most rows read to name who is ahead or holds the slots; beyond it the story says "at least". */
@@ -67,6 +70,7 @@ interface Gathered {
 
 async function gather({ subject, jobs, itemId, actions }: Gathered, sources: Sources): Promise<StoryFacts> {
   const { store, readiness } = sources;
+  const { reasons, heldBack } = readiness();
   const item = itemId === null ? undefined : await store.items.get(itemId);
   if (subject.kind === "item" && item === undefined)
     throw new WakefulError("not_found", `There is no item ${subject.id}.`, { details: { itemId: subject.id } });
@@ -83,7 +87,8 @@ async function gather({ subject, jobs, itemId, actions }: Gathered, sources: Sou
       store,
     ),
     actions,
-    notReady: readiness().reasons,
+    notReady: reasons,
+    heldBack: new Map(heldBack.map(({ queue, why }) => [queue, why])),
   };
 }
 

@@ -59,7 +59,8 @@ function queued(facts: JobFacts, story: StoryFacts): StoryLine[] {
   const reasons = [
     ...blocked(facts, story),
     ...pauses(facts, story),
-    ...story.notReady.map((reason) => now(`The daemon takes no new work: ${reason}.`)),
+    ...story.notReady.map((reason) => now(`The daemon takes no new work: ${sentence(reason)}`)),
+    ...heldBackLines(story.heldBack.get(job.queue)),
     ...shortages(facts, story),
   ];
   const behind =
@@ -148,6 +149,16 @@ function running(facts: JobFacts, story: StoryFacts): StoryLine[] {
     next(`If it fails, ${leftText(job)}.`),
   ];
 }
+
+const heldBackLines = (why: string | undefined): StoryLine[] =>
+  why === undefined
+    ? []
+    : [
+        now(`This host cannot start its command: ${sentence(why)}`),
+        next("It is tried again by itself, and no attempt is spent meanwhile."),
+      ];
+
+const sentence = (text: string): string => (text.endsWith(".") ? text : `${text}.`);
 
 const outlivesItsStage = ({ pipeline, stage }: NonNullable<JobFacts["undeclared"]>): string =>
   `Stage ${stage} of pipeline ${pipeline} is not declared here any more: it runs to its end under the version that it began with.`;

@@ -8,6 +8,10 @@ const allowedVariables = ["PATH", "HOME", "LANG", "TZ", "TMPDIR"] as const;
 
 const defaultPath = "/usr/local/bin:/usr/bin:/bin";
 
+/** The PATH of a command, in which its program is looked for. */
+export const commandPath = (workerEnv: CommandEnvironmentOptions["workerEnv"], stageEnv: CommandEnvironmentOptions["stageEnv"]): string =>
+  stageEnv["PATH"] ?? workerEnv["PATH"] ?? defaultPath;
+
 export interface CommandEnvironmentOptions {
   /** The worker's own environment. */
   readonly workerEnv: Readonly<Record<string, string | undefined>>;
@@ -49,7 +53,7 @@ export function commandEnvironment(options: CommandEnvironmentOptions): Record<s
     if (reserved.has(name) || name.startsWith("_wkf_")) throw new InvalidCommandError(`env.${name} is set by Wakeful itself.`, { name });
     if (value.includes("\0")) throw new InvalidCommandError(`env.${name} holds a NUL character.`, { name });
   }
-  const env: Record<string, string> = { PATH: defaultPath };
+  const env: Record<string, string> = { PATH: commandPath(options.workerEnv, options.stageEnv) };
   for (const name of allowedVariables) {
     const value = options.workerEnv[name];
     if (value !== undefined) env[name] = value;

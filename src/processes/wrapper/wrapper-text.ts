@@ -30,7 +30,14 @@ _wkf_nice=$6 _wkf_niceness=$7 _wkf_stdin=\${11}
 [ -z "\${12}" ] || umask "\${12}"
 shift 12
 [ -z "$_wkf_niceness" ] || set -- "$_wkf_nice" -n "$_wkf_niceness" "$@"
+_wkf_unstarted() { printf 'unstarted\\n' >> "$_wkf_dir/command"; }
+trap _wkf_unstarted EXIT
+[ -z "\${BASH_VERSION-}" ] || shopt -s execfail 2>/dev/null
 exec "$@" < "$_wkf_stdin"
+_wkf_status=$?
+trap - EXIT
+_wkf_unstarted
+exit "$_wkf_status"
 `;
 
 export const wrapperText = `
@@ -64,9 +71,11 @@ set -- "$_wkf_shell" -c "$_wkf_text" wakeful "$_wkf_dir" "$_wkf_run" "$_wkf_boot
 [ -z "$_wkf_setsid" ] || set -- "$_wkf_setsid" "$@"
 exec 5>&2 2>/dev/null
 _wkf_status=nogo
+trap 'printf "%s nogo %s\\n" "$_wkf_run" "$_wkf_boot" 1<> "$_wkf_dir/exit.new"' EXIT
 {
   "$@"
   _wkf_status=$?
+  trap - EXIT
   read -r _wkf_recorded <&6 || _wkf_status=nogo
 } 6<> "$_wkf_dir/command"
 _wkf_record "$_wkf_status"

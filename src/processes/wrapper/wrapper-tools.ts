@@ -1,6 +1,6 @@
-import { access, constants } from "node:fs/promises";
-import { delimiter, isAbsolute, join } from "node:path";
+import { delimiter, isAbsolute } from "node:path";
 import { WrapperStartError } from "../errors.ts";
+import { findProgram } from "./find-program.ts";
 
 /** The programs of a wrapper, as absolute paths: PATH in a wrapper's environment is the command's. */
 export interface WrapperTools {
@@ -13,19 +13,11 @@ export interface WrapperTools {
   readonly nice: string;
 }
 
-async function findProgram(name: string, path: string): Promise<string | undefined> {
-  for (const directory of path.split(delimiter)) {
-    // A relative entry would name another program in each work directory.
-    if (!isAbsolute(directory)) continue;
-    const candidate = join(directory, name);
-    try {
-      await access(candidate, constants.X_OK);
-      return candidate;
-    } catch {
-      // Not in this directory: the next one is tried.
-    }
-  }
-  return undefined;
+/** A relative entry of PATH would name another program in each work directory. */
+async function pathOf(program: string, path: string): Promise<string | undefined> {
+  const absolute = path.split(delimiter).filter(isAbsolute).join(delimiter);
+  const found = absolute === "" ? undefined : await findProgram({ program, cwd: "/", path: absolute });
+  return found?.kind === "found" ? found.file : undefined;
 }
 
 /**
@@ -36,7 +28,7 @@ async function findProgram(name: string, path: string): Promise<string | undefin
  */
 export async function findWrapperTools(options: { readonly path: string; readonly shell?: string }): Promise<WrapperTools> {
   const names = ["setsid", "mkfifo", "sync", "mv", "nice"] as const;
-  const [setsid, mkfifo, sync, mv, nice] = await Promise.all(names.map((name) => findProgram(name, options.path)));
+  const [setsid, mkfifo, sync, mv, nice] = await Promise.all(names.map((name) => pathOf(name, options.path)));
   if (mkfifo === undefined || sync === undefined || mv === undefined || nice === undefined) {
     throw new WrapperStartError(`Commands need the programs mkfifo, sync, mv and nice; not all are in the PATH ${options.path}.`, {
       details: { path: options.path, mkfifo, sync, mv, nice },

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { type FileHandle, mkdir, open, stat, writeFile } from "node:fs/promises";
+import { access, constants, type FileHandle, mkdir, open, stat, writeFile } from "node:fs/promises";
 import type { Socket } from "node:net";
 import { hasCode, messageOf } from "../../domain/errors.ts";
 import type { RunId } from "../../domain/ids.ts";
@@ -61,7 +61,12 @@ async function makeRunDirectory(runDir: string): Promise<void> {
     await mkdir(runDir, { mode: 0o700 });
   } catch (error) {
     if (hasCode(error, "EEXIST")) throw new RunDirectoryExistsError(runDir, { cause: error });
-    throw new WrapperStartError(`Cannot make the run directory ${runDir}: ${messageOf(error)}`, { cause: error, details: { runDir } });
+    const step = "run_folder";
+    throw new WrapperStartError(`Cannot make the run directory ${runDir}: ${messageOf(error)}`, {
+      cause: error,
+      step,
+      details: { runDir },
+    });
   }
 }
 
@@ -81,7 +86,12 @@ async function prepareFiles(runDir: string, input: string): Promise<readonly [Fi
     return [out, err];
   } catch (error) {
     await Promise.all([out?.close(), err?.close()]);
-    throw new WrapperStartError(`Cannot prepare the run directory ${runDir}: ${messageOf(error)}`, { cause: error, details: { runDir } });
+    const step = "run_folder";
+    throw new WrapperStartError(`Cannot prepare the run directory ${runDir}: ${messageOf(error)}`, {
+      cause: error,
+      step,
+      details: { runDir },
+    });
   }
 }
 
@@ -189,17 +199,30 @@ export async function spawnWrapper(options: SpawnWrapperOptions): Promise<Starte
 async function startError({ runDir, cwd }: SpawnWrapperOptions, error: unknown): Promise<WrapperStartError> {
   const details = { runDir, cwd };
   // The kernel reports "no such file" for a missing work directory and for a missing shell alike.
-  const cwdIsThere = await stat(cwd).then(
-    (found) => found.isDirectory(),
-    () => false,
-  );
-  if (!cwdIsThere) return new WrapperStartError(`The work directory ${cwd} does not exist.`, { cause: error, details });
+  const inTheWay = await whatIsWrongWith(cwd);
+  if (inTheWay !== undefined) return new WrapperStartError(inTheWay.text, { cause: inTheWay.error, step: "cwd", details });
   const said = await whatTheShellSaid(runDir);
   return new WrapperStartError(`The wrapper of ${runDir} did not start: ${messageOf(error)}${said === "" ? "" : ` (${said})`}`, {
     cause: error,
     details,
   });
 }
+
+/** Why a command cannot work in this folder; undefined: it can, as far as a look at it tells. */
+async function whatIsWrongWith(cwd: string): Promise<{ readonly text: string; readonly error: unknown } | undefined> {
+  try {
+    if (!(await stat(cwd)).isDirectory()) return { text: `The work directory ${cwd} is no directory.`, error: withCode("ENOTDIR") };
+    await access(cwd, constants.X_OK);
+    return undefined;
+  } catch (error) {
+    const text = hasCode(error, "ENOENT")
+      ? `The work directory ${cwd} does not exist.`
+      : `The work directory ${cwd} cannot be entered: ${messageOf(error)}`;
+    return { text, error };
+  }
+}
+
+const withCode = (code: string): Error => Object.assign(new Error(code), { code });
 
 /** What the kernel limits a command to, inherited by what it starts. Each is optional; absent: the worker's own limit. */
 interface CommandLimits {

@@ -56,7 +56,13 @@ const readyz = endpoint({
   tag: "status",
   summary: "Ready to take work (200), or not yet and why (503).",
   access: "public",
-  answer: z.object({ ready: z.boolean(), reasons: z.array(z.string()) }),
+  answer: z
+    .object({
+      ready: z.boolean(),
+      reasons: z.array(z.string()),
+      heldBack: z.array(z.object({ queue: z.string(), why: z.string() })),
+    })
+    .meta({ description: "heldBack: queues of which this host starts nothing now, while the others go on." }),
 });
 
 const openapi = endpoint({

@@ -153,7 +153,7 @@ export interface Failure extends Ending {
   /** The reason for people, with its numbers; also the job's error. */
   readonly message: string;
   /** What the exit code policy asks for whatever the budget says. */
-  readonly disposition?: "fail" | "hold" | undefined;
+  readonly disposition?: "fail" | "hold" | "give_up" | undefined;
   /** Of a run that never started or was released: the death of whoever had claimed it was the cause. */
   readonly bySessionDeath?: boolean | undefined;
   readonly retry: RetryTerms;
@@ -292,8 +292,8 @@ export interface RunsStore {
   recordProcess(run: Fence & { readonly process: StoredProcess }): Promise<FencedAnswer>;
   /** started -> exited, before anything else is done with the exit. */
   recordExit(run: Fence & { readonly exitCode: number; readonly checkAt: Instant }, how?: LockManners): Promise<FencedAnswer>;
-  /** The first failed gate reading of this exit. */
-  recordGatePending(run: Fence & { readonly checkAt: Instant }): Promise<FencedAnswer>;
+  /** A gate reading of this exit that failed; its patience counts from `pendingSince`. */
+  recordGatePending(run: Fence & { readonly checkAt: Instant; readonly pendingSince: Instant }): Promise<FencedAnswer>;
   /**
    * Ends runs. Plain successes take the all-plain batch form; joins the current group commit. Answers in the order given: a
    * member that fails is one of the answers. Rejects only when nothing of the call is known to be written.

@@ -27,19 +27,10 @@ export function createRunVerbs(engine: Engine): RunVerbs {
       await fenced(async (tx) => await updateLive(tx, run, ["reserved", "started"], processColumns(run.process))),
     recordExit: async (run) => await fenced(async (tx) => await recordExit(engine, tx, run)),
     recordGatePending: async (run) => {
-      const now = engine.now();
-      return await fenced(async (tx) => {
-        const answer = await updateLive(tx, run, ["started", "exited"], { check_at: run.checkAt });
-        // The first failed reading starts the gate's patience; later ones only move the check.
-        if (answer.kind === "ok")
-          await tx
-            .updateTable("live")
-            .set({ gate_pending_at: now })
-            .where("id", "=", run.runId)
-            .where("gate_pending_at", "is", null)
-            .execute();
-        return answer;
-      });
+      const { checkAt, pendingSince } = run;
+      return await fenced(
+        async (tx) => await updateLive(tx, run, ["started", "exited"], { check_at: checkAt, gate_pending_at: pendingSince }),
+      );
     },
     checkUnheld: async (session) => await checkUnheld(engine, session),
     bringChecksForward: async (thresholds) => await engine.transaction(async (tx) => await bringChecksForward(engine, tx, thresholds)),

@@ -27,10 +27,11 @@ export function failureOf(ending: FailedEnding, run: Pick<LiveRun, "kind" | "lim
   }
 }
 
-/** What is not a run's own fault costs nothing. The claimer as cause counts only when it happens many times in a row. */
+/** What is not a run's own fault costs nothing. Only the death of a claimer counts, when it happens many times in a row. */
 const notStarted: Readonly<Record<NotStartedCause, (why: string) => DescribedFailure>> = {
   failed: (reason) => ({ outcome: { kind: "failed", reason }, reason: "start_failed" }),
-  unavailable: (reason) => ({ outcome: neverStarted(reason, true), reason: "start_failed" }),
+  machine: (reason) => ({ outcome: neverStarted(reason, false), reason: "start_prevented" }),
+  unavailable: (reason) => ({ outcome: neverStarted(reason, false), reason: "start_failed" }),
   run_dir_exists: (reason) => ({ outcome: neverStarted(reason, false), reason: "run_dir_exists" }),
   no_go: (reason) => ({ outcome: neverStarted(reason, true), reason: "nogo" }),
   abandoned: (reason) => ({ outcome: { kind: "cancelled", reason }, reason: "never_began" }),

@@ -22,7 +22,7 @@ import type {
 } from "../../store/port/runs.ts";
 import type { Store } from "../../store/port/store.ts";
 import type { Emit } from "../../telemetry/events.ts";
-import type { EndAnswer, EndReport, ExitReading, RunEnding } from "../worker-backend.ts";
+import type { EndAnswer, EndReport, ExitReading, NotStartedCause, RunEnding } from "../worker-backend.ts";
 import type { WorkerSession } from "./caller-sessions.ts";
 import type { RememberedRun } from "./held-work.ts";
 import { type DescribedFailure, type FailedEnding, failureOf } from "./run-failures.ts";
@@ -110,8 +110,8 @@ export class RunReports {
     if (decision.kind === "settle") {
       return answerOf(await ender.write(run, decision.settlement, { mayStillLive: reading.straysLeft, supervises: true }));
     }
-    const { readAgainAt, why } = decision;
-    await store.runs.recordGatePending({ ...fenceOf(run), checkAt: addMs(readAgainAt, readAgainSlackMs) });
+    const { readAgainAt, pendingSince, why } = decision;
+    await store.runs.recordGatePending({ ...fenceOf(run), pendingSince, checkAt: addMs(readAgainAt, readAgainSlackMs) });
     emit("run.deferred", { runId: run.id, jobId: run.jobId, queue: run.queue, reason: why });
     return { kind: "read", at: readAgainAt };
   }
@@ -223,7 +223,7 @@ export class RunReports {
     if (ending.kind === "not_started") {
       if (ending.cause === "run_dir_exists") await store.upkeep.raiseEpoch(`the folder of run ${run.id} exists already`);
       // Its start was written after all. The records of its wrapper tell how it ended, and the job-reaper reads them.
-      if (run.state !== "reserved" && ending.cause !== "no_go" && ending.cause !== "abandoned") return lostOf(run, `it is ${run.state}`);
+      if (run.state !== "reserved" && !withoutCommand.has(ending.cause)) return lostOf(run, `it is ${run.state}`);
     }
     return { run, failure: { ...this.#about(run, report, failureOf(ending, run)), stage: await stages.stageOf(run) } };
   }
@@ -275,6 +275,9 @@ export class RunReports {
     };
   }
 }
+
+/** Causes that a wrapper's record proves, whatever the store has of the start. */
+const withoutCommand: ReadonlySet<NotStartedCause> = new Set<NotStartedCause>(["no_go", "abandoned", "machine"]);
 
 const hasReturned = (report: EndReport): report is EndReport & ReturnReport => report.ending.kind === "returned";
 

@@ -18,7 +18,10 @@ export interface ClaimerOptions {
 }
 
 /** At most `max` runs, from 1 to the store's maximum; the first `startNow` of them as started. */
-export type ClaimRoom = Pick<ClaimRequest, "max" | "startNow">;
+export interface ClaimRoom extends Pick<ClaimRequest, "max" | "startNow"> {
+  /** Absent: all that the claimer was made for. */
+  readonly queues?: ClaimRequest["queues"];
+}
 
 /**
  * Asks for jobs, and not while there is no reason to expect any. Claims have numbers, at most {@link claimsUnreceivedMax} beyond those that

@@ -53,6 +53,7 @@ function ending({ answers = [], strays = "stop", list = () => [] }: Scene = {}) 
     host,
     stop: { stopGraceMs: 0, killGraceMs: 0 },
     shielded: () => [],
+    starts: { started: () => undefined },
     emit: (name: string, data: unknown) => void told.push(`${name} ${JSON.stringify(data)}`),
   } as unknown as CommandRunDeps;
   const run = new OwnedRun(deps, {
@@ -65,7 +66,8 @@ function ending({ answers = [], strays = "stop", list = () => [] }: Scene = {}) 
     stage: stageOf("work", { strays }),
     workerId: asWorkerId(2),
   });
-  const end = new CommandEnd(deps, run, { processes: new RunProcesses(deps, run.runId), signal: stop.signal, onOver: () => void over++ });
+  const processes = new RunProcesses(deps, run.runId);
+  const end = new CommandEnd(deps, run, { processes, signal: stop.signal, onUnstarted: () => undefined, onOver: () => void over++ });
   return { end, readings, told, gate, stop, over: () => over, at: (ms: number) => (now = ms) };
 }
 

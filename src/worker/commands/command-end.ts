@@ -1,5 +1,6 @@
 import { messageOf } from "../../domain/errors.ts";
 import type { JobId, RunId } from "../../domain/ids.ts";
+import type { UnstartedCommand } from "../../observe/unstarted-command.ts";
 import { type ProcessIdentity, sameProcess } from "../../processes/probe/identity.ts";
 import { readExitRecord } from "../../processes/run-folder/exit-record.ts";
 import { probeLifePipe } from "../../processes/run-folder/life-pipe.ts";
@@ -12,6 +13,15 @@ import type { CommandRunDeps } from "./command-run-deps.ts";
 import type { OwnedRun } from "./owned-run.ts";
 import type { RunProcesses } from "./run-processes.ts";
 
+interface CommandEndOf {
+  readonly processes: RunProcesses;
+  /** Aborted once the run is over for this supervisor. */
+  readonly signal: AbortSignal;
+  /** The machine kept the command from being executed. */
+  readonly onUnstarted: (found: UnstartedCommand) => void;
+  readonly onOver: () => void;
+}
+
 /** How soon a step that the store refused is repeated. */
 const againMs = 1000;
 
@@ -22,21 +32,12 @@ const againMs = 1000;
 export class CommandEnd {
   readonly #deps: CommandRunDeps;
   readonly #run: OwnedRun;
-  readonly #of: {
-    readonly processes: RunProcesses;
-    /** Aborted once the run is over for this supervisor. */
-    readonly signal: AbortSignal;
-    readonly onOver: () => void;
-  };
+  readonly #of: CommandEndOf;
   /** Something of the run outlived the stop. */
   #leftStrays = false;
   #again: NodeJS.Timeout | undefined;
 
-  constructor(
-    deps: CommandRunDeps,
-    run: OwnedRun,
-    of: { readonly processes: RunProcesses; readonly signal: AbortSignal; readonly onOver: () => void },
-  ) {
+  constructor(deps: CommandRunDeps, run: OwnedRun, of: CommandEndOf) {
     this.#deps = deps;
     this.#run = run;
     this.#of = of;
@@ -80,13 +81,19 @@ export class CommandEnd {
 
   async #finalise(status: number | null): Promise<void> {
     const { emit, backend } = this.#deps;
-    const { processes, signal, onOver } = this.#of;
+    const { processes, signal, onUnstarted, onOver } = this.#of;
     const run = this.#run;
     try {
       if (signal.aborted) return;
       const evidence = { exitRecord: status, command: processes.command?.pid ?? null };
       const exited = { ...run.identity, exitCode: status, straysLeft: this.#leftStrays, evidence };
-      const again = await reportExit(this.#deps, run.workerId, exited, signal);
+      const again = await reportExit(this.#deps, run.workerId, exited, {
+        signal,
+        onOutput: (output) => {
+          if (output.kind !== "not_started") this.#deps.starts.started(run.identity.queue);
+          else if (output.blame === "machine") onUnstarted(output);
+        },
+      });
       // Aborted while it was read: the gate was not read, and nothing follows from that.
       if (isAborted(signal)) return;
       if (again === undefined) onOver();

@@ -1,4 +1,5 @@
 import type { StopGraces } from "../../domain/stop-within.ts";
+import type { PathDevices } from "../../files/path-devices.ts";
 import type { ResultReader } from "../../gates/result-reader.ts";
 import type { StageDefinition } from "../../pipelines/definition.ts";
 import type { Host } from "../../processes/probe/host.ts";
@@ -7,6 +8,7 @@ import type { WrapperTools } from "../../processes/wrapper/wrapper-tools.ts";
 import type { RunLimits } from "../../store/port/runs.ts";
 import type { Emit } from "../../telemetry/events.ts";
 import type { WorkerBackend } from "../worker-backend.ts";
+import type { StartTroubles } from "./start-troubles.ts";
 
 /** What all command runs of one worker share. */
 export interface CommandRunDeps {
@@ -14,6 +16,7 @@ export interface CommandRunDeps {
   readonly reader: ResultReader;
   readonly host: Host;
   readonly launch: CommandLaunch;
+  readonly starts: StartTroubles;
   readonly stop: StopGraces;
   /** The sessions' processes of this host: never signalled, nor anything below them. */
   readonly shielded: () => readonly ProcessIdentity[];
@@ -24,6 +27,7 @@ export interface CommandRunDeps {
 export interface CommandLaunch {
   readonly tools: WrapperTools;
   readonly baseDir: string;
+  readonly devices: PathDevices;
   /** What commands take their allowed variables from. */
   readonly environment: Readonly<Record<string, string | undefined>>;
 }

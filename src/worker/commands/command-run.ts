@@ -2,6 +2,7 @@ import { isWakefulError, messageOf } from "../../domain/errors.ts";
 import type { JobId, RunId, WorkerId } from "../../domain/ids.ts";
 import type { DurationMs, Instant } from "../../domain/time.ts";
 import { itemDirOf } from "../../files/data-paths.ts";
+import type { StartFailure } from "../../liveness/start-blame.ts";
 import type { StageDefinition } from "../../pipelines/definition.ts";
 import type { ProcessTable } from "../../processes/probe/process-table.ts";
 import { readExitRecord } from "../../processes/run-folder/exit-record.ts";
@@ -11,10 +12,12 @@ import type { LiveRun, RunLimits } from "../../store/port/runs.ts";
 import type { AdoptedWork, ClaimedWork, RunEnding } from "../worker-backend.ts";
 import { CommandEnd } from "./command-end.ts";
 import { type CommandRunDeps, declaredLimits } from "./command-run-deps.ts";
-import { failedStart, startCommand } from "./command-start.ts";
+import { startCommand } from "./command-start.ts";
 import { OwnedRun, type RunIdentity } from "./owned-run.ts";
 import { RunProcesses } from "./run-processes.ts";
 import { RunTimeout } from "./run-timeout.ts";
+import { classifyStart } from "./start-failure.ts";
+import { foldersOf, probeStart, searchOf } from "./start-probe.ts";
 
 /** Runs a look on request. Looks never overlap: one that is requested during another follows it. */
 class SerialLook {
@@ -76,6 +79,8 @@ export class CommandRun {
   /** `preparing`: nothing has run. `running`: its command is at work. `finalising`: its exit is on record. `over`: settled, or not ours. */
   #mode: "preparing" | "running" | "finalising" | "over" = "preparing";
   #finish: () => void = () => undefined;
+  /** Its wrapper was told to go on by us. */
+  #saidGo = false;
   #watch: RunWatch | undefined;
   readonly #looks: SerialLook;
   #timeout: RunTimeout | undefined;
@@ -91,6 +96,7 @@ export class CommandRun {
     this.#commandEnd = new CommandEnd(deps, this.#run, {
       processes: this.#processes,
       signal: this.#stopped.signal,
+      onUnstarted: ({ failure, why }) => this.#startPrevented(failure, why),
       onOver: () => this.#end(),
     });
     this.#looks = new SerialLook(
@@ -212,19 +218,31 @@ export class CommandRun {
     this.#mode = "running";
     this.#processes.wrapper = wrapper.identity;
     this.#observe();
+    this.#saidGo = true;
     wrapper.go();
     void wrapper.exited.then(() => this.check());
   }
 
   async #failToStart(thrown: unknown): Promise<void> {
     try {
-      await this.#run.report(failedStart(thrown));
+      const { launch } = this.#deps;
+      const { cause, failure } = await classifyStart(
+        thrown,
+        async () => await launch.devices.areElsewhere(foldersOf(searchOf(this.stage, launch))),
+      );
+      if (failure !== undefined) this.#startPrevented(failure, messageOf(thrown));
+      await this.#run.report({ kind: "not_started", cause, why: `could not be started: ${messageOf(thrown)}` });
     } catch (error) {
       // Reserved and never started: the job-reaper ends it, and it spends nothing.
       this.#tellFailed(error);
     } finally {
       this.#end();
     }
+  }
+
+  #startPrevented(failure: StartFailure, why: string): void {
+    const { starts } = this.#deps;
+    starts.prevented({ queue: this.queue, failure, why, probe: async () => await probeStart(failure, this.stage, this.#deps) });
   }
 
   #observe(): void {
@@ -249,7 +267,7 @@ export class CommandRun {
       return;
     }
     if (record.kind === "nogo") {
-      await this.endAs({ kind: "not_started", cause: "no_go", why: "never started: its wrapper got no word" });
+      await this.#endUnstarted();
       return;
     }
     const recorded = this.#processes.commandSeen ? this.#processes.command : await readCommand({ runDir, runId });
@@ -261,6 +279,17 @@ export class CommandRun {
     if (answer.kind === "ok" || answer.kind === "already") this.#processes.command = process;
     // With its exit on record it is still ours, and the next look reads how it ended.
     else if (answer.kind !== "lost" || answer.now.state !== "exited") this.#end();
+  }
+
+  /** Its wrapper recorded that nothing was executed. */
+  async #endUnstarted(): Promise<void> {
+    if (!this.#saidGo) {
+      await this.endAs({ kind: "not_started", cause: "no_go", why: "never started: its wrapper got no word" });
+      return;
+    }
+    const why = "its shell could not start another process";
+    this.#startPrevented({ step: "shell", code: undefined, otherDevice: false }, why);
+    await this.endAs({ kind: "not_started", cause: "machine", why: `could not be started: ${why}` });
   }
 
   async #exited(status: number, writtenAtHostMs: number): Promise<void> {

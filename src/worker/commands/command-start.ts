@@ -1,6 +1,5 @@
 import { mkdir, unlink } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { isWakefulError, messageOf } from "../../domain/errors.ts";
 import type { Instant } from "../../domain/time.ts";
 import { readSecrets } from "../../files/secrets.ts";
 import type { StageDefinition } from "../../pipelines/definition.ts";
@@ -9,9 +8,10 @@ import { type StartedWrapper, spawnWrapper } from "../../processes/wrapper/wrapp
 import { startedUmask } from "../../runtime/umask.ts";
 import type { RunLimits } from "../../store/port/runs.ts";
 import { inputOf } from "../run-input.ts";
-import type { ClaimedWork, NotStartedCause, RunEnding } from "../worker-backend.ts";
+import type { ClaimedWork } from "../worker-backend.ts";
 import type { CommandRunDeps } from "./command-run-deps.ts";
 import type { OwnedRun } from "./owned-run.ts";
+import { during } from "./start-failure.ts";
 import { traceparentOf } from "./trace-context.ts";
 
 /**
@@ -37,17 +37,6 @@ export async function startCommand(
   return undefined;
 }
 
-/** The ending of a run that could not be started: nothing of its command has run. */
-export function failedStart(thrown: unknown): RunEnding {
-  return { kind: "not_started", cause: causeOf(thrown), why: `could not be started: ${messageOf(thrown)}` };
-}
-
-function causeOf(thrown: unknown): NotStartedCause {
-  if (!isWakefulError(thrown)) return "failed";
-  if (thrown.code === "run_dir_exists") return "run_dir_exists";
-  return thrown.retryable ? "unavailable" : "failed";
-}
-
 /**
  * Does everything before `go`: the item's folder, environment, input, and a wrapper that waits. Nothing of the command has run. Throws
  * typed errors.
@@ -69,14 +58,15 @@ async function prepareCommand(
   const { runId, jobId, attempt, item, token } = claimed;
   if (stage.run.kind !== "command") throw new Error(`Stage ${stage.name} is not run by a command.`);
   if (workDir !== undefined) {
-    await mkdir(workDir, { recursive: true, mode: 0o700 });
+    await during("work_dir", async () => await mkdir(workDir, { recursive: true, mode: 0o700 }));
     // The previous run's file would be a fresh heartbeat of this one. That run is proved stopped, else there were no claim. What cannot be
     // unlinked is no file and is ignored.
     await unlink(join(workDir, stage.compatible.heartbeatFile)).catch(() => undefined);
   }
+  const secrets = await during("secret", async () => await readSecrets(stage.envFiles, baseDir));
   const env = commandEnvironment({
     workerEnv: environment,
-    stageEnv: { ...stage.env, ...(await readSecrets(stage.envFiles, baseDir)) },
+    stageEnv: { ...stage.env, ...secrets },
     hostId: host.hostId,
     run: { runId, jobId, attempt, runDir, workDir: workDir ?? runDir, itemKey: item?.key, stage: stage.name },
     url,

@@ -42,6 +42,7 @@ export class CommandWorker {
   #url: string | undefined;
   #claims: Claimer;
   #stopPolling: (() => void) | undefined;
+  #lastClaimTried = false;
   #looking = false;
   #stopListening: (() => void) | undefined;
   /** Beats that the store has not taken: a file shows each touch once. */
@@ -83,6 +84,7 @@ export class CommandWorker {
     this.#mode = "running";
     this.#stopListening = this.#options.deps.backend.onJobs(() => this.lookAgain());
     this.#stopPolling = this.#options.onPoll(() => {
+      this.#options.deps.starts.look();
       this.lookAgain();
       void this.#look();
     });
@@ -177,6 +179,8 @@ export class CommandWorker {
       name: newId(),
       emit: deps.emit,
       onClaimed: (runs) => {
+        // The claim of a trial asked for one queue only: the others are asked for at once.
+        if (this.#lastClaimTried) claimer.lookAgain();
         if (claimer === this.#claims) this.#take(runs);
       },
       onFailed: () => undefined,
@@ -187,7 +191,13 @@ export class CommandWorker {
   #claim(): void {
     const free = this.#options.concurrency - this.#held.size - this.#preparing.size;
     if (this.#mode !== "running" || this.#workerId === undefined || free <= 0 || this.#queues.length === 0) return;
-    this.#claims.claim(this.#workerId, () => ({ max: Math.min(claimMax, free), startNow: 0 }));
+    const { starts } = this.#options.deps;
+    const room = starts.room(Math.min(claimMax, free), { queues: this.queues, beingStarted: this.#preparing.size });
+    if (room === undefined) return;
+    const { max, open } = room;
+    const queues = open === undefined ? this.#queues : this.#queues.filter(({ name }) => open.has(name));
+    const asked = this.#claims.claim(this.#workerId, () => ({ max, startNow: 0, queues }));
+    if (asked) this.#lastClaimTried = room.isTrial;
   }
 
   #take(runs: readonly ClaimedWork[]): void {

@@ -75,7 +75,7 @@ export class ForegroundSessions {
    * Opens a session with its run. A run is claimed here as any other is.
    *
    * @throws {WakefulError} `bad_request`: not a process of this host. `conflict`: everything is paused. `disk_full`: free disk is below
-   * `disk.minFreeBytes`. `unavailable`: another daemon kept taking the job away.
+   * its limits. `unavailable`: another daemon kept taking the job away.
    */
   async open(request: OpenRunSession): Promise<OpenedRunSession> {
     const { host } = this.#options;
@@ -86,7 +86,7 @@ export class ForegroundSessions {
     if (this.#options.diskLow())
       throw new WakefulError(
         "disk_full",
-        "Free disk is below disk.minFreeBytes, and nothing new is started: free some space. What must run now can be run without `wakeful run`.",
+        "Free disk is below disk.minFreeBytes or disk.minFreeInodes, and nothing new is started: free some space. What must run now can be run without `wakeful run`.",
       );
     // One after the other, so that two openings do not take each other's job from the queue.
     const opened = this.#opening.then(() => this.#open(request));

@@ -36,7 +36,7 @@ export function gatedExits({ registry, paths, pause, signal, ...deps }: GatedExi
         evidence: { returned: true },
       };
       for (;;) {
-        const again = await reportExit(deps, workerId, exited, signal);
+        const again = await reportExit(deps, workerId, exited, { signal });
         if (again === undefined || signal.aborted) return;
         await pause(Math.max(0, again - deps.backend.now()), signal);
         if (isAborted(signal)) return;
