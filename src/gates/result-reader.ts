@@ -4,8 +4,10 @@ import { messageOf } from "../domain/errors.ts";
 import type { HostId, ItemId, JobId, RunId } from "../domain/ids.ts";
 import { type DataPaths, itemDirOf, runDirOf } from "../files/data-paths.ts";
 import { readSecrets } from "../files/secrets.ts";
+import type { EndedBy } from "../liveness/exit-policy.ts";
 import { type RunOutput, readRunOutput } from "../observe/run-output.ts";
 import type { StageDefinition } from "../pipelines/definition.ts";
+import { readEndedBy } from "../processes/run-folder/exit-record.ts";
 import { runFiles } from "../processes/run-folder/run-files.ts";
 import { commandEnvironment } from "../processes/wrapper/environment.ts";
 import { readGate } from "./gate.ts";
@@ -32,7 +34,7 @@ export interface GatedRun {
   readonly item: () => Promise<{ readonly key: string; readonly dir: string } | undefined>;
 }
 
-/** Reads what an exited run left on this host: its output and its stage's gate. Writes nothing, so it can be repeated. */
+/** Reads what an exited run left on this host: how it ended, its output, and its stage's gate. Writes nothing, so it can be repeated. */
 export class ResultReader {
   readonly #deps: ResultReaderDeps;
   readonly #turns: GateTurns;
@@ -44,6 +46,11 @@ export class ResultReader {
 
   async output(runId: RunId): Promise<RunOutput> {
     return await readRunOutput(runDirOf(this.#deps.paths, runId));
+  }
+
+  /** How the command ended whose exit is on record. */
+  async endedBy(runId: RunId): Promise<EndedBy> {
+    return await readEndedBy({ runDir: runDirOf(this.#deps.paths, runId), runId });
   }
 
   /** One limit, `gate.timeout`, bounds the whole reading: the item, the disk and every command. */
