@@ -5,9 +5,11 @@ import type { HostId, ItemId, JobId, RunId } from "../domain/ids.ts";
 import { type DataPaths, itemDirOf, runDirOf } from "../files/data-paths.ts";
 import { PathDevices } from "../files/path-devices.ts";
 import { readSecrets } from "../files/secrets.ts";
+import type { EndedBy } from "../liveness/exit-policy.ts";
 import { type RunOutput, readRunOutput } from "../observe/run-output.ts";
 import { readUnstarted } from "../observe/unstarted-command.ts";
 import type { StageDefinition } from "../pipelines/definition.ts";
+import { readEndedBy } from "../processes/run-folder/exit-record.ts";
 import { runFiles } from "../processes/run-folder/run-files.ts";
 import { commandEnvironment, commandPath } from "../processes/wrapper/environment.ts";
 import { readGate } from "./gate.ts";
@@ -43,7 +45,7 @@ export interface GatedRun {
   readonly item: () => Promise<{ readonly key: string; readonly dir: string } | undefined>;
 }
 
-/** Reads what an exited run left on this host: its output and its stage's gate. Writes nothing, so it can be repeated. */
+/** Reads what an exited run left on this host: how it ended, its output, and its stage's gate. Writes nothing, so it can be repeated. */
 export class ResultReader {
   readonly #deps: ResultReaderDeps;
   readonly #turns: GateTurns;
@@ -62,6 +64,11 @@ export class ResultReader {
     const [program = ""] = stage.run.argv;
     const search = { program, cwd: resolve(baseDir, stage.cwd ?? "."), path: commandPath(environment, stage.env) };
     return (await readUnstarted({ runDir, status: exitCode, search, devices })) ?? { kind: "none" };
+  }
+
+  /** How the command ended whose exit is on record. */
+  async endedBy(runId: RunId): Promise<EndedBy> {
+    return await readEndedBy({ runDir: runDirOf(this.#deps.paths, runId), runId });
   }
 
   /** One limit, `gate.timeout`, bounds the whole reading: the item, the disk and every command. */

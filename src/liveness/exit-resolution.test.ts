@@ -81,19 +81,26 @@ test("a non-zero exit never yields done, whatever else is known [B-40]", () => {
 });
 
 describe("exit codes", () => {
-  test("129 to 159 are signals unless the policy names the code", () => {
-    expect([1, 128, 129, 137, 159, 160].map((code) => meaningOfExit(code, {}).kind)).toEqual([
-      "retry",
-      "retry",
-      "signal",
-      "signal",
-      "signal",
-      "retry",
-    ]);
+  test("where nobody knows, a status is a signal if that signal kills, unless the policy names the code [F-2.3]", () => {
+    const codes = Array.from({ length: 256 }, (_, code) => code);
+    const signals = codes.filter((code) => meaningOfExit(code, {}).kind === "signal");
+    expect(signals).toEqual([...codes.slice(129, 145), 152, 153, 154, 155, 157, 158, 159]);
     expect(meaningOfExit(137, { retryOn: [137] }).kind).toBe("retry");
     expect(meaningOfExit(137, { failOn: [137] }).kind).toBe("fail");
     expect(exit({ exitCode: 137 })).toMatchObject({ outcome: { kind: "lost", reason: "killed: signal 9, or exit code 137" } });
     expect(explainExitCode(3)).toBe("exit code 3");
+  });
+
+  test("who waited for the command knows whether it was a signal, and a list that names the code still decides [F-2.3]", () => {
+    for (const exitCode of [129, 137, 145, 192]) {
+      const reason = `exit code ${exitCode}`;
+      expect(exit({ exitCode, endedBy: "code" })).toMatchObject({ outcome: { kind: "failed", reason } });
+      const killed = `killed: signal ${exitCode - 128}`;
+      expect(exit({ exitCode, endedBy: "signal" })).toEqual({ kind: "retry_contract", outcome: { kind: "lost", reason: killed } });
+    }
+    expect(meaningOfExit(137, { holdOn: [137] }, "signal")).toEqual({ kind: "hold", code: 137 });
+    // No status of a signal: what says so is not believed.
+    for (const code of [1, 128, 193, 255]) expect(meaningOfExit(code, {}, "signal")).toEqual({ kind: "retry", code });
   });
 
   test("the strictest list wins, and 0 succeeds whatever they say", () => {

@@ -1,5 +1,5 @@
 import { addMs, ageMs, type DurationMs, type Instant, minutes, seconds } from "../domain/time.ts";
-import { type ExitCodeLists, explainExitCode, meaningOfExit } from "./exit-policy.ts";
+import { type EndedBy, type ExitCodeLists, explainExitCode, meaningOfExit } from "./exit-policy.ts";
 import type { Outcome } from "./retry-contract.ts";
 
 /**
@@ -20,6 +20,7 @@ export type GateReading =
 
 export interface ExitFacts {
   readonly exitCode: number;
+  readonly endedBy?: EndedBy;
   readonly policy: ExitCodeLists;
   /** The outcome for which we signalled the run. It stays the reason, instead of "exit 143". */
   readonly stoppedFor?: Outcome | undefined;
@@ -63,7 +64,7 @@ export function resolveExit(facts: ExitFacts): ExitResolution {
   const { exitCode, stoppedFor } = facts;
   // A command that was told to stop and exits 0 has stopped well, but may not have finished its work.
   if (stoppedFor !== undefined) return { kind: "retry_contract", outcome: stoppedFor };
-  if (exitCode !== 0) return { kind: "retry_contract", outcome: outcomeOfNonZero(exitCode, facts.policy) };
+  if (exitCode !== 0) return { kind: "retry_contract", outcome: outcomeOfNonZero(facts) };
   switch (facts.position) {
     case "no_item":
       return { kind: "done", advance: false, reason: "exit0_no_item" };
@@ -77,9 +78,9 @@ export function resolveExit(facts: ExitFacts): ExitResolution {
   }
 }
 
-function outcomeOfNonZero(code: number, policy: ExitCodeLists): Outcome {
-  const meaning = meaningOfExit(code, policy);
-  const reason = explainExitCode(code);
+function outcomeOfNonZero({ exitCode, policy, endedBy }: ExitFacts): Outcome {
+  const meaning = meaningOfExit(exitCode, policy, endedBy);
+  const reason = explainExitCode(exitCode, endedBy);
   switch (meaning.kind) {
     case "signal":
       return { kind: "lost", reason: `killed: ${reason}` };

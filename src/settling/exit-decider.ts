@@ -1,4 +1,5 @@
 import type { Instant } from "../domain/time.ts";
+import type { EndedBy } from "../liveness/exit-policy.ts";
 import { type ExitResolution, type GateReading, resolveExit, type StagePosition } from "../liveness/exit-resolution.ts";
 import type { Outcome } from "../liveness/retry-contract.ts";
 import type { RunOutput } from "../observe/run-output.ts";
@@ -18,6 +19,7 @@ export interface ExitDeciderDeps {
 
 /** What was read of a run that has exited, where its files are. */
 export interface ReadExit {
+  readonly endedBy?: EndedBy;
   readonly output: RunOutput;
   /** `not_read`: nobody has asked yet. */
   readonly gate: GateReading;
@@ -57,7 +59,7 @@ export class ExitDecider {
   }
 
   /** @param run - exited, with its exit code. */
-  async decide(run: LiveRun, { output, gate: read, begunAt }: ReadExit, options: DecidingOptions): Promise<ExitDecision> {
+  async decide(run: LiveRun, { endedBy, output, gate: read, begunAt }: ReadExit, options: DecidingOptions): Promise<ExitDecision> {
     const { registry, now, random } = this.#deps;
     const { exitCode } = run;
     // A stage that is not declared any more is still finalised by the version under which its item entered it.
@@ -88,6 +90,7 @@ export class ExitDecider {
     const gate: GateReading = stage?.gate === undefined ? { kind: "none" } : read;
     const resolution: ExitResolution = resolveExit({
       exitCode,
+      endedBy,
       policy: stage?.exitCodes ?? {},
       stoppedFor: options.stoppedFor,
       position,

@@ -27,8 +27,10 @@ export class Finaliser {
   /** @param run - exited, with its exit code. */
   async finalise(run: LiveRun, options: DecidingOptions & { readonly signal: AbortSignal }): Promise<Finalised> {
     const { items, reader, decider, now } = this.#deps;
+    const { exitCode } = run;
     const output = await reader.output({ ...run, runId: run.id }, await decider.stageOf(run));
-    const first = await decider.decide(run, { output, gate: { kind: "not_read" } }, options);
+    const endedBy = exitCode === null || exitCode === 0 ? undefined : await reader.endedBy(run.id);
+    const first = await decider.decide(run, { endedBy, output, gate: { kind: "not_read" } }, options);
     if (first.kind !== "read_gate") return first;
     const { itemId } = run;
     const gated = { ...run, runId: run.id, item: async () => (itemId === null ? undefined : await items.get(itemId)) };

@@ -21,7 +21,10 @@ export interface ExitedWork extends Pick<ClaimedRun, "runId" | "ownerEpoch" | "j
  * was aborted and the next supervisor reads it.
  */
 export async function reportExit(
-  { backend, reader }: { readonly backend: Pick<WorkerBackend, "reading" | "now">; readonly reader: Pick<ResultReader, "output" | "gate"> },
+  {
+    backend,
+    reader,
+  }: { readonly backend: Pick<WorkerBackend, "reading" | "now">; readonly reader: Pick<ResultReader, "endedBy" | "output" | "gate"> },
   workerId: WorkerId,
   { item, stage, exitCode, ...run }: ExitedWork,
   { signal, onOutput }: { readonly signal: AbortSignal; readonly onOutput?: ((output: RunOutput) => void) | undefined },
@@ -32,8 +35,9 @@ export async function reportExit(
   onOutput?.(output);
   const gate =
     good && stage !== undefined ? await reader.gate({ ...run, item: async () => item }, stage, signal) : ({ kind: "not_read" } as const);
+  const endedBy = exitCode === null || good ? undefined : await reader.endedBy(run.runId);
   if (signal.aborted) return undefined;
   const { runId, ownerEpoch, straysLeft, evidence } = run;
-  const answer = await backend.reading(workerId, { runId, ownerEpoch, output, gate, begunAt, straysLeft, evidence });
+  const answer = await backend.reading(workerId, { runId, ownerEpoch, endedBy, output, gate, begunAt, straysLeft, evidence });
   return answer.kind === "read" ? answer.at : undefined;
 }

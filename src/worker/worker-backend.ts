@@ -2,6 +2,7 @@ import type { ItemId, JobId, OwnerEpoch, RunId, WorkerId } from "../domain/ids.t
 import type { JsonText } from "../domain/json-text.ts";
 import type { WorkerState } from "../domain/lifecycles/worker.ts";
 import type { DurationMs, Instant } from "../domain/time.ts";
+import type { EndedBy } from "../liveness/exit-policy.ts";
 import type { GateReading } from "../liveness/exit-resolution.ts";
 import type { RunOutput } from "../observe/run-output.ts";
 import type { StageDefinition } from "../pipelines/definition.ts";
@@ -103,7 +104,7 @@ export type RunEnding =
   | { readonly kind: "threw"; readonly message: string; readonly permanent: boolean }
   /** It returned something that cannot be kept. */
   | { readonly kind: "bad_output"; readonly why: string }
-  | { readonly kind: "exited"; readonly exitCode: number }
+  | { readonly kind: "exited"; readonly exitCode: number; readonly endedBy?: EndedBy }
   | { readonly kind: "timed_out"; readonly afterMs: DurationMs }
   /** Handed back before it ended by itself. `byPerson`: somebody interrupted the worker. */
   | { readonly kind: "released"; readonly why: string; readonly byPerson?: boolean | undefined }
@@ -134,6 +135,7 @@ export type EndAnswer =
   | { readonly kind: "early"; readonly leftMs: DurationMs };
 
 export interface ExitReading extends Fence {
+  readonly endedBy?: EndedBy;
   readonly output: RunOutput;
   readonly gate: GateReading;
   /** When the reading began. */

@@ -55,7 +55,7 @@ test("a command that is killed runs again at once, and why tells it", async () =
   const { runs, jobs } = await untilItem(client, id, "done");
   expect(runs.find(({ attempt }) => attempt === 1)).toMatchObject({ outcome: "lost", spent: "loss" });
   const { text } = await client.call(api.why, { query: { job: jobs[0]?.id ?? 0 } });
-  expect(text).toContain("signal 9, or exit code 137");
+  expect(text).toContain("Killed: signal 9. ");
 });
 
 test("commands outlive their daemon: the next one adopts them before its reaper starts, none is restarted [B-5, B-74]", async () => {

@@ -102,6 +102,7 @@ export async function handlerBench(
       const exits = gatedExits({
         backend,
         reader: {
+          endedBy: () => Promise.reject(new Error("a handler that exits badly was not expected")),
           output: async ({ runId }) => {
             const text = saved.get(runId);
             return text === undefined ? { kind: "none" } : { kind: "json", text };

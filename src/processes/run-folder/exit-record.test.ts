@@ -1,8 +1,9 @@
-import { writeFileSync } from "node:fs";
+import { rmSync, writeFileSync } from "node:fs";
 import { expect, test } from "vitest";
+import { makeFifo } from "../../../test/support/fifo.ts";
 import { tempDir } from "../../../test/support/temp-dir.ts";
 import { asHostId, asRunId } from "../../domain/ids.ts";
-import { blankExitRecord, readExitRecord } from "./exit-record.ts";
+import { blankExitRecord, readEndedBy, readExitRecord } from "./exit-record.ts";
 import { identityRecord, parseIdentityRecord, readCommand, runFiles, runIdOfDirectory } from "./run-files.ts";
 
 const runId = asRunId(7);
@@ -27,6 +28,26 @@ test("a whole record is believed, renamed or not", async () => {
   expect(await readWith({ exit: record })).toMatchObject({ kind: "exit", status: 137, bootId: boot });
   expect(await readWith({ draft: record })).toMatchObject({ kind: "exit", status: 137, bootId: boot });
   expect(await readWith({ exit: `7 nogo ${boot}\n` })).toMatchObject({ kind: "nogo", bootId: boot });
+});
+
+test("how a command ended is believed only whole and of its own run [F-2.3]", async () => {
+  const runDir = tempDir();
+  expect(await readEndedBy({ runDir, runId }), "a wrapper of an earlier version").toBeUndefined();
+  for (const [text, endedBy] of [
+    ["7 signal\n", "signal"],
+    ["7 code\n", "code"],
+    ["7 unknown\n", undefined],
+    ["8 signal\n", undefined],
+    ["7 signal", undefined],
+    ["7 sign", undefined],
+    ["", undefined],
+  ] as const) {
+    writeFileSync(runFiles(runDir).endedBy, overBlank(text));
+    expect(await readEndedBy({ runDir, runId }), text).toBe(endedBy);
+  }
+  rmSync(runFiles(runDir).endedBy);
+  makeFifo(runFiles(runDir).endedBy);
+  expect(await readEndedBy({ runDir, runId })).toBeUndefined();
 });
 
 test("an empty or torn exit record is never an exit 0", async () => {

@@ -1,4 +1,5 @@
 import { asRunId, type RunId } from "../../domain/ids.ts";
+import type { EndedBy } from "../../liveness/exit-policy.ts";
 import { readStart, runFiles } from "./run-files.ts";
 
 interface RecordOf {
@@ -63,4 +64,16 @@ export async function readExitRecord({ runDir, runId, commandSeen = false }: Rec
     }
   }
   return { kind: "none" };
+}
+
+const endedByPattern = /^([1-9]\d{0,15}) (signal|code)\n/;
+
+/**
+ * How the command of a run with an exit record ended: one line, `<run id> signal|code|unknown`, written before that record. Undefined: its
+ * wrapper did not know or is of an earlier version, or the disk cannot be read. Never rejects.
+ */
+export async function readEndedBy({ runDir, runId }: Pick<RecordOf, "runDir" | "runId">): Promise<EndedBy> {
+  const start = await readStart(runFiles(runDir).endedBy, exitRecordBytes).catch(() => undefined);
+  const [, recordedRun, word] = endedByPattern.exec(start?.text ?? "") ?? [];
+  return recordedRun === String(runId) ? (word as EndedBy) : undefined;
 }

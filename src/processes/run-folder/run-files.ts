@@ -15,6 +15,10 @@ export interface RunFiles {
   readonly exit: string;
   /** The preallocated exit record, until it is renamed to `exit`. */
   readonly exitDraft: string;
+  /** What the wrapper's shell says on its stderr: how it tells of a signal that killed the command. */
+  readonly shellSaid: string;
+  /** What follows from that: `<run id> signal`, `code` or `unknown`. Preallocated, and written before the exit record. */
+  readonly endedBy: string;
   readonly input: string;
   readonly output: string;
   readonly heartbeat: string;
@@ -29,6 +33,8 @@ export const runFiles = (runDir: string): RunFiles => ({
   lifePipe: join(runDir, "alive"),
   exit: join(runDir, "exit"),
   exitDraft: join(runDir, "exit.new"),
+  shellSaid: join(runDir, "shell.log"),
+  endedBy: join(runDir, "ended-by"),
   input: join(runDir, "input.json"),
   output: join(runDir, "output.json"),
   heartbeat: join(runDir, "heartbeat"),

@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import { type CommandRun, commandRun, shellNames, toolsOf } from "../../../test/support/command-run.ts";
 import { makeFifo } from "../../../test/support/fifo.ts";
 import { until } from "../../../test/support/until.ts";
+import { readEndedBy } from "../run-folder/exit-record.ts";
 import { probeLifePipe } from "../run-folder/life-pipe.ts";
 import { readStarted, runFiles } from "../run-folder/run-files.ts";
 
@@ -91,6 +92,32 @@ describe.each(shellNames)("a wrapper on %s", (shell) => {
     expect(await run.exit()).toMatchObject({ kind: "exit", status: 137 });
     await run.wrapper.exited;
     expect(await stderrOf(run)).toBe("");
+  });
+
+  test("records whether a signal or a code ended the command, but for the two signals that a shell does not tell of [F-2.3]", async () => {
+    const tools = await toolsOf(shell);
+    if (tools === undefined) return;
+    const endOf = async (script: string) => {
+      const run = await commandRun({ tools, argv: ["sh", "-c", script] });
+      const record = await run.exit();
+      return record.kind === "exit" ? [record.status, await readEndedBy(run)] : record.kind;
+    };
+    for (const signal of [1, 4, 6, 8, 9, 10, 11, 12, 14, 15, 24, 25, 31, 34, 62, 64])
+      expect(await endOf(`ulimit -c 0; kill -${signal} $$; sleep 60`), `signal ${signal}`).toEqual([128 + signal, "signal"]);
+    for (const signal of [2, 13])
+      expect(await endOf(`kill -${signal} $$; sleep 60`), `signal ${signal}`).toEqual([128 + signal, undefined]);
+    for (const code of [0, 1, 129, 137, 143, 145, 192, 255]) expect(await endOf(`exit ${code}`), `code ${code}`).toEqual([code, "code"]);
+    for (const code of [130, 141]) expect(await endOf(`exit ${code}`), `code ${code}`).toEqual([code, undefined]);
+  });
+
+  test("what its shell says before the command begins is no word about the command's end [F-2.3]", async () => {
+    const tools = await toolsOf(shell);
+    if (tools === undefined) return;
+    // bash warns of a locale that the machine does not have, at the start of each shell.
+    const run = await commandRun({ tools, argv: ["sh", "-c", "exit 129"], env: { LC_ALL: "xx_XX.UTF-8" } });
+    expect(await run.exit()).toMatchObject({ kind: "exit", status: 129 });
+    expect(await readEndedBy(run)).toBe("code");
+    expect((await readFile(runFiles(run.runDir).shellSaid, "utf8")).includes("setlocale")).toBe(shell === "bash");
   });
 
   test("signals to the wrapper neither end it nor change the status it records", async () => {

@@ -20,7 +20,8 @@ _wkf_identity() {
 
 /** What becomes the command. It gets parameters 1 to 12 of the wrapper, then the command. */
 export const commandText = `
-exec 2>&5 5>&- 6>&-
+printf '%s\\n' "$2" >&2
+exec 2>&5 5>&- 6>&- 7>&-
 ${identityText}
 _wkf_identity > "$1/command" || exit 125
 [ -z "$8" ] || ulimit -v "$8" || exit 126
@@ -69,7 +70,8 @@ fi
 set -- "$_wkf_shell" -c "$_wkf_text" wakeful "$_wkf_dir" "$_wkf_run" "$_wkf_boot" "$_wkf_namespace" "$_wkf_host" \\
   "$_wkf_nice" "$_wkf_niceness" "$_wkf_memory" "$_wkf_cpu" "$_wkf_files" "$_wkf_stdin" "$_wkf_umask" "$@"
 [ -z "$_wkf_setsid" ] || set -- "$_wkf_setsid" "$@"
-exec 5>&2 2>/dev/null
+exec 5>&2 2>/dev/null 7</dev/null
+[ ! -f "$_wkf_dir/shell.log" ] || exec 2<> "$_wkf_dir/shell.log" 7< "$_wkf_dir/shell.log"
 _wkf_status=nogo
 trap 'printf "%s nogo %s\\n" "$_wkf_run" "$_wkf_boot" 1<> "$_wkf_dir/exit.new"' EXIT
 {
@@ -78,6 +80,16 @@ trap 'printf "%s nogo %s\\n" "$_wkf_run" "$_wkf_boot" 1<> "$_wkf_dir/exit.new"' 
   trap - EXIT
   read -r _wkf_recorded <&6 || _wkf_status=nogo
 } 6<> "$_wkf_dir/command"
+_wkf_end=unknown
+while read -r _wkf_line; do
+  case $_wkf_line in
+    "") ;;
+    "$_wkf_run") _wkf_end=code ;;
+    *) [ "$_wkf_end" = unknown ] || _wkf_end=signal ;;
+  esac
+done <&7
+case $_wkf_status$_wkf_end in 130code | 141code) _wkf_end=unknown ;; esac
+printf '%s %s\\n' "$_wkf_run" "$_wkf_end" 1<> "$_wkf_dir/ended-by"
 _wkf_record "$_wkf_status"
 exit 0
 `;

@@ -20,6 +20,9 @@ export interface CommandSurroundings {
   readonly limits?: CommandLimits | undefined;
 }
 
+/** Room for what the wrapper's shell says, so that a full disk does not silence it. */
+const blankShellLog = " ".repeat(512);
+
 export interface SpawnWrapperOptions {
   /** `runs/<id>`, absolute. Its parent must exist, it must not. */
   readonly runDir: string;
@@ -70,12 +73,14 @@ async function makeRunDirectory(runDir: string): Promise<void> {
   }
 }
 
-/** Makes input, blank exit record and logs. Logs are O_APPEND, so that the supervisor may shorten them while they are written. */
+/** Makes input, blanks for the records of its end, and logs. Logs are O_APPEND, so that the supervisor may shorten them while they are written. */
 async function prepareFiles(runDir: string, input: string): Promise<readonly [FileHandle, FileHandle]> {
   const files = runFiles(runDir);
   const written = Promise.all([
     writeFile(files.input, `${input}\n`, { mode: 0o600, flag: "wx" }),
     writeFile(files.exitDraft, blankExitRecord, { mode: 0o600, flag: "wx" }),
+    writeFile(files.endedBy, blankExitRecord, { mode: 0o600, flag: "wx" }),
+    writeFile(files.shellSaid, blankShellLog, { mode: 0o600, flag: "wx" }),
   ]);
   const logs = await Promise.allSettled([open(files.stdoutLog, "a", 0o600), open(files.stderrLog, "a", 0o600)]);
   const [out, err] = logs.map((log) => (log.status === "fulfilled" ? log.value : undefined));

@@ -39,6 +39,7 @@ export interface RunReportsDeps {
   readonly emit: Emit;
 }
 
+type Exited = Extract<RunEnding, { readonly kind: "exited" }>;
 type Returned = Extract<RunEnding, { readonly kind: "returned" }>;
 type ReturnReport = Omit<EndReport, "ending"> & { readonly ending: Returned };
 type FailReport = Omit<EndReport, "ending"> & { readonly ending: FailedEnding };
@@ -97,10 +98,10 @@ export class RunReports {
     const [run] = await store.runs.listLive([reading.runId]);
     if (run === undefined || !isOf(session, run, reading)) return await this.#notOurs(session, reading);
     if (run.state !== "exited") return lostOf(run, `its exit is not on record: it is ${run.state}`);
-    const { output, begunAt, evidence } = reading;
+    const { endedBy, output, begunAt, evidence } = reading;
     const how = { actor: actorOf(run), evidence };
     const unread = reading.gate.kind === "none" || reading.gate.kind === "not_read";
-    let decision = await decider.decide(run, { output, gate: unread ? { kind: "not_read" } : reading.gate, begunAt }, how);
+    let decision = await decider.decide(run, { endedBy, output, gate: unread ? { kind: "not_read" } : reading.gate, begunAt }, how);
     if (decision.kind === "read_gate") {
       // The daemon and the worker were started with different definitions of the stage.
       const gate = { kind: "unreadable", error: "its worker does not know the gate of its stage" } as const;
@@ -188,7 +189,7 @@ export class RunReports {
     const { ending } = report;
     if (ending.kind === "returned") return await this.#returned(run, { ...report, ending });
     if (ending.kind !== "exited") return await this.#failed(run, { ...report, ending });
-    return run.queue === runTaskName ? await this.#endForeground(run, ending.exitCode) : await this.#exited(run, ending.exitCode);
+    return run.queue === runTaskName ? await this.#endForeground(run, ending) : await this.#exited(run, ending.exitCode);
   }
 
   async #returned(run: LiveRun, report: ReturnReport): Promise<EndAnswer | ToEnd> {
@@ -238,7 +239,7 @@ export class RunReports {
   }
 
   /** A person saw how it ended, so nobody is alerted: 0 is done, anything else failed. */
-  async #endForeground(run: LiveRun, exitCode: number): Promise<EndAnswer> {
+  async #endForeground(run: LiveRun, { exitCode, endedBy }: Exited): Promise<EndAnswer> {
     const { store, ender, checks } = this.#deps;
     const answer = await store.runs.recordExit({ ...fenceOf(run), exitCode, checkAt: addMs(store.now(), checks.finalizeGraceMs()) });
     if (answer.kind !== "ok" && answer.kind !== "already") return answer;
@@ -246,7 +247,7 @@ export class RunReports {
     const by = { actor: actorOf(run) };
     const exit = { exitCode, evidence: { exitCode } };
     if (exitCode === 0) return answerOf(await ender.endWell(run, { ...exit, reason: "exit0_no_item" }, by));
-    const outcome = { kind: "failed", disposition: "fail", reason: explainExitCode(exitCode) } as const;
+    const outcome = { kind: "failed", disposition: "fail", reason: explainExitCode(exitCode, endedBy) } as const;
     return answerOf(await ender.end(run, { ...exit, outcome, reason: "exit_code" }, by));
   }
 

@@ -49,7 +49,7 @@ function ending({ answers = [], strays = "stop", list = () => [] }: Scene = {}) 
         return answer;
       },
     },
-    reader: { output: async () => ({ kind: "none" }), gate: async () => await gate.read() },
+    reader: { endedBy: async () => "code", output: async () => ({ kind: "none" }), gate: async () => await gate.read() },
     host,
     stop: { stopGraceMs: 0, killGraceMs: 0 },
     shielded: () => [],
@@ -77,7 +77,7 @@ test("an exit is read and reported under its run's fence, and the run is over", 
   const { end, readings, over, told } = ending();
   await end.begin({ ...exited, status: 3 });
   expect(readings).toMatchObject([
-    { runId: 7, ownerEpoch: 1, straysLeft: false, gate: { kind: "not_read" }, evidence: { exitRecord: 3, command: null } },
+    { runId: 7, ownerEpoch: 1, straysLeft: false, endedBy: "code", gate: { kind: "not_read" }, evidence: { exitRecord: 3, command: null } },
   ]);
   expect([over(), told]).toEqual([1, []]);
 });

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { constants } from "node:os";
 import { hasCode, isWakefulError, messageOf } from "../../domain/errors.ts";
 import type { DurationMs } from "../../domain/time.ts";
+import type { EndedBy } from "../../liveness/exit-policy.ts";
 
 export type ForwardedSignal = "SIGTERM" | "SIGINT" | "SIGHUP";
 
@@ -19,6 +20,12 @@ export interface ForegroundOptions {
   readonly stdio?: "inherit" | "ignore" | undefined;
 }
 
+/** How a command ended. `exitCode` is a shell's: 128 + n for signal n. */
+export interface CommandEnded {
+  readonly exitCode: number;
+  readonly endedBy: NonNullable<EndedBy>;
+}
+
 /** The code of a shell for a program that does not exist or may not be run. */
 const exitNotFound = 127;
 const exitNotRunnable = 126;
@@ -34,8 +41,8 @@ export class ForegroundCommand {
     this.#env = env;
   }
 
-  /** Resolves to the exit code once the command has ended and `onStarted` has finished. */
-  async run(onStarted: (pid: number) => Promise<void>): Promise<number> {
+  /** Resolves to how it ended once the command has ended and `onStarted` has finished. */
+  async run(onStarted: (pid: number) => Promise<void>): Promise<CommandEnded> {
     const { argv, cwd, stdio = "inherit", onSignal, interactive, say } = this.#options;
     const [program = "", ...args] = argv;
     const stopListening = (["SIGINT", "SIGTERM", "SIGHUP"] as const).map((signal) =>
@@ -46,7 +53,7 @@ export class ForegroundCommand {
     );
     let recorded: Promise<void> | undefined;
     try {
-      return await new Promise<number>((resolve) => {
+      return await new Promise<CommandEnded>((resolve) => {
         const child = spawn(program, args, { cwd, env: this.#env, stdio });
         this.#child = child;
         // In this turn: the exit status has not been read yet, so that even a command that has ended is still seen.
@@ -54,9 +61,12 @@ export class ForegroundCommand {
         child.once("error", (thrown) => {
           if (child.pid !== undefined) return;
           say(`wakeful: ${program}: ${isMissing(thrown) ? "command not found" : messageOf(thrown)}`);
-          resolve(isMissing(thrown) ? exitNotFound : exitNotRunnable);
+          resolve({ exitCode: isMissing(thrown) ? exitNotFound : exitNotRunnable, endedBy: "code" });
         });
-        child.once("exit", (code, signal) => resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])));
+        child.once("exit", (code, signal) => {
+          if (signal === null) resolve({ exitCode: code ?? 0, endedBy: "code" });
+          else resolve({ exitCode: 128 + constants.signals[signal], endedBy: "signal" });
+        });
       });
     } finally {
       clearTimeout(this.#kill);

@@ -80,7 +80,13 @@ test("a command that fails is failed at once and never retried", async () => {
 test("the exit code of a signal is 128 and its number", async () => {
   const bench = await runBench();
   expect(await bench.run(["sh", "-c", "kill -KILL $$"])).toBe(137);
-  expect(await bench.store.runs.get(only(bench.opened).runId)).toMatchObject({ exitCode: 137, outcome: "failed" });
+  expect(await bench.store.runs.get(only(bench.opened).runId)).toMatchObject({ exitCode: 137, outcome: "failed", message: "signal 9" });
+});
+
+test("a code above 128 that is no signal is told as a code [F-2.3]", async () => {
+  const bench = await runBench();
+  expect(await bench.run(["sh", "-c", "exit 129"])).toBe(129);
+  expect(await bench.store.runs.get(only(bench.opened).runId)).toMatchObject({ outcome: "failed", message: "exit code 129" });
 });
 
 test.each([

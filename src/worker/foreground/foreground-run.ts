@@ -11,7 +11,7 @@ import { cleanEnvironment, formatMarker, markerVariable, ownMarker } from "../..
 import { findStrays } from "../../processes/stopping/strays.ts";
 import type { Pause } from "../../runtime/pause.ts";
 import type { RunCommandApi } from "./foreground-api.ts";
-import { ForegroundCommand, type ForegroundOptions, type ForwardedSignal } from "./foreground-command.ts";
+import { type CommandEnded, ForegroundCommand, type ForegroundOptions, type ForwardedSignal } from "./foreground-command.ts";
 import { ForegroundLease, type WantedLease } from "./foreground-lease.ts";
 import type { OpenedRunSession, RunSessionRef } from "./foreground-sessions.ts";
 
@@ -46,7 +46,7 @@ export async function runCommand(options: RunCommandOptions): Promise<number> {
         `The lease "${lease.name}" cannot be held without a daemon: start it with \`wakeful up\`.`,
       );
     }
-    return await new ForegroundCommand(foreground, inheritedEnvironment(options.environment)).run(() => Promise.resolve());
+    return (await new ForegroundCommand(foreground, inheritedEnvironment(options.environment)).run(() => Promise.resolve())).exitCode;
   }
   const { api, self } = daemon;
   const run = await api.open({ argv, cwd, process: self });
@@ -129,19 +129,19 @@ class SupervisedRun {
       [markerVariable]: formatMarker({ runId, hostId: this.#host.hostId }),
       ...(this.#lease?.fencing === undefined ? {} : { WAKEFUL_LEASE_FENCING: String(this.#lease.fencing) }),
     });
-    const exitCode = await this.#command.run((pid) => this.#recordCommand(pid));
+    const ended = await this.#command.run((pid) => this.#recordCommand(pid));
     // Written to disk first, so that it is found even when the daemon is away and this process is killed next.
-    await this.#spoolExit(exitCode);
+    await this.#spoolExit(ended);
     this.#nameLeftOver();
     await this.#lease?.release();
     try {
-      await this.#api.end({ ...this.#ref(), exitCode });
+      await this.#api.end({ ...this.#ref(), exitCode: ended.exitCode });
     } catch (thrown) {
       this.#say(
         `the daemon does not answer; how the command ended is kept in ${this.#run.runDir} and recorded when it is back (${messageOf(thrown)})`,
       );
     }
-    return exitCode;
+    return ended.exitCode;
   }
 
   /** A shell would leave them in silence as well, but nobody would take its end for theirs, and pass the lease on. */
@@ -173,11 +173,12 @@ class SupervisedRun {
     }
   }
 
-  async #spoolExit(exitCode: number): Promise<void> {
+  async #spoolExit({ exitCode, endedBy }: CommandEnded): Promise<void> {
     const { runId, runDir } = this.#run;
     const files = runFiles(runDir);
     const record = `${runId} ${exitCode} ${this.#self.bootId}\n`;
     try {
+      await replaceFile({ path: files.endedBy, draft: `${files.endedBy}.new`, text: `${runId} ${endedBy}\n` });
       await replaceFile({ path: files.exit, draft: files.exitDraft, text: record.padEnd(exitRecordBytes, " ") });
     } catch (thrown) {
       this.#say(`how the command ended could not be written to ${runDir}: ${messageOf(thrown)}`);

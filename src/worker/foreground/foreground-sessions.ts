@@ -6,6 +6,7 @@ import { type DurationMs, days } from "../../domain/time.ts";
 import { type DataPaths, runDirOf } from "../../files/data-paths.ts";
 import { isSessionOver } from "../../liveness/death-proof.ts";
 import type { HostIdentity, ProcessIdentity } from "../../processes/probe/identity.ts";
+import { readEndedBy } from "../../processes/run-folder/exit-record.ts";
 import { identityRecord, runFiles } from "../../processes/run-folder/run-files.ts";
 import { tellCancelled } from "../../settling/tell-ends.ts";
 import type { ClaimedRun, Fence, RunLimits } from "../../store/port/runs.ts";
@@ -116,7 +117,9 @@ export class ForegroundSessions {
 
   /** The command has ended: 0 is done, anything else failed. Repeatable. False: the run had ended otherwise. */
   async end({ workerId, exitCode, ...run }: RunSessionRef & { readonly exitCode: number }): Promise<boolean> {
-    return await this.#endAndLeave(workerId, run, { kind: "exited", exitCode });
+    const { runId } = run;
+    const endedBy = await readEndedBy({ runDir: runDirOf(this.#options.paths, runId), runId });
+    return await this.#endAndLeave(workerId, run, { kind: "exited", exitCode, endedBy });
   }
 
   /** The command was never started, and must not be started later. */

@@ -11,7 +11,7 @@ import type { GatedExits } from "./handler-worker-options.ts";
 
 export interface GatedExitsDeps {
   readonly backend: Pick<WorkerBackend, "reading" | "now">;
-  readonly reader: Pick<ResultReader, "output" | "gate">;
+  readonly reader: Pick<ResultReader, "endedBy" | "output" | "gate">;
   readonly registry: PipelineRegistry;
   readonly paths: DataPaths;
   readonly pause: Pause;
