@@ -27,6 +27,7 @@ import {
   type HostOrders,
   type HostSetup,
   hostFds,
+  loadWithinMs,
   type PresenceData,
   type ToMainThread,
   type ToPresenceThread,
@@ -44,7 +45,6 @@ export interface HandlerHostEdges {
   readonly onSignal: (signal: "SIGTERM" | "SIGINT" | "SIGHUP", listener: () => void) => void;
 }
 
-const loadWithinMs: DurationMs = seconds(60);
 const pollMs: DurationMs = seconds(1);
 const beatMs: DurationMs = seconds(1);
 
