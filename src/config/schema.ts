@@ -142,7 +142,7 @@ export const configShape = {
         max: 100_000,
         unit: "runs",
         meaning:
-          "How many handler runs a worker holds claimed and not yet settled, those at work included; what may run again after a crash. At least worker.concurrency.",
+          "How many handler runs a worker holds claimed and not yet settled, those at work included; what may run again after a crash. At least worker.concurrency. Ends that the store does not take, however often they are repeated, leave their places: at most as many again.",
       }),
       renewMs: durationSetting({ default: seconds(5), min: 10, max: minutes(10), meaning: "How often a worker renews its session." }),
       selfFenceAfterMs: durationSetting({

@@ -6,6 +6,7 @@ import { SourceKeeper } from "../item-files/kept-source.ts";
 import { createStateFileDeliverer } from "../item-files/state-file.ts";
 import type { JobReaperParts } from "../loops/runs/job-reaper.ts";
 import type { StopperParts } from "../loops/runs/stopper.ts";
+import type { WorkerReaperParts } from "../loops/sessions/worker-reaper.ts";
 import type { LoopSnapshot, TickReport } from "../loops/skeleton/loop.ts";
 import { buildLoops } from "../loops/skeleton/loop-set.ts";
 import { LoopsWatch } from "../loops/skeleton/loops-watch.ts";
@@ -29,7 +30,7 @@ export interface LoopsDeps {
   readonly chance: Chance;
   readonly watch: Watch;
   readonly settling: JobReaperParts["settling"];
-  readonly work: JobReaperParts["work"] & StopperParts["work"];
+  readonly work: JobReaperParts["work"] & StopperParts["work"] & WorkerReaperParts["work"];
 }
 
 /** All loops of a daemon. Nothing ticks before the start. */

@@ -46,6 +46,8 @@ export interface DaemonWork {
   readonly pausedWorkers: PausedWorkers;
   /** Sessions of this host: never signalled, nor what is below them. */
   readonly shielded: () => readonly ProcessIdentity[];
+  /** This process and its handler host, which it kills itself when it hangs. */
+  readonly supervised: () => readonly ProcessIdentity[];
   /** Reads no more which workers other daemons have paused. */
   readonly stopReading: () => void;
 }
@@ -72,10 +74,11 @@ export async function openWork(deps: DaemonWorkDeps): Promise<DaemonWork> {
   const service = openService(deps, { settling, tokens });
   const names = daemonWorkers(basename(dataDir));
   const handlers = openHandlers(deps, { service, ender: settling.ender, name: names.handlers, mayClaim: () => mayClaim(names.handlers) });
-  const shielded = (): readonly ProcessIdentity[] => {
+  const supervised = (): readonly ProcessIdentity[] => {
     const handlerHost = handlers?.identity();
-    return [daemonHost.self, ...(handlerHost === undefined ? [] : [handlerHost]), ...watch.shared.sessions.processes()];
+    return [daemonHost.self, ...(handlerHost === undefined ? [] : [handlerHost])];
   };
+  const shielded = (): readonly ProcessIdentity[] => [...supervised(), ...watch.shared.sessions.processes()];
   const backend = service.connect({ mayClaim: () => mayClaim(names.commands) });
   const starts = new StartTroubles({
     tell: base.tell,
@@ -83,16 +86,8 @@ export async function openWork(deps: DaemonWorkDeps): Promise<DaemonWork> {
     hostId: daemonHost.host.identity.hostId,
   });
   const worker = openCommands(deps, { backend, reader: settling.reader, shielded, starts, devices });
-  return {
-    tokens,
-    settling,
-    service,
-    commands: { name: names.commands, backend, worker, starts },
-    handlers,
-    pausedWorkers,
-    shielded,
-    stopReading,
-  };
+  const commands = { name: names.commands, backend, worker, starts };
+  return { tokens, settling, service, commands, handlers, pausedWorkers, supervised, shielded, stopReading };
 }
 
 /** Of the folders that starts of commands depend on. */
@@ -142,7 +137,7 @@ function openHandlers(deps: DaemonWorkDeps, { name, ...parts }: HandlerParts): H
   const { config, pipelines, handlers } = configuration;
   const modulePath = config.worker.handlers ?? (handlers.size > 0 ? config.file : undefined);
   if (modulePath === undefined || handlerHost === undefined) return undefined;
-  const { concurrency, outstandingMax, renewMs, renewTimeoutMs } = config.worker;
+  const { concurrency, outstandingMax, renewMs, renewTimeoutMs, deadAfterMs } = config.worker;
   const { dataDir, baseDir, stop } = config;
   const { host } = daemonHost;
   const { waker } = watch.shared;
@@ -165,6 +160,7 @@ function openHandlers(deps: DaemonWorkDeps, { name, ...parts }: HandlerParts): H
       stopGraceMs: stop.stopGraceMs,
       killGraceMs: stop.killGraceMs,
     },
+    deadAfterMs,
     recovery: {
       recoverySpreadMs: config.recovery.recoverySpreadMs,
       onDeath: () => {

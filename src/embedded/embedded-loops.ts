@@ -99,7 +99,7 @@ export function openEmbeddedLoops({ self, limits, ...parts }: EmbeddedLoopsDeps)
     // hears its session, who alone knows whether it still holds it.
     whose: (): RunScope => ({ only: "plain", heard: presence.sessions() }),
   };
-  const work = { adopt: async () => false, shielded: () => [self] };
+  const work = { adopt: async () => false, shielded: () => [self], supervised: () => [self] };
   const { set } = buildLoops(
     embeddedLoops,
     { ...parts, settings: () => settings, shared, work },

@@ -26,7 +26,8 @@ export interface WorkerThresholds {
 }
 
 export type WorkerVerdict =
-  | { readonly kind: "leave_alone"; readonly reason: "heard" | "alive_but_silent" | "doubted" }
+  | { readonly kind: "leave_alone"; readonly reason: "heard" | "doubted" }
+  | { readonly kind: "leave_alone"; readonly reason: "alive_but_silent"; readonly silentMs: DurationMs; readonly limitMs: DurationMs }
   | { readonly kind: "dead"; readonly reason: "process_dead"; readonly pid: number }
   | { readonly kind: "dead"; readonly reason: "other_boot"; readonly sinceHeardMs: DurationMs; readonly limitMs: DurationMs }
   | {
@@ -60,7 +61,7 @@ export function judgeWorker(
   const { silent, silence } = isSilent(vantage, { channel: worker.channel, lastHeardAt: worker.heardAt, limitMs, now });
   const { silentMs, deafMs } = silence;
   if (silent && life !== "alive") return { kind: "dead", reason: "silent", silentMs, deafMs, limitMs };
-  if (silent) return { kind: "leave_alone", reason: "alive_but_silent" };
+  if (silent) return { kind: "leave_alone", reason: "alive_but_silent", silentMs, limitMs };
   return { kind: "leave_alone", reason: sinceHeardMs >= limitMs ? "doubted" : "heard" };
 }
 

@@ -242,6 +242,13 @@ export const eventCatalogue = {
     "error",
     "A worker learnt that its session is dead and stopped what it held.",
   ),
+  "worker.hung": event<{
+    readonly workerId: WorkerId | null;
+    readonly pid: number;
+    readonly silentMs: DurationMs;
+    readonly limitMs: DurationMs;
+    readonly killed: boolean;
+  }>("error", "A process that lives has said nothing for too long: the daemon kills its own handler host for it, and alerts of any other."),
   "handler_host.exited": event<{
     readonly pid: number;
     readonly code: number | null;

@@ -111,7 +111,7 @@ export type RunEnding =
   | { readonly kind: "not_started"; readonly cause: NotStartedCause; readonly why: string };
 
 /**
- * Why nothing of a run was executed. `failed`: it would fail again; `machine`: its host lacks something; `unavailable`: the store was silent;
+ * Why nothing of a run was executed. `failed`: it would fail again; `machine`: its host lacks something; `unavailable`: a silent store;
  * `run_dir_exists`: the store is older than its run folders; `no_go`: its wrapper got no `go`; `abandoned`: nobody wants it.
  */
 export type NotStartedCause = "failed" | "machine" | "unavailable" | "run_dir_exists" | "no_go" | "abandoned";

@@ -129,6 +129,26 @@ describeStores((open) => {
     expect(await direct.upkeep.checkInvariants()).toEqual([]);
   });
 
+  test("a process that is cut off stops all the same: what it could not tell is named in its log and recovered by others [F-8.1]", async () => {
+    const direct = await withQueues(open);
+    const link = cuttable(direct);
+    const doings = new Doings();
+    const bench = await startHandlerSessions({ store: link.store, handler: doings.handler, selfFenceAfterMs: 30 });
+    const [id] = await add(direct, "work");
+    await until(() => doings.started.length === 1);
+    link.cut = true;
+    await untilFenced(bench, () => doings.started[0]?.signal.aborted === true);
+    doings.finish("work", 1);
+    expect(await bench.sessions.stop({ drain: false, graceMs: 20 })).toEqual([]);
+    expect(bench.eventsOf("store.degraded")).toContainEqual({
+      code: "ends_not_written",
+      message: expect.stringContaining(` ${doings.runOf("work")}.`) as string,
+    });
+    link.cut = false;
+    const runs = await direct.runs.ofJob(present(id));
+    expect(runs, "nothing was told, and nothing is sent any more").toMatchObject([{ state: "started" }]);
+  });
+
   test("a handler that ignores the fence of a cut-off process: its run goes on elsewhere, its late result is refused and kept, its slot comes back", async () => {
     const direct = await withQueues(open);
     const link = cuttable(direct);

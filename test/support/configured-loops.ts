@@ -65,7 +65,7 @@ export async function configuredLoops(yaml: string): Promise<ConfiguredLoops> {
     lastAliveAt: clock.now(),
   });
   const ender = enderOf({ store, registry, emit: bus.emit, stopWithinMs: () => stopWithin(config.stop) });
-  const work = { shielded: () => [], adopt: async () => false };
+  const work = { shielded: () => [], supervised: () => [], adopt: async () => false };
   const { finaliser } = world.loops;
   const sources = new SourceKeeper({ registry, workDir: paths.workDir, baseDir });
   const { set, loops } = buildLoops(

@@ -56,6 +56,8 @@ export interface HostBench {
     overrides?: Partial<HandlerHostOptions["setup"]> & {
       readonly command?: HandlerHostOptions["program"]["command"];
       readonly mayClaim?: () => boolean;
+      /** Default an hour. */
+      readonly deadAfterMs?: number;
     },
   ): HandlerHostProcess;
 }
@@ -89,7 +91,7 @@ export async function hostBench(program: string, pipelines: readonly PipelineDef
       return modulePath;
     },
     writeFile: (name, text) => writeFileSync(join(dataDir, name), text),
-    process: ({ command = [process.execPath, program] as const, mayClaim = () => true, ...setup } = {}) => {
+    process: ({ command = [process.execPath, program] as const, mayClaim = () => true, deadAfterMs = 3_600_000, ...setup } = {}) => {
       const made = new HandlerHostProcess({
         store,
         program: { command, environment: { PATH: process.env["PATH"] }, output: (text) => void process.stderr.write(text) },
@@ -112,6 +114,7 @@ export async function hostBench(program: string, pipelines: readonly PipelineDef
         ender: enderOf({ store, registry, random: () => 0, emit }),
         service: serviceOf({ store, registry, emit, onRenewed: (renewal) => renewals.push(renewal) }),
         mayClaim,
+        deadAfterMs,
         recovery: {
           recoverySpreadMs: 0,
           onDeath: () => {

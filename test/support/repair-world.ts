@@ -137,6 +137,10 @@ export class RepairWorld {
     recoverySpreadMs: 30_000,
   };
   /** The store's verbs that the loops call; a test puts failures here. */
+  /** False: the store takes no alert. */
+  alertsTaken = true;
+  /** Processes that the worker-reaper leaves to their parent. */
+  supervised: readonly StoredProcess[] = [];
   readonly seen: { runs: Store["runs"]; workers: Store["workers"]; leases: Store["leases"]; items: Store["items"] };
   readonly adopted: { runId: RunId; why: string }[] = [];
   adopt: JobReaperDeps["adopt"] = async () => false;
@@ -187,7 +191,8 @@ export class RepairWorld {
       world.events.push({ name, data });
     };
     const now = (): Instant => clock.now();
-    const alert = alertsThrough({ outbox: world.store.outbox, emit });
+    const stored = alertsThrough({ outbox: world.store.outbox, emit });
+    const alert: typeof stored = async (one) => this.alertsTaken && (await stored(one));
     const watcher = new Watcher(newVantage(), { emit, alert });
     const presence = new PresenceRegistry();
     const { ender, finaliser } = createSettling({
@@ -237,6 +242,8 @@ export class RepairWorld {
       }),
       ender,
       random: () => 0.5,
+      alert,
+      supervised: () => this.supervised,
       shared: { watcher, presence, reaped },
       settings: () => ({
         recoversJobs: settings.enabled,

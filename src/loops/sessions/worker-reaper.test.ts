@@ -51,6 +51,57 @@ test("silence counts as death only where nothing can be probed, and never ends a
   expect(await world.store.workers.get(far)).toMatchObject({ state: "dead" });
 });
 
+const hungAlerts = async (world: RepairWorld) =>
+  (await world.store.outbox.due(100)).filter(({ kind, key }) => kind === "alert" && key.startsWith("worker_hung"));
+
+test("a silent process that lives is told once, with the remedy, and again only when it was heard meanwhile [F-9.1]", async () => {
+  const world = await RepairWorld.open();
+  const workerId = await world.worker({ pid: 60, kind: "handler" });
+  world.advance(seconds(29));
+  await world.tickWorkers();
+  expect(await hungAlerts(world)).toEqual([]);
+  world.advance(seconds(1));
+  await world.tickWorkers();
+  await world.tickWorkers();
+  const [alert, ...more] = await hungAlerts(world);
+  expect([alert?.key, alert?.revision, more]).toEqual([`worker_hung:${workerId}`, 1, []]);
+  expect(alert?.payload).toContain("(pid 60) has said nothing for 30 s though it lives");
+  expect(alert?.payload).toContain("kill -CONT 60");
+  expect(world.world.eventsOf("worker.hung")).toMatchObject([{ workerId, pid: 60, killed: false }]);
+  expect(world.loops.workers.details().hung).toEqual([workerId]);
+
+  await world.store.workers.renew({ workerId, held: [], claimSeqReceived: 0 });
+  await world.tickWorkers();
+  expect(world.loops.workers.details().hung).toEqual([]);
+  world.advance(seconds(30));
+  await world.tickWorkers();
+  expect((await hungAlerts(world))[0]?.revision).toBe(2);
+});
+
+test("a process whose parent here deals with its silence is told of by nobody else [F-9.1]", async () => {
+  const world = await RepairWorld.open();
+  await world.worker({ pid: 60, kind: "handler" });
+  world.supervised = [world.processOf(60)];
+  world.advance(seconds(60));
+  await world.tickWorkers();
+  expect(await hungAlerts(world)).toEqual([]);
+});
+
+test("an alert that the store refuses is raised with the next tick, also by the next daemon [F-9.1]", async () => {
+  const world = await RepairWorld.open();
+  await world.worker({ pid: 60, kind: "handler" });
+  world.advance(seconds(30));
+  world.alertsTaken = false;
+  await world.tickWorkers();
+  expect(world.loops.workers.details().hung).toEqual([]);
+  world.alertsTaken = true;
+  await world.tickWorkers();
+  expect(await hungAlerts(world)).toHaveLength(1);
+  world.restart();
+  await world.tickWorkers();
+  expect(world.loops.workers.details().hung).toHaveLength(1);
+});
+
 test("a crash between the verdict and the giving back loses nothing: the next daemon starts from the store", async () => {
   const world = await RepairWorld.open();
   const workerId = await world.worker({ pid: 60, kind: "handler" });

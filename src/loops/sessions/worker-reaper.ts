@@ -1,4 +1,5 @@
 import type { LoopSettings, LoopSwitch } from "../../config/loop-settings.ts";
+import { inSeconds } from "../../domain/durations.ts";
 import { messageOf } from "../../domain/errors.ts";
 import type { HostId, RunId, WorkerId } from "../../domain/ids.ts";
 import { addMs, type DurationMs, type Instant, seconds } from "../../domain/time.ts";
@@ -8,8 +9,10 @@ import type { Outcome } from "../../liveness/retry-contract.ts";
 import { spreadDelayMs } from "../../liveness/retry-delay.ts";
 import { countTurnedSilent } from "../../liveness/vantage-mode.ts";
 import { explainWorker, judgeWorker, type WorkerVerdict } from "../../liveness/worker-policy.ts";
+import type { RaiseAlert, Tell } from "../../notify/raise-alert.ts";
 import type { PresenceRegistry } from "../../observe/session-presence.ts";
 import type { Host } from "../../processes/probe/host.ts";
+import { type ProcessIdentity, sameProcess } from "../../processes/probe/identity.ts";
 import type { Chance } from "../../runtime/entropy.ts";
 import type { RunEnder } from "../../settling/run-ender.ts";
 import type { HeldRun, LiveRun, LossProgress, LostEnd, RunScope } from "../../store/port/runs.ts";
@@ -30,6 +33,9 @@ export interface WorkerReaperDeps {
   readonly sessions: KnownSessions;
   readonly ender: RunEnder;
   readonly random: () => number;
+  readonly alert: RaiseAlert;
+  /** This process, and those whose silence their parent here deals with itself. */
+  readonly supervised: () => readonly ProcessIdentity[];
   readonly shared: WorkerReaperShared;
   readonly settings: () => WorkerReaperSettings;
   /** Has the job-reaper judge runs now: commands that outlived their session. */
@@ -67,6 +73,11 @@ const pageSize = 500;
 const isLost = (run: HeldRun): boolean => run.kind === "handler" && run.state !== "exited";
 const keyOf = (run: HeldRun): string => `${run.runId}/${run.ownerEpoch}`;
 
+interface Hung {
+  readonly worker: SessionPresence;
+  readonly verdict: Extract<WorkerVerdict, { readonly reason: "alive_but_silent" }>;
+}
+
 /** What one tick saw of all sessions. */
 interface Scope {
   /** Their number. */
@@ -87,6 +98,8 @@ export class WorkerReaper implements Loop<"worker-reaper"> {
   /** Runs handed to the job-reaper, by run and supervisor: it judges them by limits of its own, so once is enough. */
   #handedOver: ReadonlySet<string> = new Set();
   #deadTotal = 0;
+  /** Sessions whose process hangs, and of which people know. */
+  #hung: ReadonlySet<WorkerId> = new Set();
   /** Progress of an event whose pages take more than one tick. */
   #event: LossProgress | undefined;
 
@@ -96,7 +109,7 @@ export class WorkerReaper implements Loop<"worker-reaper"> {
   }
 
   details(): LoopReports["worker-reaper"] {
-    return { deadTotal: this.#deadTotal };
+    return { deadTotal: this.#deadTotal, hung: [...this.#hung] };
   }
 
   async tick(context: TickContext): Promise<TickReport> {
@@ -114,6 +127,7 @@ export class WorkerReaper implements Loop<"worker-reaper"> {
     const would: string[] = [];
     let dead = 0;
     let lost = 0;
+    const hung: Hung[] = [];
     const view = this.#deps.shared.watcher.view("workers");
     for (const { worker, life } of doubtful) {
       const verdict = judgeWorker(
@@ -123,6 +137,7 @@ export class WorkerReaper implements Loop<"worker-reaper"> {
         view,
         context.now,
       );
+      if (verdict.reason === "alive_but_silent") hung.push({ worker, verdict });
       if (verdict.kind !== "dead") continue;
       if (context.dryRun) {
         would.push(`worker ${worker.id}: ${explainWorker(verdict)}`);
@@ -132,6 +147,7 @@ export class WorkerReaper implements Loop<"worker-reaper"> {
       else lost++;
     }
     if (context.dryRun) return { seen: alive, settled: 0, lost: 0, failed: 0, would };
+    await this.#tellOfHung(hung, context);
     const given = await this.#giveBack(context);
     return { seen: alive, settled: dead + given.settled, lost, failed: given.failed, nextInMs: given.more ? 0 : undefined };
   }
@@ -148,6 +164,29 @@ export class WorkerReaper implements Loop<"worker-reaper"> {
     while (this.#deadOfSilence[0] !== undefined && now - this.#deadOfSilence[0].lastHeardAt > 2 * deadAfterMs) this.#deadOfSilence.shift();
     const turnedSilent = countTurnedSilent([...subjects, ...this.#deadOfSilence], { limitMs: deadAfterMs, now });
     watcher.observe({ scope: "workers", total: alive, turnedSilent, canary: "unknown", now });
+  }
+
+  /** Once per silence: a process that lives is never seized by silence, so a person has to look. */
+  async #tellOfHung(found: readonly Hung[], { emit }: TickContext): Promise<void> {
+    const told = new Set<WorkerId>();
+    const supervised = found.length === 0 ? [] : this.#deps.supervised();
+    for (const { worker, verdict } of found) {
+      const { id: workerId, process } = worker;
+      if (supervised.some((own) => sameProcess(own, process))) continue;
+      const { pid } = process;
+      const { silentMs, limitMs } = verdict;
+      const title =
+        `Worker ${workerId} (pid ${pid}) has said nothing for ${inSeconds(silentMs)} though it lives: what it holds waits for it. ` +
+        `Continue it (\`kill -CONT ${pid}\`), give its machine room, or end it, and its work goes to others`;
+      if (
+        this.#hung.has(workerId) ||
+        (await this.#deps.alert({ cause: `worker_hung:${workerId}`, title, details: { workerId, pid, silentMs, limitMs } }))
+      ) {
+        if (!this.#hung.has(workerId)) emit("worker.hung", { workerId, pid, silentMs, limitMs, killed: false });
+        told.add(workerId);
+      }
+    }
+    this.#hung = told;
   }
 
   async #declareDead(worker: SessionPresence, verdict: Extract<WorkerVerdict, { kind: "dead" }>, context: TickContext): Promise<boolean> {
@@ -310,6 +349,8 @@ export interface WorkerReaperParts extends LoopParts, Pick<WorkerReaperDeps, "st
     readonly whose: () => RunScope | undefined;
   };
   readonly settling: { readonly ender: RunEnder };
+  readonly tell: Pick<Tell, "alert">;
+  readonly work: Pick<WorkerReaperDeps, "supervised">;
   readonly chance: Pick<Chance, "random">;
   readonly settings: () => LoopSwitch<"worker-reaper"> &
     Pick<LoopSettings, "reaper" | "recovery"> & { readonly worker: Pick<LoopSettings["worker"], "deadAfterMs"> };
@@ -321,7 +362,7 @@ export const workerReaperSpec: LoopSpec<"worker-reaper", WorkerReaperParts, Work
   intervalMs: () => seconds(1),
   enabled: ownSwitch("worker-reaper"),
   wokenBy: ["workers"],
-  build: ({ store, host, shared, settling, chance, settings }) =>
+  build: ({ store, host, shared, settling, tell, work, chance, settings }) =>
     new WorkerReaper({
       store,
       host,
@@ -329,6 +370,8 @@ export const workerReaperSpec: LoopSpec<"worker-reaper", WorkerReaperParts, Work
       sessions: shared.sessions,
       ender: settling.ender,
       random: chance.random,
+      alert: tell.alert,
+      supervised: work.supervised,
       wakeJobReaper: () => shared.waker.wake("job-reaper"),
       settings: () => {
         const { reaper, recovery, worker } = settings();

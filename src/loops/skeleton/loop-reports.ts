@@ -1,4 +1,5 @@
 import type { LoopName } from "../../config/loop-names.ts";
+import type { WorkerId } from "../../domain/ids.ts";
 
 /** What loops report beside their counters, by name. Reports that no code reads hold numbers. */
 export type LoopReports = { readonly [Name in LoopName]: Name extends keyof ReadReports ? ReadReports[Name] : Counts };
@@ -9,6 +10,7 @@ type Counts = Readonly<Record<string, number>>;
 interface ReadReports {
   readonly "job-reaper": JobReaperReport;
   readonly stopper: StopperReport;
+  readonly "worker-reaper": WorkerReaperReport;
 }
 
 /** Under the names that the reaper's operators know (B-61 to B-63). */
@@ -18,6 +20,13 @@ export interface JobReaperReport {
   readonly lease_reclaimed_total: number;
   /** Number of runs that an earlier tick remembers something about. */
   readonly suspects: number;
+}
+
+export interface WorkerReaperReport {
+  /** Sessions judged dead. */
+  readonly deadTotal: number;
+  /** Sessions that are silent while their process lives, a daemon's own handler host not among them. */
+  readonly hung: readonly WorkerId[];
 }
 
 export interface StopperReport {

@@ -37,6 +37,8 @@ export interface JobFacts {
   readonly gatePatienceMs: DurationMs | undefined;
   /** The age at which runs without a limit of their own are given up; absent where the settings are not known. */
   readonly maxRunningMs?: DurationMs | undefined;
+  /** Workers that are silent while their process lives, as this daemon's worker-reaper saw. */
+  readonly hungWorkers?: readonly WorkerId[] | undefined;
   /** What this daemon's stopper found left, at its last attempt, of the run that the job waits for. */
   readonly remains?: string | undefined;
 }

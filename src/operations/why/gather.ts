@@ -101,6 +101,7 @@ async function factsOf(job: JobRow, { store, registry, operations, loops, settin
     undeclared: undeclaredStageOf(job, registry),
     gatePatienceMs: registry.stageOfQueue(job.queue)?.stage.gatePatienceMs,
     maxRunningMs: settings.read().reaper.maxRunningMs,
+    hungWorkers: snapshotOf(loops.snapshots(), "worker-reaper")?.details.hung,
     remains: job.blockedBy === null ? undefined : snapshotOf(loops.snapshots(), "stopper")?.details.remains[job.id],
   };
 }

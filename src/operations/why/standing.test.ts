@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { present } from "../../../test/support/present.ts";
 import { at, free, job, lost, run, story, textsOf, worker } from "../../../test/support/story-facts.ts";
 import { asItemId } from "../../domain/ids.ts";
 import type { ItemRow } from "../../store/port/items.ts";
@@ -121,6 +122,17 @@ test("a running job tells its limits with the numbers that a judge compares", ()
     "Not done by 2026-01-01 02:00:02Z (in 1 h 58 min), it is given up.",
     "If it fails, 2 of 3 attempts left.",
   ]);
+});
+
+test("a running job tells that its worker hangs, and what to do [F-9.1]", () => {
+  const running = { job: job({ state: "running", currentRunId: run().id }), runs: [run()], waiting: undefined };
+  const hungWorkers = [present(run().workerId)];
+  expect(textsOf("now", story({ ...running, hungWorkers })).at(-1)).toMatch(
+    /^Its worker w1 \(pid \d+\) lives and has said nothing for .*: it hangs\. Continue it \(`kill -CONT \d+`\), or end it, and its work goes to others\.$/,
+  );
+  const reserved = run({ state: "reserved", startedAt: null });
+  expect(textsOf("now", story({ ...running, runs: [reserved], hungWorkers })).join()).toContain("it hangs");
+  expect(textsOf("now", story({ ...running, hungWorkers: [] })).join()).not.toContain("hangs");
 });
 
 test("a run without a ceiling of its own is told by the setting that is in force", () => {

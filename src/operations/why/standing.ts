@@ -139,11 +139,13 @@ function running(facts: JobFacts, story: StoryFacts): StoryLine[] {
   if (run.state === "reserved")
     return [
       now(`Attempt ${run.attempt} is claimed and about to start.`),
+      ...silenceOf(run, facts, story),
       next(`If its worker never starts it, it is queued again and nothing is spent.`),
     ];
   if (run.state === "exited") return exited(run, facts, story);
   return [
     now(`Attempt ${run.attempt} is at work${run.startedAt === null ? "" : ` for ${spanText(Math.max(0, story.now - run.startedAt))}`}.`),
+    ...silenceOf(run, facts, story),
     ...limitLines(run, facts, story),
     ...(facts.undeclared === undefined ? [] : [next(outlivesItsStage(facts.undeclared))]),
     next(`If it fails, ${leftText(job)}.`),
@@ -159,6 +161,14 @@ const heldBackLines = (why: string | undefined): StoryLine[] =>
       ];
 
 const sentence = (text: string): string => (text.endsWith(".") ? text : `${text}.`);
+
+function silenceOf({ workerId }: RunRow, { hungWorkers = [] }: JobFacts, { workers, now: at }: StoryFacts): StoryLine[] {
+  const worker = workerId === null || !hungWorkers.includes(workerId) ? undefined : workers.get(workerId);
+  if (worker === undefined) return [];
+  const { name, lastHeardAt, process } = worker;
+  const silence = `Its worker ${name} (pid ${process.pid}) lives and has said nothing for ${spanText(Math.max(0, at - lastHeardAt))}: it hangs.`;
+  return [now(`${silence} Continue it (\`kill -CONT ${process.pid}\`), or end it, and its work goes to others.`, lastHeardAt)];
+}
 
 const outlivesItsStage = ({ pipeline, stage }: NonNullable<JobFacts["undeclared"]>): string =>
   `Stage ${stage} of pipeline ${pipeline} is not declared here any more: it runs to its end under the version that it began with.`;

@@ -10,6 +10,8 @@ export interface PipeChannelOptions {
   /** What the other end may call; nothing else is answered. */
   readonly verbs?: Readonly<Record<string, ChannelVerb>>;
   readonly onNote?: (name: string, data: unknown) => void;
+  /** Called with whatever comes, be it part of a message. */
+  readonly onHeard?: () => void;
   /** Called once, when the other end is gone. */
   readonly onClose?: () => void;
   /** An instant that goes out with each answer. */
@@ -93,6 +95,7 @@ export class PipeChannel {
   }
 
   #read(text: string): void {
+    this.#options.onHeard?.();
     let from = 0;
     for (let end = text.indexOf("\n"); end !== -1; end = text.indexOf("\n", from)) {
       const line = this.#pieces.length === 0 ? text.slice(from, end) : `${this.#pieces.join("")}${text.slice(from, end)}`;

@@ -39,7 +39,8 @@ test("a timeout is told in seconds, of a command with what was allowed", () => {
 
 test.each<[NotStartedCause, string, object]>([
   ["failed", "start_failed", { kind: "failed", reason: "why" }],
-  ["unavailable", "start_failed", { kind: "never_started", reason: "why", bySessionDeath: true }],
+  ["machine", "start_prevented", { kind: "never_started", reason: "why", bySessionDeath: false }],
+  ["unavailable", "start_failed", { kind: "never_started", reason: "why", bySessionDeath: false }],
   ["run_dir_exists", "run_dir_exists", { kind: "never_started", reason: "why", bySessionDeath: false }],
   ["no_go", "nogo", { kind: "never_started", reason: "why", bySessionDeath: true }],
   ["abandoned", "never_began", { kind: "cancelled", reason: "why" }],

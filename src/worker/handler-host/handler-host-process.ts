@@ -1,9 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import type { Duplex } from "node:stream";
+import { inSeconds } from "../../domain/durations.ts";
 import { messageOf, WakefulError } from "../../domain/errors.ts";
 import type { RunId, WorkerId } from "../../domain/ids.ts";
 import { runTaskName } from "../../domain/run-task.ts";
 import { type DurationMs, minutes, seconds } from "../../domain/time.ts";
+import { type Hearing, heardNow, isUnheard, lookedAgain } from "../../liveness/hearing.ts";
 import type { Tell } from "../../notify/raise-alert.ts";
 import type { Host } from "../../processes/probe/host.ts";
 import type { ProcessIdentity } from "../../processes/probe/identity.ts";
@@ -19,7 +21,7 @@ import { pipeVerbs } from "../backends/pipe-backend.ts";
 import { type ChannelVerb, PipeChannel } from "../backends/pipe-channel.ts";
 import type { WorkerConnection, WorkerService } from "../backends/worker-service.ts";
 import type { Hello } from "../worker-backend.ts";
-import { type HostNotes, type HostOffer, type HostSetup, hostFds, unloadableExitCode } from "./host-protocol.ts";
+import { type HostNotes, type HostOffer, type HostSetup, hostFds, loadWithinMs, unloadableExitCode } from "./host-protocol.ts";
 import { type HostEnd, settleRunsOfHost } from "./host-runs.ts";
 import { removeHostRecord, writeHostRecord } from "./leftover-host.ts";
 
@@ -31,6 +33,8 @@ export interface HandlerHostOptions {
   readonly program: HostProgram;
   readonly setup: Omit<HostSetup, "now" | "process" | "turns">;
   readonly recovery: HostRecovery;
+  /** How long a host may say nothing before it is killed as hung; time in which this process stood still does not count. */
+  readonly deadAfterMs: DurationMs;
   /** False while nothing new may be claimed, such as on a full disk. */
   readonly mayClaim: () => boolean;
   readonly tell: Tell;
@@ -68,12 +72,18 @@ interface Child {
   workerId: WorkerId | undefined;
   /** The host ends itself, because handlers of these runs do not stop. */
   retiring: readonly RunId[] | undefined;
+  hearing: Hearing;
+  /** For how long it had said nothing when it was killed for that. */
+  hungMs: DurationMs | undefined;
+  watch: NodeJS.Timeout | undefined;
 }
 
 /** How long what it wrote may be on its way to us when it is gone. */
 const lastWordsMs = 200;
 /** A life this long without trouble resets the count of failures. */
 const settledAfterMs = minutes(1);
+/** Between two looks at whether it speaks. */
+const lookMsMax: DurationMs = seconds(1);
 /** The only events that are believed from the host. */
 const hostEvents: ReadonlySet<string> = new Set<EventName>(["worker.fenced", "store.degraded", "defect.found"]);
 
@@ -146,6 +156,7 @@ export class HandlerHostProcess {
     const child = this.#child;
     this.#child = undefined;
     this.#last = undefined;
+    clearInterval(child?.watch);
     child?.process.removeAllListeners("close");
     child?.calls.close();
     child?.presence.close();
@@ -169,6 +180,9 @@ export class HandlerHostProcess {
     const { renew, beat } = verbs;
     const onNote = (note: string, data: unknown): void => this.#noted(started, note, data);
     const stamp = () => store.now();
+    const onHeard = (): void => {
+      started.hearing = heardNow(host.clock.mono());
+    };
     const started: Child = {
       process,
       identity,
@@ -178,12 +192,17 @@ export class HandlerHostProcess {
         verbs: { ...verbs, ...this.#ownVerbs(() => started) },
         stamp,
         onNote,
+        onHeard,
       }),
-      presence: new PipeChannel({ stream: process.stdio[hostFds.presence] as Duplex, verbs: { renew, beat }, stamp, onNote }),
+      presence: new PipeChannel({ stream: process.stdio[hostFds.presence] as Duplex, verbs: { renew, beat }, stamp, onNote, onHeard }),
       startedAtMono: host.clock.mono(),
       workerId: undefined,
       retiring: undefined,
+      hearing: heardNow(host.clock.mono()),
+      hungMs: undefined,
+      watch: undefined,
     };
+    started.watch = setInterval(() => this.#look(started), this.#lookMs).unref();
     this.#child = started;
     this.#last = new Promise<void>((resolve) => {
       // "close" comes after everything that the host wrote has been read.
@@ -263,14 +282,41 @@ export class HandlerHostProcess {
     }
   }
 
+  get #lookMs(): DurationMs {
+    return Math.min(lookMsMax, this.#options.setup.renewMs);
+  }
+
+  /** Its presence thread speaks however busy its handlers are. A host that says nothing stands still, and its runs with it. */
+  #look(child: Child): void {
+    if (child.hungMs !== undefined) return;
+    const { host, setup, deadAfterMs, tell } = this.#options;
+    const limitMs = deadAfterMs + (child.workerId === undefined ? loadWithinMs : 0);
+    const limits = { lookMs: this.#lookMs, limitMs, reannounceMs: Math.min(limitMs, 2 * setup.renewMs) };
+    child.hearing = lookedAgain(child.hearing, host.clock.mono(), limits);
+    if (!isUnheard(child.hearing, limits)) return;
+    const { pid } = child.identity;
+    const silentMs = Math.round(child.hearing.unheardMs);
+    child.hungMs = silentMs;
+    tell.emit("worker.hung", { workerId: child.workerId ?? null, pid, silentMs, limitMs, killed: true });
+    void tell.alert({
+      cause: `worker_hung:${child.workerId ?? pid}`,
+      title:
+        `The handler host (pid ${pid}) said nothing for ${inSeconds(silentMs)} though it lives: it was killed, and another takes its work. ` +
+        "See what stopped it: a signal, a debugger, a frozen container, or a machine without memory",
+      details: { pid, workerId: child.workerId ?? null, silentMs, limitMs },
+    });
+    child.process.kill("SIGKILL");
+  }
+
   async #ended(child: Child, how: { readonly code: number | null; readonly signal: string | null }): Promise<void> {
+    clearInterval(child.watch);
     child.calls.close();
     child.presence.close();
     child.worker.close();
     if (this.#child === child) this.#child = undefined;
     const stopped = this.#mode === "stopped";
     const { host, tell, recovery, setup } = this.#options;
-    const planned = stopped || child.retiring !== undefined;
+    const planned = stopped || child.retiring !== undefined || child.hungMs !== undefined;
     if (!planned) this.#failures = host.clock.mono() - child.startedAtMono >= settledAfterMs ? 1 : this.#failures + 1;
     if (!stopped) {
       const restartInMs = planned ? 0 : this.#restartDelayMs(child.workerId !== undefined);
@@ -282,23 +328,26 @@ export class HandlerHostProcess {
       if (how.code !== unloadableExitCode) recovery.onDeath();
       return;
     }
-    await this.#settle(child, stopped ? "stopped" : "collateral");
+    await this.#settle(child, child.hungMs !== undefined ? "hung" : stopped ? "stopped" : "collateral");
     if (stopped) await removeHostRecord(setup.dataDir).catch(() => undefined);
   }
 
   /** Its own parent has seen it end, so what it held can be handed on. */
-  async #settle({ workerId, identity, retiring }: Child, kind: HostEnd): Promise<void> {
+  async #settle(child: Child, kind: HostEnd): Promise<void> {
+    const { workerId, identity, retiring, hungMs } = child;
     if (workerId === undefined) return;
     const { store, ender, recovery, tell } = this.#options;
     const { emit } = tell;
-    const reason =
-      kind === "stopped"
-        ? "the daemon was stopped"
-        : `the process was ended because of run ${retiring?.join(", ") ?? "?"}, whose handler did not stop`;
+    const reasons: Readonly<Record<HostEnd, string>> = {
+      stopped: "the daemon was stopped",
+      collateral: `the process was ended because of run ${retiring?.join(", ") ?? "?"}, whose handler did not stop`,
+      hung: `its process (pid ${identity.pid}) said nothing for ${inSeconds(hungMs ?? 0)} and was killed`,
+    };
+    const reason = reasons[kind];
     try {
       await settleRunsOfHost(
         [workerId],
-        { kind, reason, evidence: { pid: identity.pid, exited: true, retiring: retiring ?? [] } },
+        { kind, reason, evidence: { pid: identity.pid, exited: true, retiring: retiring ?? [], silentMs: hungMs } },
         { store, ender, emit, recoverySpreadMs: recovery.recoverySpreadMs },
       );
     } catch (thrown) {

@@ -27,6 +27,7 @@ import {
   type HostOrders,
   type HostSetup,
   hostFds,
+  loadWithinMs,
   type PresenceData,
   type ToMainThread,
   type ToPresenceThread,
@@ -44,7 +45,6 @@ export interface HandlerHostEdges {
   readonly onSignal: (signal: "SIGTERM" | "SIGINT" | "SIGHUP", listener: () => void) => void;
 }
 
-const loadWithinMs: DurationMs = seconds(60);
 const pollMs: DurationMs = seconds(1);
 const beatMs: DurationMs = seconds(1);
 
@@ -224,9 +224,10 @@ class HandlerHost {
     if (this.#mode === "aborting" || (this.#mode === "draining" && mode === "drain")) return;
     this.#mode = mode === "abort" ? "aborting" : "draining";
     this.#stopping.abort();
-    // The last part of the grace is for what is still to be written.
+    // The last part of the grace is for what is still to be written, and its last for saying what could not be.
     const { stopGraceMs } = this.#setup;
-    const ended = mode === "abort" ? this.#worker.abort(Math.floor(stopGraceMs * 0.8)) : this.#worker.drain();
+    const graceMs = Math.floor(stopGraceMs * 0.8);
+    const ended = mode === "abort" ? this.#worker.abort(graceMs, { unwrittenMs: Math.floor(stopGraceMs * 0.1) }) : this.#worker.drain();
     if (mode === "abort") setTimeout(() => this.#edges.exit(0), stopGraceMs);
     this.#leaveAfter(ended);
   }

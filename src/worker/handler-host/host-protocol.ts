@@ -1,5 +1,5 @@
 import type { HostId, RunId, WorkerId } from "../../domain/ids.ts";
-import type { DurationMs, Instant } from "../../domain/time.ts";
+import { type DurationMs, type Instant, seconds } from "../../domain/time.ts";
 import type { PipelineDefinition } from "../../pipelines/definition.ts";
 import type { ProcessIdentity } from "../../processes/probe/identity.ts";
 import type { StoreTurns } from "../../store/port/turns.ts";
@@ -7,6 +7,9 @@ import type { FileBeatingRun } from "../buffers/heartbeat-files.ts";
 
 /** File descriptors of the handler host, beside the usual three. */
 export const hostFds = { calls: 3, presence: 4 } as const;
+
+/** How long a module may take to load. */
+export const loadWithinMs: DurationMs = seconds(60);
 
 /** The host's exit code when a restart as it is cannot help: its module does not load. */
 export const unloadableExitCode = 78;

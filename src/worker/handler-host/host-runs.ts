@@ -8,10 +8,10 @@ import type { Store } from "../../store/port/store.ts";
 import type { Emit } from "../../telemetry/events.ts";
 
 /**
- * Why a handler host that is proved gone ended. `stopped`: by its daemon, in order; nothing is spent. `collateral`: killed for something
- * other than its runs; each is a loss and no attempt.
+ * Why a handler host that is proved gone ended. `stopped`: by its daemon, nothing is spent. `collateral`: not because of these runs, each a
+ * loss and no attempt. `hung`: it stood still; one run is lost, several spend nothing.
  */
-export type HostEnd = "stopped" | "collateral";
+export type HostEnd = "stopped" | "collateral" | "hung";
 
 export interface HostRunsOptions {
   readonly store: Pick<Store, "runs" | "workers">;
@@ -21,6 +21,8 @@ export interface HostRunsOptions {
 }
 
 const pageSize = 500;
+/** Most runs named in the evidence of an end. */
+const namedMax = 50;
 const actor = "handler-host";
 
 /**
@@ -34,14 +36,16 @@ export async function settleRunsOfHost(
 ): Promise<number> {
   const { store, ender, emit, recoverySpreadMs } = options;
   const runs = await unfinished(workerIds, store);
+  // Which of several made it stand still is not known.
+  const started = runs.filter(({ state }) => state === "started").map(({ id }) => id);
   let ended = 0;
   for (let from = 0; from < runs.length; from += pageSize) {
     const ends = runs.slice(from, from + pageSize).map((run, index) => ({
       run,
       failure: {
-        outcome: outcomeOf(run, end),
-        reason: "host_ended",
-        evidence: { ...end.evidence, cause: end.kind },
+        outcome: outcomeOf(run, end, started.length),
+        reason: end.kind === "hung" ? "host_hung" : "host_ended",
+        evidence: { ...end.evidence, cause: end.kind, startedTogether: end.kind === "hung" ? started.slice(0, namedMax) : undefined },
         spreadMs: spreadDelayMs({ index: from + index, total: runs.length, recoverySpreadMs }),
       },
     }));
@@ -65,7 +69,11 @@ async function unfinished(workerIds: readonly WorkerId[], { runs }: Pick<Store, 
   }
 }
 
-function outcomeOf(run: LiveRun, { kind, reason }: { readonly kind: HostEnd; readonly reason: string }): Outcome {
+function outcomeOf(run: LiveRun, { kind, reason }: { readonly kind: HostEnd; readonly reason: string }, startedTogether: number): Outcome {
   // A run that had not started costs nothing, whatever the cause.
-  return run.state === "reserved" || kind === "stopped" ? { kind: "released", reason } : { kind: "collateral", reason };
+  if (run.state === "reserved" || kind === "stopped") return { kind: "released", reason };
+  if (kind === "collateral") return { kind: "collateral", reason };
+  return startedTogether > 1
+    ? { kind: "released", reason: `${reason}, with ${startedTogether - 1} other runs started in it` }
+    : { kind: "lost", reason };
 }

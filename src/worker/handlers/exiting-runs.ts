@@ -46,6 +46,13 @@ export class ExitingRuns {
     this.#runs.delete(runId);
   }
 
+  /** Repeats nothing from now on. Answers the runs that were not over, and forgets them. */
+  giveUp(): readonly RunId[] {
+    const left = [...this.#runs.keys()];
+    this.#runs.clear();
+    return left;
+  }
+
   /** Keeps the output before the exit is on record, so that who takes over finds it. */
   returned(report: EndReport, claimed: ClaimedWork, output: string | undefined): void {
     this.#runs.set(claimed.runId, claimed);
@@ -60,8 +67,7 @@ export class ExitingRuns {
     if (claimed === undefined || exits === undefined) return;
     exits.report(session(), claimed).then(
       () => {
-        this.#runs.delete(runId);
-        onOver();
+        if (this.#runs.delete(runId)) onOver();
       },
       (thrown: unknown) => this.#later(runId, tries, thrown, () => this.read(runId, tries + 1)),
     );
@@ -77,8 +83,9 @@ export class ExitingRuns {
   }
 
   #later(runId: RunId, tries: number, thrown: unknown, again: () => void): void {
+    if (!this.#runs.has(runId)) return;
     const { emit, retryMs = 100 } = this.#options;
     emit("store.degraded", { code: "settle_failed", message: `run ${runId}: ${messageOf(thrown)}` });
-    setTimeout(again, Math.min(10_000, retryMs * 2 ** Math.min(20, tries))).unref();
+    setTimeout(() => this.#runs.has(runId) && again(), Math.min(10_000, retryMs * 2 ** Math.min(20, tries))).unref();
   }
 }

@@ -1,6 +1,8 @@
+import type { RunId } from "../../domain/ids.ts";
 import { isNestedTooDeep, nestingRule } from "../../domain/json-nesting.ts";
 import { maxOutputBytes } from "../../observe/run-output.ts";
-import { failureText, type HandlerEnd, isPermanent } from "./handler-context.ts";
+import type { EndReport } from "../worker-backend.ts";
+import { type ActiveRun, failureText, type HandlerEnd, isPermanent } from "./handler-context.ts";
 
 const nothing: HandlerEnd = Object.freeze({ kind: "returned", output: undefined });
 
@@ -35,4 +37,17 @@ export const endOfThrown = (thrown: unknown): HandlerEnd => ({
 export function endAfterRequest(asked: HandlerEnd, end: HandlerEnd): HandlerEnd {
   if (asked.kind === "timed_out") return asked;
   return end.kind === "threw" && !end.permanent ? asked : end;
+}
+
+export function reportOf({ claimed, start }: ActiveRun, ending: HandlerEnd, mayStillRun: boolean): EndReport {
+  const { runId, ownerEpoch } = claimed;
+  if (start === undefined && !mayStillRun) return { runId, ownerEpoch, ending };
+  const folded = start === undefined ? undefined : { startedAt: start.startedAt, limits: start.limits };
+  return { runId, ownerEpoch, ending, start: folded, mayStillRun };
+}
+
+/** For the log of a worker that stops. */
+export function unwrittenText(runs: readonly RunId[]): string {
+  const list = runs.slice(0, 20).join(", ") + (runs.length > 20 ? ` and ${runs.length - 20} more` : "");
+  return `The ends of these runs could not be written before the stop: ${list}. They are recovered as lost with their worker.`;
 }

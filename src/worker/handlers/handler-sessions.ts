@@ -3,7 +3,7 @@ import type { RunId, WorkerId } from "../../domain/ids.ts";
 import type { DurationMs } from "../../domain/time.ts";
 import type { RaiseAlert } from "../../notify/raise-alert.ts";
 import type { ProcessIdentity } from "../../processes/probe/identity.ts";
-import { within } from "../../runtime/time-limit.ts";
+import { tooLate, within } from "../../runtime/time-limit.ts";
 import type { Emit } from "../../telemetry/events.ts";
 import { Session } from "../session.ts";
 import type { WorkerBackend } from "../worker-backend.ts";
@@ -71,26 +71,42 @@ export class HandlerSessions {
   }
 
   /**
-   * `drain`: waits for what is active. Else handlers are asked to stop, and given `graceMs`. Resolves to the runs whose handlers are still
-   * busy; their sessions stay open until the process is gone.
+   * `drain`: waits for what is active. Else handlers are given `graceMs` to stop, and ends as much again to be written. Resolves to the runs
+   * whose handlers are busy; their sessions stay open.
    */
   async stop(options: { readonly drain: boolean; readonly graceMs: DurationMs }): Promise<readonly RunId[]> {
     this.#stopping = true;
     clearInterval(this.#watch);
-    await this.#fencing;
+    await this.#endFencing(options.graceMs);
     // It ends itself once it is registered; a store that does not answer must not hold the process.
     if (this.#opening !== undefined) await within(this.#opening, options.graceMs, { holds: true });
     const busy: RunId[] = [];
     for (const { session, worker } of this.#opened) {
-      await session?.drain();
+      await this.#tellFailure("drain_failed", session?.drain());
       if (options.drain) await worker.drain();
-      const left = options.drain ? worker.held() : await worker.abort(options.graceMs);
+      const left = options.drain ? worker.held() : await worker.abort(options.graceMs, { unwrittenMs: options.graceMs });
       busy.push(...left);
-      if (left.length === 0) await session?.close();
+      if (left.length === 0) await this.#tellFailure("leave_failed", session?.close());
       else session?.abandon();
     }
     this.#opened.clear();
     return busy;
+  }
+
+  /** A store that does not answer stops no stop: the session is judged like that of any process which ended. */
+  async #tellFailure(code: string, step: Promise<void> | undefined): Promise<void> {
+    try {
+      await step;
+    } catch (thrown) {
+      this.#options.emit("store.degraded", { code, message: messageOf(thrown) });
+    }
+  }
+
+  /** What was cut off waits for the store to take its ends, which a stop does not. */
+  async #endFencing(graceMs: DurationMs): Promise<void> {
+    if (this.#fencing === undefined || (await within(this.#fencing, 2 * graceMs, { holds: true })) !== tooLate) return;
+    for (const { worker } of this.#opened) worker.giveUp();
+    await this.#fencing;
   }
 
   async #open(): Promise<void> {

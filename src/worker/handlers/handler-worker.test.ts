@@ -4,6 +4,7 @@ import { Gatekeeper, handlerBench, type Gatekeeper as Keeper } from "../../../te
 import { until } from "../../../test/support/until.ts";
 import { WakefulError } from "../../domain/errors.ts";
 import { asJobId, asRunId } from "../../domain/ids.ts";
+import type { RunsStore } from "../../store/port/runs.ts";
 
 const stateOf = async (bench: Awaited<ReturnType<typeof handlerBench>>, id: number) => (await bench.store.jobs.get(asJobId(id)))?.state;
 const started = async (keeper: Keeper, count: number) =>
@@ -132,7 +133,8 @@ test("however long handlers take and whatever fails, no job is lost and the boun
               const runs = await direct.claim(request);
               // What the store has live is what a crash right now would repeat.
               const live = await bench.store.runs.listAllLive({ limit: 500 });
-              if (live.length > outstandingMax) breach = `${live.length} live, at most ${outstandingMax} allowed`;
+              const aside = bench.events.filter(({ data }) => "code" in data && data.code === "end_set_aside").length;
+              if (live.length > outstandingMax + aside) breach = `${live.length} live, at most ${outstandingMax + aside} allowed`;
               return runs;
             },
             start: async (starts) => {
@@ -383,3 +385,55 @@ test("a worker that cannot start its runs in the store settles them all the same
     expect(run?.startedAt).not.toBeNull();
   }
 });
+
+/** Whose ends the store does not take, for a cause that no other text mends. */
+const takingAllBut = (poison: ReadonlySet<number>) => (direct: RunsStore) => ({
+  settle: async (settlements: Parameters<RunsStore["settle"]>[0]) => {
+    if (settlements.some(({ jobId }) => poison.has(jobId))) throw new Error("this end is not taken");
+    return await direct.settle(settlements);
+  },
+});
+
+test.each(["returns", "throws"])(
+  "more ends that the store does not take than there are places stop no claim: a handler %s [F-8.1]",
+  async (way) => {
+    const bench = await handlerBench();
+    const ids = await bench.enqueue(20, { maxAttempts: 1 });
+    const poison = new Set(ids.slice(0, 6));
+    const { worker } = await bench.worker({
+      concurrency: 2,
+      outstandingMax: 8,
+      handlers: {
+        task: async ({ id }) => {
+          if (way === "throws" && poison.has(id)) throw new Error("no");
+        },
+      },
+      runs: takingAllBut(poison),
+    });
+    await until(async () => (await Promise.all(ids.slice(6).map((id) => stateOf(bench, id)))).every((state) => state === "done"));
+    const named = (await bench.store.runs.listAllLive({ limit: 50 })).map(({ id }) => id);
+    expect(ascending(worker.held()), "what is not written is still named").toEqual(ascending(named));
+    poison.clear();
+    const end = way === "throws" ? "failed" : "done";
+    await until(async () => (await Promise.all(ids.slice(0, 6).map((id) => stateOf(bench, id)))).every((state) => state === end));
+    expect([worker.outstanding, worker.held()]).toEqual([0, []]);
+  },
+);
+
+test("a stop is not held by ends that the store does not take: they are named in the log and left to their judge [F-8.1]", async () => {
+  const bench = await handlerBench();
+  const ids = await bench.enqueue(2);
+  const { worker } = await bench.worker({
+    handlers: { task: async () => await Promise.reject(new Error("no")) },
+    runs: takingAllBut(new Set(ids)),
+  });
+  await until(() => bench.events.some(({ name }) => name === "store.degraded"));
+  const named = ascending(worker.held());
+  expect(await worker.abort(1, { unwrittenMs: 1 })).toEqual([]);
+  const last = bench.events.findLast(({ name }) => name === "store.degraded")?.data;
+  expect(last).toMatchObject({ code: "ends_not_written", message: expect.stringContaining(named.join(", ")) as string });
+  expect(worker.held()).toEqual([]);
+  expect(await worker.abort(1), "a second stop has nothing to wait for").toEqual([]);
+});
+
+const ascending = (ids: readonly number[]) => ids.toSorted((a, b) => a - b);

@@ -1,25 +1,27 @@
 import { messageOf } from "../../domain/errors.ts";
 import type { RunId, WorkerId } from "../../domain/ids.ts";
-import { asInstant, type DurationMs } from "../../domain/time.ts";
-import { within } from "../../runtime/time-limit.ts";
-import type { FencedAnswer } from "../../store/port/runs.ts";
+import { asInstant, type DurationMs, minutes } from "../../domain/time.ts";
+import { tooLate, within } from "../../runtime/time-limit.ts";
 import { partOf } from "../../store/port/turns.ts";
 import { Claimer, type ClaimRoom } from "../buffers/claimer.ts";
 import { EndBuffer } from "../buffers/end-buffer.ts";
 import type { ClaimedWork, EndAnswer, EndReport, RunStart } from "../worker-backend.ts";
 import { ExitingRuns } from "./exiting-runs.ts";
 import { ActiveRun, type HandlerEnd } from "./handler-context.ts";
-import { endAfterRequest, endOfOutput, endOfThrown, isThenable } from "./handler-end.ts";
+import { endAfterRequest, endOfOutput, endOfThrown, isThenable, reportOf, unwrittenText } from "./handler-end.ts";
 import type { HandlerQueue, HandlerWorkerOptions } from "./handler-worker-options.ts";
 import { offerLateResult } from "./late-result.ts";
 import { OutstandingLimit } from "./outstanding-limit.ts";
+import { WaitingRuns } from "./waiting-runs.ts";
 
 /** Node's timers end here. Longer timeouts are left to the judge. */
 const timerMsMax = 2 ** 31 - 1;
+/** How long {@link HandlerWorker.drain} waits for ends that the store does not take, once nothing else is left. */
+const drainUnwrittenMs: DurationMs = minutes(1);
 
 /**
- * Takes handler jobs and runs them. Modes: `running` claims; `draining` ends what is active and hands the waiting back; `stopped` holds
- * nothing. Runs wait (reserved), are active, then ended until their end is durable; `outstandingMax` bounds all three.
+ * Takes handler jobs and runs them. `running` claims; `draining` ends what is active and hands the waiting back; `stopped` holds nothing.
+ * `outstandingMax` bounds what waits, is active or has an end on its way, and again the ends set aside.
  */
 export class HandlerWorker {
   readonly #options: HandlerWorkerOptions;
@@ -31,8 +33,7 @@ export class HandlerWorker {
   /** Asked to stop without effect: each keeps its slot until it returns or the process ends. */
   readonly #stuck = new Map<RunId, ActiveRun>();
   readonly #exiting: ExitingRuns;
-  #waiting: ClaimedWork[] = [];
-  #waitingHead = 0;
+  readonly #waiting = new WaitingRuns();
   #starts: RunStart[] = [];
   /** Claimed and not yet handed over to be settled. */
   #outstanding = 0;
@@ -43,6 +44,9 @@ export class HandlerWorker {
   #poll: NodeJS.Timeout | undefined;
   #stopListening: (() => void) | undefined;
   #idleWaiters: (() => void)[] = [];
+  #limitsDrain = false;
+  #gaveUp = false;
+  #drainLimit: NodeJS.Timeout | undefined;
 
   constructor(options: HandlerWorkerOptions) {
     this.#options = options;
@@ -70,6 +74,7 @@ export class HandlerWorker {
       },
       onAnswer: (report, answer) => this.#answered(report, answer),
       retryMs: options.limits.retryMs,
+      asideMax: options.limits.outstandingMax,
     });
     this.#exiting = new ExitingRuns({
       exits: options.exits,
@@ -109,19 +114,14 @@ export class HandlerWorker {
     return this.#claims.seqReceived;
   }
 
-  /** Claimed, with an end that is not durable yet. */
+  /** Claimed, with an end that is not durable yet and not set aside. */
   get outstanding(): number {
-    return this.#outstanding + this.#ends.failing;
+    return this.#outstanding + this.#ends.places;
   }
 
   /** The runs that this worker names as held: waiting, active, and ended until the store has taken their end. */
   held(): readonly RunId[] {
-    const held = [...this.#active.keys(), ...this.#stuck.keys(), ...this.#exiting.ids(), ...this.#ends.unanswered()];
-    for (let at = this.#waitingHead; at < this.#waiting.length; at++) {
-      const claimed = this.#waiting[at];
-      if (claimed !== undefined) held.push(claimed.runId);
-    }
-    return held;
+    return [...this.#active.keys(), ...this.#stuck.keys(), ...this.#exiting.ids(), ...this.#ends.unanswered(), ...this.#waiting.ids()];
   }
 
   /** The run is not ours any more: its handler is asked to stop and its end will be dropped. */
@@ -133,9 +133,7 @@ export class HandlerWorker {
       this.#askToStop(run, new Error(`Run ${runId} was lost: ${why}.`));
       return;
     }
-    const at = this.#waiting.findIndex((claimed, index) => index >= this.#waitingHead && claimed.runId === runId);
-    if (at !== -1) {
-      this.#waiting.splice(at, 1);
+    if (this.#waiting.remove(runId)) {
       this.#outstanding--;
       this.#planTurn();
     }
@@ -152,23 +150,23 @@ export class HandlerWorker {
   }
 
   /**
-   * Retires. Resolves when the active runs have ended and all ends are written. Handlers that ignore a request to stop are not waited for.
+   * Retires. Resolves when the active runs have ended and all ends are written; ends that the store does not take are given up after a
+   * minute. Handlers that ignore a request to stop are not waited for.
    */
   async drain(): Promise<void> {
-    this.retire("the worker is draining");
-    await new Promise<void>((resolve) => {
-      this.#idleWaiters.push(resolve);
-      this.#planTurn();
-    });
-    this.#mode = "stopped";
+    this.#limitsDrain = true;
+    await this.#emptied();
   }
 
   /**
    * Like {@link drain}, but asks active handlers to abort; their throwing spends nothing. Resolves to the runs still busy after `graceMs`.
    * Their ends are not reported: the caller hands on their jobs once this process is gone.
+   *
+   * @param limits.unwrittenMs - How long ends may take to be written once the handlers have stopped or the grace is over; then they are given
+   * up. Default: as long as the store takes.
    */
-  async abort(graceMs: DurationMs): Promise<readonly RunId[]> {
-    const drained = this.drain();
+  async abort(graceMs: DurationMs, { unwrittenMs }: { readonly unwrittenMs?: DurationMs | undefined } = {}): Promise<readonly RunId[]> {
+    const drained = this.#emptied();
     for (const run of this.#active.values()) {
       run.stopAs ??= { kind: "released", why: "the worker shut down" };
       run.abort(new Error("The worker is shutting down."));
@@ -176,8 +174,17 @@ export class HandlerWorker {
     await within(drained, graceMs, { holds: true });
     for (const run of this.#active.values()) this.#leak(run);
     this.#planTurn();
-    await drained;
+    if (unwrittenMs === undefined) await drained;
+    else if ((await within(drained, unwrittenMs, { holds: true })) === tooLate) this.giveUp();
     return [...this.#stuck.keys()];
+  }
+
+  /** Repeats no more what the store does not take, and ends every wait for it. The runs are left to their judges, and the log says which. */
+  giveUp(): void {
+    this.#gaveUp = true;
+    const left = [...new Set([...this.#ends.giveUp(), ...this.#exiting.giveUp()])];
+    if (left.length > 0) this.#options.emit("store.degraded", { code: "ends_not_written", message: unwrittenText(left) });
+    this.#wakeIdle();
   }
 
   /** There may be jobs: claims in this turn of the event loop, so that an enqueue of the same turn shares its transaction. */
@@ -186,15 +193,24 @@ export class HandlerWorker {
     this.#planTurn();
   }
 
-  #releaseWaiting(reason: string): void {
-    const waiting = this.#waiting.slice(this.#waitingHead);
-    this.#waiting = [];
-    this.#waitingHead = 0;
-    for (const { runId, ownerEpoch } of waiting) this.#push({ runId, ownerEpoch, ending: { kind: "released", why: reason } }, true);
+  async #emptied(): Promise<void> {
+    this.retire("the worker is draining");
+    await new Promise<void>((resolve) => {
+      this.#idleWaiters.push(resolve);
+      this.#planTurn();
+    });
+    this.#mode = "stopped";
   }
 
-  #isIdle(): boolean {
-    return this.#active.size === 0 && this.#exiting.size === 0 && this.#outstanding === 0 && !this.#claims.busy && this.#ends.idle;
+  #releaseWaiting(reason: string): void {
+    for (const { runId, ownerEpoch } of this.#waiting.takeAll())
+      this.#push({ runId, ownerEpoch, ending: { kind: "released", why: reason } }, true);
+  }
+
+  /** Nothing is left to do but, perhaps, ends on their way. */
+  #isIdleBut(endsIdle: boolean): boolean {
+    if (this.#gaveUp) return this.#active.size === 0;
+    return this.#active.size === 0 && this.#exiting.size === 0 && this.outstanding === 0 && !this.#claims.busy && endsIdle;
   }
 
   #planTurn(): void {
@@ -224,22 +240,24 @@ export class HandlerWorker {
     if (this.#starts.length > 0) this.#writeStarts();
     this.#ends.flush(this.#part);
     this.#claim();
-    if (this.#idleWaiters.length > 0 && this.#isIdle()) {
-      const waiters = this.#idleWaiters;
-      this.#idleWaiters = [];
-      for (const resolve of waiters) resolve();
-    }
+    if (this.#idleWaiters.length === 0 || !this.#isIdleBut(this.#ends.idleButForAside)) return;
+    if (this.#isIdleBut(this.#ends.idle)) this.#wakeIdle();
+    else if (this.#limitsDrain) this.#drainLimit ??= setTimeout(() => this.giveUp(), drainUnwrittenMs);
   };
+
+  #wakeIdle(): void {
+    clearTimeout(this.#drainLimit);
+    const waiters = this.#idleWaiters;
+    this.#idleWaiters = [];
+    for (const resolve of waiters) resolve();
+  }
 
   #beginWaiting(): void {
     const free = this.#options.limits.concurrency - this.#slotsLost();
-    while (this.#mode === "running" && this.#active.size < free && this.#waitingHead < this.#waiting.length) {
-      const claimed = this.#waiting[this.#waitingHead++];
-      if (claimed !== undefined) this.#begin(claimed);
-    }
-    if (this.#waitingHead === this.#waiting.length && this.#waitingHead > 0) {
-      this.#waiting = [];
-      this.#waitingHead = 0;
+    while (this.#mode === "running" && this.#active.size < free) {
+      const claimed = this.#waiting.next();
+      if (claimed === undefined) return;
+      this.#begin(claimed);
     }
   }
 
@@ -253,12 +271,8 @@ export class HandlerWorker {
     }
     const { limits } = queue;
     if (!claimed.started) {
-      run.start = {
-        runId: claimed.runId,
-        ownerEpoch: claimed.ownerEpoch,
-        startedAt: asInstant(run.startedAt),
-        limits,
-      };
+      const { runId, ownerEpoch } = claimed;
+      run.start = { runId, ownerEpoch, startedAt: asInstant(run.startedAt), limits };
       this.#starts.push(run.start);
     }
     if (limits.timeoutMs !== undefined && limits.timeoutMs <= timerMsMax) {
@@ -392,7 +406,8 @@ export class HandlerWorker {
       (answers) => {
         for (const [at, answer] of answers.entries()) {
           const start = starts[at];
-          if (start !== undefined && answer.kind !== "ok" && answer.kind !== "already") this.lose(start.runId, answerText(answer));
+          if (start !== undefined && answer.kind !== "ok" && answer.kind !== "already")
+            this.lose(start.runId, answer.kind === "lost" ? answer.why : "it no longer exists");
         }
       },
       (thrown: unknown) => {
@@ -411,7 +426,7 @@ export class HandlerWorker {
     const limit = this.#limit.value;
     const part = this.#part;
     const free = limit - this.outstanding - asked.max;
-    const nothingWaits = this.#waitingHead === this.#waiting.length;
+    const nothingWaits = this.#waiting.empty;
     // What is asked for beside another claim is a whole part, or the rest of what is free would come in ever smaller claims.
     const least = asked.max > 0 ? part : nothingWaits ? 1 : Math.min(part, limit / 4);
     if (free < least) return { max: 0, startNow: 0 };
@@ -427,17 +442,8 @@ export class HandlerWorker {
 
   #take(runs: readonly ClaimedWork[]): void {
     this.#outstanding += runs.length;
-    for (const run of runs) this.#waiting.push(run);
+    this.#waiting.add(runs);
     if (this.#mode !== "running") this.#releaseWaiting("the worker is draining");
     this.#planTurn();
   }
 }
-
-function reportOf({ claimed, start }: ActiveRun, ending: HandlerEnd, mayStillRun: boolean): EndReport {
-  const { runId, ownerEpoch } = claimed;
-  if (start === undefined && !mayStillRun) return { runId, ownerEpoch, ending };
-  const folded = start === undefined ? undefined : { startedAt: start.startedAt, limits: start.limits };
-  return { runId, ownerEpoch, ending, start: folded, mayStillRun };
-}
-
-const answerText = (answer: FencedAnswer): string => (answer.kind === "lost" ? answer.why : "it no longer exists");
