@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { days, hours, minutes, seconds } from "../domain/time.ts";
 import { defaultReaderLimits, longLogBytes } from "../liveness/old-readers.ts";
+import { defaultRunThresholds } from "../liveness/run-thresholds.ts";
 import { parseListen } from "./listen-address.ts";
 import { type LoopName, loopNames } from "./loop-names.ts";
 import { isPostgresUrl, parsePostgresUrl } from "./postgres-url.ts";
@@ -260,6 +261,13 @@ export const configShape = {
         min: 0,
         max: hours(1),
         meaning: "Time over which the requeues of one event (a host, a session) are spread beyond 100 jobs.",
+      }),
+      pinnedHostLostMs: durationSetting({
+        default: defaultRunThresholds.pinnedHostLostMs,
+        min: seconds(1),
+        max: days(30),
+        meaning:
+          "How long a host that has the files of an item may be silent before what ran there is given up. With one daemon on the store it is never reached.",
       }),
       adoption: flag({
         default: true,

@@ -90,6 +90,8 @@ export type SessionReport =
 
 /** What one tick observed of a run. Each call of `judgeRun` with it counts as one tick. */
 export interface RunEvidence {
+  /** `elsewhere`: its files are on another host's disk, which alone says how it ended. Absent: here, or it has none. */
+  readonly disk?: "elsewhere" | undefined;
   /** Absent: no process is on record. */
   readonly process?: ProcessEvidence | undefined;
   /** The wrapper of a command, which writes the exit record once the command has ended. Absent: not asked, or none on record. */
@@ -116,6 +118,8 @@ export function trustworthyPart(evidence: RunEvidence): RunEvidence {
  */
 export function isAlarming(evidence: RunEvidence): boolean {
   const { process } = evidence;
+  // Its own host looks after it; here only silence counts.
+  if (evidence.disk === "elsewhere") return false;
   return (
     evidence.hostConflict ||
     evidence.exitRecord.kind === "exit" ||

@@ -92,10 +92,29 @@ function isOrphaned(run: RunFacts, seen: RunEvidence): boolean {
 
 function judgeByEvidence(subject: Case): RunVerdict | undefined {
   const { run, seen } = subject;
+  if (seen.disk === "elsewhere") return judgeFromAfar(subject);
   if (run.state === "exited") return judgeFinaliser(subject);
   if (seen.exitRecord.kind === "exit") return { kind: "record_exit", reason: "exit_on_disk", status: seen.exitRecord.status };
   if (seen.exitRecord.kind === "nogo") return neverStarted(subject, { reason: "nogo", bySessionDeath: true });
   return run.state === "reserved" ? judgeReserved(subject) : judgeStarted(subject);
+}
+
+/** How often a run of an absent host is looked at, so that its own timeout is noticed. */
+const afarRecheckMs: DurationMs = seconds(30);
+
+/**
+ * Row 1h of docs/verdicts.md. What it is, and how it ended, is on its host's disk: that host returns and carries on, and only its long silence
+ * ends the run. What lives by the word of this kernel is never given up.
+ */
+function judgeFromAfar({ run, seen, thresholds, vantage, now }: Case): RunVerdict {
+  const limitMs = deadAfterIn(vantage.mode, thresholds.pinnedHostLostMs);
+  const { channel, heardAt } = run.session;
+  const { silent, silence } = isSilent(vantage, { channel, lastHeardAt: heardAt, limitMs, now });
+  const { silentMs, deafMs } = silence;
+  if (silent && seen.process?.life !== "alive")
+    return { kind: "dead", outcome: "unknown", reason: "host_silent", silentMs, deafMs, limitMs };
+  const recheckAt = latest(addMs(now, 1), earliest(addMs(now, afarRecheckMs), silentNotBefore(silence, limitMs, now)));
+  return { kind: "leave_alone", reason: "of_another_host", nextCheckAt: silent ? addMs(now, afarRecheckMs) : recheckAt };
 }
 
 /** Tier 2 of docs/verdicts.md. Once the gate was unreadable, the gate's patience replaces the grace. */
@@ -211,7 +230,9 @@ function judgeProgress(subject: Case): RunVerdict | undefined {
 
 /** Rows 0t and 3 of docs/verdicts.md: they need time awake and no evidence. */
 function judgeByAge(subject: Case): RunVerdict | undefined {
-  const { run, thresholds, now } = subject;
+  const { run, seen, thresholds, now } = subject;
+  // Its result can only be read where it is.
+  if (seen.disk === "elsewhere" && run.state === "exited") return undefined;
   // Once the gate was unreadable, its patience replaces the ceiling.
   if (run.gatePendingAt !== undefined && wholeExit(run) !== undefined) return undefined;
   const ageOfRunMs = runningAgeMs({ ...run, startedAt: startOf(run) }, now);

@@ -83,6 +83,7 @@ const thresholds: fc.Arbitrary<RunThresholds> = fc.record({
   startWithinMs: fc.integer({ min: 1, max: 60 }).map((seconds) => seconds * 1000),
   adoptWithinMs: fc.integer({ min: 1, max: 60 }).map((seconds) => seconds * 1000),
   deadAfterMs: fc.integer({ min: 1, max: 60 }).map((seconds) => seconds * 1000),
+  pinnedHostLostMs: fc.integer({ min: 1, max: 1200 }).map((seconds) => seconds * 1000),
   suspectRecheckMs: fc.integer({ min: 0, max: 1000 }),
   maxRunningMs: fc.integer({ min: 1, max: 4000 }).map((seconds) => seconds * 1000),
   reaperTimeoutSlackMs: fc.constantFrom(0, 60_000),
@@ -262,6 +263,7 @@ describe("who lives and who dies", () => {
   test("the default thresholds are those the documentation names", () => {
     expect(defaultRunThresholds).toEqual({
       deadTicks: 2,
+      pinnedHostLostMs: 600_000,
       finalizeGraceMs: 300_000,
       startWithinMs: 30_000,
       adoptWithinMs: 30_000,

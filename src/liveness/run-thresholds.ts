@@ -13,6 +13,8 @@ export interface RunThresholds {
   readonly adoptWithinMs: DurationMs;
   /** How long a session may be silent. */
   readonly deadAfterMs: DurationMs;
+  /** How long the host that has an item's files may be silent before what ran there is given up. */
+  readonly pinnedHostLostMs: DurationMs;
   /** How soon a suspect is probed again. */
   readonly suspectRecheckMs: DurationMs;
   /** The ceiling of runs with neither a ceiling nor a timeout of their own. */
@@ -27,6 +29,7 @@ export const defaultRunThresholds: RunThresholds = {
   startWithinMs: seconds(30),
   adoptWithinMs: seconds(30),
   deadAfterMs: seconds(30),
+  pinnedHostLostMs: minutes(10),
   suspectRecheckMs: 250,
   maxRunningMs: hours(24),
   reaperTimeoutSlackMs: minutes(1),

@@ -59,6 +59,11 @@ const verdicts: readonly (readonly [RunVerdict, string])[] = [
     { kind: "dead", outcome: "unknown", reason: "session_silent", silentMs: 31_000, deafMs: 60_000, limitMs: 30_000 },
     "worker silent for 31 s (limit 30 s, not counting 60 s in which it could not be heard)",
   ],
+  [{ kind: "leave_alone", reason: "of_another_host", nextCheckAt: at(1) }, "its files are on another host, which looks after it"],
+  [
+    { kind: "dead", outcome: "unknown", reason: "host_silent", silentMs: 601_000, deafMs: 0, limitMs: 600_000 },
+    "its host, which has its files, is silent for 601 s (limit 600 s)",
+  ],
   [{ kind: "exited_known", reason: "finaliser_dead", ...known }, "exit code 0, its finaliser is dead"],
   [{ kind: "take_over", reason: "finalize_grace_over", ...known }, "exit code 0, not finalised for 600 s (grace 300 s)"],
   [
@@ -124,6 +129,7 @@ describe("verdicts", () => {
       "never_started wrapper_dead",
       "dead dead_pid",
       "dead session_silent",
+      "dead host_silent",
       "stop_then_dead not_adopted",
       "hung progress_stale",
       "hung progress_absent",

@@ -2,10 +2,13 @@ import { inSeconds } from "../domain/durations.ts";
 import { type DurationMs, type Instant } from "../domain/time.ts";
 import type { LifePipe } from "./evidence.ts";
 
-/** No judgement is due before `nextCheckAt`. `doubted`: a limit has passed by the clock, but the watcher may have been deaf. */
+/**
+ * No judgement is due before `nextCheckAt`. `doubted`: a limit has passed by the clock, but the watcher may have been deaf. `of_another_host`:
+ * its files are there, and only that host judges it until it is lost.
+ */
 export interface LeaveAlone {
   readonly kind: "leave_alone";
-  readonly reason: "no_limit_reached" | "doubted";
+  readonly reason: "no_limit_reached" | "doubted" | "of_another_host";
   readonly nextCheckAt: Instant;
 }
 
@@ -59,7 +62,12 @@ export type Dead = { readonly kind: "dead"; readonly outcome: "unknown" } & (
   | { readonly reason: "dead_pid"; readonly pid: number; readonly streak: number; readonly of: number; readonly lifePipe: LifePipe }
   | { readonly reason: "other_boot"; readonly sinceHeardMs: DurationMs; readonly limitMs: DurationMs }
   | { readonly reason: "life_pipe_released" }
-  | { readonly reason: "session_silent"; readonly silentMs: DurationMs; readonly deafMs: DurationMs; readonly limitMs: DurationMs }
+  | {
+      readonly reason: "session_silent" | "host_silent";
+      readonly silentMs: DurationMs;
+      readonly deafMs: DurationMs;
+      readonly limitMs: DurationMs;
+    }
 );
 
 /** The finaliser is dead and has no steps to resume: exit code and gate decide. */
@@ -161,7 +169,9 @@ export function mayStillLive(verdict: RunVerdict): boolean {
     case "timed_out":
       return true;
     case "dead":
-      return verdict.reason === "dead_pid" ? verdict.lifePipe === "held" : verdict.reason === "session_silent";
+      return verdict.reason === "dead_pid"
+        ? verdict.lifePipe === "held"
+        : verdict.reason === "session_silent" || verdict.reason === "host_silent";
     case "never_started":
       return verdict.reason !== "nogo";
     default:
@@ -169,15 +179,19 @@ export function mayStillLive(verdict: RunVerdict): boolean {
   }
 }
 
+const leftAlone: Readonly<Record<LeaveAlone["reason"], string>> = {
+  doubted: "a limit has passed, but the watcher may not have heard the signs of life; looked at again",
+  of_another_host: "its files are on another host, which looks after it",
+  no_limit_reached: "no sign of death, no limit reached",
+};
+
 const deaf = (ms: DurationMs): string => (ms > 0 ? `, not counting ${inSeconds(ms)} in which it could not be heard` : "");
 
 /** The verdict for people, as one part of a sentence: the numbers that led to it, no run id, no advice. */
 export function explain(verdict: RunVerdict): string {
   switch (verdict.kind) {
     case "leave_alone":
-      return verdict.reason === "doubted"
-        ? "a limit has passed, but the watcher may not have heard the signs of life; looked at again"
-        : "no sign of death, no limit reached";
+      return leftAlone[verdict.reason];
     case "suspect":
       return `pid ${verdict.pid} looks dead (${verdict.streak} of ${verdict.of} looks)`;
     case "record_exit":
@@ -216,6 +230,8 @@ function explainDead(verdict: Dead): string {
       return `the host was started again; its session was last heard ${inSeconds(verdict.sinceHeardMs)} ago`;
     case "life_pipe_released":
       return "nothing of the run holds its life pipe any more";
+    case "host_silent":
+      return `its host, which has its files, is silent for ${inSeconds(verdict.silentMs)} (limit ${inSeconds(verdict.limitMs)}${deaf(verdict.deafMs)})`;
     case "session_silent":
       return `worker silent for ${inSeconds(verdict.silentMs)} (limit ${inSeconds(verdict.limitMs)}${deaf(verdict.deafMs)})`;
   }

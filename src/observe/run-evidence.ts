@@ -48,6 +48,7 @@ export class RunObserver {
     // The process is probed before the record is read: a command that ends in between has left its record by then.
     const process = await this.#process(run, onDisk, probe);
     const evidence: RunEvidence = {
+      disk: this.#isElsewhere(run) ? "elsewhere" : undefined,
       process,
       wrapper: onDisk && process?.role === "command" && run.wrapper !== null ? probe.observe(run.wrapper).kind : undefined,
       lifePipe: onDisk && run.state === "started" ? await this.lifePipeOf(run) : "unknown",
@@ -75,6 +76,11 @@ export class RunObserver {
   /** Whether a command run of this host still holds its life pipe; unknown for any other. */
   async lifePipeOf(run: LiveRun): Promise<LifePipe> {
     return this.#isOnDisk(run) ? await probeLifePipe(runDirOf(this.#deps.paths, run.id)) : "unknown";
+  }
+
+  /** Of an item that another host's daemon runs: work directory, records and gate are there. */
+  #isElsewhere(run: LiveRun): boolean {
+    return run.kind === "command" && run.itemId !== null && run.process !== null && !this.#isOnDisk(run);
   }
 
   #isOnDisk(run: LiveRun): boolean {

@@ -114,6 +114,27 @@ describe("how runs are judged", () => {
     expect(await world.store.runs.get(run.runId)).toMatchObject({ reason: "not_adopted" });
   });
 
+  test("recovery.pinnedHostLostMs is how long the host of an item's files may be silent before its run is given up", async () => {
+    const { world, pass } = await configuredLoops("recovery: { pinnedHostLostMs: 20s }");
+    const first = {
+      kind: "next",
+      stage: "work",
+      queue: "dev",
+      maxAttempts: 3,
+      maxLosses: null,
+      priority: 0,
+      agent: null,
+      pipelineVersion: "1",
+    } as const;
+    await world.store.items.add({ pipeline: "p", key: "book", dir: "book", input: "{}", first, actor: "test" });
+    const run = await world.start({ queue: "dev", host: "host-b", pid: 60, workerId: await world.worker({ pid: 50, host: "host-b" }) });
+    world.probe.set(60, "unknown");
+    await pass("job-reaper", seconds(19));
+    expect(await world.stateOf(run)).toBe("running");
+    await pass("job-reaper", seconds(2));
+    expect(await world.store.runs.get(run.runId)).toMatchObject({ reason: "host_silent" });
+  });
+
   test("recovery.recoverySpreadMs is the time over which the jobs of one event come back beyond a hundred", async () => {
     const { world, tick } = await configuredLoops("recovery: { recoverySpreadMs: 10m }");
     const workerId = await world.worker({ pid: 60, kind: "handler" });

@@ -27,13 +27,17 @@ export interface WakefulProcess {
   readonly ended: Promise<number | NodeJS.Signals>;
 }
 
-/** The command line in a process of its own; killed when the test ends. */
+/**
+ * The command line in a process of its own; killed when the test ends.
+ * @param under - a program, with its arguments, that executes it.
+ */
 export function startWakeful(
   program: string,
   argv: readonly string[],
-  { cwd, uid }: { readonly cwd: string; readonly uid?: number },
+  { cwd, uid, under = [] }: { readonly cwd: string; readonly uid?: number; readonly under?: readonly string[] },
 ): WakefulProcess {
-  const child = spawn(process.execPath, [program, ...argv], {
+  const [command = process.execPath, ...args] = [...under, process.execPath, program, ...argv];
+  const child = spawn(command, args, {
     cwd,
     env: { PATH: process.env["PATH"], HOME: cwd },
     stdio: ["ignore", "pipe", "pipe"],

@@ -238,7 +238,8 @@ export const jobReaperSpec: LoopSpec<"job-reaper", JobReaperParts, JobReaper> = 
       alert: tell.alert,
       settings: () => {
         const { reaper, recovery, worker } = settings();
-        const thresholds = { ...defaultRunThresholds, ...reaper, deadAfterMs: worker.deadAfterMs };
+        const { pinnedHostLostMs } = recovery;
+        const thresholds = { ...defaultRunThresholds, ...reaper, deadAfterMs: worker.deadAfterMs, pinnedHostLostMs };
         return { ...recovery, thresholds, whose: whose() };
       },
     });

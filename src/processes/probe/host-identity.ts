@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { hasCode } from "../../domain/errors.ts";
 import { asHostId } from "../../domain/ids.ts";
-import { IrregularFileError, readRegular } from "../../files/regular-file.ts";
+import { IrregularFileError, readRegular, replaceFile } from "../../files/regular-file.ts";
 import { DamagedHostIdError } from "../errors.ts";
 import type { HostIdentity } from "./identity.ts";
 
@@ -62,6 +62,24 @@ async function machineId(): Promise<string> {
 }
 
 /**
+ * The host id under which this boot is known already. The machine id may be changed while the machine runs (an image that is set up, a mount
+ * over it), and the boot's id then proves that it is the same machine. Undefined: not known, or of another boot.
+ */
+async function idOfThisBoot(stateDir: string, random: string, bootId: string): Promise<string | undefined> {
+  const text = await readRegular(join(stateDir, keptFile)).catch(() => undefined);
+  const [hostId = "", keptBootId] = text?.trim().split(" ") ?? [];
+  return keptBootId === bootId && hostId.startsWith(`${random}.`) && /^[0-9A-Za-z.-]{10,100}$/.test(hostId) ? hostId : undefined;
+}
+
+const keptFile = "host-of-boot";
+
+/** What cannot be kept is found out again by the next start. */
+async function keepIdOfBoot(stateDir: string, hostId: string, bootId: string): Promise<void> {
+  const path = join(stateDir, keptFile);
+  await replaceFile({ path, draft: `${path}.${process.pid}`, text: `${hostId} ${bootId}\n` }).catch(() => undefined);
+}
+
+/**
  * Reads who this host is, the same until its next boot: the id in `<stateDir>/host-id` joined to a hash of the machine id (a secret), the
  * boot's id, and this process's pid namespace.
  *
@@ -70,13 +88,24 @@ async function machineId(): Promise<string> {
  * @throws {DamagedHostIdError} `host_id_damaged`: the file is there and holds no id. It is never replaced.
  */
 export async function readHostIdentity(options: { readonly stateDir: string; readonly randomId: () => string }): Promise<HostIdentity> {
-  const [random, machine] = await Promise.all([keptRandomId(options.stateDir, options.randomId), machineId()]);
-  const machineHash = createHash("sha256").update(`wakeful host ${machine}`).digest("hex").slice(0, 16);
+  const { stateDir, randomId } = options;
+  const [random, { bootId, pidNamespace }] = await Promise.all([keptRandomId(stateDir, randomId), thisBoot()]);
+  const known = await idOfThisBoot(stateDir, random, bootId);
+  if (known !== undefined) return { hostId: asHostId(known), bootId, pidNamespace };
+  const machineHash = createHash("sha256")
+    .update(`wakeful host ${await machineId()}`)
+    .digest("hex")
+    .slice(0, 16);
   const hostId = asHostId(`${random}.${machineHash}`);
+  await keepIdOfBoot(stateDir, hostId, bootId);
+  return { hostId, bootId, pidNamespace };
+}
+
+async function thisBoot(): Promise<Pick<HostIdentity, "bootId" | "pidNamespace">> {
   if (process.platform === "darwin") {
     const { stdout } = await run("/usr/sbin/sysctl", ["-n", "kern.bootsessionuuid"]);
-    return { hostId, bootId: stdout.trim(), pidNamespace: "none" };
+    return { bootId: stdout.trim(), pidNamespace: "none" };
   }
   const [bootId, pidNamespace] = await Promise.all([readFile("/proc/sys/kernel/random/boot_id", "utf8"), readlink("/proc/self/ns/pid")]);
-  return { hostId, bootId: bootId.trim(), pidNamespace };
+  return { bootId: bootId.trim(), pidNamespace };
 }

@@ -72,9 +72,17 @@ test("a pid that was given to another process is dead [B-G4]", () => {
 
 test("a process of another host or another pid namespace is unknown, whatever its pid does here [B-G5]", () => {
   const probe = probeWith({ stat: failure("ENOENT"), kill: "ESRCH" });
-  expect(probe.observe(identity({ hostId: asHostId("there") }))).toEqual({ kind: "unknown", why: "foreign_host" });
   expect(probe.observe(identity({ hostId: asHostId("there"), bootId: "boot-2" }))).toEqual({ kind: "unknown", why: "foreign_host" });
   expect(probe.observe(identity({ pidNamespace: "pid:[2]" }))).toEqual({ kind: "unknown", why: "foreign_namespace" });
+});
+
+test("a process of another installation on this very boot is probed like our own [F-7.2]", () => {
+  const there = identity({ hostId: asHostId("there") });
+  expect(probeWith({ stat: statLine() }).observe(there)).toEqual({ kind: "alive" });
+  expect(probeWith({ stat: failure("ENOENT"), kill: "ESRCH" }).observe(there)).toEqual({ kind: "dead", why: "no_such_process" });
+  expect(probeWith({ stat: failure("ENOENT"), kill: "ESRCH" }).observe({ ...there, pidNamespace: "pid:[2]" })).toMatchObject({
+    why: "foreign_namespace",
+  });
 });
 
 test("a process of another boot of this host is otherBoot, not dead", () => {
@@ -99,7 +107,7 @@ test("many processes are observed in their order, each pid looked at once", () =
     kill: () => undefined,
   };
   const probe = createProcessProbe({ host, table: linuxProcessTable(calls) });
-  const lives = probe.observeMany([identity(), identity({ startTime: "1" }), identity({ hostId: asHostId("there") }), identity()]);
+  const lives = probe.observeMany([identity(), identity({ startTime: "1" }), identity({ pidNamespace: "pid:[2]" }), identity()]);
   expect(lives.map((life) => life.kind)).toEqual(["alive", "dead", "unknown", "alive"]);
   expect(looked).toEqual(["/proc/4242/stat"]);
 });
@@ -158,6 +166,21 @@ test("a host keeps its random id, and two starts at once agree on one", async ()
   expect(first.bootId).toBe(readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim());
   expect(first.pidNamespace).toMatch(/^pid:\[\d+\]$/);
   expect(first.hostId).toMatch(/^random-id-\d\.[0-9a-f]{16}$/);
+});
+
+test("a machine id that changes while the machine runs makes no other host, and one that changed with a boot does [F-8.10]", async () => {
+  const stateDir = tempDir();
+  const first = await readHostIdentity({ stateDir, randomId: () => "12345678" });
+  // As the start before the change has left it.
+  writeFileSync(join(stateDir, "host-of-boot"), `12345678.0123456789abcdef ${first.bootId}\n`);
+  const changed = await readHostIdentity({ stateDir, randomId: () => "never-used" });
+  expect(changed).toEqual({ ...first, hostId: "12345678.0123456789abcdef" });
+  writeFileSync(join(stateDir, "host-of-boot"), "12345678.0123456789abcdef an-earlier-boot\n");
+  expect(await readHostIdentity({ stateDir, randomId: () => "never-used" })).toEqual(first);
+  for (const text of ["", "nonsense", `other-random.0123456789abcdef ${first.bootId}\n`]) {
+    writeFileSync(join(stateDir, "host-of-boot"), text);
+    expect(await readHostIdentity({ stateDir, randomId: () => "never-used" })).toEqual(first);
+  }
 });
 
 test("a damaged host id is not replaced: a typed error says what to do, and what a new id would give up", async () => {

@@ -43,8 +43,9 @@ export const sameProcess = (a: ProcessIdentity, b: ProcessIdentity): boolean =>
 
 /** What can be said without a probe. `undefined`: its pid may be looked up here. */
 function lifeFromAfar(identity: ProcessIdentity, host: HostIdentity): ProbeAnswer | undefined {
-  if (identity.hostId !== host.hostId) return { kind: "unknown", why: "foreign_host" };
-  if (identity.bootId !== host.bootId) return { kind: "otherBoot" };
+  // A boot has one machine: a second installation on it, or one whose host id was changed, is looked at like our own.
+  if (identity.bootId !== host.bootId)
+    return identity.hostId === host.hostId ? { kind: "otherBoot" } : { kind: "unknown", why: "foreign_host" };
   if (identity.pidNamespace !== host.pidNamespace) return { kind: "unknown", why: "foreign_namespace" };
   if (!Number.isInteger(identity.pid) || identity.pid <= 0 || identity.startTime === "")
     return { kind: "unknown", why: "invalid_identity" };
