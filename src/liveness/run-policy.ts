@@ -103,8 +103,7 @@ function judgeByEvidence(subject: Case): RunVerdict | undefined {
 const afarRecheckMs: DurationMs = seconds(30);
 
 /**
- * Row 1h of docs/verdicts.md. What it is, and how it ended, is on its host's disk: that host returns and carries on, and only its long silence
- * ends the run. What lives by the word of this kernel is never given up.
+ * Row 1h of docs/verdicts.md. How it ended is on its host's disk: that host may return and carry on, and only its long silence ends the run.
  */
 function judgeFromAfar({ run, seen, thresholds, vantage, now }: Case): RunVerdict {
   const limitMs = deadAfterIn(vantage.mode, thresholds.pinnedHostLostMs);

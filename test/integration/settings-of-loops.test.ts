@@ -131,7 +131,7 @@ describe("how runs are judged", () => {
     world.probe.set(60, "unknown");
     await pass("job-reaper", seconds(19));
     expect(await world.stateOf(run)).toBe("running");
-    await pass("job-reaper", seconds(2));
+    await pass("job-reaper", seconds(40));
     expect(await world.store.runs.get(run.runId)).toMatchObject({ reason: "host_silent" });
   });
 

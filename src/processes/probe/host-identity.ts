@@ -62,8 +62,8 @@ async function machineId(): Promise<string> {
 }
 
 /**
- * The host id under which this boot is known already. The machine id may be changed while the machine runs (an image that is set up, a mount
- * over it), and the boot's id then proves that it is the same machine. Undefined: not known, or of another boot.
+ * The host id under which this boot is known already: a machine id may change while its machine runs. Undefined: not known, or of another
+ * boot.
  */
 async function idOfThisBoot(stateDir: string, random: string, bootId: string): Promise<string | undefined> {
   const text = await readRegular(join(stateDir, keptFile)).catch(() => undefined);
