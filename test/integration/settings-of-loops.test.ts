@@ -115,7 +115,7 @@ describe("how runs are judged", () => {
   });
 
   test("recovery.pinnedHostLostMs is how long the host of an item's files may be silent before its run is given up", async () => {
-    const { world, pass } = await configuredLoops("recovery: { pinnedHostLostMs: 20s }");
+    const { world, tick, pass } = await configuredLoops("recovery: { pinnedHostLostMs: 45s }");
     const first = {
       kind: "next",
       stage: "work",
@@ -129,9 +129,10 @@ describe("how runs are judged", () => {
     await world.store.items.add({ pipeline: "p", key: "book", dir: "book", input: "{}", first, actor: "test" });
     const run = await world.start({ queue: "dev", host: "host-b", pid: 60, workerId: await world.worker({ pid: 50, host: "host-b" }) });
     world.probe.set(60, "unknown");
-    await pass("job-reaper", seconds(19));
+    await pass("worker-reaper", seconds(35));
+    await tick("job-reaper");
     expect(await world.stateOf(run)).toBe("running");
-    await pass("job-reaper", seconds(40));
+    await pass("job-reaper", seconds(20));
     expect(await world.store.runs.get(run.runId)).toMatchObject({ reason: "host_silent" });
   });
 
