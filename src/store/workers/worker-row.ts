@@ -38,6 +38,6 @@ export function supervisorRow(
 
 type IdentityColumns = Pick<WorkerColumns, "host_id" | "boot_id" | "pid_namespace" | "pid" | "start_time">;
 
-function identityOf(row: IdentityColumns): SupervisorRow["process"] {
+export function identityOf(row: IdentityColumns): SupervisorRow["process"] {
   return { hostId: row.host_id, bootId: row.boot_id, pidNamespace: row.pid_namespace, pid: row.pid, startTime: row.start_time };
 }
