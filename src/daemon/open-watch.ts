@@ -114,7 +114,7 @@ export async function openWatch(deps: WatchDeps): Promise<Watch> {
       presence,
       sessions,
       daemons,
-      observer: new RunObserver({ probe: host.probe, host: host.identity, paths: host.paths, presence, registry }),
+      observer: new RunObserver({ probe: host.probe, host: host.identity, paths: host.paths, presence, daemons, registry }),
       reaped: new ReapedRuns(),
       waker,
       whose: () => undefined,

@@ -100,7 +100,7 @@ export function openEmbeddedLoops({ self, limits, ...parts }: EmbeddedLoopsDeps)
     watcher,
     presence,
     waker,
-    observer: new RunObserver({ probe: host.probe, host: host.identity, paths: host.paths, presence, registry }),
+    observer: new RunObserver({ probe: host.probe, host: host.identity, paths: host.paths, presence, daemons, registry }),
     sessions: new KnownSessions({ store, host, deadAfterMs: () => limits.deadAfterMs }),
     reaped: new ReapedRuns(),
     // A stage's run is judged by those who know its pipeline, a command by those on its host who can stop it, and a reserved run by whoever

@@ -17,7 +17,7 @@ export interface KnownDaemonsDeps {
 export class KnownDaemons {
   readonly #deps: KnownDaemonsDeps;
   #rows: readonly DaemonRow[] = [];
-  #lookAtMono = Number.NEGATIVE_INFINITY;
+  #beatAtMono = Number.NEGATIVE_INFINITY;
 
   constructor(deps: KnownDaemonsDeps) {
     this.#deps = deps;
@@ -25,24 +25,21 @@ export class KnownDaemons {
 
   /** What {@link look} does, and writes down that this daemon lives. */
   async beat(): Promise<void> {
-    const { store, hostId } = this.#deps;
-    if (this.#isDue()) await this.#unlessDown(async () => await store.daemons.beat(hostId));
+    const { store, hostId, monoNow, limits } = this.#deps;
+    if (store.capabilities.manyWriters && monoNow() >= this.#beatAtMono) {
+      this.#beatAtMono = monoNow() + limits().renewMs;
+      await this.#unlessDown(async () => await store.daemons.beat(hostId));
+    }
     await this.look();
   }
 
-  /** Reads them again, every `renewMs`. Where one daemon owns the store there is nobody to read of. */
+  /** Reads them again. Where one daemon owns the store there is nobody to read of. */
   async look(): Promise<void> {
-    const { store, monoNow, limits } = this.#deps;
-    if (!this.#isDue()) return;
-    this.#lookAtMono = monoNow() + limits().renewMs;
+    const { store } = this.#deps;
+    if (!store.capabilities.manyWriters) return;
     await this.#unlessDown(async () => {
       this.#rows = await store.daemons.list();
     });
-  }
-
-  #isDue(): boolean {
-    const { store, monoNow } = this.#deps;
-    return store.capabilities.manyWriters && monoNow() >= this.#lookAtMono;
   }
 
   /** The store's own watch tells of a store that does not answer. */
@@ -65,8 +62,8 @@ export class KnownDaemons {
     return first === undefined || first.process.hostId === this.#deps.hostId;
   }
 
-  of(hostId: HostId): DaemonRow | undefined {
-    return this.#rows.find(({ process }) => process.hostId === hostId);
+  isLiving(hostId: HostId): boolean {
+    return this.#living().some(({ process }) => process.hostId === hostId);
   }
 
   #living(): readonly DaemonRow[] {

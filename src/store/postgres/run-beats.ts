@@ -71,7 +71,7 @@ const renewSession: Statement = {
   name: "renew",
   text: `
     update workers set last_heard_at = greatest(last_heard_at, $1::bigint), claim_seq_received = greatest(claim_seq_received, $2::bigint),
-      loop_lag_ms = coalesce($3::double precision, loop_lag_ms)
+      loop_lag_ms = coalesce($3::double precision, loop_lag_ms), via = coalesce($5::text, via)
     where id = $4 and state in ('live', 'draining')`,
 };
 const sessionState: Statement = { name: "session", text: "select state from workers where id = $1" };
@@ -168,9 +168,9 @@ export function createRunBeats(engine: Engine, join: Join): RunBeats {
       },
     },
     workers: {
-      renew: async ({ workerId, held, claimSeqReceived, loopLagMs }) => {
+      renew: async ({ workerId, held, claimSeqReceived, loopLagMs, via }) => {
         const statements: BoundStatement[] = [
-          { statement: renewSession, values: [engine.now(), claimSeqReceived, loopLagMs ?? null, workerId] },
+          { statement: renewSession, values: [engine.now(), claimSeqReceived, loopLagMs ?? null, workerId, via ?? null] },
           { statement: sessionState, values: [workerId] },
         ];
         if (held.length > 0) statements.push({ statement: notHeld, values: [held, workerId] });

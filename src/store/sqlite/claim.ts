@@ -51,8 +51,8 @@ function placeOf(from: "ready" | "ready_on_host"): ClaimPlace {
     jobs: `
   select json_group_array(json_array(r.priority, r.job_id, j.run_count, j.item_id, j.visit_id, j.payload)) as picked from (${next}) r
   cross join jobs j on j.id = r.job_id`,
-    // One writer skips nothing, so what was picked is all that stands up to its last row. The rows up to a second end start with the
-    // claim. A run's id is told by its job's distance from the first: counting is slow.
+    // One writer skips nothing: what was picked is all up to its last row. The rows up to a second end start with the
+    // claim. A job's distance from the first tells the run's id.
     insertByDistance: insertLive("r.job_id - ?17"),
     // For jobs that lie far apart: ids would run out.
     insertByPlace: insertLive("row_number() over (order by r.priority, r.job_id) - 1 + 0 * ?17"),

@@ -28,7 +28,8 @@ const beatRun = `
 const moveCheck = "update live set check_at = ? where id = ? and owner_epoch = ?";
 
 const renewSession = `
-  update workers set last_heard_at = max(last_heard_at, ?), claim_seq_received = max(claim_seq_received, ?), loop_lag_ms = coalesce(?, loop_lag_ms)
+  update workers set last_heard_at = max(last_heard_at, ?), claim_seq_received = max(claim_seq_received, ?), loop_lag_ms = coalesce(?, loop_lag_ms),
+    via = coalesce(?, via)
   where id = ? and state in ('live', 'draining')`;
 const notHeld = `
   select e.value as runId, coalesce(l.state, r.state) as state, coalesce(l.owner_epoch, r.owner_epoch) as ownerEpoch, r.outcome as outcome,
@@ -105,7 +106,7 @@ export class SqliteRunBeats {
 
   renew(renewal: Parameters<WorkersStore["renew"]>[0], now: Instant): Awaited<ReturnType<WorkersStore["renew"]>> {
     const { workerId, held } = renewal;
-    this.#connection.prepare(renewSession).run(now, renewal.claimSeqReceived, renewal.loopLagMs ?? null, workerId);
+    this.#connection.prepare(renewSession).run(now, renewal.claimSeqReceived, renewal.loopLagMs ?? null, renewal.via ?? null, workerId);
     const worker = this.#connection.prepare("select state from workers where id = ?").get(workerId) as { state: WorkerState } | undefined;
     if (worker === undefined) throw noSuchSession(workerId);
     const rows = held.length === 0 ? [] : (this.#connection.prepare(notHeld).all(JSON.stringify(held), workerId) as NotHeldRow[]);

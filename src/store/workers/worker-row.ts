@@ -25,7 +25,7 @@ export function workerRow(row: WorkerColumns): WorkerRow {
 
 /** What a judge needs of the worker that looks after a run. */
 export function supervisorRow(
-  row: IdentityColumns & Pick<WorkerColumns, "id" | "state" | "last_heard_at" | "claim_seq_received">,
+  row: IdentityColumns & Pick<WorkerColumns, "id" | "state" | "last_heard_at" | "claim_seq_received" | "via">,
 ): SupervisorRow {
   return {
     workerId: row.id,
@@ -33,6 +33,7 @@ export function supervisorRow(
     process: identityOf(row),
     lastHeardAt: row.last_heard_at,
     claimSeqReceived: row.claim_seq_received,
+    via: row.via,
   };
 }
 
