@@ -130,7 +130,7 @@ function loopsOf(store: Store, identity: HostIdentity, probe: ProcessProbe): Emb
     self: { ...identity, pid: process.pid, startTime: "0" },
     chance: { random, newId: newClientId },
     tell: { emit, alert: async () => true },
-    limits: { deadAfterMs, ...stopGraces },
+    limits: { renewMs: 5000, deadAfterMs, ...stopGraces },
   });
 }
 

@@ -1,8 +1,12 @@
+import { hostname } from "node:os";
+import { resolve } from "node:path";
 import { LiveSettings } from "../config/live-settings.ts";
 import type { LoopSettings } from "../config/loop-settings.ts";
 import { withoutPassword } from "../config/postgres-url.ts";
 import { spanText } from "../domain/durations.ts";
 import { clockAheadMaxMs, type DurationMs, type Instant } from "../domain/time.ts";
+import { version } from "../domain/version.ts";
+import { isLivingDaemon } from "../liveness/daemon-policy.ts";
 import { alertsThrough, type RaiseAlert, type Tell } from "../notify/raise-alert.ts";
 import { canonicalJson } from "../pipelines/definition.ts";
 import { type Configuration, configLimits } from "../pipelines/reading/load.ts";
@@ -75,7 +79,7 @@ export async function openDaemonStore({ configuration, daemonHost, output, takeD
   const tell: Tell = { emit, alert: alertsThrough({ outbox: store.outbox, emit }) };
   const registry = new PipelineRegistry(pipelines);
   await tellClockAhead(tell.alert, clock.aheadOfWallMs());
-  const startSeq = await declareStart({ store, daemonHost, registry, tell });
+  const startSeq = await declareStart({ store, daemonHost, registry, tell, worker: config.worker });
   return {
     store,
     refuse,
@@ -112,20 +116,26 @@ async function tellClockAhead(alert: RaiseAlert, aheadMs: DurationMs): Promise<v
   await alert({ cause: "clock:ahead", title, details: { aheadMs } });
 }
 
+interface StartParts extends Pick<DaemonStore, "store" | "registry" | "tell">, Pick<DaemonStoreDeps, "daemonHost"> {
+  readonly worker: { readonly deadAfterMs: DurationMs };
+}
+
 /** Writes down that a daemon starts: its number, its host, and the pipelines that it has. Answers the number of the start. */
-async function declareStart({
-  store,
-  daemonHost: { host },
-  registry,
-  tell: { emit },
-}: Pick<DaemonStore, "store" | "registry" | "tell"> & Pick<DaemonStoreDeps, "daemonHost">): Promise<number> {
+async function declareStart({ store, daemonHost, registry, tell: { emit }, worker }: StartParts): Promise<number> {
+  const { host } = daemonHost;
   const { hostId, bootId } = host.identity;
   const { startSeq, epochRaised } = await countStart(host.paths.dataDir, store.upkeep);
   if (epochRaised)
     emit("store.epoch_raised", { epoch: await store.upkeep.storeEpoch(), reason: "the store is older than its data directory: restored" });
   await store.upkeep.recordHost({ hostId, bootId });
-  for (const { definition, version } of registry.all()) {
-    await store.items.putPipeline({ pipeline: definition.name, hash: version, definition: canonicalJson(definition) });
+  const others = (await store.daemons.list()).filter((row) => row.process.hostId !== hostId && isLivingDaemon(row, worker, store.now()));
+  for (const { process, place, version: theirs } of others)
+    emit("daemon.beside", { hostId: process.hostId, place, version: theirs, pid: process.pid });
+  await store.daemons.begin({ process: daemonHost.self, place: `${hostname()}:${resolve(host.paths.dataDir)}`, version });
+  // Its lock on the data directory proves that whoever claimed them here before is dead.
+  await store.outbox.release(hostId);
+  for (const { definition, version: hash } of registry.all()) {
+    await store.items.putPipeline({ pipeline: definition.name, hash, definition: canonicalJson(definition) });
   }
   await store.jobs.ensureQueues(registry.queues());
   await store.items.declarePipelines({ hostId, pipelines: registry.all().map(({ definition }) => definition.name) });

@@ -11,6 +11,7 @@ import { Pulse } from "../loops/skeleton/pulse.ts";
 import { ClockWatch } from "../loops/watch/clock-watch.ts";
 import { DataDirWatch, type DataDirWatchOptions } from "../loops/watch/data-dir-watch.ts";
 import { DiskWatch } from "../loops/watch/disk-watch.ts";
+import { KnownDaemons } from "../loops/watch/known-daemons.ts";
 import { LoopLag } from "../loops/watch/loop-lag.ts";
 import { ReaderWatch } from "../loops/watch/reader-watch.ts";
 import { StoreWatch } from "../loops/watch/store-watch.ts";
@@ -51,6 +52,7 @@ export interface Watch {
     readonly watcher: Watcher;
     readonly presence: PresenceRegistry;
     readonly sessions: KnownSessions;
+    readonly daemons: KnownDaemons;
     readonly observer: RunObserver;
     readonly reaped: ReapedRuns;
     readonly waker: LoopWaker;
@@ -66,7 +68,7 @@ export interface Watch {
   readonly looks: readonly (() => Promise<void>)[];
   /** Why the store cannot be worked with; undefined: it can. */
   readonly storeTrouble: () => string | undefined;
-  /** Writes down how well it heard, for the next daemon. */
+  /** Writes down how well it heard, for the next daemon, and that this one is gone. */
   close(): Promise<void>;
 }
 
@@ -82,6 +84,8 @@ export async function openWatch(deps: WatchDeps): Promise<Watch> {
   const presence = new PresenceRegistry();
   const waker = new LoopWaker();
   const sessions = new KnownSessions({ store, host, deadAfterMs: () => settings().worker.deadAfterMs });
+  const { hostId } = host.identity;
+  const daemons = new KnownDaemons({ store, hostId, monoNow, limits: () => settings().worker });
   const disk = new DiskWatch({ dataDir: config.dataDir, ...config.disk, emit });
   events.subscribe((event) => {
     // What has ended must still be written down: the ballast makes room for that, and nothing new is claimed.
@@ -96,18 +100,21 @@ export async function openWatch(deps: WatchDeps): Promise<Watch> {
     limits: config.readers,
     observe: async () => await observeOldReaders({ upkeep: store.upkeep, files: systemOpenFiles(), ownPid: process.pid }),
     server: store.capabilities.manyWriters,
+    isOurs: () => daemons.isFirst(),
     tell,
     monoNow,
   });
   // What the last daemon left is adopted, and its strays stopped, before any loop ticks.
   await sessions.look();
+  await daemons.look();
   return {
     pulse: new Pulse({ periodMs, random: chance.random }),
     shared: {
       watcher,
       presence,
       sessions,
-      observer: new RunObserver({ probe: host.probe, host: host.identity, paths: host.paths, presence, registry }),
+      daemons,
+      observer: new RunObserver({ probe: host.probe, host: host.identity, paths: host.paths, presence, daemons, registry }),
       reaped: new ReapedRuns(),
       waker,
       whose: () => undefined,
@@ -124,6 +131,7 @@ export async function openWatch(deps: WatchDeps): Promise<Watch> {
       async () => {
         if (!settings().loops["worker-reaper"].enabled) await sessions.look();
       },
+      async () => await daemons.beat(),
       async () => dataDir.look(),
       async () => await disk.look(),
       async () => await readers.look(),
@@ -133,6 +141,8 @@ export async function openWatch(deps: WatchDeps): Promise<Watch> {
     close: async () => {
       stopDoubting();
       await kept.keep(watcher);
+      await store.outbox.release(hostId);
+      await store.daemons.end(hostId);
     },
   };
 }

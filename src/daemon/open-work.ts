@@ -111,7 +111,10 @@ function openSettling({ configuration: { config }, environment, daemonHost, base
 }
 
 /** What every worker of the daemon asks. */
-function openService({ base, watch }: DaemonWorkDeps, { settling, tokens }: Pick<DaemonWork, "settling" | "tokens">): WorkerService {
+function openService(
+  { daemonHost, base, watch }: DaemonWorkDeps,
+  { settling, tokens }: Pick<DaemonWork, "settling" | "tokens">,
+): WorkerService {
   const { store, registry, checks, live, tell } = base;
   return new WorkerService({
     store,
@@ -120,6 +123,7 @@ function openService({ base, watch }: DaemonWorkDeps, { settling, tokens }: Pick
     decider: settling.decider,
     checks: { ...checks, finalizeGraceMs: () => live.read().reaper.finalizeGraceMs },
     tokenOf: (runId: RunId) => tokens.ofRun(runId),
+    via: daemonHost.host.identity.hostId,
     onRenewed: (renewal) => watch.renewals.heard(renewal),
     emit: tell.emit,
   });

@@ -18,6 +18,7 @@ import { LoopWaker } from "../loops/skeleton/loop-waker.ts";
 import { LoopsWatch } from "../loops/skeleton/loops-watch.ts";
 import { Pulse } from "../loops/skeleton/pulse.ts";
 import { ClockWatch } from "../loops/watch/clock-watch.ts";
+import { KnownDaemons } from "../loops/watch/known-daemons.ts";
 import { LoopLag } from "../loops/watch/loop-lag.ts";
 import { ReaderWatch } from "../loops/watch/reader-watch.ts";
 import { StoreWatch } from "../loops/watch/store-watch.ts";
@@ -48,7 +49,7 @@ export interface EmbeddedLoopsDeps {
   readonly self: ProcessIdentity;
   readonly chance: Chance;
   readonly tell: Tell;
-  readonly limits: StopGraces & { readonly deadAfterMs: DurationMs };
+  readonly limits: StopGraces & { readonly renewMs: DurationMs; readonly deadAfterMs: DurationMs };
 }
 
 /** The loops that repair plain jobs of handlers, for a process that embeds a worker. */
@@ -80,10 +81,17 @@ export function openEmbeddedLoops({ self, limits, ...parts }: EmbeddedLoopsDeps)
   const hearing = new StoreWatch({ store, watcher, tell, monoNow });
   // What cannot be stored now is stored with the next look.
   const stopDoubting = store.onClockDoubt((doubt) => void clock.doubt(doubt).catch(() => undefined));
+  const daemons = new KnownDaemons({
+    store,
+    hostId: host.identity.hostId,
+    monoNow,
+    limits: () => ({ renewMs: limits.renewMs, deadAfterMs: limits.deadAfterMs }),
+  });
   const readers = new ReaderWatch({
     limits: defaultReaderLimits,
     observe: async () => await observeOldReaders({ upkeep: store.upkeep, files: systemOpenFiles(), ownPid: process.pid }),
     server: store.capabilities.manyWriters,
+    isOurs: () => daemons.isFirst(),
     tell,
     monoNow,
   });
@@ -92,7 +100,7 @@ export function openEmbeddedLoops({ self, limits, ...parts }: EmbeddedLoopsDeps)
     watcher,
     presence,
     waker,
-    observer: new RunObserver({ probe: host.probe, host: host.identity, paths: host.paths, presence, registry }),
+    observer: new RunObserver({ probe: host.probe, host: host.identity, paths: host.paths, presence, daemons, registry }),
     sessions: new KnownSessions({ store, host, deadAfterMs: () => limits.deadAfterMs }),
     reaped: new ReapedRuns(),
     // A stage's run is judged by those who know its pipeline, a command by those on its host who can stop it, and a reserved run by whoever
@@ -109,7 +117,12 @@ export function openEmbeddedLoops({ self, limits, ...parts }: EmbeddedLoopsDeps)
     set,
     pulse,
     lag,
-    looks: [async () => await clock.look(), async () => await hearing.look(), async () => await readers.look()],
+    looks: [
+      async () => await clock.look(),
+      async () => await hearing.look(),
+      async () => await daemons.look(),
+      async () => await readers.look(),
+    ],
     emit: tell.emit,
   });
   return {

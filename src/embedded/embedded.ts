@@ -159,7 +159,7 @@ function openWork({ host, self, store, events, tell }: EmbeddedBase): EmbeddedWo
     self,
     chance: { random, newId: newClientId },
     tell,
-    limits: { deadAfterMs, ...stopGraces },
+    limits: { renewMs, deadAfterMs, ...stopGraces },
   });
   return { registry, settling, waiters, loops };
 }

@@ -82,11 +82,15 @@ export interface ProcessEvidence {
   readonly unknownBecause?: UnprobeableBecause | undefined;
 }
 
-/** What the session says of a run that it claimed. `notNamed`: no renewal has named the run since then. */
+/**
+ * What the session says of a run that it claimed. `notNamed`: no renewal has named the run since then. `heardElsewhere`: only another
+ * process that lives knows.
+ */
 export type SessionReport =
   | { readonly kind: "holds"; readonly at: Instant }
   | { readonly kind: "doesNotHold"; readonly at: Instant }
-  | { readonly kind: "notNamed"; readonly since: Instant };
+  | { readonly kind: "notNamed"; readonly since: Instant }
+  | { readonly kind: "heardElsewhere" };
 
 /** What one tick observed of a run. Each call of `judgeRun` with it counts as one tick. */
 export interface RunEvidence {

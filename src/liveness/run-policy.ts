@@ -174,7 +174,8 @@ function judgeReserved(subject: Case): RunVerdict | undefined {
   const limitMs = thresholds.startWithinMs;
   const session = sessionSilence(subject);
   const unnamed = isSilent(vantage, { channel: run.session.channel, lastHeardAt: namedAtOf(subject), limitMs, now });
-  if (unnamed.silent) return neverStarted(subject, { reason: "not_named", bySessionDeath: session.silent, limitMs });
+  if (unnamed.silent && seen.report.kind !== "heardElsewhere")
+    return neverStarted(subject, { reason: "not_named", bySessionDeath: session.silent, limitMs });
   if (seen.process?.life === "dead") {
     const { pid } = seen.process;
     const of = deadTicksNeeded(thresholds);
@@ -302,6 +303,8 @@ function sessionSilence({ run, seen, thresholds, vantage, now }: Case): ReturnTy
 }
 
 function namedAtOf({ run, seen }: Pick<Case, "run" | "seen">): Instant {
-  const named = seen.report.kind === "notNamed" ? seen.report.since : seen.report.at;
-  return latest(named, run.reservedAt);
+  const { report } = seen;
+  // Of what is heard elsewhere the next look comes soon, and moves nothing out of the sight of whoever hears it.
+  if (report.kind === "heardElsewhere") return run.reservedAt;
+  return latest(report.kind === "notNamed" ? report.since : report.at, run.reservedAt);
 }

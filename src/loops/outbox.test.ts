@@ -3,6 +3,8 @@ import { expect, test, vi } from "vitest";
 import { makeFifo } from "../../test/support/fifo.ts";
 import { type LoopWorld, loopWorld } from "../../test/support/loop-world.ts";
 import { tempDir } from "../../test/support/temp-dir.ts";
+import { until } from "../../test/support/until.ts";
+import { asHostId } from "../domain/ids.ts";
 import { alertsFile, createAlertDeliverer } from "../notify/alerts.ts";
 import type { Deliverer } from "../notify/deliverer.ts";
 import { alertsThrough } from "../notify/raise-alert.ts";
@@ -11,9 +13,13 @@ import type { Emit } from "../telemetry/events.ts";
 import { deliveriesMax, type OutboxDeps, OutboxLoop, redeliveryDelayMs } from "./outbox.ts";
 import type { Loop } from "./skeleton/loop.ts";
 
+const here = asHostId("host-a");
+
 function loopOver(world: LoopWorld, deliver: Deliverer["deliver"], overrides: Partial<OutboxDeps> = {}): Loop {
   return new OutboxLoop({
     outbox: world.store.outbox,
+    hostId: here,
+    now: () => world.clock.now(),
     deliverers: [{ kind: "alert", deliver }],
     alert: async () => true,
     random: () => 1,
@@ -155,6 +161,8 @@ test("a crash after a delivery, before it was written down, delivers it again", 
     failed: async () => await Promise.reject(new Error("crash")),
   };
   await world.tick(loopOver(world, deliver, { outbox: dying }));
+  // As the next daemon of the data directory does at its start.
+  await world.store.outbox.release(here);
   await world.tick(loopOver(world, deliver));
   expect(deliveries).toBe(2);
   expect(await world.store.outbox.depth()).toBe(0);
@@ -171,7 +179,7 @@ test("one delivery that throws and one that never answers hold up neither the ot
       if (key === "throws") throw new Error("no");
       if (key === "hangs") await new Promise<never>(() => undefined);
     },
-    { deliveryTimeoutMs: 20, concurrency: 2 },
+    { limits: { deliveryTimeoutMs: 20, concurrency: 2 } },
   );
   expect(await world.tick(loop)).toMatchObject({ settled: 1, failed: 2 });
   world.clock.advance(60_000);
@@ -184,12 +192,30 @@ test("one delivery that throws and one that never answers hold up neither the ot
 test("an entry without a deliverer fails and is given up in the end; a dry run delivers nothing", async () => {
   const world = await loopWorld();
   await put(world, "a");
-  const loop = new OutboxLoop({
-    outbox: world.store.outbox,
-    deliverers: [],
-    alert: async () => true,
-    random: () => 0,
-  });
+  const loop = loopOver(world, async () => undefined, { deliverers: [] });
   expect(await world.tick(loop, { dryRun: true })).toMatchObject({ would: ["deliver alert a"], failed: 0 });
   expect(await world.tick(loop)).toMatchObject({ failed: 1 });
+});
+
+test("a delivery that arrives after the tick gave up waiting is not made again", async () => {
+  const world = await loopWorld();
+  await put(world, "slow");
+  let arrive: () => void = () => undefined;
+  let begun = 0;
+  const loop = loopOver(
+    world,
+    async () => {
+      begun += 1;
+      await new Promise<void>((resolve) => {
+        arrive = resolve;
+      });
+    },
+    { limits: { deliveryTimeoutMs: 20 } },
+  );
+  expect(await world.tick(loop)).toMatchObject({ failed: 1 });
+  arrive();
+  await until(async () => (await world.store.outbox.depth()) === 0, { what: "the late answer to be written down" });
+  world.clock.advance(300_000);
+  await world.tick(loop);
+  expect(begun).toBe(1);
 });

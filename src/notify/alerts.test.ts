@@ -17,6 +17,7 @@ const entry = (payload: unknown, key = "job.failed:7:1"): OutboxRow => ({
   createdAt: asInstant(0),
   revision: 1,
   lastError: null,
+  claimFence: 0,
 });
 
 function world(fileBytesMax?: number) {

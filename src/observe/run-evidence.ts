@@ -2,7 +2,15 @@ import type { HostId } from "../domain/ids.ts";
 import { runTaskName } from "../domain/run-task.ts";
 import { type DataPaths, runDirOf } from "../files/data-paths.ts";
 import { isSessionOver } from "../liveness/death-proof.ts";
-import type { ExitEvidence, LifePipe, ProcessEvidence, RunEvidence, RunFacts, UnprobeableBecause } from "../liveness/evidence.ts";
+import type {
+  ExitEvidence,
+  LifePipe,
+  ProcessEvidence,
+  RunEvidence,
+  RunFacts,
+  SessionReport,
+  UnprobeableBecause,
+} from "../liveness/evidence.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
 import {
   commandOnRecord,
@@ -23,6 +31,8 @@ export interface EvidenceDeps {
   readonly host: HostIdentity;
   readonly paths: DataPaths;
   readonly presence: PresenceRegistry;
+  /** The other daemons of the store. */
+  readonly daemons: { isLiving(hostId: HostId): boolean };
   readonly registry: PipelineRegistry;
 }
 
@@ -43,7 +53,7 @@ export class RunObserver {
 
   /** @param probe - this tick's probe, so that every run rests on the same answers. */
   async observe(run: LiveRun, conflicts: ReadonlySet<HostId>, probe: ProcessProbe = this.#deps.probe): Promise<ObservedRun> {
-    const { host, presence } = this.#deps;
+    const { host } = this.#deps;
     const onDisk = this.#isOnDisk(run) && run.state !== "exited";
     // The process is probed before the record is read: a command that ends in between has left its record by then.
     const process = await this.#process(run, onDisk, probe);
@@ -54,10 +64,24 @@ export class RunObserver {
       lifePipe: onDisk && run.state === "started" ? await this.lifePipeOf(run) : "unknown",
       exitRecord: onDisk ? await this.exitRecordOf(run) : { kind: "none" },
       supervisor: this.supervisorOf(run, probe),
-      report: presence.reportOn({ runId: run.id, workerId: run.workerId, claimSeq: run.claimSeq, reservedAt: run.reservedAt }),
+      report: this.#reportOn(run),
       hostConflict: conflicts.has(run.process?.hostId ?? run.supervisor?.process.hostId ?? host.hostId),
     };
     return { run, facts: this.#factsOf(run), evidence };
+  }
+
+  /**
+   * What its session says of the run. One that is heard by another living daemon, or that writes to the store itself, says it there alone:
+   * that it was not heard here proves nothing.
+   */
+  #reportOn({ id: runId, workerId, claimSeq, reservedAt, supervisor }: LiveRun): SessionReport {
+    const { host, presence, daemons } = this.#deps;
+    if (workerId !== null && supervisor !== null && supervisor.via !== host.hostId) {
+      const { via } = supervisor;
+      const elsewhere = via === null ? !presence.hasHeard(workerId) : daemons.isLiving(via);
+      if (elsewhere) return { kind: "heardElsewhere" };
+    }
+    return presence.reportOn({ runId, workerId, claimSeq, reservedAt });
   }
 
   /** The supervisor's process, dead where its session is over. Neither silence nor a missing session is proof. */

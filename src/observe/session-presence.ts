@@ -24,6 +24,10 @@ export class PresenceRegistry {
     return [...this.#presence.keys()];
   }
 
+  hasHeard(workerId: WorkerId): boolean {
+    return this.#presence.has(workerId);
+  }
+
   forget(workerId: WorkerId): void {
     this.#presence.delete(workerId);
   }

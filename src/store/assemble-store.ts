@@ -9,6 +9,7 @@ import { createActions } from "./records/actions.ts";
 import { createOutbox } from "./records/outbox.ts";
 import { guardEnqueue, guardSettle, guardTexts } from "./text-door.ts";
 import { createUpkeep } from "./upkeep/upkeep.ts";
+import { createDaemons } from "./workers/daemons.ts";
 import { createWorkers } from "./workers/workers.ts";
 
 /** The store as its callers see it: the nouns written once, the hot verbs of the engine in their places, and the door for texts before all. */
@@ -23,6 +24,7 @@ export function assembleStore(parts: StoreParts): Store {
     runs: { ...guardTexts(hot.runs), moveChecks: (checks) => hot.runs.moveChecks(checks), settle: guardSettle(hot.runs) },
     items: guardTexts({ ...createItems(engine), ...hot.items }),
     workers: { ...guardTexts({ ...createWorkers(engine), ...hot.workers }), renew: (renewal) => hot.workers.renew(renewal) },
+    daemons: guardTexts(createDaemons(engine)),
     leases: guardTexts(createLeases(engine)),
     actions: guardTexts(createActions(engine)),
     outbox: guardTexts(createOutbox(engine)),

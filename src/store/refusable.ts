@@ -19,7 +19,7 @@ export function refusable(inner: Store): RefusableStore {
       ]),
     ) as Verbs;
   };
-  const { jobs, runs, items, workers, leases, actions, outbox, duplicates, upkeep } = inner;
+  const { jobs, runs, items, workers, daemons, leases, actions, outbox, duplicates, upkeep } = inner;
   return {
     store: {
       ...inner,
@@ -27,6 +27,7 @@ export function refusable(inner: Store): RefusableStore {
       runs: guarded(runs),
       items: guarded(items),
       workers: guarded(workers),
+      daemons: guarded(daemons),
       leases: guarded(leases),
       actions: guarded(actions),
       outbox: guarded(outbox),

@@ -29,6 +29,10 @@ export const eventCatalogue = {
     "info",
     "The daemon is up: lock held, schema current, loops running.",
   ),
+  "daemon.beside": event<{ readonly hostId: HostId; readonly place: string; readonly version: string; readonly pid: number }>(
+    "info",
+    "Another daemon, with a data directory of its own, works on the same store. Each claims the jobs of the items whose files it holds.",
+  ),
   "daemon.without_init": event<{ readonly message: string }>(
     "warn",
     "The daemon is the first process of its container, and nothing removes processes that end without a parent.",

@@ -105,7 +105,14 @@ async function layOut() {
   const probe = new CaseProbe();
   const cases = combinations().map((found, index) => layOutOne({ found, runId: asRunId(index + 1), paths, pipes, probe }));
   const registry = new PipelineRegistry([]);
-  const observer = new RunObserver({ probe, host, paths, presence: new PresenceRegistry(), registry });
+  const observer = new RunObserver({
+    daemons: { isLiving: () => false },
+    probe,
+    host,
+    paths,
+    presence: new PresenceRegistry(),
+    registry,
+  });
   return {
     probe,
     cases,
@@ -171,6 +178,7 @@ function layOutOne({
             state: found.supervisor === "stopped" ? "stopped" : found.supervisor === "declared_dead" ? "dead" : "live",
             process: supervisor,
             lastHeardAt: epoch,
+            via: null,
             claimSeqReceived: 1,
           },
   });

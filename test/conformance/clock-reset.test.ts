@@ -84,7 +84,7 @@ describeStores((open, engine) => {
         ? "select m.name as t, c.name as c from sqlite_schema m join pragma_table_info(m.name) c where m.type = 'table'"
         : "select table_name as t, column_name as c from information_schema.columns where table_schema = current_schema()";
     const instants = (await query(columns))
-      .filter(({ c }) => /(^|_)at$|^stop_by$/.test(String(c)))
+      .filter(({ c }) => /(^|_)at$|^stop_by$|_until$/.test(String(c)))
       .map(({ t, c }) => `${String(t)}.${String(c)}`);
     expect(columnsNamed.map(({ table, column }) => `${table}.${column}`).sort()).toEqual(instants.sort());
   });

@@ -247,7 +247,7 @@ const cleaned: Readonly<
     const key = newKey();
     await store.outbox.put({ kind: "alert", key, payload: JSON.stringify(text) });
     const entry = present((await store.outbox.due(500)).find((each) => each.key === key));
-    await store.outbox.failed({ id: entry.id, error: text, dueAt: store.now(), dead: false });
+    await store.outbox.failed({ id: entry.id, claimFence: entry.claimFence, error: text, dueAt: store.now(), dead: false });
     const again = present((await store.outbox.due(500)).find((each) => each.key === key));
     await store.outbox.done(again);
     return [

@@ -93,7 +93,7 @@ describeStores((open, engine) => {
     await store.jobs.enqueue({ queue: "t", jobs: [{}, {}] });
     const first = await claimOne(store);
     await store.runs.settle([success(first)]);
-    await store.upkeep.prune({ finishedBefore: clock.advance(1), limit: 10 });
+    await store.upkeep.prune({ hostId: asHostId("host-a"), finishedBefore: clock.advance(1), limit: 10 });
     await store.close();
     const second = await claimOne(await openAgain());
     expect(second.runId).toBeGreaterThan(first.runId);

@@ -123,7 +123,7 @@ test("SQLite: a process that is killed in the middle of a migration, and the nex
 });
 
 test("SQLite: a disk that is full in the middle of a migration is reported, and the next start goes on", async () => {
-  const earlier = await earlierStore("sqlite", newest - 1);
+  const earlier = await earlierStore("sqlite", 3);
   await earlier.query("update jobs set payload = hex(zeroblob(1000000)) where id = 55 returning id");
   const connection = new SqliteConnection({ path: earlier.url });
   const target = targetOf(new SqliteEngine({ connection, hints: new HintBoard(), now: () => earlier.clock.now() }));

@@ -18,6 +18,8 @@ import { startTcpProxy } from "../support/tcp-proxy.ts";
 import { until } from "../support/until.ts";
 
 const newest = postgresMigrations.length;
+/** The first migration in steps that programs of the version before must not outlive. */
+const readyAndLive = 4;
 
 /** As a program of the version before has it. */
 const older = "-c search_path=wakeful";
@@ -35,14 +37,14 @@ function engineOf({ url, clock }: EarlierStore): PostgresEngine {
   return engine;
 }
 
-/** The newest migration with each step as `change` gives it. */
+/** The migration to `ready` and `live` with each step as `change` gives it. */
 function withSteps(change: (step: MigrationStep, index: number) => MigrationStep): readonly Migration[] {
   return postgresMigrations.map((migration) =>
-    "steps" in migration && migration.number === newest ? { ...migration, steps: migration.steps.map(change) } : migration,
+    "steps" in migration && migration.number === readyAndLive ? { ...migration, steps: migration.steps.map(change) } : migration,
   );
 }
 
-/** Ends the migration before a step of the newest one. */
+/** Ends the migration before one of these steps. */
 async function migrateUntil(earlier: EarlierStore, name: string): Promise<void> {
   const cut = withSteps((step) => (step.name === name ? { name, text: "select 1 / 0" } : step));
   await expect(migrate(targetOf(engineOf(earlier)), cut)).rejects.toThrow(/division by zero/);
@@ -63,10 +65,10 @@ const olderWrites: readonly string[] = [
 ];
 
 /** What an older program may go on with: records of what it does, and deliveries that it would else repeat for ever. */
-const openToOlder = ["action_logs", "hosts", "live", "meta", "migrations", "outbox", "ready"];
+const openToOlder = ["action_logs", "daemons", "hosts", "meta", "migrations", "outbox", "ready_on_host"];
 
 test("from the first step on a program of the version before is cut off: none of its writes arrives, and it waits", async () => {
-  const earlier = await earlierStore("postgres", newest - 1);
+  const earlier = await earlierStore("postgres", readyAndLive - 1);
   const client = await connect(earlier, older);
   for (const text of olderWrites.slice(0, 5)) await client.query(`begin; ${text}; rollback`);
   await migrateUntil(earlier, "jobs that may be claimed");
@@ -84,7 +86,7 @@ test("from the first step on a program of the version before is cut off: none of
 });
 
 test("every table is closed to programs of the version before, but for its records and deliveries and what it has never heard of", async () => {
-  const earlier = await earlierStore("postgres", newest - 1);
+  const earlier = await earlierStore("postgres", readyAndLive - 1);
   await earlier.open();
   const client = await connect(earlier, older);
   const tables = await earlier.query("select table_name as name from information_schema.tables where table_schema = 'wakeful' order by 1");
@@ -101,7 +103,7 @@ test("every table is closed to programs of the version before, but for its recor
 });
 
 test("what a program of the version before is writing when the migration begins is written, and comes along", async () => {
-  const earlier = await earlierStore("postgres", newest - 1);
+  const earlier = await earlierStore("postgres", readyAndLive - 1);
   const [writer, late] = [await connect(earlier, older), await connect(earlier, older)];
   await late.query("begin");
   await writer.query("begin");
@@ -123,7 +125,7 @@ test("what a program of the version before is writing when the migration begins 
 });
 
 test("of two programs that open at once one migrates, and the other says that it waits and finds it done", async () => {
-  const earlier = await earlierStore("postgres", newest - 1);
+  const earlier = await earlierStore("postgres", readyAndLive - 1);
   const reader = await connect(earlier, older);
   await reader.query("begin; select 1 from jobs limit 1");
   const [first, second]: [MigrationProgress[], MigrationProgress[]] = [[], []];
@@ -203,11 +205,16 @@ test("no step that moves or reads all rows holds a lock that readers or writers 
     "leaving the old shape: locks, no row",
     "checking all runs: no lock, rows",
     "taking the new indexes: locks, no row",
+    "making room for several daemons: locks, no row",
+    "items of the only host: no lock, no row",
+    "jobs of the only host: no lock, rows",
+    "state files of the only host: no lock, no row",
+    "leaving the index of all deliveries: no lock, no row",
   ]);
 });
 
 test("an index that a kill left half made is made anew", async () => {
-  const earlier = await earlierStore("postgres", newest - 1);
+  const earlier = await earlierStore("postgres", readyAndLive - 1);
   await migrateUntil(earlier, "new_jobs_of_note");
   const holder = await connect(earlier, older);
   await holder.query("begin isolation level repeatable read; select 1 from jobs limit 1");
@@ -221,32 +228,32 @@ test("an index that a kill left half made is made anew", async () => {
   ]);
   const store = await earlier.open();
   expect(await store.upkeep.integrityCheck()).toEqual([]);
-  const whole = await earlierStore("postgres", newest - 1);
+  const whole = await earlierStore("postgres", readyAndLive - 1);
   await whole.open();
   expect(await schemaLines("postgres", earlier.query)).toEqual(await schemaLines("postgres", whole.query));
 });
 
 test("a store on its way is not read by an opening that may not migrate, and goes on when it may", async () => {
-  const earlier = await earlierStore("postgres", newest - 1);
+  const earlier = await earlierStore("postgres", readyAndLive - 1);
   await migrateUntil(earlier, "runs under way");
   await expect(openReadOnly({ url: earlier.url, clock: earlier.clock })).rejects.toMatchObject({
     code: "store_older",
-    message: expect.stringContaining(`is on its way to schema ${newest}, or was left there`),
-    details: { found: newest, known: newest, underWay: true },
+    message: expect.stringContaining(`is on its way to schema ${readyAndLive}, or was left there`),
+    details: { found: readyAndLive, known: newest, underWay: true },
   });
   const store = await earlier.open();
   expect(await store.upkeep.checkInvariants()).toEqual([]);
 });
 
 test("a connection that says its schema may write past the store", async () => {
-  const earlier = await earlierStore("postgres", newest - 1);
+  const earlier = await earlierStore("postgres", readyAndLive - 1);
   await earlier.open();
   const client = await connect(earlier, storeOptions);
   expect((await client.query(present(olderWrites[1]))).rowCount).toBe(1);
 });
 
 test("a migration whose connection falls silent gives up, and the next one goes on [F-8.2]", async () => {
-  const earlier = await earlierStore("postgres", newest - 1);
+  const earlier = await earlierStore("postgres", readyAndLive - 1);
   const proxy = await startTcpProxy(earlier.url);
   let silent = false;
   const told = (): void => {
@@ -260,4 +267,21 @@ test("a migration whose connection falls silent gives up, and the next one goes 
   onTestFinished(() => store.close());
   expect(await store.upkeep.checkInvariants()).toEqual([]);
   expect(await earlier.query("select value from meta where name = 'migration_step'")).toEqual([]);
+});
+
+test("a program of schema 4 is cut off from the first step of the next migration on: it claims nothing that it could not settle", async () => {
+  const earlier = await earlierStore("postgres", readyAndLive);
+  const ofSchema4 = await connect(earlier, "-c search_path=wakeful -c wakeful.schema=4");
+  await ofSchema4.query("begin; delete from ready; rollback");
+  const cut = postgresMigrations.map((migration) =>
+    "steps" in migration && migration.number === newest
+      ? { ...migration, steps: migration.steps.map((step, index) => (index === 1 ? { name: step.name, text: "select 1 / 0" } : step)) }
+      : migration,
+  );
+  await expect(migrate(targetOf(engineOf(earlier)), cut)).rejects.toThrow(/division by zero/);
+  for (const text of [...olderWrites, "delete from ready", "update live set check_at = 0", "delete from live"]) {
+    await expect(ofSchema4.query(text), text).rejects.toMatchObject({ code: "57W01", message: expect.stringContaining("schema 5") });
+  }
+  const store = await earlier.open();
+  expect(await store.upkeep.checkInvariants()).toEqual([]);
 });

@@ -132,7 +132,14 @@ export async function commandWorld(
   const workers: CommandWorker[] = [];
   let made = 0;
   let adopter: CommandWorker | undefined;
-  const observer = new RunObserver({ probe, host, paths, presence, registry });
+  const observer = new RunObserver({
+    daemons: { isLiving: () => false },
+    probe,
+    host,
+    paths,
+    presence,
+    registry,
+  });
   const reaper = new JobReaper({
     store,
     host: { identity: host, probe },

@@ -87,12 +87,15 @@ type Place = Pick<EarlierStore, "url" | "query">;
 
 async function onSqlite(version: number, clock: StoreTestClock): Promise<Place> {
   const path = join(tempDir("earlier"), "wakeful.db");
-  await migrateSqlite(path, firstSqliteMigrations.slice(0, version), clock);
+  const rowsVersion = Math.min(version, firstSqliteMigrations.length);
+  await migrateSqlite(path, firstSqliteMigrations.slice(0, rowsVersion), clock);
   const db = new DatabaseSync(path);
-  db.exec(`${rowsText(version, clock.now())}
+  db.exec(`${rowsText(rowsVersion, clock.now())}
     update sqlite_sequence set seq = ${lastId};
     insert into meta (name, value) values ('run_ids_set_aside', '${lastId}')`);
   db.close();
+  // Later versions come from a store in use, as they did.
+  if (version > rowsVersion) await migrateSqlite(path, sqliteMigrations.slice(0, version), clock);
   return { url: path, query: async (text) => await withFile(path, async (query) => await query(text)) };
 }
 
@@ -120,15 +123,17 @@ export async function migrateSqlite(path: string, migrations: readonly Migration
 async function onPostgres(version: number, clock: StoreTestClock): Promise<Place> {
   const { url, drop } = await createDatabase();
   onTestFinished(drop);
-  await migratePostgres(url, postgresMigrations.slice(0, version), clock);
+  const rowsVersion = Math.min(version, firstSqliteMigrations.length);
+  await migratePostgres(url, postgresMigrations.slice(0, rowsVersion), clock);
   const run: EarlierStore["query"] = async (text) => await withDatabase(url, async (query) => await query(text));
-  await run(`${rowsText(version, clock.now())}
+  await run(`${rowsText(rowsVersion, clock.now())}
     do $$ declare each record; begin
       for each in select table_name as name from information_schema.columns where table_schema = 'wakeful' and is_identity = 'YES' loop
         perform setval(pg_get_serial_sequence(each.name, 'id'), ${lastId});
       end loop;
     end $$;
     select setval('run_ids', ${lastId})`);
+  if (version > rowsVersion) await migratePostgres(url, postgresMigrations.slice(0, version), clock);
   return { url, query: run };
 }
 

@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
-import { asHostId, type JobId, type OwnerEpoch, type RunId, type WorkerId } from "../../src/domain/ids.ts";
+import { asHostId, type HostId, type JobId, type OwnerEpoch, type RunId, type WorkerId } from "../../src/domain/ids.ts";
 import { addMs, type DurationMs, type Instant } from "../../src/domain/time.ts";
 import { itemDirOf, runDirOf } from "../../src/files/data-paths.ts";
 import { ResultReader } from "../../src/gates/result-reader.ts";
@@ -15,6 +15,7 @@ import { Stopper } from "../../src/loops/runs/stopper.ts";
 import { KnownSessions } from "../../src/loops/sessions/known-sessions.ts";
 import { WorkerReaper } from "../../src/loops/sessions/worker-reaper.ts";
 import { LoopRunner } from "../../src/loops/skeleton/loop-runner.ts";
+import { KnownDaemons } from "../../src/loops/watch/known-daemons.ts";
 import { Watcher } from "../../src/loops/watch/watcher.ts";
 import { alertsThrough } from "../../src/notify/raise-alert.ts";
 import { RunObserver } from "../../src/observe/run-evidence.ts";
@@ -90,6 +91,7 @@ export interface Repairing {
   readonly stopper: Stopper;
   readonly sweep: LeaseSweep;
   readonly presence: PresenceRegistry;
+  readonly daemons: KnownDaemons;
   readonly watcher: Watcher;
   readonly finaliser: Finaliser;
   readonly ender: RunEnder;
@@ -211,7 +213,14 @@ export class RepairWorld {
       alert,
     });
     const reaped = new ReapedRuns();
-    const observer = new RunObserver({ probe, host, paths, presence, registry });
+    const daemons = new KnownDaemons({
+      // Others may be beside it, on either engine.
+      store: { ...world.store, capabilities: { ...world.store.capabilities, manyWriters: true } },
+      hostId: host.hostId,
+      monoNow: now,
+      limits: () => ({ renewMs: 5000, deadAfterMs: settings.thresholds.deadAfterMs }),
+    });
+    const observer = new RunObserver({ probe, host, paths, presence, daemons, registry });
     const reaper = new JobReaper({
       store: { runs: seen.runs, workers: seen.workers, now },
       host: { identity: host, probe },
@@ -265,7 +274,7 @@ export class RepairWorld {
       }),
       shielded: () => [],
     });
-    this.loops = { reaper, runner, workers, stopper, sweep, presence, watcher, finaliser, ender, observer };
+    this.loops = { reaper, runner, workers, stopper, sweep, presence, daemons, watcher, finaliser, ender, observer };
     return this.loops;
   }
 
@@ -273,9 +282,13 @@ export class RepairWorld {
     return { hostId: asHostId(host), bootId: `boot-of-${host}`, pidNamespace: "ns", pid, startTime: "12345" };
   }
 
-  async worker(options: { readonly pid?: number; readonly host?: string; readonly kind?: "command" | "handler" } = {}): Promise<WorkerId> {
-    const { pid = 50, host = "host-a", kind = "command" } = options;
-    return await this.store.workers.register({ name: "w", kind, process: this.processOf(pid, host), concurrency: 4, queues: [] });
+  /** @param options.via - the host of the daemon that hears it; null: none. Default: this world's. */
+  async worker(
+    options: { readonly pid?: number; readonly host?: string; readonly kind?: "command" | "handler"; readonly via?: HostId | null } = {},
+  ): Promise<WorkerId> {
+    const { pid = 50, host = "host-a", kind = "command", via = this.host.hostId } = options;
+    const process = this.processOf(pid, host);
+    return await this.store.workers.register({ name: "w", kind, process, concurrency: 4, queues: [], via: via ?? undefined });
   }
 
   async #defaultWorker(): Promise<WorkerId> {
@@ -372,6 +385,7 @@ export class RepairWorld {
 
   /** One tick of the job-reaper, the gates that it reads included. */
   async tick(options: { readonly dryRun?: boolean } = {}) {
+    await this.loops.daemons.look();
     const report = await this.loops.runner.tickOnce(options);
     await this.loops.reaper.idle();
     return report;

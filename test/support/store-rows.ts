@@ -1,4 +1,4 @@
-import type { ItemId, JobId, RunId, WorkerId } from "../../src/domain/ids.ts";
+import type { HostId, ItemId, JobId, RunId, WorkerId } from "../../src/domain/ids.ts";
 import { asHostId } from "../../src/domain/ids.ts";
 import { addMs, asInstant, type DurationMs } from "../../src/domain/time.ts";
 import type { RetryTerms } from "../../src/liveness/retry-contract.ts";
@@ -30,12 +30,13 @@ export function stageEntry(stage: string, overrides: Partial<StageEntry> = {}): 
 }
 
 /** An item of pipeline `p` in its first stage, `prep`. */
-export async function addItem(store: Store, key = "book", overrides: Partial<StageEntry> = {}): Promise<ItemRow> {
+export async function addItem(store: Store, key = "book", overrides: Partial<StageEntry> = {}, hostId?: HostId): Promise<ItemRow> {
   const { item } = await store.items.add({
     pipeline: "p",
     key,
     dir: key,
     input: "{}",
+    hostId,
     first: stageEntry("prep", overrides),
     actor: "test",
   });

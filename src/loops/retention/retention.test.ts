@@ -5,6 +5,7 @@ import { expect, onTestFinished, test } from "vitest";
 import { chain, type LoopWorld, loopWorld } from "../../../test/support/loop-world.ts";
 import { skipTest } from "../../../test/support/skips.ts";
 import { claimOne, failure, retried, startRun, success } from "../../../test/support/store-rows.ts";
+import { asHostId } from "../../domain/ids.ts";
 import { hours } from "../../domain/time.ts";
 import { SourceKeeper } from "../../item-files/kept-source.ts";
 import { makeLifePipe } from "../../processes/run-folder/life-pipe.ts";
@@ -28,6 +29,7 @@ async function retentionWorld(overrides: Partial<RetentionPolicy> = {}): Promise
   const restart = (more: Partial<RetentionDeps> = {}): Loop =>
     new Retention({
       store,
+      hostId: asHostId("host-a"),
       paths,
       sources,
       alert: world.alert,
@@ -193,7 +195,7 @@ test("a crash between the rows and their folders leaves orphans that the next ti
   writeFileSync(join(folder(world, "work", "book"), ".source.json"), JSON.stringify({ where: "archive", path: "/x" }));
   touch(world, folder(world, "work", "book"));
   world.clock.advance(31 * dayMs);
-  await world.store.upkeep.prune({ finishedBefore: world.clock.now(), limit: 100 });
+  await world.store.upkeep.prune({ hostId: asHostId("host-a"), finishedBefore: world.clock.now(), limit: 100 });
   expect(existsSync(folder(world, "runs", run.runId))).toBe(true);
   await world.tick(world.loop);
   expect([works(world), readdirSync(world.paths.runsDir)]).toEqual([[], []]);

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import type { LoopSettings, LoopSwitch } from "../../config/loop-settings.ts";
 import { messageOf } from "../../domain/errors.ts";
-import type { RunId } from "../../domain/ids.ts";
+import type { HostId, RunId } from "../../domain/ids.ts";
 import { type DurationMs, days, hours, type Instant, minutes, seconds } from "../../domain/time.ts";
 import { type DataPaths, runDirOf } from "../../files/data-paths.ts";
 import { lstatOrUndefined } from "../../files/move-file.ts";
@@ -31,6 +31,7 @@ export interface RetentionPolicy {
 
 export interface RetentionDeps {
   readonly store: Pick<Store, "items" | "jobs" | "runs" | "upkeep" | "duplicates">;
+  readonly hostId: HostId;
   readonly paths: DataPaths;
   /** Returns sources that a work directory still holds to their owners, before it is removed. */
   readonly sources: Pick<SourceKeeper, "keep">;
@@ -124,13 +125,13 @@ export class Retention implements Loop<"retention"> {
 
   async #pruneRows(tally: Tally, context: TickContext): Promise<void> {
     const { now, signal } = context;
-    const { store, paths, policy } = this.#deps;
+    const { store, hostId, paths, policy } = this.#deps;
     const { finishedRowsMs, workDirsDays } = policy();
     // A row may not go before the directory whose owner it names.
     const finishedBefore = (now - Math.max(finishedRowsMs, workDirsDays * dayMs)) as Instant;
     let walk = this.#jobWalk;
     for (let page = 0; page < this.#pagesMax && !signal.aborted; page++) {
-      const pruned = await store.upkeep.prune({ finishedBefore, limit: this.#pageSize, walk });
+      const pruned = await store.upkeep.prune({ hostId, finishedBefore, limit: this.#pageSize, walk });
       walk = pruned.walk;
       // The tick after the end of a walk begins the next one.
       this.#jobWalk = walk === "over" ? undefined : walk;
@@ -308,7 +309,7 @@ const newTally = (): Tally => ({
 
 /** What a process that runs the retention builds it of. */
 export interface RetentionParts extends LoopParts, Pick<RetentionDeps, "store" | "sources"> {
-  readonly host: Pick<Host, "paths" | "clock">;
+  readonly host: Pick<Host, "identity" | "paths" | "clock">;
   readonly tell: Tell;
   readonly settings: () => LoopSwitch<"retention"> & Pick<LoopSettings, "retention">;
 }
@@ -320,9 +321,10 @@ export const retentionSpec: LoopSpec<"retention", RetentionParts> = {
   enabled: ownSwitch("retention"),
   wokenBy: [],
   build: ({ store, sources, host, tell, settings }) => {
-    const { paths, clock } = host;
+    const { identity, paths, clock } = host;
     return new Retention({
       store,
+      hostId: identity.hostId,
       paths,
       sources,
       alert: tell.alert,

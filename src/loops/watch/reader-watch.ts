@@ -9,6 +9,8 @@ export interface ReaderWatchDeps {
   readonly observe: () => Promise<OldReaders>;
   /** Whether the store is a server's, which is asked less often. */
   readonly server: boolean;
+  /** Of several daemons one tells. Absent: this one does. */
+  readonly isOurs?: (() => boolean) | undefined;
   readonly tell: Tell;
   readonly monoNow: () => number;
 }
@@ -34,9 +36,9 @@ export class ReaderWatch {
   }
 
   async look(): Promise<void> {
-    const { observe, server, monoNow } = this.#deps;
+    const { observe, server, monoNow, isOurs = () => true } = this.#deps;
     const now = monoNow();
-    if (now < this.#askAtMono) return;
+    if (now < this.#askAtMono || !isOurs()) return;
     if (server) this.#askAtMono = now + serverPeriodMs;
     const found = await observe().catch((thrown: unknown) => {
       // The store's own watch tells of a store that does not answer.

@@ -35,6 +35,8 @@ export type MigrationNews = Pick<MigrationProgress, "done" | "total" | "waitsFor
 export interface MigrationSession {
   /** Statements outside a transaction. */
   readonly db: Kysely<Database>;
+  /** Says which schema the statements from now on are for, as every program does where the server keeps older ones out. */
+  sayVersion(number: number): Promise<void>;
   /** `rebuilds`: it may drop a table that others refer to. `body` may run again when a lock was not to be had. */
   transaction<T>(body: (tx: Transaction<Database>) => Promise<T>, options?: { readonly rebuilds: boolean }): Promise<T>;
   /** Runs a text of several statements. */
@@ -120,6 +122,7 @@ class Migrator {
     // Half-way nothing can be left as it was any more.
     if (underWay === undefined) for (const migration of pending) await this.#refuseContradictions(session, migration);
     for (const group of groupsOf(pending)) {
+      await session.sayVersion("steps" in group ? group.number : newestOf(group));
       if ("steps" in group) await this.#inSteps(session, group, group.number === underWay ? (state?.step ?? 0) : 0);
       else await this.#inOne(session, group);
     }

@@ -65,6 +65,8 @@ export interface ItemsTable {
   updated_at: Instant;
   finished_at: Maybe<Instant>;
   priority: WithDefault<number>;
+  /** Which holds its work directory. */
+  host_id: Maybe<HostId>;
 }
 
 export interface VisitsTable {
@@ -119,13 +121,35 @@ export interface JobsTable {
   scheduled_at: Maybe<Instant>;
   note: Maybe<JobNote>;
   open_visit_id: Maybe<VisitId>;
+  /** Of its item. */
+  host_id: Maybe<HostId>;
 }
 
-/** What may be claimed now, and nothing else. */
+/** What any worker may claim now, and nothing else. */
 export interface ReadyTable {
   queue_id: number;
   priority: number;
   job_id: JobId;
+}
+
+/** What one host alone may claim now. */
+export interface ReadyOnHostTable extends ReadyTable {
+  host_id: HostId;
+}
+
+/** The daemon of each data directory, or the last one that it had. */
+export interface DaemonsTable {
+  host_id: HostId;
+  boot_id: string;
+  pid_namespace: string;
+  pid: number;
+  start_time: string;
+  place: string;
+  url: Maybe<string>;
+  version: string;
+  started_at: Instant;
+  heard_at: Instant;
+  ended_at: Maybe<Instant>;
 }
 
 export interface WorkersTable {
@@ -145,6 +169,8 @@ export interface WorkersTable {
   ended_at: Maybe<Instant>;
   claim_seq_received: WithDefault<number>;
   loop_lag_ms: Maybe<number>;
+  /** The host of the daemon that hears it. */
+  via: Maybe<HostId>;
 }
 
 /** What a live run and an ended one have alike. */
@@ -255,6 +281,11 @@ export interface OutboxTable {
   due_at: Maybe<Instant>;
   created_at: Instant;
   last_error: Maybe<string>;
+  /** The only host that may deliver it. */
+  host_id: Maybe<HostId>;
+  claimed_by: Maybe<HostId>;
+  claimed_until: Maybe<Instant>;
+  claim_fence: WithDefault<number>;
 }
 
 export interface DuplicatesTable {
@@ -293,6 +324,8 @@ export interface Database {
   visits: VisitsTable;
   jobs: JobsTable;
   ready: ReadyTable;
+  ready_on_host: ReadyOnHostTable;
+  daemons: DaemonsTable;
   live: LiveTable;
   workers: WorkersTable;
   runs: RunsTable;

@@ -133,6 +133,7 @@ export async function insertStageJob(tx: Kysely<Database>, options: NewStageJob)
       paused: options.paused,
       item_id: itemId,
       visit_id: visitId,
+      host_id: (eb) => eb.selectFrom("items").select("items.host_id").where("items.id", "=", itemId),
       agent: entry.agent,
       repo: options.repo ?? entry.repo ?? null,
     })

@@ -76,6 +76,7 @@ async function addItem(engine: Engine, item: NewItem): Promise<{ readonly row: R
         label: item.label ?? null,
         repo: item.repo ?? null,
         branch: item.branch ?? null,
+        host_id: item.hostId ?? null,
         created_at: now,
         updated_at: now,
       })
@@ -173,6 +174,7 @@ function itemRow(row: RowOf<"items">): ItemRow {
     repo: row.repo,
     branch: row.branch,
     error: row.error,
+    hostId: row.host_id,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
     finishedAt: row.finished_at,

@@ -46,6 +46,12 @@ const claimable: JobSet = {
   where: everyRow,
   walk: false,
 };
+const claimableOnHost: JobSet = {
+  ...claimable,
+  from: sql`ready_on_host`,
+  id: sql`ready_on_host.job_id`,
+  queueId: sql`ready_on_host.queue_id`,
+};
 const running: JobSet = {
   state: "running",
   from: sql`live`,
@@ -57,6 +63,7 @@ const running: JobSet = {
 
 const setsOf = (engine: Pick<Engine, "predicates">): readonly JobSet[] => [
   claimable,
+  claimableOnHost,
   ofJobs("queued", pausedQueued(engine)),
   ofJobs("queued", blockedQueued),
   ofJobs("scheduled", scheduledJobs),

@@ -2,6 +2,7 @@ import type { Transaction } from "kysely";
 import type { JobId } from "../../domain/ids.ts";
 import { BeginAgain, type Engine, lockRows } from "../engine/engine.ts";
 import type { Database, RowOf } from "../engine/tables.ts";
+import { lockReady } from "./ready.ts";
 
 export interface LockedJob {
   readonly job: RowOf<"jobs">;
@@ -23,14 +24,7 @@ export async function lockJob(engine: Engine, tx: Transaction<Database>, id: Job
 
 /** A claim locks the job's place in `ready` and nothing else of it: one that is under way is waited for, and has then made a live run. */
 async function settleWithClaims(tx: Transaction<Database>, job: RowOf<"jobs">): Promise<void> {
-  await tx
-    .selectFrom("ready")
-    .select("job_id")
-    .where("queue_id", "=", job.queue_id)
-    .where("priority", "=", job.priority)
-    .where("job_id", "=", job.id)
-    .forUpdate()
-    .execute();
+  await lockReady(tx, job);
   const claimed = await tx.selectFrom("live").select("id").where("job_id", "=", job.id).executeTakeFirst();
   if (claimed !== undefined) throw new BeginAgain(`job ${job.id} was claimed`);
 }

@@ -23,6 +23,8 @@ export interface ItemRow {
   readonly repo: string | null;
   readonly branch: string | null;
   readonly error: string | null;
+  /** The host whose data directory holds its work directory: nobody else claims its jobs. Null: any host may. */
+  readonly hostId: HostId | null;
   readonly createdAt: Instant;
   readonly updatedAt: Instant;
   readonly finishedAt: Instant | null;
@@ -56,6 +58,8 @@ export interface NewItem {
   readonly label?: string | undefined;
   readonly repo?: string | undefined;
   readonly branch?: string | undefined;
+  /** Which holds the work directory. Absent: any host may run it. */
+  readonly hostId?: HostId | undefined;
   readonly first: StageEntry;
   readonly actor: string;
 }

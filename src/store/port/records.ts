@@ -1,4 +1,4 @@
-import type { ItemId, JobId, RunId, WorkerId } from "../../domain/ids.ts";
+import type { HostId, ItemId, JobId, RunId, WorkerId } from "../../domain/ids.ts";
 import type { JsonText } from "../../domain/json-text.ts";
 import type { Instant } from "../../domain/time.ts";
 
@@ -49,14 +49,45 @@ export interface OutboxRow {
   /** Raised each time the same key is written again: a delivery completes only the revision that it read. */
   readonly revision: number;
   readonly lastError: string | null;
+  /** Raised by each claim: the writes of whoever delivers name it, and one whose claim ran out changes nothing. */
+  readonly claimFence: number;
 }
+
+/** Names an entry and the claim under which it is delivered. */
+export type OutboxClaim = Pick<OutboxRow, "id" | "claimFence">;
 
 export interface OutboxStore {
   put(entry: { readonly kind: OutboxRow["kind"]; readonly key: string; readonly payload: JsonText }): Promise<void>;
+  /** What is due and claimed by nobody, whosever it is. */
   due(limit: number): Promise<readonly OutboxRow[]>;
-  /** Delivered: the entry goes, unless a newer revision was written meanwhile. */
-  done(entry: { readonly id: number; readonly revision: number }): Promise<void>;
-  failed(entry: { readonly id: number; readonly error: string; readonly dueAt: Instant; readonly dead: boolean }): Promise<void>;
+  /** The same of what this host may deliver: its own entries, and those that are no host's. */
+  dueFor(options: { readonly hostId: HostId; readonly limit: number }): Promise<readonly OutboxRow[]>;
+  /**
+   * Takes those of these entries that are free for 30 s, so that no other daemon delivers them. What another one is taking is passed over.
+   * Answers what it took.
+   */
+  claim(options: { readonly hostId: HostId; readonly entries: readonly OutboxRow[] }): Promise<readonly OutboxRow[]>;
+  /** Makes these claims last for another 30 s from now on. Answers the entries that are still held. */
+  prolong(claims: readonly OutboxClaim[]): Promise<readonly number[]>;
+  /** Gives back all that this host has claimed: its daemon stops, or a new one has proved that the last one is dead. */
+  release(hostId: HostId): Promise<void>;
+  /** Delivered: the entry goes, unless a newer revision was written meanwhile; that one is free. False: the claim is not held any more. */
+  done(entry: OutboxClaim & Pick<OutboxRow, "revision">): Promise<boolean>;
+  /**
+   * Not delivered. False: the claim is not held any more.
+   *
+   * @param entry.underWay - The delivery may still arrive: the claim stays, so that nobody begins another beside it.
+   */
+  failed(
+    entry: OutboxClaim & {
+      readonly error: string;
+      readonly dueAt: Instant;
+      readonly dead: boolean;
+      readonly underWay?: boolean | undefined;
+    },
+  ): Promise<boolean>;
+  /** The claim ends, and nothing else changes. */
+  letGo(entry: OutboxClaim): Promise<void>;
   listDead(limit: number): Promise<readonly OutboxRow[]>;
   depth(): Promise<number>;
 }

@@ -123,6 +123,8 @@ export interface SupervisorRow {
   readonly lastHeardAt: Instant;
   /** The highest claim the worker said it has received. */
   readonly claimSeqReceived: number;
+  /** The host of the daemon that hears it. Null: it writes to the store itself. */
+  readonly via: HostId | null;
 }
 
 /** What the end of a run brings: the flip and all that follows from it in the store are one transaction. */

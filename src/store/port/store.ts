@@ -1,5 +1,6 @@
 import type { Instant } from "../../domain/time.ts";
 import type { ClockDoubt } from "./clock-doubt.ts";
+import type { DaemonsStore } from "./daemons.ts";
 import type { ItemsStore } from "./items.ts";
 import type { JobsStore } from "./jobs.ts";
 import type { LeasesStore } from "./leases.ts";
@@ -34,6 +35,7 @@ export interface Store {
   readonly runs: RunsStore;
   readonly items: ItemsStore;
   readonly workers: WorkersStore;
+  readonly daemons: DaemonsStore;
   readonly leases: LeasesStore;
   readonly actions: ActionsStore;
   readonly outbox: OutboxStore;

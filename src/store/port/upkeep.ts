@@ -48,9 +48,16 @@ export interface UpkeepStore {
    * Deletes finished jobs with their runs, finished items with their visits, ended workers and old action rows, a bounded page at a time.
    * Never of anything unfinished or blocked.
    *
+   * @param options.hostId - Whose items, beside those of no host and of hosts that have not been heard since then: the others' work
+   * directories are not here.
    * @param options.walk - What the page before answered; absent: a new walk over the jobs begins.
    */
-  prune(options: { readonly finishedBefore: Instant; readonly limit: number; readonly walk?: PruneWalk | undefined }): Promise<{
+  prune(options: {
+    readonly hostId: HostId;
+    readonly finishedBefore: Instant;
+    readonly limit: number;
+    readonly walk?: PruneWalk | undefined;
+  }): Promise<{
     readonly jobs: number;
     readonly items: readonly { readonly dir: string }[];
     readonly runs: readonly number[];

@@ -34,6 +34,8 @@ export interface WorkersStore {
     readonly process: StoredProcess;
     readonly concurrency: number;
     readonly queues: readonly string[];
+    /** The host of the daemon that hears it. Absent: it writes to the store itself. */
+    readonly via?: HostId | undefined;
   }): Promise<WorkerId>;
   /**
    * Presence. `held`: every run the worker holds. Answers its own state and, of the held runs, those that are not its any more.
@@ -44,6 +46,8 @@ export interface WorkersStore {
     readonly held: readonly RunId[];
     readonly claimSeqReceived: number;
     readonly loopLagMs?: number | undefined;
+    /** The host of the daemon that has heard this. Absent: as before. */
+    readonly via?: HostId | undefined;
   }): Promise<{
     readonly state: WorkerState;
     readonly lost: readonly { readonly runId: RunId; readonly why: string }[];

@@ -29,6 +29,15 @@ const candidates = `
         where queue_id = n.id and (priority, job_id) > (n.after_priority, n.after_job)
         order by priority, job_id limit $10 for update skip locked) c`;
 
+/** The same of what the session's host alone may claim. */
+const candidatesOnHost = `
+      select c.row, c.priority, c.job_id, n.kind, n.slot_key, true as on_host
+      from named n cross join lateral (
+        select ctid as row, priority, job_id from ready_on_host
+        where host_id = (select host_id from workers where id = $1) and queue_id = n.id
+          and (priority, job_id) > (n.after_priority, n.after_job)
+        order by priority, job_id limit $10 for update skip locked) c`;
+
 const chosen = `
     chosen as materialized (
       select id as job_id, queue_id, run_count + 1 as attempt, id = any(array(select job_id from best where kind = 'handler' limit $11)) as started,
@@ -67,19 +76,48 @@ const claimPlain: Statement = {
     ${answer}`,
 };
 
-/** For all queues. Slots are locked before any job is, so that no claim that waits for one holds another's job. */
+/** The room of the slots that the queues name, locked. */
+const afterSlots = "where (select count(*) from rooms) >= 0";
+
+/** For all queues without pinned jobs. */
 const claimAny: Statement = {
   name: "claim",
-  text: `
+  text: claimText({
+    candidates: `${candidates}
+      ${afterSlots}`,
+    columns: "row, priority, job_id, kind",
+    moved: moved(""),
+  }),
+};
+
+/** For all queues. */
+const claimOnHost: Statement = {
+  name: "claim_on_host",
+  text: claimText({
+    candidates: `select *, false as on_host from (${candidates}
+      ${afterSlots}) anywhere
+      union all${candidatesOnHost}
+      ${afterSlots}`,
+    columns: "row, priority, job_id, kind, on_host",
+    moved: `
+    taken_on_host as (
+      delete from ready_on_host where ctid = any(array(select row from best where on_host))
+    ), ${moved(" where not on_host")}`,
+  }),
+};
+
+/** Slots are locked before any job is, so that no claim that waits for one holds another's job. */
+function claimText(parts: { readonly candidates: string; readonly columns: string; readonly moved: string }): string {
+  const { columns } = parts;
+  return `
     with ${named}, rooms as materialized (
       select key, greatest(capacity - used, 0) as room from slots
       where key = any(array(select slot_key from named where slot_key is not null)) order by key for update
-    ), candidates as materialized (${candidates}
-      where (select count(*) from rooms) >= 0
+    ), candidates as materialized (${parts.candidates}
     ), roomy as materialized (
-      select row, priority, job_id, kind from candidates where slot_key is null
+      select ${columns} from candidates where slot_key is null
       union all
-      select s.row, s.priority, s.job_id, s.kind from (
+      select ${columns} from (
         select c.*, row_number() over (partition by c.slot_key order by c.priority, c.job_id) as place
         from candidates c where c.slot_key is not null) s
       where s.place <= (select room from rooms where key = s.slot_key)
@@ -93,14 +131,16 @@ const claimAny: Statement = {
       update slots set used = used + cardinality(array_positions(array(select slot_key from work where slot_key is not null), key))
       where key = any(array(select slot_key from work where slot_key is not null))
     ), noted as (
-      insert into outbox (kind, key, payload, due_at, created_at)
-      select 'state-file', w.item_id::text, json_build_object('itemId', w.item_id)::text, $12::bigint, $12::bigint from work w where w.item_id is not null
+      insert into outbox (kind, key, payload, due_at, created_at, host_id)
+      select 'state-file', w.item_id::text, json_build_object('itemId', w.item_id)::text, $12::bigint, $12::bigint,
+        (select host_id from items where id = w.item_id)
+      from work w where w.item_id is not null
       order by w.item_id
-      on conflict (kind, key) do update set payload = excluded.payload, revision = outbox.revision + 1,
+      on conflict (kind, key) do update set payload = excluded.payload, host_id = excluded.host_id, revision = outbox.revision + 1,
         attempts = case when outbox.due_at is null then 0 else outbox.attempts end, due_at = coalesce(outbox.due_at, excluded.due_at)
-    ), ${moved("")}
-    ${answer}`,
-};
+    ), ${parts.moved}
+    ${answer}`;
+}
 
 /** A claim that was answered before: its runs, as long as they live and are the session's. */
 const runsOfClaim: Statement = {
@@ -111,10 +151,15 @@ const runsOfClaim: Statement = {
     join jobs j on j.id = l.job_id join queues q on q.id = j.queue_id`,
 };
 
-/** Of the queues that a claim was sent for as plain ones, those that are not. */
-const queuesWithSlots: Statement = {
-  name: "slotted",
-  text: "select id from queues where id = any($1::bigint[]) and slot_key is not null",
+/** Of the queues that a claim was sent for, those with a slot, and those with jobs that the session's host alone may claim. */
+const specialQueues: Statement = {
+  name: "special",
+  text: `
+    select id, on_host from (
+      select id, slot_key is not null as slotted, exists (
+        select 1 from ready_on_host where host_id = (select host_id from workers where id = $2) and queue_id = queues.id) as on_host
+      from queues where id = any($1::bigint[])) q
+    where slotted or on_host`,
 };
 
 /** The place before which no queue has anything. */
@@ -148,6 +193,8 @@ export class ClaimPhase implements LanePhase<ClaimInput, ClaimAnswer> {
   readonly #bounds: ClaimBounds;
   /** Queues that were seen with a slot or with jobs of items: the plain statement is not tried on them again. */
   readonly #special = new Set<number>();
+  /** Queues that were seen with jobs that this host alone may claim. */
+  readonly #onHost = new Set<number>();
   readonly #unanswered = new WeakSet<ClaimInput>();
 
   constructor(options: { readonly now: () => Instant; readonly checks: FirstChecks; readonly bounds: ClaimBounds }) {
@@ -172,10 +219,19 @@ export class ClaimPhase implements LanePhase<ClaimInput, ClaimAnswer> {
   }
 
   /** These are not plain. False: that was known. */
-  learn(queueIds: readonly number[]): boolean {
-    const before = this.#special.size;
-    for (const id of queueIds) this.#special.add(id);
-    return this.#special.size > before;
+  learn(queues: readonly SpecialQueue[]): boolean {
+    const known = (): number => this.#special.size + this.#onHost.size;
+    const before = known();
+    for (const { id, onHost } of queues) {
+      this.#special.add(id);
+      if (onHost) this.#onHost.add(id);
+    }
+    return known() > before;
+  }
+
+  #statementFor(queueIds: readonly number[]): Statement {
+    if (queueIds.some((id) => this.#onHost.has(id))) return claimOnHost;
+    return queueIds.some((id) => this.#special.has(id)) ? claimAny : claimPlain;
   }
 
   #build(input: ClaimInput, now: Instant): Built {
@@ -205,7 +261,7 @@ export class ClaimPhase implements LanePhase<ClaimInput, ClaimAnswer> {
       bounded: after.some((place) => place !== undefined),
       statements: [
         { statement: oneAtATime, values: [`${request.workerId}:${request.claimId}`] },
-        { statement: queueIds.some((id) => this.#special.has(id)) ? claimAny : claimPlain, values },
+        { statement: this.#statementFor(queueIds), values },
       ],
     };
   }
@@ -214,7 +270,7 @@ export class ClaimPhase implements LanePhase<ClaimInput, ClaimAnswer> {
     this.#unanswered.delete(input);
     const { request, queueIds } = input;
     if (rows[0]?.[0] === null) {
-      this.learn(rows.filter((row) => row[6] !== null).map((row) => row[2] as number));
+      this.learn(rows.filter((row) => row[6] !== null).map((row) => ({ id: row[2] as number, onHost: false })));
       return { runs: [], again: true };
     }
     // Fewer than were asked for: what there is may stand before the bounds.
@@ -232,18 +288,24 @@ export class ClaimPhase implements LanePhase<ClaimInput, ClaimAnswer> {
 /** What a claim that took nothing finds when it is looked at again. */
 export interface EmptyClaim {
   readonly before: readonly ClaimedRun[];
-  readonly slotted: readonly number[];
+  readonly special: readonly SpecialQueue[];
+}
+
+export interface SpecialQueue {
+  readonly id: number;
+  /** It has jobs that the session's host alone may claim. */
+  readonly onHost: boolean;
 }
 
 export function lookAtEmpty({ request, queueIds }: ClaimInput): Verb<EmptyClaim> {
   return {
     statements: [
       { statement: runsOfClaim, values: [request.workerId, request.claimSeq] },
-      { statement: queuesWithSlots, values: [queueIds] },
+      { statement: specialQueues, values: [queueIds, request.workerId] },
     ],
     answer: ([runs = [], queues = []]) => ({
       before: inOrder(runs).map((row) => claimedRun(row, row[2] as string, row[9] as OwnerEpoch)),
-      slotted: queues.map(([id]) => id as number),
+      special: queues.map(([id, onHost]) => ({ id: id as number, onHost: onHost as boolean })),
     }),
   };
 }

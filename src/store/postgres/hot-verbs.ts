@@ -195,8 +195,8 @@ async function claimRuns(
     const { runs, again } = await ask.claim(input);
     if (runs.length > 0) return runs;
     if (again) continue;
-    const { before, slotted } = (await ask.verb(lookAtEmpty(input))) as EmptyClaim;
-    if (before.length > 0 || !ask.phase.learn(slotted)) return before;
+    const { before, special } = (await ask.verb(lookAtEmpty(input))) as EmptyClaim;
+    if (before.length > 0 || !ask.phase.learn(special)) return before;
   }
 }
 

@@ -82,6 +82,9 @@ const endWithClient = `do $$ begin perform set_config('client_connection_check_i
 function sessionOf(engine: PostgresEngine, db: Kysely<Database>): MigrationSession {
   return {
     db,
+    sayVersion: async (number) => {
+      await sql`select set_config('wakeful.schema', ${String(number)}, false)`.execute(db);
+    },
     transaction: async (body) => await inTransaction(engine, db, body),
     runText: async (tx, text) => {
       await tx.executeQuery(CompiledQuery.raw(text));

@@ -31,10 +31,12 @@ const startRuns: Statement = {
       update visits set attempts = attempts + 1 where id = any(array(
         select visit_id from jobs where id = any(array(select job_id from begun where item_id is not null)) and visit_id is not null))
     ), noted as (
-      insert into outbox (kind, key, payload, due_at, created_at)
-      select 'state-file', b.item_id::text, json_build_object('itemId', b.item_id)::text, $2::bigint, $2::bigint from begun b where b.item_id is not null
+      insert into outbox (kind, key, payload, due_at, created_at, host_id)
+      select 'state-file', b.item_id::text, json_build_object('itemId', b.item_id)::text, $2::bigint, $2::bigint,
+        (select host_id from items where id = b.item_id)
+      from begun b where b.item_id is not null
       order by b.item_id
-      on conflict (kind, key) do update set payload = excluded.payload, revision = outbox.revision + 1,
+      on conflict (kind, key) do update set payload = excluded.payload, host_id = excluded.host_id, revision = outbox.revision + 1,
         attempts = case when outbox.due_at is null then 0 else outbox.attempts end, due_at = coalesce(outbox.due_at, excluded.due_at)
     )
     select id from begun`,
@@ -69,7 +71,7 @@ const renewSession: Statement = {
   name: "renew",
   text: `
     update workers set last_heard_at = greatest(last_heard_at, $1::bigint), claim_seq_received = greatest(claim_seq_received, $2::bigint),
-      loop_lag_ms = coalesce($3::double precision, loop_lag_ms)
+      loop_lag_ms = coalesce($3::double precision, loop_lag_ms), via = coalesce($5::text, via)
     where id = $4 and state in ('live', 'draining')`,
 };
 const sessionState: Statement = { name: "session", text: "select state from workers where id = $1" };
@@ -91,9 +93,12 @@ const promoteDue: Statement = {
       select id from jobs where scheduled_at <= $1 order by scheduled_at, id limit $2 for update skip locked
     ), promoted as (
       update jobs set state = 'queued', scheduled_at = null where id = any(array(select id from due))
-      returning id, queue_id, priority, blocked_by is null and paused is false as claimable
+      returning id, queue_id, priority, host_id, blocked_by is null and paused is false as claimable
     ), opened as (
-      insert into ready (queue_id, priority, job_id) select queue_id, priority, id from promoted where claimable
+      insert into ready (queue_id, priority, job_id) select queue_id, priority, id from promoted where claimable and host_id is null
+    ), opened_on_host as (
+      insert into ready_on_host (host_id, queue_id, priority, job_id)
+      select host_id, queue_id, priority, id from promoted where claimable and host_id is not null
     )
     select id from promoted`,
 };
@@ -163,9 +168,9 @@ export function createRunBeats(engine: Engine, join: Join): RunBeats {
       },
     },
     workers: {
-      renew: async ({ workerId, held, claimSeqReceived, loopLagMs }) => {
+      renew: async ({ workerId, held, claimSeqReceived, loopLagMs, via }) => {
         const statements: BoundStatement[] = [
-          { statement: renewSession, values: [engine.now(), claimSeqReceived, loopLagMs ?? null, workerId] },
+          { statement: renewSession, values: [engine.now(), claimSeqReceived, loopLagMs ?? null, workerId, via ?? null] },
           { statement: sessionState, values: [workerId] },
         ];
         if (held.length > 0) statements.push({ statement: notHeld, values: [held, workerId] });

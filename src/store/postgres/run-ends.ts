@@ -79,9 +79,12 @@ const writeEnds = `
       note = case when e.job_state in ('held', 'failed', 'cancelled') then e.job_state end,
       open_visit_id = case when e.finished_at is null then jobs.visit_id end
     from e where jobs.id = e.job and jobs.id = any(array(select job_id from history))
-    returning jobs.id, jobs.queue_id, jobs.priority, jobs.state = 'queued' and jobs.blocked_by is null and jobs.paused is false as claimable
+    returning jobs.id, jobs.queue_id, jobs.priority, jobs.host_id, jobs.state = 'queued' and jobs.blocked_by is null and jobs.paused is false as claimable
   ), opened as (
-    insert into ready (queue_id, priority, job_id) select queue_id, priority, id from ended_jobs where claimable
+    insert into ready (queue_id, priority, job_id) select queue_id, priority, id from ended_jobs where claimable and host_id is null
+  ), opened_on_host as (
+    insert into ready_on_host (host_id, queue_id, priority, job_id)
+    select host_id, queue_id, priority, id from ended_jobs where claimable and host_id is not null
   ), spent_visits as (
     update visits set attempts = e.attempts, losses = e.losses, last_loss_at = e.last_loss_at from e where visits.id = e.visit
   ), released_slots as (

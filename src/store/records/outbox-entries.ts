@@ -8,6 +8,8 @@ export interface NewOutboxEntry {
   readonly kind: OutboxRow["kind"];
   readonly key: string;
   readonly payload: string;
+  /** The item whose host alone may deliver it. Absent: any host may. */
+  readonly ofItem?: ItemId | undefined;
 }
 
 /**
@@ -15,12 +17,21 @@ export interface NewOutboxEntry {
  * hammer a receiver that is down; a dead letter is tried again.
  */
 export async function putOutboxEntry(tx: Kysely<Database>, now: Instant, entry: NewOutboxEntry): Promise<void> {
+  const { kind, key, payload, ofItem } = entry;
   await tx
     .insertInto("outbox")
-    .values({ kind: entry.kind, key: entry.key, payload: entry.payload, created_at: now, due_at: now })
+    .values({
+      kind,
+      key,
+      payload,
+      created_at: now,
+      due_at: now,
+      host_id: ofItem === undefined ? null : (eb) => eb.selectFrom("items").select("items.host_id").where("items.id", "=", ofItem),
+    })
     .onConflict((conflict) =>
       conflict.columns(["kind", "key"]).doUpdateSet({
         payload: (eb) => eb.ref("excluded.payload"),
+        host_id: (eb) => eb.ref("excluded.host_id"),
         revision: sql<number>`outbox.revision + 1`,
         attempts: sql<number>`case when outbox.due_at is null then 0 else outbox.attempts end`,
         due_at: sql<Instant>`coalesce(outbox.due_at, excluded.due_at)`,
@@ -31,5 +42,5 @@ export async function putOutboxEntry(tx: Kysely<Database>, now: Instant, entry: 
 
 /** The item changed: its state file is to be written again. The deliverer reads the item as it is then. */
 export async function putStateFile(tx: Kysely<Database>, now: Instant, itemId: ItemId): Promise<void> {
-  await putOutboxEntry(tx, now, { kind: "state-file", key: String(itemId), payload: JSON.stringify({ itemId }) });
+  await putOutboxEntry(tx, now, { kind: "state-file", key: String(itemId), payload: JSON.stringify({ itemId }), ofItem: itemId });
 }

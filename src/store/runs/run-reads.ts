@@ -36,6 +36,7 @@ interface SupervisorColumns {
   readonly w_start_time: string;
   readonly w_last_heard_at: Instant;
   readonly w_claim_seq_received: number;
+  readonly w_via: HostId | null;
 }
 
 type LiveRow = RowOf<"live"> &
@@ -54,7 +55,7 @@ type LiveRow = RowOf<"live"> &
 
 const supervisorColumns = sql`
   w.id as w_id, w.state as w_state, w.host_id as w_host_id, w.boot_id as w_boot_id, w.pid_namespace as w_pid_namespace, w.pid as w_pid,
-  w.start_time as w_start_time, w.last_heard_at as w_last_heard_at, w.claim_seq_received as w_claim_seq_received`;
+  w.start_time as w_start_time, w.last_heard_at as w_last_heard_at, w.claim_seq_received as w_claim_seq_received, w.via as w_via`;
 
 /** `picked` is a subquery on `live` with a limit, which no join walks the table for; everything else is reached from its rows by key. */
 const liveRuns = (picked: RawBuilder<unknown>): RawBuilder<LiveRow> => sql<LiveRow>`
@@ -244,5 +245,6 @@ function supervisorOf(row: SupervisorColumns): LiveRun["supervisor"] {
     start_time: row.w_start_time,
     last_heard_at: row.w_last_heard_at,
     claim_seq_received: row.w_claim_seq_received,
+    via: row.w_via,
   });
 }

@@ -9,7 +9,7 @@ import type { SqliteConnection } from "./connection.ts";
 import type { GroupPhase } from "./group-commit.ts";
 import type { SqliteRunIds } from "./run-ids.ts";
 
-const sessionRow = "select state from workers where id = ?";
+const sessionRow = "select state, host_id from workers where id = ?";
 /** Claims are numbered by their session: a live run of this number means that it was answered before. */
 const askedBefore = "select 1 from live indexed by live_of_worker where worker_id = ? and claim_seq = ? limit 1";
 const queueRow = `
@@ -18,45 +18,59 @@ const queueRow = `
 
 /** All of that for the usual request, of one queue. */
 const sessionAndQueue = `
-  select w.state as session, exists (select 1 from live indexed by live_of_worker where worker_id = w.id and claim_seq = ?2) as asked,
+  select w.state as session, w.host_id, exists (select 1 from live indexed by live_of_worker where worker_id = w.id and claim_seq = ?2) as asked,
     q.id, q.kind, q.slot_key, q.paused
   from workers w cross join queues q where w.id = ?1 and q.name = ?3`;
 
-/** In the key's order, which ends with the limit: nothing is sorted. One string crosses the boundary to JavaScript, whatever the number of rows. */
-const claimableIds = `
-  select json_group_array(json_array(priority, job_id)) as picked from (
-    select priority, job_id from ready where queue_id = ? order by priority, job_id limit ?)`;
+/** Where claimable jobs stand: for any worker, or for those of one host, which its statements are given too. */
+interface ClaimPlace {
+  readonly ids: string;
+  readonly jobs: string;
+  readonly insertByDistance: string;
+  readonly insertByPlace: string;
+  readonly remove: string;
+}
 
-/** The first jobs of a queue with what their runs are told. The outer loop is the picked rows, so the array keeps their order. */
-const claimableJobs = `
-  select json_group_array(json_array(r.priority, r.job_id, j.run_count, j.item_id, j.visit_id, j.payload)) as picked from (
-    select priority, job_id from ready where queue_id = ? order by priority, job_id limit ?) r
-  cross join jobs j on j.id = r.job_id`;
-
-/**
- * One writer skips nothing, so what was picked is all that stands up to its last row: no list of ids travels. The rows up to a second end
- * start with the claim.
- */
-const insertLive = (place: string): string => `
+function placeOf(from: "ready" | "ready_on_host"): ClaimPlace {
+  const onHost = from === "ready_on_host";
+  /** The condition with which the key begins. */
+  const host = (column: string, parameter: string): string => (onHost ? `${column} = ${parameter} and ` : "");
+  const next = `select priority, job_id from ${from} where ${host("host_id", "?")}queue_id = ? order by priority, job_id limit ?`;
+  const insertLive = (place: string): string => `
   insert into live (job_id, id, attempt, state, worker_id, kind, claim_seq, reserved_at, started_at, check_at,
     timeout_ms, heartbeat_timeout_ms, max_running_ms, slot_key, item_id)
   select r.job_id, ?1 + ${place}, j.run_count + 1,
     case when (r.priority, r.job_id) <= (?2, ?3) then 'started' else 'reserved' end, ?4, ?5, ?6, ?7,
     case when (r.priority, r.job_id) <= (?2, ?3) then ?7 end, case when (r.priority, r.job_id) <= (?2, ?3) then ?8 else ?9 end,
     ?10, ?11, ?12, ?13, j.item_id
-  from ready r cross join jobs j on j.id = r.job_id where r.queue_id = ?14 and (r.priority, r.job_id) <= (?15, ?16)`;
-/** The distance of its job from the first one tells the run's id. Counting the rows instead takes a quarter of the claim. */
-const insertByDistance = insertLive("r.job_id - ?17");
-/** For jobs that lie far apart: ids would run out. */
-const insertByPlace = insertLive("row_number() over (order by r.priority, r.job_id) - 1 + 0 * ?17");
-const deleteReady = "delete from ready where queue_id = ? and (priority, job_id) <= (?, ?)";
+  from ${from} r cross join jobs j on j.id = r.job_id where ${host("r.host_id", "?18")}r.queue_id = ?14 and (r.priority, r.job_id) <= (?15, ?16)`;
+  return {
+    // In the key's order, which ends with the limit: nothing is sorted. One string crosses the boundary to JavaScript, however many rows.
+    ids: `select json_group_array(json_array(priority, job_id)) as picked from (${next})`,
+    // The first jobs of a queue with what their runs are told. The outer loop is the picked rows, so the array keeps their order.
+    jobs: `
+  select json_group_array(json_array(r.priority, r.job_id, j.run_count, j.item_id, j.visit_id, j.payload)) as picked from (${next}) r
+  cross join jobs j on j.id = r.job_id`,
+    // One writer skips nothing: what was picked is all up to its last row. The rows up to a second end start with the
+    // claim. A job's distance from the first tells the run's id.
+    insertByDistance: insertLive("r.job_id - ?17"),
+    // For jobs that lie far apart: ids would run out.
+    insertByPlace: insertLive("row_number() over (order by r.priority, r.job_id) - 1 + 0 * ?17"),
+    remove: `delete from ${from} where ${host("host_id", "?")}queue_id = ? and (priority, job_id) <= (?, ?)`,
+  };
+}
+
+const anywhere = placeOf("ready");
+const onOneHost = placeOf("ready_on_host");
+const anyOnHost = "select 1 from ready_on_host where host_id = ? and queue_id = ? limit 1";
 
 const countVisitAttempts = "update visits set attempts = attempts + 1 where id in (select value from json_each(?))";
 /** Marks the state files as stale; their deliverer reads each item as it is then. */
 const noteStateFiles = `
-  insert into outbox (kind, key, payload, due_at, created_at)
-  select 'state-file', e.value, json_object('itemId', e.value), ?1, ?1 from json_each(?2) e where true
-  on conflict (kind, key) do update set payload = excluded.payload, revision = revision + 1,
+  insert into outbox (kind, key, payload, due_at, created_at, host_id)
+  select 'state-file', e.value, json_object('itemId', e.value), ?1, ?1, (select host_id from items where id = e.value)
+  from json_each(?2) e where true
+  on conflict (kind, key) do update set payload = excluded.payload, host_id = excluded.host_id, revision = revision + 1,
     attempts = case when due_at is null then 0 else attempts end, due_at = coalesce(due_at, excluded.due_at)`;
 const takeSlots = "update slots set used = used + ? where key = ?";
 
@@ -77,6 +91,7 @@ interface QueueRow {
 
 interface UsualRow extends Omit<QueueRow, "free"> {
   readonly session: string;
+  readonly host_id: string;
   readonly asked: number;
 }
 
@@ -94,6 +109,8 @@ const beforeAll = [-1_000_000, 0] as const;
 
 /** What one request takes of one queue. */
 interface Share {
+  /** The host that alone may claim what is taken. Absent: any may. */
+  readonly hostId?: string | undefined;
   readonly queue: Omit<QueueRow, "free">;
   readonly named: { readonly name: string; readonly limits: RunLimits };
   /** Most jobs. */
@@ -141,24 +158,30 @@ export class ClaimPhase implements GroupPhase<ClaimRequest, readonly ClaimedRun[
       // Nothing to merge, and no slot to count.
       if (row?.session === "live" && row.asked === 0 && row.slot_key === null) {
         if (row.paused !== 0) return [];
-        return this.#take({ named, queue: row, count: request.max, started: request.startNow }, request, now, hints);
+        const onHost = this.#connection.prepare(anyOnHost).get(row.host_id, row.id) !== undefined;
+        if (!onHost) return this.#take({ named, queue: row, count: request.max, started: request.startNow }, request, now, hints);
       }
     }
     return this.#claimAny(request, now, hints);
   }
 
   #claimAny(request: ClaimRequest, now: Instant, hints: Set<StoreHint>): readonly ClaimedRun[] {
-    const session = this.#connection.prepare(sessionRow).get(request.workerId) as { state: string } | undefined;
+    const session = this.#connection.prepare(sessionRow).get(request.workerId) as { state: string; host_id: string } | undefined;
     if (session?.state !== "live") {
       hints.add("workers");
       return [];
     }
     if (this.#connection.prepare(askedBefore).get(request.workerId, request.claimSeq) !== undefined) return this.#runsOfClaim(request);
-    const queues = request.queues.map((named) => ({ named, queue: this.#queue(named.name) }));
+    const queues = request.queues
+      .map((named) => ({ named, queue: this.#queue(named.name) }))
+      .flatMap((each) => [
+        { ...each, hostId: undefined },
+        { ...each, hostId: session.host_id },
+      ]);
     const free = new Map<string, number>();
     for (const { queue } of queues) if (queue.slot_key !== null) free.set(queue.slot_key, queue.free ?? 0);
     const { shares, order, slots } = mergeClaim({
-      picks: queues.map(({ queue }) => this.#pick(queue, request.max)),
+      picks: queues.map((each) => this.#pick(each, request.max)),
       free,
       max: request.max,
       startNow: request.startNow,
@@ -177,25 +200,27 @@ export class ClaimPhase implements GroupPhase<ClaimRequest, readonly ClaimedRun[
     return row;
   }
 
-  #pick(queue: QueueRow, max: number): QueuePick {
+  #pick({ queue, hostId }: { readonly queue: QueueRow; readonly hostId: string | undefined }, max: number): QueuePick {
     const room = queue.slot_key === null ? max : Math.min(max, queue.free ?? 0);
-    const jobs = queue.paused !== 0 || room <= 0 ? [] : this.#claimable(queue.id, room);
+    const jobs = queue.paused !== 0 || room <= 0 ? [] : this.#claimable(queue.id, room, hostId);
     return { kind: queue.kind, slotKey: queue.slot_key, jobs };
   }
 
-  #claimable(queueId: number, limit: number): QueuePick["jobs"] {
-    const { picked } = this.#connection.prepare(claimableIds).get(queueId, limit) as { picked: string };
+  #claimable(queueId: number, limit: number, hostId: string | undefined): QueuePick["jobs"] {
+    const { ids } = placeFor(hostId);
+    const { picked } = this.#connection.prepare(ids).get(...hostOf(hostId), queueId, limit) as { picked: string };
     return JSON.parse(picked) as QueuePick["jobs"];
   }
 
   #take(share: Share, request: ClaimRequest, now: Instant, hints: Set<StoreHint>): readonly ClaimedRun[] {
-    const { queue, named, count } = share;
-    const { picked } = this.#connection.prepare(claimableJobs).get(queue.id, count) as { picked: string };
+    const { queue, named, count, hostId } = share;
+    const place = placeFor(hostId);
+    const { picked } = this.#connection.prepare(place.jobs).get(...hostOf(hostId), queue.id, count) as { picked: string };
     const jobs = JSON.parse(picked) as readonly PickedJob[];
     const last = jobs.at(-1);
     if (last === undefined) return [];
     const started = queue.kind === "handler" ? Math.min(share.started, jobs.length) : 0;
-    const ids = this.#idsFor(jobs);
+    const ids = this.#idsFor(jobs, place);
     const [startedPriority, startedId] = jobs[started - 1] ?? beforeAll;
     const { limits } = named;
     const { changes } = this.#connection
@@ -218,15 +243,16 @@ export class ClaimPhase implements GroupPhase<ClaimRequest, readonly ClaimedRun[
         last[0],
         last[1],
         ids.firstJob,
+        ...hostOf(hostId),
       );
     // Read in this transaction, and nobody else writes: if they differ, nothing of it may stay.
     if (changes !== jobs.length) throw new Error(`${jobs.length} jobs of queue ${named.name} were claimable and ${changes} were claimed`);
-    this.#connection.prepare(deleteReady).run(queue.id, last[0], last[1]);
+    this.#connection.prepare(place.remove).run(...hostOf(hostId), queue.id, last[0], last[1]);
     return this.#runsOf(jobs, { share, started, runIdOf: ids.of, now, hints });
   }
 
   /** Run ids for these jobs, and the statement that gives them the same ones. */
-  #idsFor(jobs: readonly PickedJob[]) {
+  #idsFor(jobs: readonly PickedJob[], { insertByDistance, insertByPlace }: ClaimPlace) {
     let firstJob = Number.POSITIVE_INFINITY;
     let lastJob = 0;
     for (const [, jobId] of jobs) {
@@ -284,6 +310,9 @@ export class ClaimPhase implements GroupPhase<ClaimRequest, readonly ClaimedRun[
     return (JSON.parse(runs) as readonly unknown[][]).map(claimedAgain);
   }
 }
+
+const placeFor = (hostId: string | undefined): ClaimPlace => (hostId === undefined ? anywhere : onOneHost);
+const hostOf = (hostId: string | undefined): readonly string[] => (hostId === undefined ? [] : [hostId]);
 
 /** A run of a claim that was answered before, from its row of {@link runsOfClaim}. */
 function claimedAgain(row: readonly unknown[]): ClaimedRun {

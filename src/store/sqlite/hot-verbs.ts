@@ -134,7 +134,8 @@ const anythingToClaim = `
     or exists (select 1 from live l indexed by live_of_worker where l.worker_id = c.worker_id and l.claim_seq = c.claim_seq)
     or exists (
       select 1 from json_each(?3) e left join queues q on q.name = e.value
-      where q.id is null or (q.paused = 0 and exists (select 1 from ready where ready.queue_id = q.id)))`;
+      where q.id is null or (q.paused = 0 and (exists (select 1 from ready where ready.queue_id = q.id)
+        or exists (select 1 from ready_on_host h where h.host_id = (select host_id from workers where id = c.worker_id) and h.queue_id = q.id))))`;
 
 /**
  * Looks before a claim, so that an idle worker's poll begins no write transaction. A hint or the next poll finds what becomes claimable

@@ -21,6 +21,8 @@ export function targetOf(engine: SqliteEngine): MigrationTarget {
     alone: async (body) =>
       await body({
         db: kysely,
+        // The file has one owner: nobody is kept out.
+        sayVersion: async () => undefined,
         transaction: async (work, { rebuilds } = { rebuilds: false }) => {
           const result = await (rebuilds ? engine.rebuild(work) : engine.transaction(work));
           // Slices would otherwise follow each other without a turn for timers and signals.

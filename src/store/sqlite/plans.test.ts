@@ -41,7 +41,7 @@ const reads: Readonly<Record<string, (store: Store) => Promise<unknown>>> = {
   "the waiters of leases": (store) => store.leases.tidyWaiters(),
   "the sessions that live": (store) => store.workers.listAlive(),
   "the cloned machines": (store) => store.workers.listHostConflicts(now),
-  "a page of retention": (store) => store.upkeep.prune({ finishedBefore: now, limit: 100 }),
+  "a page of retention": (store) => store.upkeep.prune({ hostId: asHostId("host-a"), finishedBefore: now, limit: 100 }),
   "the newest instant": (store) => store.upkeep.newestInstant(),
   "the jobs that failed": (store) => store.upkeep.listJobs({ states: ["failed", "cancelled"], limit: 100 }),
   "the jobs that are held": (store) => store.upkeep.listJobs({ states: ["held"], limit: 100 }),

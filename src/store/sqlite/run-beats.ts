@@ -16,8 +16,9 @@ const startRun = `
   returning job_id, item_id`;
 const countVisitAttempt = "update visits set attempts = attempts + 1 where id = (select visit_id from jobs where id = ?)";
 const noteStateFile = `
-  insert into outbox (kind, key, payload, due_at, created_at) values ('state-file', ?1, json_object('itemId', ?1), ?2, ?2)
-  on conflict (kind, key) do update set payload = excluded.payload, revision = revision + 1,
+  insert into outbox (kind, key, payload, due_at, created_at, host_id)
+  values ('state-file', ?1, json_object('itemId', ?1), ?2, ?2, (select host_id from items where id = ?1))
+  on conflict (kind, key) do update set payload = excluded.payload, host_id = excluded.host_id, revision = revision + 1,
     attempts = case when due_at is null then 0 else attempts end, due_at = coalesce(due_at, excluded.due_at)`;
 
 /** `max`: beats of one run may overtake each other. Nothing that this statement changes is indexed. */
@@ -27,7 +28,8 @@ const beatRun = `
 const moveCheck = "update live set check_at = ? where id = ? and owner_epoch = ?";
 
 const renewSession = `
-  update workers set last_heard_at = max(last_heard_at, ?), claim_seq_received = max(claim_seq_received, ?), loop_lag_ms = coalesce(?, loop_lag_ms)
+  update workers set last_heard_at = max(last_heard_at, ?), claim_seq_received = max(claim_seq_received, ?), loop_lag_ms = coalesce(?, loop_lag_ms),
+    via = coalesce(?, via)
   where id = ? and state in ('live', 'draining')`;
 const notHeld = `
   select e.value as runId, coalesce(l.state, r.state) as state, coalesce(l.owner_epoch, r.owner_epoch) as ownerEpoch, r.outcome as outcome,
@@ -42,7 +44,12 @@ const promoteDue = `
 /** A paused job stays out, and so does one that waits for a run that is being stopped. */
 const makeReady = `
   insert into ready (queue_id, priority, job_id)
-  select j.queue_id, j.priority, j.id from json_each(?) e cross join jobs j on j.id = e.value where j.blocked_by is null and j.paused = 0`;
+  select j.queue_id, j.priority, j.id from json_each(?) e cross join jobs j on j.id = e.value
+  where j.blocked_by is null and j.paused = 0 and j.host_id is null`;
+const makeReadyOnHost = `
+  insert into ready_on_host (host_id, queue_id, priority, job_id)
+  select j.host_id, j.queue_id, j.priority, j.id from json_each(?) e cross join jobs j on j.id = e.value
+  where j.blocked_by is null and j.paused = 0 and j.host_id is not null`;
 const nextDue = `
   select scheduled_at as dueAt from jobs indexed by jobs_scheduled where scheduled_at is not null order by scheduled_at, id limit 1`;
 
@@ -99,7 +106,7 @@ export class SqliteRunBeats {
 
   renew(renewal: Parameters<WorkersStore["renew"]>[0], now: Instant): Awaited<ReturnType<WorkersStore["renew"]>> {
     const { workerId, held } = renewal;
-    this.#connection.prepare(renewSession).run(now, renewal.claimSeqReceived, renewal.loopLagMs ?? null, workerId);
+    this.#connection.prepare(renewSession).run(now, renewal.claimSeqReceived, renewal.loopLagMs ?? null, renewal.via ?? null, workerId);
     const worker = this.#connection.prepare("select state from workers where id = ?").get(workerId) as { state: WorkerState } | undefined;
     if (worker === undefined) throw noSuchSession(workerId);
     const rows = held.length === 0 ? [] : (this.#connection.prepare(notHeld).all(JSON.stringify(held), workerId) as NotHeldRow[]);
@@ -109,7 +116,9 @@ export class SqliteRunBeats {
   promoteDue(limit: number, now: Instant, hints: Set<StoreHint>): Awaited<ReturnType<JobsStore["promoteDue"]>> {
     const moved = (this.#connection.prepare(promoteDue).all(now, limit) as { readonly id: number }[]).map(({ id }) => id);
     if (moved.length > 0) {
-      this.#connection.prepare(makeReady).run(JSON.stringify(moved));
+      const ids = JSON.stringify(moved);
+      this.#connection.prepare(makeReady).run(ids);
+      this.#connection.prepare(makeReadyOnHost).run(ids);
       hints.add("jobs");
     }
     const next = this.#connection.prepare(nextDue).get() as { dueAt: Instant } | undefined;

@@ -46,7 +46,11 @@ const endJob = `
   where id = ?11`;
 const makeReady = `
   insert into ready (queue_id, priority, job_id)
-  select queue_id, priority, id from jobs where id = ? and state = 'queued' and blocked_by is null and paused = 0`;
+  select queue_id, priority, id from jobs where id = ? and state = 'queued' and blocked_by is null and paused = 0 and host_id is null`;
+const makeReadyOnHost = `
+  insert into ready_on_host (host_id, queue_id, priority, job_id)
+  select host_id, queue_id, priority, id from jobs
+  where id = ? and state = 'queued' and blocked_by is null and paused = 0 and host_id is not null`;
 const spendOfVisit = "update visits set attempts = ?, losses = ?, last_loss_at = ? where id = ?";
 /** Never below zero: a wrong count is a breach that the recount repairs, and must not keep a run from ending. */
 const releaseSlot = "update slots set used = max(0, used - 1) where key = ?";
@@ -129,7 +133,8 @@ export class SqliteRunEnds {
         end.stopBy,
         end.jobId,
       );
-    if (end.jobState === "queued") connection.prepare(makeReady).run(end.jobId);
+    if (end.jobState === "queued" && connection.prepare(makeReady).run(end.jobId).changes === 0)
+      connection.prepare(makeReadyOnHost).run(end.jobId);
     if (end.visitId !== null) connection.prepare(spendOfVisit).run(end.attempts, end.losses, end.lastLossAt, end.visitId);
     if (end.actor !== null) {
       this.record({

@@ -76,8 +76,9 @@ export const instantColumns: InstantColumns = {
   workers: { registered_at: past, last_heard_at: past, ended_at: past },
   pipeline_versions: { put_at: past },
   action_logs: { at: past },
-  outbox: { due_at: lookAgain, created_at: past },
+  outbox: { due_at: lookAgain, created_at: past, claimed_until: past },
   duplicates: { detected_at: past, decided_at: past, done_at: past },
+  daemons: { started_at: past, heard_at: past, ended_at: past },
   hosts: { seen_at: past },
   migrations: { applied_at: past },
 };

@@ -14,6 +14,10 @@ const toldMax = 20;
 /** 1 for a job whose live run has started: it counts beside what the job's ended runs have spent. */
 const begun = sql`case when coalesce(live.state, 'reserved') = 'reserved' then 0 else 1 end`;
 
+/** What any worker may claim, and what those of one host may. */
+const claimable = sql`(select queue_id, priority, job_id, cast(null as text) as host_id from ready
+  union all select queue_id, priority, job_id, host_id from ready_on_host)`;
+
 /** What must hold in every committed state, whatever crashed. Read as one snapshot, rule by rule. */
 const rules: readonly Rule[] = [
   {
@@ -41,19 +45,28 @@ const rules: readonly Rule[] = [
   {
     rule: "what stands in ready may be claimed",
     query: sql`select 'job ' || ready.job_id as subject,
-        'ready in queue ' || ready.queue_id || ' at priority ' || ready.priority || '; it is ' || coalesce(jobs.state, 'missing')
+        'ready in queue ' || ready.queue_id || ' at priority ' || ready.priority || coalesce(' on ' || ready.host_id, '') || '; it is ' || coalesce(jobs.state, 'missing')
           || case when live.id is not null then ', running' else '' end || case when jobs.blocked_by is not null then ', blocked' else '' end
           || case when jobs.paused is true then ', paused' else '' end as found
-      from ready left join jobs on jobs.id = ready.job_id left join live on live.job_id = ready.job_id
+      from ${claimable} ready left join jobs on jobs.id = ready.job_id left join live on live.job_id = ready.job_id
       where jobs.id is null or live.id is not null or jobs.state <> 'queued' or jobs.blocked_by is not null or jobs.paused is true
-        or jobs.queue_id <> ready.queue_id or jobs.priority <> ready.priority`,
+        or jobs.queue_id <> ready.queue_id or jobs.priority <> ready.priority or coalesce(jobs.host_id, '') <> coalesce(ready.host_id, '')`,
   },
   {
     rule: "what may be claimed stands in ready",
     query: sql`select 'job ' || jobs.id as subject, 'claimable, and not in ready' as found from jobs
       where jobs.state = 'queued' and jobs.blocked_by is null and jobs.paused is false
         and not exists (select 1 from live where live.job_id = jobs.id)
-        and not exists (select 1 from ready where ready.queue_id = jobs.queue_id and ready.priority = jobs.priority and ready.job_id = jobs.id)`,
+        and not exists (select 1 from ready where ready.queue_id = jobs.queue_id and ready.priority = jobs.priority and ready.job_id = jobs.id)
+        and not exists (select 1 from ready_on_host h where h.host_id = jobs.host_id and h.queue_id = jobs.queue_id
+          and h.priority = jobs.priority and h.job_id = jobs.id)`,
+  },
+  {
+    rule: "an unfinished job is pinned to the host of its item",
+    query: sql`select 'job ' || jobs.id as subject,
+        'on ' || coalesce(jobs.host_id, 'any host') || ', its item on ' || coalesce(items.host_id, 'any host') as found
+      from jobs join items on items.id = jobs.item_id
+      where jobs.finished_at is null and coalesce(jobs.host_id, '') <> coalesce(items.host_id, '')`,
   },
   {
     rule: "the columns that follow a job's state are true to it",

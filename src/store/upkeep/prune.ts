@@ -1,5 +1,5 @@
 import { type Kysely, sql, type Transaction } from "kysely";
-import type { ItemId, JobId, WorkerId } from "../../domain/ids.ts";
+import type { HostId, ItemId, JobId, WorkerId } from "../../domain/ids.ts";
 import { isFinal, statesOf } from "../../domain/lifecycles/lifecycle.ts";
 import { workerLifecycle } from "../../domain/lifecycles/worker.ts";
 import type { Instant } from "../../domain/time.ts";
@@ -37,6 +37,7 @@ export async function prune(engine: Engine, options: Parameters<UpkeepStore["pru
 }
 
 interface Page {
+  readonly hostId: HostId;
   readonly finishedBefore: Instant;
   readonly limit: number;
 }
@@ -76,13 +77,29 @@ async function plainJobs(
 
 async function finishedItems(
   tx: Kysely<Database>,
-  { finishedBefore, limit }: Page,
+  { finishedBefore, limit, hostId }: Page,
 ): Promise<readonly { readonly id: ItemId; readonly dir: string }[]> {
   return await tx
     .selectFrom("items")
     .select(["id", "dir"])
     .where("finished_at", "is not", null)
     .where("finished_at", "<", finishedBefore)
+    // Not before their directories, which the host that holds them removes; unless it has not been heard of for as long.
+    .where((eb) =>
+      eb.or([
+        eb("host_id", "is", null),
+        eb("host_id", "=", hostId),
+        eb.not(
+          eb.exists(
+            eb
+              .selectFrom("daemons")
+              .select("daemons.host_id")
+              .whereRef("daemons.host_id", "=", "items.host_id")
+              .where("daemons.heard_at", ">=", finishedBefore),
+          ),
+        ),
+      ]),
+    )
     .where((eb) =>
       eb.not(
         eb.exists(

@@ -116,6 +116,7 @@ async function queueCounts(engine: Engine): Promise<readonly QueueCounts[]> {
   const countWhere = async (predicate: RawBuilder<SqlBool>) =>
     await kysely.selectFrom("jobs").select(["queue_id", n]).where(predicate).groupBy("queue_id").execute();
   const claimable = await kysely.selectFrom("ready").select(["queue_id", n]).groupBy("queue_id").execute();
+  const claimableOnHost = await kysely.selectFrom("ready_on_host").select(["queue_id", n]).groupBy("queue_id").execute();
   const scheduled = await countWhere(scheduledJobs);
   const held = await countWhere(heldJobs);
   // Queued and yet not claimable: waiting for the proof that an old run has stopped, or paused.
@@ -136,6 +137,7 @@ async function queueCounts(engine: Engine): Promise<readonly QueueCounts[]> {
       for (const row of rows) if (row.queue_id === queue.id) states[state] = (states[state] ?? 0) + row.n;
     };
     add("queued", claimable);
+    add("queued", claimableOnHost);
     add("queued", waitingForProof);
     add("queued", paused);
     add("scheduled", scheduled);

@@ -25,7 +25,7 @@ export function workerRow(row: WorkerColumns): WorkerRow {
 
 /** What a judge needs of the worker that looks after a run. */
 export function supervisorRow(
-  row: IdentityColumns & Pick<WorkerColumns, "id" | "state" | "last_heard_at" | "claim_seq_received">,
+  row: IdentityColumns & Pick<WorkerColumns, "id" | "state" | "last_heard_at" | "claim_seq_received" | "via">,
 ): SupervisorRow {
   return {
     workerId: row.id,
@@ -33,11 +33,12 @@ export function supervisorRow(
     process: identityOf(row),
     lastHeardAt: row.last_heard_at,
     claimSeqReceived: row.claim_seq_received,
+    via: row.via,
   };
 }
 
 type IdentityColumns = Pick<WorkerColumns, "host_id" | "boot_id" | "pid_namespace" | "pid" | "start_time">;
 
-function identityOf(row: IdentityColumns): SupervisorRow["process"] {
+export function identityOf(row: IdentityColumns): SupervisorRow["process"] {
   return { hostId: row.host_id, bootId: row.boot_id, pidNamespace: row.pid_namespace, pid: row.pid, startTime: row.start_time };
 }

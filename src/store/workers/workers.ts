@@ -105,6 +105,7 @@ async function register(engine: Engine, worker: NewWorker): Promise<WorkerId> {
       queues: JSON.stringify(worker.queues),
       registered_at: now,
       last_heard_at: now,
+      via: worker.via ?? null,
     })
     .returning("id")
     .executeTakeFirstOrThrow();

@@ -1,4 +1,4 @@
-import type { ItemId, RunId, WorkerId } from "../../domain/ids.ts";
+import type { HostId, ItemId, RunId, WorkerId } from "../../domain/ids.ts";
 import { addMs, asInstant, type DurationMs, type Instant } from "../../domain/time.ts";
 import { isSessionOver } from "../../liveness/death-proof.ts";
 import type { StageDefinition } from "../../pipelines/definition.ts";
@@ -39,6 +39,8 @@ export interface WorkerServiceDeps {
   /** The API token for the processes of a command's run. */
   readonly tokenOf: (runId: RunId) => string | undefined;
   readonly onRenewed: (renewal: Renewal) => void;
+  /** The host of the daemon that hears its sessions. Absent: an application, whose sessions nobody hears but itself. */
+  readonly via?: HostId | undefined;
   /** Jobs of runs that ended well, for which no event is emitted. */
   readonly onSettled?: RunReportsDeps["onSettled"];
   readonly emit: Emit;
@@ -137,7 +139,7 @@ export class WorkerConnection implements WorkerBackend {
     const { workerId } = renewal;
     const session = this.#sessions.remembered(workerId) ?? (await this.#sessions.find(workerId));
     const whole = "over" in session ? renewal : { ...renewal, held: session.work.heldBy(renewal) };
-    const answer = await this.#deps.store.workers.renew(whole);
+    const answer = await this.#deps.store.workers.renew({ ...whole, via: this.#deps.via });
     if (isSessionOver(answer.state)) this.#sessions.ended(workerId);
     else this.#deps.onRenewed(whole);
     return answer;
@@ -207,7 +209,7 @@ export class WorkerConnection implements WorkerBackend {
   }
 
   async #open({ name, kind, process, concurrency, queues }: Hello): Promise<WorkerId> {
-    const workerId = await this.#deps.store.workers.register({ name, kind, process, concurrency, queues });
+    const workerId = await this.#deps.store.workers.register({ name, kind, process, concurrency, queues, via: this.#deps.via });
     this.#sessions.opened(workerId, { kind, process });
     this.#deps.emit("worker.registered", { workerId, kind, pid: process.pid });
     return workerId;
