@@ -64,13 +64,18 @@ async function start(
   const base = await openDaemonStore({ configuration, daemonHost, output, takeDataDir, undo });
   const watch = await openWatch({ ...base, config, host, ownership: { held: daemonHost.held, refuse: base.refuse } });
   const work = await openWork({ configuration, environment, output, handlerHost, daemonHost, base, watch, undo });
-  const { supervised, shielded, settling, commands } = work;
+  const { supervised, shielded, ended, settling, commands } = work;
   const loops = openLoops({
     ...base,
     host,
     watch,
     settling,
-    work: { supervised, shielded, adopt: (run, why) => commands.worker.adopt(run, why) },
+    work: {
+      supervised,
+      shielded,
+      stopEnded: () => ended.stopAll(),
+      adopt: (run, why) => commands.worker.adopt(run, why),
+    },
   });
   const api = await openServer({ config, daemonHost, base, watch, work, loops, undo });
   const { url } = api.server;

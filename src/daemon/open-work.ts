@@ -15,6 +15,7 @@ import { type WorkerConnection, WorkerService } from "../worker/backends/worker-
 import { CommandWorker } from "../worker/commands/command-worker.ts";
 import { foldersOf, searchOf } from "../worker/commands/start-probe.ts";
 import { StartTroubles } from "../worker/commands/start-troubles.ts";
+import { EndedRuns } from "../worker/ended-runs.ts";
 import { HandlerHostProcess } from "../worker/handler-host/handler-host-process.ts";
 import type { DaemonOutput } from "./event-log.ts";
 import type { DaemonHost } from "./open-host.ts";
@@ -48,6 +49,7 @@ export interface DaemonWork {
   readonly shielded: () => readonly ProcessIdentity[];
   /** This process and its handler host, which it kills itself when it hangs. */
   readonly supervised: () => readonly ProcessIdentity[];
+  readonly ended: EndedRuns;
   /** Reads no more which workers other daemons have paused. */
   readonly stopReading: () => void;
 }
@@ -80,14 +82,13 @@ export async function openWork(deps: DaemonWorkDeps): Promise<DaemonWork> {
   };
   const shielded = (): readonly ProcessIdentity[] => [...supervised(), ...watch.shared.sessions.processes()];
   const backend = service.connect({ mayClaim: () => mayClaim(names.commands) });
-  const starts = new StartTroubles({
-    tell: base.tell,
-    monoNow: () => daemonHost.host.clock.mono(),
-    hostId: daemonHost.host.identity.hostId,
-  });
-  const worker = openCommands(deps, { backend, reader: settling.reader, shielded, starts, devices });
+  const { host } = daemonHost;
+  const { registry, tell } = base;
+  const ended = new EndedRuns({ store, registry, host, stop: configuration.config.stop, shielded, emit: tell.emit });
+  const starts = new StartTroubles({ tell, monoNow: () => host.clock.mono(), hostId: host.identity.hostId });
+  const worker = openCommands(deps, { backend, reader: settling.reader, shielded, ended, starts, devices });
   const commands = { name: names.commands, backend, worker, starts };
-  return { tokens, settling, service, commands, handlers, pausedWorkers, supervised, shielded, stopReading };
+  return { tokens, settling, service, commands, handlers, pausedWorkers, supervised, shielded, ended, stopReading };
 }
 
 /** Of the folders that starts of commands depend on. */
@@ -178,6 +179,7 @@ interface CommandParts {
   readonly shielded: () => readonly ProcessIdentity[];
   readonly starts: StartTroubles;
   readonly devices: PathDevices;
+  readonly ended: EndedRuns;
 }
 
 function openCommands(
@@ -187,7 +189,14 @@ function openCommands(
   const { host, tools } = daemonHost;
   const { registry, tell, chance } = base;
   return new CommandWorker({
-    deps: { ...parts, host, launch: { tools, baseDir: config.baseDir, environment, devices }, stop: config.stop, emit: tell.emit },
+    deps: {
+      ...parts,
+      host,
+      launch: { tools, baseDir: config.baseDir, environment, devices },
+      stop: config.stop,
+      goWithinMs: config.worker.selfFenceAfterMs,
+      emit: tell.emit,
+    },
     registry,
     concurrency: config.worker.concurrency,
     onPoll: (listener) => watch.pulse.each(listener),

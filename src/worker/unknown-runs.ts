@@ -7,10 +7,10 @@ import type { HostIdentity, ProcessIdentity } from "../processes/probe/identity.
 import type { ProcessTable } from "../processes/probe/process-table.ts";
 import { readExitRecord } from "../processes/run-folder/exit-record.ts";
 import { probeLifePipe } from "../processes/run-folder/life-pipe.ts";
-import { readCommand, readStarted, runIdOfDirectory } from "../processes/run-folder/run-files.ts";
-import { stopTree } from "../processes/stopping/stop-tree.ts";
+import { runIdOfDirectory } from "../processes/run-folder/run-files.ts";
 import type { Store } from "../store/port/store.ts";
 import type { Emit } from "../telemetry/events.ts";
+import { stopRun } from "./ended-runs.ts";
 
 export interface UnknownRunsDeps {
   readonly store: { readonly runs: Pick<Store["runs"], "get" | "isFollowed"> };
@@ -47,18 +47,14 @@ async function wasForgotten(runId: RunId, { paths, store }: UnknownRunsDeps): Pr
   return record.kind === "exit" && (await store.runs.isFollowed(runId));
 }
 
-async function stopOne(runId: RunId, { paths, emit, shielded, ...deps }: UnknownRunsDeps): Promise<boolean> {
-  const runDir = runDirOf(paths, runId);
+async function stopOne(runId: RunId, deps: UnknownRunsDeps): Promise<boolean> {
+  const { host: identity, table, paths, clock, stopGraceMs, killGraceMs, shielded, emit } = deps;
   const failed = (message: string): false => {
     emit("loop.subject_failed", { loop: "adoption", subject: `run ${runId}`, message });
     return false;
   };
   try {
-    const command = await readCommand({ runDir, runId });
-    const wrapper = await readStarted({ runDir, runId });
-    const { host, table, clock, stopGraceMs, killGraceMs } = deps;
-    const tree = { runId, host, table, command, wrapper, shielded: shielded() };
-    const { stopped } = await stopTree(tree, { runDir, clock, stopGraceMs, killGraceMs });
+    const { stopped } = await stopRun({ host: { identity, table, paths, clock }, stop: { stopGraceMs, killGraceMs }, shielded }, { runId });
     return stopped || failed("it is unknown to the store and survives KILL");
   } catch (thrown) {
     return failed(messageOf(thrown));

@@ -33,6 +33,7 @@ import { type AdoptionReport, adoptOrRequeue } from "../../src/worker/adoption.t
 import type { CommandRunDeps } from "../../src/worker/commands/command-run-deps.ts";
 import { CommandWorker } from "../../src/worker/commands/command-worker.ts";
 import { StartTroubles } from "../../src/worker/commands/start-troubles.ts";
+import { EndedRuns } from "../../src/worker/ended-runs.ts";
 import { stopUnknownRuns } from "../../src/worker/unknown-runs.ts";
 import type { WorkerBackend } from "../../src/worker/worker-backend.ts";
 import { type ShellName, toolsOf } from "./command-run.ts";
@@ -49,6 +50,8 @@ export interface WorkerOptions {
   readonly dead?: boolean;
   /** What its daemon declares; absent: what the world was made with. */
   readonly registry?: PipelineRegistry;
+  /** What its host's clock says of itself. Default: the system's. */
+  readonly hostTime?: () => number;
   /** Replaces some of the service's verbs for this worker. */
   readonly backend?: (direct: WorkerBackend) => Partial<WorkerBackend>;
 }
@@ -156,8 +159,10 @@ export async function commandWorld(
     }),
     adopt: async (run, why) => (await adopter?.adopt(run, why)) ?? false,
   });
+  const ended = new EndedRuns({ store, registry, host: { identity: host, table, paths, clock: mono }, stop, shielded, emit });
   const stopper = new Stopper({
     store,
+    stopEnded: () => ended.stopAll(),
     host: { identity: host, probe, table, paths, clock: mono },
     presence,
     alert,
@@ -200,7 +205,7 @@ export async function commandWorld(
     reaper,
     stopper,
     presence,
-    worker: async ({ concurrency = 8, dead = false, registry: declared = registry, backend: verbs = () => ({}) } = {}) => {
+    worker: async ({ concurrency = 8, dead = false, registry: declared = registry, hostTime, backend: verbs = () => ({}) } = {}) => {
       made++;
       const identity = dead
         ? {
@@ -215,10 +220,12 @@ export async function commandWorld(
       const deps: CommandRunDeps = {
         backend,
         reader,
-        host: { identity: host, probe, table, paths, clock: systemClock() },
         launch: { tools, baseDir: world.baseDir, environment: { PATH: path }, devices: new PathDevices() },
         starts: new StartTroubles({ tell: { emit, alert: async () => true }, monoNow: () => performance.now(), hostId: host.hostId }),
+        host: { identity: host, probe, table, paths, clock: hostTime === undefined ? systemClock() : { ...systemClock(), boot: hostTime } },
         stop,
+        ended,
+        goWithinMs: 15_000,
         shielded,
         emit,
       };

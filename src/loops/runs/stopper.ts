@@ -2,7 +2,7 @@ import { setMaxListeners } from "node:events";
 import type { LoopSettings, LoopSwitch } from "../../config/loop-settings.ts";
 import { messageOf } from "../../domain/errors.ts";
 import type { JobId } from "../../domain/ids.ts";
-import { addMs, type DurationMs, type Instant, seconds } from "../../domain/time.ts";
+import { addMs, type DurationMs, type Instant, minutes, seconds } from "../../domain/time.ts";
 import { runDirOf } from "../../files/data-paths.ts";
 import { diedWithEarlierBoot, isSessionOver } from "../../liveness/death-proof.ts";
 import type { ProcessLife } from "../../liveness/evidence.ts";
@@ -30,6 +30,8 @@ export interface StopperDeps {
   readonly settings: () => StopperSettings;
   /** Sessions of this host, which are never signalled, nor are their descendants. */
   readonly shielded: () => readonly ProcessIdentity[];
+  /** Stops what lives of runs that have ended, blocked by nothing. Called at the first tick, then each minute. Never rejects. */
+  readonly stopEnded?: (() => Promise<unknown>) | undefined;
   /** Stages by their queue, for the size of their logs. Absent: no commands are run here. */
   readonly registry?: Pick<PipelineRegistry, "stageOfQueue"> | undefined;
 }
@@ -47,6 +49,8 @@ interface StopperSettings {
 const pageSize = 200;
 const atOnce = 50;
 const listenersOfOthersMax = 10;
+/** How often this host looks for what lives of ended runs. */
+const endedEveryMs: DurationMs = minutes(1);
 /** How soon a surviving process is stopped again. */
 const againMs: DurationMs = 5000;
 
@@ -66,6 +70,8 @@ export class Stopper implements Loop<"stopper"> {
   #aliveWorkers: ReturnType<Store["workers"]["listAlive"]> | undefined;
   #hostConflicts: ReturnType<Store["workers"]["listHostConflicts"]> | undefined;
   #stoppedTotal = 0;
+  #endedAgainAt: Instant | undefined;
+  #stoppingEnded: Promise<unknown> | undefined;
   readonly #hurry = new AbortController();
 
   constructor(deps: StopperDeps) {
@@ -82,10 +88,12 @@ export class Stopper implements Loop<"stopper"> {
   }
 
   async idle(): Promise<void> {
+    await this.#stoppingEnded;
     while (this.#stopping.size > 0) await Promise.all(this.#stopping.values());
   }
 
   async tick(context: TickContext): Promise<TickReport> {
+    if (!context.dryRun) this.#stopEnded(context.now);
     const blocked = await this.#listBlocked();
     const present = new Set(blocked.map((job) => job.jobId));
     for (const jobId of this.#retryAt.keys()) if (!present.has(jobId)) this.#retryAt.delete(jobId);
@@ -115,6 +123,15 @@ export class Stopper implements Loop<"stopper"> {
       this.#stopping.set(job.jobId, work);
     }
     return { seen: blocked.length, settled: 0, lost: 0, failed: 0, would: context.dryRun ? would : undefined };
+  }
+
+  /** Takes as long as graces do, so it goes on between ticks. */
+  #stopEnded(now: Instant): void {
+    if (this.#stoppingEnded !== undefined || now < (this.#endedAgainAt ?? now)) return;
+    this.#endedAgainAt = addMs(now, endedEveryMs);
+    this.#stoppingEnded = this.#deps.stopEnded?.().finally(() => {
+      this.#stoppingEnded = undefined;
+    });
   }
 
   /** Lists all, so that jobs which can only wait do not keep the others from their turn. */
@@ -295,7 +312,7 @@ export class Stopper implements Loop<"stopper"> {
 /** What a process that runs the stopper builds it of. */
 export interface StopperParts extends LoopParts, Pick<StopperDeps, "store" | "host" | "registry"> {
   readonly shared: { readonly presence: PresenceRegistry; readonly whose: () => RunScope | undefined };
-  readonly work: Pick<StopperDeps, "shielded">;
+  readonly work: Pick<StopperDeps, "shielded" | "stopEnded">;
   readonly tell: Tell;
   readonly settings: () => LoopSwitch<"stopper"> &
     Pick<LoopSettings, "stop"> & { readonly worker: Pick<LoopSettings["worker"], "deadAfterMs" | "fenceKillAfterMs"> };
@@ -313,6 +330,7 @@ export const stopperSpec: LoopSpec<"stopper", StopperParts, Stopper> = {
       host,
       registry,
       shielded: work.shielded,
+      stopEnded: work.stopEnded,
       presence: shared.presence,
       alert: tell.alert,
       settings: () => {

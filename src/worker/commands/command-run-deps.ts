@@ -1,4 +1,5 @@
 import type { StopGraces } from "../../domain/stop-within.ts";
+import type { DurationMs } from "../../domain/time.ts";
 import type { PathDevices } from "../../files/path-devices.ts";
 import type { ResultReader } from "../../gates/result-reader.ts";
 import type { StageDefinition } from "../../pipelines/definition.ts";
@@ -7,6 +8,7 @@ import type { ProcessIdentity } from "../../processes/probe/identity.ts";
 import type { WrapperTools } from "../../processes/wrapper/wrapper-tools.ts";
 import type { RunLimits } from "../../store/port/runs.ts";
 import type { Emit } from "../../telemetry/events.ts";
+import type { EndedRuns } from "../ended-runs.ts";
 import type { WorkerBackend } from "../worker-backend.ts";
 import type { StartTroubles } from "./start-troubles.ts";
 
@@ -18,6 +20,10 @@ export interface CommandRunDeps {
   readonly launch: CommandLaunch;
   readonly starts: StartTroubles;
   readonly stop: StopGraces;
+  /** What of a run that is not ours any more is stopped, unless the run lives on under another supervisor. */
+  readonly ended: Pick<EndedRuns, "stop">;
+  /** A start that was confirmed longer ago, suspends included, is confirmed once more before its command may run. */
+  readonly goWithinMs: DurationMs;
   /** The sessions' processes of this host: never signalled, nor anything below them. */
   readonly shielded: () => readonly ProcessIdentity[];
   readonly emit: Emit;

@@ -12,7 +12,7 @@ import type { LiveRun, RunLimits } from "../../store/port/runs.ts";
 import type { AdoptedWork, ClaimedWork, RunEnding } from "../worker-backend.ts";
 import { CommandEnd } from "./command-end.ts";
 import { type CommandRunDeps, declaredLimits } from "./command-run-deps.ts";
-import { startCommand } from "./command-start.ts";
+import { committedOrAbandoned, type StartedCommand, startCommand } from "./command-start.ts";
 import { OwnedRun, type RunIdentity } from "./owned-run.ts";
 import { RunProcesses } from "./run-processes.ts";
 import { RunTimeout } from "./run-timeout.ts";
@@ -175,9 +175,15 @@ export class CommandRun {
     if (this.#mode === "running") this.#looks.request();
   }
 
-  /** Stops looking after the run without touching it: it is lost to us or left for adoption. */
+  /** Stops looking after the run without touching it: it is left for adoption, or another look goes on with it. */
   leave(): void {
     this.#end();
+  }
+
+  /** The run is not ours any more. If it has ended, what lives of it is stopped here: once its job is free, nobody else does. */
+  lose(): void {
+    this.#end();
+    void this.#deps.ended.stop(this.runId);
   }
 
   /**
@@ -203,13 +209,15 @@ export class CommandRun {
     if (answer.kind === "early") return answer.leftMs;
     // Another has put its exit on record, which is read now.
     if (answer.kind === "read") this.check();
-    else this.#end();
+    else if (answer.kind === "ok" || answer.kind === "already") this.#end();
+    else this.lose();
     return undefined;
   }
 
   async #start(claimed: ClaimedWork, url: string | undefined): Promise<void> {
+    const askedAt = this.#hostTime();
     const started = await startCommand(this.#deps, claimed, this.#run, { workDir: this.workDir, limits: this.#limits, url });
-    if (started === undefined) {
+    if (started === undefined || !(await this.#mayGo(started, askedAt))) {
       this.#end();
       return;
     }
@@ -221,6 +229,27 @@ export class CommandRun {
     this.#saidGo = true;
     wrapper.go();
     void wrapper.exited.then(() => this.check());
+  }
+
+  /** A host that stood still since it asked may have lost the run meanwhile, so it asks again until the answer is fresh. */
+  async #mayGo({ wrapper, startedAt }: StartedCommand, askedAt: number): Promise<boolean> {
+    const { backend, goWithinMs } = this.#deps;
+    let since = askedAt;
+    while (this.#hostTime() - since > goWithinMs) {
+      since = this.#hostTime();
+      const again = { ...this.#run.fence, startedAt, wrapper: wrapper.identity, limits: this.#limits };
+      const [answer] = await committedOrAbandoned(wrapper, () => backend.start(this.#run.workerId, [again]));
+      if (answer?.kind === "ok" || answer?.kind === "already") continue;
+      wrapper.abandon();
+      return false;
+    }
+    return true;
+  }
+
+  /** Milliseconds that count suspends where the platform tells of them. */
+  #hostTime(): number {
+    const { clock } = this.#deps.host;
+    return clock.boot() ?? clock.mono();
   }
 
   async #failToStart(thrown: unknown): Promise<void> {
@@ -278,7 +307,7 @@ export class CommandRun {
     const answer = await this.#deps.backend.command(this.#run.workerId, { ...this.#run.fence, process });
     if (answer.kind === "ok" || answer.kind === "already") this.#processes.command = process;
     // With its exit on record it is still ours, and the next look reads how it ended.
-    else if (answer.kind !== "lost" || answer.now.state !== "exited") this.#end();
+    else if (answer.kind !== "lost" || answer.now.state !== "exited") this.lose();
   }
 
   /** Its wrapper recorded that nothing was executed. */
@@ -297,8 +326,8 @@ export class CommandRun {
     // A store that refuses (a full disk, a lost connection) leaves the run as it is; the next look repeats it.
     const answer = await this.#run.report({ kind: "exited", exitCode: status });
     if (answer.kind !== "read") {
-      // Ended or taken over meanwhile: the stopper or the other supervisor goes on.
-      this.#end();
+      // Ended or taken over meanwhile.
+      this.lose();
       return;
     }
     if (this.#stopped.signal.aborted) return;

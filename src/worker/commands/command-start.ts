@@ -14,6 +14,12 @@ import type { OwnedRun } from "./owned-run.ts";
 import { during } from "./start-failure.ts";
 import { traceparentOf } from "./trace-context.ts";
 
+/** A wrapper that waits for `go`, whose start is committed. */
+export interface StartedCommand {
+  readonly wrapper: StartedWrapper;
+  readonly startedAt: Instant;
+}
+
 /**
  * Brings the wrapper of a claimed run to where it waits for `go`, and commits the start. Undefined: the store refused, the run is not ours
  * any more, and the wrapper withdraws.
@@ -23,7 +29,7 @@ export async function startCommand(
   claimed: ClaimedWork,
   run: OwnedRun,
   { workDir, limits, url }: { readonly workDir: string | undefined; readonly limits: RunLimits; readonly url: string | undefined },
-): Promise<{ readonly wrapper: StartedWrapper; readonly startedAt: Instant } | undefined> {
+): Promise<StartedCommand | undefined> {
   const { backend } = deps;
   const { stage, runDir, fence, workerId } = run;
   const wrapper = await prepareCommand(deps, claimed, { stage, runDir, workDir, url });
@@ -88,7 +94,7 @@ async function prepareCommand(
 }
 
 /** A wrapper whose start was not committed must not go; its record then says `nogo`. */
-async function committedOrAbandoned<T>(wrapper: StartedWrapper, commit: () => Promise<T>): Promise<T> {
+export async function committedOrAbandoned<T>(wrapper: StartedWrapper, commit: () => Promise<T>): Promise<T> {
   try {
     return await commit();
   } catch (thrown) {

@@ -104,9 +104,9 @@ export class CommandWorker {
     this.lookAgain();
   }
 
-  /** The run is not ours any more. Its processes are left to the stopper, or to its new supervisor. */
+  /** The run is not ours any more: it has ended, or another supervisor has it. */
   lose(runId: RunId): void {
-    this.#held.get(runId)?.run.leave();
+    this.#held.get(runId)?.run.lose();
   }
 
   /** Goes on with a run whose supervisor is proved dead. Resolves to false when another was first. */
