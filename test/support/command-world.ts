@@ -135,7 +135,7 @@ export async function commandWorld(
   const observer = new RunObserver({ probe, host, paths, presence, registry });
   const reaper = new JobReaper({
     store,
-    host: { identity: host, probe },
+    host: { identity: host, probe, table },
     registry,
     observer,
     settling: { ender, finaliser },
