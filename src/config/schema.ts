@@ -152,7 +152,7 @@ export const configShape = {
         min: 30,
         max: hours(1),
         meaning:
-          "How long a worker that nobody can probe may go without a confirmed renewal: at least three renewals, and deadAfterMs must leave it the time to let go. " +
+          "How long a worker that nobody can probe may go without a confirmed renewal: at least three renewals, and deadAfterMs must leave it the time to let go. A start that was confirmed longer ago is confirmed again before its command may run. " +
           "Commands are not frozen at it yet: that comes with workers on other hosts; those of this host are probed and need none of it.",
       }),
       deadAfterMs: durationSetting({
@@ -174,7 +174,7 @@ export const configShape = {
         max: days(1),
         meaning:
           "How long after the time for stopping it a run on a host that cannot be probed counts as stopped, so that its job may run again, with an alert. " +
-          "Nothing kills it there yet: that comes with workers on other hosts.",
+          "Nothing kills it there meanwhile: that comes with workers on other hosts. A host that is heard again stops it then.",
       }),
       handlers: text({
         default: undefined as string | undefined,

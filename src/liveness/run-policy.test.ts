@@ -91,17 +91,6 @@ describe("tier 1: a dead process", () => {
     expect(judge.tick(runFacts(), pidAlone("dead"), at(2)).kind).toBe("dead");
   });
 
-  test("a dead command is left to its living wrapper, which records how it ended, for 10 s from the first dead look", () => {
-    const dead = (startTime: string) =>
-      evidenceOf({ process: processEvidence("dead", { startTime }), lifePipe: "unknown", supervisor: "unknown", wrapper: "alive" });
-    const judge = new HandDrivenJudge();
-    const looks = (startTime: string, ...seconds: readonly number[]) =>
-      seconds.map((second) => judge.tick(runFacts(), dead(startTime), at(second)).kind);
-    expect(looks("77", 1, 2, 10.999, 11)).toEqual(["suspect", "suspect", "suspect", "dead"]);
-    expect(looks("78", 12, 13, 21.999, 22), "another process has its own 10 s").toEqual(["suspect", "suspect", "suspect", "dead"]);
-    expect(judge.tick(runFacts(), { ...dead("78"), wrapper: "dead" }, at(23)).kind).toBe("dead");
-  });
-
   test("a living answer leaves nothing of the dead ones before it", () => {
     const judge = new HandDrivenJudge();
     judge.tick(runFacts(), pidAlone("dead"), at(1));

@@ -30,6 +30,8 @@ export function forgetEnded(memories: Map<RunId, RunMemory>, live: ReadonlySet<R
   for (const runId of memories.keys()) if (!live.has(runId)) memories.delete(runId);
 }
 
+/** How soon a run is judged again whose death is proved and whose end is being recorded. */
+const recordRecheckMs: DurationMs = seconds(1);
 /** How soon a run is judged again whose limit has passed while the watcher may have been deaf. */
 const doubtRecheckMs: DurationMs = seconds(1);
 
@@ -90,12 +92,9 @@ function disownedAt(run: RunFacts, { report }: RunEvidence): Instant | undefined
   return report.at > startOf(run) ? report.at : undefined;
 }
 
-/** How long a living wrapper may take to record its dead command's end: disks may be full or slow, machines starved. */
-const recordWithinMs: DurationMs = seconds(10);
-
 /** The command is dead and its end is being recorded: a verdict now would call a known outcome unknown. */
-function isBeingRecorded({ seen, memory, now }: Case): boolean {
-  return seen.wrapper === "alive" && ageMs(memory.deadSince ?? now, now) < recordWithinMs;
+function isBeingRecorded({ seen, memory, thresholds, now }: Case): boolean {
+  return seen.wrapper === "alive" && ageMs(memory.deadSince ?? now, now) < thresholds.recordWithinMs;
 }
 
 function isOrphaned(run: RunFacts, seen: RunEvidence): boolean {
@@ -280,8 +279,10 @@ function leaveAlone(subject: Case): RunVerdict {
 }
 
 function suspect(subject: Case, options: { readonly pid: number; readonly of: number }): RunVerdict {
-  const recheckAt = addMs(subject.now, Math.max(1, subject.thresholds.suspectRecheckMs));
-  return { kind: "suspect", reason: "dead_pid", pid: options.pid, streak: subject.memory.deadStreak, of: options.of, recheckAt };
+  const { memory, thresholds, now } = subject;
+  const streak = memory.deadStreak;
+  const recheckAt = addMs(now, streak < options.of ? Math.max(1, thresholds.suspectRecheckMs) : recordRecheckMs);
+  return { kind: "suspect", reason: "dead_pid", pid: options.pid, streak, of: options.of, recheckAt };
 }
 
 function neverStarted(subject: Case, why: Omit<NeverStarted, "kind" | "ageMs">): NeverStarted {

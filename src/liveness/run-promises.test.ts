@@ -84,6 +84,7 @@ const thresholds: fc.Arbitrary<RunThresholds> = fc.record({
   adoptWithinMs: fc.integer({ min: 1, max: 60 }).map((seconds) => seconds * 1000),
   deadAfterMs: fc.integer({ min: 1, max: 60 }).map((seconds) => seconds * 1000),
   pinnedHostLostMs: fc.integer({ min: 1, max: 1200 }).map((seconds) => seconds * 1000),
+  recordWithinMs: fc.integer({ min: 0, max: 120_000 }),
   suspectRecheckMs: fc.integer({ min: 0, max: 1000 }),
   maxRunningMs: fc.integer({ min: 1, max: 4000 }).map((seconds) => seconds * 1000),
   reaperTimeoutSlackMs: fc.constantFrom(0, 60_000),
@@ -271,6 +272,7 @@ describe("who lives and who dies", () => {
       suspectRecheckMs: 250,
       maxRunningMs: 86_400_000,
       reaperTimeoutSlackMs: 60_000,
+      recordWithinMs: 120_000,
     });
   });
 });

@@ -15,6 +15,8 @@ export interface RunThresholds {
   readonly deadAfterMs: DurationMs;
   /** How long the host that has an item's files may be silent before what ran there is given up. */
   readonly pinnedHostLostMs: DurationMs;
+  /** How long a living wrapper may take to record its dead command's end: disks may be full or slow, machines starved. */
+  readonly recordWithinMs: DurationMs;
   /** How soon a suspect is probed again. */
   readonly suspectRecheckMs: DurationMs;
   /** The ceiling of runs with neither a ceiling nor a timeout of their own. */
@@ -30,6 +32,7 @@ export const defaultRunThresholds: RunThresholds = {
   adoptWithinMs: seconds(30),
   deadAfterMs: seconds(30),
   pinnedHostLostMs: minutes(10),
+  recordWithinMs: minutes(2),
   suspectRecheckMs: 250,
   maxRunningMs: hours(24),
   reaperTimeoutSlackMs: minutes(1),

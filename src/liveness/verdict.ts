@@ -203,7 +203,9 @@ export function explain(verdict: RunVerdict): string {
     case "leave_alone":
       return leftAlone[verdict.reason];
     case "suspect":
-      return `pid ${verdict.pid} looks dead (${verdict.streak} of ${verdict.of} looks)`;
+      return verdict.streak < verdict.of
+        ? `pid ${verdict.pid} looks dead (${verdict.streak} of ${verdict.of} looks)`
+        : `pid ${verdict.pid} is dead, and its wrapper is writing down how it ended`;
     case "record_exit":
       return `the exit record on disk says status ${verdict.status}`;
     case "defer":

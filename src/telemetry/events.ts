@@ -188,6 +188,10 @@ export const eventCatalogue = {
     "info",
     "A run's process looks dead; it is asked again before anything is done.",
   ),
+  "run.wrapper_continued": event<RunRef & { readonly pid: number }>(
+    "warn",
+    "A run's command is dead and its wrapper was stopped (SIGSTOP); the wrapper goes on, to record how the command ended.",
+  ),
   "run.deferred": event<RunRef & { readonly reason: string }>(
     "info",
     "A verdict waits, for example while a finaliser is within its grace.",

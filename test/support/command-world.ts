@@ -142,7 +142,7 @@ export async function commandWorld(
   });
   const reaper = new JobReaper({
     store,
-    host: { identity: host, probe },
+    host: { identity: host, probe, table },
     registry,
     observer,
     settling: { ender, finaliser },

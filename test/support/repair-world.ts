@@ -223,7 +223,7 @@ export class RepairWorld {
     const observer = new RunObserver({ probe, host, paths, presence, daemons, registry });
     const reaper = new JobReaper({
       store: { runs: seen.runs, workers: seen.workers, now },
-      host: { identity: host, probe },
+      host: { identity: host, probe, table: emptyTable },
       registry,
       observer,
       settling: { ender, finaliser },

@@ -78,7 +78,7 @@ describe("a dead process", () => {
     expect(await world.stateOf(run)).toBe("queued");
   });
 
-  test("a wrapper that is still writing the exit record gets 10 s for it, and its record is believed", async () => {
+  test("a wrapper that is still writing the exit record gets 120 s for it, and its record is believed [F-9.3]", async () => {
     const world = await RepairWorld.open();
     const [recorded, stuck] = [await world.running(), await world.running()];
     for (const run of [recorded, stuck]) world.probe.set(run.pid, "dead");
@@ -90,7 +90,10 @@ describe("a dead process", () => {
     world.leaveRecord(recorded, 0);
     await world.tick();
     expect(await world.store.runs.get(recorded.runId)).toMatchObject({ state: "exited", exitCode: 0 });
-    world.advance(seconds(6));
+    world.advance(seconds(114));
+    await world.tick();
+    expect(await world.stateOf(stuck)).toBe("running");
+    world.advance(seconds(1));
     await world.tick();
     expect(await world.stateOf(stuck)).toBe("queued");
     expect(await world.store.runs.get(stuck.runId)).toMatchObject({ outcome: "lost", exitCode: null });

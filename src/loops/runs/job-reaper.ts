@@ -10,6 +10,7 @@ import { CachedProbe } from "../../observe/cached-probe.ts";
 import type { ObservedRun, RunObserver } from "../../observe/run-evidence.ts";
 import type { PipelineRegistry } from "../../pipelines/registry.ts";
 import type { Host } from "../../processes/probe/host.ts";
+import { continueWrapper } from "../../processes/wrapper/living-wrapper.ts";
 import type { Finaliser } from "../../settling/finaliser.ts";
 import type { RunEnder } from "../../settling/run-ender.ts";
 import type { LiveRun, RunScope } from "../../store/port/runs.ts";
@@ -28,7 +29,7 @@ import { RunEndings } from "./run-endings.ts";
 
 export interface JobReaperDeps {
   readonly store: Pick<Store, "runs" | "workers" | "now">;
-  readonly host: Pick<Host, "identity" | "probe">;
+  readonly host: Pick<Host, "identity" | "probe" | "table">;
   readonly registry: PipelineRegistry;
   readonly observer: RunObserver;
   readonly settling: { readonly ender: RunEnder; readonly finaliser: Finaliser };
@@ -153,6 +154,9 @@ export class JobReaper implements Loop<"job-reaper"> {
       case "leave_alone":
         break;
       case "suspect":
+        // The command is dead: only its wrapper can tell how it ended.
+        if (evidence.wrapper === "alive" && run.wrapper !== null && continueWrapper(this.#deps.host.table, run.wrapper))
+          context.emit("run.wrapper_continued", { ...ref, pid: run.wrapper.pid });
         context.emit("run.suspected", { ...ref, streak: verdict.streak, of: verdict.of, pid: verdict.pid });
         break;
       case "defer":

@@ -19,6 +19,9 @@ import { RunTimeout } from "./run-timeout.ts";
 import { classifyStart } from "./start-failure.ts";
 import { foldersOf, probeStart, searchOf } from "./start-probe.ts";
 
+/** How soon a timeout looks again for a record that is being written. The job-reaper bounds the waiting. */
+const recordAgainMs: DurationMs = 1000;
+
 /** Runs a look on request. Looks never overlap: one that is requested during another follows it. */
 class SerialLook {
   readonly #look: () => Promise<void>;
@@ -282,9 +285,15 @@ export class CommandRun {
       timeoutMs,
       startedAt: this.#startedAt,
       now: () => this.#deps.backend.now(),
-      onTimeout: async (afterMs) => (this.running ? await this.endAs({ kind: "timed_out", afterMs }) : undefined),
+      onTimeout: async (afterMs) => await this.#timedOut(afterMs),
       onFailure: (thrown) => this.#tellFailed(thrown),
     });
+  }
+
+  /** A command that is dead has kept its limit: how it ended is being recorded. */
+  async #timedOut(afterMs: DurationMs): Promise<DurationMs | undefined> {
+    if (!this.running) return undefined;
+    return this.#processes.awaitRecord() ? recordAgainMs : await this.endAs({ kind: "timed_out", afterMs });
   }
 
   async #look(): Promise<void> {
@@ -301,6 +310,7 @@ export class CommandRun {
     }
     const recorded = this.#processes.commandSeen ? this.#processes.command : await readCommand({ runDir, runId });
     // Dead without a record: the job-reaper judges that. Once it has, the run is not ours any more.
+    this.#processes.awaitRecord();
     if (this.#processes.commandSeen && !this.#processes.isGone) return;
     const process = recorded ?? (this.#processes.isGone ? this.#processes.wrapper : undefined);
     if (process === undefined || this.#mode !== "running") return;

@@ -2,7 +2,8 @@ import type { RunId } from "../../domain/ids.ts";
 import { commandOnRecord, type ProcessIdentity } from "../../processes/probe/identity.ts";
 import { isZombie } from "../../processes/probe/process-stat.ts";
 import type { ProcessTable } from "../../processes/probe/process-table.ts";
-import { findStrays, type RunTree } from "../../processes/stopping/strays.ts";
+import { findStrays, hereOnly, type RunTree } from "../../processes/stopping/strays.ts";
+import { continueWrapper, livingWrapper } from "../../processes/wrapper/living-wrapper.ts";
 import type { CommandRunDeps } from "./command-run-deps.ts";
 
 /** What is known of one run's processes: its wrapper, its command, and what they were seen to start. */
@@ -30,6 +31,15 @@ export class RunProcesses {
     if (process === undefined) return false;
     const sight = this.#deps.host.table.look(process.pid);
     return sight.kind === "absent" || (sight.kind === "seen" && (sight.row.startTime !== process.startTime || isZombie(sight.row)));
+  }
+
+  /** Whether the command is dead and its wrapper lives, which records how it ended. A stopped one is let go on. */
+  awaitRecord(): boolean {
+    const { table } = this.#deps.host;
+    if (!this.commandSeen || !this.isGone || this.wrapper === undefined || hereOnly(this.#deps.host.identity, this.wrapper) === undefined)
+      return false;
+    continueWrapper(table, this.wrapper);
+    return livingWrapper(table, this.wrapper) !== undefined;
   }
 
   tree(): RunTree {
