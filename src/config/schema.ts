@@ -64,7 +64,8 @@ const reaper = {
     default: seconds(30),
     min: seconds(1),
     max: hours(1),
-    meaning: "How long a reserved run may stay unnamed by its worker before it counts as never started.",
+    meaning:
+      "How long a run may stay unnamed by its worker: a reserved one then counts as never started, one of a handler that has started as forgotten, which spends no attempt.",
   }),
   adoptWithinMs: durationSetting({
     default: seconds(30),

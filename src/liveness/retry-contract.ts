@@ -220,6 +220,8 @@ export function outcomeOfVerdict(verdict: RunVerdict): Outcome | undefined {
     case "dead":
     case "stop_then_dead":
       return { kind: "lost", reason };
+    case "forgotten":
+      return { kind: "collateral", reason };
     case "hung":
       return { kind: "hung", reason };
     case "timed_out":

@@ -19,6 +19,8 @@ export interface RunMemory {
   readonly deadSince?: Instant | undefined;
   /** Since when the run was seen alive without a supervisor. */
   readonly orphanedSince?: Instant | undefined;
+  /** The first renewal in a row that did not name the run, which has started. */
+  readonly unnamedSince?: Instant | undefined;
 }
 
 export const emptyRunMemory: RunMemory = { deadStreak: 0 };
@@ -67,14 +69,25 @@ function remember(run: RunFacts, seen: RunEvidence, before: RunMemory, now: Inst
   // A recorded exit outweighs any pid: it clears the streak.
   if (run.state === "exited") return emptyRunMemory;
   const orphanedSince = isOrphaned(run, seen) ? (before.orphanedSince ?? now) : undefined;
+  const disowned = disownedAt(run, seen);
+  const unnamedSince = disowned === undefined ? undefined : (before.unnamedSince ?? disowned);
   const { process } = seen;
-  if (process === undefined) return { deadStreak: 0, orphanedSince };
+  if (process === undefined) return { deadStreak: 0, orphanedSince, unnamedSince };
   const name = `${process.pid}/${process.startTime ?? ""}`;
   const streakBefore = before.process === name ? before.deadStreak : 0;
   // `unknown` neither counts as a death nor resets the streak.
   const deadStreak = process.life === "dead" ? streakBefore + 1 : process.life === "unknown" ? streakBefore : 0;
   const deadSince = deadStreak === 0 ? undefined : streakBefore === 0 ? now : (before.deadSince ?? now);
-  return { deadStreak, process: name, deadSince, orphanedSince };
+  return { deadStreak, process: name, deadSince, orphanedSince, unnamedSince };
+}
+
+/**
+ * When its session last said that it does not hold this started run of a handler. A claim whose answer may be on its way, or an answer from
+ * before a handler blocked its process, says nothing.
+ */
+function disownedAt(run: RunFacts, { report }: RunEvidence): Instant | undefined {
+  if (run.kind !== "handler" || run.state !== "started" || report.kind !== "doesNotHold") return undefined;
+  return report.at > startOf(run) ? report.at : undefined;
 }
 
 /** How long a living wrapper may take to record its dead command's end: disks may be full or slow, machines starved. */
@@ -197,7 +210,16 @@ function judgeStarted(subject: Case): RunVerdict | undefined {
     const { silentMs, deafMs } = session.silence;
     return { kind: "dead", outcome: "unknown", reason: "session_silent", silentMs, deafMs, limitMs: session.limitMs };
   }
-  return judgeProgress(subject);
+  return judgeUnnamed(subject) ?? judgeProgress(subject);
+}
+
+/** Row 1n: the store has forgotten its end, or its claim never arrived. Renewals are counted and not the clock: silence is another row's. */
+function judgeUnnamed({ run, seen, memory, thresholds }: Case): RunVerdict | undefined {
+  const heardAt = disownedAt(run, seen);
+  if (heardAt === undefined || memory.unnamedSince === undefined) return undefined;
+  const limitMs = thresholds.startWithinMs;
+  const unnamedMs = ageMs(memory.unnamedSince, heardAt);
+  return unnamedMs >= limitMs ? { kind: "forgotten", reason: "not_named", unnamedMs, limitMs } : undefined;
 }
 
 function judgeOrphan(subject: Case, orphanedSince: Instant): RunVerdict {

@@ -70,6 +70,15 @@ export type Dead = { readonly kind: "dead"; readonly outcome: "unknown" } & (
     }
 );
 
+/** A handler's run that has started, of which its worker knows nothing. */
+export interface Forgotten {
+  readonly kind: "forgotten";
+  readonly reason: "not_named";
+  /** Between the first renewal that did not name it and the last. */
+  readonly unnamedMs: DurationMs;
+  readonly limitMs: DurationMs;
+}
+
 /** The finaliser is dead and has no steps to resume: exit code and gate decide. */
 export interface ExitedKnown {
   readonly kind: "exited_known";
@@ -136,6 +145,7 @@ export type RunVerdict =
   | Defer
   | NeverStarted
   | Dead
+  | Forgotten
   | ExitedKnown
   | TakeOver
   | OrphanedAdopt
@@ -204,6 +214,11 @@ export function explain(verdict: RunVerdict): string {
       return `never started: ${explainNeverStarted(verdict)}`;
     case "dead":
       return explainDead(verdict);
+    case "forgotten":
+      return (
+        `its worker has renewed for ${inSeconds(verdict.unnamedMs)} without naming it (limit ${inSeconds(verdict.limitMs)}): ` +
+        "the store forgot its end, or its claim never arrived"
+      );
     case "exited_known":
     case "take_over":
       return `exit code ${verdict.exitCode}, ${explainFinaliser(verdict)}`;

@@ -131,6 +131,23 @@ describeStores((open) => {
     expect(await due()).toEqual([false, true, false, true]);
   });
 
+  test("a started run that its session does not hold is due for its judge if it is a handler's, and else is not [F-9.4]", async () => {
+    const { store, clock } = await withQueues(open);
+    await store.jobs.enqueue({ queue: "t", jobs: [{}, {}] });
+    await store.jobs.enqueue({ queue: "p/ocr", jobs: [{}] });
+    const workerId = await registerWorker(store, "one");
+    const handlers = await claim(store, { workerId, queues: ["t"], max: 2 });
+    const [command] = await claim(store, { workerId, queues: ["p/ocr"], max: 1 });
+    const runs = [...handlers, present(command)];
+    for (const run of runs) if (!run.started) await store.runs.start([begin(store, run)]);
+    clock.advance(5_000);
+    const [named, unnamed] = handlers.map(({ runId }) => runId);
+    const says = { workerId, held: [present(named)], claimSeqReceived: 99 };
+    expect(await store.runs.checkUnheld({ ...says, claimSeqReceived: 0 })).toBe(0);
+    expect(await store.runs.checkUnheld(says)).toBe(1);
+    expect((await store.runs.listDue({ now: store.now(), limit: 10 })).map(({ id }) => id)).toEqual([unnamed]);
+  });
+
   test("a start under an old fence, of an ended run, or of none changes nothing and says why", async () => {
     const { store } = await withQueues(open);
     await store.jobs.enqueue({ queue: "p/ocr", jobs: [{}, {}] });

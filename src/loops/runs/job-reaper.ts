@@ -49,7 +49,7 @@ export interface JobReaperDeps {
 const finalisingRecheckMs: DurationMs = 5_000;
 
 /** Verdicts that one event, such as the loss of a host, may bring to many runs. */
-const lostTogether: ReadonlySet<RunVerdict["kind"]> = new Set(["dead", "never_started", "stop_then_dead"]);
+const lostTogether: ReadonlySet<RunVerdict["kind"]> = new Set(["dead", "never_started", "stop_then_dead", "forgotten"]);
 
 /** Judges runs that are due or look dead, carries out the verdicts, and sweeps leases in the same tick. */
 export class JobReaper implements Loop<"job-reaper"> {
@@ -146,7 +146,7 @@ export class JobReaper implements Loop<"job-reaper"> {
       if (verdict.kind !== "leave_alone") tick.would.push(`job ${run.jobId}, attempt ${run.attempt}: ${explain(verdict)}`);
       return;
     }
-    if (memory.deadStreak > 0 || memory.orphanedSince !== undefined) this.#memories.set(run.id, memory);
+    if (memory.deadStreak > 0 || (memory.orphanedSince ?? memory.unnamedSince) !== undefined) this.#memories.set(run.id, memory);
     else this.#memories.delete(run.id);
     const ref = { runId: run.id, jobId: run.jobId, queue: run.queue };
     switch (verdict.kind) {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { RepairWorld } from "../../../test/support/repair-world.ts";
-import type { WorkerId } from "../../domain/ids.ts";
+import type { RunId, WorkerId } from "../../domain/ids.ts";
 import { RenewalListener } from "./renewal-listener.ts";
 
 const seconds = (n: number): number => n * 1000;
@@ -91,4 +91,65 @@ test("a store that does not answer is reported, and the renewal counts all the s
   await listener.idle();
   expect(told).toEqual([["store.degraded", { code: "look_failed", message: "no connection" }]]);
   expect(world.loops.presence.hasLetGo(workerId, 1 as never, (world.now - 1) as never)).toBe(true);
+});
+
+describe("a started run of a handler that its worker does not name [1n]", () => {
+  async function startedHandler() {
+    const world = await RepairWorld.open();
+    const workerId = await world.worker({ pid: 60, kind: "handler" });
+    world.probe.set(60, "alive");
+    const run = await world.running({ queue: "mail", workerId });
+    const claimSeqReceived = (await world.store.runs.get(run.runId))?.claimSeq ?? 0;
+    const renewed = async (times: number, held: readonly RunId[] = []) => {
+      for (let time = 0; time < times; time++) {
+        world.advance(seconds(5));
+        const renewal = { workerId, held, claimSeqReceived };
+        await world.store.workers.renew(renewal);
+        const listener = new RenewalListener({
+          store: world.store,
+          presence: world.loops.presence,
+          wakeJobReaper: () => undefined,
+          emit: (name) => {
+            throw new Error(`nothing should have failed: ${name}`);
+          },
+        });
+        listener.heard(renewal);
+        await listener.idle();
+        await world.tick();
+      }
+    };
+    return { world, run, renewed };
+  }
+
+  test("is lost after 30 s of renewals without it, and spends no attempt [F-9.4]", async () => {
+    const { world, run, renewed } = await startedHandler();
+    await renewed(10, [run.runId]);
+    await renewed(6);
+    expect(await world.stateOf(run)).toBe("running");
+    await renewed(1);
+    expect(await world.store.runs.get(run.runId)).toMatchObject({ outcome: "lost", reason: "not_named", spent: "loss" });
+    expect(await world.job(run.jobId)).toMatchObject({ state: "queued", attempts: 0, losses: 1, blockedBy: null });
+    expect(await world.store.upkeep.checkInvariants()).toEqual([]);
+  });
+
+  test("is left alone as long as it is named, and while nobody hears its session [F-9.4]", async () => {
+    const { world, run, renewed } = await startedHandler();
+    await renewed(20, [run.runId]);
+    await renewed(5);
+    world.advance(seconds(60));
+    await world.tick();
+    expect(await world.stateOf(run)).toBe("running");
+  });
+
+  test("a daemon that dies half-way counts anew and ends it once [F-9.4]", async () => {
+    const { world, run, renewed } = await startedHandler();
+    await renewed(5);
+    world.restart();
+    await world.tick();
+    await renewed(6);
+    expect(await world.stateOf(run)).toBe("running");
+    await renewed(2);
+    expect(await world.stateOf(run)).toBe("queued");
+    expect(await world.job(run.jobId)).toMatchObject({ losses: 1 });
+  });
 });

@@ -331,8 +331,8 @@ export interface RunsStore {
     readonly finalizeGraceMs: DurationMs;
   }): Promise<number>;
   /**
-   * Makes reserved runs due that a session has received (by `claimSeq`) and does not hold: their claim's answer was lost. Only a hint, so
-   * it has no fence: their judge asks again. Answers how many.
+   * Makes due the runs that a session has received (by `claimSeq`) and does not hold: reserved ones, and started ones of handlers. Only a
+   * hint, so it has no fence: their judge asks again. Answers how many.
    */
   checkUnheld(session: {
     readonly workerId: WorkerId;

@@ -66,16 +66,16 @@ export function createRunVerbs(engine: Engine): RunVerbs {
 /** A renewal comes every few seconds from each session, and nearly always finds nothing: it only reads then. */
 async function checkUnheld(engine: Engine, { workerId, held, claimSeqReceived }: Parameters<RunsStore["checkUnheld"]>[0]): Promise<number> {
   const now = engine.now();
-  const reserved = await engine.kysely
+  const found = await engine.kysely
     .selectFrom("live")
     .select("id")
     .where("worker_id", "=", workerId)
     .where("claim_seq", "<=", claimSeqReceived)
-    .where("state", "=", "reserved")
+    .where(mayBeUnheld)
     .where("check_at", ">", now)
     .execute();
   const holds = new Set(held);
-  const unheld = reserved.map(({ id }) => id).filter((id) => !holds.has(id));
+  const unheld = found.map(({ id }) => id).filter((id) => !holds.has(id));
   let moved = 0;
   for (let from = 0; from < unheld.length; from += idsPerStatement) {
     const ids = unheld.slice(from, from + idsPerStatement);
@@ -87,13 +87,16 @@ async function checkUnheld(engine: Engine, { workerId, held, claimSeqReceived }:
         .set({ check_at: now })
         .where("id", "in", ids)
         .where("worker_id", "=", workerId)
-        .where("state", "=", "reserved")
+        .where(mayBeUnheld)
         .executeTakeFirst();
     });
     moved += Number(numUpdatedRows);
   }
   return moved;
 }
+
+/** Reserved runs, and those of handlers that have started: their judge waits before it believes it of these. */
+const mayBeUnheld = sql<boolean>`(state = 'reserved' or (state = 'started' and kind = 'handler'))`;
 
 /** Set-based, because all that it needs stands in the rows; locked in the order of their jobs first. */
 async function bringChecksForward(

@@ -189,3 +189,21 @@ test("a hint that comes while a claim is under way is not answered by it, but by
   claim();
   expect(numbers()).toEqual([1, 2]);
 });
+
+test("claims that are given up count as received: what they took is not held, and its judge hears so [F-9.4]", async () => {
+  const { claim, claims, at, numbers, events } = claimer({ atOnce: 2 });
+  claim();
+  await at(0).answer(10);
+  claim();
+  await at(1).fail();
+  expect(claims.seqReceived).toBe(1);
+  claims.giveUp();
+  expect(claims.seqReceived, "the third may still be answered").toBe(2);
+  await at(2).fail();
+  expect([claims.seqReceived, claims.busy]).toEqual([3, false]);
+  claims.lookAgain();
+  claim();
+  expect(numbers()).toEqual([1, 2, 3, 4]);
+  await at(3).answer(1);
+  expect(events.at(-1)).toBe("claimed 1");
+});

@@ -41,6 +41,7 @@ export class Claimer {
   #dry = false;
   /** The last claim found all that it asked for. A second one beside it would else only ask the same question twice. */
   #plenty = false;
+  #givenUp = false;
   /** Counted, because a claim that was on its way when a hint came may have missed the new jobs. */
   #hints = 0;
 
@@ -53,9 +54,15 @@ export class Claimer {
     return this.#underWay.size > 0;
   }
 
-  /** All claims up to this number have been answered. */
+  /** All claims up to this number have been answered, or never will be asked again. */
   get seqReceived(): number {
     return this.#seqReceived;
+  }
+
+  /** Repeats no claim any more. What an unanswered one took is told to be not held, so that its judge gives it back. */
+  giveUp(): void {
+    this.#givenUp = true;
+    for (const request of this.#unanswered.splice(0)) this.#received(request);
   }
 
   /** There may be jobs again. */
@@ -97,7 +104,8 @@ export class Claimer {
       },
       (thrown: unknown) => {
         this.#underWay.delete(request);
-        this.#unanswered.push(request);
+        if (this.#givenUp) this.#received(request);
+        else this.#unanswered.push(request);
         this.#plenty = false;
         // The poll asks again: asking at once would only add load to a store in trouble.
         this.#dry = true;

@@ -143,6 +143,7 @@ export class HandlerWorker {
   retire(reason: string): void {
     if (this.#mode !== "running") return;
     this.#mode = "draining";
+    this.#claims.giveUp();
     clearInterval(this.#poll);
     this.#stopListening?.();
     this.#stopListening = undefined;
