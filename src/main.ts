@@ -120,8 +120,7 @@ function runningDaemon({ stopGraces, host, held, base, work, loops, api, started
     },
     kill: async () => {
       loops.hurry();
-      const handlerHost = handlers?.identity();
-      if (handlerHost !== undefined) host.table.signal(handlerHost.pid, "SIGKILL");
+      for (const { pid } of handlers?.identities() ?? []) host.table.signal(pid, "SIGKILL");
       if (stopping !== undefined) await within(stopping, stopGraces.killGraceMs + seconds(3), { holds: true });
     },
   };

@@ -159,7 +159,7 @@ test("a renewal that is never answered is given up after its time, told, and fol
   });
 });
 
-test("after kill -9 the host is started again, and what it ran is left to the verdict on its session", async () => {
+test("after kill -9 the host is started again, and what it ran is lost, written as soon as the store takes it [F-8.7]", async () => {
   const bench = await hostBench(program);
   bench.module(`${beginning} export const wait = defineTask("wait", (job) => job.attempt > 1 ? "again" : new Promise(() => begun(job)));`);
   const host = bench.process();
@@ -170,25 +170,19 @@ test("after kill -9 the host is started again, and what it ran is left to the ve
   const session = host.workerId;
   const identity = host.identity();
   if (session === undefined || identity === undefined) throw new Error("no host");
+  vi.spyOn(bench.store.runs, "listOfWorkers").mockRejectedValueOnce(new Error("no connection"));
   bench.table.signal(identity.pid, "SIGKILL");
+  await until(() => eventsOf(bench, "loop.subject_failed").length > 0, { what: "the first try" });
+  expect(host.identities(), "judges leave it to its parent").toContainEqual(identity);
   await until(() => host.workerId !== undefined && host.workerId !== session, { what: "a new session" });
   expect(eventsOf(bench, "handler_host.exited")).toMatchObject([{ pid: identity.pid, code: null, signal: "SIGKILL", restartInMs: 20 }]);
-  expect(bench.deaths).toBe(1);
-  expect(await stateOf(bench, id)).toBe("running");
-  // What the worker-reaper does, woken by the hint, with the evidence that the host's process is dead.
-  expect(createProcessProbe({ host: bench.host, table: bench.table }).observe(identity).kind).toBe("dead");
-  await bench.store.workers.declareDead(session, { reason: "dead_pid", message: "", evidence: "{}", actor: "worker-reaper" });
-  const page = {
-    workerIds: [session],
-    limit: 100,
-    reason: "worker_dead",
-    actor: "worker-reaper",
-    recoverySpreadMs: 0,
-    random: () => 0,
-  };
-  expect((await bench.store.runs.settleLostPage(page)).settled).toBe(1);
   await until(async () => (await stateOf(bench, id)) === "done");
   expect(await bench.store.jobs.get(id ?? asJobId(0))).toMatchObject({ output: '"again"', runCount: 2 });
+  const runs = await bench.store.runs.ofJob(id ?? asJobId(0));
+  expect(runs.find(({ attempt }) => attempt === 1)).toMatchObject({ outcome: "lost", reason: "host_died", spent: "attempt" });
+  expect((await bench.store.workers.get(session))?.state).toBe("stopped");
+  await until(() => bench.deaths === 1, { what: "the hint" });
+  expect(host.identities()).not.toContainEqual(identity);
 });
 
 test("when its daemon dies the host ends its handlers and itself, also when they block its thread", async () => {
