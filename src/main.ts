@@ -120,7 +120,7 @@ function runningDaemon({ stopGraces, host, held, base, work, loops, api, started
     },
     kill: async () => {
       loops.hurry();
-      for (const { pid } of handlers?.identities() ?? []) host.table.signal(pid, "SIGKILL");
+      handlers?.kill();
       if (stopping !== undefined) await within(stopping, stopGraces.killGraceMs + seconds(3), { holds: true });
     },
   };

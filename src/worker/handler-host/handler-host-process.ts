@@ -142,6 +142,11 @@ export class HandlerHostProcess {
     return [...(this.#child === undefined ? [] : [this.#child]), ...this.#settling].map(({ identity }) => identity);
   }
 
+  /** Ends the running host at once. */
+  kill(): void {
+    this.#child?.process.kill("SIGKILL");
+  }
+
   /** Has the running host end once what it does is done. */
   dismiss(): void {
     this.#child?.calls.note("stop", { mode: "drain" });
@@ -261,9 +266,9 @@ export class HandlerHostProcess {
     );
     for (const stream of [process.stdout, process.stderr]) {
       stream?.setEncoding("utf8").on("data", (text: string) => program.output(text));
-      // What its handlers started may hold these for as long as it lives; the host's end does not wait for that.
-      process.once("exit", () => void timerPause(lastWordsMs).then(() => stream?.destroy()));
     }
+    // What its handlers started may hold its pipes for as long as it lives; the host's end does not wait for that.
+    process.once("exit", () => void timerPause(lastWordsMs).then(() => process.stdio.forEach((stream) => stream?.destroy())));
     await new Promise<void>((resolve, reject) => {
       process.once("spawn", resolve);
       process.once("error", reject);

@@ -1,9 +1,10 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, expect, onTestFinished, test, vi } from "vitest";
 import { enderOf } from "../../../test/support/ender.ts";
 import { bundleHandlerHost, type HostBench, hostBench } from "../../../test/support/handler-host.ts";
 import { until } from "../../../test/support/until.ts";
+import { writtenPid } from "../../../test/support/written-pid.ts";
 import { asJobId, type JobId } from "../../domain/ids.ts";
 import { dataPaths } from "../../files/data-paths.ts";
 import { definePipeline, handler } from "../../pipelines/reading/typescript.ts";
@@ -157,6 +158,25 @@ test("a renewal that is never answered is given up after its time, told, and fol
     name: "store.degraded",
     data: { code: "renew_timeout", message: expect.stringContaining("within 100 ms") },
   });
+});
+
+test("a host whose pipes are held by what its handler started is settled all the same when it dies [F-8.7]", async () => {
+  const bench = await hostBench(program);
+  bench.module(`import { spawn } from "node:child_process"; import { writeFileSync } from "node:fs";
+    export const leave = defineTask("leave", (job) => {
+      if (job.attempt > 1) return "again";
+      const left = spawn("sleep", ["600"], { detached: true, stdio: ["ignore", 1, 2, 3, 4] });
+      writeFileSync(new URL("left", import.meta.url), String(left.pid));
+      left.once("spawn", () => process.exit(1));
+      return new Promise(() => undefined); });`);
+  const host = bench.process();
+  await host.start();
+  await offered(host, "leave");
+  const [id] = await bench.store.jobs.enqueue({ queue: "leave", jobs: [{}] });
+  const pid = await writtenPid(join(bench.dataDir, "left"));
+  onTestFinished(() => void bench.table.signal(pid, "SIGKILL"));
+  await until(async () => (await stateOf(bench, id)) === "done");
+  expect(bench.table.look(pid).kind, "what holds the pipes lives on").toBe("seen");
 });
 
 test("after kill -9 the host is started again, and what it ran is lost, written as soon as the store takes it [F-8.7]", async () => {

@@ -42,6 +42,12 @@ export class HandlerHosts {
     return [...this.#shared.identities(), ...this.#trials.identities()];
   }
 
+  /** Ends them all at once. */
+  kill(): void {
+    this.#shared.kill();
+    this.#trials.kill();
+  }
+
   /** See {@link HandlerHostProcess.stop}. */
   async stop(mode: "abort" | "drain"): Promise<void> {
     await Promise.all([this.#shared.stop(mode), this.#trials.stop(mode)]);

@@ -48,7 +48,7 @@ async function trials({ atOnce = 1 }: { readonly atOnce?: number } = {}) {
         start: async () => undefined,
         dismiss: () => void dismissed++,
         stop: async () => undefined,
-        disconnect: () => undefined,
+        kill: () => undefined,
         identities: () => [],
       };
       return host;

@@ -16,7 +16,7 @@ export interface TrialHost {
   /** Has it end once what it does is done. */
   dismiss(): void;
   stop(mode: "abort" | "drain"): Promise<void>;
-  disconnect(): void;
+  kill(): void;
   identities(): readonly ProcessIdentity[];
 }
 
@@ -62,9 +62,8 @@ export class SuspectTrials {
     await Promise.all([...this.#hosts.values()].map((host) => host.stop(mode)));
   }
 
-  disconnect(): void {
-    for (const host of this.#hosts.values()) host.disconnect();
-    this.#hosts.clear();
+  kill(): void {
+    for (const host of this.#hosts.values()) host.kill();
   }
 
   /** Keeps suspects from the shared host. */
