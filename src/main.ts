@@ -125,8 +125,7 @@ function runningDaemon({ stopGraces, host, held, base, work, loops, api, started
     },
     kill: async () => {
       loops.hurry();
-      const handlerHost = handlers?.identity();
-      if (handlerHost !== undefined) host.table.signal(handlerHost.pid, "SIGKILL");
+      handlers?.kill();
       if (stopping !== undefined) await within(stopping, stopGraces.killGraceMs + seconds(3), { holds: true });
     },
   };

@@ -135,7 +135,7 @@ export const configShape = {
         max: 10_000,
         unit: "runs",
         meaning:
-          "How many commands the daemon's own worker executes at once, and as many handlers in its handler host beside them: up to twice this many runs where stages or tasks are of both kinds.",
+          "How many commands the daemon's own worker executes at once, and as many handlers in its handler host beside them: up to twice this many runs where stages or tasks are of both kinds. Handlers whose process died are tried alone, up to four more.",
         aliases: ["MAX_JOBS_IN_FLIGHT", "SERVICE_CONCURRENCY", "ORCH_MAX_CONCURRENCY"],
       }),
       outstandingMax: integer({

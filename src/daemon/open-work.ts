@@ -16,7 +16,7 @@ import { CommandWorker } from "../worker/commands/command-worker.ts";
 import { foldersOf, searchOf } from "../worker/commands/start-probe.ts";
 import { StartTroubles } from "../worker/commands/start-troubles.ts";
 import { EndedRuns } from "../worker/ended-runs.ts";
-import { HandlerHostProcess } from "../worker/handler-host/handler-host-process.ts";
+import { HandlerHosts } from "../worker/handler-host/handler-hosts.ts";
 import type { DaemonOutput } from "./event-log.ts";
 import type { DaemonHost } from "./open-host.ts";
 import type { DaemonStore } from "./open-store.ts";
@@ -43,11 +43,11 @@ export interface DaemonWork {
   readonly service: WorkerService;
   readonly commands: CommandWork;
   /** Undefined: there are no handlers, or nobody to run them. */
-  readonly handlers: HandlerHostProcess | undefined;
+  readonly handlers: HandlerHosts | undefined;
   readonly pausedWorkers: PausedWorkers;
   /** Sessions of this host: never signalled, nor what is below them. */
   readonly shielded: () => readonly ProcessIdentity[];
-  /** This process and its handler host, which it kills itself when it hangs. */
+  /** This process and its handler hosts, of whose silence and death it takes care itself. */
   readonly supervised: () => readonly ProcessIdentity[];
   readonly ended: EndedRuns;
   /** Reads no more which workers other daemons have paused. */
@@ -76,10 +76,7 @@ export async function openWork(deps: DaemonWorkDeps): Promise<DaemonWork> {
   const service = openService(deps, { settling, tokens });
   const names = daemonWorkers(basename(dataDir));
   const handlers = openHandlers(deps, { service, ender: settling.ender, name: names.handlers, mayClaim: () => mayClaim(names.handlers) });
-  const supervised = (): readonly ProcessIdentity[] => {
-    const handlerHost = handlers?.identity();
-    return [daemonHost.self, ...(handlerHost === undefined ? [] : [handlerHost])];
-  };
+  const supervised = (): readonly ProcessIdentity[] => [daemonHost.self, ...(handlers?.identities() ?? [])];
   const shielded = (): readonly ProcessIdentity[] => [...supervised(), ...watch.shared.sessions.processes()];
   const backend = service.connect({ mayClaim: () => mayClaim(names.commands) });
   const { host } = daemonHost;
@@ -137,7 +134,7 @@ interface HandlerParts {
 }
 
 /** The handler host, not started yet. Undefined: the configuration has no handlers, or nobody to run them. */
-function openHandlers(deps: DaemonWorkDeps, { name, ...parts }: HandlerParts): HandlerHostProcess | undefined {
+function openHandlers(deps: DaemonWorkDeps, { name, ...parts }: HandlerParts): HandlerHosts | undefined {
   const { configuration, environment, output, handlerHost, daemonHost, base, watch } = deps;
   const { config, pipelines, handlers } = configuration;
   const modulePath = config.worker.handlers ?? (handlers.size > 0 ? config.file : undefined);
@@ -146,7 +143,7 @@ function openHandlers(deps: DaemonWorkDeps, { name, ...parts }: HandlerParts): H
   const { dataDir, baseDir, stop } = config;
   const { host } = daemonHost;
   const { waker } = watch.shared;
-  return new HandlerHostProcess({
+  return new HandlerHosts({
     ...parts,
     store: base.store,
     host,
@@ -165,8 +162,8 @@ function openHandlers(deps: DaemonWorkDeps, { name, ...parts }: HandlerParts): H
       stopGraceMs: stop.stopGraceMs,
       killGraceMs: stop.killGraceMs,
     },
-    deadAfterMs,
     recovery: {
+      deadAfterMs,
       recoverySpreadMs: config.recovery.recoverySpreadMs,
       onDeath: () => {
         waker.wake("worker-reaper");

@@ -3,7 +3,7 @@ import type { RaiseAlert } from "../notify/raise-alert.ts";
 import type { Configuration } from "../pipelines/reading/load.ts";
 import type { Undo } from "../runtime/start-or-undo.ts";
 import { type AdoptionReport, adoptOrRequeue } from "../worker/adoption.ts";
-import type { HandlerHostProcess } from "../worker/handler-host/handler-host-process.ts";
+import type { HandlerHosts } from "../worker/handler-host/handler-hosts.ts";
 import { type LeftoverHost, stopLeftoverHost } from "../worker/handler-host/leftover-host.ts";
 import { Session } from "../worker/session.ts";
 import { stopUnknownRuns } from "../worker/unknown-runs.ts";
@@ -103,7 +103,7 @@ async function stopLeftover({ configuration: { config }, daemonHost, base, work 
 }
 
 /** Starts this daemon's handler host, never beside an earlier one's. */
-async function startHandlers(handlers: HandlerHostProcess | undefined, leftover: LeftoverHost, alert: RaiseAlert): Promise<void> {
+async function startHandlers(handlers: HandlerHosts | undefined, leftover: LeftoverHost, alert: RaiseAlert): Promise<void> {
   if (leftover.kind !== "survived") {
     await handlers?.start();
     return;

@@ -114,8 +114,8 @@ export async function hostBench(program: string, pipelines: readonly PipelineDef
         ender: enderOf({ store, registry, random: () => 0, emit }),
         service: serviceOf({ store, registry, emit, onRenewed: (renewal) => renewals.push(renewal) }),
         mayClaim,
-        deadAfterMs,
         recovery: {
+          deadAfterMs,
           recoverySpreadMs: 0,
           onDeath: () => {
             bench.deaths++;

@@ -34,7 +34,7 @@ export interface WorkerReaperDeps {
   readonly ender: RunEnder;
   readonly random: () => number;
   readonly alert: RaiseAlert;
-  /** This process, and those whose silence their parent here deals with itself. */
+  /** This process, and those of whose silence and death their parent here takes care itself. */
   readonly supervised: () => readonly ProcessIdentity[];
   readonly shared: WorkerReaperShared;
   readonly settings: () => WorkerReaperSettings;
@@ -128,8 +128,10 @@ export class WorkerReaper implements Loop<"worker-reaper"> {
     let dead = 0;
     let lost = 0;
     const hung: Hung[] = [];
+    const supervised = doubtful.length === 0 ? [] : this.#deps.supervised();
     const view = this.#deps.shared.watcher.view("workers");
     for (const { worker, life } of doubtful) {
+      if (supervised.some((own) => sameProcess(own, worker.process))) continue;
       const verdict = judgeWorker(
         { heardAt: worker.lastHeardAt, channel: "throughMe" },
         { process: { pid: worker.process.pid, life }, hostConflict: conflicts.has(worker.process.hostId) },
@@ -169,10 +171,8 @@ export class WorkerReaper implements Loop<"worker-reaper"> {
   /** Once per silence: a process that lives is never seized by silence, so a person has to look. */
   async #tellOfHung(found: readonly Hung[], { emit }: TickContext): Promise<void> {
     const told = new Set<WorkerId>();
-    const supervised = found.length === 0 ? [] : this.#deps.supervised();
     for (const { worker, verdict } of found) {
       const { id: workerId, process } = worker;
-      if (supervised.some((own) => sameProcess(own, process))) continue;
       const { pid } = process;
       const { silentMs, limitMs } = verdict;
       const title =

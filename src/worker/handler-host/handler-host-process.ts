@@ -5,7 +5,6 @@ import { messageOf, WakefulError } from "../../domain/errors.ts";
 import type { RunId, WorkerId } from "../../domain/ids.ts";
 import { runTaskName } from "../../domain/run-task.ts";
 import { type DurationMs, minutes, seconds } from "../../domain/time.ts";
-import { type Hearing, heardNow, isUnheard, lookedAgain } from "../../liveness/hearing.ts";
 import type { Tell } from "../../notify/raise-alert.ts";
 import type { Host } from "../../processes/probe/host.ts";
 import type { ProcessIdentity } from "../../processes/probe/identity.ts";
@@ -21,9 +20,11 @@ import { pipeVerbs } from "../backends/pipe-backend.ts";
 import { type ChannelVerb, PipeChannel } from "../backends/pipe-channel.ts";
 import type { WorkerConnection, WorkerService } from "../backends/worker-service.ts";
 import type { Hello } from "../worker-backend.ts";
-import { type HostNotes, type HostOffer, type HostSetup, hostFds, loadWithinMs, unloadableExitCode } from "./host-protocol.ts";
+import { type HostNotes, type HostOffer, type HostSetup, hostFds, unloadableExitCode } from "./host-protocol.ts";
 import { type HostEnd, settleRunsOfHost } from "./host-runs.ts";
+import { HostWatch } from "./host-watch.ts";
 import { removeHostRecord, writeHostRecord } from "./leftover-host.ts";
+import type { HostVerbs } from "./suspect-trials.ts";
 
 export interface HandlerHostOptions {
   readonly store: Pick<Store, "jobs" | "runs" | "workers" | "now" | "onHint" | "capabilities">;
@@ -33,11 +34,19 @@ export interface HandlerHostOptions {
   readonly program: HostProgram;
   readonly setup: Omit<HostSetup, "now" | "process" | "turns">;
   readonly recovery: HostRecovery;
-  /** How long a host may say nothing before it is killed as hung; time in which this process stood still does not count. */
-  readonly deadAfterMs: DurationMs;
   /** False while nothing new may be claimed, such as on a full disk. */
   readonly mayClaim: () => boolean;
   readonly tell: Tell;
+  /** Absent: the only host of its daemon. */
+  readonly beside?: BesideOthers | undefined;
+}
+
+/** What a host has of its own that is not the only one. */
+export interface BesideOthers {
+  /** Verbs of the worker service that are answered differently. */
+  readonly verbs: HostVerbs;
+  /** It has one life, and leaves no record on disk: it ends with its daemon's pipe. `onOver`: it is gone, and settled. */
+  readonly alone?: { readonly onOver: () => void } | undefined;
 }
 
 export interface HostProgram {
@@ -48,9 +57,11 @@ export interface HostProgram {
   readonly output: (text: string) => void;
 }
 
-/** What follows when it dies. */
+/** When it counts as hung, and what follows when it dies. */
 export interface HostRecovery {
   readonly recoverySpreadMs: DurationMs;
+  /** How long it may say nothing before it is killed as hung; time in which this process stood still does not count. */
+  readonly deadAfterMs: DurationMs;
   /** It died unasked: its session and runs may be judged at once. A hint. */
   readonly onDeath: () => void;
   /**
@@ -72,18 +83,16 @@ interface Child {
   workerId: WorkerId | undefined;
   /** The host ends itself, because handlers of these runs do not stop. */
   retiring: readonly RunId[] | undefined;
-  hearing: Hearing;
-  /** For how long it had said nothing when it was killed for that. */
-  hungMs: DurationMs | undefined;
-  watch: NodeJS.Timeout | undefined;
+  readonly watch: HostWatch;
 }
 
 /** How long what it wrote may be on its way to us when it is gone. */
 const lastWordsMs = 200;
 /** A life this long without trouble resets the count of failures. */
 const settledAfterMs = minutes(1);
-/** Between two looks at whether it speaks. */
-const lookMsMax: DurationMs = seconds(1);
+/** How often, and how long apart, the end of what it held is tried to be written before it is left to the judges. */
+const settleTries = 30;
+const settleAgainMs: DurationMs = seconds(1);
 /** The only events that are believed from the host. */
 const hostEvents: ReadonlySet<string> = new Set<EventName>(["worker.fenced", "store.degraded", "defect.found"]);
 
@@ -91,10 +100,13 @@ const hostEvents: ReadonlySet<string> = new Set<EventName>(["worker.fenced", "st
 export class HandlerHostProcess {
   readonly #options: HandlerHostOptions;
   #child: Child | undefined;
+  /** Gone, and what they held is being handed on. */
+  readonly #settling = new Set<Child>();
   #tasks: ReadonlySet<string> = new Set();
   #failures = 0;
   #restart: NodeJS.Timeout | undefined;
   #mode: "new" | "running" | "stopped" = "new";
+  #stopAsked = false;
   #lastAlert = "";
   #starting: Promise<void> | undefined;
   /** The end of the newest child, with everything that follows from it. */
@@ -125,6 +137,21 @@ export class HandlerHostProcess {
     return this.#child?.identity;
   }
 
+  /** Also of those that are gone and not settled: judges leave them to their parent. */
+  identities(): readonly ProcessIdentity[] {
+    return [...(this.#child === undefined ? [] : [this.#child]), ...this.#settling].map(({ identity }) => identity);
+  }
+
+  /** Ends the running host at once. */
+  kill(): void {
+    this.#child?.process.kill("SIGKILL");
+  }
+
+  /** Has the running host end once what it does is done. */
+  dismiss(): void {
+    this.#child?.calls.note("stop", { mode: "drain" });
+  }
+
   get workerId(): WorkerId | undefined {
     return this.#child?.workerId;
   }
@@ -133,6 +160,7 @@ export class HandlerHostProcess {
    * `abort`: handlers are asked to stop and given the stop grace, then the process is killed; nothing is spent. `drain`: waits for them.
    */
   async stop(mode: "abort" | "drain"): Promise<void> {
+    this.#stopAsked = true;
     this.#mode = "stopped";
     clearTimeout(this.#restart);
     await this.#starting;
@@ -156,7 +184,7 @@ export class HandlerHostProcess {
     const child = this.#child;
     this.#child = undefined;
     this.#last = undefined;
-    clearInterval(child?.watch);
+    child?.watch.stop();
     child?.process.removeAllListeners("close");
     child?.calls.close();
     child?.presence.close();
@@ -176,13 +204,20 @@ export class HandlerHostProcess {
     const { setup, store, service, host, mayClaim } = this.#options;
     const { process, identity } = await this.#spawnProcess();
     const worker = service.connect({ mayClaim });
-    const verbs = pipeVerbs(worker);
+    const verbs = { ...pipeVerbs(worker), ...this.#options.beside?.verbs(worker) };
     const { renew, beat } = verbs;
     const onNote = (note: string, data: unknown): void => this.#noted(started, note, data);
     const stamp = () => store.now();
-    const onHeard = (): void => {
-      started.hearing = heardNow(host.clock.mono());
-    };
+    const watch = new HostWatch({
+      pid: identity.pid,
+      workerId: () => started.workerId,
+      deadAfterMs: this.#options.recovery.deadAfterMs,
+      renewMs: setup.renewMs,
+      monoNow: () => host.clock.mono(),
+      tell: this.#options.tell,
+      kill: () => process.kill("SIGKILL"),
+    });
+    const onHeard = (): void => watch.heard();
     const started: Child = {
       process,
       identity,
@@ -198,11 +233,8 @@ export class HandlerHostProcess {
       startedAtMono: host.clock.mono(),
       workerId: undefined,
       retiring: undefined,
-      hearing: heardNow(host.clock.mono()),
-      hungMs: undefined,
-      watch: undefined,
+      watch,
     };
-    started.watch = setInterval(() => this.#look(started), this.#lookMs).unref();
     this.#child = started;
     this.#last = new Promise<void>((resolve) => {
       // "close" comes after everything that the host wrote has been read.
@@ -212,7 +244,7 @@ export class HandlerHostProcess {
     });
     try {
       // Recorded on disk before it may claim anything.
-      await writeHostRecord(setup.dataDir, started.identity);
+      if (this.#options.beside?.alone === undefined) await writeHostRecord(setup.dataDir, started.identity);
     } catch (thrown) {
       this.#options.tell.emit("loop.subject_failed", { loop: "handler-host", subject: "record", message: messageOf(thrown) });
       process.kill("SIGKILL");
@@ -234,9 +266,9 @@ export class HandlerHostProcess {
     );
     for (const stream of [process.stdout, process.stderr]) {
       stream?.setEncoding("utf8").on("data", (text: string) => program.output(text));
-      // What its handlers started may hold these for as long as it lives; the host's end does not wait for that.
-      process.once("exit", () => void timerPause(lastWordsMs).then(() => stream?.destroy()));
     }
+    // What its handlers started may hold its pipes for as long as it lives; the host's end does not wait for that.
+    process.once("exit", () => void timerPause(lastWordsMs).then(() => process.stdio.forEach((stream) => stream?.destroy())));
     await new Promise<void>((resolve, reject) => {
       process.once("spawn", resolve);
       process.once("error", reject);
@@ -265,6 +297,7 @@ export class HandlerHostProcess {
     const offered = tasks.filter((task) => task !== runTaskName && !task.includes("/"));
     if (offered.length > 0) await store.jobs.ensureQueues(offered.map((task) => ({ name: task, kind: "handler" })));
     this.#tasks = new Set(offered);
+    if (this.#options.beside?.alone !== undefined) return;
     if (missing.length > 0) {
       const list = missing.map(({ pipeline, stage, handler }) => `${handler} (stage ${stage} of ${pipeline})`).join(", ");
       this.#alert("handlers_missing", `The handlers module ${setup.modulePath} has no ${list}: nothing works on these stages.`);
@@ -282,79 +315,61 @@ export class HandlerHostProcess {
     }
   }
 
-  get #lookMs(): DurationMs {
-    return Math.min(lookMsMax, this.#options.setup.renewMs);
-  }
-
-  /** Its presence thread speaks however busy its handlers are. A host that says nothing stands still, and its runs with it. */
-  #look(child: Child): void {
-    if (child.hungMs !== undefined) return;
-    const { host, setup, deadAfterMs, tell } = this.#options;
-    const limitMs = deadAfterMs + (child.workerId === undefined ? loadWithinMs : 0);
-    const limits = { lookMs: this.#lookMs, limitMs, reannounceMs: Math.min(limitMs, 2 * setup.renewMs) };
-    child.hearing = lookedAgain(child.hearing, host.clock.mono(), limits);
-    if (!isUnheard(child.hearing, limits)) return;
-    const { pid } = child.identity;
-    const silentMs = Math.round(child.hearing.unheardMs);
-    child.hungMs = silentMs;
-    tell.emit("worker.hung", { workerId: child.workerId ?? null, pid, silentMs, limitMs, killed: true });
-    void tell.alert({
-      cause: `worker_hung:${child.workerId ?? pid}`,
-      title:
-        `The handler host (pid ${pid}) said nothing for ${inSeconds(silentMs)} though it lives: it was killed, and another takes its work. ` +
-        "See what stopped it: a signal, a debugger, a frozen container, or a machine without memory",
-      details: { pid, workerId: child.workerId ?? null, silentMs, limitMs },
-    });
-    child.process.kill("SIGKILL");
-  }
-
   async #ended(child: Child, how: { readonly code: number | null; readonly signal: string | null }): Promise<void> {
-    clearInterval(child.watch);
+    child.watch.stop();
+    this.#settling.add(child);
     child.calls.close();
     child.presence.close();
     child.worker.close();
     if (this.#child === child) this.#child = undefined;
     const stopped = this.#mode === "stopped";
-    const { host, tell, recovery, setup } = this.#options;
-    const planned = stopped || child.retiring !== undefined || child.hungMs !== undefined;
+    const { host, tell, recovery, beside } = this.#options;
+    const alone = beside?.alone;
+    const hung = child.watch.hungMs !== undefined;
+    const planned = stopped || child.retiring !== undefined || hung;
     if (!planned) this.#failures = host.clock.mono() - child.startedAtMono >= settledAfterMs ? 1 : this.#failures + 1;
-    if (!stopped) {
+    if (alone !== undefined) this.#mode = "stopped";
+    else if (!stopped) {
       const restartInMs = planned ? 0 : this.#restartDelayMs(child.workerId !== undefined);
       tell.emit("handler_host.exited", { pid: child.identity.pid, ...how, restartInMs });
       this.#beginLater(restartInMs);
     }
-    if (!planned) {
-      // Its runs are judged like any others, only sooner. A module that does not load had none.
-      if (how.code !== unloadableExitCode) recovery.onDeath();
-      return;
-    }
-    await this.#settle(child, child.hungMs !== undefined ? "hung" : stopped ? "stopped" : "collateral");
-    if (stopped) await removeHostRecord(setup.dataDir).catch(() => undefined);
+    await this.#settle(child, hung ? "hung" : stopped ? "stopped" : child.retiring === undefined ? "died" : "collateral");
+    this.#settling.delete(child);
+    // Jobs that waited for the end of this process now have proof; what could not be settled is judged. A module that does not load had none.
+    if (how.code !== unloadableExitCode) recovery.onDeath();
+    if (alone !== undefined) alone.onOver();
+    else if (stopped) await removeHostRecord(this.#options.setup.dataDir).catch(() => undefined);
   }
 
   /** Its own parent has seen it end, so what it held can be handed on. */
-  async #settle(child: Child, kind: HostEnd): Promise<void> {
-    const { workerId, identity, retiring, hungMs } = child;
+  async #settle({ workerId, identity, retiring, watch }: Child, kind: HostEnd): Promise<void> {
     if (workerId === undefined) return;
     const { store, ender, recovery, tell } = this.#options;
     const { emit } = tell;
+    const { pid } = identity;
     const reasons: Readonly<Record<HostEnd, string>> = {
       stopped: "the daemon was stopped",
       collateral: `the process was ended because of run ${retiring?.join(", ") ?? "?"}, whose handler did not stop`,
-      hung: `its process (pid ${identity.pid}) said nothing for ${inSeconds(hungMs ?? 0)} and was killed`,
+      hung: `its process (pid ${pid}) said nothing for ${inSeconds(watch.hungMs ?? 0)} and was killed`,
+      died: `its process (pid ${pid}) died`,
     };
-    const reason = reasons[kind];
-    try {
-      await settleRunsOfHost(
-        [workerId],
-        { kind, reason, evidence: { pid: identity.pid, exited: true, retiring: retiring ?? [], silentMs: hungMs } },
-        { store, ender, emit, recoverySpreadMs: recovery.recoverySpreadMs },
-      );
-    } catch (thrown) {
-      emit("loop.subject_failed", { loop: "handler-host", subject: `worker ${workerId}`, message: messageOf(thrown) });
+    const evidence = { pid, exited: true, retiring: retiring ?? [], silentMs: watch.hungMs };
+    for (let tries = 1; ; tries++) {
+      try {
+        await settleRunsOfHost(
+          [workerId],
+          { kind, reason: reasons[kind], evidence },
+          { store, ender, emit, recoverySpreadMs: recovery.recoverySpreadMs },
+        );
+        return;
+      } catch (thrown) {
+        emit("loop.subject_failed", { loop: "handler-host", subject: `worker ${workerId}`, message: messageOf(thrown) });
+        // Judges would take all that shared the process for lost. A stop does not wait.
+        if (tries >= settleTries || this.#stopAsked) return;
+        await timerPause(settleAgainMs);
+      }
     }
-    // Jobs that waited for the end of this process now have proof; what could not be settled is judged.
-    recovery.onDeath();
   }
 
   /**

@@ -1,9 +1,10 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, expect, onTestFinished, test, vi } from "vitest";
 import { enderOf } from "../../../test/support/ender.ts";
 import { bundleHandlerHost, type HostBench, hostBench } from "../../../test/support/handler-host.ts";
 import { until } from "../../../test/support/until.ts";
+import { writtenPid } from "../../../test/support/written-pid.ts";
 import { asJobId, type JobId } from "../../domain/ids.ts";
 import { dataPaths } from "../../files/data-paths.ts";
 import { definePipeline, handler } from "../../pipelines/reading/typescript.ts";
@@ -159,7 +160,26 @@ test("a renewal that is never answered is given up after its time, told, and fol
   });
 });
 
-test("after kill -9 the host is started again, and what it ran is left to the verdict on its session", async () => {
+test("a host whose pipes are held by what its handler started is settled all the same when it dies [F-8.7]", async () => {
+  const bench = await hostBench(program);
+  bench.module(`import { spawn } from "node:child_process"; import { writeFileSync } from "node:fs";
+    export const leave = defineTask("leave", (job) => {
+      if (job.attempt > 1) return "again";
+      const left = spawn("sleep", ["600"], { detached: true, stdio: ["ignore", 1, 2, 3, 4] });
+      writeFileSync(new URL("left", import.meta.url), String(left.pid));
+      left.once("spawn", () => process.exit(1));
+      return new Promise(() => undefined); });`);
+  const host = bench.process();
+  await host.start();
+  await offered(host, "leave");
+  const [id] = await bench.store.jobs.enqueue({ queue: "leave", jobs: [{}] });
+  const pid = await writtenPid(join(bench.dataDir, "left"));
+  onTestFinished(() => void bench.table.signal(pid, "SIGKILL"));
+  await until(async () => (await stateOf(bench, id)) === "done");
+  expect(bench.table.look(pid).kind, "what holds the pipes lives on").toBe("seen");
+});
+
+test("after kill -9 the host is started again, and what it ran is lost, written as soon as the store takes it [F-8.7]", async () => {
   const bench = await hostBench(program);
   bench.module(`${beginning} export const wait = defineTask("wait", (job) => job.attempt > 1 ? "again" : new Promise(() => begun(job)));`);
   const host = bench.process();
@@ -170,25 +190,19 @@ test("after kill -9 the host is started again, and what it ran is left to the ve
   const session = host.workerId;
   const identity = host.identity();
   if (session === undefined || identity === undefined) throw new Error("no host");
+  vi.spyOn(bench.store.runs, "listOfWorkers").mockRejectedValueOnce(new Error("no connection"));
   bench.table.signal(identity.pid, "SIGKILL");
+  await until(() => eventsOf(bench, "loop.subject_failed").length > 0, { what: "the first try" });
+  expect(host.identities(), "judges leave it to its parent").toContainEqual(identity);
   await until(() => host.workerId !== undefined && host.workerId !== session, { what: "a new session" });
   expect(eventsOf(bench, "handler_host.exited")).toMatchObject([{ pid: identity.pid, code: null, signal: "SIGKILL", restartInMs: 20 }]);
-  expect(bench.deaths).toBe(1);
-  expect(await stateOf(bench, id)).toBe("running");
-  // What the worker-reaper does, woken by the hint, with the evidence that the host's process is dead.
-  expect(createProcessProbe({ host: bench.host, table: bench.table }).observe(identity).kind).toBe("dead");
-  await bench.store.workers.declareDead(session, { reason: "dead_pid", message: "", evidence: "{}", actor: "worker-reaper" });
-  const page = {
-    workerIds: [session],
-    limit: 100,
-    reason: "worker_dead",
-    actor: "worker-reaper",
-    recoverySpreadMs: 0,
-    random: () => 0,
-  };
-  expect((await bench.store.runs.settleLostPage(page)).settled).toBe(1);
   await until(async () => (await stateOf(bench, id)) === "done");
   expect(await bench.store.jobs.get(id ?? asJobId(0))).toMatchObject({ output: '"again"', runCount: 2 });
+  const runs = await bench.store.runs.ofJob(id ?? asJobId(0));
+  expect(runs.find(({ attempt }) => attempt === 1)).toMatchObject({ outcome: "lost", reason: "host_died", spent: "attempt" });
+  expect((await bench.store.workers.get(session))?.state).toBe("stopped");
+  await until(() => bench.deaths === 1, { what: "the hint" });
+  expect(host.identities()).not.toContainEqual(identity);
 });
 
 test("when its daemon dies the host ends its handlers and itself, also when they block its thread", async () => {

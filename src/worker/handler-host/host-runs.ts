@@ -8,10 +8,22 @@ import type { Store } from "../../store/port/store.ts";
 import type { Emit } from "../../telemetry/events.ts";
 
 /**
- * Why a handler host that is proved gone ended. `stopped`: by its daemon, nothing is spent. `collateral`: not because of these runs, each a
- * loss and no attempt. `hung`: it stood still; one run is lost, several spend nothing.
+ * Why a handler host ended. `stopped`: by its daemon, nothing is spent. `collateral`: not because of these runs, each a loss and no attempt.
+ * `hung`, `died`: by itself; one started run is lost, several are suspects and spend nothing.
  */
-export type HostEnd = "stopped" | "collateral" | "hung";
+export type HostEnd = "stopped" | "collateral" | "hung" | "died";
+
+/** Of a run whose process died while others had started in it. */
+export const suspectReason = "host_suspect";
+const reasonOf: Readonly<Record<HostEnd, string>> = {
+  stopped: "host_ended",
+  collateral: "host_ended",
+  hung: "host_hung",
+  died: "host_died",
+};
+
+/** Whether a job whose newest run ended for this reason may be what ends its process. */
+export const isSuspicious = (reason: string): boolean => reason === suspectReason || reason === reasonOf.hung || reason === reasonOf.died;
 
 export interface HostRunsOptions {
   readonly store: Pick<Store, "runs" | "workers">;
@@ -36,16 +48,17 @@ export async function settleRunsOfHost(
 ): Promise<number> {
   const { store, ender, emit, recoverySpreadMs } = options;
   const runs = await unfinished(workerIds, store);
-  // Which of several made it stand still is not known.
+  // Which of several did it is not known.
   const started = runs.filter(({ state }) => state === "started").map(({ id }) => id);
+  const isShared = (end.kind === "hung" || end.kind === "died") && started.length > 1;
   let ended = 0;
   for (let from = 0; from < runs.length; from += pageSize) {
     const ends = runs.slice(from, from + pageSize).map((run, index) => ({
       run,
       failure: {
         outcome: outcomeOf(run, end, started.length),
-        reason: end.kind === "hung" ? "host_hung" : "host_ended",
-        evidence: { ...end.evidence, cause: end.kind, startedTogether: end.kind === "hung" ? started.slice(0, namedMax) : undefined },
+        reason: run.state === "reserved" ? reasonOf.stopped : isShared ? suspectReason : reasonOf[end.kind],
+        evidence: { ...end.evidence, cause: end.kind, startedTogether: isShared ? started.slice(0, namedMax) : undefined },
         spreadMs: spreadDelayMs({ index: from + index, total: runs.length, recoverySpreadMs }),
       },
     }));
@@ -74,6 +87,9 @@ function outcomeOf(run: LiveRun, { kind, reason }: { readonly kind: HostEnd; rea
   if (run.state === "reserved" || kind === "stopped") return { kind: "released", reason };
   if (kind === "collateral") return { kind: "collateral", reason };
   return startedTogether > 1
-    ? { kind: "released", reason: `${reason}, with ${startedTogether - 1} other runs started in it` }
-    : { kind: "lost", reason };
+    ? {
+        kind: "released",
+        reason: `${reason} while ${startedTogether} runs had started in it, this one among them: each is tried alone next`,
+      }
+    : { kind: "lost", reason: `${reason}, and the run was alone in its process` };
 }
