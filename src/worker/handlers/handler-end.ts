@@ -49,5 +49,5 @@ export function reportOf({ claimed, start }: ActiveRun, ending: HandlerEnd, mayS
 /** For the log of a worker that stops. */
 export function unwrittenText(runs: readonly RunId[]): string {
   const list = runs.slice(0, 20).join(", ") + (runs.length > 20 ? ` and ${runs.length - 20} more` : "");
-  return `The ends of these runs could not be written before the stop: ${list}. They are recovered as lost with their worker.`;
+  return `The ends of these runs could not be written before the stop: ${list}. They are given back once the session of their worker is over.`;
 }
