@@ -37,6 +37,9 @@ async function withStoppedWrapper({ dead = false, stage = {} }: { dead?: boolean
   return { world, item, worker, wrapper, command, end };
 }
 
+const continued = ({ world }: CommandWorld): unknown[] =>
+  world.events.filter(({ name }) => name === "run.wrapper_continued").map(({ data }) => (data as { readonly pid: number }).pid);
+
 const onlyRunOf = async (world: CommandWorld, item: Item) => {
   const runs = await world.store.runs.ofJob((await world.job(item.id)).id);
   expect(runs).toHaveLength(1);
@@ -44,7 +47,7 @@ const onlyRunOf = async (world: CommandWorld, item: Item) => {
 };
 
 test("a command that ended well while its wrapper stood still has succeeded, and runs once [F-9.3]", async () => {
-  const { world, item, end } = await withStoppedWrapper();
+  const { world, item, wrapper, end } = await withStoppedWrapper();
   await end();
   // Two looks prove the death; today's ten seconds are long over at the third.
   for (const ms of [0, 250, 11_000]) {
@@ -53,10 +56,11 @@ test("a command that ended well while its wrapper stood still has succeeded, and
   }
   await untilRun(world, item, "ended");
   expect(await onlyRunOf(world, item)).toMatchObject({ outcome: "succeeded", exitCode: 0 });
+  expect(continued(world)).toContain(wrapper.pid);
 });
 
 test("so has one whose supervisor is dead as well [F-9.3]", async () => {
-  const { world, item, end } = await withStoppedWrapper({ dead: true });
+  const { world, item, wrapper, end } = await withStoppedWrapper({ dead: true });
   await end();
   await until(
     async () => {
@@ -67,6 +71,7 @@ test("so has one whose supervisor is dead as well [F-9.3]", async () => {
     { everyMs: 20, what: "the run to end" },
   );
   expect(await onlyRunOf(world, item)).toMatchObject({ outcome: "succeeded", exitCode: 0 });
+  expect(continued(world)).toContain(wrapper.pid);
 });
 
 test("its timeout may pass while its end is being written down: it keeps its result [F-9.3]", async () => {

@@ -293,7 +293,12 @@ export class CommandRun {
   /** A command that is dead has kept its limit: how it ended is being recorded. */
   async #timedOut(afterMs: DurationMs): Promise<DurationMs | undefined> {
     if (!this.running) return undefined;
-    return this.#processes.awaitRecord() ? recordAgainMs : await this.endAs({ kind: "timed_out", afterMs });
+    return this.#awaitRecord() ? recordAgainMs : await this.endAs({ kind: "timed_out", afterMs });
+  }
+
+  /** Whether the command is dead and its wrapper, stopped or not, has yet to record how it ended. */
+  #awaitRecord(): boolean {
+    return this.#processes.awaitRecord((pid) => this.#deps.emit("run.wrapper_continued", { ...this.#run.ref, pid }));
   }
 
   async #look(): Promise<void> {
@@ -310,7 +315,7 @@ export class CommandRun {
     }
     const recorded = this.#processes.commandSeen ? this.#processes.command : await readCommand({ runDir, runId });
     // Dead without a record: the job-reaper judges that. Once it has, the run is not ours any more.
-    this.#processes.awaitRecord();
+    this.#awaitRecord();
     if (this.#processes.commandSeen && !this.#processes.isGone) return;
     const process = recorded ?? (this.#processes.isGone ? this.#processes.wrapper : undefined);
     if (process === undefined || this.#mode !== "running") return;

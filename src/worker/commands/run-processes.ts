@@ -34,11 +34,11 @@ export class RunProcesses {
   }
 
   /** Whether the command is dead and its wrapper lives, which records how it ended. A stopped one is let go on. */
-  awaitRecord(): boolean {
+  awaitRecord(onContinued: (pid: number) => void): boolean {
     const { table } = this.#deps.host;
     if (!this.commandSeen || !this.isGone || this.wrapper === undefined || hereOnly(this.#deps.host.identity, this.wrapper) === undefined)
       return false;
-    continueWrapper(table, this.wrapper);
+    if (continueWrapper(table, this.wrapper)) onContinued(this.wrapper.pid);
     return livingWrapper(table, this.wrapper) !== undefined;
   }
 
