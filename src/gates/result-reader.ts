@@ -3,6 +3,7 @@ import { resolve } from "node:path";
 import { messageOf } from "../domain/errors.ts";
 import type { HostId, ItemId, JobId, RunId } from "../domain/ids.ts";
 import { type DataPaths, itemDirOf, runDirOf } from "../files/data-paths.ts";
+import type { PathAccess } from "../files/foreign/path-operation.ts";
 import { PathDevices } from "../files/path-devices.ts";
 import { readSecrets } from "../files/secrets.ts";
 import type { EndedBy } from "../liveness/exit-policy.ts";
@@ -12,7 +13,7 @@ import type { StageDefinition } from "../pipelines/definition.ts";
 import { readEndedBy } from "../processes/run-folder/exit-record.ts";
 import { runFiles } from "../processes/run-folder/run-files.ts";
 import { commandEnvironment, commandPath } from "../processes/wrapper/environment.ts";
-import { readGate } from "./gate.ts";
+import { filesOf, readGate } from "./gate.ts";
 import type { GateAnswer, GateSubject } from "./gate-answer.ts";
 import { GateTurns } from "./gate-turns.ts";
 
@@ -22,6 +23,8 @@ export interface ResultReaderDeps {
   /** Folder of wakeful.yaml, where relative paths of stages start. */
   readonly baseDir: string;
   readonly environment: Readonly<Record<string, string | undefined>>;
+  /** How secrets, programs and files of gates are reached. */
+  readonly access: PathAccess;
   /** Absent: nothing is known of where commands lay when this process began. */
   readonly devices?: PathDevices | undefined;
   /** Gates read at once. Of those that look at files two at most; the others wait their turn. */
@@ -57,13 +60,13 @@ export class ResultReader {
 
   /** What an exited run left: its output, or why its command was never executed. Nothing is asked of one that failed by itself. */
   async output({ runId, exitCode }: ExitedRun, stage: StageDefinition | undefined): Promise<RunOutput> {
-    const { paths, environment, baseDir, devices = new PathDevices() } = this.#deps;
+    const { paths, environment, baseDir, access, devices = new PathDevices(access) } = this.#deps;
     const runDir = runDirOf(paths, runId);
     if (exitCode === 0) return await readRunOutput(runDir);
     if (exitCode === null || stage?.run.kind !== "command") return { kind: "none" };
     const [program = ""] = stage.run.argv;
     const search = { program, cwd: resolve(baseDir, stage.cwd ?? "."), path: commandPath(environment, stage.env) };
-    return (await readUnstarted({ runDir, status: exitCode, search, devices })) ?? { kind: "none" };
+    return (await readUnstarted({ runDir, status: exitCode, search, access, devices })) ?? { kind: "none" };
   }
 
   /** How the command ended whose exit is on record. */
@@ -77,12 +80,15 @@ export class ResultReader {
     if (gate === undefined) return { kind: "none" };
     const subject = run.itemId === null ? `run ${run.runId}` : `item ${run.itemId}`;
     try {
-      return await this.#turns.read(gate, { subject, timeoutMs, signal }, async (limit) => {
+      return await this.#turns.read(gate, { subject, timeoutMs, signal }, async (limit, leave) => {
         const item = run.itemId === null ? undefined : await run.item();
         if (item === undefined) return { kind: "unreadable", error: "its item could not be read" };
-        const secrets = await readSecrets(stage.envFiles, this.#deps.baseDir).catch(withoutSecret);
+        const secrets = await readSecrets(stage.envFiles, this.#deps).catch(withoutSecret);
         if (typeof secrets === "string") return { kind: "unreadable", error: secrets, machine: true };
-        return await readGate(gate, await this.#subjectOf(run, { stage, secrets }, item), limit);
+        const gated = await this.#subjectOf(run, { stage, secrets }, item);
+        // A helper process looks at them, however long that takes.
+        if (filesOf(gate).some((file) => gated.access.isForeign(resolve(gated.workDir, file)))) leave();
+        return await readGate(gate, gated, limit);
       });
     } catch (thrown) {
       return { kind: "unreadable", error: messageOf(thrown) };
@@ -94,7 +100,7 @@ export class ResultReader {
     { stage, secrets }: { readonly stage: StageDefinition; readonly secrets: Readonly<Record<string, string>> },
     item: { readonly key: string; readonly dir: string },
   ): Promise<GateSubject> {
-    const { paths, baseDir, hostId, environment } = this.#deps;
+    const { paths, baseDir, hostId, environment, access } = this.#deps;
     const runDir = runDirOf(paths, runId);
     const workDir = itemDirOf(paths, item.dir);
     // Without this file's time no file can be told from an earlier run's, and a gate that needs it says so.
@@ -107,6 +113,7 @@ export class ResultReader {
     });
     return {
       workDir,
+      access,
       cwd: resolve(baseDir, stage.cwd ?? "."),
       env,
       notBeforeMs: started?.mtimeMs,
