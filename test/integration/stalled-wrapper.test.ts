@@ -93,7 +93,8 @@ test("a wrapper that a person stopped stays stopped while its command is at work
 });
 
 test("nothing is waited for once the wrapper is dead [F-9.3]", async () => {
-  const { world, item, wrapper, end } = await withStoppedWrapper();
+  const { world, item, wrapper, end } = await withStoppedWrapper({ dead: true });
+  // No supervisor lets the wrapper go on before it is killed.
   await end();
   world.table.signal(wrapper.pid, "SIGKILL");
   await until(() => world.probe.observe(wrapper).kind === "dead", { everyMs: 5 });
