@@ -143,6 +143,7 @@ test("a daemon that was away for longer than the limit of silence goes on with i
   const id = await submit(a.client, "k");
   await until(() => ledger().length === 1, { what: "the command to begin" });
   const b = await world.start("b");
+  expect(b.daemon.out(), "a daemon that starts beside another says so").toContain("daemon.beside");
   a.daemon.child.kill("SIGSTOP");
   await until(() => b.daemon.out().includes('"worker.hung"'), { what: "the other daemon to hear nothing" });
   await judgeAgainAndAgain(b.client);

@@ -1,6 +1,6 @@
 import type { Engine } from "../engine/engine.ts";
 import type { DaemonsStore } from "../port/daemons.ts";
-import { identityOf } from "./worker-row.ts";
+import { identityOfColumns } from "./worker-row.ts";
 
 export function createDaemons(engine: Engine): DaemonsStore {
   const { kysely } = engine;
@@ -33,7 +33,7 @@ export function createDaemons(engine: Engine): DaemonsStore {
     list: async () => {
       const rows = await kysely.selectFrom("daemons").selectAll().orderBy("started_at").orderBy("host_id").execute();
       return rows.map((row) => ({
-        process: identityOf(row),
+        process: identityOfColumns(row),
         place: row.place,
         version: row.version,
         startedAt: row.started_at,

@@ -12,7 +12,7 @@ export function workerRow(row: WorkerColumns): WorkerRow {
     name: row.name,
     kind: row.kind,
     state: row.state,
-    process: identityOf(row),
+    process: identityOfColumns(row),
     registeredAt: row.registered_at,
     lastHeardAt: row.last_heard_at,
     endedAt: row.ended_at,
@@ -30,7 +30,7 @@ export function supervisorRow(
   return {
     workerId: row.id,
     state: row.state,
-    process: identityOf(row),
+    process: identityOfColumns(row),
     lastHeardAt: row.last_heard_at,
     claimSeqReceived: row.claim_seq_received,
     via: row.via,
@@ -39,6 +39,6 @@ export function supervisorRow(
 
 type IdentityColumns = Pick<WorkerColumns, "host_id" | "boot_id" | "pid_namespace" | "pid" | "start_time">;
 
-export function identityOf(row: IdentityColumns): SupervisorRow["process"] {
+export function identityOfColumns(row: IdentityColumns): SupervisorRow["process"] {
   return { hostId: row.host_id, bootId: row.boot_id, pidNamespace: row.pid_namespace, pid: row.pid, startTime: row.start_time };
 }
