@@ -6,7 +6,8 @@ import { startTestDaemon, submit, type TestDaemon, untilItem } from "../support/
 import { createDatabase } from "../support/postgres.ts";
 import { startPostgresServer } from "../support/postgres-server.ts";
 import { skipTest } from "../support/skips.ts";
-import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy.ts";
+import { startTcpProxy } from "../support/tcp-proxy.ts";
+import type { TcpProxy } from "../support/tcp-proxy-listener.ts";
 import { tempDir } from "../support/temp-dir.ts";
 import { until } from "../support/until.ts";
 
