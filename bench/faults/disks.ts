@@ -1,6 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { mkdirSync } from "node:fs";
 import { missing } from "./needs.ts";
+import { unmount } from "./places.ts";
 
 /** Small disks in memory below a world's folder, so that they can be filled without harm to anybody. */
 export class Disks {
@@ -28,13 +29,5 @@ export class Disks {
   /** Lazily, where somebody still has a file open. */
   unmountAll(): void {
     for (const folder of this.#mounts.splice(0)) unmount(folder);
-  }
-}
-
-function unmount(folder: string): void {
-  try {
-    execFileSync("umount", ["-l", folder], { stdio: "ignore" });
-  } catch {
-    // It is not mounted any more.
   }
 }

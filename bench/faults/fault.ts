@@ -35,8 +35,10 @@ export interface Fault {
   /** Undefined: ends no run. */
   readonly commands?: ExplainedEnds | undefined;
   readonly handlers?: ExplainedEnds | undefined;
-  /** How long it lasts, drawn between the two, in milliseconds; the same for all limits. */
+  /** How long it lasts, drawn between the two, in milliseconds. */
   readonly lastsMs: readonly [number, number];
+  /** How much longer at default limits: what must outlast one of them. */
+  readonly longerByDefaultMs?: number;
   /** From its end until new work starts, in milliseconds at default limits. Default: 5,000. */
   readonly recoversWithinMs?: number;
   /** Never one of two at once. */

@@ -3,8 +3,17 @@ import { type Accepted, judge, type Observed, type RunRow } from "./invariants.t
 import type { Execution } from "./ledger.ts";
 
 const accepted: Accepted = { name: "job 1", ends: "done", state: "done", final: true, why: "", jobs: [1] };
-const run: RunRow = { id: 10, job: 1, kind: "command", state: "ended", outcome: "succeeded", reason: "exit0", message: "" };
-const lost: RunRow = { ...run, outcome: "lost", reason: "dead_pid" };
+const run: RunRow = {
+  id: 10,
+  job: 1,
+  kind: "command",
+  state: "ended",
+  outcome: "succeeded",
+  reason: "exit0",
+  message: "",
+  spent: undefined,
+};
+const lost: RunRow = { ...run, outcome: "lost", reason: "dead_pid", spent: "loss" };
 const execution: Execution = { by: "command", job: 1, run: 10, pid: 100, beganAt: 1, endedAt: 2, stopped: false };
 const unended: Execution = { ...execution, endedAt: undefined };
 const second: RunRow = { ...run, id: 11 };
@@ -88,12 +97,18 @@ test("an execution without a row, or of a job that nobody handed in, is found", 
 test("an end is explained by its fault alone, by kind of work and by run", () => {
   const runs = [lost, second];
   const executions = [unended, again];
-  const unexplained = [expect.stringMatching(/ended as lost, dead_pid, which the fault does not explain/)];
+  const unexplained = [expect.stringMatching(/ended as lost, dead_pid, spent: loss, which the fault does not explain/)];
   expect(found({ runs, executions })).toEqual(unexplained);
   expect(found({ runs, executions, explained: [{ handlers: { outcomes: ["lost"] } }] })).toEqual(unexplained);
   const ofHarmed = [{ commands: { outcomes: ["lost" as const], ofHarmed: true } }];
   expect(found({ runs, executions, explained: ofHarmed })).toEqual(unexplained);
   expect(found({ runs, executions, explained: ofHarmed, harmed: new Set([10]) })).toEqual([]);
+});
+
+test("an end that may spend nothing is found when it has", () => {
+  const explained = [{ commands: { outcomes: ["lost" as const], spends: "nothing" as const } }];
+  expect(found({ runs: [lost, second], executions: [unended, again], explained })).toEqual([expect.stringMatching(/spent: loss/)]);
+  expect(found({ runs: [{ ...lost, spent: "nothing" }, second], executions: [unended, again], explained })).toEqual([]);
 });
 
 test("a failure of its own needs no fault", () => {

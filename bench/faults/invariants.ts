@@ -7,6 +7,8 @@ export interface ExplainedEnds {
   readonly outcomes: readonly RunOutcome[];
   /** Only of the runs that the fault says it hit; else of any run of this kind of work. */
   readonly ofHarmed?: boolean;
+  /** All that such a run may have spent. */
+  readonly spends?: "nothing";
 }
 
 /** What was handed in and accepted. */
@@ -33,6 +35,8 @@ export interface RunRow {
   readonly outcome: RunOutcome | undefined;
   readonly reason: string | undefined;
   readonly message: string | undefined;
+  /** Of its job's budget. */
+  readonly spent: "nothing" | "attempt" | "loss" | undefined;
 }
 
 /** All that one point left behind. */
@@ -120,14 +124,21 @@ function inventedOrWasted({ executions, runs }: Observed): readonly string[] {
   });
 }
 
+/** A job that ends its own process is lost by its own doing. */
+const ownEnds: ReadonlySet<RunOutcome> = new Set(["failed", "gate_red", "cancelled", "lost", "released"]);
+
 function unexplainedEnds({ runs, explained, harmed, ownFailures }: Observed): readonly string[] {
   return runs.flatMap((row) => {
     const { outcome } = row;
     if (outcome === undefined || outcome === "succeeded" || outcome === "never_started") return [];
-    if (ownFailures.has(row.job) && (outcome === "failed" || outcome === "gate_red" || outcome === "cancelled")) return [];
+    if (ownFailures.has(row.job) && ownEnds.has(outcome)) return [];
     const explains = explained.some((fault) => {
       const ends = row.kind === "command" ? fault.commands : fault.handlers;
-      return ends?.outcomes.includes(outcome) === true && (ends.ofHarmed !== true || harmed.has(row.id));
+      return (
+        ends?.outcomes.includes(outcome) === true &&
+        (ends.ofHarmed !== true || harmed.has(row.id)) &&
+        (ends.spends === undefined || row.spent === ends.spends)
+      );
     });
     return explains
       ? []
@@ -137,6 +148,10 @@ function unexplainedEnds({ runs, explained, harmed, ownFailures }: Observed): re
 
 const textOf = ({ run, job }: Execution): string => `run ${run} of job ${job}`;
 
-function verdictOf({ state, outcome, reason, message }: RunRow): string {
-  return outcome === undefined ? state : [outcome, reason, message].filter((part) => part !== undefined && part !== "").join(", ");
+function verdictOf({ state, outcome, reason, message, spent }: RunRow): string {
+  return outcome === undefined
+    ? state
+    : [outcome, reason, message, spent === undefined ? undefined : `spent: ${spent}`]
+        .filter((part) => part !== undefined && part !== "")
+        .join(", ");
 }

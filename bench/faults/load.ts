@@ -20,12 +20,14 @@ export interface TaskOffer {
   readonly payload: Readonly<Record<string, unknown>>;
   readonly ends?: Accepted["ends"];
   readonly maxAttempts?: number;
+  /** Undefined: a loss spends an attempt. */
+  readonly maxLosses?: number | undefined;
   /** Lower first. */
   readonly priority?: number;
 }
 
 export interface ItemOffer {
-  readonly pipeline: "commands" | "probes" | "hostile";
+  readonly pipeline: "commands" | "probes" | "hostile" | "secret" | "share" | "hung";
   /** How long each of its commands works. */
   readonly ms: number;
   readonly label?: string;
@@ -72,10 +74,10 @@ export class Load {
     await all;
   }
 
-  task({ task, payload, ends = "done", maxAttempts = 30, priority = 0 }: TaskOffer): Submission {
+  task({ task, payload, ends = "done", maxAttempts = 30, maxLosses, priority = 0 }: TaskOffer): Submission {
     const enqueueId = this.#nextName();
     return this.#offer({ kind: "task", name: `${task} ${enqueueId}`, ends }, async (client) => {
-      const { jobId } = await client.call(api.enqueueJob, { body: { task, payload, enqueueId, maxAttempts, maxLosses: 30, priority } });
+      const { jobId } = await client.call(api.enqueueJob, { body: { task, payload, enqueueId, maxAttempts, maxLosses, priority } });
       return jobId;
     });
   }
@@ -90,7 +92,7 @@ export class Load {
 
   async #feed(): Promise<void> {
     for (let at = 0; !this.#fed; at += 1) {
-      if (this.#handedIn("task") < tasksMax) this.task({ task: "work", payload: { ms: this.#chance.whole(30, 900) } });
+      if (this.#handedIn("task") < tasksMax) this.task({ task: "work", payload: { ms: this.#chance.whole(30, 900) }, maxLosses: 30 });
       if (at % 3 === 0 && this.#handedIn("item") < itemsMax) this.item({ pipeline: "commands", ms: this.#chance.whole(50, 900) });
       await pause(everyMs);
     }

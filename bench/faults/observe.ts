@@ -65,7 +65,7 @@ function whyOf({ state, attempts, maxAttempts, losses, blockedBy, error }: JobWi
   return [state, spent, blockedBy === null ? "" : `blocked by run ${blockedBy}`, error ?? ""].filter(Boolean).join(", ");
 }
 
-const rowOf = ({ id, jobId, kind, state, outcome, reason, message }: RunWire): RunRow => ({
+const rowOf = ({ id, jobId, kind, state, outcome, reason, message, spent }: RunWire): RunRow => ({
   id,
   job: jobId,
   kind,
@@ -73,4 +73,5 @@ const rowOf = ({ id, jobId, kind, state, outcome, reason, message }: RunWire): R
   outcome: outcome ?? undefined,
   reason: reason ?? undefined,
   message: message ?? undefined,
+  spent: spent ?? undefined,
 });

@@ -1,7 +1,8 @@
 import { mkdirSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { type Limits, limitSettings } from "./limits.ts";
+import { placesOf } from "./places.ts";
 
 const repository = fileURLToPath(new URL("../..", import.meta.url));
 export const program = join(repository, "dist/bin/wakeful.js");
@@ -27,8 +28,11 @@ export interface DaemonProject {
 /** The folder of one daemon, beside those of the others and below what {@link writeWork} wrote. */
 export function writeProject({ folder, dataDir, store, limits }: DaemonProject): void {
   mkdirSync(folder, { recursive: true });
-  const stage = (name: string, next: string): string =>
-    `      ${name}: { run: { command: [sh, ${JSON.stringify(join(folder, "../work.sh"))}] }, timeout: 1h, attempts: 30, maxLosses: 30, retry: { min: 100ms, max: 1s }${next} }\n`;
+  const world = dirname(folder);
+  const { secret, share, hung } = placesOf(world);
+  const stage = (name: string, more: string, command: readonly string[] = ["sh", join(world, "work.sh")]): string =>
+    `      ${name}: { run: { command: ${JSON.stringify(command)} }, timeout: 1h, attempts: 30, maxLosses: 30, retry: { min: 100ms, max: 1s }${more} }\n`;
+  const pipeline = (name: string, ...stages: readonly string[]): string => `  ${name}:\n    stages:\n${stages.join("")}`;
   const storeLine = store === undefined ? "" : `store: ${JSON.stringify(store)}\n`;
   writeFileSync(
     join(folder, "wakeful.yaml"),
@@ -37,11 +41,13 @@ dataDir: ${JSON.stringify(dataDir)}
 log: { level: debug }
 disk: { minFreeBytes: 4MiB, ballastBytes: 1MiB }
 ${storeLine}${limitSettings(limits)}pipelines:
-  commands:
-    stages:
-${stage("work", ", next: check")}${stage("check", "")}  probes:
-    stages:
-${stage("work", ", priority: -1000")}  hostile:
+${pipeline("commands", stage("work", ", next: check"), stage("check", ""))}${pipeline("probes", stage("work", ", priority: -1000"))}${pipeline(
+  "secret",
+  stage("work", `, env: { SECRET: { file: ${JSON.stringify(secret)} } }`),
+)}${pipeline("share", stage("work", "", [join(share, "work")]))}${pipeline(
+  "hung",
+  stage("work", `, env: { SECRET: { file: ${JSON.stringify(join(hung, "secret"))} } }`),
+)}  hostile:
     stages:
       work: { run: { command: ["true"] }, timeout: 1h, attempts: 1, gate: { command: [sh, -c, "printf 'bad \\\\000 \\\\355\\\\240\\\\275'; exit 3"], timeout: 20s } }
 `,
@@ -86,10 +92,13 @@ export const work = defineTask("work", async (job, { signal }) => {
   signal.throwIfAborted();
 });
 
+/** What a store cannot keep, or what a cut leaves half of. */
+const texts = { nul: "a\\0b", surrogate: "half \\ud83d of it", cut: "x".repeat(8191) + "\\ud83d\\ude00 more" };
+
 export const hostile = defineTask("hostile", async (job) => {
   note("begin", job);
   note("end", job);
-  throw new Error(job.payload.text);
+  throw new Error(texts[job.payload.text]);
 });
 
 export const poison = defineTask("poison", async (job) => {

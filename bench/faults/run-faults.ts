@@ -17,6 +17,9 @@ export interface RunFaults {
   readonly say: (line: string) => void;
 }
 
+/** Of one point, for people: a broken point has hundreds. */
+const toldMax = 12;
+
 /** Runs the points of a request on each of its set-ups. */
 export async function runFaults({ request, signal, say }: RunFaults): Promise<FaultReport> {
   const reports: SetUpReport[] = [];
@@ -48,7 +51,8 @@ async function runSetUp(setUp: SetUp, { request, signal, say }: RunFaults): Prom
       const report = await place.run({ point, faults, seed, limits, signal });
       points.push(report);
       say(lineOf(setUp, report));
-      for (const finding of report.findings) say(`    ${finding}`);
+      for (const finding of report.findings.slice(0, toldMax)) say(`    ${finding}`);
+      if (report.findings.length > toldMax) say(`    and ${report.findings.length - toldMax} more, which --json has`);
       if (report.findings.length === 0) continue;
       say(
         `    again: npm run bench -- faults --seed ${seed} --from ${number} --points 1 --limits ${limits} --store ${setUp}${all ? " --all" : ""}${only === undefined ? "" : ` --only '${only.source}'`}`,

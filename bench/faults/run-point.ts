@@ -97,11 +97,15 @@ async function haveFaults(faults: readonly Fault[], scene: Scene, signal: AbortS
       });
       if (begun !== undefined) endings.unshift({ name: fault.name, end: begun });
     }
-    await pause(Math.max(...faults.map(({ lastsMs: [min, max] }) => scene.chance.whole(min, max))), undefined, { signal });
+    await pause(Math.max(...faults.map((fault) => lastingMs(fault, scene))), undefined, { signal });
   } finally {
     for (const { name, end } of endings)
       await end().catch((thrown: unknown) => scene.find(`the bench could not end ${name}: ${messageOf(thrown)}`));
   }
+}
+
+function lastingMs({ lastsMs: [min, max], longerByDefaultMs = 0 }: Fault, { world, chance }: Scene): number {
+  return chance.whole(min, max) + (world.limits === "default" ? longerByDefaultMs : 0);
 }
 
 interface Recovery {
@@ -113,7 +117,7 @@ interface Recovery {
 
 /** Until a plain task and an item that are handed in now have both begun, by the ledger. */
 async function recovery({ world, load, endedAt, boundMs }: Recovery): Promise<number | undefined> {
-  const task = load.task({ task: "work", payload: { ms: 0 }, priority: -1000 });
+  const task = load.task({ task: "work", payload: { ms: 0 }, maxLosses: 30, priority: -1000 });
   const item = load.item({ pipeline: "probes", ms: 1 });
   let began: number | undefined;
   await within(2 * boundMs + 5000, async () => {

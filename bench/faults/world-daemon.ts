@@ -34,8 +34,17 @@ export class WorldDaemon {
     return this.#child !== undefined && this.#child.exitCode === null && this.#child.signalCode === null;
   }
 
-  get output(): ChildProcess["stdout"] {
-    return this.#child?.stdout ?? null;
+  /** Whether anybody reads what it says. */
+  readOutput(whether: boolean): void {
+    for (const stream of [this.#child?.stdout, this.#child?.stderr]) {
+      if (whether) stream?.resume();
+      else stream?.pause();
+    }
+  }
+
+  /** Nobody will ever read what it says. */
+  closeOutput(): void {
+    for (const stream of [this.#child?.stdout, this.#child?.stderr]) stream?.destroy();
   }
 
   /** Starts the process, and does not wait for it. */

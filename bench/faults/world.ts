@@ -7,6 +7,7 @@ import { makeTempDir } from "../../test/support/temp-dir-maker.ts";
 import { Disks } from "./disks.ts";
 import { Ledger } from "./ledger.ts";
 import type { Limits } from "./limits.ts";
+import { makePlaces, placesOf, unmount } from "./places.ts";
 import { allProcesses, signalProcess } from "./process-tree.ts";
 import { writeProject, writeWork } from "./project.ts";
 import type { SetUp } from "./set-up.ts";
@@ -17,7 +18,7 @@ export interface WorldServer {
   readonly server: PostgresServer;
   readonly proxies: readonly TcpProxy[];
   /** One statement on a connection of its own, past the proxies. */
-  ask(text: string): Promise<void>;
+  readonly ask: (text: string) => Promise<void>;
 }
 
 export interface WorldOptions {
@@ -49,6 +50,7 @@ export class World {
     this.postgres = parts.postgres;
     this.ledger = new Ledger(writeWork(this.folder).ledgerPath);
     this.#disks = Disks.mounted();
+    makePlaces(this.folder, { mounted: this.#disks !== undefined });
     const names = options.setUp === "postgres-two" ? ["a", "b"] : ["a"];
     this.daemons = names.map((name, at) => this.#addDaemon(name, parts.postgres?.proxies[at]?.url));
   }
@@ -100,6 +102,8 @@ export class World {
     for (const { pid, args } of allProcesses()) if (args.includes(this.folder)) signalProcess(pid, "SIGKILL");
     for (const proxy of this.postgres?.proxies ?? []) proxy.close();
     await this.postgres?.server.stop();
+    const { share, hung } = placesOf(this.folder);
+    for (const place of [share, hung]) unmount(place);
     this.#disks?.unmountAll();
     for (const name of this.daemons.map(({ folder }) => folder)) rmSync(name, { recursive: true, force: true, maxRetries: 5 });
     this.#remove();
@@ -109,7 +113,7 @@ export class World {
 async function openServer(proxyCount: number): Promise<WorldServer> {
   const server = await startPostgresServer();
   const ask = async (text: string): Promise<void> => {
-    const client = new pg.Client({ connectionString: server.url });
+    const client = new pg.Client({ connectionString: server.url, options: "-c default_transaction_read_only=off" });
     client.on("error", () => undefined);
     await client.connect();
     try {

@@ -18,13 +18,14 @@ interface Hit {
   /** What follows for handlers: their host has several. */
   readonly handlers?: readonly RunOutcome[];
   readonly lastsMs?: readonly [number, number];
+  readonly longerByDefaultMs?: number;
 }
 
 const briefly: readonly [number, number] = [300, 1500];
 /** Shorter than any silence that is judged. */
 const awhile: readonly [number, number] = [1200, 2000];
 
-function hit({ name, rows = [], part, find, signal, commands, handlers, lastsMs }: Hit): Fault {
+function hit({ name, rows = [], part, find, signal, commands, handlers, lastsMs, longerByDefaultMs = 0 }: Hit): Fault {
   const stops = signal === "SIGSTOP";
   return {
     name,
@@ -35,6 +36,7 @@ function hit({ name, rows = [], part, find, signal, commands, handlers, lastsMs 
     commands: commands === undefined ? undefined : { outcomes: commands, ofHarmed: true },
     handlers: handlers === undefined ? undefined : { outcomes: handlers },
     lastsMs: lastsMs ?? (stops ? awhile : briefly),
+    longerByDefaultMs,
     begin: async (scene) => {
       const target = await find(scene);
       if (target === undefined) return nothingToEnd;
@@ -76,7 +78,7 @@ function daemonEnds({ name, signal, commands, handlers }: DaemonEnd): Fault {
 }
 
 /** A daemon that stands still and goes on. */
-function daemonStands(name: string, rows: readonly string[], lastsMs: readonly [number, number]): Fault {
+function daemonStands(name: string, rows: readonly string[], lastsMs: readonly [number, number], longerByDefaultMs = 0): Fault {
   return {
     name,
     rows,
@@ -84,6 +86,7 @@ function daemonStands(name: string, rows: readonly string[], lastsMs: readonly [
     needs: [],
     hits: ["daemon", "handler-host", "data-directory"],
     lastsMs,
+    longerByDefaultMs,
     begin: async (scene) => {
       const daemon = drawDaemon(scene);
       scene.note(`SIGSTOP to daemon ${daemon.pid}`);
@@ -142,8 +145,11 @@ export const processFaults: readonly Fault[] = [
   foreignSignals,
 ];
 
-/** A daemon that stands for longer than silence is believed: nobody may take what it can still be seen to run. */
-export const standingDaemon: Fault = daemonStands("stop-daemon-past-dead", ["F-7.2", "F-9.10"], [3800, 4500]);
+/** A daemon that stands for longer than silence is believed. */
+const standing = daemonStands("stop-daemon-past-dead", ["F-7.2", "F-9.10"], [3800, 4500], 34_000);
+export const standingDaemon: Fault = { ...standing, setUps: ["sqlite", "postgres"] };
+/** Beside another that goes on, and may not take what can still be seen to run. */
+export const standingNeighbour: Fault = { ...standing, name: "stop-one-daemon-past-dead", setUps: ["postgres-two"] };
 
 export const standingHandlerHost: Fault = hit({
   name: "stop-handler-host-past-dead",
@@ -151,8 +157,9 @@ export const standingHandlerHost: Fault = hit({
   part: "handler-host",
   find: handlerHost,
   signal: "SIGSTOP",
-  handlers: ["lost"],
+  handlers: ["lost", "released"],
   lastsMs: [4000, 5000],
+  longerByDefaultMs: 34_000,
 });
 
 /** For longer than anybody waited for its record. */
