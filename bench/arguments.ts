@@ -32,7 +32,7 @@ export const helpText = `npm run bench -- [NAME...] [--rounds N] [--only PATTERN
     Measures what we promise, beside the peers. Without a name: ${benchNames.join(", ")}.
 npm run bench -- --against REV [NAME...] [--rounds N] [--json]
     Builds REV and the working tree, measures them in turns, and compares within each round.
-npm run bench -- faults [--seed N] [--points P] [--from K] [--limits short] [--store STORE] [--only PATTERN] [--all] [--json]
+npm run bench -- faults [--seed N] [--points P] [--from K] [--limits short] [--times T] [--store STORE] [--only PATTERN] [--all] [--json]
     Makes faults under load, drawn by the seed, and checks after each that no work was lost, doubled or spoiled: see bench/README.md.
 
   --against REV   a commit, branch or tag

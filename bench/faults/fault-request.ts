@@ -10,6 +10,8 @@ export interface FaultRequest {
   /** The number of the first point. */
   readonly from: number;
   readonly limits: Limits;
+  /** How often each point's fault comes in a row. */
+  readonly times: number;
   readonly stores: readonly SetUp[];
   /** Also kinds that are not held yet. */
   readonly all: boolean;
@@ -26,7 +28,7 @@ const numberMax = 2 ** 31;
  * @throws {BenchError} `bad_option`
  */
 export function readFaultRequest(args: readonly string[]): FaultRequest {
-  const { seed, points, from, limits, store, all, only, json } = parse(args);
+  const { seed, points, from, limits, times, store, all, only, json } = parse(args);
   if (limits !== "default" && limits !== "short") throw new BenchError("bad_option", `--limits is default or short, not "${limits}".`);
   const chosen = setUps.filter((setUp) => store === undefined || store === setUp);
   if (chosen.length === 0) throw new BenchError("bad_option", `--store is one of ${setUps.join(", ")}, not "${store ?? ""}".`);
@@ -35,6 +37,7 @@ export function readFaultRequest(args: readonly string[]): FaultRequest {
     points: readNumber("--points", points, 1),
     from: readNumber("--from", from),
     limits,
+    times: readNumber("--times", times, 1),
     stores: chosen,
     all,
     only: only === undefined ? undefined : readPattern(only),
@@ -51,6 +54,7 @@ function parse(args: readonly string[]) {
         points: { type: "string", default: "20" },
         from: { type: "string", default: "0" },
         limits: { type: "string", default: "default" },
+        times: { type: "string", default: "1" },
         store: { type: "string" },
         all: { type: "boolean", default: false },
         only: { type: "string" },

@@ -12,6 +12,12 @@ export interface Bounds {
 export const boundsOf = (limits: Limits): Bounds =>
   limits === "short" ? { quietMs: 40_000, recoveryMs: 5000 } : { quietMs: 200_000, recoveryMs: 5000 };
 
+/**
+ * By how much a bound on a start grows while neighbours hold the processors: what runs here needs a load of about two a processor itself.
+ * Waits that no processor shortens do not grow.
+ */
+export const busyFactor = (load: number, processors: number): number => Math.max(1, load / (2 * processors));
+
 /** The settings that a daemon of the bench has besides, as YAML. */
 export function limitSettings(limits: Limits): string {
   return limits === "default" ? workerOf("") : `${workerOf(shortWorker)}${shortOthers}`;

@@ -1,13 +1,15 @@
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
+import { faketimeLibrary } from "../../test/support/faketime.ts";
 
 /** What a machine may lack for a fault. */
-export type Need = "root" | "mount" | "fuse" | "flock";
+export type Need = "root" | "mount" | "fuse" | "flock" | "faketime";
 
 const looks: Readonly<Record<Need, () => string | undefined>> = {
   root: () => (process.getuid?.() === 0 ? undefined : "only root can do that"),
   mount: () => (succeeds("unshare", ["-m", "mount", "-t", "tmpfs", "none", "/tmp"]) ? undefined : "nothing can be mounted here"),
   fuse: () => (existsSync("/dev/fuse") ? undefined : "there is no /dev/fuse"),
+  faketime: () => (faketimeLibrary === undefined ? "libfaketime is not installed" : undefined),
   flock: () => (succeeds("flock", ["--version"]) ? undefined : "the program flock is not installed"),
 };
 

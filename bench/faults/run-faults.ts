@@ -33,7 +33,7 @@ export async function runFaults({ request, signal, say }: RunFaults): Promise<Fa
 }
 
 async function runSetUp(setUp: SetUp, { request, signal, say }: RunFaults): Promise<SetUpReport> {
-  const { seed, from, limits, all, only } = request;
+  const { seed, from, limits, times, all, only } = request;
   const kinds = kindsFor(setUp, all).filter(({ name }) => only === undefined || only.test(name));
   const points: PointReport[] = [];
   const skipped: { number: number; faults: readonly string[]; why: string }[] = [];
@@ -48,15 +48,13 @@ async function runSetUp(setUp: SetUp, { request, signal, say }: RunFaults): Prom
         say(`${setUp} ${number}: ${point.faults.join(" + ")} skipped: ${why ?? "no kind matches"}`);
         continue;
       }
-      const report = await place.run({ point, faults, seed, limits, signal });
+      const report = await place.run({ point, faults, seed, limits, times, signal });
       points.push(report);
       say(lineOf(setUp, report));
       for (const finding of report.findings.slice(0, toldMax)) say(`    ${finding}`);
       if (report.findings.length > toldMax) say(`    and ${report.findings.length - toldMax} more, which --json has`);
       if (report.findings.length === 0) continue;
-      say(
-        `    again: npm run bench -- faults --seed ${seed} --from ${number} --points 1 --limits ${limits} --store ${setUp}${all ? " --all" : ""}${only === undefined ? "" : ` --only '${only.source}'`}`,
-      );
+      say(`    again: ${againText(setUp, number, request)}`);
       // What a failed point left behind is no finding of the next.
       await place.close();
       place = new Place(setUp);
@@ -65,6 +63,14 @@ async function runSetUp(setUp: SetUp, { request, signal, say }: RunFaults): Prom
     await place.close();
   }
   return { setUp, points, skipped };
+}
+
+function againText(setUp: SetUp, number: number, { seed, limits, times, all, only }: FaultRequest): string {
+  const options = [`--seed ${seed} --from ${number} --points 1 --limits ${limits} --store ${setUp}`];
+  if (times > 1) options.push(`--times ${times}`);
+  if (all) options.push("--all");
+  if (only !== undefined) options.push(`--only '${only.source}'`);
+  return `npm run bench -- faults ${options.join(" ")}`;
 }
 
 const faultsOf = (point: Point, kinds: readonly Fault[]): readonly Fault[] =>
@@ -80,6 +86,7 @@ interface PlacedPoint {
   readonly faults: readonly Fault[];
   readonly seed: number;
   readonly limits: FaultRequest["limits"];
+  readonly times: number;
   readonly signal: AbortSignal;
 }
 
@@ -93,12 +100,12 @@ class Place {
     this.#setUp = setUp;
   }
 
-  async run({ point, faults, seed, limits, signal }: PlacedPoint): Promise<PointReport> {
+  async run({ point, faults, seed, limits, times, signal }: PlacedPoint): Promise<PointReport> {
     const bounds = boundsOf(limits);
     signal.throwIfAborted();
     try {
       this.#world ??= await World.open({ setUp: this.#setUp, limits });
-      return await runPoint({ world: this.#world, seed, point, faults, bounds, knownJobs: this.#knownJobs, signal });
+      return await runPoint({ world: this.#world, seed, point, faults, bounds, times, knownJobs: this.#knownJobs, signal });
     } catch (thrown) {
       signal.throwIfAborted();
       const findings = [`the point broke off: ${messageOf(thrown)}`];

@@ -1,10 +1,11 @@
+import { availableParallelism, loadavg } from "node:os";
 import { setTimeout as pause } from "node:timers/promises";
 import { messageOf } from "../../src/domain/errors.ts";
 import { chanceOf } from "./chance.ts";
 import type { EndFault, Fault, Scene } from "./fault.ts";
 import { judge } from "./invariants.ts";
 import { executionsOf } from "./ledger.ts";
-import type { Bounds } from "./limits.ts";
+import { type Bounds, busyFactor } from "./limits.ts";
 import { Load, type Submission } from "./load.ts";
 import { breachesOf, leftAlive, look, type SeenSubmission } from "./observe.ts";
 import type { Point } from "./points.ts";
@@ -32,6 +33,8 @@ export interface PointOptions {
   readonly point: Point;
   readonly faults: readonly Fault[];
   readonly bounds: Bounds;
+  /** How often its faults come in a row. */
+  readonly times: number;
   /** Job ids of earlier points of this world; grows. */
   readonly knownJobs: Set<number>;
   readonly signal: AbortSignal;
@@ -56,10 +59,12 @@ export async function runPoint(options: PointOptions): Promise<PointReport> {
   };
   load.start();
   await pause(chance.whole(500, 900), undefined, { signal });
-  await haveFaults(faults, scene, signal);
+  for (let time = 0; time < options.times; time += 1) await haveFaults(faults, scene, signal);
 
   const endedAt = uptimeS();
-  const recoveryBoundMs = Math.max(bounds.recoveryMs, ...faults.map(({ recoversWithinMs = 0 }) => recoversWithinMs));
+  const [load1 = 0] = loadavg();
+  const startMs = bounds.recoveryMs * busyFactor(load1, availableParallelism());
+  const recoveryBoundMs = Math.round(Math.max(startMs, ...faults.map(({ recoversWithinMs = 0 }) => recoversWithinMs)));
   const recoveryMs = await recovery({ world, load, endedAt, boundMs: recoveryBoundMs });
   if (recoveryMs === undefined || recoveryMs > recoveryBoundMs)
     findings.push(

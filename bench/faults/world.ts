@@ -1,6 +1,7 @@
-import { mkdirSync, rmSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import pg from "pg";
+import { faketimeEnvironment, faketimeLibrary } from "../../test/support/faketime.ts";
 import { type PostgresServer, startPostgresServer } from "../../test/support/postgres-server.ts";
 import { openTcpProxy, type TcpProxy } from "../../test/support/tcp-proxy-listener.ts";
 import { makeTempDir } from "../../test/support/temp-dir-maker.ts";
@@ -19,6 +20,9 @@ export interface WorldServer {
   readonly proxies: readonly TcpProxy[];
   /** One statement on a connection of its own, past the proxies. */
   readonly ask: (text: string) => Promise<void>;
+  /** Sets its clock forward, where libfaketime is installed. */
+  readonly setForward: (seconds: number) => void;
+  readonly close: () => Promise<void>;
 }
 
 export interface WorldOptions {
@@ -100,8 +104,7 @@ export class World {
     await Promise.all(this.daemons.map((daemon) => daemon.stop()));
     // What a killed daemon left, and nothing else: all of it names this world's folder.
     for (const { pid, args } of allProcesses()) if (args.includes(this.folder)) signalProcess(pid, "SIGKILL");
-    for (const proxy of this.postgres?.proxies ?? []) proxy.close();
-    await this.postgres?.server.stop();
+    await this.postgres?.close();
     const { share, hung } = placesOf(this.folder);
     for (const place of [share, hung]) unmount(place);
     this.#disks?.unmountAll();
@@ -111,7 +114,14 @@ export class World {
 }
 
 async function openServer(proxyCount: number): Promise<WorldServer> {
-  const server = await startPostgresServer();
+  // Not in the world's folder: the server's account has to read it.
+  const clock = mkdtempSync("/tmp/wakeful-bench-clock-");
+  const clockFile = join(clock, "ahead");
+  writeFileSync(clockFile, "+0");
+  chmodSync(clock, 0o755);
+  const server = await startPostgresServer({
+    environment: faketimeLibrary === undefined ? {} : faketimeEnvironment(faketimeLibrary, clockFile),
+  });
   const ask = async (text: string): Promise<void> => {
     const client = new pg.Client({ connectionString: server.url, options: "-c default_transaction_read_only=off" });
     client.on("error", () => undefined);
@@ -125,5 +135,15 @@ async function openServer(proxyCount: number): Promise<WorldServer> {
   await ask("create database work");
   const url = server.url.replace(/\/postgres$/, "/work");
   const proxies = await Promise.all(Array.from({ length: proxyCount }, () => openTcpProxy(url)));
-  return { server, proxies, ask };
+  let ahead = 0;
+  const setForward = (seconds: number): void => {
+    ahead += seconds;
+    writeFileSync(clockFile, `+${ahead}`);
+  };
+  const close = async (): Promise<void> => {
+    for (const proxy of proxies) proxy.close();
+    await server.stop();
+    rmSync(clock, { recursive: true });
+  };
+  return { server, proxies, ask, setForward, close };
 }

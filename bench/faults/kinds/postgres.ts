@@ -90,6 +90,16 @@ export const postgresFaults: readonly Fault[] = [
       };
     },
   }),
+  {
+    ...postgresFault("server-clock-forward", ["F-9.9"], ["server", "connections"], {
+      // For ever: clocks are not set back here, because what waits for its time would wait again.
+      begin: async ({ world }) => {
+        serverOf(world).setForward(120);
+        return nothingToEnd;
+      },
+    }),
+    needs: ["faketime"],
+  },
   postgresFault("read-only-connections", ["F-8.3"], ["server"], {
     begin: async ({ world }) => {
       const { ask } = serverOf(world);

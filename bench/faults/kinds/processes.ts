@@ -1,3 +1,4 @@
+import { setTimeout as pause } from "node:timers/promises";
 import type { RunOutcome } from "../../../src/domain/lifecycles/run.ts";
 import { api } from "../../../src/protocol/api/index.ts";
 import { type EndFault, type Fault, nothingToEnd } from "../fault.ts";
@@ -77,6 +78,28 @@ function daemonEnds({ name, signal, commands, handlers }: DaemonEnd): Fault {
   };
 }
 
+/** A daemon that is killed while it ends, or again while it starts. */
+function daemonEndsTwice(name: string, first: NodeJS.Signals, kill: "while it ends" | "while it starts"): Fault {
+  const once = daemonEnds({ name, signal: first, handlers: { outcomes: ["released", "lost"] } });
+  return {
+    ...once,
+    begin: async (scene) => {
+      const daemon = drawDaemon(scene);
+      const afterMs = scene.chance.whole(20, kill === "while it ends" ? 200 : 700);
+      scene.note(`${first} to daemon ${daemon.pid}, SIGKILL ${kill}, after ${afterMs} ms`);
+      daemon.signal(first);
+      if (kill === "while it starts") {
+        await daemon.ended();
+        daemon.start();
+      }
+      await pause(afterMs);
+      daemon.signal("SIGKILL");
+      if (!(await daemon.ended())) scene.find("the daemon did not end after SIGKILL");
+      return async () => daemon.start();
+    },
+  };
+}
+
 /** A daemon that stands still and goes on. */
 function daemonStands(name: string, rows: readonly string[], lastsMs: readonly [number, number], longerByDefaultMs = 0): Fault {
   return {
@@ -141,6 +164,8 @@ export const processFaults: readonly Fault[] = [
     commands: { outcomes: ["released"] },
     handlers: { outcomes: ["released", "lost"] },
   }),
+  daemonEndsTwice("kill-ending-daemon", "SIGTERM", "while it ends"),
+  daemonEndsTwice("kill-starting-daemon", "SIGKILL", "while it starts"),
   daemonStands("stop-daemon", [], awhile),
   foreignSignals,
 ];
