@@ -111,6 +111,14 @@ test("an end that may spend nothing is found when it has", () => {
   expect(found({ runs: [{ ...lost, spent: "nothing" }, second], executions: [unended, again], explained })).toEqual([]);
 });
 
+test("a run that never started and was charged all the same is found", () => {
+  const never: RunRow = { ...run, kind: "handler", outcome: "never_started", reason: "enospc", spent: "nothing" };
+  expect(found({ runs: [never, second], executions: [again] })).toEqual([]);
+  expect(found({ runs: [{ ...never, spent: "attempt" }, second], executions: [again] })).toEqual([
+    expect.stringMatching(/never_started, enospc, spent: attempt, which the fault does not explain/),
+  ]);
+});
+
 test("a failure of its own needs no fault", () => {
   const failed = { runs: [{ ...run, outcome: "failed" as const }], accepted: [{ ...accepted, ends: "failed" as const, state: "failed" }] };
   expect(found(failed)).toEqual([expect.stringMatching(/does not explain/)]);

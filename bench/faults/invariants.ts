@@ -129,8 +129,8 @@ const ownEnds: ReadonlySet<RunOutcome> = new Set(["failed", "gate_red", "cancell
 
 function unexplainedEnds({ runs, explained, harmed, ownFailures }: Observed): readonly string[] {
   return runs.flatMap((row) => {
-    const { outcome } = row;
-    if (outcome === undefined || outcome === "succeeded" || outcome === "never_started") return [];
+    const outcome = chargedOutcome(row);
+    if (outcome === undefined || outcome === "succeeded") return [];
     if (ownFailures.has(row.job) && ownEnds.has(outcome)) return [];
     const explains = explained.some((fault) => {
       const ends = row.kind === "command" ? fault.commands : fault.handlers;
@@ -144,6 +144,12 @@ function unexplainedEnds({ runs, explained, harmed, ownFailures }: Observed): re
       ? []
       : [`the ${row.kind} of run ${row.id} of job ${row.job} ended as ${verdictOf(row)}, which the fault does not explain`];
   });
+}
+
+/** A run that never started costs nothing, unless its session keeps dying: then it is charged like a loss, and needs the same reason. */
+function chargedOutcome({ outcome, spent }: RunRow): RunOutcome | undefined {
+  if (outcome !== "never_started") return outcome;
+  return spent === "attempt" || spent === "loss" ? "lost" : undefined;
 }
 
 const textOf = ({ run, job }: Execution): string => `run ${run} of job ${job}`;
