@@ -7,7 +7,7 @@ import { outputFaults } from "./output.ts";
 import { ownerFaults } from "./owners.ts";
 import { poisonHandler } from "./poison.ts";
 import { postgresFaults } from "./postgres.ts";
-import { processFaults, standingDaemon, standingHandlerHost, standingNeighbour, standingWrapper } from "./processes.ts";
+import { missingDaemon, processFaults, standingDaemon, standingHandlerHost, standingWrapper } from "./processes.ts";
 
 /** What holds today, and is drawn. */
 const held: readonly Fault[] = [
@@ -17,6 +17,7 @@ const held: readonly Fault[] = [
   ...outputFaults,
   ...ownerFaults,
   standingDaemon,
+  missingDaemon,
   standingHandlerHost,
   noInodes,
   noRoomForRuns,
@@ -26,7 +27,7 @@ const held: readonly Fault[] = [
 ];
 
 /** What does not hold yet, by the rows that stand open: drawn with `--all` alone. Whoever mends one moves it up. */
-const notYetHeld: readonly Fault[] = [standingNeighbour, standingWrapper, hungShare, poisonHandler];
+const notYetHeld: readonly Fault[] = [standingWrapper, hungShare, poisonHandler];
 
 /** The kinds of this set-up, in a fixed order: a point is drawn by their places. */
 export const kindsFor = (setUp: SetUp, all: boolean): readonly Fault[] =>

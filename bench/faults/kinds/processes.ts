@@ -170,11 +170,28 @@ export const processFaults: readonly Fault[] = [
   foreignSignals,
 ];
 
-/** A daemon that stands for longer than silence is believed. */
-const standing = daemonStands("stop-daemon-past-dead", ["F-7.2", "F-9.10"], [3800, 4500], 34_000);
-export const standingDaemon: Fault = { ...standing, setUps: ["sqlite", "postgres"] };
-/** Beside another that goes on, and may not take what can still be seen to run. */
-export const standingNeighbour: Fault = { ...standing, name: "stop-one-daemon-past-dead", setUps: ["postgres-two"] };
+/** Longer than silence is believed. */
+const pastDead: readonly [number, number] = [4500, 6000];
+const pastDeadByDefaultMs = 32_000;
+
+/** Beside another, too, that goes on and may not take what can still be seen to run. */
+export const standingDaemon: Fault = daemonStands("stop-daemon-past-dead", ["F-7.2", "F-9.10"], pastDead, pastDeadByDefaultMs);
+
+/** A daemon that is away for so long, while its commands live on and end: they are adopted or their ends are read, by whoever may. */
+const missing = daemonEnds({ name: "kill-daemon-past-dead", signal: "SIGKILL", handlers: { outcomes: ["lost"] } });
+export const missingDaemon: Fault = {
+  ...missing,
+  rows: ["F-7.2", "F-9.10"],
+  hits: [...missing.hits, "command"],
+  lastsMs: pastDead,
+  longerByDefaultMs: pastDeadByDefaultMs,
+  begin: async (scene) => {
+    for (const ms of [2000, 4000, 7000]) scene.load.item({ pipeline: "probes", ms });
+    // So that some of them are at work when it is killed.
+    await pause(800);
+    return await missing.begin(scene);
+  },
+};
 
 export const standingHandlerHost: Fault = hit({
   name: "stop-handler-host-past-dead",
@@ -183,8 +200,8 @@ export const standingHandlerHost: Fault = hit({
   find: handlerHost,
   signal: "SIGSTOP",
   handlers: ["lost", "released"],
-  lastsMs: [4000, 5000],
-  longerByDefaultMs: 34_000,
+  lastsMs: pastDead,
+  longerByDefaultMs: pastDeadByDefaultMs,
 });
 
 /** For longer than anybody waited for its record. */
