@@ -58,3 +58,9 @@ test("a request that cannot be served is refused by a code of its own", () => {
   refused("bad_option", "queue", "--report=");
   refused("bad_option", "--fast");
 });
+
+test("what follows `faults` is read by the fault bench", () => {
+  expect(readArguments(["faults", "--seed", "3"])).toMatchObject({ faults: { seed: 3, points: 20 } });
+  expect(readArguments(["faults", "--help"])).toBe("help");
+  refused("bad_option", "faults", "--rounds", "3");
+});

@@ -1,5 +1,6 @@
 import { parseArgs } from "node:util";
 import { BenchError } from "./bench-error.ts";
+import { type FaultRequest, readFaultRequest } from "./faults/fault-request.ts";
 
 export const benchNames = ["embedded", "latency", "recovery", "reaper", "idle", "queue", "queue-growth"] as const;
 export type BenchName = (typeof benchNames)[number];
@@ -31,6 +32,8 @@ export const helpText = `npm run bench -- [NAME...] [--rounds N] [--only PATTERN
     Measures what we promise, beside the peers. Without a name: ${benchNames.join(", ")}.
 npm run bench -- --against REV [NAME...] [--rounds N] [--json]
     Builds REV and the working tree, measures them in turns, and compares within each round.
+npm run bench -- faults [--seed N] [--points P] [--from K] [--limits short] [--times T] [--store STORE] [--only PATTERN] [--all] [--json]
+    Makes faults under load, drawn by the seed, and checks after each that no work was lost, doubled or spoiled: see bench/README.md.
 
   --against REV   a commit, branch or tag
   --rounds N      how many rounds, 1 to ${roundsMax}; default ${comparisonRounds} with --against (about 30 minutes for everything)
@@ -45,8 +48,10 @@ Exit code: 0 everything holds, 1 a figure does not, 2 the request cannot be serv
 `;
 
 /** @throws {BenchError} `bad_option`, `unknown_bench` */
-export function readArguments(args: readonly string[]): BenchRequest | "help" {
-  const { values, positionals } = parse(args);
+export function readArguments(args: readonly string[]): BenchRequest | { readonly faults: FaultRequest } | "help" {
+  const [first, ...others] = args;
+  if (first === "faults" && !others.some((each) => each === "--help" || each === "-h")) return { faults: readFaultRequest(others) };
+  const { values, positionals } = parse(first === "faults" ? ["--help"] : args);
   if (values.help) return "help";
   const { against } = values;
   if (against === "" || against?.startsWith("-") === true) throw new BenchError("bad_option", "--against needs a revision.");

@@ -5,6 +5,9 @@ import { type BenchName, type BenchRequest, comparisonRounds, helpText, readArgu
 import { BenchError } from "./bench-error.ts";
 import { buildCheckout } from "./build-checkout.ts";
 import { cellRunner, repository } from "./cell.ts";
+import type { FaultRequest } from "./faults/fault-request.ts";
+import { failedPoints, faultTable } from "./faults/report.ts";
+import { runFaults } from "./faults/run-faults.ts";
 import { type BenchOptions, type Figure, unmeasured } from "./figure.ts";
 import { table } from "./table.ts";
 
@@ -29,6 +32,7 @@ const tell = (line: string): void => void process.stderr.write(`${line}\n`);
 try {
   const request = readArguments(process.argv.slice(2));
   if (request === "help") process.stdout.write(helpText);
+  else if ("faults" in request) process.exitCode = await makeFaults(request.faults);
   else process.exitCode = request.against === undefined ? await measure(request) : await compare(request, request.against);
 } catch (thrown) {
   if (!(thrown instanceof BenchError)) throw thrown;
@@ -42,6 +46,13 @@ async function compare({ names, rounds = comparisonRounds, json }: BenchRequest,
   const report = await compareRevisions({ repository, revision, names, rounds, signal: interrupt.signal, say: tell });
   process.stdout.write(json ? `${JSON.stringify(report, undefined, 2)}\n` : comparisonTable(report));
   return report.figures.some(isShort) ? 1 : 0;
+}
+
+async function makeFaults(request: FaultRequest): Promise<number> {
+  await buildCheckout({ name: "the working tree", folder: repository }, interrupt.signal);
+  const report = await runFaults({ request, signal: interrupt.signal, say: tell });
+  process.stdout.write(request.json ? `${JSON.stringify(report, undefined, 2)}\n` : faultTable(report));
+  return failedPoints(report) === 0 ? 0 : 1;
 }
 
 async function measure({ names, quick, json, ...options }: BenchRequest): Promise<number> {

@@ -3,10 +3,12 @@ import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { api } from "../../src/protocol/api/index.ts";
 import { startTestDaemon, submit, type TestDaemon, untilItem } from "../support/daemon.ts";
+import { faketimeEnvironment, faketimeLibrary } from "../support/faketime.ts";
 import { createDatabase } from "../support/postgres.ts";
 import { startPostgresServer } from "../support/postgres-server.ts";
 import { skipTest } from "../support/skips.ts";
-import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy.ts";
+import { startTcpProxy } from "../support/tcp-proxy.ts";
+import type { TcpProxy } from "../support/tcp-proxy-listener.ts";
 import { tempDir } from "../support/temp-dir.ts";
 import { until } from "../support/until.ts";
 
@@ -101,20 +103,14 @@ test("all packets lost for 70 s, for two daemons: nobody is taken for dead, noth
   expect([...ledgerOf(folder)].sort()).toEqual(["a", "b"]);
 });
 
-const faketime = ["/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1", "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1"].find(
-  (path) => existsSync(path),
-);
-
 test("the server's clock set forward by two minutes takes nobody for dead, and no run's time [F-9.9]", async (context) => {
-  if (faketime === undefined) skipTest(context, "libfaketime is not installed");
+  if (faketimeLibrary === undefined) skipTest(context, "libfaketime is not installed");
   const steps = mkdtempSync("/tmp/wakeful-test-faketime-");
   onTestFinished(() => rmSync(steps, { recursive: true }));
   chmodSync(steps, 0o755);
   const step = join(steps, "step");
   writeFileSync(step, "+0");
-  const server = await startPostgresServer({
-    environment: { LD_PRELOAD: faketime, FAKETIME_TIMESTAMP_FILE: step, FAKETIME_NO_CACHE: "1", FAKETIME_DONT_FAKE_MONOTONIC: "1" },
-  });
+  const server = await startPostgresServer({ environment: faketimeEnvironment(faketimeLibrary, step) });
   onTestFinished(() => server.stop());
   const folder = tempDir("step");
   // Each looks at the server's clock in its own time, and judges the sessions of the other meanwhile.

@@ -57,3 +57,15 @@ async function dataFolderOf(url: string): Promise<string> {
   await client.end();
   return rows[0]?.data_directory ?? "";
 }
+
+test("a server that was killed starts again on its port, with all that was committed", async () => {
+  const server = await startPostgresServer();
+  onTestFinished(() => server.stop());
+  await queryOnce(server.url, "create table kept (id int)");
+  const before = server.pid;
+  await server.kill();
+  await expect(queryOnce(server.url, "select 1")).rejects.toThrow("ECONNREFUSED");
+  await server.startAgain();
+  expect(server.pid).not.toBe(before);
+  await queryOnce(server.url, "insert into kept values (1)");
+});

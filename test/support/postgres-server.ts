@@ -30,6 +30,10 @@ export interface PostgresServer {
   readonly url: string;
   /** Its first process, the parent of those that serve connections. */
   readonly pid: number;
+  /** Kills all its processes at once, as the kernel does when memory runs out. */
+  kill(): Promise<void>;
+  /** Starts it again on its port and files after {@link kill}; it recovers first. */
+  startAgain(): Promise<void>;
   /** Stops the server and removes its files. Repeated calls do nothing. */
   stop(): Promise<void>;
 }
@@ -113,21 +117,86 @@ async function startIn(
   // Another program may take the free port before the server listens on it.
   for (let attempt = 1; ; attempt += 1) {
     const port = await freePort();
-    const child = spawn(postgres, ["-D", dataFolder, "-p", String(port), ...flags], {
-      ...spawnOptions,
-      env: { ...environment, ...more },
-      stdio: ["ignore", "ignore", "pipe"],
-    });
-    const failure = await startFailure(child);
-    if (failure === undefined && child.pid !== undefined) {
+    const launch = (): ChildProcess => {
+      const child = spawn(postgres, ["-D", dataFolder, "-p", String(port), ...flags], {
+        ...spawnOptions,
+        env: { ...environment, ...more },
+        stdio: ["ignore", "ignore", "pipe"],
+      });
       const stopAtExit = (): boolean => child.kill("SIGQUIT");
       process.once("exit", stopAtExit);
       child.once("exit", () => process.off("exit", stopAtExit));
+      return child;
+    };
+    const child = launch();
+    const failure = await startFailure(child);
+    if (failure === undefined) {
       const url = `postgres://postgres:${password}@127.0.0.1:${port}/postgres`;
-      return { url, pid: child.pid, stop: () => stopServer(child, folder) };
+      return new RunningServer({ url, folder, child, launch });
     }
-    if (attempt === 3) throw new Error(`PostgreSQL did not start: ${failure ?? "no process"}`);
+    if (attempt === 3) throw new Error(`PostgreSQL did not start: ${failure}`);
   }
+}
+
+interface Started {
+  readonly url: string;
+  readonly folder: string;
+  readonly child: ChildProcess;
+  readonly launch: () => ChildProcess;
+}
+
+class RunningServer implements PostgresServer {
+  readonly url: string;
+  readonly #started: Started;
+  #child: ChildProcess;
+
+  constructor(started: Started) {
+    this.url = started.url;
+    this.#started = started;
+    this.#child = started.child;
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
+  async kill(): Promise<void> {
+    const exited = exitOf(this.#child);
+    const others = childrenOf(this.pid);
+    // The first process first: it would end the others in its own way.
+    for (const pid of [this.pid, ...others]) killProcess(pid);
+    await exited;
+  }
+
+  async startAgain(): Promise<void> {
+    // Until the last killed process has let go of the shared memory.
+    for (let attempt = 1; ; attempt += 1) {
+      this.#child = this.#started.launch();
+      const failure = await startFailure(this.#child);
+      if (failure === undefined) return;
+      if (attempt === 10) throw new Error(`PostgreSQL did not start again: ${failure}`);
+    }
+  }
+
+  stop(): Promise<void> {
+    return stopServer(this.#child, this.#started.folder);
+  }
+}
+
+function childrenOf(pid: number): readonly number[] {
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ").filter(Boolean).map(Number);
+}
+
+function killProcess(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // It has ended.
+  }
+}
+
+async function exitOf(child: ChildProcess): Promise<void> {
+  if (child.exitCode === null && child.signalCode === null) await new Promise((resolve) => void child.once("exit", resolve));
 }
 
 /** Resolves to undefined once the server accepts connections, else to what it said before it ended. */
@@ -145,12 +214,9 @@ function startFailure(child: ChildProcess): Promise<string | undefined> {
 }
 
 async function stopServer(child: ChildProcess, folder: string): Promise<void> {
-  if (child.exitCode === null && child.signalCode === null) {
-    const exited = new Promise((resolve) => void child.once("exit", resolve));
-    // "Immediate" shutdown: there is nothing to save.
-    child.kill("SIGQUIT");
-    await exited;
-  }
+  // "Immediate" shutdown: there is nothing to save.
+  child.kill("SIGQUIT");
+  await exitOf(child);
   rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 });
 }
 
