@@ -4,7 +4,7 @@ import { hasCode } from "../domain/errors.ts";
 import type { PathAccess, PathOperation } from "./foreign/path-operation.ts";
 
 /**
- * On which device folders were when this process began. A share that is not mounted leaves an empty folder of another device behind, and
+ * On which device folders were when this process began, or when they last were in order. A share that is not mounted leaves an empty folder of another device behind, and
  * what is missing there proves nothing.
  */
 export class PathDevices {
@@ -19,7 +19,12 @@ export class PathDevices {
    */
   constructor(access: PathAccess, folders: Iterable<string> = []) {
     this.#access = access;
-    this.looked = Promise.all(
+    this.looked = this.look(folders);
+  }
+
+  /** Takes the devices of these folders as they are now: a share that comes back may have another number. Never rejects. */
+  async look(folders: Iterable<string>): Promise<void> {
+    await Promise.all(
       [...new Set(folders)].map(async (folder) => {
         const device = await this.#deviceOf(folder);
         if (device !== undefined) this.#devices.set(folder, device);

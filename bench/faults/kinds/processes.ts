@@ -153,7 +153,7 @@ export const processFaults: readonly Fault[] = [
   hit({ name: "kill-wrapper", part: "command", find: wrapper, signal: "SIGKILL", commands: ["lost"] }),
   hit({ name: "term-wrapper", part: "command", find: wrapper, signal: "SIGTERM" }),
   hit({ name: "stop-wrapper", part: "command", find: wrapper, signal: "SIGSTOP" }),
-  hit({ name: "kill-handler-host", part: "handler-host", find: handlerHost, signal: "SIGKILL", handlers: ["lost"] }),
+  hit({ name: "kill-handler-host", part: "handler-host", find: handlerHost, signal: "SIGKILL", handlers: ["lost", "released"] }),
   hit({ name: "term-handler-host", part: "handler-host", find: handlerHost, signal: "SIGTERM", handlers: ["lost", "released"] }),
   hit({ name: "stop-handler-host", part: "handler-host", find: handlerHost, signal: "SIGSTOP" }),
   daemonEnds({ name: "kill-daemon", signal: "SIGKILL", handlers: { outcomes: ["lost"] } }),

@@ -49,11 +49,10 @@ export async function probeStart(
 }
 
 async function probeFolders(search: ProgramSearch, step: "cwd" | "program", { devices, access }: CommandRunDeps["launch"]): Promise<void> {
-  if (await devices.areElsewhere(foldersOf(search))) throw new Error("a folder is on another device");
   await checkWorkDirectory(search.cwd, access);
-  if (step === "cwd") return;
-  const found = await findProgram(search, access);
-  if (found.kind === "missing") throw new Error(found.code);
+  const found = step === "cwd" ? undefined : await findProgram(search, access);
+  if (found?.kind === "missing") throw new Error(found.code);
+  await devices.look(foldersOf(search));
 }
 
 /** A folder and a file with content: what a run's own folder needs. */
