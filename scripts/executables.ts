@@ -2,7 +2,7 @@ import type { BuildOptions } from "esbuild";
 import { repositoryRoot } from "./source-tree.ts";
 
 /** The programs of a release. */
-export const executables: readonly string[] = ["src/bin/wakeful.ts", "src/bin/handler-host.ts"];
+export const executables: readonly string[] = ["src/bin/wakeful.ts", "src/bin/handler-host.ts", "src/bin/path-helper.ts"];
 
 /**
  * How the programs are bundled, for the release and for the tests that run them: chunk borders, and what `import()` of a CommonJS package

@@ -156,6 +156,13 @@ export const roomOrder: readonly {
     ],
   },
   {
+    parent: "files",
+    rooms: [
+      { names: ["*.ts"], because: "what is done with a file says by itself which paths may not answer" },
+      { names: ["foreign"], because: "how a path is reached is asked without knowing what is done there" },
+    ],
+  },
+  {
     parent: "pipelines",
     rooms: [
       { names: ["reading"], because: "a definition is used without the text that it came from" },

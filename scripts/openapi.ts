@@ -38,7 +38,7 @@ export async function openApiText(): Promise<string> {
       operations,
       loops: { snapshots: () => [], runOnce: async () => undefined },
       settings: createSettingsEditor({ live: new LiveSettings(configSchema.parse({})), actions: store.actions, emit: events.emit }),
-      readiness: () => ({ ready: true, reasons: [], heldBack: [] }),
+      readiness: () => ({ ready: true, reasons: [], heldBack: [], troubles: [] }),
       metrics: { contentType: "text/plain", text: async () => "", observeRequest: () => undefined },
       daemon: { version, pid: 0, startedAt, startSeq: 0, dataDir: "", store: "" },
     },

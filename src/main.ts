@@ -1,6 +1,7 @@
 import type { DaemonOutput } from "./daemon/event-log.ts";
 import { openHost } from "./daemon/open-host.ts";
 import { type Loops, openLoops } from "./daemon/open-loops.ts";
+import { type DaemonPaths, openPaths } from "./daemon/open-paths.ts";
 import { type DaemonServer, openServer } from "./daemon/open-server.ts";
 import { type DaemonStore, openDaemonStore } from "./daemon/open-store.ts";
 import { openWatch } from "./daemon/open-watch.ts";
@@ -10,6 +11,7 @@ import { type StopMode, type StopReport, stopDaemon } from "./daemon/stop-daemon
 import { type StopGraces, stopWithin } from "./domain/stop-within.ts";
 import { seconds } from "./domain/time.ts";
 import { version } from "./domain/version.ts";
+import type { HelperProgram } from "./files/foreign/path-helper.ts";
 import type { HeldFile } from "./files/held-file.ts";
 import type { Configuration } from "./pipelines/reading/load.ts";
 import type { Host } from "./processes/probe/host.ts";
@@ -28,6 +30,8 @@ export interface DaemonOptions {
   readonly output: DaemonOutput;
   /** The handler host's program and arguments. Absent: handlers are not run by this daemon. */
   readonly handlerHost?: readonly [string, ...string[]] | undefined;
+  /** The program that touches paths on shares in the daemon's place. Absent: the daemon touches them itself. */
+  readonly pathHelper?: HelperProgram | undefined;
   /** Whether a data directory that belongs to another store is taken over. Default `false`. */
   readonly takeDataDir?: boolean | undefined;
   /** Replaced by tests of the whole daemon alone. */
@@ -55,7 +59,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 }
 
 async function start(
-  { configuration, environment, output, handlerHost, takeDataDir = false, clock = systemClock() }: DaemonOptions,
+  { configuration, environment, output, handlerHost, pathHelper, takeDataDir = false, clock = systemClock() }: DaemonOptions,
   undo: Undo,
 ): Promise<Daemon> {
   const { config } = configuration;
@@ -63,13 +67,25 @@ async function start(
   const { host } = daemonHost;
   const base = await openDaemonStore({ configuration, daemonHost, output, takeDataDir, undo });
   const watch = await openWatch({ ...base, config, host, ownership: { held: daemonHost.held, refuse: base.refuse } });
-  const work = await openWork({ configuration, environment, output, handlerHost, daemonHost, base, watch, undo });
+  const paths = openPaths({ program: pathHelper, config, clock, tell: base.tell, undo });
+  const work = await openWork({
+    configuration,
+    environment,
+    output,
+    programs: { handlerHost, pathHelper },
+    daemonHost,
+    base,
+    watch,
+    paths,
+    undo,
+  });
   const { supervised, shielded, ended, settling, commands } = work;
   const loops = openLoops({
     ...base,
     host,
     watch,
     settling,
+    paths,
     work: {
       supervised,
       shielded,
@@ -77,7 +93,7 @@ async function start(
       adopt: (run, why) => commands.worker.adopt(run, why),
     },
   });
-  const api = await openServer({ config, daemonHost, base, watch, work, loops, undo });
+  const api = await openServer({ config, daemonHost, base, watch, work, loops, paths, undo });
   const { url } = api.server;
   const started = await startWork({ configuration, daemonHost, base, watch, work, loops, url, undo });
   api.setReady(true);
@@ -88,7 +104,7 @@ async function start(
     });
   }
   base.tell.emit("daemon.started", { startSeq: base.startSeq, pid: process.pid, version, listen: url });
-  return runningDaemon({ stopGraces: config.stop, host, held: daemonHost.held, base, work, loops, api, started });
+  return runningDaemon({ stopGraces: config.stop, host, held: daemonHost.held, base, work, loops, paths, api, started });
 }
 
 interface RunningParts {
@@ -98,11 +114,12 @@ interface RunningParts {
   readonly base: DaemonStore;
   readonly work: DaemonWork;
   readonly loops: Loops;
+  readonly paths: DaemonPaths;
   readonly api: DaemonServer;
   readonly started: StartedWork;
 }
 
-function runningDaemon({ stopGraces, host, held, base, work, loops, api, started }: RunningParts): Daemon {
+function runningDaemon({ stopGraces, host, held, base, work, loops, paths, api, started }: RunningParts): Daemon {
   const { server, metrics } = api;
   const { handlers, commands } = work;
   let stopping: Promise<StopReport> | undefined;
@@ -116,7 +133,7 @@ function runningDaemon({ stopGraces, host, held, base, work, loops, api, started
       work.stopReading();
       stopping = stopDaemon(
         mode,
-        { session: started.session, handlers, worker: commands.worker, loops, server, metrics, store: base.store },
+        { session: started.session, handlers, worker: commands.worker, paths, loops, server, metrics, store: base.store },
         { emit: base.tell.emit, mono: () => host.clock.mono(), stopWithinMs: stopWithin(stopGraces) },
       );
       const report = await stopping;

@@ -1,3 +1,4 @@
+import { directAccess } from "../../src/files/foreign/path-operation.ts";
 /**
  * 1,000,000 running jobs of 1,000 sessions, 10 of them dead: how long it takes to find those, to tick with nothing due, and to settle their
  * runs, with the loops of an embedded worker.
@@ -121,7 +122,7 @@ function loopsOf(store: Store, identity: HostIdentity, probe: ProcessProbe): Emb
     settling: createSettling({
       store,
       registry,
-      reader: new ResultReader({ paths, hostId: identity.hostId, baseDir: "", environment: {}, gatesAtOnce: 1 }),
+      reader: new ResultReader({ paths, hostId: identity.hostId, baseDir: "", environment: {}, access: directAccess, gatesAtOnce: 1 }),
       random,
       emit,
       stopWithinMs: () => stopWithin(stopGraces),

@@ -41,7 +41,8 @@ const host: CliHost = {
       configuration,
       environment: env,
       output: { log: (line) => output.out(line), handlers: (text) => output.err(text), onDropped: (tell) => output.onDropped(tell) },
-      handlerHost: handlerHost(),
+      handlerHost: programBeside("handler-host"),
+      pathHelper: programBeside("path-helper"),
       takeDataDir,
     }),
   runCommand: async (request) =>
@@ -76,8 +77,8 @@ function userName(): string {
   }
 }
 
-/** The program beside this one: built, or as source under the loader that runs us. */
-function handlerHost(): readonly [string, ...string[]] {
+/** A program beside this one: built, or as source under the loader that runs us. */
+function programBeside(name: string): readonly [string, ...string[]] {
   const here = fileURLToPath(import.meta.url);
-  return [process.execPath, ...process.execArgv, join(dirname(here), `handler-host${extname(here)}`)];
+  return [process.execPath, ...process.execArgv, join(dirname(here), `${name}${extname(here)}`)];
 }

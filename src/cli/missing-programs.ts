@@ -1,4 +1,5 @@
 import type { ConfigMistake } from "../config/mistake.ts";
+import { directAccess } from "../files/foreign/path-operation.ts";
 import { type GateDefinition, type PipelineDefinition, type StageDefinition, stageChain } from "../pipelines/definition.ts";
 import type { Configuration } from "../pipelines/reading/load.ts";
 import { commandPath } from "../processes/wrapper/environment.ts";
@@ -14,7 +15,7 @@ export async function missingPrograms(
 ): Promise<readonly ConfigMistake[]> {
   const looked = pipelines.flatMap(namedPrograms).map(async ({ program, stage, at }): Promise<ConfigMistake | undefined> => {
     const path = commandPath(environment, stage.env);
-    const found = await findProgram({ program, cwd: "/", path });
+    const found = await findProgram({ program, cwd: "/", path }, directAccess);
     if (found.kind === "found") return undefined;
     return { source: config.file ?? "code", path: at, value: program, rule: `is not in PATH (${path}), so it cannot be started here` };
   });

@@ -50,7 +50,7 @@ export async function openOffline({ config, configRequest, host }: OfflineReques
       read: () => ({ reaper: config.reaper, leases: config.leases, loops: config.loops }),
       change: async () => await Promise.reject(new WakefulError("daemon_unreachable", "Only a running daemon has settings to change.")),
     },
-    readiness: () => ({ ready: false, reasons: ["no daemon is running"], heldBack: [] }),
+    readiness: () => ({ ready: false, reasons: ["no daemon is running"], heldBack: [], troubles: [] }),
     metrics: { contentType: "text/plain", text: async () => "", observeRequest: () => undefined },
     daemon: { version: host.version, pid: 0, startedAt: now(), startSeq: 0, dataDir: config.dataDir, store: withoutPassword(config.store) },
   };

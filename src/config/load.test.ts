@@ -60,7 +60,7 @@ test("a key that ends in Ms or Bytes takes a number in that unit or a text with 
   await write("reaper: { intervalMs: 500, finalizeGraceMs: 2m }\ndisk: { minFreeBytes: 1GiB, ballastBytes: 0 }\n");
   const config = await load();
   expect(config.reaper).toMatchObject({ intervalMs: 500, finalizeGraceMs: 120_000 });
-  expect(config.disk).toEqual({ minFreeBytes: 2 ** 30, minFreeInodes: 1000, ballastBytes: 0 });
+  expect(config.disk).toEqual({ minFreeBytes: 2 ** 30, minFreeInodes: 1000, ballastBytes: 0, pathTimeoutMs: 10_000 });
 });
 
 test("relative paths start where they were written: the file's folder, or the working directory", async () => {

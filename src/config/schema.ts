@@ -324,8 +324,15 @@ export const configShape = {
         max: gibibytes(16),
         meaning: "Size of a file that is freed on a full disk, to be able to settle.",
       }),
+      pathTimeoutMs: durationSetting({
+        default: seconds(10),
+        min: seconds(1),
+        max: minutes(10),
+        meaning:
+          "How long a call to a share (NFS, SMB, FUSE, ...) may give no sign before the share counts as hung: what lies there then waits, and an alert names it.",
+      }),
     },
-    "What is kept free.",
+    "What is kept free, and how long a share may be silent.",
   ),
   readers: section(
     {

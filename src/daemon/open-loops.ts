@@ -19,6 +19,7 @@ import type { Chance } from "../runtime/entropy.ts";
 import { within } from "../runtime/time-limit.ts";
 import type { Store } from "../store/port/store.ts";
 import { daemonLoops } from "./daemon-loops.ts";
+import type { DaemonPaths } from "./open-paths.ts";
 import type { Watch } from "./open-watch.ts";
 
 export interface LoopsDeps {
@@ -29,6 +30,7 @@ export interface LoopsDeps {
   readonly tell: Tell;
   readonly chance: Chance;
   readonly watch: Watch;
+  readonly paths: DaemonPaths;
   readonly settling: JobReaperParts["settling"];
   readonly work: JobReaperParts["work"] & StopperParts["work"] & WorkerReaperParts["work"];
 }
@@ -51,13 +53,13 @@ export interface Loops {
   stop(): Promise<void>;
 }
 
-export function openLoops({ watch, ...parts }: LoopsDeps): Loops {
+export function openLoops({ watch, paths: { access }, ...parts }: LoopsDeps): Loops {
   const { store, registry, host, tell, chance } = parts;
   const { pulse, shared } = watch;
   const sources = new SourceKeeper({ registry, workDir: host.paths.workDir, baseDir: parts.settings().baseDir });
   const { set, loops } = buildLoops(
     daemonLoops,
-    { ...parts, shared, sources, deliverers: deliverersOf(parts, sources) },
+    { ...parts, access, shared, sources, deliverers: deliverersOf(parts, sources) },
     {
       now: () => store.now(),
       monoNow: () => host.clock.mono(),
@@ -93,7 +95,7 @@ export function openLoops({ watch, ...parts }: LoopsDeps): Loops {
 }
 
 /** Who delivers what leaves the store. */
-function deliverersOf({ store, registry, host, tell }: Omit<LoopsDeps, "watch">, sources: SourceKeeper): readonly Deliverer[] {
+function deliverersOf({ store, registry, host, tell }: Omit<LoopsDeps, "watch" | "paths">, sources: SourceKeeper): readonly Deliverer[] {
   const { workDir, dataDir } = host.paths;
   return [
     createStateFileDeliverer({ store, registry, workDir, sources }),

@@ -12,10 +12,12 @@ import { randomBytes } from "../runtime/entropy.ts";
 import type { Undo } from "../runtime/start-or-undo.ts";
 import { createMetrics, type Metrics } from "../telemetry/metrics.ts";
 import { foregroundCaller } from "../worker/backends/caller-sessions.ts";
+import { pathsOfStage } from "../worker/commands/stage-paths.ts";
 import type { StartTroubles } from "../worker/commands/start-troubles.ts";
 import { ForegroundSessions } from "../worker/foreground/foreground-sessions.ts";
 import type { DaemonHost } from "./open-host.ts";
 import type { Loops } from "./open-loops.ts";
+import type { DaemonPaths } from "./open-paths.ts";
 import type { DaemonStore } from "./open-store.ts";
 import type { Watch } from "./open-watch.ts";
 import type { DaemonWork } from "./open-work.ts";
@@ -27,6 +29,7 @@ export interface DaemonServerDeps {
   readonly watch: Watch;
   readonly work: DaemonWork;
   readonly loops: Loops;
+  readonly paths: DaemonPaths;
   readonly undo: Undo;
 }
 
@@ -40,7 +43,7 @@ export interface DaemonServer {
 
 /** Opens the API on address and socket. Throws `unavailable`: the address is taken. */
 export async function openServer(deps: DaemonServerDeps): Promise<DaemonServer> {
-  const { config, watch, work, undo } = deps;
+  const { config, watch, work, paths, undo } = deps;
   const metrics = openMetrics(deps);
   undo.push(() => metrics.close());
   let ready = false;
@@ -54,6 +57,8 @@ export async function openServer(deps: DaemonServerDeps): Promise<DaemonServer> 
           disk: watch.disk.trouble,
           storeTrouble: watch.storeTrouble(),
           starts: work.commands.starts.reasons,
+          hung: hungQueues(deps),
+          troubles: paths.troubles(),
         }),
     },
     tokens: work.tokens,
@@ -140,20 +145,31 @@ function openForeground({ config, daemonHost: { host }, base, watch, work }: Dae
   });
 }
 
-interface Readiness {
+interface Standing {
   readonly started: boolean;
   readonly disk: string | undefined;
   readonly storeTrouble: string | undefined;
   readonly starts: StartTroubles["reasons"];
+  readonly hung: readonly { readonly queue: string; readonly why: string }[];
+  readonly troubles: readonly string[];
 }
 
-function readinessOf({ started, disk, storeTrouble, starts }: Readiness): ReturnType<DaemonServices["readiness"]> {
+function readinessOf({ started, disk, storeTrouble, starts, hung, troubles }: Standing): ReturnType<DaemonServices["readiness"]> {
   const reasons = [
     ...(started ? [] : ["starting or stopping"]),
     ...(disk === undefined ? [] : [disk]),
     ...(storeTrouble === undefined ? [] : [storeTrouble]),
     ...starts.filter(({ hostWide }) => hostWide).map(({ text }) => text),
   ];
-  const heldBack = starts.filter(({ hostWide }) => !hostWide).map(({ queue, text: why }) => ({ queue, why }));
-  return { ready: reasons.length === 0, reasons, heldBack };
+  const heldBack = [...starts.filter(({ hostWide }) => !hostWide).map(({ queue, text: why }) => ({ queue, why })), ...hung];
+  return { ready: reasons.length === 0, reasons, heldBack, troubles };
+}
+
+/** Queues of commands that need a share which does not answer. */
+function hungQueues({ config, base: { registry }, paths }: DaemonServerDeps): Standing["hung"] {
+  return registry.queues().flatMap(({ name, kind }) => {
+    const stage = kind === "command" ? registry.stageOfQueue(name)?.stage : undefined;
+    const why = stage === undefined ? [] : paths.troublesOf(pathsOfStage(stage, config.baseDir));
+    return why.length === 0 ? [] : [{ queue: name, why: why.join("; ") }];
+  });
 }

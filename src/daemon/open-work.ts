@@ -1,6 +1,7 @@
 import { basename } from "node:path";
 import type { RunId } from "../domain/ids.ts";
 import { stopWithin } from "../domain/stop-within.ts";
+import type { HelperProgram } from "../files/foreign/path-helper.ts";
 import { PathDevices } from "../files/path-devices.ts";
 import { ResultReader } from "../gates/result-reader.ts";
 import { openTokens, type Tokens } from "../http/tokens.ts";
@@ -19,6 +20,7 @@ import { EndedRuns } from "../worker/ended-runs.ts";
 import { HandlerHosts } from "../worker/handler-host/handler-hosts.ts";
 import type { DaemonOutput } from "./event-log.ts";
 import type { DaemonHost } from "./open-host.ts";
+import type { DaemonPaths } from "./open-paths.ts";
 import type { DaemonStore } from "./open-store.ts";
 import type { Watch } from "./open-watch.ts";
 import { readAtEachBeat } from "./pause-reader.ts";
@@ -28,12 +30,20 @@ export interface DaemonWorkDeps {
   /** What commands and handlers take their allowed variables from. */
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly output: DaemonOutput;
-  /** The handler host's program and arguments. Absent: handlers are not run by this daemon. */
-  readonly handlerHost: readonly [string, ...string[]] | undefined;
+  readonly programs: HelperPrograms;
   readonly daemonHost: DaemonHost;
   readonly base: DaemonStore;
   readonly watch: Watch;
+  readonly paths: DaemonPaths;
   readonly undo: Undo;
+}
+
+/** Programs of ours beside the daemon's own, with their arguments. */
+export interface HelperPrograms {
+  /** Absent: handlers are not run by this daemon. */
+  readonly handlerHost: readonly [string, ...string[]] | undefined;
+  /** Absent: nobody but this process touches foreign paths. */
+  readonly pathHelper: HelperProgram | undefined;
 }
 
 /** Who takes jobs in a daemon, and how their runs end. Nothing is claimed yet. */
@@ -89,18 +99,24 @@ export async function openWork(deps: DaemonWorkDeps): Promise<DaemonWork> {
 }
 
 /** Of the folders that starts of commands depend on. */
-function devicesOf({ configuration: { config, pipelines }, environment }: DaemonWorkDeps): PathDevices {
+function devicesOf({ configuration: { config, pipelines }, environment, paths: { access } }: DaemonWorkDeps): PathDevices {
   const stages = pipelines.flatMap(({ stages }) => Object.values(stages)).filter(({ run }) => run.kind === "command");
-  return new PathDevices(stages.flatMap((stage) => foldersOf(searchOf(stage, { baseDir: config.baseDir, environment }))));
+  return new PathDevices(
+    access,
+    stages.flatMap((stage) => foldersOf(searchOf(stage, { baseDir: config.baseDir, environment }))),
+  );
 }
 
-function openSettling({ configuration: { config }, environment, daemonHost, base }: DaemonWorkDeps, devices: PathDevices): Settling {
+function openSettling(
+  { configuration: { config }, environment, daemonHost, base, paths: { access } }: DaemonWorkDeps,
+  devices: PathDevices,
+): Settling {
   const { store, registry, chance, tell } = base;
   const { identity, paths } = daemonHost.host;
   return createSettling({
     store,
     registry,
-    reader: new ResultReader({ paths, hostId: identity.hostId, baseDir: config.baseDir, environment, devices, gatesAtOnce: 4 }),
+    reader: new ResultReader({ paths, hostId: identity.hostId, baseDir: config.baseDir, environment, access, devices, gatesAtOnce: 4 }),
     random: chance.random,
     emit: tell.emit,
     stopWithinMs: () => stopWithin(config.stop),
@@ -135,10 +151,10 @@ interface HandlerParts {
 
 /** The handler host, not started yet. Undefined: the configuration has no handlers, or nobody to run them. */
 function openHandlers(deps: DaemonWorkDeps, { name, ...parts }: HandlerParts): HandlerHosts | undefined {
-  const { configuration, environment, output, handlerHost, daemonHost, base, watch } = deps;
+  const { configuration, environment, output, programs, daemonHost, base, watch } = deps;
   const { config, pipelines, handlers } = configuration;
   const modulePath = config.worker.handlers ?? (handlers.size > 0 ? config.file : undefined);
-  if (modulePath === undefined || handlerHost === undefined) return undefined;
+  if (modulePath === undefined || programs.handlerHost === undefined) return undefined;
   const { concurrency, outstandingMax, renewMs, renewTimeoutMs, deadAfterMs } = config.worker;
   const { dataDir, baseDir, stop } = config;
   const { host } = daemonHost;
@@ -147,7 +163,7 @@ function openHandlers(deps: DaemonWorkDeps, { name, ...parts }: HandlerParts): H
     ...parts,
     store: base.store,
     host,
-    program: { command: handlerHost, environment, output: (text) => output.handlers(text) },
+    program: { command: programs.handlerHost, environment, output: (text) => output.handlers(text) },
     setup: {
       name,
       modulePath,
@@ -161,6 +177,8 @@ function openHandlers(deps: DaemonWorkDeps, { name, ...parts }: HandlerParts): H
       renewTimeoutMs,
       stopGraceMs: stop.stopGraceMs,
       killGraceMs: stop.killGraceMs,
+      pathHelper: programs.pathHelper,
+      pathTimeoutMs: config.disk.pathTimeoutMs,
     },
     recovery: {
       deadAfterMs,
@@ -184,7 +202,7 @@ interface CommandParts {
 }
 
 function openCommands(
-  { configuration: { config }, environment, daemonHost, base, watch }: DaemonWorkDeps,
+  { configuration: { config }, environment, daemonHost, base, watch, paths: { access } }: DaemonWorkDeps,
   { devices, ...parts }: CommandParts,
 ): CommandWorker {
   const { host, tools } = daemonHost;
@@ -193,7 +211,7 @@ function openCommands(
     deps: {
       ...parts,
       host,
-      launch: { tools, baseDir: config.baseDir, environment, devices },
+      launch: { tools, baseDir: config.baseDir, environment, access, devices },
       stop: config.stop,
       goWithinMs: config.worker.selfFenceAfterMs,
       emit: tell.emit,

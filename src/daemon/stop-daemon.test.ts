@@ -16,6 +16,7 @@ function partsThat(hung: readonly string[], deadlineMs = hung.length === 0 ? 600
     session: { drain: part("session.drain"), close: part("session.close") },
     handlers: { stop: part("handlers.stop") },
     worker: { leave: part("worker.leave"), drain: part("worker.drain"), stopAll: part("worker.stopAll") },
+    paths: { close: () => void asked.push("paths.close") },
     loops: { stop: part("loops.stop"), stopBlocked: part("loops.stopBlocked") },
     server: { close: part("server.close") },
     metrics: { close: () => void asked.push("metrics.close") },

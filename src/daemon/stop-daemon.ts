@@ -22,6 +22,7 @@ export interface StoppableParts {
   readonly session: { drain(): Promise<void>; close(): Promise<void> };
   readonly handlers: { stop(mode: "abort" | "drain"): Promise<void> } | undefined;
   readonly worker: { leave(): Promise<void>; drain(): Promise<void>; stopAll(): Promise<void> };
+  readonly paths: { close(): void };
   readonly loops: { stop(): Promise<void>; stopBlocked(timeoutMs: DurationMs): Promise<void> };
   readonly server: { close(): Promise<void> };
   readonly metrics: { close(): void };
@@ -49,7 +50,7 @@ const loopsMs: DurationMs = seconds(6);
  * process. Leaving early loses nothing; the next start goes on as after a crash.
  */
 export async function stopDaemon(mode: StopMode, parts: StoppableParts, options: StopOptions): Promise<StopReport> {
-  const { session, handlers, worker, loops, server, metrics, store } = parts;
+  const { session, handlers, worker, paths, loops, server, metrics, store } = parts;
   const { emit, mono, stopWithinMs, deadlineMs = defaultDeadlineMs } = options;
   const steps = new StopSteps({
     deadlineMs: mode === "interrupt" ? stopWithinMs + deadlineMs : deadlineMs,
@@ -71,6 +72,8 @@ export async function stopDaemon(mode: StopMode, parts: StoppableParts, options:
     } else await steps.take("let go of running commands", workMs, () => worker.leave());
     await handlersEnd;
   }
+  // Who waits for a share is told at once that it is over.
+  paths.close();
   await steps.take("stop the loops", loopsMs, () => loops.stop());
   await steps.take("say goodbye", wordMs, () => session.close());
   await steps.take("close the API", wordMs, () => server.close());

@@ -83,6 +83,12 @@ export const errorCodes = {
     true,
     "Move away what lies at the path that the message names; a delivery or a look is repeated by itself, a start is for you to repeat.",
   ),
+  path_unanswered: row(
+    503,
+    7,
+    true,
+    "See whether the server or program behind the file system that the message names answers; remount it if it does not. What needs it is tried again by itself.",
+  ),
   disk_full: row(507, 7, true, "Free space on the store's volume and repeat; nothing of the failed write is stored."),
 } as const satisfies Record<string, ErrorCodeRow>;
 

@@ -5,6 +5,7 @@ import { type StopGraces, stopWithin } from "../domain/stop-within.ts";
 import type { DurationMs, Instant } from "../domain/time.ts";
 import { makeDataDirectory } from "../files/data-directory.ts";
 import { dataPaths } from "../files/data-paths.ts";
+import { directAccess } from "../files/foreign/path-operation.ts";
 import { ResultReader } from "../gates/result-reader.ts";
 import { defaultMaxRunningMs, defaultRunThresholds } from "../liveness/run-thresholds.ts";
 import { alertsThrough, type Tell } from "../notify/raise-alert.ts";
@@ -146,7 +147,14 @@ function openWork({ host, self, store, events, tell }: EmbeddedBase): EmbeddedWo
   const settling = createSettling({
     store,
     registry,
-    reader: new ResultReader({ paths, hostId: identity.hostId, baseDir: paths.dataDir, environment: {}, gatesAtOnce: 1 }),
+    reader: new ResultReader({
+      paths,
+      hostId: identity.hostId,
+      baseDir: paths.dataDir,
+      environment: {},
+      access: directAccess,
+      gatesAtOnce: 1,
+    }),
     random,
     emit: tell.emit,
     stopWithinMs: () => stopWithin(stopGraces),

@@ -3,6 +3,7 @@ import { resolve } from "node:path";
 import { messageOf } from "../domain/errors.ts";
 import type { HostId, ItemId, JobId, RunId } from "../domain/ids.ts";
 import { type DataPaths, itemDirOf, runDirOf } from "../files/data-paths.ts";
+import type { PathAccess } from "../files/foreign/path-operation.ts";
 import { PathDevices } from "../files/path-devices.ts";
 import { readSecrets } from "../files/secrets.ts";
 import type { EndedBy } from "../liveness/exit-policy.ts";
@@ -22,6 +23,8 @@ export interface ResultReaderDeps {
   /** Folder of wakeful.yaml, where relative paths of stages start. */
   readonly baseDir: string;
   readonly environment: Readonly<Record<string, string | undefined>>;
+  /** How secrets, programs and files of gates are reached. */
+  readonly access: PathAccess;
   /** Absent: nothing is known of where commands lay when this process began. */
   readonly devices?: PathDevices | undefined;
   /** Gates read at once. Of those that look at files two at most; the others wait their turn. */
@@ -57,13 +60,13 @@ export class ResultReader {
 
   /** What an exited run left: its output, or why its command was never executed. Nothing is asked of one that failed by itself. */
   async output({ runId, exitCode }: ExitedRun, stage: StageDefinition | undefined): Promise<RunOutput> {
-    const { paths, environment, baseDir, devices = new PathDevices() } = this.#deps;
+    const { paths, environment, baseDir, access, devices = new PathDevices(access) } = this.#deps;
     const runDir = runDirOf(paths, runId);
     if (exitCode === 0) return await readRunOutput(runDir);
     if (exitCode === null || stage?.run.kind !== "command") return { kind: "none" };
     const [program = ""] = stage.run.argv;
     const search = { program, cwd: resolve(baseDir, stage.cwd ?? "."), path: commandPath(environment, stage.env) };
-    return (await readUnstarted({ runDir, status: exitCode, search, devices })) ?? { kind: "none" };
+    return (await readUnstarted({ runDir, status: exitCode, search, access, devices })) ?? { kind: "none" };
   }
 
   /** How the command ended whose exit is on record. */
@@ -80,7 +83,7 @@ export class ResultReader {
       return await this.#turns.read(gate, { subject, timeoutMs, signal }, async (limit) => {
         const item = run.itemId === null ? undefined : await run.item();
         if (item === undefined) return { kind: "unreadable", error: "its item could not be read" };
-        const secrets = await readSecrets(stage.envFiles, this.#deps.baseDir).catch(withoutSecret);
+        const secrets = await readSecrets(stage.envFiles, this.#deps).catch(withoutSecret);
         if (typeof secrets === "string") return { kind: "unreadable", error: secrets, machine: true };
         return await readGate(gate, await this.#subjectOf(run, { stage, secrets }, item), limit);
       });

@@ -14,6 +14,8 @@ export interface Readiness {
   readonly reasons: readonly string[];
   /** Queues of which nothing is started here, while the others go on. */
   readonly heldBack: readonly { readonly queue: string; readonly why: string }[];
+  /** What holds up a part of the work, such as a share that does not answer. */
+  readonly troubles: readonly string[];
 }
 
 /** What the API needs of the daemon. The composition root fills it; the server knows no implementation. */

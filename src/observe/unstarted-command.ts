@@ -1,3 +1,5 @@
+import { messageOf } from "../domain/errors.ts";
+import type { PathAccess } from "../files/foreign/path-operation.ts";
 import type { PathDevices } from "../files/path-devices.ts";
 import { blameForStart, type StartFailure } from "../liveness/start-blame.ts";
 import { readStart, runFiles } from "../processes/run-folder/run-files.ts";
@@ -29,14 +31,15 @@ export async function readUnstarted(run: {
   readonly runDir: string;
   readonly status: number;
   readonly search: ProgramSearch;
+  readonly access: PathAccess;
   readonly devices: PathDevices;
 }): Promise<UnstartedCommand | undefined> {
-  const { runDir, status, search, devices } = run;
+  const { runDir, status, search, access, devices } = run;
   const files = runFiles(runDir);
   if ((await textOf(files.command))?.includes(mark) !== true) return undefined;
   const said = lastLineOf((await textOf(files.stderrLog)) ?? "");
   const folders = [search.cwd, ...programFolders(search)];
-  const { code, why } = await causeOf(status, search, said);
+  const { code, why } = await causeOf({ status, search, access }, said);
   const failure: StartFailure = {
     step: status === noProgram || status === noExecution ? "program" : "run_folder",
     code,
@@ -46,19 +49,21 @@ export async function readUnstarted(run: {
 }
 
 async function causeOf(
-  status: number,
-  search: ProgramSearch,
+  { status, search, access }: { readonly status: number; readonly search: ProgramSearch; readonly access: PathAccess },
   said: string,
 ): Promise<{ readonly code: string | undefined; readonly why: string }> {
   const { program } = search;
   if (status !== noProgram && status !== noExecution) return { code: undefined, why: said };
-  const found = await findProgram(search);
+  const found = await findProgram(search, access).catch(withoutAnswer);
+  if (typeof found === "string") return { code: undefined, why: found };
   if (found.kind === "missing") return { code: found.code, why: missingText(program, found.code) };
   if (status === noProgram) return { code: "ENOENT", why: `${found.file} is there, but not the interpreter that its first line names` };
   // Here only the shell has the error. It uses the C library's words.
   const code = Object.entries(words).find(([text]) => said.includes(text))?.[1];
   return { code, why: `${found.file} could not be executed: ${said}` };
 }
+
+const withoutAnswer = (thrown: unknown): string => messageOf(thrown);
 
 const words: Readonly<Record<string, string>> = {
   "Argument list too long": "E2BIG",

@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import { chain } from "../../test/support/loop-world.ts";
 import { RepairWorld } from "../../test/support/repair-world.ts";
 import { asHostId } from "../domain/ids.ts";
+import { directAccess } from "../files/foreign/path-operation.ts";
 import { ResultReader } from "../gates/result-reader.ts";
 import type { PipelineDefinition, StageDefinition } from "../pipelines/definition.ts";
 import { PipelineRegistry } from "../pipelines/registry.ts";
@@ -24,7 +25,7 @@ async function exitedThen(
   const { finaliser } = createSettling({
     store,
     registry: new PipelineRegistry(now),
-    reader: new ResultReader({ paths, hostId: asHostId("h"), baseDir, environment: process.env, gatesAtOnce: 1 }),
+    reader: new ResultReader({ paths, hostId: asHostId("h"), baseDir, environment: process.env, access: directAccess, gatesAtOnce: 1 }),
     random: () => 0.5,
     emit: () => undefined,
     stopWithinMs: () => 17_000,

@@ -316,6 +316,14 @@ export const eventCatalogue = {
     "This machine lacks what a command needs to start. Its queue, or with a null queue every queue, is not claimed from here; nothing is spent.",
   ),
   "start.possible": event<{ readonly queue: string | null }>("warn", "A command was started there again; claims go on."),
+  "path.hung": event<{ readonly point: string; readonly path: string; readonly afterMs: DurationMs; readonly helperPid: number | null }>(
+    "error",
+    "A foreign file system does not answer: what needs it waits, everything else goes on.",
+  ),
+  "path.answered": event<{ readonly point: string; readonly afterMs: DurationMs }>(
+    "warn",
+    "A foreign file system answers again; what waited for it goes on.",
+  ),
   "retention.pruned": event<{ readonly jobs: number; readonly items: number; readonly runs: number; readonly duplicates: number }>(
     "info",
     "Old finished rows, logs and folders were removed.",

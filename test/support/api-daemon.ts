@@ -88,7 +88,7 @@ export async function apiDaemon(options: ApiDaemonOptions = {}): Promise<ApiDaem
       runOnce: async (_name, { dryRun }) => ({ ...nothingSeen, ...(dryRun ? { would: ["end run 1"] } : {}) }),
     },
     settings: createSettingsEditor({ live: new LiveSettings(configSchema.parse({})), actions: store.actions, emit: events.emit }),
-    readiness: () => ({ ready: (options.reasons ?? []).length === 0, reasons: options.reasons ?? [], heldBack: [] }),
+    readiness: () => ({ ready: (options.reasons ?? []).length === 0, reasons: options.reasons ?? [], heldBack: [], troubles: [] }),
     metrics: { contentType: "text/plain", text: async () => "wakeful_up 1\n", observeRequest: () => undefined },
     daemon: { version: "0.1.0", pid: 4711, startedAt: now, startSeq: 3, dataDir, store: ":memory:" },
   };

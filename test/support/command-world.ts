@@ -4,6 +4,7 @@ import { onTestFinished } from "vitest";
 import type { HostId, JobId, RunId, WorkerId } from "../../src/domain/ids.ts";
 import { addMs, asInstant, type DurationMs, type Instant } from "../../src/domain/time.ts";
 import { itemDirOf, runDirOf } from "../../src/files/data-paths.ts";
+import { directAccess } from "../../src/files/foreign/path-operation.ts";
 import { PathDevices } from "../../src/files/path-devices.ts";
 import { ResultReader } from "../../src/gates/result-reader.ts";
 import { defaultRunThresholds } from "../../src/liveness/run-thresholds.ts";
@@ -116,7 +117,14 @@ export async function commandWorld(
     world.events.push({ name, data });
   };
   const random = (): number => 0.5;
-  const reader = new ResultReader({ paths, hostId: host.hostId, baseDir: world.baseDir, environment: { PATH: path }, gatesAtOnce: 2 });
+  const reader = new ResultReader({
+    paths,
+    hostId: host.hostId,
+    baseDir: world.baseDir,
+    environment: { PATH: path },
+    access: directAccess,
+    gatesAtOnce: 2,
+  });
   const decider = new ExitDecider({ registry, versions: store.items, random, now });
   const finaliser = new Finaliser({ items: store.items, reader, decider, now });
   const stop = { stopGraceMs: 300, killGraceMs: options.killGraceMs ?? 60_000 };
@@ -227,7 +235,13 @@ export async function commandWorld(
       const deps: CommandRunDeps = {
         backend,
         reader,
-        launch: { tools, baseDir: world.baseDir, environment: { PATH: path }, devices: new PathDevices() },
+        launch: {
+          tools,
+          baseDir: world.baseDir,
+          environment: { PATH: path },
+          access: directAccess,
+          devices: new PathDevices(directAccess),
+        },
         starts: new StartTroubles({ tell: { emit, alert: async () => true }, monoNow: () => performance.now(), hostId: host.hostId }),
         host: { identity: host, probe, table, paths, clock: hostTime === undefined ? systemClock() : { ...systemClock(), boot: hostTime } },
         stop,

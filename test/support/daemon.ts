@@ -29,6 +29,8 @@ export interface TestDaemonOptions {
   readonly clock?: DaemonOptions["clock"];
   /** Path of a bundled handler host; absent: handlers are not run. */
   readonly handlerHost?: string;
+  /** Path of a bundled path helper; absent: the daemon touches shares itself. */
+  readonly pathHelper?: string;
 }
 
 export async function startTestDaemon(options: TestDaemonOptions): Promise<TestDaemon> {
@@ -43,6 +45,7 @@ export async function startTestDaemon(options: TestDaemonOptions): Promise<TestD
     environment: env,
     output: { log: (line) => log.push(line), handlers: () => undefined, onDropped: () => undefined },
     handlerHost: options.handlerHost === undefined ? undefined : [process.execPath, options.handlerHost],
+    pathHelper: options.pathHelper === undefined ? undefined : [process.execPath, options.pathHelper],
     clock: options.clock,
   });
   let stopped = false;

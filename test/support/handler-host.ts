@@ -107,6 +107,8 @@ export async function hostBench(program: string, pipelines: readonly PipelineDef
           renewTimeoutMs: 5_000,
           stopGraceMs: 2_000,
           killGraceMs: 500,
+          pathHelper: undefined,
+          pathTimeoutMs: 10_000,
           name: "handlers",
           ...setup,
         },

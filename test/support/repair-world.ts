@@ -4,6 +4,7 @@ import { onTestFinished } from "vitest";
 import { asHostId, type HostId, type JobId, type OwnerEpoch, type RunId, type WorkerId } from "../../src/domain/ids.ts";
 import { addMs, type DurationMs, type Instant } from "../../src/domain/time.ts";
 import { itemDirOf, runDirOf } from "../../src/files/data-paths.ts";
+import { directAccess } from "../../src/files/foreign/path-operation.ts";
 import { ResultReader } from "../../src/gates/result-reader.ts";
 import type { ProcessLife } from "../../src/liveness/evidence.ts";
 import { defaultRunThresholds, type RunThresholds } from "../../src/liveness/run-thresholds.ts";
@@ -200,7 +201,14 @@ export class RepairWorld {
     const { ender, finaliser } = createSettling({
       store: { runs: seen.runs, items: seen.items, now },
       registry,
-      reader: new ResultReader({ paths, hostId: host.hostId, baseDir: world.baseDir, environment: {}, gatesAtOnce: 4 }),
+      reader: new ResultReader({
+        paths,
+        hostId: host.hostId,
+        baseDir: world.baseDir,
+        environment: {},
+        access: directAccess,
+        gatesAtOnce: 4,
+      }),
       random: () => 0.5,
       emit,
       stopWithinMs: () => settings.stopWithinMs,

@@ -71,7 +71,7 @@ async function checkDaemonAndStore(
     if (offline) findings.push(warning("daemon", "none is running", "`wakeful up` starts one."));
     else {
       const daemon = await client.call(api.getDaemon, {});
-      const { ready, reasons, heldBack } = await client.call(api.readyz, {});
+      const { ready, reasons, heldBack, troubles } = await client.call(api.readyz, {});
       findings.push(ok("daemon", `version ${daemon.version}, pid ${daemon.pid}, holds ${daemon.store}`));
       if (daemon.version !== host.version)
         findings.push(
@@ -81,6 +81,15 @@ async function checkDaemonAndStore(
       if (!ready) findings.push(problem("daemon", `takes no new work: ${reasons.join("; ")}`, "Remove what is named."));
       for (const { queue, why } of heldBack)
         findings.push(problem(`queue ${queue}`, `this host starts nothing of it: ${why}`, "It goes on by itself once that is mended."));
+      findings.push(
+        ...troubles.map((trouble) =>
+          problem(
+            "share",
+            trouble,
+            "See whether the server or program behind it answers; if it does not come back, `umount -l` it and mount it again.",
+          ),
+        ),
+      );
       findings.push(...checkLoops((await client.call(api.listLoops, {})).loops, daemon.now));
     }
     findings.push(...checkStored(await client.call(api.checkStore, {}), wall, config.readers));

@@ -40,7 +40,7 @@ test("a data directory or token that others may read is a problem with its cure"
 test("a full disk and missing ballast are told", async () => {
   const dataDir = tempDir("data");
   const levels = async (minFreeBytes: number, ballastBytes: number) =>
-    (await checkDisk({ dataDir, disk: { minFreeBytes, minFreeInodes: 0, ballastBytes } })).map(({ level }) => level);
+    (await checkDisk({ dataDir, disk: { minFreeBytes, minFreeInodes: 0, ballastBytes, pathTimeoutMs: 10_000 } })).map(({ level }) => level);
   expect(await levels(0, 1)).toEqual(["ok", "warning"]);
   expect(await levels(Number.MAX_SAFE_INTEGER, 1)).toEqual(["problem", "warning"]);
   writeFileSync(join(dataDir, "ballast"), "1");

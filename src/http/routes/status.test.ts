@@ -53,7 +53,7 @@ test("GET /queue shows the reaper under the names its operators know, and zeros 
 test("readiness tells what is in the way", async () => {
   const { request } = await apiDaemon({ reasons: ["the disk is full"] });
   const answer = await request("GET", "/readyz");
-  expect([answer.status, answer.body]).toEqual([503, { ready: false, reasons: ["the disk is full"], heldBack: [] }]);
+  expect([answer.status, answer.body]).toEqual([503, { ready: false, reasons: ["the disk is full"], heldBack: [], troubles: [] }]);
 });
 
 test("a stage that passed and left something behind is told once as the holder of its slot, though the next job waits for it too", async () => {

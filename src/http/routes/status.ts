@@ -35,8 +35,8 @@ export function statusRoutes(app: FastifyInstance, { store, loops, readiness, me
   }));
 
   mountStream(app, api.readyz, async (_call, _request, reply) => {
-    const { ready, reasons, heldBack } = readiness();
-    await reply.code(ready ? 200 : 503).send({ ready, reasons, heldBack });
+    const { ready, reasons, heldBack, troubles } = readiness();
+    await reply.code(ready ? 200 : 503).send({ ready, reasons, heldBack, troubles });
   });
 
   mount(app, api.checkStore, async () => {

@@ -3,6 +3,7 @@ import { chain, type LoopWorld, loopWorld } from "../../../test/support/loop-wor
 import { claimOne, failure, startRun, success } from "../../../test/support/store-rows.ts";
 import { asHostId, asJobId } from "../../domain/ids.ts";
 import { addMs } from "../../domain/time.ts";
+import { directAccess } from "../../files/foreign/path-operation.ts";
 import { ResultReader } from "../../gates/result-reader.ts";
 import type { GateDefinition } from "../../pipelines/definition.ts";
 import { PipelineRegistry } from "../../pipelines/registry.ts";
@@ -28,7 +29,7 @@ async function reconcilerWorld(gate?: GateDefinition, onExhausted: "fail" | "hol
   const { finaliser } = createSettling({
     store,
     registry,
-    reader: new ResultReader({ paths, hostId: asHostId("h"), baseDir, environment: process.env, gatesAtOnce: 2 }),
+    reader: new ResultReader({ paths, hostId: asHostId("h"), baseDir, environment: process.env, access: directAccess, gatesAtOnce: 2 }),
     random: () => 0,
     emit: () => undefined,
     stopWithinMs: () => 17_000,

@@ -41,6 +41,14 @@ _wkf_unstarted
 exit "$_wkf_status"
 `;
 
+/** Enters a directory and becomes the program: parameters 1, and 2 with its arguments. `cd` would leave its two variables to the command. */
+export const enterText = `
+cd -P -- "$1" || exit 126
+unset OLDPWD PWD
+shift
+exec "$@"
+`;
+
 export const wrapperText = `
 trap '_wkf_signalled=1' HUP INT QUIT TERM USR1 USR2 ALRM PIPE
 ${identityText}

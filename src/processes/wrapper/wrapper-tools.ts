@@ -1,4 +1,5 @@
 import { delimiter, isAbsolute } from "node:path";
+import { directAccess } from "../../files/foreign/path-operation.ts";
 import { WrapperStartError } from "../errors.ts";
 import { findProgram } from "./find-program.ts";
 
@@ -16,7 +17,7 @@ export interface WrapperTools {
 /** A relative entry of PATH would name another program in each work directory. */
 async function pathOf(program: string, path: string): Promise<string | undefined> {
   const absolute = path.split(delimiter).filter(isAbsolute).join(delimiter);
-  const found = absolute === "" ? undefined : await findProgram({ program, cwd: "/", path: absolute });
+  const found = absolute === "" ? undefined : await findProgram({ program, cwd: "/", path: absolute }, directAccess);
   return found?.kind === "found" ? found.file : undefined;
 }
 

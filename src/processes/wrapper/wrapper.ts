@@ -1,14 +1,15 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { access, constants, type FileHandle, mkdir, open, stat, writeFile } from "node:fs/promises";
 import type { Socket } from "node:net";
-import { hasCode, messageOf } from "../../domain/errors.ts";
+import { codeOf, hasCode, messageOf } from "../../domain/errors.ts";
 import type { RunId } from "../../domain/ids.ts";
 import type { DurationMs } from "../../domain/time.ts";
+import type { PathAccess, PathOperation } from "../../files/foreign/path-operation.ts";
 import { InvalidCommandError, RunDirectoryExistsError, WrapperStartError } from "../errors.ts";
 import type { HostIdentity, ProcessIdentity } from "../probe/identity.ts";
 import { blankExitRecord } from "../run-folder/exit-record.ts";
 import { parseIdentityRecord, readStart, runFiles } from "../run-folder/run-files.ts";
-import { commandText, wrapperText } from "./wrapper-text.ts";
+import { commandText, enterText, wrapperText } from "./wrapper-text.ts";
 import type { WrapperTools } from "./wrapper-tools.ts";
 
 /** What a command finds when it starts, beside its environment. */
@@ -35,6 +36,8 @@ export interface SpawnWrapperOptions {
   readonly env: Readonly<Record<string, string>>;
   /** The command's work directory; must exist. */
   readonly cwd: string;
+  /** A change to `cwd` may never return: only the wrapper's own process makes it, not this one. Default false. */
+  readonly cwdIsForeign?: boolean | undefined;
   /** JSON text: the content of the command's input file, which ends with a line end. */
   readonly input: string;
   readonly surroundings?: CommandSurroundings | undefined;
@@ -146,7 +149,7 @@ function endOf(child: ChildProcess): Promise<WrapperEnd> {
  * @throws {WrapperStartError} `wrapper_failed`: anything else.
  */
 export async function spawnWrapper(options: SpawnWrapperOptions): Promise<StartedWrapper> {
-  const { runDir, runId, host, tools, argv, env, cwd, readyTimeoutMs = 10_000 } = options;
+  const { runDir, runId, host, tools, argv, env, cwd, cwdIsForeign = false, readyTimeoutMs = 10_000 } = options;
   checkCommand(argv, env);
   const limits = limitParameters(options.surroundings?.limits ?? {}, tools);
   const { stdin, umask } = options.surroundings ?? {};
@@ -161,8 +164,11 @@ export async function spawnWrapper(options: SpawnWrapperOptions): Promise<Starte
   let exited: Promise<WrapperEnd>;
   let logsClosed: Promise<unknown>;
   try {
-    child = spawn(tools.shell, ["-c", wrapperText, "wakeful", ...place, ...limits, ...surroundings, ...programs, ...argv], {
-      cwd,
+    const wrapper = ["-c", wrapperText, "wakeful", ...place, ...limits, ...surroundings, ...programs, ...argv];
+    // A spawn returns when the child has changed its directory and become its program: the daemon would wait in it.
+    const there = cwdIsForeign ? ["-c", enterText, "wakeful", cwd, tools.shell, ...wrapper] : wrapper;
+    child = spawn(tools.shell, there, {
+      cwd: cwdIsForeign ? "/" : cwd,
       env,
       detached: true,
       stdio: ["ignore", logs[0].fd, logs[1].fd, "pipe"],
@@ -197,15 +203,17 @@ export async function spawnWrapper(options: SpawnWrapperOptions): Promise<Starte
   } catch (error) {
     // The closed socket tells a wrapper that may still come up that no `go` will follow.
     control.destroy();
+    // It may stand in the change of its directory for ever. Nothing of the command has run.
+    if (cwdIsForeign) child.kill("SIGKILL");
     throw await startError(options, error);
   }
 }
 
-async function startError({ runDir, cwd }: SpawnWrapperOptions, error: unknown): Promise<WrapperStartError> {
+async function startError({ runDir, cwd, cwdIsForeign }: SpawnWrapperOptions, error: unknown): Promise<WrapperStartError> {
   const details = { runDir, cwd };
   // The kernel reports "no such file" for a missing work directory and for a missing shell alike.
-  const inTheWay = await whatIsWrongWith(cwd);
-  if (inTheWay !== undefined) return new WrapperStartError(inTheWay.text, { cause: inTheWay.error, step: "cwd", details });
+  const inTheWay = cwdIsForeign === true ? undefined : await lookAtWorkDirectory.run(cwd, () => undefined);
+  if (inTheWay !== undefined) return unusable(inTheWay, details);
   const said = await whatTheShellSaid(runDir);
   return new WrapperStartError(`The wrapper of ${runDir} did not start: ${messageOf(error)}${said === "" ? "" : ` (${said})`}`, {
     cause: error,
@@ -213,19 +221,37 @@ async function startError({ runDir, cwd }: SpawnWrapperOptions, error: unknown):
   });
 }
 
-/** Why a command cannot work in this folder; undefined: it can, as far as a look at it tells. */
-async function whatIsWrongWith(cwd: string): Promise<{ readonly text: string; readonly error: unknown } | undefined> {
-  try {
-    if (!(await stat(cwd)).isDirectory()) return { text: `The work directory ${cwd} is no directory.`, error: withCode("ENOTDIR") };
-    await access(cwd, constants.X_OK);
-    return undefined;
-  } catch (error) {
-    const text = hasCode(error, "ENOENT")
-      ? `The work directory ${cwd} does not exist.`
-      : `The work directory ${cwd} cannot be entered: ${messageOf(error)}`;
-    return { text, error };
-  }
+interface UnusableFolder {
+  readonly text: string;
+  /** The kernel's name of the error. */
+  readonly code: string | undefined;
 }
+
+/** Why a command cannot work in this folder; undefined: it can, as far as a look at it tells. */
+export const lookAtWorkDirectory: PathOperation<string, UnusableFolder | undefined> = {
+  name: "look-at-work-directory",
+  run: async (cwd) => {
+    try {
+      if (!(await stat(cwd)).isDirectory()) return { text: `The work directory ${cwd} is no directory.`, code: "ENOTDIR" };
+      await access(cwd, constants.X_OK);
+      return undefined;
+    } catch (error) {
+      const text = hasCode(error, "ENOENT")
+        ? `The work directory ${cwd} does not exist.`
+        : `The work directory ${cwd} cannot be entered: ${messageOf(error)}`;
+      return { text, code: codeOf(error) };
+    }
+  },
+};
+
+/** @throws {WrapperStartError} The folder cannot be used. `path_unanswered`: it does not answer. */
+export async function checkWorkDirectory(cwd: string, pathAccess: PathAccess): Promise<void> {
+  const inTheWay = await pathAccess.do(lookAtWorkDirectory, cwd, { paths: [cwd] });
+  if (inTheWay !== undefined) throw unusable(inTheWay, { cwd });
+}
+
+const unusable = ({ text, code }: UnusableFolder, details: Readonly<Record<string, unknown>>): WrapperStartError =>
+  new WrapperStartError(text, { cause: code === undefined ? undefined : withCode(code), step: "cwd", details });
 
 const withCode = (code: string): Error => Object.assign(new Error(code), { code });
 

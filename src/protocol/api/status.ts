@@ -61,8 +61,12 @@ const readyz = endpoint({
       ready: z.boolean(),
       reasons: z.array(z.string()),
       heldBack: z.array(z.object({ queue: z.string(), why: z.string() })),
+      troubles: z.array(z.string()),
     })
-    .meta({ description: "heldBack: queues of which this host starts nothing now, while the others go on." }),
+    .meta({
+      description:
+        "heldBack: queues of which this host starts nothing now, while the others go on. troubles: what holds up a part of the work, such as a share that does not answer.",
+    }),
 });
 
 const openapi = endpoint({

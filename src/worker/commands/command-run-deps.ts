@@ -1,5 +1,6 @@
 import type { StopGraces } from "../../domain/stop-within.ts";
 import type { DurationMs } from "../../domain/time.ts";
+import type { PathAccess } from "../../files/foreign/path-operation.ts";
 import type { PathDevices } from "../../files/path-devices.ts";
 import type { ResultReader } from "../../gates/result-reader.ts";
 import type { StageDefinition } from "../../pipelines/definition.ts";
@@ -33,6 +34,8 @@ export interface CommandRunDeps {
 export interface CommandLaunch {
   readonly tools: WrapperTools;
   readonly baseDir: string;
+  /** How secrets, programs and work directories of commands are reached. */
+  readonly access: PathAccess;
   readonly devices: PathDevices;
   /** What commands take their allowed variables from. */
   readonly environment: Readonly<Record<string, string | undefined>>;

@@ -16,6 +16,7 @@ import { committedOrAbandoned, type StartedCommand, startCommand } from "./comma
 import { OwnedRun, type RunIdentity } from "./owned-run.ts";
 import { RunProcesses } from "./run-processes.ts";
 import { RunTimeout } from "./run-timeout.ts";
+import type { StagePlaces } from "./stage-paths.ts";
 import { classifyStart } from "./start-failure.ts";
 import { foldersOf, probeStart, searchOf } from "./start-probe.ts";
 
@@ -58,6 +59,8 @@ export interface BeginRun {
   readonly workerId: WorkerId;
   /** Where its processes find the API; absent where there is none. */
   readonly url: string | undefined;
+  /** Rejects where a path of the stage cannot be used: the run is not started then. */
+  readonly places: Promise<StagePlaces>;
 }
 
 interface RunAtWork extends RunIdentity {
@@ -112,10 +115,10 @@ export class CommandRun {
   }
 
   /** Starts what was claimed. Resolves once the command may run, or the run is over. Never rejects. */
-  static async begin(deps: CommandRunDeps, claimed: ClaimedWork, { stage, workerId, url }: BeginRun): Promise<CommandRun> {
+  static async begin(deps: CommandRunDeps, claimed: ClaimedWork, { stage, workerId, url, places }: BeginRun): Promise<CommandRun> {
     const run = new CommandRun(deps, { ...claimed, stage, workerId, startedAt: deps.backend.now(), limits: declaredLimits(stage) });
     try {
-      await run.#start(claimed, url);
+      await run.#start(claimed, { url, places: await places });
     } catch (thrown) {
       await run.#failToStart(thrown);
     }
@@ -217,9 +220,9 @@ export class CommandRun {
     return undefined;
   }
 
-  async #start(claimed: ClaimedWork, url: string | undefined): Promise<void> {
+  async #start(claimed: ClaimedWork, start: { readonly url: string | undefined; readonly places: StagePlaces }): Promise<void> {
     const askedAt = this.#hostTime();
-    const started = await startCommand(this.#deps, claimed, this.#run, { workDir: this.workDir, limits: this.#limits, url });
+    const started = await startCommand(this.#deps, claimed, this.#run, { workDir: this.workDir, limits: this.#limits, ...start });
     if (started === undefined || !(await this.#mayGo(started, askedAt))) {
       this.#end();
       return;

@@ -1,7 +1,6 @@
 import { mkdir, unlink } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import type { Instant } from "../../domain/time.ts";
-import { readSecrets } from "../../files/secrets.ts";
 import type { StageDefinition } from "../../pipelines/definition.ts";
 import { commandEnvironment } from "../../processes/wrapper/environment.ts";
 import { type StartedWrapper, spawnWrapper } from "../../processes/wrapper/wrapper.ts";
@@ -11,6 +10,7 @@ import { inputOf } from "../run-input.ts";
 import type { ClaimedWork } from "../worker-backend.ts";
 import type { CommandRunDeps } from "./command-run-deps.ts";
 import type { OwnedRun } from "./owned-run.ts";
+import type { StagePlaces } from "./stage-paths.ts";
 import { during } from "./start-failure.ts";
 import { traceparentOf } from "./trace-context.ts";
 
@@ -28,11 +28,11 @@ export async function startCommand(
   deps: CommandRunDeps,
   claimed: ClaimedWork,
   run: OwnedRun,
-  { workDir, limits, url }: { readonly workDir: string | undefined; readonly limits: RunLimits; readonly url: string | undefined },
+  { workDir, limits, url, places }: Pick<PreparedRun, "workDir" | "url" | "places"> & { readonly limits: RunLimits },
 ): Promise<StartedCommand | undefined> {
   const { backend } = deps;
   const { stage, runDir, fence, workerId } = run;
-  const wrapper = await prepareCommand(deps, claimed, { stage, runDir, workDir, url });
+  const wrapper = await prepareCommand(deps, claimed, { stage, runDir, workDir, url, places });
   // Limits count from here: preparation is not the command's time.
   const startedAt = backend.now();
   const [answer] = await committedOrAbandoned(wrapper, () =>
@@ -43,6 +43,15 @@ export async function startCommand(
   return undefined;
 }
 
+interface PreparedRun {
+  readonly stage: StageDefinition;
+  readonly runDir: string;
+  /** The item's work directory; undefined for a plain task. */
+  readonly workDir: string | undefined;
+  readonly url: string | undefined;
+  readonly places: StagePlaces;
+}
+
 /**
  * Does everything before `go`: the item's folder, environment, input, and a wrapper that waits. Nothing of the command has run. Throws
  * typed errors.
@@ -50,17 +59,11 @@ export async function startCommand(
 async function prepareCommand(
   deps: Pick<CommandRunDeps, "host" | "launch">,
   claimed: ClaimedWork,
-  run: {
-    readonly stage: StageDefinition;
-    readonly runDir: string;
-    /** The item's work directory; undefined for a plain task. */
-    readonly workDir: string | undefined;
-    readonly url: string | undefined;
-  },
+  run: PreparedRun,
 ): Promise<StartedWrapper> {
-  const { tools, baseDir, environment } = deps.launch;
+  const { tools, environment } = deps.launch;
   const host = deps.host.identity;
-  const { stage, runDir, workDir, url } = run;
+  const { stage, runDir, workDir, url, places } = run;
   const { runId, jobId, attempt, item, token } = claimed;
   if (stage.run.kind !== "command") throw new Error(`Stage ${stage.name} is not run by a command.`);
   if (workDir !== undefined) {
@@ -69,17 +72,15 @@ async function prepareCommand(
     // unlinked is no file and is ignored.
     await unlink(join(workDir, stage.compatible.heartbeatFile)).catch(() => undefined);
   }
-  const secrets = await during("secret", async () => await readSecrets(stage.envFiles, baseDir));
   const env = commandEnvironment({
     workerEnv: environment,
-    stageEnv: { ...stage.env, ...secrets },
+    stageEnv: { ...stage.env, ...places.secrets },
     hostId: host.hostId,
     run: { runId, jobId, attempt, runDir, workDir: workDir ?? runDir, itemKey: item?.key, stage: stage.name },
     url,
     token,
     traceparent: traceparentOf(claimed),
   });
-  const cwd = resolve(baseDir, stage.cwd ?? ".");
   return await spawnWrapper({
     runDir,
     runId,
@@ -87,7 +88,8 @@ async function prepareCommand(
     tools,
     argv: stage.run.argv,
     env,
-    cwd,
+    cwd: places.cwd,
+    cwdIsForeign: places.cwdIsForeign,
     input: inputOf(claimed),
     surroundings: { stdin: stage.stdin, umask: startedUmask() },
   });

@@ -1,9 +1,11 @@
 import { lstat } from "node:fs/promises";
 import { join } from "node:path";
-import { messageOf } from "../../domain/errors.ts";
+import { messageOf, WakefulError } from "../../domain/errors.ts";
 import type { RunId, WorkerId } from "../../domain/ids.ts";
+import type { DurationMs } from "../../domain/time.ts";
 import { HeartbeatWatch, type WatchedFile } from "../../observe/heartbeat-watch.ts";
 import { readProgress } from "../../observe/progress-file.ts";
+import type { StageDefinition } from "../../pipelines/definition.ts";
 import type { PipelineRegistry } from "../../pipelines/registry.ts";
 import { type ProcessTable, tableSnapshotOf } from "../../processes/probe/process-table.ts";
 import { limitRunLogs } from "../../processes/run-folder/limit-run-logs.ts";
@@ -13,6 +15,7 @@ import { Claimer } from "../buffers/claimer.ts";
 import type { ClaimedWork, RunBeat } from "../worker-backend.ts";
 import { type BeginRun, CommandRun } from "./command-run.ts";
 import { type CommandRunDeps, declaredLimits } from "./command-run-deps.ts";
+import { lookAtPlaces, pathsOfStage, type StagePlaces } from "./stage-paths.ts";
 
 export interface CommandWorkerOptions {
   readonly deps: CommandRunDeps;
@@ -25,6 +28,16 @@ export interface CommandWorkerOptions {
   readonly newId: () => string;
 }
 
+interface ServedQueue {
+  readonly name: string;
+  readonly limits: ReturnType<typeof declaredLimits>;
+  /** What a start of its commands touches of configured paths. */
+  readonly paths: readonly string[];
+}
+
+/** How long a start may wait for a share before its place among the commands goes to another. */
+const shareWaitMs: DurationMs = 100;
+
 interface Held {
   readonly run: CommandRun;
   readonly beats: HeartbeatWatch | undefined;
@@ -34,10 +47,12 @@ interface Held {
 /** The daemon's own worker of commands: claims up to its concurrency, looks after each run, and leaves them alive when it stops. */
 export class CommandWorker {
   readonly #options: CommandWorkerOptions;
-  readonly #queues: readonly { readonly name: string; readonly limits: ReturnType<typeof declaredLimits> }[];
+  readonly #queues: readonly ServedQueue[];
   readonly #held = new Map<RunId, Held>();
   /** Claimed and being prepared. */
   readonly #preparing = new Set<RunId>();
+  /** Those among them that wait for a share, and so use no place. */
+  readonly #waiting = new Set<RunId>();
   #workerId: WorkerId | undefined;
   #url: string | undefined;
   #claims: Claimer;
@@ -51,12 +66,13 @@ export class CommandWorker {
 
   constructor(options: CommandWorkerOptions) {
     this.#options = options;
+    const { baseDir } = options.deps.launch;
     this.#queues = options.registry
       .queues()
       .filter((queue) => queue.kind === "command")
       .flatMap((queue) => {
         const stage = options.registry.stageOfQueue(queue.name)?.stage;
-        return stage === undefined ? [] : [{ name: queue.name, limits: declaredLimits(stage) }];
+        return stage === undefined ? [] : [{ name: queue.name, limits: declaredLimits(stage), paths: pathsOfStage(stage, baseDir) }];
       });
     this.#claims = this.#newClaimer();
   }
@@ -189,15 +205,24 @@ export class CommandWorker {
   }
 
   #claim(): void {
-    const free = this.#options.concurrency - this.#held.size - this.#preparing.size;
-    if (this.#mode !== "running" || this.#workerId === undefined || free <= 0 || this.#queues.length === 0) return;
-    const { starts } = this.#options.deps;
-    const room = starts.room(Math.min(claimMax, free), { queues: this.queues, beingStarted: this.#preparing.size });
+    const free = this.#free;
+    if (this.#mode !== "running" || this.#workerId === undefined || free <= 0) return;
+    const { starts, launch } = this.#options.deps;
+    // What lies on a share that does not answer waits in its queue, where it costs nothing.
+    const answering = this.#queues.filter(({ paths }) => launch.access.answers(paths));
+    if (answering.length === 0) return;
+    const beingStarted = this.#preparing.size - this.#waiting.size;
+    const room = starts.room(Math.min(claimMax, free), { queues: answering.map(({ name }) => name), beingStarted });
     if (room === undefined) return;
     const { max, open } = room;
-    const queues = open === undefined ? this.#queues : this.#queues.filter(({ name }) => open.has(name));
+    const queues = answering.filter(({ name }) => open?.has(name) ?? true).map(({ name, limits }) => ({ name, limits }));
+    if (queues.length === 0) return;
     const asked = this.#claims.claim(this.#workerId, () => ({ max, startNow: 0, queues }));
     if (asked) this.#lastClaimTried = room.isTrial;
+  }
+
+  get #free(): number {
+    return this.#options.concurrency - this.#held.size - (this.#preparing.size - this.#waiting.size);
   }
 
   #take(runs: readonly ClaimedWork[]): void {
@@ -209,9 +234,29 @@ export class CommandWorker {
       // Not a stage that was asked for: no renewal names the run, so the job-reaper ends it unspent.
       if (stage === undefined) continue;
       this.#preparing.add(claimed.runId);
-      void this.#begin(claimed, { stage, workerId, url: this.#url });
+      void this.#begin(claimed, { stage, workerId, url: this.#url, places: this.#placesOf(claimed.runId, stage) });
     }
     this.#claim();
+  }
+
+  /** Meanwhile the run gives its place to another; none may be free when the share has answered. */
+  async #placesOf(runId: RunId, stage: StageDefinition): Promise<StagePlaces> {
+    const giveWay = setTimeout(() => {
+      this.#waiting.add(runId);
+      this.lookAgain();
+    }, shareWaitMs);
+    try {
+      const places = await lookAtPlaces(stage, this.#options.deps.launch);
+      if (this.#waiting.has(runId) && this.#free <= 0)
+        throw new WakefulError(
+          "unavailable",
+          "Its share answered late, and all places for commands were taken by then: it is tried again.",
+        );
+      return places;
+    } finally {
+      clearTimeout(giveWay);
+      this.#waiting.delete(runId);
+    }
   }
 
   async #begin(claimed: ClaimedWork, begin: BeginRun): Promise<void> {

@@ -1,11 +1,12 @@
 import { spawn } from "node:child_process";
-import { access, constants, mkdir, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { readSecrets } from "../../files/secrets.ts";
 import type { StartFailure } from "../../liveness/start-blame.ts";
 import type { StageDefinition } from "../../pipelines/definition.ts";
 import { commandPath } from "../../processes/wrapper/environment.ts";
 import { findProgram, type ProgramSearch, programFolders } from "../../processes/wrapper/find-program.ts";
+import { checkWorkDirectory } from "../../processes/wrapper/wrapper.ts";
 import type { CommandRunDeps } from "./command-run-deps.ts";
 
 /** Where the program of a stage is looked for. */
@@ -30,7 +31,7 @@ export async function probeStart(
     case undefined:
       return;
     case "secret":
-      await readSecrets(stage.envFiles, launch.baseDir);
+      await readSecrets(stage.envFiles, launch);
       return;
     case "cwd":
     case "program":
@@ -47,12 +48,11 @@ export async function probeStart(
   }
 }
 
-async function probeFolders(search: ProgramSearch, step: "cwd" | "program", { devices }: CommandRunDeps["launch"]): Promise<void> {
+async function probeFolders(search: ProgramSearch, step: "cwd" | "program", { devices, access }: CommandRunDeps["launch"]): Promise<void> {
   if (await devices.areElsewhere(foldersOf(search))) throw new Error("a folder is on another device");
-  if (!(await stat(search.cwd)).isDirectory()) throw new Error(`${search.cwd} is no directory`);
-  await access(search.cwd, constants.X_OK);
+  await checkWorkDirectory(search.cwd, access);
   if (step === "cwd") return;
-  const found = await findProgram(search);
+  const found = await findProgram(search, access);
   if (found.kind === "missing") throw new Error(found.code);
 }
 

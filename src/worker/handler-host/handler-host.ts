@@ -6,6 +6,8 @@ import type { RunId, WorkerId } from "../../domain/ids.ts";
 import { logMaxBytesDefault } from "../../domain/log-limits.ts";
 import { type DurationMs, seconds } from "../../domain/time.ts";
 import { dataPaths } from "../../files/data-paths.ts";
+import { ForeignPaths } from "../../files/foreign/foreign-paths.ts";
+import { directAccess, type PathAccess } from "../../files/foreign/path-operation.ts";
 import { ResultReader } from "../../gates/result-reader.ts";
 import { PipelineRegistry } from "../../pipelines/registry.ts";
 import { timerPause } from "../../runtime/pause.ts";
@@ -193,7 +195,14 @@ class HandlerHost {
       },
       exits: gatedExits({
         backend,
-        reader: new ResultReader({ paths, hostId: setup.hostId, baseDir: setup.baseDir, environment: edges.environment, gatesAtOnce: 4 }),
+        reader: new ResultReader({
+          paths,
+          hostId: setup.hostId,
+          baseDir: setup.baseDir,
+          environment: edges.environment,
+          access: accessOf(setup, { emit, mono: edges.monoNow }),
+          gatesAtOnce: 4,
+        }),
         registry,
         paths,
         pause: timerPause,
@@ -324,4 +333,20 @@ function offerOf({ pipelines }: HostSetup, { tasks, stageHandlers }: LoadedHandl
       .filter(({ handler }) => !stageHandlers.has(handler))
       .map(({ pipeline, stage, handler }) => ({ pipeline, stage, handler })),
   };
+}
+
+/** Its helpers end with this process. The daemon tells people of a share only when it meets the share itself. */
+function accessOf(
+  { pathHelper, dataDir, pathTimeoutMs }: HostSetup,
+  { emit, mono }: { readonly emit: Emit; readonly mono: () => number },
+): PathAccess {
+  if (pathHelper === undefined) return directAccess;
+  return new ForeignPaths({
+    program: pathHelper,
+    dataDir,
+    limitMs: pathTimeoutMs,
+    mono,
+    onHung: ({ helperPid = null, ...hung }) => emit("path.hung", { ...hung, helperPid }),
+    onAnswers: (answers) => emit("path.answered", answers),
+  });
 }

@@ -1,5 +1,6 @@
 import type { HostId, RunId, WorkerId } from "../../domain/ids.ts";
 import { type DurationMs, type Instant, seconds } from "../../domain/time.ts";
+import type { HelperProgram } from "../../files/foreign/path-helper.ts";
 import type { PipelineDefinition } from "../../pipelines/definition.ts";
 import type { ProcessIdentity } from "../../processes/probe/identity.ts";
 import type { StoreTurns } from "../../store/port/turns.ts";
@@ -32,6 +33,10 @@ export interface HostSetup {
   readonly renewTimeoutMs: DurationMs;
   readonly stopGraceMs: DurationMs;
   readonly killGraceMs: DurationMs;
+  /** Touches paths on shares in its place. Absent: it touches them itself. */
+  readonly pathHelper: HelperProgram | undefined;
+  /** How long a call to a share may give no sign. */
+  readonly pathTimeoutMs: DurationMs;
   /** The session's name. */
   readonly name: string;
   /** The host's own, as its daemon sees it. */
