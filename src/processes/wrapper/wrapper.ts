@@ -19,6 +19,8 @@ export interface CommandSurroundings {
   /** The permissions that files of the command do not get, such as 0o022. Default: those of this process. */
   readonly umask?: number | undefined;
   readonly limits?: CommandLimits | undefined;
+  /** A change to `cwd` may never return: only the wrapper's own process makes it, not this one. Default false. */
+  readonly cwdIsForeign?: boolean | undefined;
 }
 
 /** Room for what the wrapper's shell says, so that a full disk does not silence it. */
@@ -36,8 +38,6 @@ export interface SpawnWrapperOptions {
   readonly env: Readonly<Record<string, string>>;
   /** The command's work directory; must exist. */
   readonly cwd: string;
-  /** A change to `cwd` may never return: only the wrapper's own process makes it, not this one. Default false. */
-  readonly cwdIsForeign?: boolean | undefined;
   /** JSON text: the content of the command's input file, which ends with a line end. */
   readonly input: string;
   readonly surroundings?: CommandSurroundings | undefined;
@@ -85,6 +85,8 @@ async function prepareFiles(runDir: string, input: string): Promise<readonly [Fi
     writeFile(files.endedBy, blankExitRecord, { mode: 0o600, flag: "wx" }),
     writeFile(files.shellSaid, blankShellLog, { mode: 0o600, flag: "wx" }),
   ]);
+  // It may fail before the logs are open, when nobody listens yet.
+  written.catch(() => undefined);
   const logs = await Promise.allSettled([open(files.stdoutLog, "a", 0o600), open(files.stderrLog, "a", 0o600)]);
   const [out, err] = logs.map((log) => (log.status === "fulfilled" ? log.value : undefined));
   try {
@@ -149,10 +151,10 @@ function endOf(child: ChildProcess): Promise<WrapperEnd> {
  * @throws {WrapperStartError} `wrapper_failed`: anything else.
  */
 export async function spawnWrapper(options: SpawnWrapperOptions): Promise<StartedWrapper> {
-  const { runDir, runId, host, tools, argv, env, cwd, cwdIsForeign = false, readyTimeoutMs = 10_000 } = options;
+  const { runDir, runId, host, tools, argv, env, cwd, readyTimeoutMs = 10_000 } = options;
   checkCommand(argv, env);
   const limits = limitParameters(options.surroundings?.limits ?? {}, tools);
-  const { stdin, umask } = options.surroundings ?? {};
+  const { stdin, umask, cwdIsForeign = false } = options.surroundings ?? {};
   const surroundings = [stdin === "input" ? runFiles(runDir).input : "/dev/null", umask?.toString(8) ?? ""];
   await makeRunDirectory(runDir);
   const logs = await prepareFiles(runDir, options.input);
@@ -209,10 +211,10 @@ export async function spawnWrapper(options: SpawnWrapperOptions): Promise<Starte
   }
 }
 
-async function startError({ runDir, cwd, cwdIsForeign }: SpawnWrapperOptions, error: unknown): Promise<WrapperStartError> {
+async function startError({ runDir, cwd, surroundings }: SpawnWrapperOptions, error: unknown): Promise<WrapperStartError> {
   const details = { runDir, cwd };
   // The kernel reports "no such file" for a missing work directory and for a missing shell alike.
-  const inTheWay = cwdIsForeign === true ? undefined : await lookAtWorkDirectory.run(cwd, () => undefined);
+  const inTheWay = surroundings?.cwdIsForeign === true ? undefined : await lookAtWorkDirectory.run(cwd, () => undefined);
   if (inTheWay !== undefined) return unusable(inTheWay, details);
   const said = await whatTheShellSaid(runDir);
   return new WrapperStartError(`The wrapper of ${runDir} did not start: ${messageOf(error)}${said === "" ? "" : ` (${said})`}`, {

@@ -89,9 +89,8 @@ async function prepareCommand(
     argv: stage.run.argv,
     env,
     cwd: places.cwd,
-    cwdIsForeign: places.cwdIsForeign,
     input: inputOf(claimed),
-    surroundings: { stdin: stage.stdin, umask: startedUmask() },
+    surroundings: { stdin: stage.stdin, umask: startedUmask(), cwdIsForeign: places.cwdIsForeign },
   });
 }
 
