@@ -6,12 +6,37 @@ import { privateFlag } from "../files/foreign/path-helper.ts";
 import type { AnyPathOperation } from "../files/foreign/path-operation.ts";
 import { lookUpDevice } from "../files/path-devices.ts";
 import { readSecretFile } from "../files/secrets.ts";
+import { readGateFile } from "../gates/file-gate.ts";
+import { archiveFile } from "../intake/duplicates.ts";
+import { readFirstBytes } from "../intake/file-checks.ts";
+import { isGone } from "../intake/intake-loop.ts";
+import { rejectFile } from "../intake/reject-file.ts";
+import { moveIn, removeLeftOriginal } from "../intake/staging.ts";
+import { examineFiles, listFolder } from "../intake/watched-folder.ts";
+import { keepFile, takeBackFile } from "../item-files/kept-source.ts";
 import { lookForProgram } from "../processes/wrapper/find-program.ts";
 import { lookAtWorkDirectory } from "../processes/wrapper/wrapper.ts";
 import { systemClock } from "../runtime/clock.ts";
 import { keepOwnFilesPrivate } from "../runtime/umask.ts";
 
-const operations: readonly AnyPathOperation[] = [probePlace, readSecretFile, lookUpDevice, lookForProgram, lookAtWorkDirectory];
+const operations: readonly AnyPathOperation[] = [
+  probePlace,
+  readSecretFile,
+  lookUpDevice,
+  lookForProgram,
+  lookAtWorkDirectory,
+  listFolder,
+  examineFiles,
+  readFirstBytes,
+  moveIn,
+  removeLeftOriginal,
+  isGone,
+  rejectFile,
+  archiveFile,
+  keepFile,
+  takeBackFile,
+  readGateFile,
+];
 
 if (process.argv.includes(privateFlag)) keepOwnFilesPrivate();
 const clock = systemClock();

@@ -56,7 +56,7 @@ export interface Loops {
 export function openLoops({ watch, paths: { access }, ...parts }: LoopsDeps): Loops {
   const { store, registry, host, tell, chance } = parts;
   const { pulse, shared } = watch;
-  const sources = new SourceKeeper({ registry, workDir: host.paths.workDir, baseDir: parts.settings().baseDir });
+  const sources = new SourceKeeper({ registry, workDir: host.paths.workDir, baseDir: parts.settings().baseDir, access });
   const { set, loops } = buildLoops(
     daemonLoops,
     { ...parts, access, shared, sources, deliverers: deliverersOf(parts, sources) },

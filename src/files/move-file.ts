@@ -9,19 +9,28 @@ import { syncToDisk } from "./small-file.ts";
 /** How many names are tried before a folder counts as full of files of one name. */
 const namesMax = 1000;
 const chunkBytes = 1_048_576;
+/** A copy is written to disk in parts, so that no single call takes long. */
+const syncEveryBytes = 64 * chunkBytes;
 
 /**
  * Moves a file, replacing `to`: by renaming, or where that crosses to another disk by a synced copy that appears whole or not at all.
  * Repeated after a crash it goes on.
  */
-export async function moveFile({ from, to }: { readonly from: PathLike; readonly to: string }): Promise<void> {
+export async function moveFile({ from, to, alive }: FileMove): Promise<void> {
   try {
     await rename(from, to);
   } catch (thrown) {
     if (!hasCode(thrown, "EXDEV")) throw thrown;
-    await copyWhole({ from, to });
+    await copyWhole({ from, to, alive });
     await unlink(from);
   }
+}
+
+export interface FileMove {
+  readonly from: PathLike;
+  readonly to: string;
+  /** Called after each piece of a copy. */
+  readonly alive?: (() => void) | undefined;
 }
 
 export interface Placement {
@@ -29,12 +38,14 @@ export interface Placement {
   readonly dir: string;
   /** A safe name; when it is taken by another file a number is added. */
   readonly name: string;
+  /** Called after each piece of a copy or a comparison. */
+  readonly alive?: (() => void) | undefined;
 }
 
 /** Gives a file a second name in `dir`, replacing nothing: a link where the disk allows, else a copy. The same file again answers the name it has. */
 export async function keepIn(placement: Placement): Promise<string> {
   for (const path of candidates(placement)) {
-    if (await placedAt(placement.from, path)) return path;
+    if (await placedAt({ from: placement.from, to: path, alive: placement.alive })) return path;
   }
   throw new Error(`${placement.dir} holds ${namesMax} files called ${placement.name}: empty it.`);
 }
@@ -49,15 +60,15 @@ export async function freePathIn({ from, dir, name }: Placement): Promise<string
 }
 
 /** Moves a file to `to`, which must be free (or this very file, from a move that a crash cut short). Answers false when another file is there. */
-export async function moveToFree({ from, to }: { readonly from: PathLike; readonly to: string }): Promise<boolean> {
-  if (!(await placedAt(from, to))) return false;
+export async function moveToFree({ from, to, alive }: FileMove): Promise<boolean> {
+  if (!(await placedAt({ from, to, alive }))) return false;
   await syncToDisk(dirname(to));
   await unlink(from);
   return true;
 }
 
 /** Gives the file the name `to` unless another file has it. Across disks, where a link cannot tell whose file is there, the content does. */
-async function placedAt(from: PathLike, to: string): Promise<boolean> {
+async function placedAt({ from, to, alive }: FileMove): Promise<boolean> {
   try {
     // Linking is the one way to take a name only if nobody has it.
     await link(from, to);
@@ -67,21 +78,21 @@ async function placedAt(from: PathLike, to: string): Promise<boolean> {
   }
   const [source, there] = [await lstat(from), await lstatOrUndefined(to)];
   if (there === undefined) {
-    await copyWhole({ from, to });
+    await copyWhole({ from, to, alive });
     return true;
   }
   if (source.dev === there.dev) return source.ino === there.ino;
-  return source.isFile() && there.isFile() && source.size === there.size && (await sha256Of(from)) === (await sha256Of(to));
+  return source.isFile() && there.isFile() && source.size === there.size && (await sha256Of(from, alive)) === (await sha256Of(to, alive));
 }
 
-function* candidates({ dir, name }: Omit<Placement, "from">): Generator<string> {
+function* candidates({ dir, name }: Pick<Placement, "dir" | "name">): Generator<string> {
   const { stem, ending } = splitName(name);
   yield join(dir, name);
   for (let number = 2; number <= namesMax; number++) yield join(dir, `${stem}~${number}${ending}`);
 }
 
 /** A whole copy of a regular file, synced before it gets its name. */
-async function copyWhole({ from, to }: { readonly from: PathLike; readonly to: string }): Promise<void> {
+async function copyWhole({ from, to, alive }: FileMove): Promise<void> {
   const draft = `${to}.part`;
   await rm(draft, { force: true });
   const source = await open(from, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
@@ -89,7 +100,16 @@ async function copyWhole({ from, to }: { readonly from: PathLike; readonly to: s
     if (!(await source.stat()).isFile()) throw new Error(`${String(from)} is not a regular file`);
     const target = await open(draft, "wx", 0o600);
     try {
-      await eachChunk(source, async (chunk) => await target.appendFile(chunk));
+      let unsynced = 0;
+      await eachChunk(source, async (chunk) => {
+        await target.appendFile(chunk);
+        unsynced += chunk.length;
+        if (unsynced >= syncEveryBytes) {
+          await target.datasync();
+          unsynced = 0;
+        }
+        alive?.();
+      });
       await target.sync();
     } finally {
       await target.close();
@@ -115,12 +135,13 @@ export async function lstatOrUndefined(path: PathLike): Promise<Awaited<ReturnTy
 }
 
 /** SHA-256 of a regular file in lower-case hexadecimal, read piece by piece so that nothing else waits for it. Links are not followed. */
-export async function sha256Of(path: PathLike): Promise<string> {
+export async function sha256Of(path: PathLike, alive?: () => void): Promise<string> {
   const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
     const hash = createHash("sha256");
     await eachChunk(file, async (chunk) => {
       hash.update(chunk);
+      alive?.();
     });
     return hash.digest("hex");
   } finally {

@@ -14,7 +14,8 @@ beforeEach(() => {
 });
 
 const file = (overrides: object = {}): FileGateDefinition => ({ kind: "file", path: "final.pdf", anyAge: false, ...overrides });
-const read = (gate: FileGateDefinition, overrides: Partial<GateSubject> = {}) => readFileGate(gate, gateSubject(workDir, overrides));
+const read = (gate: FileGateDefinition, overrides: Partial<GateSubject> = {}) =>
+  readFileGate(gate, gateSubject(workDir, overrides), new AbortController().signal);
 
 test("a file gate asks for size and first bytes", async () => {
   await writeFile(join(workDir, "final.pdf"), `%PDF-1.7${" ".repeat(100)}`);

@@ -2,15 +2,37 @@ import { constants } from "node:fs";
 import { lstat, open, realpath } from "node:fs/promises";
 import { resolve, sep } from "node:path";
 import { hasCode, messageOf } from "../domain/errors.ts";
+import type { PathOperation } from "../files/foreign/path-operation.ts";
 import type { FileGateDefinition } from "../pipelines/definition.ts";
 import { type GateAnswer, type GateSubject, green } from "./gate-answer.ts";
 
 /**
  * Green when the file is regular, inside the work directory, of this run, large enough and begins as declared. Reads only its first bytes.
  */
-export async function readFileGate(gate: FileGateDefinition, subject: GateSubject): Promise<GateAnswer> {
+export async function readFileGate(gate: FileGateDefinition, subject: GateSubject, signal: AbortSignal): Promise<GateAnswer> {
   const path = resolve(subject.workDir, gate.path);
-  if (!path.startsWith(subject.workDir + sep)) return { kind: "red", reason: `${gate.path} is outside the work directory` };
+  const { workDir, notBeforeMs, access } = subject;
+  if (!path.startsWith(workDir + sep)) return { kind: "red", reason: `${gate.path} is outside the work directory` };
+  try {
+    // A link inside may lead to a share.
+    return await access.do(readGateFile, { gate, subject: { workDir, notBeforeMs } }, { paths: [path], signal });
+  } catch (thrown) {
+    return { kind: "unreadable", error: messageOf(thrown) };
+  }
+}
+
+interface GateFile {
+  readonly gate: FileGateDefinition;
+  readonly subject: Pick<GateSubject, "workDir" | "notBeforeMs">;
+}
+
+export const readGateFile: PathOperation<GateFile, GateAnswer> = {
+  name: "read-gate-file",
+  run: async ({ gate, subject }) => await readGateFileOf(gate, subject),
+};
+
+async function readGateFileOf(gate: FileGateDefinition, subject: GateFile["subject"]): Promise<GateAnswer> {
+  const path = resolve(subject.workDir, gate.path);
   try {
     const stat = await lstat(path);
     // A link could point anywhere, and would be green for a file that this stage did not make.

@@ -1,3 +1,4 @@
+import type { PathAccess } from "../files/foreign/path-operation.ts";
 import type { GateLog } from "./gate-log.ts";
 
 /** A gate's answer about a stage's result. An error is never green or red: only a definite answer moves anything. */
@@ -16,6 +17,8 @@ export const green: GateAnswer = { kind: "green" };
 export interface GateSubject {
   /** Absolute path of the item's work directory. */
   readonly workDir: string;
+  /** How files and folders of gates are reached. */
+  readonly access: PathAccess;
   /** Working directory of command gates. */
   readonly cwd: string;
   /** Environment of command gates. */

@@ -13,7 +13,7 @@ export async function readGate(gate: GateDefinition | undefined, subject: GateSu
   if (signal.aborted) return { kind: "unreadable", error: "the reading was interrupted" };
   switch (gate.kind) {
     case "file":
-      return readFileGate(gate, subject);
+      return readFileGate(gate, subject, signal);
     case "command":
       return readCommandGate(gate.argv, subject, signal);
     case "not": {

@@ -97,7 +97,7 @@ export class ResultReader {
     { stage, secrets }: { readonly stage: StageDefinition; readonly secrets: Readonly<Record<string, string>> },
     item: { readonly key: string; readonly dir: string },
   ): Promise<GateSubject> {
-    const { paths, baseDir, hostId, environment } = this.#deps;
+    const { paths, baseDir, hostId, environment, access } = this.#deps;
     const runDir = runDirOf(paths, runId);
     const workDir = itemDirOf(paths, item.dir);
     // Without this file's time no file can be told from an earlier run's, and a gate that needs it says so.
@@ -110,6 +110,7 @@ export class ResultReader {
     });
     return {
       workDir,
+      access,
       cwd: resolve(baseDir, stage.cwd ?? "."),
       env,
       notBeforeMs: started?.mtimeMs,

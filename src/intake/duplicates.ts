@@ -4,6 +4,7 @@ import { hasCode } from "../domain/errors.ts";
 import type { Instant } from "../domain/time.ts";
 import { type DataPaths, itemDirOf } from "../files/data-paths.ts";
 import { safeFileName } from "../files/file-name.ts";
+import type { PathAccess, PathOperation } from "../files/foreign/path-operation.ts";
 import { makeSharedDirectory } from "../files/make-directory.ts";
 import { freePathIn, lstatOrUndefined, moveToFree } from "../files/move-file.ts";
 import { replaceFile } from "../files/regular-file.ts";
@@ -20,6 +21,8 @@ export interface DuplicatesOptions {
   readonly store: Pick<Store, "items" | "duplicates">;
   readonly registry: PipelineRegistry;
   readonly paths: DataPaths;
+  /** How archive folders are reached. */
+  readonly access: PathAccess;
   readonly baseDir: string;
   readonly staging: Staging;
 }
@@ -90,9 +93,7 @@ export class DuplicateDecisions {
     if (intake === undefined)
       throw new Error(`the pipeline ${row.pipeline} has no intake any more, so ${row.path} has no archive to go to`);
     const dir = resolve(this.#options.baseDir, intake.archiveDir);
-    await makeSharedDirectory(dir);
-    const to = await freePathIn({ from: row.path, dir, name: safeFileName(row.fileName) });
-    if (!(await moveToFree({ from: row.path, to }))) throw new Error(`another file took the place ${to}; it is tried again`);
+    await this.#options.access.do(archiveFile, { from: row.path, dir, name: safeFileName(row.fileName) }, { paths: [dir] });
   }
 
   /**
@@ -171,3 +172,13 @@ export class DuplicateDecisions {
     return join(this.#options.paths.dataDir, "reports", "duplicates", `${key}.json`);
   }
 }
+
+/** Moves a file of ours to an archive folder, under a name that is free there. */
+export const archiveFile: PathOperation<{ readonly from: string; readonly dir: string; readonly name: string }, void> = {
+  name: "archive-file",
+  run: async ({ from, dir, name }, alive) => {
+    await makeSharedDirectory(dir);
+    const to = await freePathIn({ from, dir, name });
+    if (!(await moveToFree({ from, to, alive }))) throw new Error(`another file took the place ${to}; it is tried again`);
+  },
+};

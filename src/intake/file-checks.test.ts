@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { makeFifo } from "../../test/support/fifo.ts";
 import { tempDir } from "../../test/support/temp-dir.ts";
+import { directAccess } from "../files/foreign/path-operation.ts";
 import type { IntakeDefinition } from "../pipelines/definition.ts";
 import { checkFile } from "./file-checks.ts";
 import type { FoundFile } from "./watched-folder.ts";
@@ -20,7 +21,11 @@ function found(content: Buffer, { sizeBytes = content.length, free = 1e9 } = {})
     return free;
   };
   const check = async (changes: Partial<IntakeDefinition> = {}) =>
-    await checkFile({ path: Buffer.from(path), sizeBytes } as FoundFile, { ...intake, ...changes }, freeBytes);
+    await checkFile(
+      { path: Buffer.from(path), sizeBytes } as FoundFile,
+      { ...intake, ...changes },
+      { access: directAccess, freeBytesOf: freeBytes },
+    );
   return { path, check, asked: () => asked };
 }
 

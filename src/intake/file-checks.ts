@@ -1,5 +1,6 @@
 import { constants } from "node:fs";
 import { open } from "node:fs/promises";
+import type { PathAccess, PathOperation } from "../files/foreign/path-operation.ts";
 import type { IntakeDefinition } from "../pipelines/definition.ts";
 import type { FoundFile } from "./watched-folder.ts";
 
@@ -10,7 +11,11 @@ export type IntakeAnswer =
   | { readonly kind: "wait"; readonly reason: string; readonly freeBytes: number; readonly needBytes: number };
 
 /** Checks size, first bytes and free disk, in this order: the cheapest and most certain refusal first. */
-export async function checkFile(file: FoundFile, intake: IntakeDefinition, freeBytesOf: () => Promise<number>): Promise<IntakeAnswer> {
+export async function checkFile(
+  file: FoundFile,
+  intake: IntakeDefinition,
+  { access, freeBytesOf }: { readonly access: PathAccess; readonly freeBytesOf: () => Promise<number> },
+): Promise<IntakeAnswer> {
   if (file.sizeBytes > intake.maxBytes) {
     return {
       kind: "reject",
@@ -19,7 +24,8 @@ export async function checkFile(file: FoundFile, intake: IntakeDefinition, freeB
     };
   }
   if (intake.signature !== undefined) {
-    const begins = await firstBytes(file.path, Math.max(...intake.signature.map((hex) => hex.length / 2)));
+    const count = Math.max(...intake.signature.map((hex) => hex.length / 2));
+    const begins = await access.do(readFirstBytes, { path: file.path, count }, { paths: [file.path] });
     if (!intake.signature.some((hex) => begins.startsWith(hex))) {
       return {
         kind: "reject",
@@ -34,13 +40,17 @@ export async function checkFile(file: FoundFile, intake: IntakeDefinition, freeB
   return { kind: "wait", reason: `${freeBytes} bytes of disk are free, ${needBytes} are needed`, freeBytes, needBytes };
 }
 
-async function firstBytes(path: Buffer, count: number): Promise<string> {
-  // Another file may have taken this path since the listing: a FIFO must not block the loop, a link not lead it away.
-  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-  try {
-    const { bytesRead, buffer } = await file.read(Buffer.alloc(count), 0, count, 0);
-    return buffer.toString("hex", 0, bytesRead);
-  } finally {
-    await file.close();
-  }
-}
+/** In hexadecimal; fewer than `count` where the file is shorter. */
+export const readFirstBytes: PathOperation<{ readonly path: Buffer; readonly count: number }, string> = {
+  name: "read-first-bytes",
+  run: async ({ path, count }) => {
+    // Another file may have taken this path since the listing: a FIFO must not block the loop, a link not lead it away.
+    const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    try {
+      const { bytesRead, buffer } = await file.read(Buffer.alloc(count), 0, count, 0);
+      return buffer.toString("hex", 0, bytesRead);
+    } finally {
+      await file.close();
+    }
+  },
+};

@@ -17,6 +17,7 @@ import { expect, onTestFinished, test, vi } from "vitest";
 import { makeFifo } from "../../test/support/fifo.ts";
 import { chain, type LoopWorld, loopWorld } from "../../test/support/loop-world.ts";
 import { until } from "../../test/support/until.ts";
+import { directAccess } from "../files/foreign/path-operation.ts";
 import type { IntakeDefinition } from "../pipelines/definition.ts";
 import { intakeKey } from "../pipelines/intake-key.ts";
 import type { ItemRow } from "../store/port/items.ts";
@@ -35,7 +36,7 @@ async function intakeWorld(
       store: world.store,
       registry: world.registry,
       paths: world.paths,
-      baseDir: world.baseDir,
+      folders: { baseDir: world.baseDir, access: directAccess },
       alert: world.alert,
       hostId: "host-a",
       newId: () => `id${(ids += 1)}`,
@@ -386,7 +387,7 @@ test("two pipelines that watch the same content have work directories of their o
     store,
     registry,
     paths,
-    baseDir,
+    folders: { baseDir, access: directAccess },
     alert: world.alert,
     hostId: "h",
     newId: () => `id${(ids += 1)}`,

@@ -6,11 +6,9 @@ import { hasCode, messageOf } from "../domain/errors.ts";
 import { type DurationMs, type Instant, minutes } from "../domain/time.ts";
 import type { DataPaths } from "../files/data-paths.ts";
 import { safeFileName } from "../files/file-name.ts";
+import type { PathAccess, PathOperation } from "../files/foreign/path-operation.ts";
 import { freeDiskBytes } from "../files/free-disk.ts";
-import { makeSharedDirectory } from "../files/make-directory.ts";
-import { freePathIn, lstatOrUndefined, moveToFree } from "../files/move-file.ts";
-import { replaceFile } from "../files/regular-file.ts";
-import { reasonPath } from "../item-files/kept-source.ts";
+import { lstatOrUndefined } from "../files/move-file.ts";
 import type { Loop, TickContext, TickReport } from "../loops/skeleton/loop.ts";
 import type { LoopReports } from "../loops/skeleton/loop-reports.ts";
 import { type LoopParts, type LoopSpec, ownSwitch } from "../loops/skeleton/loop-spec.ts";
@@ -19,22 +17,30 @@ import type { IntakeDefinition } from "../pipelines/definition.ts";
 import type { PipelineRegistry } from "../pipelines/registry.ts";
 import type { Host } from "../processes/probe/host.ts";
 import type { Chance } from "../runtime/entropy.ts";
+import { within } from "../runtime/time-limit.ts";
 import { modeForPeople } from "../runtime/umask.ts";
 import type { Store } from "../store/port/store.ts";
 import { DecisionFiles } from "./decision-files.ts";
 import { DuplicateDecisions } from "./duplicates.ts";
 import { checkFile, type IntakeAnswer } from "./file-checks.ts";
+import { rejectFile } from "./reject-file.ts";
 import { type Staged, Staging } from "./staging.ts";
 import { type FoundFile, WatchedFolder } from "./watched-folder.ts";
 
+/** Where configured folders are, and how they are reached. */
+interface ConfiguredFolders {
+  /** Folder of wakeful.yaml, where relative folders of an intake start. */
+  readonly baseDir: string;
+  readonly access: PathAccess;
+}
+
 export interface IntakeDeps {
+  readonly folders: ConfiguredFolders;
   readonly store: Pick<Store, "items" | "duplicates">;
   readonly alert: RaiseAlert;
   readonly registry: PipelineRegistry;
   /** Absolute. */
   readonly paths: DataPaths;
-  /** Folder of wakeful.yaml, where relative folders of an intake start. */
-  readonly baseDir: string;
   /** The host's id: what a crashed daemon of this host began is completed; another host's entries are left alone. */
   readonly hostId: string;
   /** A new id, safe as a file name and never given before. */
@@ -51,10 +57,14 @@ interface Folder {
   readonly pipeline: string;
   readonly intake: IntakeDefinition;
   readonly watched: WatchedFolder;
+  /** Absolute; of the folder itself and of the one for refused files. */
+  readonly dirs: readonly string[];
 }
 
 type Counter = "taken" | "duplicates" | "input_rejected_size" | "input_rejected_signature" | "disk_error";
 
+/** How long a tick waits for folders on shares: it ends without them, and they go on beside it. */
+const shareWaitMs: DurationMs = 500;
 /** How often a lasting failure is reported again. */
 const tellAgainMs: DurationMs = minutes(1);
 /** A tick that has read this much leaves the rest to the next, which follows at once: hashing takes about 2 s for a gigabyte. */
@@ -82,17 +92,20 @@ export class IntakeLoop implements Loop<"intake"> {
   };
   /** Files that wait for disk, so that each is counted and reported once. */
   readonly #shortOfDisk = new Set<string>();
+  /** Folders on shares that are being looked at; what they found since the last tick ended. */
+  readonly #beside = new Set<Folder>();
+  #found: Tally[] = [];
   readonly #failuresTold = new Map<string, { readonly message: string; readonly at: Instant }>();
 
   constructor(deps: IntakeDeps) {
-    const { store, registry, paths, baseDir, hostId, newId, filesMax = 20, freeBytes = freeDiskBytes } = deps;
+    const { store, registry, paths, folders, hostId, newId, filesMax = 20, freeBytes = freeDiskBytes } = deps;
     this.#deps = deps;
     this.#filesMax = filesMax;
     this.#freeBytes = freeBytes;
-    this.#staging = new Staging({ store, registry, paths, owner: hostId.replace(/[^A-Za-z0-9]/g, "_"), newId });
-    this.#decisions = new DuplicateDecisions({ store, registry, paths, baseDir, staging: this.#staging });
+    this.#staging = new Staging({ store, registry, paths, access: folders.access, owner: hostId.replace(/[^A-Za-z0-9]/g, "_"), newId });
+    this.#decisions = new DuplicateDecisions({ store, registry, paths, ...folders, staging: this.#staging });
     this.#decisionFiles = new DecisionFiles({ store, paths, alert: deps.alert });
-    this.#folders = foldersOf(registry, baseDir);
+    this.#folders = foldersOf(registry, folders);
   }
 
   details(): LoopReports["intake"] {
@@ -101,20 +114,27 @@ export class IntakeLoop implements Loop<"intake"> {
 
   /** On any change in the folders. Only a hint: the tick finds everything by itself. */
   watchHints(onHint: () => void): () => void {
-    return watchFolders(
-      this.#folders.map(({ watched }) => watched.dir),
-      onHint,
-    );
+    // A watch of a folder on a share is set on the main thread, which may never return from it. It would not tell of others' changes either.
+    const local = this.#folders.map(({ watched }) => watched.dir).filter((dir) => !this.#deps.folders.access.isForeign(dir));
+    return watchFolders(local, onHint);
   }
 
   async tick(context: TickContext): Promise<TickReport> {
-    const tally: Tally = { seen: 0, settled: 0, failed: 0, handled: 0, bytes: 0, decided: false, nextInMs: undefined, would: [] };
+    const tally = emptyTally();
     if (!context.dryRun) await this.#goOn(tally, context);
     await this.#carryOutDecisions(tally, context);
-    for (const folder of this.#folders) {
+    const { access } = this.#deps.folders;
+    const local = this.#folders.filter(({ dirs }) => !dirs.some((dir) => access.isForeign(dir)));
+    const beside = this.#lookBeside(
+      this.#folders.filter((folder) => !local.includes(folder)),
+      context,
+    );
+    for (const folder of local) {
       if (context.signal.aborted) break;
       await this.#apart(tally, `folder ${folder.watched.dir}`, context, async () => await this.#look(folder, tally, context));
     }
+    await within(beside, shareWaitMs);
+    for (const found of this.#found.splice(0)) addTo(tally, found);
     // A decision by policy in this tick need not wait for the next one.
     if (tally.decided) await this.#carryOutDecisions(tally, context);
     const { seen, settled, failed, nextInMs, would } = tally;
@@ -130,6 +150,21 @@ export class IntakeLoop implements Loop<"intake"> {
     await this.#apart(tally, "decision files", context, async () => {
       await this.#decisionFiles.read(context.now);
     });
+  }
+
+  /** Looks at folders on shares, each at its own pace: one that is still being looked at, or does not answer, is left out. */
+  async #lookBeside(folders: readonly Folder[], context: TickContext): Promise<void> {
+    const { access } = this.#deps.folders;
+    const free = folders.filter((folder) => !this.#beside.has(folder) && access.answers(folder.dirs));
+    await Promise.all(
+      free.map(async (folder) => {
+        const found = emptyTally();
+        this.#beside.add(folder);
+        await this.#apart(found, `folder ${folder.watched.dir}`, context, async () => await this.#look(folder, found, context));
+        this.#beside.delete(folder);
+        this.#found.push(found);
+      }),
+    );
   }
 
   #tellFailure(subject: string, thrown: unknown, { emit, now }: TickContext): void {
@@ -194,7 +229,8 @@ export class IntakeLoop implements Loop<"intake"> {
       await mkdir(workDir, { recursive: true, mode: 0o700 });
       return await this.#freeBytes(workDir);
     };
-    const answer = await unlessGone(file, async () => await checkFile(file, intake, freeBytes));
+    const { access } = this.#deps.folders;
+    const answer = await this.#unlessGone(file, async () => await checkFile(file, intake, { access, freeBytesOf: freeBytes }));
     const waitingKey = `${pipeline} ${file.fingerprint}`;
     if (context.dryRun) {
       const what = { take: "take", reject: "reject", wait: "wait with" }[answer.kind];
@@ -206,14 +242,14 @@ export class IntakeLoop implements Loop<"intake"> {
       case "take": {
         const { label, path, fingerprint } = file;
         await this.#complete(
-          await unlessGone(file, async () => await this.#staging.begin({ pipeline, label, path, fingerprint })),
+          await this.#unlessGone(file, async () => await this.#staging.begin({ pipeline, label, path, fingerprint })),
           tally,
           context,
         );
         return;
       }
       case "reject":
-        await unlessGone(file, async () => await this.#reject(folder, file, answer, context));
+        await this.#unlessGone(file, async () => await this.#reject(folder, file, answer, context));
         tally.settled += 1;
         return;
       case "wait":
@@ -229,15 +265,35 @@ export class IntakeLoop implements Loop<"intake"> {
     }
   }
 
+  /** @throws {FileGoneError} The step found no such file, and there is none. */
+  async #unlessGone<T>({ path }: FoundFile, step: () => Promise<T>): Promise<T> {
+    try {
+      return await step();
+    } catch (cause) {
+      if (hasCode(cause, "ENOENT") && (await this.#deps.folders.access.do(isGone, path, { paths: [path] })))
+        throw new FileGoneError("the file is gone", { cause });
+      throw cause;
+    }
+  }
+
   async #reject(
     { pipeline, intake }: Folder,
     file: FoundFile,
     { counter: code, reason }: Extract<IntakeAnswer, { readonly kind: "reject" }>,
     { emit }: TickContext,
   ): Promise<void> {
-    const { baseDir, wall } = this.#deps;
+    const { folders, wall } = this.#deps;
     const at = new Date(wall()).toISOString();
-    await rejectFile({ file, errorDir: resolve(baseDir, intake.errorDir), pipeline, code, reason, at });
+    const errorDir = resolve(folders.baseDir, intake.errorDir);
+    const text = { fileName: file.label, pipeline, code, reason, sizeBytes: file.sizeBytes, at };
+    const rejection = {
+      path: file.path,
+      errorDir,
+      name: safeFileName(file.label),
+      reason: `${JSON.stringify(text, null, 2)}\n`,
+      mode: modeForPeople(0o666),
+    };
+    await folders.access.do(rejectFile, rejection, { paths: [file.path, errorDir] });
     this.#counters[code] += 1;
     emit("intake.rejected", { pipeline, fileName: file.label, reason });
   }
@@ -286,21 +342,19 @@ class FileGoneError extends Error {
   override readonly name = "FileGoneError";
 }
 
-/** @throws {FileGoneError} The step found no such file, and there is none. */
-async function unlessGone<T>({ path }: FoundFile, step: () => Promise<T>): Promise<T> {
-  try {
-    return await step();
-  } catch (cause) {
-    if (hasCode(cause, "ENOENT") && (await lstatOrUndefined(path)) === undefined) throw new FileGoneError("the file is gone", { cause });
-    throw cause;
-  }
-}
+/** Whether nothing is at the path. */
+export const isGone: PathOperation<Buffer, boolean> = {
+  name: "is-gone",
+  run: async (path) => (await lstatOrUndefined(path)) === undefined,
+};
 
-function foldersOf(registry: PipelineRegistry, baseDir: string): readonly Folder[] {
+function foldersOf(registry: PipelineRegistry, { baseDir, access }: ConfiguredFolders): readonly Folder[] {
   return registry.all().flatMap(({ definition: { name, intake } }) => {
     if (intake === undefined) return [];
     const { match, minStableMs } = intake;
-    return [{ pipeline: name, intake, watched: new WatchedFolder({ dir: resolve(baseDir, intake.watch), match, minStableMs }) }];
+    const dir = resolve(baseDir, intake.watch);
+    const watched = new WatchedFolder({ dir, match, minStableMs, access });
+    return [{ pipeline: name, intake, watched, dirs: [dir, resolve(baseDir, intake.errorDir)] }];
   });
 }
 
@@ -315,6 +369,26 @@ interface Tally {
   decided: boolean;
   nextInMs: DurationMs | undefined;
   readonly would: string[];
+}
+
+const emptyTally = (): Tally => ({
+  seen: 0,
+  settled: 0,
+  failed: 0,
+  handled: 0,
+  bytes: 0,
+  decided: false,
+  nextInMs: undefined,
+  would: [],
+});
+
+function addTo(tally: Tally, found: Tally): void {
+  tally.seen += found.seen;
+  tally.settled += found.settled;
+  tally.failed += found.failed;
+  tally.decided ||= found.decided;
+  if (found.nextInMs !== undefined) tally.nextInMs = Math.min(tally.nextInMs ?? found.nextInMs, found.nextInMs);
+  tally.would.push(...found.would);
 }
 
 function watchFolders(dirs: readonly string[], onHint: () => void): () => void {
@@ -334,34 +408,8 @@ function watchFolders(dirs: readonly string[], onHint: () => void): () => void {
   };
 }
 
-interface Rejection {
-  readonly file: FoundFile;
-  readonly errorDir: string;
-  readonly pipeline: string;
-  readonly code: string;
-  readonly reason: string;
-  /** Wall time as text, for people. */
-  readonly at: string;
-}
-
-/**
- * Moves a refused file to the error folder with the reason beside it. The reason is written first: after a crash between the two, the next
- * look finds the file and writes the same reason again.
- */
-async function rejectFile({ file, errorDir, pipeline, code, reason, at }: Rejection): Promise<string> {
-  await makeSharedDirectory(errorDir);
-  const to = await freePathIn({ from: file.path, dir: errorDir, name: safeFileName(file.label) });
-  await replaceFile({
-    path: reasonPath(to),
-    text: `${JSON.stringify({ fileName: file.label, pipeline, code, reason, sizeBytes: file.sizeBytes, at }, null, 2)}\n`,
-    mode: modeForPeople(0o666),
-  });
-  if (!(await moveToFree({ from: file.path, to }))) throw new Error(`another file took the place ${to}; it is tried again`);
-  return to;
-}
-
 /** What a process that runs the intake builds it of. */
-export interface IntakeParts extends LoopParts, Pick<IntakeDeps, "store" | "registry"> {
+export interface IntakeParts extends LoopParts, Pick<IntakeDeps, "store" | "registry">, Pick<ConfiguredFolders, "access"> {
   readonly host: Pick<Host, "identity" | "paths" | "clock">;
   readonly tell: Tell;
   readonly chance: Pick<Chance, "newId">;
@@ -374,13 +422,13 @@ export const intakeSpec: LoopSpec<"intake", IntakeParts> = {
   intervalMs: ({ intake }) => intake.pollMs,
   enabled: ownSwitch("intake"),
   wokenBy: [],
-  build: ({ store, registry, host, tell, chance, settings }) =>
+  build: ({ store, registry, access, host, tell, chance, settings }) =>
     new IntakeLoop({
       store,
       registry,
       paths: host.paths,
       hostId: host.identity.hostId,
-      baseDir: settings().baseDir,
+      folders: { baseDir: settings().baseDir, access },
       alert: tell.alert,
       newId: chance.newId,
       wall: () => host.clock.wall(),

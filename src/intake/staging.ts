@@ -4,6 +4,7 @@ import { dirname, join } from "node:path";
 import { hasCode, isWakefulError } from "../domain/errors.ts";
 import type { DataPaths } from "../files/data-paths.ts";
 import { safeFileName } from "../files/file-name.ts";
+import type { PathAccess, PathOperation } from "../files/foreign/path-operation.ts";
 import { lstatOrUndefined, moveFile, sha256Of } from "../files/move-file.ts";
 import { replaceFile } from "../files/regular-file.ts";
 import { readSmallFile, syncToDisk } from "../files/small-file.ts";
@@ -20,6 +21,8 @@ export interface StagingOptions {
   readonly store: Pick<Store, "items" | "duplicates">;
   readonly registry: PipelineRegistry;
   readonly paths: DataPaths;
+  /** How watched folders are reached. */
+  readonly access: PathAccess;
   /** Owner of these entries: a daemon continues only those of its own host. Safe as part of a file name. */
   readonly owner: string;
   /** A new id that was never given before. */
@@ -82,6 +85,8 @@ export class Staging {
   readonly #dirsTaken = new Map<string, Set<string>>();
   /** Whether a staging folder may exist, from a crash or from this process. */
   #mayHaveBegun = true;
+  /** Folders at which this process is at work: a share may make that long. */
+  readonly #active = new Set<string>();
 
   constructor(options: StagingOptions) {
     this.#options = options;
@@ -99,7 +104,7 @@ export class Staging {
       const names = await readdir(this.#root);
       const begun = names.filter((name) => name.startsWith(`${this.#options.owner}-`)).map((name) => join(this.#root, name));
       if (begun.length > 0) this.#mayHaveBegun = true;
-      return begun;
+      return begun.filter((dir) => !this.#active.has(dir));
     } catch (thrown) {
       if (hasCode(thrown, "ENOENT")) return [];
       this.#mayHaveBegun = true;
@@ -116,6 +121,18 @@ export class Staging {
   }): Promise<string> {
     this.#mayHaveBegun = true;
     const dir = join(this.#root, `${this.#options.owner}-${this.#options.newId()}`);
+    this.#active.add(dir);
+    try {
+      await this.#take(dir, file);
+    } finally {
+      this.#active.delete(dir);
+      // A look at the folders may have been under way meanwhile.
+      this.#mayHaveBegun = true;
+    }
+    return dir;
+  }
+
+  async #take(dir: string, file: Parameters<Staging["begin"]>[0]): Promise<void> {
     await mkdir(dir, { recursive: true, mode: 0o700 });
     const { pipeline, label, fingerprint } = file;
     await replaceFile({
@@ -123,20 +140,29 @@ export class Staging {
       text: JSON.stringify({ pipeline, label, path: file.path.toString("base64"), fingerprint } satisfies Origin),
     });
     try {
-      await moveFile({ from: file.path, to: join(dir, "source") });
+      await this.#options.access.do(moveIn, { from: file.path, to: join(dir, "source") }, { paths: [file.path] });
     } catch (thrown) {
       // On another disk it may have been copied, and then been gone before we removed it: whoever removed it has it.
       if (hasCode(thrown, "ENOENT")) await this.#forget(dir);
       throw thrown;
     }
-    return dir;
   }
 
-  /** Completes a staged file. `finish` runs before the folder is removed, and again after a crash in between. */
+  /**
+   * Completes a staged file. `finish` runs before the folder is removed, and again after a crash in between. Does nothing where that is being
+   * done already.
+   */
   async complete(dir: string, finish: (staged: Staged) => Promise<void>): Promise<void> {
-    const staged = await this.#carryOn(dir);
-    await finish(staged);
-    if (staged.kind !== "changing") await this.#forget(dir);
+    if (this.#active.has(dir)) return;
+    this.#active.add(dir);
+    try {
+      const staged = await this.#carryOn(dir);
+      await finish(staged);
+      if (staged.kind !== "changing") await this.#forget(dir);
+    } finally {
+      this.#active.delete(dir);
+      this.#mayHaveBegun = true;
+    }
   }
 
   async #carryOn(dir: string): Promise<Staged> {
@@ -156,7 +182,8 @@ export class Staging {
     const before = await lstatOrUndefined(source);
     if (before === undefined) return "nothing";
     if (!before.isFile()) throw new Error(`${JSON.stringify(origin.label)} is no regular file any more; it lies at ${source}`);
-    await removeLeftOriginal(origin);
+    const original = { path: Buffer.from(origin.path, "base64"), fingerprint: origin.fingerprint };
+    await this.#options.access.do(removeLeftOriginal, original, { paths: [original.path] });
     const intake = this.#options.registry.get(origin.pipeline)?.definition.intake;
     if (intake === undefined)
       throw new Error(`the pipeline ${origin.pipeline} has no intake any more; ${JSON.stringify(origin.label)} lies at ${source}`);
@@ -262,16 +289,24 @@ export async function moveOnce({ from, to }: { readonly from: PathLike; readonly
   } else if ((await lstatOrUndefined(to)) === undefined) throw new Error(`${String(from)} has vanished and is not at ${to} either`);
 }
 
+/** Moves a file from a watched folder to our own disk. */
+export const moveIn: PathOperation<{ readonly from: Buffer; readonly to: string }, void> = {
+  name: "move-in",
+  run: async (move, alive) => await moveFile({ ...move, alive }),
+};
+
 /** A move to another disk is a copy and a removal; a crash between them leaves an original that would come in as a duplicate. */
-async function removeLeftOriginal(origin: Origin): Promise<void> {
-  const path = Buffer.from(origin.path, "base64");
-  try {
-    const { dev, ino, size, mtimeNs } = await lstat(path, { bigint: true });
-    if (`${dev}:${ino}:${size}:${mtimeNs}` === origin.fingerprint) await unlink(path);
-  } catch (thrown) {
-    if (!hasCode(thrown, "ENOENT", "ENOTDIR")) throw thrown;
-  }
-}
+export const removeLeftOriginal: PathOperation<{ readonly path: Buffer; readonly fingerprint: string }, void> = {
+  name: "remove-left-original",
+  run: async ({ path, fingerprint }) => {
+    try {
+      const { dev, ino, size, mtimeNs } = await lstat(path, { bigint: true });
+      if (`${dev}:${ino}:${size}:${mtimeNs}` === fingerprint) await unlink(path);
+    } catch (thrown) {
+      if (!hasCode(thrown, "ENOENT", "ENOTDIR")) throw thrown;
+    }
+  },
+};
 
 /** One of our own records, written whole or not at all. */
 async function readRecord<T>(path: string): Promise<T | undefined> {

@@ -1,7 +1,9 @@
+import type { BigIntStats } from "node:fs";
 import { lstat, readdir } from "node:fs/promises";
 import { hasCode } from "../domain/errors.ts";
 import type { DurationMs, Instant } from "../domain/time.ts";
 import { labelOf } from "../files/file-name.ts";
+import type { PathAccess, PathOperation } from "../files/foreign/path-operation.ts";
 import { makeSharedDirectory } from "../files/make-directory.ts";
 import { type Glob, parseGlob } from "../pipelines/glob.ts";
 
@@ -44,12 +46,19 @@ export class WatchedFolder {
   readonly dir: string;
   readonly #globs: readonly Glob[];
   readonly #minStableMs: DurationMs;
+  readonly #access: PathAccess;
   #memory = new Map<string, Memory>();
   #unfinished = new Set<string>();
   #turn = 0;
 
-  constructor(options: { readonly dir: string; readonly match: readonly string[]; readonly minStableMs: DurationMs }) {
+  constructor(options: {
+    readonly dir: string;
+    readonly match: readonly string[];
+    readonly minStableMs: DurationMs;
+    readonly access: PathAccess;
+  }) {
     this.dir = options.dir;
+    this.#access = options.access;
     this.#minStableMs = options.minStableMs;
     this.#globs = options.match.map((text) => {
       const parsed = parseGlob(text);
@@ -59,21 +68,20 @@ export class WatchedFolder {
   }
 
   async scan(now: Instant): Promise<FolderScan> {
-    const names = await this.#names();
+    const names = await this.#access.do(listFolder, this.dir, { paths: [this.dir] });
     const matching: { readonly name: Buffer; readonly label: string }[] = [];
-    const unfinished = new Set<string>();
+    const unfinishedNames: Buffer[] = [];
     for (const name of names) {
       const label = labelOf(name);
       if (unfinishedEnding.test(label)) {
-        if (unfinished.size >= examinedMax) continue;
-        const found = await this.#examine(name);
-        if (found?.isFile() === true) unfinished.add(identityOf(found));
+        if (unfinishedNames.length < examinedMax) unfinishedNames.push(name);
       } else if (this.#globs.some((glob) => glob.matches(label))) matching.push({ name, label });
     }
+    const unfinished = (await this.#examine(unfinishedNames)).filter((found) => found?.kind === "file");
     const scan = await this.#judge(this.#inTurn(matching), now);
     const present = new Set(matching.map(({ name }) => keyOf(name)));
     for (const key of this.#memory.keys()) if (!present.has(key)) this.#memory.delete(key);
-    this.#unfinished = unfinished;
+    this.#unfinished = new Set(unfinished.flatMap((found) => (found === undefined ? [] : [identityOf(found)])));
     return scan;
   }
 
@@ -81,8 +89,9 @@ export class WatchedFolder {
     const ready: (FoundFile & { readonly mtimeNs: bigint })[] = [];
     const odd: { label: string; why: string }[] = [];
     const waits: DurationMs[] = [];
-    for (const { name, label } of candidates) {
-      const found = await this.#examine(name);
+    const examined = await this.#examine(candidates.map(({ name }) => name));
+    for (const [at, { name, label }] of candidates.entries()) {
+      const found = examined[at];
       if (found === undefined) continue;
       const key = keyOf(name);
       const before = this.#memory.get(key);
@@ -90,8 +99,8 @@ export class WatchedFolder {
       const fingerprint = `${identity}:${found.size}:${found.mtimeNs}`;
       const same = before?.fingerprint === fingerprint;
       const since = same ? before.since : now;
-      if (!found.isFile()) {
-        if (before?.oddTold !== true) odd.push({ label, why: kindOf(found) });
+      if (found.kind !== "file") {
+        if (before?.oddTold !== true) odd.push({ label, why: oddKinds[found.kind] });
         this.#memory.set(key, { fingerprint, since, oddTold: true });
         continue;
       }
@@ -112,24 +121,10 @@ export class WatchedFolder {
     return [...members.slice(start), ...members.slice(0, start)].slice(0, examinedMax);
   }
 
-  async #names(): Promise<readonly Buffer[]> {
-    try {
-      return await readdir(this.dir, { encoding: "buffer" });
-    } catch (thrown) {
-      if (!hasCode(thrown, "ENOENT")) throw thrown;
-      // Created for the programs that drop files there; it may have been removed meanwhile.
-      await makeSharedDirectory(this.dir);
-      return [];
-    }
-  }
-
-  async #examine(name: Buffer): Promise<Examined | undefined> {
-    try {
-      return await lstat(this.#pathOf(name), { bigint: true });
-    } catch (thrown) {
-      if (hasCode(thrown, "ENOENT")) return undefined;
-      throw thrown;
-    }
+  async #examine(names: readonly Buffer[]): Promise<readonly (Examined | undefined)[]> {
+    if (names.length === 0) return [];
+    const paths = names.map((name) => this.#pathOf(name));
+    return await this.#access.do(examineFiles, paths, { paths: [this.dir] });
   }
 
   #pathOf(name: Buffer): Buffer {
@@ -137,15 +132,66 @@ export class WatchedFolder {
   }
 }
 
-type Examined = Awaited<ReturnType<typeof lstatBigInt>>;
-const lstatBigInt = async (path: Buffer) => await lstat(path, { bigint: true });
+/** What is seen of a file without following a link. */
+interface Examined {
+  readonly kind: "file" | "link" | "folder" | "fifo" | "other";
+  readonly dev: bigint;
+  readonly ino: bigint;
+  readonly size: bigint;
+  readonly mtimeNs: bigint;
+}
+
+const oddKinds: Readonly<Record<Exclude<Examined["kind"], "file">, string>> = {
+  link: "it is a link; only regular files are taken",
+  folder: "it is a folder; only regular files are taken",
+  fifo: "it is a FIFO; only regular files are taken",
+  other: "it is no regular file",
+};
 
 const keyOf = (name: Buffer): string => name.toString("latin1");
 const identityOf = (found: Examined): string => `${found.dev}:${found.ino}`;
 
-function kindOf(found: Examined): string {
-  if (found.isSymbolicLink()) return "it is a link; only regular files are taken";
-  if (found.isDirectory()) return "it is a folder; only regular files are taken";
-  if (found.isFIFO()) return "it is a FIFO; only regular files are taken";
-  return "it is no regular file";
+/** The names in a folder. One that is missing is made, for the programs that drop files there. */
+export const listFolder: PathOperation<string, readonly Buffer[]> = {
+  name: "list-folder",
+  run: async (dir) => {
+    try {
+      return await readdir(dir, { encoding: "buffer" });
+    } catch (thrown) {
+      if (!hasCode(thrown, "ENOENT")) throw thrown;
+      await makeSharedDirectory(dir);
+      return [];
+    }
+  },
+};
+
+/** What each path is; undefined where nothing is. */
+export const examineFiles: PathOperation<readonly Buffer[], readonly (Examined | undefined)[]> = {
+  name: "examine-files",
+  run: async (paths, alive) => {
+    const all: (Examined | undefined)[] = [];
+    for (const path of paths) {
+      all.push(await examined(path));
+      alive();
+    }
+    return all;
+  },
+};
+
+async function examined(path: Buffer): Promise<Examined | undefined> {
+  try {
+    const found = await lstat(path, { bigint: true });
+    const { dev, ino, size, mtimeNs } = found;
+    return { kind: kindOf(found), dev, ino, size, mtimeNs };
+  } catch (thrown) {
+    if (hasCode(thrown, "ENOENT")) return undefined;
+    throw thrown;
+  }
+}
+
+function kindOf(found: BigIntStats): Examined["kind"] {
+  if (found.isFile()) return "file";
+  if (found.isSymbolicLink()) return "link";
+  if (found.isDirectory()) return "folder";
+  return found.isFIFO() ? "fifo" : "other";
 }

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { chain, type LoopWorld, loopWorld } from "../../test/support/loop-world.ts";
 import type { ItemState } from "../domain/lifecycles/item.ts";
+import { directAccess } from "../files/foreign/path-operation.ts";
 import type { ItemRow } from "../store/port/items.ts";
 import { holdsUnkeptSource, SourceKeeper } from "./kept-source.ts";
 
@@ -25,7 +26,7 @@ async function sourceWorld(): Promise<World> {
   return {
     ...world,
     file,
-    keeper: new SourceKeeper({ registry, workDir: paths.workDir, baseDir }),
+    keeper: new SourceKeeper({ registry, workDir: paths.workDir, baseDir, access: directAccess }),
     item: (state, overrides = {}) => ({ ...item, state, ...overrides }),
   };
 }

@@ -2,6 +2,7 @@ import { lstat, rm } from "node:fs/promises";
 import { dirname, join, resolve, sep } from "node:path";
 import { hasCode } from "../domain/errors.ts";
 import { safeFileName } from "../files/file-name.ts";
+import type { PathAccess, PathOperation } from "../files/foreign/path-operation.ts";
 import { makeSharedDirectory } from "../files/make-directory.ts";
 import { isSameFile, keepIn, lstatOrUndefined } from "../files/move-file.ts";
 import { replaceFile } from "../files/regular-file.ts";
@@ -17,6 +18,8 @@ export interface SourceKeeperOptions {
   readonly workDir: string;
   /** Where relative folders of a pipeline's intake start. */
   readonly baseDir: string;
+  /** How archive and error folders are reached. */
+  readonly access: PathAccess;
 }
 
 /** Where a finished item's source was put, stored beside its work so that a repetition after a crash changes nothing. */
@@ -59,11 +62,10 @@ export class SourceKeeper {
     const intake = this.#options.registry.get(item.pipeline)?.definition.intake;
     if (intake === undefined) return false;
     const dir = resolve(this.#options.baseDir, where === "archive" ? intake.archiveDir : intake.errorDir);
-    await makeSharedDirectory(dir);
-    const path = await keepIn({ from: input.file, dir, name: safeFileName(input.name) });
-    if (where === "error")
-      await replaceFile({ path: reasonPath(path), text: reasonText({ fileName: input.name, item }), mode: modeForPeople(0o666) });
-    await syncToDisk(dir);
+    const { access } = this.#options;
+    const reason = where === "error" ? reasonText({ fileName: input.name, item }) : undefined;
+    const kept = { from: input.file, dir, name: safeFileName(input.name), reason, mode: modeForPeople(0o666) };
+    const path = await access.do(keepFile, kept, { paths: [dir] });
     await replaceFile({ path: join(itemDir, markerName), text: `${JSON.stringify({ where, path } satisfies KeptSource)}\n` });
     if (before?.where === "error")
       await this.#takeBack(before, { source: input.file, errorDir: resolve(this.#options.baseDir, intake.errorDir) });
@@ -72,11 +74,41 @@ export class SourceKeeper {
 
   /** The source of an item that failed and later succeeded stays in the archive alone. */
   async #takeBack(kept: KeptSource, { source, errorDir }: { readonly source: string; readonly errorDir: string }): Promise<void> {
-    if (dirname(kept.path) !== errorDir || !(await isSameFile(kept.path, source))) return;
-    await rm(kept.path, { force: true });
-    await rm(reasonPath(kept.path), { force: true });
+    if (dirname(kept.path) !== errorDir) return;
+    await this.#options.access.do(takeBackFile, { path: kept.path, source }, { paths: [kept.path] });
   }
 }
+
+interface KeptFile {
+  readonly from: string;
+  readonly dir: string;
+  readonly name: string;
+  /** Written beside it. Undefined: nothing is. */
+  readonly reason: string | undefined;
+  readonly mode: number | undefined;
+}
+
+/** Gives a file of ours a name in an archive or error folder. Answers its path there. */
+export const keepFile: PathOperation<KeptFile, string> = {
+  name: "keep-file",
+  run: async ({ from, dir, name, reason, mode }, alive) => {
+    await makeSharedDirectory(dir);
+    const path = await keepIn({ from, dir, name, alive });
+    if (reason !== undefined) await replaceFile({ path: reasonPath(path), text: reason, mode });
+    await syncToDisk(dir);
+    return path;
+  },
+};
+
+/** Removes the name of a file of ours in an error folder, and its reason; nothing where another file has the name. */
+export const takeBackFile: PathOperation<{ readonly path: string; readonly source: string }, void> = {
+  name: "take-back-file",
+  run: async ({ path, source }) => {
+    if (!(await isSameFile(path, source))) return;
+    await rm(path, { force: true });
+    await rm(reasonPath(path), { force: true });
+  },
+};
 
 /** Forgets that the item's source was kept, because a new file will replace it. */
 export async function forgetKeptSource(itemDir: string): Promise<void> {

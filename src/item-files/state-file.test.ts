@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 import { chain, type LoopWorld, loopWorld } from "../../test/support/loop-world.ts";
 import { registerWorker, retried, success } from "../../test/support/store-rows.ts";
 import { addMs } from "../domain/time.ts";
+import { directAccess } from "../files/foreign/path-operation.ts";
 import { staleMessage } from "../liveness/heartbeat-policy.ts";
 import type { StageDefinition } from "../pipelines/definition.ts";
 import { intakeKey } from "../pipelines/intake-key.ts";
@@ -32,7 +33,7 @@ async function stateWorld(stages: readonly string[] = ["prep", "ocr"], stage: Pa
     store,
     registry,
     workDir: paths.workDir,
-    sources: new SourceKeeper({ registry, workDir: paths.workDir, baseDir }),
+    sources: new SourceKeeper({ registry, workDir: paths.workDir, baseDir, access: directAccess }),
   });
   const path = join(paths.workDir, "book", "state.json");
   return {

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { api } from "../../src/protocol/api/index.ts";
@@ -105,6 +105,94 @@ test("a daemon stops in order while a secret's share hangs [F-8.5]", async (cont
   expect(await stop(world)).toBe(0);
   expect(world.daemon.err()).not.toContain("does not return");
   expect(world.daemon.out()).toMatch(/daemon\.stopped.*late=\[\]/);
+});
+
+const folderOnShare = (name: string): string =>
+  `  ${name}: { intake: { watch: share/in, archiveDir: archive, errorDir: error, match: ["*.txt"], minStable: 0s }, stages: { work: { run: { command: ["true"] } } } }`;
+const folderHere =
+  '  here: { intake: { watch: in, archiveDir: archive, errorDir: error, match: ["*.txt"], minStable: 0s }, stages: { work: { run: { command: ["true"] } } } }';
+
+/** A file in a folder of this machine comes in and is done. */
+async function filesComeIn(world: Up, name: string): Promise<void> {
+  writeFileSync(join(world.folder, "in", name), name);
+  await until(() => existsSync(join(world.folder, "archive", name)), { what: `${name} to be taken, worked on and archived` });
+}
+
+test("a watched folder on a share that hangs at the start holds up itself alone [F-8.5]", async (context) => {
+  const place = project();
+  mkdirSync(join(place.share, "in"));
+  writeFileSync(join(place.share, "in/late.txt"), "late");
+  mkdirSync(join(place.folder, "in"));
+  const hung = hangAt(place.share, context);
+  const world = await up(place, `${folderOnShare("there")}\n${folderHere}`);
+  await filesComeIn(world, "1.txt");
+  await toldHung(world);
+  await filesComeIn(world, "2.txt");
+  await otherWorkGoesOn(world, "other");
+  const { ready, troubles } = await world.client.call(api.readyz, {});
+  expect([ready, troubles.length]).toEqual([true, 1]);
+  hung.release();
+  await until(() => existsSync(join(world.folder, "archive/late.txt")), { what: "the file on the share to come in" });
+  expect(await stop(world)).toBe(0);
+});
+
+test("a watched folder whose share hangs while the daemon runs holds up itself alone, three times in a row [F-8.5]", async (context) => {
+  const place = project();
+  mkdirSync(join(place.share, "in"));
+  mkdirSync(join(place.folder, "in"));
+  const world = await up(place, `${folderOnShare("there")}\n${folderHere}`);
+  for (let at = 0; at < 3; at += 1) {
+    const hung = hangAt(place.share, context);
+    await filesComeIn(world, `here-${at}.txt`);
+    await otherWorkGoesOn(world, `other-${at}`);
+    hung.release();
+    writeFileSync(join(place.share, `in/there-${at}.txt`), `there ${at}`);
+    await until(() => existsSync(join(world.folder, `archive/there-${at}.txt`)), { what: "the file on the share to come in" });
+  }
+  hangAt(place.share, context);
+  expect(await stop(world)).toBe(0);
+});
+
+test("an archive on a hung share keeps no other item from ending, and gets its file in the end [F-8.5]", async (context) => {
+  const place = project();
+  for (const dir of ["in", "in2"]) mkdirSync(join(place.folder, dir));
+  const hung = hangAt(place.share, context);
+  const world = await up(
+    place,
+    `  there: { intake: { watch: in2, archiveDir: share/archive, errorDir: error, match: ["*.txt"], minStable: 0s }, stages: { work: { run: { command: ["true"] } } } }\n${folderHere}`,
+  );
+  for (let at = 0; at < 9; at += 1) writeFileSync(join(place.folder, `in2/${at}.txt`), `there ${at}`);
+  await toldHung(world);
+  await filesComeIn(world, "here.txt");
+  hung.release();
+  for (let at = 0; at < 9; at += 1)
+    await until(() => existsSync(join(place.share, `archive/${at}.txt`)), { what: "the archive to get its file" });
+  expect(await stop(world)).toBe(0);
+});
+
+test("a working directory on a hung share, and a gate that looks into it by a link, hold up their own stages alone [F-8.5]", async (context) => {
+  const place = project();
+  writeFileSync(join(place.share, "result"), "result");
+  mkdirSync(join(place.folder, "cwd"));
+  const pipelines = `  cwd: { stages: { work: { run: { command: [sh, -c, 'pwd > "$WAKEFUL_WORK_DIR/pwd"; env | grep -c "PWD=" >> "$WAKEFUL_WORK_DIR/pwd" || true'] }, cwd: share, attempts: 1 } } }
+  gate: { stages: { work: { run: { command: [sh, -c, 'ln -sfn "${place.share}" "$WAKEFUL_WORK_DIR/out"; while [ ! -e "${place.folder}/go" ]; do sleep 0.1; done'] }, gate: { file: out/result, anyAge: true }, attempts: 50 } } }
+  check: { stages: { work: { run: { command: ["true"] }, gate: { command: [test, -e, "${place.share}/result"], timeout: 3s }, cwd: cwd, attempts: 50 } } }`;
+  const world = await up(place, pipelines);
+  const gated = await submit(world, "gate", "gated");
+  await until(async () => (await world.client.call(api.getItem, { params: { id: gated } })).jobs.at(-1)?.state === "running", {
+    what: "the command to be at work",
+  });
+  const hung = hangAt(place.share, context);
+  writeFileSync(join(place.folder, "go"), "");
+  const waiting = [await submit(world, "cwd", "a"), await submit(world, "cwd", "b"), await submit(world, "check", "c")];
+  for (let at = 0; at < 4; at += 1) await otherWorkGoesOn(world, `other-${at}`);
+  await toldHung(world);
+  await otherWorkGoesOn(world, "after the alert");
+  hung.release();
+  for (const id of waiting) await untilItem(world.client, id, "done");
+  const seen = await untilItem(world.client, waiting[0] ?? 0, "done");
+  expect(readFileSync(join(place.folder, "data/work", seen.item.dir, "pwd"), "utf8")).toContain("/share");
+  expect(await stop(world)).toBe(0);
 });
 
 test("disk.pathTimeoutMs is how long a share may give no sign", async (context) => {

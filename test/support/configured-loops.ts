@@ -7,6 +7,7 @@ import { daemonLoops } from "../../src/daemon/daemon-loops.ts";
 import { openWatch, type Watch } from "../../src/daemon/open-watch.ts";
 import { stopWithin } from "../../src/domain/stop-within.ts";
 import type { DurationMs } from "../../src/domain/time.ts";
+import { directAccess } from "../../src/files/foreign/path-operation.ts";
 import { SourceKeeper } from "../../src/item-files/kept-source.ts";
 import type { TickReport } from "../../src/loops/skeleton/loop.ts";
 import { buildLoops } from "../../src/loops/skeleton/loop-set.ts";
@@ -67,10 +68,23 @@ export async function configuredLoops(yaml: string): Promise<ConfiguredLoops> {
   const ender = enderOf({ store, registry, emit: bus.emit, stopWithinMs: () => stopWithin(config.stop) });
   const work = { shielded: () => [], supervised: () => [], adopt: async () => false };
   const { finaliser } = world.loops;
-  const sources = new SourceKeeper({ registry, workDir: paths.workDir, baseDir });
+  const sources = new SourceKeeper({ registry, access: directAccess, workDir: paths.workDir, baseDir });
   const { set, loops } = buildLoops(
     daemonLoops,
-    { settings, store, registry, host, tell, chance, shared: watch.shared, settling: { ender, finaliser }, work, sources, deliverers: [] },
+    {
+      settings,
+      store,
+      registry,
+      access: directAccess,
+      host,
+      tell,
+      chance,
+      shared: watch.shared,
+      settling: { ender, finaliser },
+      work,
+      sources,
+      deliverers: [],
+    },
     {
       now: () => clock.now(),
       monoNow: () => clock.now(),

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { directAccess } from "../../src/files/foreign/path-operation.ts";
 import { SourceKeeper } from "../../src/item-files/kept-source.ts";
 import { createStateFileDeliverer } from "../../src/item-files/state-file.ts";
 import type { PipelineDefinition } from "../../src/pipelines/definition.ts";
@@ -48,7 +49,7 @@ export class HeartbeatCheck {
 
   async deliver(): Promise<void> {
     const { store, registry, paths, baseDir } = this.world.world;
-    const sources = new SourceKeeper({ registry, workDir: paths.workDir, baseDir });
+    const sources = new SourceKeeper({ registry, access: directAccess, workDir: paths.workDir, baseDir });
     const deliverer = createStateFileDeliverer({ store, registry, workDir: paths.workDir, sources });
     for (const entry of await store.outbox.due(100)) {
       if (entry.kind !== "state-file") continue;

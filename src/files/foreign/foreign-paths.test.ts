@@ -4,7 +4,6 @@ import { afterEach, expect, test } from "vitest";
 import { tempDir } from "../../../test/support/temp-dir.ts";
 import { until } from "../../../test/support/until.ts";
 import { ForeignPaths, type ForeignPathsOptions, type HungPlace } from "./foreign-paths.ts";
-import type { Mount } from "./mounts.ts";
 import type { PathOperation } from "./path-operation.ts";
 
 /** A helper that does as the operation's name says, and answers with its own pid. */
@@ -45,13 +44,11 @@ afterEach(() => {
 function world(overrides: Partial<ForeignPathsOptions> = {}) {
   const root = tempDir("foreign");
   const gate = join(root, "hangs");
-  const mount = (id: string, name: string, type: string): Mount => ({ id, parent: "1", device: `0:${id}`, point: join(root, name), type });
-  const mounts: readonly Mount[] = [
-    { id: "1", parent: "0", device: "8:1", point: "/", type: "ext4" },
-    mount("2", "a", "nfs4"),
-    mount("3", "b", "fuse.x"),
-    mount("4", "own", "fuse.y"),
-  ];
+  const mounts = `1 0 8:1 / / rw - ext4 /dev/sda1 rw
+2 1 0:2 / ${root}/a rw - nfs4 server:/a rw
+3 1 0:3 / ${root}/b rw - fuse.x none rw
+4 1 0:4 / ${root}/own rw - fuse.y none rw
+`;
   const told: (HungPlace | { readonly answers: string })[] = [];
   const paths = new ForeignPaths({
     program: [process.execPath, "-e", helper.replace("GATE", gate)],

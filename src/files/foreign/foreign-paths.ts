@@ -1,8 +1,8 @@
 import { spanText } from "../../domain/durations.ts";
 import { WakefulError } from "../../domain/errors.ts";
-import { type DurationMs, seconds } from "../../domain/time.ts";
+import type { DurationMs } from "../../domain/time.ts";
 import { ForeignPlace } from "./foreign-place.ts";
-import { bytesOf, isLocalType, type Mount, MountTable, readMounts } from "./mounts.ts";
+import { bytesOf, isLocalType, type Mount, MountTable, parseMounts, readMounts } from "./mounts.ts";
 import { type HelperProgram, PathHelper } from "./path-helper.ts";
 import type { PathAccess, PathCall, PathOperation } from "./path-operation.ts";
 
@@ -25,11 +25,9 @@ export interface ForeignPathsOptions {
   readonly onHung: (hung: HungPlace) => void;
   readonly onAnswers: (answers: { readonly point: string; readonly afterMs: DurationMs }) => void;
   /** Injected by tests. */
-  readonly mounts?: (() => readonly Mount[] | undefined) | undefined;
+  readonly mounts?: (() => string | undefined) | undefined;
 }
 
-/** How long the list of mounts is taken for current. */
-const mountsForMs: DurationMs = seconds(1);
 /** Helpers at once, those included that the kernel does not let go. */
 const helpersMax = 16;
 /** The name of all paths where the system does not list its mounts. */
@@ -44,7 +42,7 @@ export class ForeignPaths implements PathAccess {
   readonly #places = new Map<string, ForeignPlace>();
   #table: MountTable | undefined;
   #ownDevice: string | undefined;
-  #readAt = Number.NEGATIVE_INFINITY;
+  #mounts: string | undefined;
 
   constructor(options: ForeignPathsOptions) {
     this.#options = options;
@@ -153,12 +151,12 @@ export class ForeignPaths implements PathAccess {
   }
 
   #readMounts(): void {
-    const { mono, mounts: read = readMounts, dataDir } = this.#options;
-    const now = mono();
-    if (now - this.#readAt < mountsForMs) return;
-    this.#readAt = now;
+    const { mounts: read = readMounts, dataDir } = this.#options;
+    // Read each time: what was mounted over a local folder a moment ago may not answer. The text seldom changes.
     const mounts = read();
-    this.#table = mounts === undefined ? undefined : new MountTable(mounts);
+    if (mounts === this.#mounts && this.#table !== undefined) return;
+    this.#mounts = mounts;
+    this.#table = mounts === undefined ? undefined : new MountTable(parseMounts(mounts));
     // It is needed for everything: where its own disk hangs, nothing is gained by a helper.
     this.#ownDevice ??= this.#table?.mountOf(bytesOf(dataDir), () => false)?.device;
   }

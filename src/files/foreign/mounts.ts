@@ -123,10 +123,10 @@ const diskLinks: LinkReader = {
   },
 };
 
-/** The mounts that this process sees now. Undefined where the system does not list them (macOS). */
-export function readMounts(): readonly Mount[] | undefined {
+/** The list of the mounts that this process sees now, as the system writes it. Undefined where it writes none (macOS). */
+export function readMounts(): string | undefined {
   try {
-    return parseMounts(readFileSync("/proc/self/mountinfo", "latin1"));
+    return readFileSync("/proc/self/mountinfo", "latin1");
   } catch (thrown) {
     if (hasCode(thrown, "ENOENT", "EACCES", "ENOTDIR")) return undefined;
     throw thrown;

@@ -7,6 +7,7 @@ import { skipTest } from "../../../test/support/skips.ts";
 import { claimOne, failure, retried, startRun, success } from "../../../test/support/store-rows.ts";
 import { asHostId } from "../../domain/ids.ts";
 import { hours } from "../../domain/time.ts";
+import { directAccess } from "../../files/foreign/path-operation.ts";
 import { SourceKeeper } from "../../item-files/kept-source.ts";
 import { makeLifePipe } from "../../processes/run-folder/life-pipe.ts";
 import type { ItemRow } from "../../store/port/items.ts";
@@ -25,7 +26,7 @@ interface World extends LoopWorld {
 async function retentionWorld(overrides: Partial<RetentionPolicy> = {}): Promise<World> {
   const world = await loopWorld([chain("p", ["prep"], { intake: {} })]);
   const { store, paths, registry, baseDir, clock } = world;
-  const sources = new SourceKeeper({ registry, workDir: paths.workDir, baseDir });
+  const sources = new SourceKeeper({ registry, access: directAccess, workDir: paths.workDir, baseDir });
   const restart = (more: Partial<RetentionDeps> = {}): Loop =>
     new Retention({
       store,
