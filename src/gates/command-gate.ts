@@ -1,7 +1,10 @@
 import { type ChildProcessByStdio, spawn } from "node:child_process";
 import type { Readable } from "node:stream";
 import { codeOf, messageOf } from "../domain/errors.ts";
+import { isUnanswered } from "../files/foreign/path-operation.ts";
 import { blameForStart } from "../liveness/start-blame.ts";
+import { lookAtWorkDirectory } from "../processes/wrapper/wrapper.ts";
+import { enterText } from "../processes/wrapper/wrapper-text.ts";
 import { newClientId } from "../runtime/entropy.ts";
 import { underStartedUmask } from "../runtime/umask.ts";
 import { type GateAnswer, type GateSubject, green } from "./gate-answer.ts";
@@ -27,7 +30,13 @@ export async function readCommandGate(argv: readonly string[], subject: GateSubj
   try {
     // The log's disk may have used up all the time: an abort that has already happened fires no event.
     if (signal.aborted) return { kind: "unreadable", error: interrupted };
+    const { cwd, access } = subject;
+    // A share that hangs would keep the process of each reading: none is started while it does.
+    if (access.isForeign(cwd)) await access.do(lookAtWorkDirectory, cwd, { paths: [cwd], signal });
     return await runCommand({ argv, file, args, subject, signal, log });
+  } catch (thrown) {
+    if (isUnanswered(thrown)) return { kind: "unreadable", error: messageOf(thrown), machine: true };
+    throw thrown;
   } finally {
     await log?.close();
   }
@@ -45,10 +54,18 @@ function runCommand(options: {
   return new Promise((resolve) => {
     const marker = newClientId();
     const env = { ...subject.env, [gateMarkerVariable]: marker };
+    // A spawn returns when the child is in its folder and has become its program. Both may lie on a share, so only a shell goes there.
     // In a process group of its own, so that everything the check started can be killed.
     let child: ChildProcessByStdio<null, Readable, Readable>;
     try {
-      child = underStartedUmask(() => spawn(file, args, { cwd: subject.cwd, env, stdio: ["ignore", "pipe", "pipe"], detached: true }));
+      child = underStartedUmask(() =>
+        spawn("/bin/sh", ["-c", enterText, "wakeful", subject.cwd, file, ...args], {
+          cwd: "/",
+          env,
+          stdio: ["ignore", "pipe", "pipe"],
+          detached: true,
+        }),
+      );
     } catch (thrown) {
       // Some errors of the kernel are thrown here, the usual ones are told by an event.
       resolve(notStarted(file, thrown));

@@ -2,7 +2,7 @@ import { constants } from "node:fs";
 import { lstat, open, realpath } from "node:fs/promises";
 import { resolve, sep } from "node:path";
 import { hasCode, messageOf } from "../domain/errors.ts";
-import type { PathOperation } from "../files/foreign/path-operation.ts";
+import { isUnanswered, type PathOperation } from "../files/foreign/path-operation.ts";
 import type { FileGateDefinition } from "../pipelines/definition.ts";
 import { type GateAnswer, type GateSubject, green } from "./gate-answer.ts";
 
@@ -17,7 +17,7 @@ export async function readFileGate(gate: FileGateDefinition, subject: GateSubjec
     // A link inside may lead to a share.
     return await access.do(readGateFile, { gate, subject: { workDir, notBeforeMs } }, { paths: [path], signal });
   } catch (thrown) {
-    return { kind: "unreadable", error: messageOf(thrown) };
+    return { kind: "unreadable", error: messageOf(thrown), machine: isUnanswered(thrown) ? true : undefined };
   }
 }
 

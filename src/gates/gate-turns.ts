@@ -35,11 +35,14 @@ export class GateTurns {
     this.#commands = new Slots(commandsAtOnce);
   }
 
-  /** @param read - gets a signal that is aborted at the limit, or when the caller's is. */
+  /**
+   * @param read - gets a signal that is aborted at the limit, or when the caller's is. It gives its slot to another by `leave` when it will
+   * use no thread of this process.
+   */
   async read(
     gate: GateDefinition,
     { subject, timeoutMs, signal }: GateReadingOptions,
-    read: (signal: AbortSignal) => Promise<GateAnswer>,
+    read: (signal: AbortSignal, leave: () => void) => Promise<GateAnswer>,
   ): Promise<GateAnswer> {
     const slots = looksAtFiles(gate) ? this.#files : this.#commands;
     if (this.#abandoned.has(subject)) return unreadable("an earlier reading of it has not returned: does its disk answer?");
@@ -48,9 +51,15 @@ export class GateTurns {
     if (turn === "interrupted") return unreadable(interrupted);
     const limit = new AbortController();
     let returned = false;
-    const reading = read(limit.signal).finally(() => {
-      returned = true;
+    let hasSlot = true;
+    const leave = (): void => {
+      if (!hasSlot) return;
+      hasSlot = false;
       slots.giveBack();
+    };
+    const reading = read(limit.signal, leave).finally(() => {
+      returned = true;
+      leave();
     });
     const answer = await answerWithin(reading, { timeoutMs, signal });
     if (returned) return answer;
@@ -59,6 +68,11 @@ export class GateTurns {
     setTimeout(() => {
       if (returned) return;
       this.#abandoned.add(subject);
+      if (!hasSlot) {
+        const over = (): void => void this.#abandoned.delete(subject);
+        void reading.then(over, over);
+        return;
+      }
       slots.abandon();
       const back = (): void => {
         this.#abandoned.delete(subject);

@@ -50,17 +50,20 @@ async function readAny(gates: readonly GateDefinition[], subject: GateSubject, s
   return unreadable ?? { kind: "red", reason: reasons.join("; ") };
 }
 
-/** Whether a disk that does not answer could block its reading. */
-export function looksAtFiles(gate: GateDefinition): boolean {
+/** The files that its reading looks at, relative to the work directory. */
+export function filesOf(gate: GateDefinition): readonly string[] {
   switch (gate.kind) {
     case "file":
-      return true;
+      return [gate.path];
     case "command":
-      return false;
+      return [];
     case "not":
-      return looksAtFiles(gate.gate);
+      return filesOf(gate.gate);
     case "all":
     case "any":
-      return gate.gates.some(looksAtFiles);
+      return gate.gates.flatMap(filesOf);
   }
 }
+
+/** Whether a disk that does not answer could block its reading. */
+export const looksAtFiles = (gate: GateDefinition): boolean => filesOf(gate).length > 0;

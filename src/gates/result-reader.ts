@@ -13,7 +13,7 @@ import type { StageDefinition } from "../pipelines/definition.ts";
 import { readEndedBy } from "../processes/run-folder/exit-record.ts";
 import { runFiles } from "../processes/run-folder/run-files.ts";
 import { commandEnvironment, commandPath } from "../processes/wrapper/environment.ts";
-import { readGate } from "./gate.ts";
+import { filesOf, readGate } from "./gate.ts";
 import type { GateAnswer, GateSubject } from "./gate-answer.ts";
 import { GateTurns } from "./gate-turns.ts";
 
@@ -80,12 +80,15 @@ export class ResultReader {
     if (gate === undefined) return { kind: "none" };
     const subject = run.itemId === null ? `run ${run.runId}` : `item ${run.itemId}`;
     try {
-      return await this.#turns.read(gate, { subject, timeoutMs, signal }, async (limit) => {
+      return await this.#turns.read(gate, { subject, timeoutMs, signal }, async (limit, leave) => {
         const item = run.itemId === null ? undefined : await run.item();
         if (item === undefined) return { kind: "unreadable", error: "its item could not be read" };
         const secrets = await readSecrets(stage.envFiles, this.#deps).catch(withoutSecret);
         if (typeof secrets === "string") return { kind: "unreadable", error: secrets, machine: true };
-        return await readGate(gate, await this.#subjectOf(run, { stage, secrets }, item), limit);
+        const gated = await this.#subjectOf(run, { stage, secrets }, item);
+        // A helper process looks at them, however long that takes.
+        if (filesOf(gate).some((file) => gated.access.isForeign(resolve(gated.workDir, file)))) leave();
+        return await readGate(gate, gated, limit);
       });
     } catch (thrown) {
       return { kind: "unreadable", error: messageOf(thrown) };

@@ -1,3 +1,5 @@
+import { isWakefulError } from "../../domain/errors.ts";
+
 /**
  * What is done with files at a path that people configured, as one unit that can run in another process. Arguments and result are data:
  * text, numbers, buffers and plain objects of them.
@@ -34,6 +36,9 @@ export interface PathAccess {
   /** Whether a call to any of the paths is to be expected back at once. */
   answers(paths: readonly string[]): boolean;
 }
+
+/** Whether a call was given up because its file system does not answer. */
+export const isUnanswered = (thrown: unknown): boolean => isWakefulError(thrown) && thrown.code === "path_unanswered";
 
 /** Everything in this process: for one that has no configured paths, and for tests. */
 export const directAccess: PathAccess = {

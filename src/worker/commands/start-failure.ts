@@ -1,4 +1,5 @@
 import { codeOf, isWakefulError, messageOf } from "../../domain/errors.ts";
+import { isUnanswered } from "../../files/foreign/path-operation.ts";
 import { blameForStart, type StartFailure, type StartStep } from "../../liveness/start-blame.ts";
 import { WrapperStartError } from "../../processes/errors.ts";
 import type { NotStartedCause } from "../worker-backend.ts";
@@ -32,7 +33,7 @@ export interface FailedStart {
 /** @param isElsewhere - whether the stage's folder is on another device than when the daemon started. */
 export async function classifyStart(thrown: unknown, isElsewhere: () => Promise<boolean>): Promise<FailedStart> {
   // Its share is told of and asked by itself, and its queue waits for that: nothing else is to be tried.
-  if (isUnanswered(thrown)) return { cause: "machine", failure: undefined };
+  if (isUnanswered(thrown instanceof StartStepError ? thrown.cause : thrown)) return { cause: "machine", failure: undefined };
   const step = thrown instanceof StartStepError || thrown instanceof WrapperStartError ? thrown.step : undefined;
   if (step === undefined && isWakefulError(thrown)) {
     if (thrown.code === "run_dir_exists") return { cause: "run_dir_exists", failure: undefined };
@@ -40,11 +41,6 @@ export async function classifyStart(thrown: unknown, isElsewhere: () => Promise<
   }
   const failure: StartFailure = { step, code: errnoOf(thrown), otherDevice: step === "cwd" && (await isElsewhere()) };
   return blameForStart(failure) === "job" ? { cause: "failed", failure: undefined } : { cause: "machine", failure };
-}
-
-function isUnanswered(thrown: unknown): boolean {
-  const cause = thrown instanceof StartStepError ? thrown.cause : thrown;
-  return isWakefulError(cause) && cause.code === "path_unanswered";
 }
 
 /** The kernel's name of the error, which may lie below errors of ours. */
