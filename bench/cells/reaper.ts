@@ -1,4 +1,3 @@
-import { directAccess } from "../../src/files/foreign/path-operation.ts";
 /**
  * 1,000,000 running jobs of 1,000 sessions, 10 of them dead: how long it takes to find those, to tick with nothing due, and to settle their
  * runs, with the loops of an embedded worker.
@@ -14,6 +13,7 @@ import { stopWithin } from "../../src/domain/stop-within.ts";
 import { addMs } from "../../src/domain/time.ts";
 import { type EmbeddedLoops, openEmbeddedLoops } from "../../src/embedded/embedded-loops.ts";
 import { dataPaths } from "../../src/files/data-paths.ts";
+import { directAccess } from "../../src/files/foreign/path-operation.ts";
 import { ResultReader } from "../../src/gates/result-reader.ts";
 import { PipelineRegistry } from "../../src/pipelines/registry.ts";
 import { readHostIdentity } from "../../src/processes/probe/host-identity.ts";
