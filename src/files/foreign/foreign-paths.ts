@@ -35,7 +35,7 @@ const anywhere = "/";
 
 /**
  * Reaches configured paths: those on this machine's own file systems directly, all others through one helper process for each mount
- * (decision 0020). Without such paths there is no helper.
+ * (decision 0021). Without such paths there is no helper.
  */
 export class ForeignPaths implements PathAccess {
   readonly #options: ForeignPathsOptions;
