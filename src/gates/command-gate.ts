@@ -54,9 +54,8 @@ function runCommand(options: {
   return new Promise((resolve) => {
     const marker = newClientId();
     const env = { ...subject.env, [gateMarkerVariable]: marker };
-    // A spawn waits for the child to be in its folder and to become its program. Both may lie on a share: only a shell goes there.
-
-    // In a process group of its own, so that everything the check started can be killed.
+    // A spawn waits until the child is in its folder and has become its program: on a share only a shell tries that. In a process group of
+    // its own, so that everything the check started can be killed.
     let child: ChildProcessByStdio<null, Readable, Readable>;
     try {
       child = underStartedUmask(() =>

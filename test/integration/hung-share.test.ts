@@ -118,6 +118,30 @@ async function filesComeIn(world: Up, name: string): Promise<void> {
   await until(() => existsSync(join(world.folder, "archive", name)), { what: `${name} to be taken, worked on and archived` });
 }
 
+test("a helper that stands in a call ends when its daemon is killed, and the next daemon goes on [F-8.5]", async (context) => {
+  const place = project();
+  writeFileSync(join(place.share, "token"), "s3cret\n");
+  const hung = hangAt(place.share, context);
+  const shared = `  shared: { stages: { work: { run: { command: ["true"] }, env: { TOKEN: { file: share/token } } } } }`;
+  const world = await up(place, shared);
+  const item = await submit(world, "shared", "a");
+  const helper = await until(() => helperOf(world.daemon.pid), { what: "a helper to be at work" });
+  world.daemon.child.kill("SIGKILL");
+  await world.daemon.ended;
+  await until(() => !existsSync(`/proc/${helper}`), { what: "the helper to end" });
+  const next = await up(place, shared);
+  await otherWorkGoesOn(next, "other");
+  hung.release();
+  await untilItem(next.client, item, "done");
+  expect(await stop(next)).toBe(0);
+});
+
+/** The path helper among a daemon's children. */
+function helperOf(pid: number): number | undefined {
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").split(" ").map(Number);
+  return children.find((child) => child > 0 && readFileSync(`/proc/${child}/cmdline`, "utf8").includes("path-helper"));
+}
+
 test("a watched folder on a share that hangs at the start holds up itself alone [F-8.5]", async (context) => {
   const place = project();
   mkdirSync(join(place.share, "in"));
