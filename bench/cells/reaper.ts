@@ -14,7 +14,6 @@ import { stopWithin } from "../../src/domain/stop-within.ts";
 import { addMs } from "../../src/domain/time.ts";
 import { type EmbeddedLoops, openEmbeddedLoops } from "../../src/embedded/embedded-loops.ts";
 import { dataPaths } from "../../src/files/data-paths.ts";
-import { directAccess } from "../../src/files/foreign/path-operation.ts";
 import { ResultReader } from "../../src/gates/result-reader.ts";
 import { PipelineRegistry } from "../../src/pipelines/registry.ts";
 import { readHostIdentity } from "../../src/processes/probe/host-identity.ts";

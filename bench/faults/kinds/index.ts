@@ -19,12 +19,12 @@ const held: readonly Fault[] = [
   standingDaemon,
   missingDaemon,
   standingHandlerHost,
+  standingWrapper,
   noInodes,
   noRoomForRuns,
   fullDataDisk,
   missingSecret,
   unmountedShare,
-  standingWrapper,
   hungShare,
   poisonHandler,
 ];
