@@ -261,6 +261,13 @@ export const configShape = {
         max: hours(1),
         meaning: "Time over which the requeues of one event (a host, a session) are spread beyond 100 jobs.",
       }),
+      pinnedHostLostMs: durationSetting({
+        default: minutes(10),
+        min: seconds(1),
+        max: hours(24 * 7),
+        meaning:
+          "How long the daemon of another data directory on the same PostgreSQL store may be silent before the items whose files it holds are held, with one alert.",
+      }),
       adoption: flag({
         default: true,
         meaning: "Whether commands that outlived their supervisor are carried on with. Off: they are stopped and requeued.",

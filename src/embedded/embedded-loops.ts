@@ -157,6 +157,6 @@ function settingsOf({ deadAfterMs, stopGraceMs, killGraceMs }: EmbeddedLoopsDeps
     loops: Object.fromEntries(loopNames.map((name) => [name, { enabled: true }])) as LoopSettings["loops"],
     worker: { deadAfterMs, fenceKillAfterMs: minutes(10) },
     stop: { stopGraceMs, killGraceMs },
-    recovery: { adoption: false, recoverySpreadMs: seconds(30) },
+    recovery: { adoption: false, recoverySpreadMs: seconds(30), pinnedHostLostMs: minutes(10) },
   };
 }

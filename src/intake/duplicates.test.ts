@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { chain, type LoopWorld, loopWorld } from "../../test/support/loop-world.ts";
 import { claimOne, failure, startRun, success } from "../../test/support/store-rows.ts";
+import { asHostId } from "../domain/ids.ts";
 import type { IntakeDefinition } from "../pipelines/definition.ts";
 import type { ItemRow } from "../store/port/items.ts";
 import type { DuplicateRow } from "../store/port/records.ts";
@@ -28,7 +29,7 @@ async function duplicateWorld(intake: Partial<IntakeDefinition> = {}): Promise<W
       paths,
       baseDir,
       alert: world.alert,
-      hostId: "h",
+      hostId: asHostId("h"),
       newId: () => `id${(ids += 1)}`,
       wall: () => 0,
       ...overrides,

@@ -1,5 +1,5 @@
 import { isWakefulError, WakefulError } from "../domain/errors.ts";
-import type { ItemId, JobId, WorkerId } from "../domain/ids.ts";
+import type { HostId, ItemId, JobId, WorkerId } from "../domain/ids.ts";
 import type { JsonText } from "../domain/json-text.ts";
 import { runTaskName } from "../domain/run-task.ts";
 import { addMs, type DurationMs, type Instant } from "../domain/time.ts";
@@ -18,6 +18,8 @@ export interface OperationsOptions {
   readonly store: Store;
   readonly registry: PipelineRegistry;
   readonly emit: Emit;
+  /** Whose data directory holds the work directory of what is submitted. Absent: any host may run it. */
+  readonly hostId?: HostId | undefined;
   /** Makes the key of an item that was submitted without one. */
   readonly newKey: () => string;
   /** Tasks that may be enqueued outside any pipeline: those that handlers declare. */
@@ -72,13 +74,14 @@ export class Operations {
 
   /** Adds an item to its pipeline's first stage. The same key again returns the existing item. */
   async submit(submission: Submission & Person): Promise<{ readonly item: ItemRow; readonly created: boolean }> {
-    const { registry, store, emit, newKey } = this.#options;
+    const { registry, store, emit, newKey, hostId } = this.#options;
     const pipeline = registry.get(submission.pipeline);
     if (pipeline === undefined) throw this.#unknownPipeline(submission.pipeline);
     const key = checkedItemKey(submission.key ?? newKey());
     const first = this.#entry(submission.pipeline, pipeline.definition.first);
     const { input = "null", label, repo, branch, actor } = submission;
-    const add = (dir: string) => store.items.add({ pipeline: submission.pipeline, key, dir, input, first, actor, label, repo, branch });
+    const unplaced = { pipeline: submission.pipeline, key, input, first, actor, label, repo, branch, hostId };
+    const add = (dir: string) => store.items.add({ ...unplaced, dir });
     const added = await this.#inFreeDirectory(itemDirectories({ key, pipeline: submission.pipeline }), add);
     const { item, created } = added;
     if (created) emit("item.added", { itemId: item.id, pipeline: item.pipeline, key: item.key, label: item.label });

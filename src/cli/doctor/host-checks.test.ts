@@ -49,7 +49,7 @@ test("a full disk and missing ballast are told", async () => {
 });
 
 test("adoption in a container is told for what it is", () => {
-  expect(checkContainer({ recovery: { adoption: true, recoverySpreadMs: 0 } }, true).level).toBe("warning");
-  expect(checkContainer({ recovery: { adoption: false, recoverySpreadMs: 0 } }, true).level).toBe("ok");
-  expect(checkContainer({ recovery: { adoption: true, recoverySpreadMs: 0 } }, false).level).toBe("ok");
+  expect(checkContainer({ recovery: { adoption: true, pinnedHostLostMs: 600_000, recoverySpreadMs: 0 } }, true).level).toBe("warning");
+  expect(checkContainer({ recovery: { adoption: false, pinnedHostLostMs: 600_000, recoverySpreadMs: 0 } }, true).level).toBe("ok");
+  expect(checkContainer({ recovery: { adoption: true, pinnedHostLostMs: 600_000, recoverySpreadMs: 0 } }, false).level).toBe("ok");
 });

@@ -5,7 +5,7 @@ import type { Database } from "../engine/tables.ts";
 import type { JobsStore } from "../port/jobs.ts";
 import { appendActions } from "../records/action-log.ts";
 import { clearBlock } from "./block.ts";
-import { holdJob, listWaiting } from "./job-hold.ts";
+import { holdJob, listWaiting, listWaitingOn, releaseForHost } from "./job-hold.ts";
 import { lockJob } from "./job-lock.ts";
 import { jobRow } from "./job-row.ts";
 import { columnsOfState, waitingSources } from "./job-state.ts";
@@ -60,6 +60,12 @@ export function createJobs(engine: Engine): Omit<JobsStore, "enqueue" | "promote
       return answer;
     },
     listWaiting: async (options) => await listWaiting(kysely, options),
+    listWaitingOn: async (options) => await listWaitingOn(kysely, options),
+    releaseForHost: async (options) => {
+      const released = await releaseForHost(engine, options);
+      if (released.length > 0) engine.hint("jobs", "items", "outbox");
+      return released;
+    },
     listQueues: async () => {
       const rows = await kysely.selectFrom("queues").select("name").orderBy("name").execute();
       return rows.map((row) => row.name);
