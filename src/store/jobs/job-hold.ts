@@ -111,6 +111,7 @@ export async function releaseForHost(
     });
     if (won) released.push(id);
   }
+  if (released.length > 0) engine.hint("jobs", "items", "outbox");
   return released;
 }
 

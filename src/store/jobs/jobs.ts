@@ -61,11 +61,7 @@ export function createJobs(engine: Engine): Omit<JobsStore, "enqueue" | "promote
     },
     listWaiting: async (options) => await listWaiting(kysely, options),
     listWaitingOn: async (options) => await listWaitingOn(kysely, options),
-    releaseForHost: async (options) => {
-      const released = await releaseForHost(engine, options);
-      if (released.length > 0) engine.hint("jobs", "items", "outbox");
-      return released;
-    },
+    releaseForHost: async (options) => await releaseForHost(engine, options),
     listQueues: async () => {
       const rows = await kysely.selectFrom("queues").select("name").orderBy("name").execute();
       return rows.map((row) => row.name);

@@ -128,9 +128,8 @@ export interface ItemsStore {
   /** active <-> paused; its queued job becomes unclaimable, running work ends by itself. */
   setPaused(id: ItemId, options: { readonly paused: boolean; readonly actor: string }): Promise<boolean>;
   /**
-   * Gives an item to another host, with what it has in the queue. Nothing is changed while a run of it lives or is being stopped
-   * (`running`), nor where its job waits for the host that it is on and `unless` says so (`waiting`). A job that was held because that host
-   * was lost is queued again. Undefined: there is no such item.
+   * Gives an item and its job to another host. Refused while a run lives or is being stopped (`running`), and where it waits for its host and
+   * `unless` says so. What was held for a lost host is queued again.
    */
   move(
     id: ItemId,
