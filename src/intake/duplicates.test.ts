@@ -29,7 +29,7 @@ async function duplicateWorld(intake: Partial<IntakeDefinition> = {}): Promise<W
       paths,
       baseDir,
       alert: world.alert,
-      hostId: asHostId("h"),
+      hostId: asHostId("host-a"),
       newId: () => `id${(ids += 1)}`,
       wall: () => 0,
       ...overrides,
