@@ -91,6 +91,13 @@ export const commands: readonly CommandSpec[] = [
     load: () => import("./commands/rerun.ts"),
   },
   {
+    name: "move",
+    args: "<item>",
+    summary: "give an item to the daemon of another data directory, which has its files now",
+    options: [{ flags: "--host <place>", description: "that daemon: machine:directory, or its host id" }],
+    load: () => import("./commands/move.ts"),
+  },
+  {
     name: "unhold",
     args: "<job>",
     summary: "grant a held job one more attempt",

@@ -268,7 +268,7 @@ export const configShape = {
         min: seconds(1),
         max: days(30),
         meaning:
-          "How long a host that has the files of an item may be silent before what ran there is given up. With one daemon on the store it is never reached.",
+          "How long the daemon of another data directory on the same PostgreSQL store may be silent before the items whose files it has are held, with one alert, and what ran there is given up.",
       }),
       adoption: flag({
         default: true,

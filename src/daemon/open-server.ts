@@ -106,6 +106,7 @@ function servicesOf(deps: DaemonServerDeps): Omit<DaemonServices, "metrics" | "r
       store,
       registry,
       emit,
+      hostId: daemonHost.host.identity.hostId,
       newKey: chance.newId,
       tasks: () => work.handlers?.tasks() ?? new Set(),
       pausedWorkers: work.pausedWorkers,

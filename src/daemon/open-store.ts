@@ -12,6 +12,7 @@ import { canonicalJson } from "../pipelines/definition.ts";
 import { type Configuration, configLimits } from "../pipelines/reading/load.ts";
 import { liveFindings } from "../pipelines/reading/stage-relations.ts";
 import { PipelineRegistry } from "../pipelines/registry.ts";
+import { isSameDirectory } from "../processes/probe/host-identity.ts";
 import { type Chance, newClientId, random } from "../runtime/entropy.ts";
 import type { Undo } from "../runtime/start-or-undo.ts";
 import { createStoreClock } from "../runtime/store-clock.ts";
@@ -129,9 +130,13 @@ async function declareStart({ store, daemonHost, registry, tell: { emit }, worke
     emit("store.epoch_raised", { epoch: await store.upkeep.storeEpoch(), reason: "the store is older than its data directory: restored" });
   await store.upkeep.recordHost({ hostId, bootId });
   const others = (await store.daemons.list()).filter((row) => row.process.hostId !== hostId && isLivingDaemon(row, worker, store.now()));
+  const living = new Set(others.map(({ process }) => process.hostId));
   for (const { process, place, version: theirs } of others)
     emit("daemon.beside", { hostId: process.hostId, place, version: theirs, pid: process.pid });
   await store.daemons.begin({ process: daemonHost.self, place: `${hostname()}:${resolve(host.paths.dataDir)}`, version });
+  // The same data directory under another host id: its machine has changed. Where one daemon owns the store, all is in its directory.
+  const former = (await store.items.hostsOfUnfinished()).filter((id) => id !== hostId && !living.has(id) && isSameDirectory(id, hostId));
+  await store.items.takeAll({ to: hostId, from: store.capabilities.manyWriters ? former : "everybody" });
   // Its lock on the data directory proves that whoever claimed them here before is dead.
   await store.outbox.release(hostId);
   for (const { definition, version: hash } of registry.all()) {

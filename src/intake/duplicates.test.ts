@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { chain, type LoopWorld, loopWorld } from "../../test/support/loop-world.ts";
 import { claimOne, failure, startRun, success } from "../../test/support/store-rows.ts";
+import { asHostId } from "../domain/ids.ts";
 import { directAccess } from "../files/foreign/path-operation.ts";
 import type { IntakeDefinition } from "../pipelines/definition.ts";
 import type { ItemRow } from "../store/port/items.ts";
@@ -29,7 +30,7 @@ async function duplicateWorld(intake: Partial<IntakeDefinition> = {}): Promise<W
       paths,
       folders: { baseDir, access: directAccess },
       alert: world.alert,
-      hostId: "h",
+      hostId: asHostId("host-a"),
       newId: () => `id${(ids += 1)}`,
       wall: () => 0,
       ...overrides,

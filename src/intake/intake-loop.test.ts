@@ -17,6 +17,7 @@ import { expect, onTestFinished, test, vi } from "vitest";
 import { makeFifo } from "../../test/support/fifo.ts";
 import { chain, type LoopWorld, loopWorld } from "../../test/support/loop-world.ts";
 import { until } from "../../test/support/until.ts";
+import { asHostId } from "../domain/ids.ts";
 import { directAccess } from "../files/foreign/path-operation.ts";
 import type { IntakeDefinition } from "../pipelines/definition.ts";
 import { intakeKey } from "../pipelines/intake-key.ts";
@@ -38,7 +39,7 @@ async function intakeWorld(
       paths: world.paths,
       folders: { baseDir: world.baseDir, access: directAccess },
       alert: world.alert,
-      hostId: "host-a",
+      hostId: asHostId("host-a"),
       newId: () => `id${(ids += 1)}`,
       wall: () => Date.UTC(2026, 0, 1),
       ...overrides,
@@ -389,7 +390,7 @@ test("two pipelines that watch the same content have work directories of their o
     paths,
     folders: { baseDir, access: directAccess },
     alert: world.alert,
-    hostId: "h",
+    hostId: asHostId("h"),
     newId: () => `id${(ids += 1)}`,
     wall: () => 0,
   });

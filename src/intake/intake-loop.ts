@@ -3,6 +3,7 @@ import { mkdir } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { LoopSettings, LoopSwitch } from "../config/loop-settings.ts";
 import { hasCode, messageOf } from "../domain/errors.ts";
+import type { HostId } from "../domain/ids.ts";
 import { type DurationMs, type Instant, minutes } from "../domain/time.ts";
 import type { DataPaths } from "../files/data-paths.ts";
 import { safeFileName } from "../files/file-name.ts";
@@ -42,7 +43,7 @@ export interface IntakeDeps {
   /** Absolute. */
   readonly paths: DataPaths;
   /** The host's id: what a crashed daemon of this host began is completed; another host's entries are left alone. */
-  readonly hostId: string;
+  readonly hostId: HostId;
   /** A new id, safe as a file name and never given before. */
   readonly newId: () => string;
   /** Wall time, epoch milliseconds. */
@@ -102,7 +103,15 @@ export class IntakeLoop implements Loop<"intake"> {
     this.#deps = deps;
     this.#filesMax = filesMax;
     this.#freeBytes = freeBytes;
-    this.#staging = new Staging({ store, registry, paths, access: folders.access, owner: hostId.replace(/[^A-Za-z0-9]/g, "_"), newId });
+    this.#staging = new Staging({
+      store,
+      registry,
+      paths,
+      access: folders.access,
+      owner: hostId.replace(/[^A-Za-z0-9]/g, "_"),
+      hostId,
+      newId,
+    });
     this.#decisions = new DuplicateDecisions({ store, registry, paths, ...folders, staging: this.#staging });
     this.#decisionFiles = new DecisionFiles({ store, paths, alert: deps.alert });
     this.#folders = foldersOf(registry, folders);

@@ -2,6 +2,7 @@ import type { PathLike } from "node:fs";
 import { lstat, mkdir, readdir, rename, rm, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { hasCode, isWakefulError } from "../domain/errors.ts";
+import type { HostId } from "../domain/ids.ts";
 import type { DataPaths } from "../files/data-paths.ts";
 import { safeFileName } from "../files/file-name.ts";
 import type { PathAccess, PathOperation } from "../files/foreign/path-operation.ts";
@@ -25,6 +26,8 @@ export interface StagingOptions {
   readonly access: PathAccess;
   /** Owner of these entries: a daemon continues only those of its own host. Safe as part of a file name. */
   readonly owner: string;
+  /** Whose disk the work directories are on. */
+  readonly hostId: HostId;
   /** A new id that was never given before. */
   readonly newId: () => string;
 }
@@ -223,7 +226,7 @@ export class Staging {
   }
 
   async #addItem(dir: string, origin: Origin, plan: Extract<Plan, { kind: "item" }>): Promise<Staged> {
-    const { registry, store, paths } = this.#options;
+    const { registry, store, paths, hostId } = this.#options;
     const pipeline = registry.get(origin.pipeline);
     const first = pipeline === undefined ? undefined : registry.entry(origin.pipeline, pipeline.definition.first);
     if (first === undefined) throw new Error(`the pipeline ${origin.pipeline} is not declared any more`);
@@ -240,6 +243,7 @@ export class Staging {
         dir: plan.dir,
         input: JSON.stringify(input),
         label: origin.label,
+        hostId,
         first,
         actor: "intake",
       });

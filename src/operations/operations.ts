@@ -1,8 +1,9 @@
 import { isWakefulError, WakefulError } from "../domain/errors.ts";
-import type { ItemId, JobId, WorkerId } from "../domain/ids.ts";
+import type { HostId, ItemId, JobId, WorkerId } from "../domain/ids.ts";
 import type { JsonText } from "../domain/json-text.ts";
 import { runTaskName } from "../domain/run-task.ts";
-import { addMs, type DurationMs, type Instant } from "../domain/time.ts";
+import { addMs, type DurationMs, type Instant, seconds } from "../domain/time.ts";
+import { isLivingDaemon } from "../liveness/daemon-policy.ts";
 import { checkedItemKey, itemDirectories } from "../pipelines/item-key.ts";
 import { StoredStages } from "../pipelines/reading/stored-stages.ts";
 import { type PipelineRegistry, stageNamedBy } from "../pipelines/registry.ts";
@@ -18,6 +19,8 @@ export interface OperationsOptions {
   readonly store: Store;
   readonly registry: PipelineRegistry;
   readonly emit: Emit;
+  /** Whose data directory holds the work directory of what is submitted. Absent: any host may run it. */
+  readonly hostId?: HostId | undefined;
   /** Makes the key of an item that was submitted without one. */
   readonly newKey: () => string;
   /** Tasks that may be enqueued outside any pipeline: those that handlers declare. */
@@ -55,6 +58,9 @@ export type PauseTarget =
   | { readonly kind: "worker"; readonly id: number }
   | { readonly kind: "item"; readonly id: number };
 
+/** A daemon that was silent for so long will run nothing soon. */
+const silentMs: DurationMs = seconds(30);
+
 interface Person {
   /** Who asks, for the action log. */
   readonly actor: string;
@@ -72,17 +78,45 @@ export class Operations {
 
   /** Adds an item to its pipeline's first stage. The same key again returns the existing item. */
   async submit(submission: Submission & Person): Promise<{ readonly item: ItemRow; readonly created: boolean }> {
-    const { registry, store, emit, newKey } = this.#options;
+    const { registry, store, emit, newKey, hostId } = this.#options;
     const pipeline = registry.get(submission.pipeline);
     if (pipeline === undefined) throw this.#unknownPipeline(submission.pipeline);
     const key = checkedItemKey(submission.key ?? newKey());
     const first = this.#entry(submission.pipeline, pipeline.definition.first);
     const { input = "null", label, repo, branch, actor } = submission;
-    const add = (dir: string) => store.items.add({ pipeline: submission.pipeline, key, dir, input, first, actor, label, repo, branch });
+    const unplaced = { pipeline: submission.pipeline, key, input, first, actor, label, repo, branch, hostId };
+    const add = (dir: string) => store.items.add({ ...unplaced, dir });
     const added = await this.#inFreeDirectory(itemDirectories({ key, pipeline: submission.pipeline }), add);
     const { item, created } = added;
     if (created) emit("item.added", { itemId: item.id, pipeline: item.pipeline, key: item.key, label: item.label });
     return added;
+  }
+
+  /** Gives an item to the daemon of another data directory, which has its files now. */
+  async moveItem({ id, host, actor }: { readonly id: ItemId; readonly host: string } & Person): Promise<{
+    readonly host: HostId;
+    readonly place: string;
+  }> {
+    const { store } = this.#options;
+    const item = await this.#item(id);
+    const daemons = await store.daemons.list();
+    const to = daemons.find(({ process, place }) => process.hostId === host || place === host);
+    if (to === undefined) {
+      const known = daemons.map(({ place }) => place);
+      throw new WakefulError("not_found", `No daemon of ${host} is known; known are: ${known.join(", ") || "none"}.`, {
+        details: { known },
+      });
+    }
+    const { hostId } = to.process;
+    const from = daemons.find(({ process }) => process.hostId === item.hostId);
+    const lives = from !== undefined && from.process.hostId !== hostId && isLivingDaemon(from, { deadAfterMs: silentMs }, store.now());
+    const moved = await store.items.move(id, { to: hostId, unless: lives ? "waiting" : undefined, actor });
+    if (moved === "moved") return { host: hostId, place: to.place };
+    const why =
+      moved === "running"
+        ? "runs, or is being stopped: wait for it, or cancel it first"
+        : `waits for the daemon of ${from?.place ?? "its host"}, which lives and will run it: pause it first with \`wakeful pause item:${id}\``;
+    throw new WakefulError("conflict", `Item ${id} ${why}.`, { details: { state: item.state } });
   }
 
   /** Retries a failed item where it failed, with a fresh budget. */

@@ -52,6 +52,7 @@ const withDaemon: readonly Call[] = [
   [0, "leases"],
   [4, "leases", "release", "absent"],
   [4, "decide", "99", "discard"],
+  [4, "move", "item:1", "--host", "nowhere:/"],
   [5, "unhold", "job:1"],
   [0, "pause", "--all"],
   [0, "rerun", "item:1"],

@@ -53,6 +53,12 @@ export function itemRoutes(app: FastifyInstance, { store, operations }: DaemonSe
     jobId: await operations.rerunItem({ id: asItemId(params.id), actor, from: body?.from }),
   }));
 
+  mount(
+    app,
+    api.moveItem,
+    async ({ params, body }, { actor }) => await operations.moveItem({ id: asItemId(params.id), host: body.host, actor }),
+  );
+
   mount(app, api.cancelItem, async ({ params, body }, { actor }) => {
     await operations.cancelItem({ id: asItemId(params.id), reason: body?.reason ?? "cancelled by a person", actor });
     return doneAnswer;

@@ -13,6 +13,8 @@ import type { LiveRun } from "../../store/port/runs.ts";
 import type { Loop } from "../skeleton/loop.ts";
 import { Reconciler, type ReconcilerDeps } from "./reconciler.ts";
 
+const hosts = { hostId: asHostId("host-a"), pinnedHostLostMs: () => 600_000 };
+
 interface World extends LoopWorld {
   readonly loop: Loop;
   /** Another loop, as a new daemon has it. */
@@ -35,7 +37,7 @@ async function reconcilerWorld(gate?: GateDefinition, onExhausted: "fail" | "hol
     stopWithinMs: () => 17_000,
   });
   const restart = (overrides: Partial<ReconcilerDeps> = {}): Loop =>
-    new Reconciler({ store, registry, finaliser, alert: world.alert, ...overrides });
+    new Reconciler({ store, registry, hosts, finaliser, alert: world.alert, ...overrides });
   return { ...world, restart, loop: restart() };
 }
 
@@ -337,7 +339,7 @@ test("a slot that was counted wrongly is corrected, with an event", async () => 
   const { store, registry } = world;
   world.sql("update slots set used = 2");
   const finaliser = { finalise: async () => await Promise.reject(new Error("not asked")) };
-  await world.tick(new Reconciler({ store, registry, finaliser, alert: world.alert }));
+  await world.tick(new Reconciler({ store, registry, hosts, finaliser, alert: world.alert }));
   expect(await store.upkeep.slots()).toMatchObject([{ key: "p.prep", used: 0 }]);
   expect(world.eventsOf("defect.found")).toMatchObject([{ where: "slots" }]);
 });

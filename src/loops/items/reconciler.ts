@@ -1,10 +1,11 @@
-import type { LoopSwitch } from "../../config/loop-settings.ts";
+import type { LoopSettings, LoopSwitch } from "../../config/loop-settings.ts";
 import { messageOf } from "../../domain/errors.ts";
 import type { ItemId, VisitId } from "../../domain/ids.ts";
 import { type Instant, seconds } from "../../domain/time.ts";
 import type { RaiseAlert, Tell } from "../../notify/raise-alert.ts";
 import { StoredStages } from "../../pipelines/reading/stored-stages.ts";
 import type { PipelineRegistry } from "../../pipelines/registry.ts";
+import type { Host } from "../../processes/probe/host.ts";
 import { eachLimit } from "../../runtime/each-limit.ts";
 import type { Finaliser } from "../../settling/finaliser.ts";
 import { tellItemStep } from "../../settling/tell-ends.ts";
@@ -14,11 +15,14 @@ import type { Store } from "../../store/port/store.ts";
 import type { Loop, TickContext, TickReport } from "../skeleton/loop.ts";
 import type { LoopReports } from "../skeleton/loop-reports.ts";
 import { type LoopParts, type LoopSpec, ownSwitch } from "../skeleton/loop-spec.ts";
+import { LostHosts, type LostHostsDeps } from "./lost-hosts.ts";
 import { judgeStranded, type StrandedVerdict } from "./stranded-verdict.ts";
 import { UndeclaredStages } from "./undeclared-stages.ts";
 
 export interface ReconcilerDeps {
-  readonly store: Pick<Store, "items" | "jobs" | "workers" | "upkeep" | "now">;
+  readonly store: Pick<Store, "items" | "jobs" | "workers" | "daemons" | "upkeep" | "now" | "capabilities">;
+  /** Of this daemon, and how long another may be silent. */
+  readonly hosts: Pick<LostHostsDeps, "hostId" | "pinnedHostLostMs">;
   readonly registry: PipelineRegistry;
   /** Reads the gate of a run that ended well while its item stayed behind. */
   readonly finaliser: Pick<Finaliser, "finalise">;
@@ -52,6 +56,7 @@ export class Reconciler implements Loop<"reconciler"> {
   readonly #pageSize: number;
   readonly #itemsMax: number;
   readonly #undeclared: UndeclaredStages;
+  readonly #lostHosts: LostHosts;
   readonly #gates = new Map<ItemId, GateMemory>();
   /** The last alert of each item; dropped when the item is no longer stranded. */
   readonly #told = new Map<ItemId, string>();
@@ -59,7 +64,7 @@ export class Reconciler implements Loop<"reconciler"> {
   #after: ItemId | undefined;
 
   constructor(deps: ReconcilerDeps) {
-    const { store, registry, alert, pageSize = 100, itemsMax = 1000 } = deps;
+    const { store, registry, hosts, alert, pageSize = 100, itemsMax = 1000 } = deps;
     this.#deps = deps;
     this.#pageSize = pageSize;
     this.#itemsMax = itemsMax;
@@ -71,6 +76,7 @@ export class Reconciler implements Loop<"reconciler"> {
       pageSize,
       jobsMax: itemsMax,
     });
+    this.#lostHosts = new LostHosts({ store, ...hosts, alert, jobsMax: itemsMax });
   }
 
   details(): LoopReports["reconciler"] {
@@ -83,14 +89,15 @@ export class Reconciler implements Loop<"reconciler"> {
     const looked = await this.#lookAtStranded(context);
     if (!dryRun) await this.#recount(context);
     const waiting = await this.#undeclared.hold(context);
+    const lost = await this.#lostHosts.look(context);
     this.#counts.held += waiting.held;
     if (!dryRun) await this.#undeclared.tellUnserved(now);
     return {
-      seen: looked.seen + waiting.seen,
-      settled: looked.settled + waiting.held,
+      seen: looked.seen + waiting.seen + lost.seen,
+      settled: looked.settled + waiting.held + lost.settled,
       lost: looked.lost + waiting.lost,
-      failed: looked.failed + waiting.failed,
-      would: dryRun ? [...looked.would, ...waiting.would] : undefined,
+      failed: looked.failed + waiting.failed + lost.failed,
+      would: dryRun ? [...looked.would, ...waiting.would, ...lost.would] : undefined,
       // Where none could be held, as on a full disk, an immediate tick would only read the same jobs.
       nextInMs: looked.more || (waiting.more && waiting.held > 0) ? 0 : undefined,
     };
@@ -164,6 +171,8 @@ export class Reconciler implements Loop<"reconciler"> {
       case "redrive":
         return await this.#redrive(stranded, verdict.reason, context);
       case "read_gate":
+        // The files are on another disk, where its own reconciler reads them.
+        if (stranded.item.hostId !== null && stranded.item.hostId !== this.#deps.hosts.hostId) return "waiting";
         return await this.#passIfGreen(stranded, verdict, context);
     }
   }
@@ -327,8 +336,9 @@ function describe(stranded: StrandedItem): string {
 /** What a process that runs the reconciler builds it of. */
 export interface ReconcilerParts extends LoopParts, Pick<ReconcilerDeps, "store" | "registry"> {
   readonly settling: { readonly finaliser: Finaliser };
+  readonly host: Pick<Host, "identity">;
   readonly tell: Tell;
-  readonly settings: () => LoopSwitch<"reconciler">;
+  readonly settings: () => LoopSwitch<"reconciler"> & Pick<LoopSettings, "recovery">;
 }
 
 export const reconcilerSpec: LoopSpec<"reconciler", ReconcilerParts> = {
@@ -337,5 +347,12 @@ export const reconcilerSpec: LoopSpec<"reconciler", ReconcilerParts> = {
   intervalMs: () => seconds(10),
   enabled: ownSwitch("reconciler"),
   wokenBy: [],
-  build: ({ store, registry, settling, tell }) => new Reconciler({ store, registry, finaliser: settling.finaliser, alert: tell.alert }),
+  build: ({ store, registry, settling, host, tell, settings }) =>
+    new Reconciler({
+      store,
+      registry,
+      hosts: { hostId: host.identity.hostId, pinnedHostLostMs: () => settings().recovery.pinnedHostLostMs },
+      finaliser: settling.finaliser,
+      alert: tell.alert,
+    }),
 };

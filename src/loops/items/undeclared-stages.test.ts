@@ -1,6 +1,7 @@
 import { expect, test, vi } from "vitest";
 import { chain, type LoopWorld, loopWorld } from "../../../test/support/loop-world.ts";
 import { claimOne, farFuture, later, processOn, retried, startRun } from "../../../test/support/store-rows.ts";
+import { asHostId } from "../../domain/ids.ts";
 import { runTaskName } from "../../domain/run-task.ts";
 import { canonicalJson, type PipelineDefinition } from "../../pipelines/definition.ts";
 import { PipelineRegistry } from "../../pipelines/registry.ts";
@@ -8,6 +9,8 @@ import type { ItemRow } from "../../store/port/items.ts";
 import type { JobRow } from "../../store/port/jobs.ts";
 import type { Loop } from "../skeleton/loop.ts";
 import { Reconciler, type ReconcilerDeps } from "./reconciler.ts";
+
+const hosts = { hostId: asHostId("host-a"), pinnedHostLostMs: () => 600_000 };
 
 /** The reconciler of a daemon that starts on this store with these pipelines. */
 async function restartedWith(
@@ -21,7 +24,7 @@ async function restartedWith(
   }
   await world.store.jobs.ensureQueues(registry.queues());
   const finaliser = { finalise: () => Promise.reject(new Error("nothing here is finalised")) };
-  return new Reconciler({ store: world.store, registry, finaliser, alert: world.alert, ...overrides });
+  return new Reconciler({ store: world.store, registry, hosts, finaliser, alert: world.alert, ...overrides });
 }
 
 async function addItem(world: LoopWorld, key = "book", stage = "prep"): Promise<ItemRow> {

@@ -47,6 +47,8 @@ export interface WaitingFacts {
   readonly queuePaused: boolean;
   /** Live workers that claim from its queue. */
   readonly servedBy: readonly WorkerRow[];
+  /** Where the files of its item are, and when the daemon there was last heard. Absent: it is pinned to no other daemon's host. */
+  readonly filesAt?: { readonly place: string; readonly heardAt: Instant | null } | undefined;
   /** The paused ones among them. `since`: null where it is not on record. */
   readonly pausedWorkers?: readonly { readonly id: WorkerId; readonly name: string; readonly since: Instant | null }[];
   readonly slot:

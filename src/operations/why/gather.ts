@@ -116,11 +116,12 @@ async function waitingOf(
 ): Promise<WaitingFacts> {
   const stage = registry.stageOfQueue(job.queue)?.stage;
   const slotKey = stage?.concurrency === undefined ? undefined : stage.concurrencyKey;
-  const [paused, alive, slots, queuedJobs] = await Promise.all([
+  const [paused, alive, slots, queuedJobs, filesAt] = await Promise.all([
     store.upkeep.pausedQueues(),
     store.workers.listAlive(),
     store.upkeep.slots(),
     store.upkeep.listJobs({ states: ["queued"], queue: job.queue, limit: lookMax }),
+    filesOf(job, store),
   ]);
   const servedBy = alive.filter((worker) => worker.state === "live" && worker.queues.includes(job.queue));
   const slot = slots.find(({ key }) => key === slotKey);
@@ -130,6 +131,7 @@ async function waitingOf(
     !other.paused &&
     (other.priority < job.priority || (other.priority === job.priority && other.id < job.id));
   return {
+    filesAt,
     queuePaused: paused.includes(job.queue),
     servedBy,
     pausedWorkers: servedBy.flatMap((worker) => {
@@ -140,6 +142,14 @@ async function waitingOf(
     ahead: queuedJobs.filter(goesFirst).length,
     aheadIsExact: queuedJobs.length < lookMax,
   };
+}
+
+/** Where the files of a job's item are. Where one daemon owns the store, they are in its data directory. */
+async function filesOf({ itemId }: JobRow, store: Store): Promise<WaitingFacts["filesAt"]> {
+  const item = itemId === null || !store.capabilities.manyWriters ? undefined : await store.items.get(itemId);
+  if (item === undefined || item.hostId === null) return undefined;
+  const daemon = (await store.daemons.list()).find(({ process }) => process.hostId === item.hostId);
+  return { place: daemon?.place ?? item.hostId, heardAt: daemon?.heardAt ?? null };
 }
 
 /** Live runs that hold a slot, and ended ones whose process is still being stopped. */

@@ -63,6 +63,15 @@ function queued(facts: JobFacts, story: StoryFacts): StoryLine[] {
     ...heldBackLines(story.heldBack.get(job.queue)),
     ...shortages(facts, story),
   ];
+  const { filesAt } = waiting ?? {};
+  const files =
+    filesAt === undefined
+      ? []
+      : [
+          now(
+            `Its files are with the daemon of ${filesAt.place}, which alone claims it${filesAt.heardAt === null ? "" : ` (last heard ${whenText(filesAt.heardAt, story.now)})`}.`,
+          ),
+        ];
   const behind =
     waiting === undefined || waiting.ahead === 0
       ? []
@@ -72,7 +81,7 @@ function queued(facts: JobFacts, story: StoryFacts): StoryLine[] {
           ),
         ];
   const free = reasons.length + behind.length === 0 ? [now("Nothing is in its way: the next free worker takes it.")] : [];
-  return [...reasons, ...behind, ...free, next(`When it is claimed, attempt ${job.runCount + 1} begins; ${leftText(job)}.`)];
+  return [...reasons, ...files, ...behind, ...free, next(`When it is claimed, attempt ${job.runCount + 1} begins; ${leftText(job)}.`)];
 }
 
 /** A run that was taken from its holder and is not proved stopped: its job, slot and leases go to nobody before. */

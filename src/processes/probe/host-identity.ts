@@ -4,7 +4,7 @@ import { link, readFile, readlink, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { hasCode } from "../../domain/errors.ts";
-import { asHostId } from "../../domain/ids.ts";
+import { asHostId, type HostId } from "../../domain/ids.ts";
 import { IrregularFileError, readRegular, replaceFile } from "../../files/regular-file.ts";
 import { DamagedHostIdError } from "../errors.ts";
 import type { HostIdentity } from "./identity.ts";
@@ -43,6 +43,9 @@ async function keptRandomId(stateDir: string, randomId: () => string): Promise<s
   if (kept === undefined) throw new DamagedHostIdError(path);
   return kept;
 }
+
+/** Whether two host ids are of one state directory, be it on another machine. */
+export const isSameDirectory = (a: HostId, b: HostId): boolean => a.split(".")[0] === b.split(".")[0];
 
 /** The machine's own id, which a copied state directory does not carry. Empty where the machine has none. */
 async function machineId(): Promise<string> {

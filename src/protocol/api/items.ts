@@ -81,4 +81,16 @@ const cancelItem = endpoint({
   answer: done,
 });
 
-export const itemsApi = { listItems, getItem, submitItem, retryItem, rerunItem, cancelItem };
+const moveItem = endpoint({
+  method: "POST",
+  path: "/v1/items/:id/move",
+  tag,
+  summary:
+    "Gives an item to the daemon of another data directory, which has its files now. Refused while it runs, or its daemon lives and will run it.",
+  access: "admin",
+  params: idParams,
+  body: z.strictObject({ host: z.string().max(4096).meta({ description: "The daemon's place (machine:directory) or its host id." }) }),
+  answer: z.object({ host: z.string(), place: z.string() }),
+});
+
+export const itemsApi = { listItems, getItem, submitItem, retryItem, rerunItem, cancelItem, moveItem };

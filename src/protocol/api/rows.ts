@@ -90,6 +90,7 @@ export const itemWire = z.object({
   repo: z.string().nullable(),
   branch: z.string().nullable(),
   error: z.string().nullable(),
+  hostId: z.string().nullable(),
   createdAt: instant,
   updatedAt: instant,
   finishedAt: maybeInstant,

@@ -1,10 +1,10 @@
-import type { Kysely, Transaction } from "kysely";
-import type { ItemId, JobId } from "../../domain/ids.ts";
+import { type Kysely, sql, type Transaction } from "kysely";
+import type { HostId, ItemId, JobId } from "../../domain/ids.ts";
 import type { Instant } from "../../domain/time.ts";
 import { changeWithoutJob } from "../../liveness/retry-contract.ts";
 import { BeginAgain, type Engine, lockRows } from "../engine/engine.ts";
 import type { Database, RowOf } from "../engine/tables.ts";
-import { holdJob } from "../jobs/job-hold.ts";
+import { holdJob, releaseHeldForHost } from "../jobs/job-hold.ts";
 import { type LockedJob, lockJob } from "../jobs/job-lock.ts";
 import { makeReady, removeFromReady } from "../jobs/ready.ts";
 import type { ItemsStore } from "../port/items.ts";
@@ -12,7 +12,10 @@ import { appendActions } from "../records/action-log.ts";
 import { putStateFile } from "../records/outbox-entries.ts";
 import { advanceItem, cancelItem, enterStage, failItem, insertStageJob, itemHints } from "./item-advance.ts";
 
-type Moves = Pick<ItemsStore, "rerun" | "retry" | "setPaused" | "redrive" | "advance" | "end">;
+type Moves = Pick<ItemsStore, "rerun" | "retry" | "setPaused" | "redrive" | "advance" | "end" | "move" | "takeAll" | "hostsOfUnfinished">;
+
+/** Written as the partial index is. */
+const unfinished = sql<boolean>`state in ('active', 'paused')`;
 
 /** What people and the reconciler do to items. Each verb is one transaction and answers whether it won. */
 export function createItemMoves(engine: Engine): Moves {
@@ -40,6 +43,19 @@ export function createItemMoves(engine: Engine): Moves {
         await appendActions(tx, now, [{ action: paused ? "item.paused" : "item.resumed", actor, itemId: id }]);
         return true;
       }),
+    move: async (id, options) => await move(async (tx, now) => await moveItem(engine, tx, { id, ...options }, now)),
+    takeAll: async (options) => await takeAll(engine, options),
+    hostsOfUnfinished: async () => {
+      const rows = await engine.kysely
+        .selectFrom("items")
+        .select("host_id")
+        .distinct()
+        .where(unfinished)
+        .where("host_id", "is not", null)
+        .orderBy("host_id")
+        .execute();
+      return rows.flatMap(({ host_id }) => (host_id === null ? [] : [host_id]));
+    },
     redrive: async (id, options) => await move(async (tx, now) => await redrive(engine, tx, { id, now, ...options })),
     advance: async (id, { visitId, advance, actor, reason }) =>
       await move(async (tx, now) => {
@@ -78,6 +94,68 @@ export function createItemMoves(engine: Engine): Moves {
         return true;
       }),
   };
+}
+
+/** Whose files an item's are, from now on: its own column, its job's, and its place among what may be claimed. */
+async function repin(tx: Transaction<Database>, { item, job }: LockedItem, to: HostId, now: Instant): Promise<void> {
+  await tx.updateTable("items").set({ host_id: to, updated_at: now }).where("id", "=", item.id).execute();
+  if (job !== undefined) {
+    await removeFromReady(tx, job.job);
+    await tx.updateTable("jobs").set({ host_id: to }).where("id", "=", job.job.id).execute();
+    await makeReady(tx, [job.job.id]);
+  }
+  // The entry goes to the other host with it.
+  await putStateFile(tx, now, item.id);
+}
+
+interface Move {
+  readonly id: ItemId;
+  readonly to: HostId;
+  readonly unless?: "waiting" | undefined;
+  readonly actor: string;
+}
+
+async function moveItem(
+  engine: Engine,
+  tx: Transaction<Database>,
+  { id, to, unless, actor }: Move,
+  now: Instant,
+): ReturnType<ItemsStore["move"]> {
+  const locked = await lockItem(engine, tx, id);
+  if (locked === undefined) return undefined;
+  const { item, job } = locked;
+  if (job !== undefined && (job.live !== undefined || job.job.blocked_by !== null)) return "running";
+  const waits = job !== undefined && job.job.state !== "held" && item.state === "active";
+  if (waits && unless === "waiting") return "waiting";
+  await repin(tx, locked, to, now);
+  if (job !== undefined) await releaseHeldForHost(tx, job.job, { actor, now });
+  await appendActions(tx, now, [{ action: "item.moved", actor, message: `from ${item.host_id ?? "no host"} to ${to}`, itemId: id }]);
+  return "moved";
+}
+
+/** Most items of one look. */
+const takenAtOnce = 200;
+
+async function takeAll(engine: Engine, { to, from }: Parameters<ItemsStore["takeAll"]>[0]): Promise<number> {
+  const { kysely } = engine;
+  if (from !== "everybody" && from.length === 0) return 0;
+  const others = from === "everybody" ? sql<boolean>`(host_id is null or host_id <> ${to})` : sql<boolean>`host_id in (${sql.join(from)})`;
+  let taken = 0;
+  for (;;) {
+    const page = await kysely.selectFrom("items").select("id").where(unfinished).where(others).orderBy("id").limit(takenAtOnce).execute();
+    for (const { id } of page) {
+      await engine.transaction(async (tx) => {
+        const locked = await lockItem(engine, tx, id);
+        if (locked !== undefined) await repin(tx, locked, to, engine.now());
+      });
+    }
+    taken += page.length;
+    if (page.length < takenAtOnce) break;
+  }
+  // Nothing waits for what is finished: it is only where it would be run again.
+  await kysely.updateTable("items").set({ host_id: to }).where(others).where("finished_at", "is not", null).execute();
+  if (taken > 0) engine.hint(...itemHints);
+  return taken;
 }
 
 type Options<Verb extends "rerun" | "retry" | "redrive"> = Parameters<ItemsStore[Verb]>[1] & {

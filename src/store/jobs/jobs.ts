@@ -5,7 +5,7 @@ import type { Database } from "../engine/tables.ts";
 import type { JobsStore } from "../port/jobs.ts";
 import { appendActions } from "../records/action-log.ts";
 import { clearBlock } from "./block.ts";
-import { holdJob, listWaiting } from "./job-hold.ts";
+import { holdJob, listWaiting, listWaitingOn, releaseForHost } from "./job-hold.ts";
 import { lockJob } from "./job-lock.ts";
 import { jobRow } from "./job-row.ts";
 import { columnsOfState, waitingSources } from "./job-state.ts";
@@ -60,6 +60,8 @@ export function createJobs(engine: Engine): Omit<JobsStore, "enqueue" | "promote
       return answer;
     },
     listWaiting: async (options) => await listWaiting(kysely, options),
+    listWaitingOn: async (options) => await listWaitingOn(kysely, options),
+    releaseForHost: async (options) => await releaseForHost(engine, options),
     listQueues: async () => {
       const rows = await kysely.selectFrom("queues").select("name").orderBy("name").execute();
       return rows.map((row) => row.name);
@@ -70,37 +72,44 @@ export function createJobs(engine: Engine): Omit<JobsStore, "enqueue" | "promote
       return won;
     },
     retry: async (id, options) => {
-      const jobId = await engine.transaction(async (tx) => {
-        const now = engine.now();
-        const old = await lockRows(engine, tx.selectFrom("jobs").selectAll().where("id", "=", id)).executeTakeFirst();
-        if (old === undefined || old.finished_at === null || old.item_id !== null) return undefined;
-        const job = await tx
-          .insertInto("jobs")
-          .values({
-            queue_id: old.queue_id,
-            ...columnsOfState("queued", { runAt: now, visitId: null }),
-            priority: old.priority,
-            run_at: now,
-            created_at: now,
-            max_attempts: old.max_attempts,
-            max_losses: old.max_losses,
-            // The old run may still be at the same work: the new job waits for the proof that it has stopped.
-            blocked_by: old.blocked_by,
-            stop_by: old.stop_by,
-            agent: old.agent,
-            repo: old.repo,
-            payload: old.payload,
-          })
-          .returning("id")
-          .executeTakeFirstOrThrow();
-        await makeReady(tx, [job.id]);
-        await appendActions(tx, now, [{ action: "job.retried", actor: options.actor, message: `again as job ${job.id}`, jobId: id }]);
-        return job.id;
-      });
+      const jobId = await engine.transaction(async (tx) => await retry(engine, tx, { id, ...options }));
       if (jobId !== undefined) engine.hint("jobs");
       return jobId;
     },
   };
+}
+
+/** Undefined: there is no such job, it has not ended, or its item decides. */
+async function retry(
+  engine: Engine,
+  tx: Transaction<Database>,
+  { id, actor }: { readonly id: JobId; readonly actor: string },
+): Promise<JobId | undefined> {
+  const now = engine.now();
+  const old = await lockRows(engine, tx.selectFrom("jobs").selectAll().where("id", "=", id)).executeTakeFirst();
+  if (old === undefined || old.finished_at === null || old.item_id !== null) return undefined;
+  const job = await tx
+    .insertInto("jobs")
+    .values({
+      queue_id: old.queue_id,
+      ...columnsOfState("queued", { runAt: now, visitId: null }),
+      priority: old.priority,
+      run_at: now,
+      created_at: now,
+      max_attempts: old.max_attempts,
+      max_losses: old.max_losses,
+      // The old run may still be at the same work: the new job waits for the proof that it has stopped.
+      blocked_by: old.blocked_by,
+      stop_by: old.stop_by,
+      agent: old.agent,
+      repo: old.repo,
+      payload: old.payload,
+    })
+    .returning("id")
+    .executeTakeFirstOrThrow();
+  await makeReady(tx, [job.id]);
+  await appendActions(tx, now, [{ action: "job.retried", actor: actor, message: `again as job ${job.id}`, jobId: id }]);
+  return job.id;
 }
 
 async function unhold(

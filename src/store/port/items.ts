@@ -127,6 +127,21 @@ export interface ItemsStore {
   ): Promise<Cancelled | undefined>;
   /** active <-> paused; its queued job becomes unclaimable, running work ends by itself. */
   setPaused(id: ItemId, options: { readonly paused: boolean; readonly actor: string }): Promise<boolean>;
+  /**
+   * Gives an item and its job to another host. Refused while a run lives or is being stopped (`running`), and where it waits for its host and
+   * `unless` says so. What was held for a lost host is queued again.
+   */
+  move(
+    id: ItemId,
+    options: { readonly to: HostId; readonly unless?: "waiting" | undefined; readonly actor: string },
+  ): Promise<"moved" | "running" | "waiting" | undefined>;
+  /**
+   * Gives all items of these hosts to the one whose data directory has them now. `everybody`: those of no host too, where one daemon owns
+   * the store. Answers how many unfinished items it took.
+   */
+  takeAll(options: { readonly to: HostId; readonly from: readonly HostId[] | "everybody" }): Promise<number>;
+  /** The hosts that unfinished items are pinned to. */
+  hostsOfUnfinished(): Promise<readonly HostId[]>;
   listStranded(options: { readonly limit: number; readonly after?: ItemId | undefined }): Promise<readonly StrandedItem[]>;
   /**
    * Gives an open visit without a job what its budget allows: another job, a held one, or the item's end as failed. Guarded: undefined when

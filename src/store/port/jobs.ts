@@ -1,4 +1,4 @@
-import type { ItemId, JobId, RunId, VisitId } from "../../domain/ids.ts";
+import type { HostId, ItemId, JobId, RunId, VisitId } from "../../domain/ids.ts";
 import type { JsonText } from "../../domain/json-text.ts";
 import type { JobState } from "../../domain/lifecycles/job.ts";
 import type { DurationMs, Instant } from "../../domain/time.ts";
@@ -123,6 +123,14 @@ export interface JobsStore {
     readonly limit: number;
     readonly after?: ItemId | undefined;
   }): Promise<readonly WaitingJob[]>;
+  /** The same of what waits for one host, whose items' files it holds. */
+  listWaitingOn(options: {
+    readonly hostId: HostId;
+    readonly limit: number;
+    readonly after?: ItemId | undefined;
+  }): Promise<readonly WaitingJob[]>;
+  /** Queues again, with the budget that they had, jobs that were held because this host was lost. Answers which. */
+  releaseForHost(options: { readonly hostId: HostId; readonly limit: number; readonly actor: string }): Promise<readonly JobId[]>;
   /** The names of all queues there have ever been. */
   listQueues(): Promise<readonly string[]>;
   /** held -> queued with one attempt more. `force` also clears a block (for a run that cannot be stopped). */
