@@ -206,10 +206,10 @@ describe("attempts", () => {
 pipelines:
   two: { stages: { work: { ${exit(1)}, attempts: 2 } } }
   kept: { stages: { work: { ${exit(1)}, attempts: 1, onExhausted: hold } } }
-  killed: { stages: { work: { ${exit(137)}, attempts: 2, maxLosses: 4 } } }
+  killed: { stages: { work: { run: { command: [sh, -c, "kill -KILL $$"] }, ${retryAtOnce}, attempts: 2, maxLosses: 4 } } }
   failOn: { stages: { work: { ${exit(7)}, exitCodes: { failOn: [7] } } } }
   holdOn: { stages: { work: { ${exit(7)}, exitCodes: { holdOn: [7] } } } }
-  retryOn: { stages: { work: { ${exit(137)}, attempts: 2, maxLosses: 4, exitCodes: { retryOn: [137] } } } }
+  retryOn: { stages: { work: { run: { command: [sh, -c, "kill -KILL $$"] }, ${retryAtOnce}, attempts: 2, maxLosses: 4, exitCodes: { retryOn: [137] } } } }
 `;
     const clock = new FakeClock();
     const { client } = await startTestDaemon({ yaml, clock });

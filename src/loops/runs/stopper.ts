@@ -11,6 +11,7 @@ import type { PresenceRegistry } from "../../observe/session-presence.ts";
 import type { PipelineRegistry } from "../../pipelines/registry.ts";
 import type { Host } from "../../processes/probe/host.ts";
 import { commandOnRecord, type ProcessIdentity } from "../../processes/probe/identity.ts";
+import { readExitRecord } from "../../processes/run-folder/exit-record.ts";
 import { probeLifePipe } from "../../processes/run-folder/life-pipe.ts";
 import { limitRunLogs } from "../../processes/run-folder/limit-run-logs.ts";
 import { readCommand } from "../../processes/run-folder/run-files.ts";
@@ -237,8 +238,15 @@ export class Stopper implements Loop<"stopper"> {
     const { process } = job.run;
     // A life pipe belongs to one kernel: that of another boot proves nothing here, whoever holds it.
     const isOfThisBoot = process !== null && process.hostId === identity.hostId && process.bootId === identity.bootId;
-    if (isOfThisBoot && (await probeLifePipe(runDirOf(paths, job.run.id))) === "released") {
+    const runDir = runDirOf(paths, job.run.id);
+    const lifePipe = isOfThisBoot ? await probeLifePipe(runDir) : "unknown";
+    if (lifePipe === "released") {
       await this.#release(job, "nothing holds its life pipe any more", 0, context);
+      return;
+    }
+    // Of a run without a pipe, as an earlier version of `wakeful run` had: its own record proves its end.
+    if (isOfThisBoot && lifePipe === "unknown" && (await readExitRecord({ runDir, runId: job.run.id })).kind === "exit") {
+      await this.#release(job, "its exit is on record", 0, context);
       return;
     }
     if (process !== null && !isOfThisBoot && (await this.#isLookedAfter(process))) return;

@@ -98,6 +98,8 @@ export class WorkerReaper implements Loop<"worker-reaper"> {
   /** Runs handed to the job-reaper, by run and supervisor: it judges them by limits of its own, so once is enough. */
   #handedOver: ReadonlySet<string> = new Set();
   #deadTotal = 0;
+  /** Silent sessions of `wakeful run` whose run the job-reaper was asked to look at. */
+  readonly #leftToRuns = new Set<WorkerId>();
   /** Sessions whose process hangs, and of which people know. */
   #hung: ReadonlySet<WorkerId> = new Set();
   /** Progress of an event whose pages take more than one tick. */
@@ -145,6 +147,7 @@ export class WorkerReaper implements Loop<"worker-reaper"> {
         would.push(`worker ${worker.id}: ${explainWorker(verdict)}`);
         continue;
       }
+      if (verdict.reason === "silent" && (await this.#livesByItsRun(worker.id, context))) continue;
       if (await this.#declareDead(worker, verdict, context)) dead++;
       else lost++;
     }
@@ -189,12 +192,29 @@ export class WorkerReaper implements Loop<"worker-reaper"> {
     this.#hung = told;
   }
 
+  /**
+   * A session of `wakeful run` ends with its run, which the job-reaper judges by the run's own evidence: it may be stopped in a terminal, and
+   * its command with it.
+   */
+  async #livesByItsRun(workerId: WorkerId, { now }: TickContext): Promise<boolean> {
+    const { store, wakeJobReaper } = this.#deps;
+    if ((await store.workers.get(workerId))?.kind !== "run") return false;
+    const [held] = await store.runs.listHeld({ workerIds: [workerId], limit: 1 });
+    if (held === undefined) return false;
+    if (this.#leftToRuns.has(workerId)) return true;
+    this.#leftToRuns.add(workerId);
+    await store.runs.moveChecks([{ runId: held.runId, ownerEpoch: held.ownerEpoch, checkAt: now }]);
+    wakeJobReaper();
+    return true;
+  }
+
   async #declareDead(worker: SessionPresence, verdict: Extract<WorkerVerdict, { kind: "dead" }>, context: TickContext): Promise<boolean> {
     const message = explainWorker(verdict);
     const evidence = JSON.stringify({ verdict, lastHeardAt: worker.lastHeardAt, process: worker.process, judgedAt: context.now });
     const won = await this.#deps.store.workers.declareDead(worker.id, { reason: verdict.reason, message, evidence, actor: this.name });
     if (!won) return false;
     this.#deadTotal++;
+    this.#leftToRuns.delete(worker.id);
     this.#deps.shared.presence.forget(worker.id);
     if (verdict.reason === "silent") this.#deadOfSilence.push({ lastHeardAt: worker.lastHeardAt, provedDead: false });
     context.emit("worker.dead", { workerId: worker.id, reason: verdict.reason, message });

@@ -42,7 +42,10 @@ export class ForegroundCommand {
   }
 
   /** Resolves to how it ended once the command has ended and `onStarted` has finished. */
-  async run(onStarted: (pid: number) => Promise<void>): Promise<CommandEnded> {
+  /**
+   * @param lifePipe - a descriptor that it and what it starts hold open while they live. Undefined: there is none.
+   */
+  async run(onStarted: (pid: number) => Promise<void>, lifePipe: number | undefined): Promise<CommandEnded> {
     const { argv, cwd, stdio = "inherit", onSignal, interactive, say } = this.#options;
     const [program = "", ...args] = argv;
     const stopListening = (["SIGINT", "SIGTERM", "SIGHUP"] as const).map((signal) =>
@@ -54,7 +57,11 @@ export class ForegroundCommand {
     let recorded: Promise<void> | undefined;
     try {
       return await new Promise<CommandEnded>((resolve) => {
-        const child = spawn(program, args, { cwd, env: this.#env, stdio });
+        const child = spawn(program, args, {
+          cwd,
+          env: this.#env,
+          stdio: [stdio, stdio, stdio, ...(lifePipe === undefined ? [] : [lifePipe])],
+        });
         this.#child = child;
         // In this turn: the exit status has not been read yet, so that even a command that has ended is still seen.
         if (child.pid !== undefined) recorded = onStarted(child.pid);

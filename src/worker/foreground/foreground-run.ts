@@ -1,3 +1,5 @@
+import { constants as fileModes } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
 import { constants } from "node:os";
 import { messageOf, WakefulError } from "../../domain/errors.ts";
 import { type DurationMs, seconds } from "../../domain/time.ts";
@@ -6,6 +8,7 @@ import type { HostIdentity, ProcessIdentity } from "../../processes/probe/identi
 import { identityOf } from "../../processes/probe/own-identity.ts";
 import type { ProcessTable } from "../../processes/probe/process-table.ts";
 import { exitRecordBytes } from "../../processes/run-folder/exit-record.ts";
+import { makeLifePipe } from "../../processes/run-folder/life-pipe.ts";
 import { identityRecord, runFiles } from "../../processes/run-folder/run-files.ts";
 import { cleanEnvironment, formatMarker, markerVariable, ownMarker } from "../../processes/run-folder/run-marker.ts";
 import { findStrays } from "../../processes/stopping/strays.ts";
@@ -46,7 +49,8 @@ export async function runCommand(options: RunCommandOptions): Promise<number> {
         `The lease "${lease.name}" cannot be held without a daemon: start it with \`wakeful up\`.`,
       );
     }
-    return (await new ForegroundCommand(foreground, inheritedEnvironment(options.environment)).run(() => Promise.resolve())).exitCode;
+    return (await new ForegroundCommand(foreground, inheritedEnvironment(options.environment)).run(() => Promise.resolve(), undefined))
+      .exitCode;
   }
   const { api, self } = daemon;
   const run = await api.open({ argv, cwd, process: self });
@@ -66,6 +70,8 @@ class SupervisedRun {
   #command: ForegroundCommand | undefined;
   /** The command's process, until the daemon has recorded it. */
   #unrecorded: ProcessIdentity | undefined;
+  /** Held open by us and by all that the command starts. */
+  #lifePipe: FileHandle | undefined;
   #told = new Set<string>();
 
   constructor(
@@ -95,6 +101,7 @@ class SupervisedRun {
 
   async toItsEnd(): Promise<number> {
     const { renewMs } = this.#run;
+    this.#lifePipe = await this.#openLifePipe();
     const stopListening = (["SIGINT", "SIGTERM", "SIGHUP"] as const).map((signal) =>
       this.#options.foreground.onSignal(signal, () => this.#interrupted.abort(signal)),
     );
@@ -116,6 +123,7 @@ class SupervisedRun {
       return await this.#runCommand();
     } finally {
       this.#stopTimers();
+      await this.#lifePipe?.close();
     }
   }
 
@@ -129,7 +137,7 @@ class SupervisedRun {
       [markerVariable]: formatMarker({ runId, hostId: this.#host.hostId }),
       ...(this.#lease?.fencing === undefined ? {} : { WAKEFUL_LEASE_FENCING: String(this.#lease.fencing) }),
     });
-    const ended = await this.#command.run((pid) => this.#recordCommand(pid));
+    const ended = await this.#command.run((pid) => this.#recordCommand(pid), this.#lifePipe?.fd);
     // Written to disk first, so that it is found even when the daemon is away and this process is killed next.
     await this.#spoolExit(ended);
     this.#nameLeftOver();
@@ -142,6 +150,19 @@ class SupervisedRun {
       );
     }
     return ended.exitCode;
+  }
+
+  /** What proves to a daemon that cannot see our processes that we and the command live. Without it the run is judged by our silence. */
+  async #openLifePipe(): Promise<FileHandle | undefined> {
+    const { runDir } = this.#run;
+    try {
+      await makeLifePipe(runDir);
+      // Both ends, so that it opens at once and nobody who probes it sees an end of file.
+      return await open(runFiles(runDir).lifePipe, fileModes.O_RDWR | fileModes.O_NONBLOCK | fileModes.O_NOFOLLOW);
+    } catch {
+      // No mkfifo, or a folder that cannot be written: the run goes on as it did before there was a pipe.
+      return undefined;
+    }
   }
 
   /** A shell would leave them in silence as well, but nobody would take its end for theirs, and pass the lease on. */
