@@ -66,7 +66,7 @@ test("a server that is away: not ready, one line at the beginning, one at the en
   proxy.cut();
   await until(async () => (await readyOf(daemon)).reasons.includes("store does not answer"));
   await lasts(10_000);
-  expect(await readyOf(daemon)).toEqual({ ready: false, reasons: ["store does not answer"] });
+  expect(await readyOf(daemon)).toMatchObject({ ready: false, reasons: ["store does not answer"] });
   proxy.refusing(false);
   await until(async () => (await readyOf(daemon)).ready);
   await until(() => told(daemon, "store.recovered").length > 0);

@@ -138,8 +138,8 @@ pipelines:
 
 describe("what is kept free", () => {
   test("disk.minFreeInodes is the number of files below which nothing more is claimed", async () => {
-    const enough = await configuredLoops("disk: { minFreeInodes: 5000 }");
-    const more = await configuredLoops("disk: { minFreeInodes: 5001 }");
+    const enough = await configuredLoops("disk: { minFreeBytes: 0, minFreeInodes: 5000 }");
+    const more = await configuredLoops("disk: { minFreeBytes: 0, minFreeInodes: 5001 }");
     await enough.watch.disk.look();
     await more.watch.disk.look();
     expect([enough.watch.disk.low, more.watch.disk.low]).toEqual([false, true]);
