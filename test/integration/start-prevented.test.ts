@@ -129,6 +129,19 @@ test("a secret that is missing spends nothing, holds back its stage alone, and w
   expect((await readyz(client)).heldBack).toEqual([]);
 });
 
+test("a command at work proves that starts are possible again, however long it takes [F-8.4]", async () => {
+  const folder = tempDir("long");
+  const yaml = pipelines('[sh, -c, "until [ -e ../go ]; do sleep 0.1; done"]', "cwd: ./data, env: { TOKEN: { file: ./token } }");
+  const { client } = await startTestDaemon({ folder, yaml });
+  const ids = [await submit(client, "a"), await submit(client, "b")];
+  await until(async () => (await readyz(client)).heldBack.length > 0);
+  writeFileSync(join(folder, "token"), "x\n");
+  await until(async () => (await readyz(client)).heldBack.length === 0, { what: "the stage to be open again" });
+  for (const id of ids) expect((await client.call(api.getItem, { params: { id } })).item.state).toBe("active");
+  writeFileSync(join(folder, "go"), "");
+  for (const id of ids) await untilItem(client, id, "done");
+});
+
 test("without free inodes queued jobs wait, however many and however often, and run when there are some [F-8.4]", async (context) => {
   const folder = tempDir("inodes");
   mkdirSync(join(folder, "data"), { mode: 0o700 });

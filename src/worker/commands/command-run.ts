@@ -52,6 +52,9 @@ class SerialLook {
   }
 }
 
+/** A command that has lived for so long was started: the machine can do it again. */
+const provesStartMs: DurationMs = 1000;
+
 /** How a claimed run begins. */
 export interface BeginRun {
   readonly stage: StageDefinition;
@@ -319,7 +322,11 @@ export class CommandRun {
     const recorded = this.#processes.commandSeen ? this.#processes.command : await readCommand({ runDir, runId });
     // Dead without a record: the job-reaper judges that. Once it has, the run is not ours any more.
     this.#awaitRecord();
-    if (this.#processes.commandSeen && !this.#processes.isGone) return;
+    if (this.#processes.commandSeen && !this.#processes.isGone) {
+      // A program that could not be executed is gone by then.
+      if (this.#deps.backend.now() - this.#startedAt >= provesStartMs) this.#deps.starts.started(this.queue);
+      return;
+    }
     const process = recorded ?? (this.#processes.isGone ? this.#processes.wrapper : undefined);
     if (process === undefined || this.#mode !== "running") return;
     const answer = await this.#deps.backend.command(this.#run.workerId, { ...this.#run.fence, process });
