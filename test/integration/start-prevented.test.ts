@@ -170,6 +170,41 @@ test("without free inodes queued jobs wait, however many and however often, and 
   await daemon.stop();
 });
 
+test("a secret and inodes that are missing at once cost nothing, whichever is back first [F-8.4]", async (context) => {
+  const folder = tempDir("two-troubles");
+  const data = join(folder, "data");
+  mkdirSync(data, { mode: 0o700 });
+  mountTmpfs(context, data, "size=64m,nr_inodes=400,mode=700");
+  unmountAtEnd(data);
+  const disk = "disk: { minFreeBytes: 0, ballastBytes: 0, minFreeInodes: 0 }";
+  const yaml = pipelines('["true"]', "env: { TOKEN: { file: ./token } }", disk).replace(/ {2}q:\n(?: {4}.*\n)+/, "");
+  const daemon = await startTestDaemon({ folder, yaml });
+  const { client } = daemon;
+  const secret = join(folder, "token");
+  const filler = join(data, "filler");
+  for (const first of ["secret", "inodes"]) {
+    const id = await submit(client, first);
+    await until(async () => (await readyz(client)).heldBack.length > 0, { what: "the secret to be missed" });
+    writeFileSync(secret, "x\n");
+    mkdirSync(filler);
+    try {
+      for (let made = 0; ; made++) writeFileSync(join(filler, String(made)), "");
+    } catch {
+      // Full.
+    }
+    await until(async () => !(await readyz(client)).ready, { what: "inodes to be missed too" });
+    rmSync(secret);
+    expect(await jobOf(client, id)).toMatchObject(unspent);
+    if (first === "secret") writeFileSync(secret, "x\n");
+    rmSync(filler, { recursive: true });
+    writeFileSync(secret, "x\n");
+    await untilItem(client, id, "done");
+    expect(await jobOf(client, id)).toMatchObject({ attempts: 1, losses: 0 });
+    rmSync(secret);
+  }
+  await daemon.stop();
+});
+
 test("below disk.minFreeInodes nothing is claimed, and doctor says so [F-8.4]", async (context) => {
   const folder = tempDir("min-inodes");
   mkdirSync(join(folder, "data"), { mode: 0o700 });

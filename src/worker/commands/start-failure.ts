@@ -32,7 +32,7 @@ export interface FailedStart {
 
 /** @param isElsewhere - whether the stage's folder is on another device than when the daemon started. */
 export async function classifyStart(thrown: unknown, isElsewhere: () => Promise<boolean>): Promise<FailedStart> {
-  // Its share is told of and asked by itself, and its queue waits for that: nothing else is to be tried.
+  // The share has an alert and a probe of its own, and the queue waits for it: nothing else is to be tried.
   if (isUnanswered(thrown instanceof StartStepError ? thrown.cause : thrown)) return { cause: "machine", failure: undefined };
   const step = thrown instanceof StartStepError || thrown instanceof WrapperStartError ? thrown.step : undefined;
   if (step === undefined && isWakefulError(thrown)) {

@@ -118,6 +118,31 @@ test("a trouble that comes back within a minute is told once, and after it anew"
   expect(alerts).toHaveLength(4);
 });
 
+test("of two troubles at once, of the host and of the only stage, neither keeps the other from being tried", async () => {
+  const { prevented, troubles, pass, mend } = bench();
+  const room = () => troubles.room(10, { queues: ["a"], beingStarted: 0 });
+  prevented(secret);
+  prevented(inodes);
+  await pass(5);
+  expect(room()).toBeUndefined();
+  mend();
+  await pass(1);
+  expect(room()).toEqual({ open: new Set(["a"]), max: 1, isTrial: true });
+  troubles.started("a");
+  expect(room()).toEqual({ open: undefined, max: 10, isTrial: false });
+});
+
+test("a stage whose own trouble lasts is not tried for the host's", async () => {
+  const { prevented, troubles, pass, mend } = bench();
+  prevented(inodes);
+  mend();
+  troubles.prevented({ queue: "a", failure: secret, why: "because", probe: () => Promise.reject(new Error("still so")) });
+  await pass(1);
+  expect(troubles.room(10, { queues: ["a", "b"], beingStarted: 0 })?.open).toEqual(new Set(["b"]));
+  await pass(1);
+  expect(troubles.room(10, { queues: ["a"], beingStarted: 0 })).toBeUndefined();
+});
+
 test("a start of another stage ends no stage's trouble", () => {
   const { prevented, troubles, room } = bench();
   prevented(secret);

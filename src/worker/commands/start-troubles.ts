@@ -132,19 +132,21 @@ export class StartTroubles {
     const troubles = [...this.#troubles.values()].filter(({ overAt }) => overAt === undefined);
     if (troubles.length === 0) return { open: undefined, max: free, isTrial: false };
     const now = this.#deps.monoNow();
-    const host = troubles.find(({ scope }) => scope === wholeHost);
-    const shut = new Set(troubles.map(({ scope }) => scope));
-    const open = new Set(queues.filter((queue) => !shut.has(queue)));
-    const due = troubles.find((trouble) => (host === undefined || trouble === host) && isDue(trouble, now));
+    const byScope = new Map(troubles.map((trouble) => [trouble.scope, trouble]));
+    const host = byScope.get(wholeHost);
     if (host !== undefined) {
-      if (due === undefined || beingStarted > 0) return undefined;
+      // A stage whose own trouble seems over may prove both at once: it may be the only one.
+      const open = new Set(queues.filter((queue) => isOpenOrDue(byScope.get(queue), now)));
+      if (open.size === 0 || beingStarted > 0 || !isDue(host, now)) return undefined;
       host.triedAt = now;
       return { open, max: 1, isTrial: true };
     }
-    if (due !== undefined && beingStarted === 0) {
+    const due = beingStarted > 0 ? undefined : troubles.find((trouble) => isDue(trouble, now));
+    if (due !== undefined) {
       due.triedAt = now;
       return { open: new Set([due.scope]), max: 1, isTrial: true };
     }
+    const open = new Set(queues.filter((queue) => !byScope.has(queue)));
     return open.size === 0 ? undefined : { open, max: free, isTrial: false };
   }
 
@@ -179,6 +181,8 @@ export class StartTroubles {
 /** One job a second at most is given out: the claim may have found none. */
 const isDue = ({ seemsOver, tryAt, triedAt }: Trouble, now: number): boolean =>
   seemsOver && now >= tryAt && (triedAt === undefined || now - triedAt >= probeEveryMs);
+
+const isOpenOrDue = (trouble: Trouble | undefined, now: number): boolean => trouble === undefined || isDue(trouble, now);
 
 const textOf = ({ why, failure }: PreventedStart): string => `${why}. ${remedyForStart(failure)}`;
 
